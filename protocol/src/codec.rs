@@ -1,0 +1,88 @@
+//! The one file that names bincode: canonical bytes of every wire and disk type.
+//!
+//! Goals: one value has one encoding, and every other byte string is refused; a decoder never allocates more than a
+//! small multiple of the bytes that it was given. Non-goals: to be self-describing, or readable without this crate.
+//!
+//! The fixed-width integer form is used because bincode's variable-length form accepts several encodings of one
+//! number. The crate is unmaintained upstream; golden vectors (`tests/vectors/`) pin the format, and
+//! `docs/decisions/0002-bincode.md` names the way out.
+
+use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::limits::DECODE_MAX;
+
+const CONFIG: Configuration<LittleEndian, Fixint, Limit<DECODE_MAX>> =
+    bincode::config::standard().with_fixed_int_encoding().with_limit::<DECODE_MAX>();
+
+/// A type with a canonical encoding.
+pub trait Wire: Serialize + DeserializeOwned {
+    /// The type's name in error messages.
+    const NAME: &'static str;
+    /// The longest encoding, in bytes, that is looked at. At most [`DECODE_MAX`].
+    const MAX: usize;
+
+    /// Bounds that the types of the fields cannot say. Runs in [`decode`] and in [`encode`], so that no value that
+    /// breaks them comes in or goes out.
+    fn check(&self) -> Result<(), Malformed>;
+}
+
+/// A value broke a rule of its type; the text says which.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Malformed(pub String);
+
+impl Malformed {
+    /// `Ok` if `holds`, else the rule that was broken.
+    pub fn unless(holds: bool, rule: impl FnOnce() -> String) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self(rule())) }
+    }
+}
+
+/// Why bytes are no value of the type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error("{what}: {len} bytes, at most {max} are allowed")]
+    TooLong { what: &'static str, len: usize, max: usize },
+    #[error("{what}: {reason}")]
+    Undecodable { what: &'static str, reason: String },
+    #[error("{what}: {extra} bytes follow the end of the value")]
+    TrailingBytes { what: &'static str, extra: usize },
+    #[error("{what}: the bytes are not the canonical encoding of the value that they hold")]
+    NotCanonical { what: &'static str },
+    #[error("{what}: {rule}")]
+    Malformed { what: &'static str, rule: Malformed },
+}
+
+/// The canonical bytes of `value`.
+pub fn encode<T: Wire>(value: &T) -> Result<Vec<u8>, CodecError> {
+    value.check().map_err(|rule| CodecError::Malformed { what: T::NAME, rule })?;
+    let bytes = raw(value)?;
+    if bytes.len() > T::MAX {
+        return Err(CodecError::TooLong { what: T::NAME, len: bytes.len(), max: T::MAX });
+    }
+    Ok(bytes)
+}
+
+/// The value whose canonical encoding is exactly `bytes`. // I2, I4
+pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
+    let what = T::NAME;
+    if bytes.len() > T::MAX {
+        return Err(CodecError::TooLong { what, len: bytes.len(), max: T::MAX });
+    }
+    let (value, consumed): (T, usize) = bincode::serde::decode_from_slice(bytes, CONFIG)
+        .map_err(|error| CodecError::Undecodable { what, reason: error.to_string() })?;
+    if consumed != bytes.len() {
+        return Err(CodecError::TrailingBytes { what, extra: bytes.len() - consumed });
+    }
+    if raw(&value)? != bytes {
+        return Err(CodecError::NotCanonical { what });
+    }
+    value.check().map_err(|rule| CodecError::Malformed { what, rule })?;
+    Ok(value)
+}
+
+fn raw<T: Wire>(value: &T) -> Result<Vec<u8>, CodecError> {
+    bincode::serde::encode_to_vec(value, CONFIG)
+        .map_err(|error| CodecError::Undecodable { what: T::NAME, reason: error.to_string() })
+}

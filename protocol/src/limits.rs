@@ -1,0 +1,99 @@
+//! Every numeric bound of the protocol, with its reason. A length is compared with its bound before anything is
+//! allocated for it (invariant I4).
+
+/// One mebibyte.
+pub const MIB: usize = 1 << 20;
+
+/// The longest shard. One MiB keeps what a wrong peer can waste small, and the table of a 1 GiB file at 36 KiB.
+pub const SHARD_MAX: usize = MIB;
+
+/// A tensor of at least this many bytes is cut on its own; shorter ones share shards, so that hundreds of norm weights
+/// do not become hundreds of files.
+pub const OWN_SHARD_MIN: usize = 64 << 10;
+
+/// The bound on any one encoding that [`crate::codec`] looks at: the longest is the shard table of a 64 GiB file.
+pub const DECODE_MAX: usize = 4 * MIB;
+
+/// Rows of one shard table: [`DECODE_MAX`] over 36 bytes a row, less some room for the head.
+pub const SHARDS_PER_FILE_MAX: usize = 100_000;
+
+/// An encoded manifest body. What grows (shard tables) lies outside it.
+pub const MANIFEST_MAX: usize = 256 << 10;
+
+/// An encoded manifest with its certificate, as it travels and lies on disk.
+pub const SIGNED_MANIFEST_MAX: usize = MANIFEST_MAX + (4 << 10);
+
+/// Signatures of one certificate: room for thresholds, none for floods.
+pub const SIGNATURES_MAX: usize = 16;
+
+/// An announcement on gossip, certificate included. Gossip carries what exists, never what it is made of.
+pub const ANNOUNCEMENT_MAX: usize = 2 << 10;
+
+/// Files of one manifest: an adapter has two to four, a sharded base a few dozen.
+pub const FILES_MAX: usize = 256;
+
+/// Bytes of a path inside a manifest, and its depth.
+pub const PATH_MAX: usize = 128;
+/// Components of such a path.
+pub const PATH_DEPTH_MAX: usize = 4;
+
+/// Bytes of a published name.
+pub const NAME_MAX: usize = 64;
+/// Bytes of a licence id (SPDX expression).
+pub const LICENCE_MAX: usize = 64;
+/// Bytes of the free description.
+pub const DESCRIPTION_MAX: usize = 4 << 10;
+
+/// Bytes of one adapter's files together. A rank-64 adapter of a 70B model is under 2 GiB in bf16.
+pub const ADAPTER_BYTES_MAX: u64 = 4 << 30;
+/// Bytes of one base's files together.
+pub const BASE_BYTES_MAX: u64 = 2 << 40;
+
+/// The JSON header of a safetensors file. Large bases have about 100 bytes a tensor and some thousand tensors.
+pub const SAFETENSORS_HEADER_MAX: usize = 8 * MIB;
+/// Tensors of one file or one base.
+pub const TENSORS_MAX: usize = 65_536;
+/// Bytes of a tensor's name.
+pub const TENSOR_NAME_MAX: usize = 256;
+/// Dimensions of a tensor.
+pub const DIMENSIONS_MAX: usize = 8;
+
+/// LoRA rank. Above a few hundred a full fine-tune is the honest name.
+pub const RANK_MAX: u32 = 1024;
+/// `adapter_config.json` and other JSON that is parsed.
+pub const JSON_MAX: usize = MIB;
+/// Entries of `target_modules`.
+pub const TARGETS_MAX: usize = 256;
+/// Manifests that an adapter names as its parents.
+pub const PARENTS_MAX: usize = 256;
+/// Evaluations that a manifest carries.
+pub const EVALUATIONS_MAX: usize = 64;
+
+/// Adapters of one recipe.
+pub const RECIPE_INPUTS_MAX: usize = 4096;
+/// Largest weight of one input, in 1/65536: 1024.0. Weights above are a mistake or an attack.
+pub const RECIPE_WEIGHT_MAX: i32 = 1024 << 16;
+
+/// Architecture fields: generous above the largest published model, small enough that no product of two overflows.
+pub const HIDDEN_MAX: u32 = 1 << 20;
+/// Layers of a model.
+pub const LAYERS_MAX: u32 = 1 << 12;
+/// Heads of a layer.
+pub const HEADS_MAX: u32 = 1 << 12;
+/// Tokens of a vocabulary.
+pub const VOCABULARY_MAX: u32 = 1 << 24;
+
+/// A request frame of the bulk protocol: the longest asks which of 1,024 shards are there.
+pub const REQUEST_MAX: usize = 40 << 10;
+/// A reply frame of the bulk protocol: a whole manifest, or a piece of a shard, whichever is longer.
+pub const REPLY_MAX: usize = SIGNED_MANIFEST_MAX + 64;
+/// Bytes of a shard in one reply frame.
+pub const DATA_MAX: usize = 64 << 10;
+/// Shards asked about in one request.
+pub const HAVE_MAX: usize = 1024;
+/// Peers named in one reply, and addresses of each.
+pub const PROVIDERS_MAX: usize = 16;
+/// Addresses of one provider.
+pub const ADDRESSES_MAX: usize = 4;
+/// Bytes of one multiaddress.
+pub const ADDRESS_MAX: usize = 256;

@@ -1,0 +1,3 @@
+//! The trainer: blocking numerics. No network, no async, no environment, no home folder.
+
+pub mod tensor;
