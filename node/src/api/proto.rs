@@ -27,6 +27,8 @@ pub enum Request {
     Publish(Publish),
     Show { reference: String },
     Pull(Pull),
+    /// Waits until these adapters of a base have been heard of.
+    Heard { base: String, adapters: Vec<String>, timeout_seconds: u64 },
     Verify { id: String },
     Merge(Merge),
     StoreStat,

@@ -13,6 +13,9 @@ use crate::failure::{Failure, Kind, Outcome};
 pub struct Up {
     #[command(flatten)]
     network: Network,
+    /// End when standard input ends: for programs that start a daemon and must not leave it behind
+    #[arg(long, hide = true)]
+    stop_with_input: bool,
 }
 
 /// How this node is on the network.
@@ -59,7 +62,7 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
         ready.addresses.iter().for_each(|address| output::line(&format!("listening on {address}")));
         output::line("stop with Ctrl-C");
     }
-    let reason = daemon.until_stopped().await;
+    let reason = daemon.until_stopped(verb.stop_with_input).await;
     daemon.stop().await;
     reason
 }
