@@ -65,6 +65,9 @@ pub enum FloatType {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrainTask {
     pub base: BaseSource,
+    /// Noted in the adapter's folder.
+    pub base_name: String,
+    pub base_id: potluck_protocol::id::BaseId,
     pub data: PathBuf,
     pub held_out: Option<PathBuf>,
     /// The PEFT folder to write; it must not exist, or hold a checkpoint of the same run.
