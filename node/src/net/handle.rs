@@ -8,6 +8,7 @@ use potluck_protocol::announce::Announcement;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::signed::Authentic;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::bulk::{OpenError, Outbound};
 
@@ -69,6 +70,7 @@ pub struct Handle {
     pub(super) peer: PeerId,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: broadcast::Sender<Event>,
+    pub(super) stop: CancellationToken,
 }
 
 /// What the actor is asked to do; each carries the way back.
@@ -86,7 +88,6 @@ pub(super) enum Command {
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
-    Shutdown(oneshot::Sender<()>),
     #[cfg(test)]
     Panic,
     #[cfg(test)]
@@ -173,8 +174,8 @@ impl Handle {
 
     /// Ends the network; returns when it has ended.
     pub async fn shutdown(&self) {
-        // Already ended is what was wanted.
-        let _ = self.ask(Command::Shutdown).await;
+        self.stop.cancel();
+        self.commands.closed().await;
     }
 
     pub(super) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NetError> {

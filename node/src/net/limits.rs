@@ -52,15 +52,8 @@ pub const TOPICS: usize = 100;
 /// Announcements remembered, all bases together, oldest forgotten first.
 pub const ANNOUNCEMENTS: usize = 4096;
 
-/// Publishers whose latest sequence numbers are remembered.
-pub const PUBLISHERS: usize = 4096;
-
 /// Own announcements that wait for a listener, oldest dropped first.
 pub const OUTBOX: usize = 1024;
-
-/// New announcements that one peer may pass on: a bucket of this size, refilled at this many a second.
-pub const GOSSIP_BURST: f64 = 100.0;
-pub const GOSSIP_PER_SECOND: f64 = 10.0;
 
 /// Between two attempts to reach the bootstrap peers while nobody is connected: first and longest.
 pub const REDIAL_FIRST: Duration = Duration::from_millis(500);
@@ -68,3 +61,8 @@ pub const REDIAL_MAX: Duration = Duration::from_secs(30);
 
 /// Pause before a swarm that panicked is built anew: under the promised second.
 pub const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// New announcements looked at, everybody's together: a bucket of this size, refilled at this many a second. More are
+/// ignored; they are asked for again when a peer connects.
+pub const GOSSIP_BURST: f64 = 100.0;
+pub const GOSSIP_PER_SECOND: f64 = 20.0;

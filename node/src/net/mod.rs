@@ -12,17 +12,37 @@
 //! One task owns the swarm and never waits for a disk or a peer in it. Every queue is bounded; what happens when one is
 //! full stands in [`limits`].
 
+mod actor;
+mod announcements;
+mod behaviour;
 pub mod bulk;
+mod gossip;
 mod handle;
 pub mod limits;
+mod peers;
+mod seat;
+mod supervisor;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod transport;
 
 pub use bulk::{FrameError, Inbound, OpenError, Outbound};
 pub use handle::{Event, Handle, NetError, PeerInfo};
 
+use std::collections::VecDeque;
+
 use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
 use potluck_protocol::text::Name;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use announcements::Announcements;
+use peers::Peers;
+use seat::Seat;
 
 /// What a swarm is started with.
 #[derive(Clone, Debug)]
@@ -46,13 +66,30 @@ impl Config {
     }
 }
 
-/// Starts the network. Inbound bulk streams come out of the receiver, at most [`limits::ACCEPT_QUEUE`] of them waiting.
-/// Ends with an error if the first address cannot be listened on.
+/// Starts the network; returns when it listens. Inbound bulk streams come out of the receiver, at most
+/// [`limits::ACCEPT_QUEUE`] of them waiting.
 pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::Receiver<Inbound>), NetError> {
-    let peer = identity.public().to_peer_id();
-    let (commands, _mailbox) = mpsc::channel(limits::COMMANDS);
+    let (commands, mailbox) = mpsc::channel(limits::COMMANDS);
     let (events, _) = broadcast::channel(limits::EVENTS);
-    let (_accepted, inbound) = mpsc::channel(limits::ACCEPT_QUEUE);
-    let _ = config;
-    Ok((Handle { peer, commands, events }, inbound))
+    let (accepted, inbound) = mpsc::channel(limits::ACCEPT_QUEUE);
+    let stop = CancellationToken::new();
+    let handle = Handle { peer: identity.public().to_peer_id(), commands, events: events.clone(), stop: stop.clone() };
+    let seat = Seat {
+        config,
+        identity,
+        mailbox,
+        events,
+        accepted,
+        stop,
+        bases: Vec::new(),
+        announcements: Announcements::default(),
+        peers: Peers::default(),
+        listening: Vec::new(),
+        outbox: VecDeque::new(),
+        started: Instant::now(),
+    };
+    let (ready, up) = oneshot::channel();
+    tokio::spawn(supervisor::run(seat, ready));
+    up.await.map_err(|_| NetError::Stopped)??;
+    Ok((handle, inbound))
 }
