@@ -1,1 +1,3 @@
-//! x
+//! What tests of several crates share.
+
+pub mod kit;
