@@ -120,7 +120,6 @@ fn settings(demo: &DemoSettings, threads: usize) -> TrainSettings {
         seed: SEED,
         max_length: 256,
         checkpoint_every: 0,
-        max_new_tokens: demo.max_new_tokens,
         threads,
     }
 }

@@ -14,6 +14,11 @@ mod look;
 mod verify;
 mod upkeep;
 
+pub use bases::Identified;
+pub use merge::Folded;
+pub use publish::Normalised;
+pub use resolve::{RUN_RECORD, RunRecord};
+
 use std::path::Path;
 
 use potluck_protocol::text::Name;

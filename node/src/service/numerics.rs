@@ -35,7 +35,7 @@ impl Service {
     pub(super) async fn eval(&self, call: &Call<'_>, eval: Eval) -> Outcome<Value> {
         let base = self.find_base(&eval.base)?.source;
         let adapters = self.sources(&eval.adapters).await?;
-        let task = Task::Eval { base, adapters, data: eval.data, max_new_tokens: eval.max_new_tokens };
+        let task = Task::Eval { base, adapters, data: eval.data };
         self.schema("potluck.eval/1", self.numerics(call, eval.threads, task).await?)
     }
 

@@ -18,7 +18,7 @@ pub enum Task {
     /// Opens a base, checks it whole and computes its id.
     Identify { base: BaseSource },
     Train(Box<TrainTask>),
-    Eval { base: BaseSource, adapters: Vec<AdapterSource>, data: PathBuf, max_new_tokens: usize },
+    Eval { base: BaseSource, adapters: Vec<AdapterSource>, data: PathBuf },
     Generate { base: BaseSource, adapters: Vec<AdapterSource>, prompt: String, max_new_tokens: usize },
     /// The exact sum of adapters, as one adapter of stacked ranks.
     Sum { base: BaseSource, adapters: Vec<AdapterSource>, out: PathBuf },
@@ -96,7 +96,6 @@ pub struct TrainSettings {
     pub max_length: usize,
     /// Steps between checkpoints; 0 for none but the last.
     pub checkpoint_every: u64,
-    pub max_new_tokens: usize,
     pub threads: usize,
 }
 

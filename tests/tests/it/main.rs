@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod daemon;
+mod mdns;
 mod swarm;
 
 use potluck_tests::kit::Program;
