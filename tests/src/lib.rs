@@ -1,1 +1,6 @@
-//! x
+//! What checks potluck from outside: assertions over the demo's report, and long runs ("soaks") by name and seed.
+//!
+//! The tests of `cargo test` lie under `tests/`; `tidy` among them holds the repository to its own rules.
+
+pub mod check_demo;
+pub mod soak;
