@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 
 use crate::store::error::Result;
@@ -91,6 +91,15 @@ impl Store {
     /// Remembers a base that was added from this machine's files; one of the same id is replaced.
     pub fn add_base(&self, base: BaseRecord) -> Result<()> {
         self.record(Record::Base(base))
+    }
+
+    /// Notes what folding a recipe gave, for `potluck verify` to compare with.
+    pub fn set_folded(&self, recipe: RecipeId, digest: FoldDigest) -> Result<()> {
+        self.record(Record::Folded(recipe, digest))
+    }
+
+    pub fn folded(&self, recipe: &RecipeId) -> Option<FoldDigest> {
+        lock(&self.0.log).state().folded.get(recipe).copied()
     }
 
     pub fn forget_base(&self, id: BaseId) -> Result<()> {

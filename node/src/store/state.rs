@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use potluck_protocol::codec::{Malformed, Wire};
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub(crate) enum Record {
     WellFormed(ManifestId),
     Base(BaseRecord),
     ForgetBase(BaseId),
+    /// What folding a recipe gave here.
+    Folded(RecipeId, FoldDigest),
 }
 
 /// Bytes of a path on this machine: Linux's limit.
@@ -71,6 +73,7 @@ pub(crate) struct State {
     pub names: BTreeMap<Name, ManifestId>,
     pub well_formed: BTreeSet<ManifestId>,
     pub bases: BTreeMap<BaseId, BaseRecord>,
+    pub folded: BTreeMap<RecipeId, FoldDigest>,
 }
 
 impl State {
@@ -84,6 +87,7 @@ impl State {
             Record::WellFormed(id) => drop(self.well_formed.insert(id)),
             Record::Base(base) => drop(self.bases.insert(base.id, base)),
             Record::ForgetBase(id) => drop(self.bases.remove(&id)),
+            Record::Folded(recipe, digest) => drop(self.folded.insert(recipe, digest)),
         }
     }
 
@@ -98,6 +102,7 @@ impl State {
             Record::WellFormed(id) => self.well_formed.contains(id),
             Record::Base(base) => self.bases.get(&base.id) == Some(base),
             Record::ForgetBase(id) => !self.bases.contains_key(id),
+            Record::Folded(recipe, digest) => self.folded.get(recipe) == Some(digest),
         }
     }
 
@@ -110,6 +115,7 @@ impl State {
             .chain(self.names.iter().map(|(name, id)| Record::Named(name.clone(), *id)))
             .chain(self.well_formed.iter().copied().map(Record::WellFormed))
             .chain(self.bases.values().cloned().map(Record::Base))
+            .chain(self.folded.iter().map(|(recipe, digest)| Record::Folded(*recipe, *digest)))
     }
 }
 
