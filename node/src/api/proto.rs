@@ -61,7 +61,6 @@ pub struct Eval {
     pub base: String,
     pub adapters: Vec<WeightedRef>,
     pub data: PathBuf,
-    pub max_new_tokens: usize,
     pub threads: usize,
 }
 

@@ -23,9 +23,6 @@ pub struct Eval {
     /// Rows to measure on
     #[arg(long, value_name = "FILE.jsonl")]
     data: PathBuf,
-    /// Longest answer
-    #[arg(long, default_value_t = 64, value_name = "TOKENS")]
-    max_new_tokens: usize,
     /// Threads [default: all processors]
     #[arg(long)]
     threads: Option<usize>,
@@ -36,7 +33,6 @@ pub async fn run(global: &Global, verb: &Eval) -> Outcome<()> {
         base: base::absolute_reference(&verb.base)?,
         adapters: base::weighted_references(&verb.adapters)?,
         data: config::absolute(&verb.data)?,
-        max_new_tokens: verb.max_new_tokens,
         threads: verb.threads.unwrap_or_else(config::processors),
     });
     output::answer(global, ask(global, &request).await?, |measured: Measured| {

@@ -72,9 +72,6 @@ pub struct Train {
     /// Steps between checkpoints
     #[arg(long, default_value_t = 50, value_name = "STEPS")]
     checkpoint_every: u64,
-    /// Longest answer when measuring
-    #[arg(long, default_value_t = 64, value_name = "TOKENS")]
-    max_new_tokens: usize,
     /// Threads [default: all processors]; the result does not depend on it
     #[arg(long)]
     threads: Option<usize>,
@@ -155,7 +152,6 @@ impl Train {
             seed: self.seed,
             max_length: self.max_length,
             checkpoint_every: self.checkpoint_every,
-            max_new_tokens: self.max_new_tokens,
             threads: self.threads.unwrap_or_else(config::processors),
         })
     }

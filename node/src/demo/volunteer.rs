@@ -156,7 +156,6 @@ impl Volunteer {
             base,
             adapters,
             data: self.seat.held_out.clone(),
-            max_new_tokens: plan.settings.max_new_tokens,
             threads: plan.settings.threads,
         }))
         .await

@@ -7,4 +7,5 @@
 pub mod proto;
 pub mod parent;
 pub mod child;
+pub mod failures;
 mod jobs;

@@ -18,7 +18,7 @@ pub enum Task {
     /// Opens a base, checks it whole and computes its id.
     Identify { base: BaseSource },
     Train(Box<TrainTask>),
-    Eval { base: BaseSource, adapters: Vec<AdapterSource>, data: PathBuf, max_new_tokens: usize },
+    Eval { base: BaseSource, adapters: Vec<AdapterSource>, data: PathBuf },
     Generate { base: BaseSource, adapters: Vec<AdapterSource>, prompt: String, max_new_tokens: usize },
     /// The exact sum of adapters, as one adapter of stacked ranks.
     Sum { base: BaseSource, adapters: Vec<AdapterSource>, out: PathBuf },
@@ -65,6 +65,9 @@ pub enum FloatType {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrainTask {
     pub base: BaseSource,
+    /// Noted in the adapter's folder.
+    pub base_name: String,
+    pub base_id: potluck_protocol::id::BaseId,
     pub data: PathBuf,
     pub held_out: Option<PathBuf>,
     /// The PEFT folder to write; it must not exist, or hold a checkpoint of the same run.
@@ -93,7 +96,6 @@ pub struct TrainSettings {
     pub max_length: usize,
     /// Steps between checkpoints; 0 for none but the last.
     pub checkpoint_every: u64,
-    pub max_new_tokens: usize,
     pub threads: usize,
 }
 
