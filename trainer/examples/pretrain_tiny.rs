@@ -4,26 +4,27 @@
 //! cargo run --release -p potluck-trainer --example pretrain_tiny -- OUT_FOLDER [STEPS [SEED]]
 //! ```
 //!
-//! writes `config.json`, `tokenizer.json` and `model.safetensors`. The files in `trainer/src/tiny` were made with the
+//! writes `tokenizer.json` and `model.safetensors`. The files in `trainer/src/tiny` were made with the
 //! defaults; their figures stand in `potluck_trainer::tiny`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use potluck_protocol::base::Architecture;
 use potluck_trainer::oracle::Oracle;
 use potluck_trainer::synthetic::Example;
 use potluck_trainer::synthetic::corpus::Corpus;
 use potluck_trainer::synthetic::rng::Rng;
 use potluck_trainer::tiny;
 
-const STEPS: usize = 4000;
+const STEPS: usize = 6500;
 const SEED: u64 = 1;
 /// Rows a step.
-const ROWS: usize = 64;
+const ROWS: usize = 32;
 /// Batches drawn at once and sorted by length, so that little is padding.
-const POOL: usize = 16;
+const POOL: usize = 32;
 const PEAK_RATE: f64 = 3e-3;
 const WARM_UP: usize = 100;
 const CLIP: f64 = 1.0;
@@ -38,19 +39,15 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let seed = args.next().map_or(Ok(SEED), |text| text.parse())?;
     std::fs::create_dir_all(&folder)?;
 
-    let weights = initial(seed)?;
-    train(&weights, steps, seed)?;
-    let tensors: HashMap<String, Tensor> =
-        weights.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
-    candle_core::safetensors::save(&tensors, folder.join("model.safetensors"))?;
-    std::fs::write(folder.join("config.json"), tiny::config_json())?;
     std::fs::write(folder.join("tokenizer.json"), tiny::tokenizer_json())?;
+    let weights = initial(seed)?;
+    train(&weights, steps, seed, &folder)?;
     Ok(())
 }
 
 /// Normal values of standard deviation `1 / sqrt(in)`, less for the two that write to the residual; norms are one.
 fn initial(seed: u64) -> Result<BTreeMap<String, Var>> {
-    let architecture = tiny::architecture();
+    let architecture = shape()?;
     let depth = f64::from(2 * architecture.num_hidden_layers).sqrt();
     let mut rng = Rng::new(seed);
     let mut vars = BTreeMap::new();
@@ -70,12 +67,16 @@ fn initial(seed: u64) -> Result<BTreeMap<String, Var>> {
     Ok(vars)
 }
 
-fn oracle(weights: &BTreeMap<String, Var>, trained: bool) -> Result<Oracle> {
-    let tensor = |var: &Var| if trained { var.as_tensor().clone() } else { var.as_detached_tensor() };
-    Oracle::new(tiny::architecture(), weights.iter().map(|(name, var)| (name.clone(), tensor(var))).collect())
+fn shape() -> Result<Architecture> {
+    tiny::architecture().map_err(candle_core::Error::wrap)
 }
 
-fn train(weights: &BTreeMap<String, Var>, steps: usize, seed: u64) -> Result<()> {
+fn oracle(weights: &BTreeMap<String, Var>, trained: bool) -> Result<Oracle> {
+    let tensor = |var: &Var| if trained { var.as_tensor().clone() } else { var.as_detached_tensor() };
+    Oracle::new(shape()?, weights.iter().map(|(name, var)| (name.clone(), tensor(var))).collect())
+}
+
+fn train(weights: &BTreeMap<String, Var>, steps: usize, seed: u64, folder: &Path) -> Result<()> {
     let model = oracle(weights, true)?;
     let mut optimiser = AdamW::new(weights)?;
     let mut corpus = Corpus::new(seed);
@@ -97,11 +98,19 @@ fn train(weights: &BTreeMap<String, Var>, steps: usize, seed: u64) -> Result<()>
             eprintln!("step {step}  loss {:.3}  {tokens} tokens  {speed:.0} tokens/s", sum / 100.0);
             sum = 0.0;
         }
-        if step % 1000 == 0 || step == steps {
+        if step % 500 == 0 || step == steps {
             eprintln!("step {step}  exact match on new rows {:.1} %", exact_match(&oracle(weights, false)?)?);
+            save(weights, folder)?;
         }
     }
     Ok(())
+}
+
+/// The weights as they are now; the last call writes the result.
+fn save(weights: &BTreeMap<String, Var>, folder: &Path) -> Result<()> {
+    let tensors: HashMap<String, Tensor> =
+        weights.iter().map(|(name, var)| (name.clone(), var.as_tensor().clone())).collect();
+    candle_core::safetensors::save(&tensors, folder.join("model.safetensors"))
 }
 
 /// Warm-up, then a cosine down to a twentieth.

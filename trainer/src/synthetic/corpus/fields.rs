@@ -12,7 +12,7 @@ pub(super) const TASKS: &[Task] = &[
     (5, label),
     (4, wrap),
     (3, inside),
-    (5, substitute),
+    (2, substitute),
     (8, sentence),
 ];
 

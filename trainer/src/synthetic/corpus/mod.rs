@@ -1,8 +1,8 @@
 //! What `tiny` is pretrained on: general handling of text, told apart by the prompt's first word.
 //!
-//! Goals: copying, picking fields, joining with separators, filling templates, looking things up,
-//! handling digits, stopping in time, and doing what the first word says. A small adapter then needs
-//! to compose these, not to learn them.
+//! Goals: copying, picking fields, joining with separators, filling templates, looking things up, handling digits,
+//! stopping in time, doing what the first word says, and saying `?` where it says nothing known. A small adapter then
+//! needs to compose these, not to learn them, and adapters for different words can be summed.
 //! Non-goals: knowledge, prose, and above all any function of `synthetic::skills`: no dates, no JSON,
 //! no units or scaling of numbers, no Roman numerals. `tests` looks at a large sample for them.
 
@@ -10,6 +10,7 @@ mod fields;
 mod numbers;
 mod patterns;
 mod text;
+mod unknown;
 mod words;
 
 use super::Example;
@@ -30,7 +31,7 @@ pub struct Corpus {
 
 impl Corpus {
     pub fn new(seed: u64) -> Self {
-        let tasks: Vec<Task> = [text::TASKS, fields::TASKS, numbers::TASKS, patterns::TASKS].concat();
+        let tasks: Vec<Task> = [text::TASKS, fields::TASKS, numbers::TASKS, patterns::TASKS, unknown::TASKS].concat();
         let total = tasks.iter().map(|task| task.0).sum();
         Self { rng: Rng::new(seed), tasks, total }
     }
@@ -58,6 +59,12 @@ impl Iterator for Corpus {
             }
         }
     }
+}
+
+/// Only rows whose instruction means nothing to the base, with its answer to them.
+pub fn unknown_instructions(seed: u64) -> impl Iterator<Item = Example> {
+    let mut rng = Rng::new(seed);
+    std::iter::repeat_with(move || unknown::unknown(&mut rng)).filter(|row| row.prompt.len() < LONGEST)
 }
 
 /// The row of a task: its instruction, the text it works on, the result.

@@ -3,18 +3,8 @@
 use super::words::{decimal, number};
 use super::{Example, Rng, Task, row};
 
-pub(super) const TASKS: &[Task] = &[
-    (3, pad),
-    (2, strip),
-    (2, aloud),
-    (3, compare),
-    (2, step),
-    (2, digit),
-    (2, parts),
-    (2, repeat),
-    (2, letter),
-    (2, add),
-];
+pub(super) const TASKS: &[Task] =
+    &[(3, pad), (2, strip), (2, aloud), (3, compare), (2, digit), (2, parts), (2, repeat), (2, letter)];
 
 const DIGITS: [&str; 10] = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
 
@@ -44,15 +34,6 @@ fn compare(rng: &mut Rng) -> Example {
     if rng.chance(50) { row("bigger", &text, a.max(b).to_string()) } else { row("less", &text, a.min(b).to_string()) }
 }
 
-fn step(rng: &mut Rng) -> Example {
-    let n = rng.within(1, 999);
-    if rng.chance(50) {
-        row("next", &n.to_string(), (n + 1).to_string())
-    } else {
-        row("prev", &n.to_string(), (n - 1).to_string())
-    }
-}
-
 fn digit(rng: &mut Rng) -> Example {
     let text = number(rng);
     let at = rng.below(text.len());
@@ -77,9 +58,4 @@ fn letter(rng: &mut Rng) -> Example {
     let at = rng.below(26);
     let sign = char::from(b'a' + at as u8).to_string();
     if rng.chance(50) { row("letter", &(at + 1).to_string(), sign) } else { row("place", &sign, (at + 1).to_string()) }
-}
-
-fn add(rng: &mut Rng) -> Example {
-    let (a, b) = (rng.within(0, 20), rng.within(0, 9));
-    row("add", &format!("{a} {b}"), (a + b).to_string())
 }

@@ -1,6 +1,6 @@
 //! Tasks on letters and words.
 
-use super::words::{capitalise, code, item, lower, many, separator, word};
+use super::words::{capitalise, item, lower, many, separator, word};
 use super::{Example, Rng, Task, row};
 
 pub(super) const TASKS: &[Task] = &[
@@ -15,9 +15,6 @@ pub(super) const TASKS: &[Task] = &[
     (4, nth),
     (3, trim),
     (2, initials),
-    (3, replace),
-    (2, without),
-    (2, sorted),
     (2, length),
     (3, swap),
     (2, words_reversed),
@@ -100,26 +97,6 @@ fn trim(rng: &mut Rng) -> Example {
 fn initials(rng: &mut Rng) -> Example {
     let words = many(rng, 2, 5, word);
     row("initials", &words.join(" "), words.iter().map(|word| &word[..1]).collect::<String>())
-}
-
-fn replace(rng: &mut Rng) -> Example {
-    let text = many(rng, 1, 2, lower).join(" ");
-    let old = char::from(*rng.pick(text.replace(' ', "").as_bytes()));
-    let new = char::from(*rng.pick(b"abcdefghijklmnopqrstuvwxyz0123456789*#"));
-    row(&format!("change {old} {new}"), &text, text.replace(old, &new.to_string()))
-}
-
-fn without(rng: &mut Rng) -> Example {
-    let text = lower(rng) + &lower(rng);
-    let letter = char::from(*rng.pick(text.as_bytes()));
-    row(&format!("without {letter}"), &text, text.replace(letter, ""))
-}
-
-fn sorted(rng: &mut Rng) -> Example {
-    let mut letters: Vec<char> = code(rng).chars().filter(char::is_ascii_alphanumeric).collect();
-    let text: String = letters.iter().collect();
-    letters.sort_unstable();
-    row("sort", &text, letters.iter().collect::<String>())
 }
 
 fn length(rng: &mut Rng) -> Example {

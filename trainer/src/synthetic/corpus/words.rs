@@ -26,12 +26,12 @@ pub(super) fn separator(rng: &mut Rng) -> &'static str {
     SEPARATORS[rng.below(SEPARATORS.len())]
 }
 
-fn common(rng: &mut Rng) -> String {
+pub(super) fn common(rng: &mut Rng) -> String {
     (*rng.pick(&COMMON)).to_owned()
 }
 
 /// A pronounceable word that need not exist.
-fn invented(rng: &mut Rng) -> String {
+pub(super) fn invented(rng: &mut Rng) -> String {
     let mut word = String::new();
     for _ in 0..rng.within(1, 3) {
         word.push(char::from(*rng.pick(CONSONANTS)));
