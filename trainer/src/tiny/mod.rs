@@ -2,6 +2,9 @@
 //!
 //! `config.json` is written by hand and is the one place that says the shape; `tokenizer.json` is what
 //! [`tokenizer_json`] says; `examples/pretrain_tiny.rs` makes the weights from a seed and `synthetic::corpus`.
+//!
+//! With seed 1: 6500 steps of 32 rows, 6.8 million tokens, some 40 minutes on a fifth of a busy machine; 77.7 % of 512
+//! new rows of the corpus then come out exactly, and none of the skills' (2026-11).
 
 mod tokenizer;
 
