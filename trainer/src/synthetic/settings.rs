@@ -1,8 +1,11 @@
 //! What a volunteer of the demo trains with, found by trial for both sizes of base.
 //!
 //! Adapters are trained apart and then summed, so what counts is not only that each learns its skill but that each
-//! leaves the others' prompts alone. Two things do that: few, short steps, and *rehearsal* — rows of other
-//! instructions with the answers that the base gives already, so that an adapter acts on its own first word only.
+//! leaves the others' prompts alone. Two things do that. *Rehearsal*: rows of other instructions with the answers that
+//! the base gives already, so that an adapter acts on its own first word only. And a *strong weight decay*: Adam moves
+//! every parameter by about the rate a step, wanted or not, and the unwanted part of three adapters adds up; decay on
+//! both factors takes it back. Measured in a trial in torch on `tiny` (60 held-out prompts a skill, 120 steps): of the
+//! mean own gain the sum kept 22 % without decay and 57 % with 5.0, at 92 % own accuracy.
 
 use super::Example;
 use super::corpus::{Corpus, unknown_instructions};
@@ -37,18 +40,19 @@ impl DemoSettings {
             lora_alpha: 16.0,
             target_modules: &[],
             learning_rate: 3e-3,
-            max_steps: 200,
+            max_steps: 120,
             batch_size: 32,
             warmup_steps: 10,
-            weight_decay: 0.0,
-            train_rows: 3200,
-            rehearsal_rows: 1600,
-            unknown_rows: 1600,
+            weight_decay: 5.0,
+            // One epoch.
+            train_rows: 2400,
+            rehearsal_rows: 720,
+            unknown_rows: 720,
         }
     }
 
     /// For a pretrained model of some hundred million parameters, such as SmolLM2-135M-Instruct: it has other
-    /// answers to the corpus's instructions, so nothing is rehearsed.
+    /// answers to the corpus's instructions, so nothing is rehearsed. A first guess, not yet measured.
     pub fn small_model() -> Self {
         Self {
             r: 8,
