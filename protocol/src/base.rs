@@ -7,9 +7,10 @@ use crate::id::{BaseId, Digest};
 use crate::limits::{DECODE_MAX, HEADS_MAX, HIDDEN_MAX, LAYERS_MAX, TENSORS_MAX, VOCABULARY_MAX};
 use crate::tensor::TensorEntry;
 
-/// A finite `f32` by its bits, so that hashed and signed bodies hold no floats. Minus zero is written as zero.
+/// A finite `f32` by its bits, so that hashed and signed bodies hold no floats. Minus zero is written as zero: the
+/// bits of minus zero, of NaN and of the infinities are refused when they come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct F32Bits(u32);
 
 impl F32Bits {
@@ -20,6 +21,22 @@ impl F32Bits {
 
     pub fn get(self) -> f32 {
         f32::from_bits(self.0)
+    }
+}
+
+impl TryFrom<u32> for F32Bits {
+    type Error = Malformed;
+
+    fn try_from(bits: u32) -> Result<Self, Malformed> {
+        Self::new(f32::from_bits(bits))
+            .filter(|value| value.0 == bits)
+            .ok_or_else(|| Malformed(format!("{bits:#010x} are not the bits of a finite number, minus zero excluded")))
+    }
+}
+
+impl From<F32Bits> for u32 {
+    fn from(value: F32Bits) -> Self {
+        value.0
     }
 }
 

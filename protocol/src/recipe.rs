@@ -21,6 +21,11 @@ impl Weight {
         (scaled.abs() <= f64::from(RECIPE_WEIGHT_MAX)).then_some(Self(scaled as i32))
     }
 
+    /// Within [`RECIPE_WEIGHT_MAX`] on both sides. (`i32::abs` of the least number would overflow.)
+    fn is_bounded(self) -> bool {
+        self.0.unsigned_abs() <= RECIPE_WEIGHT_MAX.unsigned_abs()
+    }
+
     /// Exact: 31 bits do not fit an `f32`, so the product with it is taken in the fold, where its rounding is defined.
     pub fn get(self) -> f64 {
         f64::from(self.0) / 65536.0
@@ -86,7 +91,7 @@ impl Wire for Recipe {
         Malformed::unless(self.inputs.len() <= RECIPE_INPUTS_MAX, || format!("more than {RECIPE_INPUTS_MAX} inputs"))?;
         let sorted = self.inputs.windows(2).all(|pair| pair[0].0 < pair[1].0);
         Malformed::unless(sorted, || "the inputs are not sorted by adapter, each once".to_owned())?;
-        let bounded = self.inputs.iter().all(|(_, weight)| weight.0 != 0 && weight.0.abs() <= RECIPE_WEIGHT_MAX);
+        let bounded = self.inputs.iter().all(|(_, weight)| weight.0 != 0 && weight.is_bounded());
         Malformed::unless(bounded, || "a weight is zero or beyond 1024".to_owned())
     }
 }
@@ -119,6 +124,7 @@ mod tests {
         let base = BaseId(Digest::of(b"base"));
         let twice = [(ManifestId(base.0), Weight(RECIPE_WEIGHT_MAX)); 2];
         assert!(Recipe::new(base, DType::F32, twice).is_err());
+        assert!(Recipe::new(base, DType::F32, [(ManifestId(base.0), Weight(i32::MIN))]).is_err());
         assert!(Recipe::new(base, DType::Q4_0, []).is_err());
     }
 }

@@ -10,7 +10,7 @@
 use crate::codec::{self, CodecError};
 use crate::id::{ManifestId, ShardId};
 use crate::manifest::{FileEntry, Manifest};
-use crate::shard::{ShardError, ShardTable, TableError, VerifiedShard};
+use crate::shard::{Cut, ShardError, ShardTable, TableError, VerifiedShard};
 use crate::signed::{Authentic, SignatureError};
 
 /// Whose fault a failed verification is.
@@ -101,7 +101,11 @@ impl Mapped {
             let mut bytes = Vec::new();
             for id in &file.table {
                 match shard(id)? {
-                    Some(piece) => bytes.extend_from_slice(piece.bytes()),
+                    Some(piece) if piece.id() == *id => bytes.extend_from_slice(piece.bytes()),
+                    Some(other) => {
+                        let error = ShardError::WrongBytes { wanted: *id, got: other.id() };
+                        return Ok(Err(error.into()));
+                    }
                     None => return Ok(Err(VerifyError::Incomplete { missing: 1, total: file.table.len() })),
                 }
             }
@@ -181,6 +185,10 @@ fn check_file(file: &FileEntry, table: &ShardTable, bytes: &[u8]) -> Result<(), 
     let path = || file.path.to_string();
     if crate::id::FileDigest(crate::id::Digest::of(bytes)) != file.digest {
         return Err(VerifyError::FileDigest { path: path() });
+    }
+    // The rule follows from the path and the bytes: a publisher does not choose it. // I5
+    if Cut::choose(file.path.as_str(), bytes, bytes.len()).0 != table.cut {
+        return Err(VerifyError::Table { path: path(), error: TableError::WrongCut });
     }
     table.check_cut(bytes, bytes.len()).map_err(|error| VerifyError::Table { path: path(), error })
 }

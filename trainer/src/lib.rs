@@ -1,10 +1,16 @@
 //! The trainer: blocking numerics. No network, no async, no environment, no home folder.
+//!
+//! Reading order is the order of the modules below.
 
+pub mod tensor;
+pub mod sample;
 pub mod base;
 pub mod data;
-pub mod lora;
-pub mod merge;
+pub mod backend;
 pub mod model;
+pub mod lora;
 pub mod peft;
-pub mod sample;
-pub mod tensor;
+pub mod merge;
+pub mod oracle;
+pub mod synthetic;
+pub mod tiny;

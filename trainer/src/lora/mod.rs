@@ -1,7 +1,32 @@
-//! Low-rank adapters: what one is ([`adapter`], [`config`]) and how it is trained ([`params`], [`init`]).
+//! Low-rank adapters: what one is ([`adapter`], [`config`]), how its factors lie in memory ([`layout`]), how they
+//! start ([`init`]) and how they act on a model ([`attached`]).
 //!
 //! A module's output gains `scale * (x A^T) B^T` with `A: [r, in]`, `B: [out, r]` and `scale = lora_alpha / r`
 //! (Hu et al. 2021, arXiv 2106.09685; names and shapes as PEFT writes them).
 
 pub mod adapter;
+pub mod attached;
 pub mod config;
+pub mod init;
+pub mod layout;
+
+/// An adapter that cannot be used with a model.
+#[derive(Debug, thiserror::Error)]
+pub enum LoraError {
+    #[error("rank {r} with lora_alpha {lora_alpha}: the rank must be 1 to {max} and lora_alpha finite and above 0")]
+    Settings { r: usize, lora_alpha: f32, max: usize },
+    #[error(
+        "`target_modules` {targets} selects no module of this base; its linear layers are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj"
+    )]
+    NoTarget { targets: String },
+    #[error("adapter tensor `{name}` belongs to no module of this base")]
+    Unknown { name: String },
+    #[error("module `{module}` has one of its two factors, `{missing}` is missing")]
+    Unpaired { module: String, missing: String },
+    #[error("adapter tensor `{name}` has shape {got:?}, but this base and rank {r} need {expected:?}")]
+    Shape { name: String, got: [usize; 2], expected: [usize; 2], r: usize },
+    #[error("adapter tensor `{name}` has {got} values for shape {shape:?}")]
+    Values { name: String, got: usize, shape: [usize; 2] },
+    #[error(transparent)]
+    Backend(#[from] crate::backend::BackendError),
+}

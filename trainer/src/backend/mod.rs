@@ -1,0 +1,219 @@
+//! The arithmetic that the decoder's schedule is written over: about twenty fused operations on planned buffers.
+//!
+//! Goals: one schedule for every device and for both float types; no tape; no gradient of a frozen matrix, ever.
+//! Non-goals: a general tensor library, broadcasting, more than two dimensions.
+//!
+//! Every buffer is a row-major matrix. "Rows" are token positions: a batch of `n` sequences padded to `s` positions
+//! has `n * s` rows, sequence after sequence. Operations give the same bits on any number of threads.
+
+pub mod candle;
+pub mod real;
+mod rows;
+
+use potluck_protocol::tensor::DType;
+use real::Real;
+
+use crate::tensor::HostTensor;
+
+/// A failed operation: wrong shapes or types, or the device's own error.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    #[error("the tensor library failed: {0}")]
+    Candle(#[from] candle_core::Error),
+    #[error("{what}: {got} values where {expected} belong")]
+    Size { what: &'static str, got: usize, expected: usize },
+    #[error("{what} is stored as {dtype:?}; only matrices may be quantised")]
+    Quantised { what: &'static str, dtype: DType },
+    #[error("{what} {index} is beyond the last one, {last}")]
+    Range { what: &'static str, index: usize, last: usize },
+}
+
+pub type Result<T, E = BackendError> = std::result::Result<T, E>;
+
+/// How the rows of attention relate: sequences of queries, each against its own run of keys.
+#[derive(Clone, Debug)]
+pub struct AttentionShape {
+    pub heads: usize,
+    /// Divides `heads`; query head `h` reads key head `h / (heads / kv_heads)`.
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    /// Positions from one sequence of queries to the next.
+    pub queries: usize,
+    /// Positions from one sequence of keys to the next.
+    pub keys: usize,
+    pub spans: Vec<Span>,
+}
+
+/// One sequence of queries. Its query `i < length` sees the keys `0 ..= start + i`; later rows are padding.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Which sequence of keys.
+    pub slot: usize,
+    /// Keys before the first query's own.
+    pub start: usize,
+    pub length: usize,
+}
+
+impl AttentionShape {
+    /// Query heads for each key head.
+    pub fn group(&self) -> usize {
+        self.heads / self.kv_heads
+    }
+}
+
+/// A labelled row of the hidden states: the token that it must predict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub row: usize,
+    pub id: u32,
+}
+
+/// Losses of labelled rows, and the gradient if it was asked for.
+pub struct HeadLoss<Buf> {
+    /// `-ln p(target)`, one for each target, in order.
+    pub losses: Vec<f64>,
+    /// Gradient of `scale * sum(losses)` in the hidden states; zero in rows without a label.
+    pub d_hidden: Option<Buf>,
+}
+
+/// A pair of LoRA factors on the device, with the factor that the update is multiplied by.
+#[derive(Clone)]
+pub struct LoraPair<Buf> {
+    /// `[r, in]`
+    pub a: Buf,
+    /// `[out, r]`
+    pub b: Buf,
+    pub scale: f64,
+}
+
+/// Gradients of one application of a [`LoraPair`].
+pub struct LoraGrad<Buf> {
+    /// `[r, in]`
+    pub a: Buf,
+    /// `[out, r]`
+    pub b: Buf,
+}
+
+/// One update of AdamW (Loshchilov and Hutter 2019), as `torch.optim.AdamW` computes it.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWStep {
+    pub lr: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+    pub weight_decay: f64,
+    /// Number of this update, from 1.
+    pub step: u64,
+    /// The gradients are multiplied by this first (clipping).
+    pub grad_scale: f64,
+}
+
+/// A device. `Buf` is a matrix of `Real`s on it; `Weight` is a frozen matrix, which may stay quantised.
+pub trait Backend: Send + Sync {
+    type Real: Real;
+    type Buf: Clone + Send + Sync;
+    type Weight: Send + Sync;
+
+    /// A frozen matrix `[out, in]`. Blocks of ggml's types stay as they are and are widened one matrix at a time where
+    /// an operation needs them; 16-bit floats are widened here.
+    fn upload(&self, tensor: &HostTensor) -> Result<Self::Weight>;
+    /// A matrix from values in row-major order.
+    fn buffer(&self, values: Vec<Self::Real>, rows: usize, cols: usize) -> Result<Self::Buf>;
+    /// A frozen vector (the weight of a norm) as a matrix of one row.
+    fn vector(&self, tensor: &HostTensor) -> Result<Self::Buf>;
+    fn read(&self, x: &Self::Buf) -> Result<Vec<Self::Real>>;
+
+    /// `x W^T`: `[rows, in]` to `[rows, out]`.
+    fn linear(&self, x: &Self::Buf, w: &Self::Weight) -> Result<Self::Buf>;
+    /// `dy W`: the gradient in `x`.
+    fn linear_grad(&self, dy: &Self::Buf, w: &Self::Weight) -> Result<Self::Buf>;
+    /// `y += h B^T`; returns `h = scale x A^T`, `[rows, r]`.
+    fn lora(&self, y: &mut Self::Buf, x: &Self::Buf, pair: &LoraPair<Self::Buf>) -> Result<Self::Buf>;
+    /// With `dh = scale dy B`: `dx += dh A`; returns `dA = dh^T x` and `dB = dy^T h`.
+    fn lora_grad(
+        &self,
+        dx: &mut Self::Buf,
+        dy: &Self::Buf,
+        x: &Self::Buf,
+        h: &Self::Buf,
+        pair: &LoraPair<Self::Buf>,
+    ) -> Result<LoraGrad<Self::Buf>>;
+
+    /// `x / sqrt(mean(x^2) + eps) * w` in each row.
+    fn rms_norm(&self, x: &Self::Buf, w: &Self::Buf, eps: f64) -> Result<Self::Buf>;
+    /// The gradient of [`Self::rms_norm`] in `x`.
+    fn rms_norm_grad(&self, dy: &Self::Buf, x: &Self::Buf, w: &Self::Buf, eps: f64) -> Result<Self::Buf>;
+
+    /// Rotates each head's halves (Hugging Face's order: `x[i]` with `x[i + head_dim / 2]`) by the row's angles, in
+    /// place. `cos` and `sin` are `[rows, head_dim / 2]`; `inverse` rotates back, which is also the gradient.
+    fn rope(&self, x: &mut Self::Buf, cos: &Self::Buf, sin: &Self::Buf, inverse: bool) -> Result<()>;
+
+    /// Causal grouped-query attention, scaled by `1 / sqrt(head_dim)`. Returns the output `[rows, heads * head_dim]`
+    /// (zero in padding) and the log-sum-exp of each row's scaled scores, `[rows, heads]`.
+    fn attention(
+        &self,
+        q: &Self::Buf,
+        k: &Self::Buf,
+        v: &Self::Buf,
+        shape: &AttentionShape,
+    ) -> Result<(Self::Buf, Self::Buf)>;
+    /// Gradients in `q`, `k` and `v` of [`Self::attention`], where keys and queries are the same rows.
+    fn attention_grad(
+        &self,
+        dout: &Self::Buf,
+        saved: &AttentionSaved<'_, Self::Buf>,
+        shape: &AttentionShape,
+    ) -> Result<[Self::Buf; 3]>;
+    /// Writes row `i` of `src` over row `rows[i]` of `dst`; `None` leaves it out.
+    fn write_rows(&self, dst: &mut Self::Buf, src: &Self::Buf, rows: &[Option<usize>]) -> Result<()>;
+
+    /// `silu(gate) * up`.
+    fn swiglu(&self, gate: &Self::Buf, up: &Self::Buf) -> Result<Self::Buf>;
+    /// Gradients of [`Self::swiglu`] in `gate` and `up`.
+    fn swiglu_grad(&self, dy: &Self::Buf, gate: &Self::Buf, up: &Self::Buf) -> Result<[Self::Buf; 2]>;
+
+    /// `x += y`.
+    fn add(&self, x: &mut Self::Buf, y: &Self::Buf) -> Result<()>;
+    /// The rows of a frozen matrix that these ids name.
+    fn embed(&self, w: &Self::Weight, ids: &[u32]) -> Result<Self::Buf>;
+    /// Some rows of a matrix.
+    fn gather(&self, x: &Self::Buf, rows: &[usize]) -> Result<Self::Buf>;
+
+    /// Cross-entropy of `hidden W^T` on labelled rows only, in chunks, so that the logits never exist whole. With
+    /// `scale`, also the gradient of `scale * sum(losses)`.
+    fn head_loss(
+        &self,
+        hidden: &Self::Buf,
+        w: &Self::Weight,
+        targets: &[Target],
+        scale: Option<f64>,
+    ) -> Result<HeadLoss<Self::Buf>>;
+    /// The index of the greatest logit of each row, the lowest among equals.
+    fn head_argmax(&self, hidden: &Self::Buf, w: &Self::Weight) -> Result<Vec<u32>>;
+
+    /// A matrix within a flat buffer, sharing its memory.
+    fn view(&self, flat: &Self::Buf, offset: usize, rows: usize, cols: usize) -> Result<Self::Buf>;
+    /// Adds a matrix to the values of a flat buffer from `offset` on.
+    fn accumulate(&self, flat: &mut Self::Buf, offset: usize, part: &Self::Buf) -> Result<()>;
+    fn fill_zero(&self, x: &mut Self::Buf) -> Result<()>;
+    /// The sum of squares, in `f64` and in a fixed order.
+    fn sum_squares(&self, x: &Self::Buf) -> Result<f64>;
+    /// One fused update of flat parameters and their two moments.
+    fn adamw(&self, state: AdamWState<'_, Self::Buf>, grads: &Self::Buf, step: &AdamWStep) -> Result<()>;
+}
+
+/// What attention's forward pass leaves for its backward pass.
+pub struct AttentionSaved<'a, Buf> {
+    pub q: &'a Buf,
+    pub k: &'a Buf,
+    pub v: &'a Buf,
+    pub out: &'a Buf,
+    pub lse: &'a Buf,
+}
+
+/// Flat parameters and the running means of their gradients and squared gradients.
+pub struct AdamWState<'a, Buf> {
+    pub params: &'a mut Buf,
+    pub first: &'a mut Buf,
+    pub second: &'a mut Buf,
+}

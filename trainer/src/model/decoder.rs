@@ -1,0 +1,258 @@
+//! The whole model: embedding, blocks, final norm and output projection, forward and backward.
+
+use potluck_protocol::base::{Architecture, Family, LINEARS};
+
+use super::ModelError;
+use super::batch::{Batch, Keys, attention_shape};
+use super::block::{Block, LINEAR_COUNT, Layer, Linear, Pairs, Saved};
+use super::cache::Cache;
+use super::rope::Angles;
+use super::weights::Weights;
+use crate::backend::{AttentionShape, Backend, LoraGrad, Target};
+use crate::lora::attached::Attached;
+use crate::tensor::HostTensor;
+
+type Result<T, E = ModelError> = std::result::Result<T, E>;
+
+/// What a training pass keeps of each block.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activations {
+    /// All that the backward pass reads: no block is run twice.
+    #[default]
+    Keep,
+    /// Only each block's input: a third more arithmetic, a small part of the memory.
+    Recompute,
+}
+
+/// A frozen model on a device.
+pub struct Model<B: Backend> {
+    backend: B,
+    architecture: Architecture,
+    embedding: B::Weight,
+    layers: Vec<Layer<B>>,
+    norm: B::Buf,
+    /// `None` where the embedding is the output projection.
+    head: Option<B::Weight>,
+}
+
+/// The geometry of one pass over a batch.
+struct Pass<Buf> {
+    shape: AttentionShape,
+    angles: Angles<Buf>,
+}
+
+/// What the forward pass of a block left behind.
+enum Kept<Buf> {
+    All(Saved<Buf>),
+    Input(Buf),
+}
+
+impl<B: Backend> Model<B> {
+    /// Reads every tensor of the architecture.
+    pub fn load(backend: B, weights: &dyn Weights) -> Result<Self> {
+        let architecture = weights.architecture().clone();
+        architecture.check().map_err(|fault| ModelError::Architecture(fault.to_string()))?;
+        match architecture.family {
+            Family::Llama => {}
+        }
+        let loader = Loader { weights, architecture: &architecture };
+        let matrix = |name: &str| Ok::<_, ModelError>(backend.upload(&loader.tensor(name)?)?);
+        let vector = |name: &str| Ok::<_, ModelError>(backend.vector(&loader.tensor(name)?)?);
+        let layers = (0..architecture.num_hidden_layers).map(|layer| {
+            let path = format!("model.layers.{layer}");
+            let linears = LINEARS.iter().map(|linear| matrix(&format!("{path}.{linear}.weight")));
+            let linears: Vec<B::Weight> = linears.collect::<Result<_>>()?;
+            let Ok(linears) = linears.try_into() else { return Err(ModelError::Architecture("linears".to_owned())) };
+            Ok(Layer {
+                input_norm: vector(&format!("{path}.input_layernorm.weight"))?,
+                post_attention_norm: vector(&format!("{path}.post_attention_layernorm.weight"))?,
+                linears,
+            })
+        });
+        let layers = layers.collect::<Result<_>>()?;
+        let head = (!architecture.tie_word_embeddings).then(|| matrix("lm_head.weight")).transpose()?;
+        let (embedding, norm) = (matrix("model.embed_tokens.weight")?, vector("model.norm.weight")?);
+        Ok(Self { backend, architecture, embedding, layers, norm, head })
+    }
+
+    pub fn backend(&self) -> &B {
+        &self.backend
+    }
+
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Normalised hidden states of a batch, `[rows, hidden_size]`, each sequence on its own.
+    pub fn hidden(&self, batch: &Batch, adapters: &Attached<B>) -> Result<B::Buf> {
+        let pass = self.pass(batch, Keys::Own)?;
+        let mut x = self.embed(batch)?;
+        for index in 0..self.layers.len() {
+            x = self.block(index, adapters, &pass).forward(x, None)?.0;
+        }
+        self.final_norm(&x)
+    }
+
+    /// The same for tokens that follow what a cache holds. `slots[i]` is the cache's sequence for the batch's `i`.
+    pub fn hidden_cached(
+        &self,
+        batch: &Batch,
+        slots: &[usize],
+        cache: &mut Cache<B>,
+        adapters: &Attached<B>,
+    ) -> Result<B::Buf> {
+        for (sequence, (&slot, &got)) in slots.iter().zip(&batch.lengths).enumerate() {
+            let max = cache.room(slot);
+            if got > max {
+                return Err(ModelError::Length { sequence, got, max });
+            }
+        }
+        let keys = Keys::Cached { slots, filled: &cache.filled, capacity: cache.capacity };
+        let pass = self.pass(batch, keys)?;
+        let mut x = self.embed(batch)?;
+        for (index, layer_cache) in cache.layers.iter_mut().enumerate() {
+            x = self.block(index, adapters, &pass).forward(x, Some(layer_cache))?.0;
+        }
+        for (&slot, &length) in slots.iter().zip(&batch.lengths) {
+            cache.filled[slot] += length;
+        }
+        self.final_norm(&x)
+    }
+
+    /// Logits of each row, `[rows, vocab_size]`; for small batches, since they exist whole.
+    pub fn logits(&self, hidden: &B::Buf) -> Result<B::Buf> {
+        Ok(self.backend.linear(hidden, self.projection())?)
+    }
+
+    /// The most likely next token of some rows.
+    pub fn greedy(&self, hidden: &B::Buf, rows: &[usize]) -> Result<Vec<u32>> {
+        Ok(self.backend.head_argmax(&self.backend.gather(hidden, rows)?, self.projection())?)
+    }
+
+    /// `-ln p` of each target.
+    pub fn losses(&self, batch: &Batch, targets: &[Target], adapters: &Attached<B>) -> Result<Vec<f64>> {
+        let hidden = self.hidden(batch, adapters)?;
+        Ok(self.backend.head_loss(&hidden, self.projection(), targets, None)?.losses)
+    }
+
+    /// `-ln p` of each target; gradients of `scale * sum` in each LoRA pair go to `sink(layer, linear, pair, ..)`.
+    pub fn losses_and_gradients(
+        &self,
+        batch: &Batch,
+        targets: &[Target],
+        adapters: &Attached<B>,
+        training: Training<'_, B::Buf>,
+    ) -> Result<Vec<f64>> {
+        let (backend, eps) = (&self.backend, self.eps());
+        let pass = self.pass(batch, Keys::Own)?;
+        let mut kept = Vec::with_capacity(self.layers.len());
+        let mut x = self.embed(batch)?;
+        for index in 0..self.layers.len() {
+            let input = x.clone();
+            let (y, saved) = self.block(index, adapters, &pass).forward(x, None)?;
+            kept.push(match training.activations {
+                Activations::Keep => Kept::All(saved),
+                Activations::Recompute => Kept::Input(input),
+            });
+            x = y;
+        }
+        let hidden = self.final_norm(&x)?;
+        let head = backend.head_loss(&hidden, self.projection(), targets, Some(training.scale))?;
+        let Some(d_hidden) = head.d_hidden else { return Ok(head.losses) };
+        drop(hidden);
+        let mut dy = backend.rms_norm_grad(&d_hidden, &x, &self.norm, eps)?;
+        for (index, kept) in kept.into_iter().enumerate().rev() {
+            let block = self.block(index, adapters, &pass);
+            let saved = match kept {
+                Kept::All(saved) => saved,
+                Kept::Input(input) => block.forward(input, None)?.1,
+            };
+            let mut sink = |linear: Linear, pair, grad| (training.sink)(index, linear as usize, pair, grad);
+            dy = block.backward(dy, saved, &mut sink)?;
+        }
+        Ok(head.losses)
+    }
+
+    fn block<'a>(&'a self, index: usize, adapters: &'a Attached<B>, pass: &'a Pass<B::Buf>) -> Block<'a, B> {
+        Block {
+            backend: &self.backend,
+            layer: &self.layers[index],
+            pairs: adapters.pairs(index),
+            shape: &pass.shape,
+            angles: &pass.angles,
+            eps: self.eps(),
+        }
+    }
+
+    fn pass(&self, batch: &Batch, keys: Keys<'_>) -> Result<Pass<B::Buf>> {
+        let shape = attention_shape(&self.architecture, batch, keys);
+        let angles = Angles::new(&self.backend, &self.architecture, &shape)?;
+        Ok(Pass { shape, angles })
+    }
+
+    fn embed(&self, batch: &Batch) -> Result<B::Buf> {
+        let vocabulary = self.architecture.vocab_size as usize;
+        match batch.ids.iter().find(|&&id| id as usize >= vocabulary) {
+            Some(&id) => Err(ModelError::Token { id, vocabulary }),
+            None => Ok(self.backend.embed(&self.embedding, &batch.ids)?),
+        }
+    }
+
+    fn final_norm(&self, x: &B::Buf) -> Result<B::Buf> {
+        Ok(self.backend.rms_norm(x, &self.norm, self.eps())?)
+    }
+
+    fn eps(&self) -> f64 {
+        self.architecture.rms_norm_eps.get().into()
+    }
+
+    fn projection(&self) -> &B::Weight {
+        self.head.as_ref().unwrap_or(&self.embedding)
+    }
+}
+
+/// Takes a LoRA pair's gradients: layer, linear layer (index in `LINEARS`), index of the pair, gradients.
+pub type GradientSink<'a, Buf> = dyn FnMut(usize, usize, usize, LoraGrad<Buf>) -> crate::backend::Result<()> + 'a;
+
+/// What a training pass is asked for.
+pub struct Training<'a, Buf> {
+    /// The gradients are those of `scale * sum(losses)`.
+    pub scale: f64,
+    pub activations: Activations,
+    pub sink: &'a mut GradientSink<'a, Buf>,
+}
+
+/// Tensors from a source, held against the architecture.
+struct Loader<'a> {
+    weights: &'a dyn Weights,
+    architecture: &'a Architecture,
+}
+
+impl Loader<'_> {
+    fn tensor(&self, name: &str) -> Result<HostTensor> {
+        let source = |source| ModelError::Tensor { name: name.to_owned(), source };
+        let tensor = self.weights.tensor(name).map_err(source)?;
+        let expected = self.shape(name);
+        if tensor.shape != expected {
+            return Err(ModelError::Shape { name: name.to_owned(), got: tensor.shape, expected });
+        }
+        Ok(tensor)
+    }
+
+    fn shape(&self, name: &str) -> Vec<usize> {
+        let size = |size: u32| size as usize;
+        let (vocabulary, hidden) = (size(self.architecture.vocab_size), size(self.architecture.hidden_size));
+        let module = name.strip_suffix(".weight").unwrap_or(name);
+        match self.architecture.module_shape(module) {
+            Some((out, inner)) => vec![size(out), size(inner)],
+            None if module.ends_with("norm") => vec![hidden],
+            None => vec![vocabulary, hidden],
+        }
+    }
+}
+
+/// No pairs on any linear layer.
+pub fn no_pairs<Buf>() -> Pairs<Buf> {
+    std::array::from_fn::<_, LINEAR_COUNT, _>(|_| Vec::new())
+}
