@@ -45,6 +45,10 @@ pub enum PeftError {
     Rank { module: String, found: usize, wanted: usize },
     #[error("`{module}` has rank {found}, 1 to {RANK_MAX} are allowed")]
     RankBounds { module: String, found: usize },
+    #[error(
+        "the ranks are too unequal: with {rank} in every module the adapter would take {padded} bytes, the file has {file}"
+    )]
+    Padding { rank: usize, padded: u64, file: usize },
     #[error("{MODEL_FILE}: `{name}` is {dtype}: F32, F16 and BF16 are supported")]
     Type { name: String, dtype: String },
     #[error("`{name}` holds a value that is not finite (NaN or infinity), or becomes one with its scale")]

@@ -17,6 +17,11 @@ use crate::lora::adapter::{Adapter, AdapterTensor, Factor};
 use crate::lora::config::LoraConfig;
 use crate::peft::write::target_modules;
 
+/// Padding to one rank may make an adapter so many times as large as its file, or this many bytes, so that a small
+/// file cannot ask for a large memory.
+const PADDING_FACTOR: u64 = 8;
+const PADDING_FREE: u64 = 64 << 20;
+
 /// Files that older PEFT writes instead of safetensors.
 const PICKLE_FILE: &str = "adapter_model.bin";
 
@@ -54,6 +59,7 @@ pub fn check(config: &[u8], model: &[u8], architecture: &Architecture) -> Result
     for (module, pair) in &modules {
         rank = rank.max(pair.check(module, &settings, architecture)?);
     }
+    check_padding(&modules, rank, model.len())?;
     let mut tensors = BTreeMap::new();
     for (module, pair) in &modules {
         pair.load(module, settings.scale(module), rank, model, &mut tensors)?;
@@ -89,6 +95,13 @@ fn pair<'a>(layout: &'a Layout, architecture: &Architecture) -> Result<BTreeMap<
         (_, None) => Err(PeftError::Unpaired { module, factor: "lora_B" }),
     });
     whole.collect()
+}
+
+fn check_padding(modules: &BTreeMap<String, Pair>, rank: usize, file: usize) -> Result<(), PeftError> {
+    let elements = |pair: &Pair| rank as u64 * (pair.a.shape[1] as u64 + pair.b.shape[0] as u64);
+    let padded = 4 * modules.values().map(elements).sum::<u64>();
+    let fits = padded <= PADDING_FREE.max(PADDING_FACTOR * file as u64);
+    if fits { Ok(()) } else { Err(PeftError::Padding { rank, padded, file }) }
 }
 
 impl Pair<'_> {

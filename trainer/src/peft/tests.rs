@@ -105,6 +105,24 @@ fn ranks_and_scales_of_patterns_become_one_rank_and_no_scale() {
     }
 }
 
+/// One module of rank 1024 among many of rank 1, over a wide model: 10 MB that would become 1.7 GB.
+#[test]
+fn a_small_file_cannot_ask_for_a_large_memory() {
+    let mut wide = small::architecture();
+    (wide.hidden_size, wide.num_hidden_layers) = (2048, 200);
+    let mut tensors = BTreeMap::new();
+    for layer in 0..wide.num_hidden_layers {
+        let (module, rank) = (format!("model.layers.{layer}.self_attn.q_proj"), if layer == 0 { 1024 } else { 1 });
+        for (factor, shape) in [(Factor::A, [rank, 2048]), (Factor::B, [8, rank])] {
+            let zeros = vec![0.0; shape[0] * shape[1]];
+            tensors.insert(factor.peft_name(&module), HostTensor::from_f32(shape.to_vec(), &zeros).unwrap());
+        }
+    }
+    let settings = config(json!({"r": 1, "rank_pattern": {"layers.0.self_attn.q_proj": 1024}}));
+    let error = check(&settings, &model(&tensors), &wide).unwrap_err();
+    assert!(matches!(error, PeftError::Padding { rank: 1024, .. }), "{error}");
+}
+
 #[test]
 fn half_precision_factors_are_read() {
     for dtype in [DType::F16, DType::BF16] {
