@@ -210,7 +210,9 @@ mod tests {
             let armed: Armed = format!("{point}@3:eio").parse().expect("a known name");
             assert_eq!((armed.point, armed.action), (point, Action::Fault));
         }
-        for wrong in ["", "shard.written", "shard.written:stop", "x.y:abort", "shard.written@0:abort", "append.renamed:eio"] {
+        for wrong in
+            ["", "shard.written", "shard.written:stop", "x.y:abort", "shard.written@0:abort", "append.renamed:eio"]
+        {
             assert!(wrong.parse::<Armed>().is_err(), "{wrong}");
         }
     }
@@ -218,7 +220,7 @@ mod tests {
     #[test]
     fn a_point_acts_from_its_count_on_and_only_while_armed() {
         let guard = scoped("manifest.synced@2:enospc").expect("valid");
-        let mut pass = || pass(What::Manifest, Step::Synced).map_err(|error| error.kind());
+        let pass = || pass(What::Manifest, Step::Synced).map_err(|error| error.kind());
         assert_eq!(pass(), Ok(()));
         assert_eq!(pass(), Err(io::ErrorKind::StorageFull));
         assert_eq!(pass(), Err(io::ErrorKind::StorageFull));
