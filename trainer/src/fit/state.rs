@@ -71,6 +71,11 @@ impl<'a, B: Backend> TrainState<'a, B> {
         Ok(self.model.backend().sum_squares(&self.grads)?.sqrt())
     }
 
+    /// The accumulated gradients, flat.
+    pub fn gradients(&self) -> Result<Vec<B::Real>, FitError> {
+        Ok(self.model.backend().read(&self.grads)?)
+    }
+
     /// Whether each factor's gradient, in the order of [`Layout::slots`], has any non-zero value.
     pub fn live(&self) -> Result<Vec<bool>, FitError> {
         let backend = self.model.backend();
