@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_protocol::announce::{Announcement, KindTag};
-use potluck_protocol::id::BaseId;
+use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest, Training};
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::{Name, RelPath};
@@ -140,10 +140,18 @@ impl Service {
         let own = self.identity.public();
         let summaries = self.on_store(|store| store.manifests()).await?;
         for summary in summaries.into_iter().filter(|summary| summary.publisher == own) {
-            if self.store.is_well_formed(&summary.id) {
-                let complete = self.on_store(move |store| Self::complete(store, &summary.id)).await?;
-                self.announce(&self.inspect(complete).await?).await?;
+            // A damaged publication must not keep the daemon from starting: it says so, and serves the rest.
+            if let Err(failure) = self.announce_again(summary.id).await {
+                tracing::warn!("`{}` is not announced: {failure}", summary.name);
             }
+        }
+        Ok(())
+    }
+
+    async fn announce_again(&self, id: ManifestId) -> Outcome<()> {
+        if self.store.is_well_formed(&id) {
+            let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
+            self.announce(&self.inspect(complete).await?).await?;
         }
         Ok(())
     }
