@@ -1,1 +1,20 @@
-//! x
+//! The only crate that touches the world: files, the network, the clock, processes, the command line.
+//!
+//! Reading order is the order of the modules below.
+
+pub mod failure;
+pub mod config;
+pub mod text;
+pub mod task;
+pub mod failpoint;
+pub mod home;
+pub mod identity;
+pub mod store;
+pub mod net;
+pub mod exchange;
+pub mod worker;
+pub mod api;
+pub mod service;
+pub mod daemon;
+pub mod demo;
+pub mod cli;

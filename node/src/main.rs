@@ -1,1 +1,5 @@
-fn main(){}
+//! `potluck`: see `cli`.
+
+fn main() -> std::process::ExitCode {
+    potluck_node::cli::main()
+}

@@ -7,9 +7,10 @@ use crate::id::{BaseId, Digest};
 use crate::limits::{DECODE_MAX, HEADS_MAX, HIDDEN_MAX, LAYERS_MAX, TENSORS_MAX, VOCABULARY_MAX};
 use crate::tensor::TensorEntry;
 
-/// A finite `f32` by its bits, so that hashed and signed bodies hold no floats. Minus zero is written as zero.
+/// A finite `f32` by its bits, so that hashed and signed bodies hold no floats. Minus zero is written as zero: the
+/// bits of minus zero, of NaN and of the infinities are refused when they come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct F32Bits(u32);
 
 impl F32Bits {
@@ -20,6 +21,22 @@ impl F32Bits {
 
     pub fn get(self) -> f32 {
         f32::from_bits(self.0)
+    }
+}
+
+impl TryFrom<u32> for F32Bits {
+    type Error = Malformed;
+
+    fn try_from(bits: u32) -> Result<Self, Malformed> {
+        Self::new(f32::from_bits(bits))
+            .filter(|value| value.0 == bits)
+            .ok_or_else(|| Malformed(format!("{bits:#010x} are not the bits of a finite number, minus zero excluded")))
+    }
+}
+
+impl From<F32Bits> for u32 {
+    fn from(value: F32Bits) -> Self {
+        value.0
     }
 }
 
@@ -122,9 +139,11 @@ impl Architecture {
         for (field, value, max) in bounded {
             Malformed::unless((1..=max).contains(&value), || format!("{field} is {value}, not 1 to {max}"))?;
         }
-        let grouped = self.num_attention_heads % self.num_key_value_heads == 0;
+        let grouped = self.num_attention_heads.is_multiple_of(self.num_key_value_heads);
         Malformed::unless(grouped, || "num_attention_heads is no multiple of num_key_value_heads".to_owned())?;
-        Malformed::unless(self.head_dim % 2 == 0, || "head_dim is odd, rotary positions need pairs".to_owned())?;
+        Malformed::unless(self.head_dim.is_multiple_of(2), || {
+            "head_dim is odd, rotary positions need pairs".to_owned()
+        })?;
         let positive = self.rms_norm_eps.get() >= 0.0 && self.rope_theta.get() > 0.0;
         Malformed::unless(positive, || "rms_norm_eps or rope_theta is negative".to_owned())
     }

@@ -2,10 +2,26 @@
 //!
 //! Nothing here awaits, reads a clock, a file, the environment or a random source: bytes, time and randomness come in
 //! as arguments, so that all of it can be simulated by seed.
+//!
+//! Reading order is the order of the modules below. The way of an adapter through them:
+//!
+//! ```text
+//! files -> shard::Cut -> ShardTable -> Manifest -> Signed -> (store) -> Announcement
+//! peer: bytes -> Signed<T> -verify-> Authentic<T> -fetch-> VerifiedShard* -> Complete -inspect-> WellFormed -> usable
+//! ```
 
-pub mod limits;
-pub mod id;
-pub mod codec;
-pub mod tensor;
-pub mod safetensors;
+pub mod announce;
 pub mod base;
+pub mod bulk;
+pub mod codec;
+pub mod fetch;
+pub mod id;
+pub mod limits;
+pub mod manifest;
+pub mod recipe;
+pub mod safetensors;
+pub mod shard;
+pub mod signed;
+pub mod tensor;
+pub mod text;
+pub mod verify;

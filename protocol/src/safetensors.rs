@@ -49,7 +49,9 @@ pub enum LayoutError {
     TooManyTensors { count: usize },
     #[error("`{name}`: {reason}")]
     Tensor { name: String, reason: &'static str },
-    #[error("`{name}` starts at byte {begin} of the data, {expected} was expected: tensors must follow each other without gap or overlap")]
+    #[error(
+        "`{name}` starts at byte {begin} of the data, {expected} was expected: tensors must follow each other without gap or overlap"
+    )]
     Gap { name: String, begin: usize, expected: usize },
     #[error("the tensors end at byte {tensors}, the file at byte {file}")]
     Length { tensors: usize, file: usize },
@@ -209,9 +211,17 @@ mod tests {
     #[test]
     fn what_two_readers_could_understand_differently_is_refused() {
         let cases = [
-            (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 4, "twice"),
+            (
+                r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
+                4,
+                "twice",
+            ),
             (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "gap"),
-            (r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, 8, "overlap"),
+            (
+                r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#,
+                8,
+                "overlap",
+            ),
             (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 5, "file at byte"),
             (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 3, "file at byte"),
             (r#"{"a":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#, 8, "not one of"),

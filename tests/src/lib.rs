@@ -1,1 +1,8 @@
-//! x
+//! What checks potluck from outside: real processes for tests, assertions over the demo's report, and long runs
+//! ("soaks") by name and seed.
+//!
+//! The tests of `cargo test` lie under `tests/`; `tidy` among them holds the repository to its own rules.
+
+pub mod check_demo;
+pub mod kit;
+pub mod soak;

@@ -1,1 +1,89 @@
-fn main(){}
+//! `potluck-tests`: checks and long runs that are no part of `cargo test`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use potluck_tests::check_demo::{self, Demands};
+use potluck_tests::soak;
+
+#[derive(Parser)]
+#[command(about = "Checks potluck from outside")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check what `potluck demo --json` printed
+    CheckDemo {
+        /// Its standard output; the last line is the report
+        file: PathBuf,
+        #[command(flatten)]
+        demands: Demands,
+    },
+    /// Run a soak
+    Soak {
+        /// A name that `soaks` lists
+        name: String,
+        /// The same seed gives the same run
+        #[arg(long)]
+        seed: u64,
+    },
+    /// List the soaks
+    Soaks,
+}
+
+fn main() -> ExitCode {
+    match Args::parse().command {
+        Command::CheckDemo { file, demands } => check_demo(&file, &demands),
+        Command::Soak { name, seed } => run_soak(&name, seed),
+        Command::Soaks => {
+            for soak in soak::ALL {
+                println!("{:16} {}", soak.name, soak.about);
+            }
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn check_demo(file: &std::path::Path, demands: &Demands) -> ExitCode {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            eprintln!("cannot read {}: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = match check_demo::Report::parse(&text) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("{}: the last line is no `potluck.demo/1` report: {error}", file.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    print!("{}", report.summary());
+    let findings = report.findings(demands);
+    for finding in &findings {
+        eprintln!("does not hold: {finding}");
+    }
+    if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run_soak(name: &str, seed: u64) -> ExitCode {
+    let Some(soak) = soak::ALL.iter().find(|soak| soak.name == name) else {
+        eprintln!("there is no soak `{name}`; `potluck-tests soaks` lists those that are");
+        return ExitCode::from(2);
+    };
+    match (soak.run)(seed) {
+        Ok(figures) => {
+            println!("{figures}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{name} with seed {seed}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,19 +1,23 @@
 //! The trainer: blocking numerics. No network, no async, no environment, no home folder.
+//!
+//! Reading order is the order of the modules below.
 
 pub mod tensor;
-
 pub mod sample;
-
+pub mod base;
+pub mod data;
 pub mod backend;
 pub mod model;
-
 pub mod lora;
-
-pub mod fit;
+pub mod peft;
 pub mod optim;
 pub mod progress;
-
-pub mod bench;
+pub mod fit;
 pub mod checkpoint;
-pub mod evaluate;
 pub mod generate;
+pub mod evaluate;
+pub mod bench;
+pub mod merge;
+pub mod oracle;
+pub mod synthetic;
+pub mod tiny;

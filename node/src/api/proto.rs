@@ -1,0 +1,158 @@
+//! Requests, progress and answers. On the socket each is one line of JSON.
+
+use std::path::PathBuf;
+
+use potluck_protocol::id::ManifestId;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::worker::proto::{BenchSettings, TrainSettings};
+
+/// The longest line that either side reads: a prompt, a status or a list of peers.
+pub const LINE_MAX: usize = 4 << 20;
+
+/// Everything that can be asked of a node. Paths are absolute: the daemon has a working folder of its own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    Status,
+    Peers,
+    BaseAdd { path: PathBuf, name: Option<String> },
+    BaseList,
+    BaseShow { base: String },
+    Train(Box<Train>),
+    Eval(Eval),
+    Generate(Generate),
+    Publish(Publish),
+    Show { reference: String },
+    Pull(Pull),
+    /// Waits until these adapters of a base have been heard of.
+    Heard { base: String, adapters: Vec<String>, timeout_seconds: u64 },
+    Verify { id: String },
+    Merge(Merge),
+    StoreStat,
+    StoreVerify,
+    StoreRebuild,
+    Bench(Bench),
+    /// Ends the daemon.
+    Stop,
+}
+
+/// An adapter with its weight, e.g. `sql-helper@0.5`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightedRef {
+    pub reference: String,
+    pub weight: f64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Train {
+    pub base: String,
+    pub data: PathBuf,
+    /// Rows to measure loss and exact match on after the run.
+    pub held_out: Option<PathBuf>,
+    pub out: PathBuf,
+    pub settings: TrainSettings,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Eval {
+    pub base: String,
+    pub adapters: Vec<WeightedRef>,
+    pub data: PathBuf,
+    pub threads: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Generate {
+    pub base: String,
+    pub adapters: Vec<WeightedRef>,
+    pub prompt: String,
+    pub max_new_tokens: usize,
+    pub threads: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Publish {
+    pub folder: PathBuf,
+    pub name: String,
+    /// Needed unless the folder says what it was trained on.
+    pub base: Option<String>,
+    pub licence: String,
+    pub description: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pull {
+    pub reference: String,
+    pub out: Option<PathBuf>,
+    /// How long to look for providers and wait for bytes.
+    pub timeout_seconds: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Merge {
+    pub base: String,
+    pub adapters: Vec<WeightedRef>,
+    /// Fold into the base (a new base folder) instead of writing one stacked adapter.
+    pub fold: bool,
+    /// Float type of a folded base; that of the base if not said.
+    pub dtype: Option<String>,
+    pub out: PathBuf,
+    pub threads: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bench {
+    pub base: String,
+    pub settings: BenchSettings,
+}
+
+/// What is reported while a request runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Progress {
+    /// A new phase begins.
+    Phase { text: String },
+    /// So much of something is done.
+    Count { what: String, done: u64, total: u64, unit: Unit },
+    /// An optimiser step is done.
+    Step { step: u64, steps: u64, loss: f64, tokens_per_second: f64, seconds_left: f64 },
+    /// The next piece of generated text.
+    Text { text: String },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    Bytes,
+    Items,
+}
+
+/// One line from the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Line {
+    Progress(Progress),
+    Done(Value),
+    Failed(Failure),
+}
+
+/// One provider's part of a pull.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PulledFrom {
+    pub peer: String,
+    pub bytes: u64,
+}
+
+/// The answer to [`Request::Pull`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pulled {
+    pub schema: String,
+    pub manifest: ManifestId,
+    pub name: String,
+    pub folder: PathBuf,
+    pub fetched_bytes: u64,
+    pub fetched_from: Vec<PulledFrom>,
+}

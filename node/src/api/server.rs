@@ -1,0 +1,144 @@
+//! The daemon's side of the local socket.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::tokio::Listener as _;
+use interprocess::local_socket::ListenerOptions;
+use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use super::proto::{Line, Progress, Request};
+use super::socket;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::service::Service;
+use crate::task::Tasks;
+
+/// Connections served at a time; a further one waits for a place.
+const CONNECTIONS_MAX: usize = 32;
+/// Progress reports on their way to a client. A slow client slows its own request, nothing else.
+const PROGRESS_QUEUE: usize = 64;
+
+/// The bound socket. Removed when dropped.
+pub struct Server {
+    listener: Listener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Binds the socket of a home whose lock the caller holds: a file that is already there is left over.
+    pub fn bind(home: &Path) -> Outcome<Self> {
+        let path = socket::path(home);
+        let doing = format!("open the local socket {}", path.display());
+        let fail = |error: &std::io::Error| Failure::io(&doing, error);
+        if let Some(folder) = path.parent() {
+            private_folder(folder).map_err(|error| fail(&error))?;
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(&error)),
+            _ => {}
+        }
+        let name = socket::name(&path).map_err(|error| fail(&error))?;
+        let listener = ListenerOptions::new().name(name).create_tokio().map_err(|error| fail(&error))?;
+        Ok(Self { listener, path })
+    }
+
+    /// Serves until `stop`.
+    pub async fn run(self, service: Arc<Service>, tasks: Tasks, stop: CancellationToken) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                accepted = self.listener.accept() => accepted,
+            };
+            let Ok(stream) = accepted else { continue };
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+            let (service, stop) = (Arc::clone(&service), stop.clone());
+            tasks.spawn("local connection", async move {
+                // An error here means that the client is gone.
+                let _gone = serve(stream, &service, &stop).await;
+                drop(place);
+            });
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A file that stays behind does no harm: the next daemon removes it.
+        let _left_behind = std::fs::remove_file(&self.path);
+    }
+}
+
+/// The home itself exists and is private already; the folder in the temporary folder must be made so.
+#[cfg(unix)]
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(not(unix))]
+fn private_folder(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(folder)
+}
+
+/// Requests of one connection, one after the other.
+async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> std::io::Result<()> {
+    let (receive, mut send) = tokio::io::split(stream);
+    let mut receive = BufReader::new(receive);
+    while let Some(request) = next(&mut receive, &mut send).await? {
+        let cancel = stop.child_token();
+        let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
+        let running = service.run(request, progress, cancel.clone());
+        tokio::pin!(running);
+        let line = loop {
+            tokio::select! {
+                biased;
+                outcome = &mut running => break outcome.map_or_else(Line::Failed, Line::Done),
+                Some(report) = reports.recv() => send_progress(&mut send, report, &cancel).await,
+                // A client sends nothing while it waits: its end of stream is its goodbye, and cancels.
+                gone = receive.fill_buf(), if !cancel.is_cancelled() => {
+                    if gone.map_or(true, <[u8]>::is_empty) {
+                        cancel.cancel();
+                    } else {
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        while let Ok(report) = reports.try_recv() {
+            socket::write_line(&mut send, &Line::Progress(report)).await?;
+        }
+        socket::write_line(&mut send, &line).await?;
+    }
+    Ok(())
+}
+
+/// A client that cannot be written to is gone: what it asked for is cancelled, and still awaited.
+async fn send_progress(send: &mut (impl AsyncWrite + Unpin), report: Progress, cancel: &CancellationToken) {
+    if socket::write_line(send, &Line::Progress(report)).await.is_err() {
+        cancel.cancel();
+    }
+}
+
+/// The next request; what is none is answered and ends the connection.
+async fn next(
+    receive: &mut (impl tokio::io::AsyncBufRead + Unpin),
+    send: &mut (impl AsyncWrite + Unpin),
+) -> std::io::Result<Option<Request>> {
+    match socket::read_line(receive).await {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            let failure = Failure::new(Kind::Incompatible, format!("the daemon does not know this request: {error}"))
+                .hint("daemon and command are of different versions: restart the daemon with `potluck up`");
+            socket::write_line(send, &Line::Failed(failure)).await?;
+            Ok(None)
+        }
+        other => other,
+    }
+}

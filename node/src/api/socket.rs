@@ -1,0 +1,73 @@
+//! The local socket: where it is, and bounded lines of JSON over it.
+
+use std::path::{Path, PathBuf};
+
+use interprocess::local_socket::{GenericFilePath, Name, ToFsName};
+use potluck_protocol::id::Digest;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::proto::LINE_MAX;
+use crate::config;
+
+/// Unix allows about 104 bytes for a socket's path.
+const PATH_MAX: usize = 100;
+
+/// The path of a home's socket: inside the home, or, where that path is too long for a socket, in a private folder of
+/// its own in the temporary folder, named by the home's path.
+pub fn path(home: &Path) -> PathBuf {
+    let inside = home.join("daemon.sock");
+    if inside.as_os_str().len() <= PATH_MAX {
+        return inside;
+    }
+    let tag = Digest::of(home.as_os_str().as_encoded_bytes()).short();
+    config::temporary().join(format!("potluck-{tag}")).join("daemon.sock")
+}
+
+/// The path in the form that the socket library takes.
+pub fn name(path: &Path) -> std::io::Result<Name<'_>> {
+    path.to_fs_name::<GenericFilePath>()
+}
+
+/// Writes one value as a line.
+pub async fn write_line<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) -> std::io::Result<()> {
+    let mut line = serde_json::to_vec(value)?;
+    line.push(b'\n');
+    to.write_all(&line).await?;
+    to.flush().await
+}
+
+/// Reads one line; `None` at the end of the stream. A line over [`LINE_MAX`] or that is no `T` is an error.
+pub async fn read_line<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<T>> {
+    let mut line = Vec::new();
+    let read = from.take(LINE_MAX as u64 + 1).read_until(b'\n', &mut line).await?;
+    if read == 0 {
+        return Ok(None);
+    }
+    if line.len() > LINE_MAX {
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("a line of more than {LINE_MAX} bytes")));
+    }
+    Ok(Some(serde_json::from_slice(&line)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_home_still_has_a_short_socket() {
+        let short = Path::new("/home/me");
+        assert_eq!(path(short), short.join("daemon.sock"));
+        let long = Path::new("/").join("x".repeat(150));
+        assert!(path(&long).as_os_str().len() <= PATH_MAX);
+        assert_ne!(path(&long), path(&long.join("y")));
+    }
+
+    #[tokio::test]
+    async fn lines_are_bounded() {
+        let long = vec![b'1'; LINE_MAX + 10];
+        assert!(read_line::<serde_json::Value>(&mut &long[..]).await.is_err());
+        assert_eq!(read_line::<u32>(&mut &b"7\n8\n"[..]).await.expect("a number"), Some(7));
+        assert_eq!(read_line::<u32>(&mut &b""[..]).await.expect("the end"), None);
+    }
+}

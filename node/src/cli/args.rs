@@ -1,0 +1,81 @@
+//! What can be typed. Parsing only: meaning is given by the verbs' files.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{base, bench, demo, eval, generate, merge, publish, pull, store, train, up};
+
+/// Train LoRA adapters at home, exchange them with peers, merge them into one better base model.
+///
+/// A REF is a folder, a .gguf file, the id of a manifest or base (or the start of one), a name that you gave, or
+/// `tiny`, the small base inside this program.
+#[derive(Debug, Parser)]
+#[command(name = "potluck", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Options of every verb.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// One folder that holds everything: key, store, runs [default: the platform's data folder, or POTLUCK_HOME]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub home: Option<PathBuf>,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress on standard error
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Three volunteers on this machine: train, exchange, merge, measure
+    Demo(demo::Demo),
+    /// Run the daemon
+    Up(up::Up),
+    /// What this node is and does
+    Status,
+    /// Peers that this node is connected to
+    Peers,
+    /// Bases that this node knows
+    #[command(subcommand)]
+    Base(base::Base),
+    /// Train a LoRA adapter
+    Train(Box<train::Train>),
+    /// Measure loss and exact match on prompt/completion rows
+    Eval(eval::Eval),
+    /// Continue a prompt, greedily
+    Generate(generate::Generate),
+    /// Sign an adapter and make it available to peers
+    Publish(publish::Publish),
+    /// Show an adapter
+    Show {
+        /// Adapter: name, id, or the start of an id
+        #[arg(value_name = "REF")]
+        reference: String,
+    },
+    /// Fetch an adapter from peers, check it, and write it as a PEFT folder
+    Pull(pull::Pull),
+    /// Check an adapter's signature, bytes and meaning again; or rebuild a folded base from its recipe and compare
+    Verify {
+        /// Id of an adapter or of a recipe, or the start of one
+        id: String,
+    },
+    /// Combine adapters, or fold them into the base
+    Merge(merge::Merge),
+    /// Look after the store
+    #[command(subcommand)]
+    Store(store::Store),
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// The numerics process that potluck starts for itself
+    #[command(hide = true)]
+    Worker,
+}

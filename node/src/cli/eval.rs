@@ -1,0 +1,47 @@
+//! `potluck eval`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::Global;
+use super::{base, output, run::ask};
+use crate::api::proto::{self, Request};
+use crate::config;
+use crate::failure::Outcome;
+use crate::worker::proto::Measured;
+
+/// Measure loss and exact match on prompt/completion rows.
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    #[arg(long, value_name = "REF")]
+    base: String,
+    /// Adapter to apply; may be given several times
+    #[arg(long = "adapter", value_name = "REF[@WEIGHT]")]
+    adapters: Vec<String>,
+    /// Rows to measure on
+    #[arg(long, value_name = "FILE.jsonl")]
+    data: PathBuf,
+    /// Threads [default: all processors]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+pub async fn run(global: &Global, verb: &Eval) -> Outcome<()> {
+    let request = Request::Eval(proto::Eval {
+        base: base::absolute_reference(&verb.base)?,
+        adapters: base::weighted_references(&verb.adapters)?,
+        data: config::absolute(&verb.data)?,
+        threads: verb.threads.unwrap_or_else(config::processors),
+    });
+    output::answer(global, ask(global, &request).await?, |measured: Measured| {
+        vec![format!(
+            "{} exact of {} rows, loss {:.4}, perplexity {:.3}",
+            output::percent(measured.accuracy),
+            measured.samples,
+            measured.loss,
+            measured.loss.exp()
+        )]
+    })
+}

@@ -1,0 +1,40 @@
+//! `potluck generate`
+
+use clap::Args;
+
+use super::args::Global;
+use super::{base, output, run::ask};
+use crate::api::proto::{self, Request};
+use crate::config;
+use crate::failure::Outcome;
+
+/// Continue a prompt, greedily, with any number of weighted adapters.
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    #[arg(long, value_name = "REF")]
+    base: String,
+    /// Adapter to apply; may be given several times
+    #[arg(long = "adapter", value_name = "REF[@WEIGHT]")]
+    adapters: Vec<String>,
+    /// The text to continue
+    prompt: String,
+    /// Longest answer
+    #[arg(long, default_value_t = 64, value_name = "TOKENS")]
+    max_new_tokens: usize,
+    /// Threads [default: all processors]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+pub async fn run(global: &Global, verb: &Generate) -> Outcome<()> {
+    let request = Request::Generate(proto::Generate {
+        base: base::absolute_reference(&verb.base)?,
+        adapters: base::weighted_references(&verb.adapters)?,
+        prompt: verb.prompt.clone(),
+        max_new_tokens: verb.max_new_tokens,
+        threads: verb.threads.unwrap_or_else(config::processors),
+    });
+    // The text itself was printed as it came.
+    output::answer(global, ask(global, &request).await?, |_: serde_json::Value| vec![String::new()])
+}

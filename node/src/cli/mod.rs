@@ -1,0 +1,23 @@
+//! The command line: what can be typed, and how answers look. One file per verb; no logic beyond both.
+
+mod args;
+mod output;
+mod progress;
+mod run;
+mod base;
+mod bench;
+mod demo;
+mod eval;
+mod generate;
+mod merge;
+mod peers;
+mod publish;
+mod pull;
+mod show;
+mod status;
+mod store;
+mod train;
+mod up;
+mod verify;
+
+pub use run::main;

@@ -1,0 +1,35 @@
+//! Answers: one JSON object as the last line of standard output, or lines for people.
+
+use std::io::Write;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::args::Global;
+use crate::failure::{Failure, Kind, Outcome};
+
+/// Prints the object on one line. A closed pipe is no error: the reader had enough.
+pub fn json(value: &Value) {
+    line(&value.to_string());
+}
+
+/// Prints one line for a person.
+pub fn line(text: &str) {
+    let _closed_pipe = writeln!(std::io::stdout().lock(), "{text}");
+}
+
+/// With `--json` the answer as it is, else what `human` makes of it.
+pub fn answer<T: DeserializeOwned>(global: &Global, answer: Value, human: impl FnOnce(T) -> Vec<String>) -> Outcome<()> {
+    if global.json {
+        json(&answer);
+        return Ok(());
+    }
+    let typed = serde_json::from_value(answer).map_err(|error| {
+        Failure::new(Kind::Incompatible, format!("the answer is not what this version expects: {error}"))
+            .hint("daemon and command are of different versions: restart the daemon with `potluck up`")
+    })?;
+    human(typed).iter().for_each(|text| line(text));
+    Ok(())
+}
+
+pub use crate::text::{bytes, percent, table};

@@ -1,0 +1,59 @@
+//! `potluck pull`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::Global;
+use super::{output, progress, run, up};
+use crate::api::client::Client;
+use crate::api::proto::{self, Pulled, Request};
+use crate::config;
+use crate::daemon::Daemon;
+use crate::failure::Outcome;
+
+/// Fetch an adapter from peers, check it, and write it as a PEFT folder.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// Adapter: id, or a name or start of an id that this node has heard of
+    #[arg(value_name = "REF")]
+    reference: String,
+    /// Where to write it [default: inside the home folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// How long to look for providers and to wait for bytes
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    timeout: u64,
+    /// Used if no daemon runs on this home
+    #[command(flatten)]
+    network: up::Network,
+}
+
+pub async fn run(global: &Global, verb: &Pull) -> Outcome<()> {
+    let request = Request::Pull(proto::Pull {
+        reference: verb.reference.clone(),
+        out: verb.out.as_deref().map(config::absolute).transpose()?,
+        timeout_seconds: verb.timeout,
+    });
+    let home = config::home(global.home.as_deref())?;
+    let answer = match Client::connect(&home).await? {
+        Some(client) => {
+            drop(client);
+            run::ask(global, &request).await?
+        }
+        None => {
+            // No daemon: this command is on the network for as long as it takes.
+            let daemon = Daemon::start(&home, verb.network.settings()?).await?;
+            let answer = run::ask_here(daemon.service(), &request, &mut progress::Shown::new(global.quiet)).await;
+            daemon.stop().await;
+            answer?
+        }
+    };
+    output::answer(global, answer, |pulled: Pulled| {
+        let peers = pulled.fetched_from.len();
+        vec![
+            format!("{} {}: {} from {peers} peer{}", pulled.name, pulled.manifest, output::bytes(pulled.fetched_bytes), if peers == 1 { "" } else { "s" }),
+            pulled.folder.display().to_string(),
+        ]
+    })
+}

@@ -1,0 +1,116 @@
+//! From the command line to an exit code.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::{Value, json};
+
+use super::args::{Cli, Global, Verb};
+use super::{base, bench, demo, eval, generate, merge, output, peers, progress, publish, pull, show, status, store, train, up, verify};
+use crate::api::client::Client;
+use crate::api::proto::Request;
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::service::Service;
+
+/// Parses, runs, prints. Never panics on input.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, not errors; both print to where they belong.
+            let _closed_pipe = error.print();
+            return if error.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
+        }
+    };
+    if matches!(cli.verb, Verb::Worker) {
+        return finish(&cli.global, crate::worker::child::run());
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(config::log_filter()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(&cli.global, Err(Failure::io("start the runtime", &error))),
+    };
+    let outcome = runtime.block_on(dispatch(&cli));
+    // A blocking read of a terminal must not hold up the end.
+    runtime.shutdown_background();
+    finish(&cli.global, outcome)
+}
+
+fn finish(global: &Global, outcome: Outcome<()>) -> ExitCode {
+    let Err(failure) = outcome else { return ExitCode::SUCCESS };
+    let mut stderr = std::io::stderr().lock();
+    // If standard error is closed there is nobody to tell.
+    let _closed = writeln!(stderr, "error: {}", failure.message);
+    if let Some(hint) = &failure.hint {
+        let _closed = writeln!(stderr, "  {hint}");
+    }
+    if global.json {
+        output::json(&json!({ "schema": "potluck.error/1", "code": failure.kind as u8, "error": failure }));
+    }
+    ExitCode::from(failure.kind as u8)
+}
+
+async fn dispatch(cli: &Cli) -> Outcome<()> {
+    let global = &cli.global;
+    match &cli.verb {
+        Verb::Demo(verb) => demo::run(global, verb).await,
+        Verb::Up(verb) => up::run(global, verb).await,
+        Verb::Status => status::run(global).await,
+        Verb::Peers => peers::run(global).await,
+        Verb::Base(verb) => base::run(global, verb).await,
+        Verb::Train(verb) => train::run(global, verb).await,
+        Verb::Eval(verb) => eval::run(global, verb).await,
+        Verb::Generate(verb) => generate::run(global, verb).await,
+        Verb::Publish(verb) => publish::run(global, verb).await,
+        Verb::Show { reference } => show::run(global, reference).await,
+        Verb::Pull(verb) => pull::run(global, verb).await,
+        Verb::Verify { id } => verify::run(global, id).await,
+        Verb::Merge(verb) => merge::run(global, verb).await,
+        Verb::Store(verb) => store::run(global, verb).await,
+        Verb::Bench(verb) => bench::run(global, verb).await,
+        Verb::Worker => Ok(()),
+    }
+}
+
+/// Asks the daemon if one runs on this home, else opens the home and does it here. Ctrl-C cancels and waits.
+pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
+    let home = config::home(global.home.as_deref())?;
+    let mut shown = progress::Shown::new(global.quiet);
+    match Client::connect(&home).await? {
+        Some(mut client) => {
+            tokio::select! {
+                biased;
+                // Hanging up cancels what the daemon does for us.
+                _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+                answer = client.call(request, |report| shown.report(report)) => answer,
+            }
+        }
+        None => ask_here(&Service::offline(&home).await?, request, &mut shown).await,
+    }
+}
+
+/// Runs a request on a service of this process.
+pub async fn ask_here(service: &Service, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
+    let cancel = tokio_util::sync::CancellationToken::new();
+    let (reports, mut progress) = tokio::sync::mpsc::channel(64);
+    let running = service.run(request.clone(), reports, cancel.clone());
+    tokio::pin!(running);
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut running => {
+                while let Ok(report) = progress.try_recv() {
+                    shown.report(report);
+                }
+                return answer;
+            }
+            Some(report) = progress.recv() => shown.report(report),
+            _ = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => cancel.cancel(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Where things are: the one file that reads the environment and the platform's folders.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::{Failure, Kind, Outcome};
+
+/// The home folder: `--home`, else `POTLUCK_HOME`, else the platform's data folder.
+pub fn home(flag: Option<&Path>) -> Outcome<PathBuf> {
+    let chosen = flag
+        .map(Path::to_path_buf)
+        .or_else(|| std::env::var_os("POTLUCK_HOME").filter(|value| !value.is_empty()).map(PathBuf::from))
+        .or_else(|| directories::ProjectDirs::from("", "", "potluck").map(|dirs| dirs.data_dir().to_path_buf()));
+    let home = chosen.ok_or_else(|| {
+        Failure::new(Kind::Usage, "this system names no home folder for its user")
+            .hint("say where potluck keeps its data: `potluck --home DIR ...`")
+    })?;
+    std::path::absolute(&home).map_err(|error| Failure::io(format!("the home folder {}", home.display()), &error))
+}
+
+/// This program, to start it again as a daemon or a worker.
+pub fn program() -> Outcome<PathBuf> {
+    std::env::current_exe().map_err(|error| Failure::io("find the potluck program itself", &error))
+}
+
+/// A folder for short-lived files.
+pub fn temporary() -> PathBuf {
+    std::env::temp_dir()
+}
+
+/// The log filter: `POTLUCK_LOG`, in the syntax of `tracing`; warnings by default.
+pub fn log_filter() -> String {
+    std::env::var("POTLUCK_LOG").unwrap_or_else(|_| "warn".to_owned())
+}
+
+/// Processors that this process may use.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The absolute form of a path that a person gave, so that the daemon finds it too.
+pub fn absolute(path: &Path) -> Outcome<PathBuf> {
+    std::path::absolute(path).map_err(|error| Failure::io(format!("the path {}", path.display()), &error))
+}
+
+/// The wall clock, for statements that people read: nothing is decided by it.
+pub fn seconds_since_1970() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

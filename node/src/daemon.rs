@@ -1,0 +1,169 @@
+//! The daemon: a service on a network, its socket, and the tasks between them.
+//!
+//! Start: home and lock, store, identity, network, exchange, service, socket. Stop: the socket first, so that nothing
+//! new begins; then the network; then every task is awaited.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::text::Name;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::server::Server;
+use crate::exchange::Exchange;
+use crate::failure::{Failure, Outcome};
+use crate::net::{self, Event};
+use crate::service::{self, Network, Service};
+use crate::store::Store;
+use crate::task::{self, Tasks};
+
+/// How a daemon is on the network.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub listen: Vec<Multiaddr>,
+    pub bootstrap: Vec<Multiaddr>,
+    pub network: Name,
+    pub mdns: bool,
+}
+
+/// A running daemon.
+pub struct Daemon {
+    service: Arc<Service>,
+    handle: net::Handle,
+    tasks: Tasks,
+    stop: CancellationToken,
+    root: std::path::PathBuf,
+}
+
+/// What a daemon says when it is up.
+pub struct Ready {
+    pub peer: PeerId,
+    pub addresses: Vec<Multiaddr>,
+}
+
+impl Ready {
+    pub fn to_json(&self) -> Value {
+        json!({ "schema": "potluck.up/1", "pid": std::process::id(), "peer": self.peer.to_string(), "addresses": self.addresses })
+    }
+}
+
+impl Daemon {
+    /// Brings a node onto its network. The home's lock keeps a second one away.
+    pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
+        let (home, store, identity) = service::open(root).await?;
+        let config = net::Config {
+            network: settings.network.clone(),
+            listen: settings.listen,
+            bootstrap: settings.bootstrap,
+            mdns: settings.mdns,
+        };
+        let (handle, inbound) = net::start(config, identity.libp2p()).await?;
+        let tasks = Tasks::default();
+        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks);
+        let stop = CancellationToken::new();
+        remember_heard(&tasks, store.clone(), &handle);
+        let network = Network { name: settings.network, handle: handle.clone(), exchange };
+        let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
+        service.follow_bases().await?;
+        service.announce_own().await?;
+        Ok(Self { service, handle, tasks, stop, root: root.to_path_buf() })
+    }
+
+    pub fn service(&self) -> &Service {
+        &self.service
+    }
+
+    /// Answers commands from now on.
+    pub fn serve_socket(&mut self) -> Outcome<()> {
+        let server = Server::bind(&self.root)?;
+        let serving = server.run(Arc::clone(&self.service), self.tasks.clone(), self.tasks.stop().clone());
+        self.tasks.spawn("local socket", serving);
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub async fn ready(&self) -> Outcome<Ready> {
+        Ok(Ready { peer: self.handle.peer_id(), addresses: self.handle.listen_addresses().await? })
+    }
+
+    /// Until somebody says stop: a signal, a request, or, with `input`, the end of standard input.
+    pub async fn until_stopped(&self, input: bool) -> Outcome<()> {
+        tokio::select! {
+            biased;
+            signal = signalled() => signal,
+            () = self.stop.cancelled() => Ok(()),
+            () = end_of_input(), if input => Ok(()),
+        }
+    }
+
+    /// Ends everything in order.
+    pub async fn stop(self) {
+        self.tasks.stop().cancel();
+        self.handle.shutdown().await;
+        if !self.tasks.finish().await {
+            tracing::error!("some tasks did not end in time");
+        }
+    }
+}
+
+impl Service {
+    /// Follows the announcements of every base that is known here.
+    async fn follow_bases(&self) -> Outcome<()> {
+        let Some(network) = self.network() else { return Ok(()) };
+        for base in self.known_bases()? {
+            network.handle.subscribe(base).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes what is heard to the store. A listener that fell behind asks for what it missed by listening on: the network
+/// keeps announcements and replays them.
+fn remember_heard(tasks: &Tasks, store: Store, handle: &net::Handle) {
+    use tokio::sync::broadcast::error::RecvError;
+    let (mut events, stop) = (handle.events(), tasks.stop().clone());
+    tasks.spawn("catalogue", async move {
+        loop {
+            let event = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                event = events.recv() => event,
+            };
+            match event {
+                Ok(Event::Heard(announcement)) => {
+                    let store = store.clone();
+                    if let Err(error) = task::blocking(move || store.hear(&announcement)).await {
+                        tracing::error!("noting an announcement failed: {error}");
+                    }
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "heard more than could be noted"),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    });
+}
+
+/// The standard signals to end. Ending by a signal is what a daemon's user wants, so it is no error.
+#[cfg(unix)]
+async fn signalled() -> Outcome<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let fail = |error| Failure::io("listen for signals", &error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(fail),
+    }
+}
+
+#[cfg(not(unix))]
+async fn signalled() -> Outcome<()> {
+    tokio::signal::ctrl_c().await.map_err(|error| Failure::io("listen for signals", &error))
+}
+
+async fn end_of_input() {
+    // An error ends the input as well.
+    let _ended = tokio::io::copy(&mut tokio::io::stdin(), &mut tokio::io::sink()).await;
+}

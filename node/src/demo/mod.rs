@@ -1,0 +1,111 @@
+//! The whole of potluck on one machine: volunteers train, exchange, merge and measure.
+//!
+//! ```text
+//! plan (skills, rows, settings) -> volunteers (daemons of their own) -> train -> publish -> hear -> pull -> verify
+//!                                                                    -> fold  -> measure -> report
+//! ```
+//!
+//! This process only starts the daemons and asks them, over their local sockets, for what a person would type.
+
+mod plan;
+mod report;
+mod show;
+mod volunteer;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use futures::future::try_join_all;
+
+use crate::config;
+use crate::failure::{Failure, Outcome};
+use plan::Plan;
+use report::{BaseLine, NodeLine, Report, SkillLine};
+use show::Show;
+use volunteer::Volunteer;
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub base: String,
+    pub nodes: usize,
+    pub heldout: Option<usize>,
+    /// Where the volunteers' homes are made and kept; a temporary folder, removed at the end, if not said.
+    pub home: Option<PathBuf>,
+    pub quiet: bool,
+}
+
+/// Runs it whole. Dropping the future ends the daemons.
+pub async fn run(options: &Options) -> Outcome<Report> {
+    let started = Instant::now();
+    let show = Show::new(options.quiet);
+    let temporary = tempfile::Builder::new().prefix("potluck-demo-").tempdir_in(config::temporary());
+    let temporary = temporary.map_err(|error| Failure::io("make a folder for the demo", &error))?;
+    let root = match &options.home {
+        Some(home) => config::absolute(home)?,
+        None => temporary.path().to_path_buf(),
+    };
+    let plan = Plan::new(options, &root)?;
+    tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        report = all(&plan, &show, started) => report,
+    }
+}
+
+async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
+    show.phase(&format!("starting {} volunteers, each a daemon with a home of its own", plan.volunteers.len()));
+    let mut volunteers = start(plan).await?;
+    let base = base(plan, show, &mut volunteers).await?;
+
+    show.phase("each trains an adapter for its own skill");
+    let trained = try_join_all(volunteers.iter_mut().map(|v| v.train(plan, show))).await?;
+    show.phase("each publishes its adapter");
+    let adapters = try_join_all(volunteers.iter_mut().map(|v| v.publish(plan))).await?;
+    show.phase("each hears of the others by gossip, fetches their shards and checks them");
+    let fetched = try_join_all(volunteers.iter_mut().map(|v| v.gather(&base.id, &adapters))).await?;
+    show.phase("each folds all adapters into the base, weight 1.0 each");
+    let merged_digests = try_join_all(volunteers.iter_mut().map(|v| v.fold(plan, &adapters))).await?;
+    show.phase("each measures its skill: base, own adapter, merged base");
+    let measured = try_join_all(volunteers.iter_mut().map(|v| v.measure(plan))).await?;
+
+    let mut nodes = Vec::new();
+    for (((volunteer, trained), adapter), fetched) in volunteers.iter().zip(trained).zip(&adapters).zip(fetched) {
+        nodes.push(NodeLine {
+            pid: volunteer.pid,
+            home: volunteer.home.clone(),
+            peer: volunteer.peer.clone(),
+            skill: volunteer.skill.clone(),
+            adapter: adapter.clone(),
+            train_seconds: trained.seconds,
+            tokens_per_second: trained.tokens_per_second,
+            fetched_bytes: fetched.bytes,
+            fetched_from: fetched.peers,
+        });
+    }
+    let skills = volunteers.iter().zip(measured).map(|(volunteer, measured)| SkillLine::new(&volunteer.skill, measured));
+    let skills = skills.collect();
+    try_join_all(volunteers.into_iter().map(Volunteer::stop)).await?;
+    Ok(Report { seconds: started.elapsed().as_secs_f64(), base, nodes, skills, merged_digests })
+}
+
+/// The first one alone, the others with its address as bootstrap.
+async fn start(plan: &Plan) -> Outcome<Vec<Volunteer>> {
+    let mut volunteers: Vec<Volunteer> = Vec::new();
+    for seat in &plan.volunteers {
+        let bootstrap = volunteers.first().map(|first| first.address.clone());
+        volunteers.push(Volunteer::start(plan, seat, bootstrap.as_deref()).await?);
+    }
+    Ok(volunteers)
+}
+
+/// Every volunteer checks and adds the base itself; all must come to the same id.
+async fn base(plan: &Plan, show: &Show, volunteers: &mut [Volunteer]) -> Outcome<BaseLine> {
+    show.phase(&format!("each checks the base {}", plan.base_name));
+    let bases = try_join_all(volunteers.iter_mut().map(|v| v.base(plan))).await?;
+    let id = bases.first().cloned().unwrap_or_default();
+    if bases.iter().any(|other| *other != id) {
+        return Err(Failure::new(crate::failure::Kind::Verification, "the volunteers do not have the same base"));
+    }
+    Ok(BaseLine { name: plan.base_name.clone(), id })
+}

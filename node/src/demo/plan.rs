@@ -1,0 +1,125 @@
+//! What each volunteer gets: a skill, rows to train on, rows held out, and settings that fit the base.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use potluck_trainer::synthetic::Example;
+use potluck_trainer::synthetic::settings::DemoSettings;
+use potluck_trainer::synthetic::skills::{self, Skill, Split};
+use serde_json::json;
+
+use super::Options;
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::proto::{ScheduleName, TrainSettings};
+
+/// The same rows for everybody who runs the demo.
+const SEED: u64 = 2026;
+
+/// The whole demo, before anything is started.
+pub struct Plan {
+    pub base: String,
+    pub base_name: String,
+    /// A network of this run's own.
+    pub network: String,
+    pub settings: TrainSettings,
+    pub volunteers: Vec<Seat>,
+}
+
+/// One volunteer's files.
+#[derive(Clone, Debug)]
+pub struct Seat {
+    pub skill: String,
+    pub home: PathBuf,
+    pub train: PathBuf,
+    pub held_out: PathBuf,
+    pub adapter: PathBuf,
+    pub merged: PathBuf,
+}
+
+impl Plan {
+    /// Writes the rows and chooses the settings.
+    pub fn new(options: &Options, root: &Path) -> Outcome<Self> {
+        let tiny = options.base == "tiny";
+        let demo = if tiny { DemoSettings::tiny() } else { DemoSettings::small_model() };
+        let heldout = options.heldout.unwrap_or(if tiny { 200 } else { 100 });
+        if heldout == 0 {
+            return Err(Failure::new(Kind::Usage, "--heldout 0 measures nothing").hint("give at least 1"));
+        }
+        let chosen = skills::all().iter().take(options.nodes);
+        let volunteers = chosen.enumerate().map(|(index, skill)| seat(root, index, skill, &demo, heldout));
+        let volunteers = volunteers.collect::<Outcome<Vec<_>>>()?;
+        let threads = config::processors().div_ceil(options.nodes).max(1);
+        Ok(Self {
+            base: options.base.clone(),
+            base_name: base_name(&options.base),
+            network: format!("demo-{}", std::process::id()),
+            settings: settings(&demo, threads),
+            volunteers,
+        })
+    }
+}
+
+fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: usize) -> Outcome<Seat> {
+    let folder = root.join(format!("volunteer-{}-{}", index + 1, skill.name));
+    let make = |error: std::io::Error| Failure::io(format!("write the rows to {}", folder.display()), &error);
+    fs::create_dir_all(&folder).map_err(make)?;
+    let rows = |name: &str, split, count| {
+        let path = folder.join(name);
+        fs::write(&path, jsonl(&skill.samples(SEED, count, split))).map(|()| path).map_err(make)
+    };
+    Ok(Seat {
+        skill: skill.name.to_owned(),
+        home: folder.join("home"),
+        train: rows("train.jsonl", Split::Train, demo.train_rows)?,
+        held_out: rows("heldout.jsonl", Split::HeldOut, heldout)?,
+        adapter: folder.join("adapter"),
+        merged: folder.join("merged"),
+    })
+}
+
+impl Seat {
+    pub fn adapter_text(&self) -> Outcome<String> {
+        text(&self.adapter)
+    }
+
+    pub fn merged_text(&self) -> Outcome<String> {
+        text(&self.merged)
+    }
+}
+
+fn text(path: &Path) -> Outcome<String> {
+    let wrong = || Failure::new(Kind::Usage, format!("the path {} is not UTF-8", path.display())).hint("choose another --home");
+    path.to_str().map(str::to_owned).ok_or_else(wrong)
+}
+
+fn jsonl(rows: &[Example]) -> String {
+    let line = |row: &Example| format!("{}\n", json!({ "prompt": row.prompt, "completion": row.completion }));
+    rows.iter().map(line).collect()
+}
+
+/// What people call the base: its file or folder without the way there.
+fn base_name(reference: &str) -> String {
+    let path = Path::new(reference);
+    path.file_name().map_or_else(|| reference.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn settings(demo: &DemoSettings, threads: usize) -> TrainSettings {
+    TrainSettings {
+        r: demo.r,
+        lora_alpha: demo.lora_alpha,
+        target_modules: demo.target_modules.iter().map(|&name| name.to_owned()).collect(),
+        learning_rate: demo.learning_rate,
+        max_steps: demo.max_steps,
+        batch_size: demo.batch_size,
+        gradient_accumulation: 1,
+        warmup_steps: demo.warmup_steps,
+        schedule: ScheduleName::Cosine,
+        max_grad_norm: 1.0,
+        weight_decay: demo.weight_decay,
+        seed: SEED,
+        max_length: 256,
+        checkpoint_every: 0,
+        threads,
+    }
+}

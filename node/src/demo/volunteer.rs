@@ -1,0 +1,193 @@
+//! One volunteer: a daemon in a process of its own, asked over its local socket.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Instant;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::plan::{Plan, Seat};
+use super::show::Show;
+use crate::api::client::Client;
+use crate::api::proto::{self, Pulled, Request, WeightedRef};
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::proto::Measured;
+
+/// How long gossip and a pull may take before the demo says that something is wrong.
+const TIMEOUT_SECONDS: u64 = 60;
+
+/// A running volunteer. Dropping it ends its daemon.
+pub struct Volunteer {
+    pub pid: u32,
+    pub home: PathBuf,
+    pub peer: String,
+    /// Where it listens, with its peer id.
+    pub address: String,
+    pub skill: String,
+    seat: Seat,
+    daemon: Child,
+    client: Client,
+}
+
+/// What a training run took.
+pub struct Trained {
+    pub seconds: f64,
+    pub tokens_per_second: f64,
+}
+
+/// What was fetched from the others.
+pub struct Fetched {
+    pub bytes: u64,
+    pub peers: Vec<String>,
+}
+
+impl Volunteer {
+    /// Starts the daemon and waits until it listens and answers.
+    pub async fn start(plan: &Plan, seat: &Seat, bootstrap: Option<&str>) -> Outcome<Self> {
+        let mut command = Command::new(config::program()?);
+        command.arg("--home").arg(&seat.home).args(["--json", "up", "--stop-with-input"]);
+        command.args(["--network", &plan.network, "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        if let Some(address) = bootstrap {
+            command.args(["--bootstrap", address]);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut daemon = command.spawn().map_err(|error| Failure::io("start a volunteer's daemon", &error))?;
+        let ready = first_line(&mut daemon).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| did_not_start(&seat.skill));
+        let client = Client::connect(&seat.home).await?.ok_or_else(|| did_not_start(&seat.skill))?;
+        Ok(Self {
+            pid: daemon.id().unwrap_or_default(),
+            home: seat.home.clone(),
+            peer: text(&ready["peer"])?,
+            address: text(&ready["addresses"][0])?,
+            skill: seat.skill.clone(),
+            seat: seat.clone(),
+            daemon,
+            client,
+        })
+    }
+
+    /// Checks and adds the base; its id.
+    pub async fn base(&mut self, plan: &Plan) -> Outcome<String> {
+        let request = if plan.base == "tiny" {
+            Request::BaseShow { base: plan.base.clone() }
+        } else {
+            Request::BaseAdd { path: PathBuf::from(&plan.base), name: None }
+        };
+        self.field(&request, "base").await
+    }
+
+    pub async fn train(&mut self, plan: &Plan, show: &Show) -> Outcome<Trained> {
+        let started = Instant::now();
+        let request = Request::Train(Box::new(proto::Train {
+            base: plan.base.clone(),
+            data: self.seat.train.clone(),
+            held_out: None,
+            out: self.seat.adapter.clone(),
+            settings: plan.settings.clone(),
+        }));
+        let training = show.training(&self.skill);
+        let answer = self.client.call(&request, |progress| training.report(&progress)).await;
+        let answer = answer.map_err(|failure| failure.context(format!("train `{}`", self.skill)))?;
+        Ok(Trained {
+            seconds: started.elapsed().as_secs_f64(),
+            tokens_per_second: answer["tokens_per_second"].as_f64().unwrap_or_default(),
+        })
+    }
+
+    /// Publishes its adapter; the manifest's id.
+    pub async fn publish(&mut self, plan: &Plan) -> Outcome<String> {
+        let request = Request::Publish(proto::Publish {
+            folder: self.seat.adapter.clone(),
+            name: self.skill.clone(),
+            base: Some(plan.base.clone()),
+            licence: "Apache-2.0".to_owned(),
+            description: format!("the demo's skill `{}`", self.skill),
+        });
+        self.field(&request, "manifest").await
+    }
+
+    /// Waits until gossip has told of all the others' adapters, pulls each, and checks each once more.
+    pub async fn gather(&mut self, base: &str, adapters: &[String]) -> Outcome<Fetched> {
+        let heard = Request::Heard { base: base.to_owned(), adapters: adapters.to_vec(), timeout_seconds: TIMEOUT_SECONDS };
+        self.ask::<Value>(&heard).await?;
+        let mut fetched = Fetched { bytes: 0, peers: Vec::new() };
+        for adapter in adapters {
+            let pull = proto::Pull { reference: adapter.clone(), out: None, timeout_seconds: TIMEOUT_SECONDS };
+            let pulled: Pulled = self.ask(&Request::Pull(pull)).await?;
+            fetched.bytes += pulled.fetched_bytes;
+            fetched.peers.extend(pulled.fetched_from.into_iter().map(|from| from.peer));
+            self.ask::<Value>(&Request::Verify { id: adapter.clone() }).await?;
+        }
+        fetched.peers.sort();
+        fetched.peers.dedup();
+        Ok(fetched)
+    }
+
+    /// Folds all adapters into the base; the digest of the result.
+    pub async fn fold(&mut self, plan: &Plan, adapters: &[String]) -> Outcome<String> {
+        let weighted = adapters.iter().map(|id| WeightedRef { reference: id.clone(), weight: 1.0 }).collect();
+        let request = Request::Merge(proto::Merge {
+            base: plan.base.clone(),
+            adapters: weighted,
+            fold: true,
+            dtype: None,
+            out: self.seat.merged.clone(),
+            threads: plan.settings.threads,
+        });
+        self.field(&request, "digest").await
+    }
+
+    /// Its skill's held-out prompts on base, own adapter and merged base.
+    pub async fn measure(&mut self, plan: &Plan) -> Outcome<[Measured; 3]> {
+        let base = self.eval(plan, plan.base.clone(), Vec::new()).await?;
+        let own = vec![WeightedRef { reference: self.seat.adapter_text()?, weight: 1.0 }];
+        let adapter = self.eval(plan, plan.base.clone(), own).await?;
+        let merged = self.eval(plan, self.seat.merged_text()?, Vec::new()).await?;
+        Ok([base, adapter, merged])
+    }
+
+    async fn eval(&mut self, plan: &Plan, base: String, adapters: Vec<WeightedRef>) -> Outcome<Measured> {
+        self.ask(&Request::Eval(proto::Eval {
+            base,
+            adapters,
+            data: self.seat.held_out.clone(),
+            threads: plan.settings.threads,
+        }))
+        .await
+    }
+
+    /// Asks the daemon to end, and waits for it.
+    pub async fn stop(mut self) -> Outcome<()> {
+        self.ask::<Value>(&Request::Stop).await?;
+        self.daemon.wait().await.map_err(|error| Failure::io("wait for a volunteer's daemon", &error))?;
+        Ok(())
+    }
+
+    async fn field(&mut self, request: &Request, field: &str) -> Outcome<String> {
+        let answer: Value = self.ask(request).await?;
+        answer[field].as_str().map(str::to_owned).ok_or_else(|| Failure::new(Kind::Failed, format!("the daemon's answer has no `{field}`")))
+    }
+
+    async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Outcome<T> {
+        let answer = self.client.call(request, |_| {}).await;
+        let answer = answer.map_err(|failure| failure.context(format!("volunteer `{}`", self.skill)))?;
+        serde_json::from_value(answer).map_err(|error| Failure::new(Kind::Failed, format!("the daemon's answer: {error}")))
+    }
+}
+
+/// The daemon says on its first line where it listens.
+async fn first_line(daemon: &mut Child) -> Outcome<Value> {
+    let stdout = daemon.stdout.take().ok_or_else(|| did_not_start("volunteer"))?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).await.map_err(|error| Failure::io("read from a volunteer's daemon", &error))?;
+    serde_json::from_str(&line).map_err(|_| did_not_start("volunteer"))
+}
+
+fn did_not_start(who: &str) -> Failure {
+    Failure::new(Kind::Failed, format!("the daemon of `{who}` did not start; what it said stands above"))
+}

@@ -1,0 +1,89 @@
+//! How a command fails: what happened, and why, what to type next, and the exit code.
+//!
+//! The one error type at the edges (command line, local socket, worker process). Inside, every family of operations
+//! has its own enum; the `From` implementations beside those enums' users decide kind and hint.
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
+/// Exit codes. The numbers are a promise to scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Kind {
+    /// Anything that has no code of its own.
+    Failed = 1,
+    /// The command line, or a file that a person wrote, is wrong.
+    Usage = 2,
+    NotFound = 3,
+    /// A hash, signature, shape or value is not what it must be.
+    Verification = 4,
+    /// The daemon does not answer.
+    Unreachable = 5,
+    /// Time ran out, or only a part was done.
+    Timeout = 6,
+    /// No disk space, quota or memory.
+    NoSpace = 7,
+    Denied = 8,
+    /// Held by somebody else, or already there.
+    Conflict = 9,
+    /// Made for another version or model.
+    Incompatible = 11,
+    Interrupted = 130,
+}
+
+/// A failed command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub kind: Kind,
+    /// What happened, and why.
+    pub message: String,
+    /// What to type next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(kind: Kind, message: impl Display) -> Self {
+        Self { kind, message: message.to_string(), hint: None }
+    }
+
+    #[must_use]
+    pub fn hint(mut self, hint: impl Display) -> Self {
+        self.hint = Some(hint.to_string());
+        self
+    }
+
+    /// Says in front what was being done.
+    #[must_use]
+    pub fn context(mut self, doing: impl Display) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
+    /// An I/O error by its cause: no space, denied, not found, else failed.
+    pub fn io(doing: impl Display, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let kind = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::NoSpace,
+            ErrorKind::PermissionDenied => Kind::Denied,
+            ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::Failed,
+        };
+        let failure = Self::new(kind, format!("{doing}: {error}"));
+        match kind {
+            Kind::NoSpace => failure.hint("free some space on that disk, then run the same command again: nothing that was acknowledged is lost"),
+            Kind::Denied => failure.hint("check who owns the file, or choose another folder with `--home`"),
+            _ => failure,
+        }
+    }
+
+    pub fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, "interrupted")
+    }
+}
+
+/// Shorthand for what every verb returns.
+pub type Outcome<T> = Result<T, Failure>;

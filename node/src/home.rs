@@ -1,0 +1,215 @@
+//! The one folder that holds everything, and the lock that makes one process its owner.
+//!
+//! ```text
+//! HOME/identity.key    the node's ed25519 key, readable by its owner only
+//!      lock            locked while a process uses the home; holds its process id
+//!      shards/ab/HEX   one file a shard, in 256 folders by the first byte of its id
+//!      manifests/HEX   signed manifests, recipes/HEX recipes
+//!      state.log       what cannot be rebuilt from the files
+//!      index/          sled, rebuilt from the files at any doubt
+//!      quarantine/     damaged files that were moved aside, for a person to look at
+//!      tmp/            files that are being written; emptied at every start
+//!      runs/           checkpoints and adapters of training runs
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::failpoint;
+
+/// Where things are below a home folder. Knows paths only: using it needs no lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity.key")
+    }
+
+    pub fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub fn shards(&self) -> PathBuf {
+        self.root.join("shards")
+    }
+
+    pub fn manifests(&self) -> PathBuf {
+        self.root.join("manifests")
+    }
+
+    pub fn recipes(&self) -> PathBuf {
+        self.root.join("recipes")
+    }
+
+    pub fn state_log(&self) -> PathBuf {
+        self.root.join("state.log")
+    }
+
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    fn folders(&self) -> [PathBuf; 7] {
+        [self.shards(), self.manifests(), self.recipes(), self.index(), self.quarantine(), self.tmp(), self.runs()]
+    }
+}
+
+/// Why a home cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    #[error("{} is in use by {}", root.display(), holder(*pid))]
+    Locked {
+        root: PathBuf,
+        /// `None` if the holder has not written it yet, or the system does not let us read a locked file.
+        pid: Option<u32>,
+    },
+    #[error("{doing} {}: {source}", path.display())]
+    Io { doing: &'static str, path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Failpoint(#[from] failpoint::ParseError),
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or("another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+/// A home that this process owns, until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Home {
+    layout: Layout,
+    /// Holds the lock by being open; the system releases it when the process ends, however it ends.
+    _lock: Arc<File>,
+}
+
+impl Home {
+    /// Makes the folders that are missing, private to the user, and takes the lock. Never waits.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self, HomeError> {
+        failpoint::arm_from_environment()?;
+        let layout = Layout::new(root);
+        make(layout.root())?;
+        let lock = take(&layout)?;
+        layout.folders().iter().try_for_each(|folder| make(folder))?;
+        empty(&layout.tmp())?;
+        Ok(Self { layout, _lock: Arc::new(lock) })
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HomeError + use<> {
+    let path = path.to_path_buf();
+    move |source| HomeError::Io { doing, path, source }
+}
+
+/// A folder that only its user can enter. One that exists is left as it is.
+fn make(folder: &Path) -> Result<(), HomeError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder).map_err(io_error("make the folder", folder))
+}
+
+fn take(layout: &Layout) -> Result<File, HomeError> {
+    let path = layout.lock();
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&path).map_err(io_error("open the lock", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(HomeError::Locked { root: layout.root().to_path_buf(), pid: pid(&mut file) });
+        }
+        Err(TryLockError::Error(source)) => return Err(HomeError::Io { doing: "lock", path, source }),
+    }
+    // For people and for the message above: the lock itself is the system's.
+    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
+    match written {
+        // A full disk must not keep anybody from opening the home and making room.
+        Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(io_error("write", &path)(error)),
+        _ => Ok(file),
+    }
+}
+
+fn pid(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// What lies in `tmp` was never acknowledged, and nobody else can be writing: we hold the lock.
+fn empty(tmp: &Path) -> Result<(), HomeError> {
+    for entry in fs::read_dir(tmp).map_err(io_error("list", tmp))? {
+        let path = entry.map_err(io_error("list", tmp))?.path();
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.map_err(io_error("remove", &path))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_opener_is_told_who_holds_the_home() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = Home::open(folder.path()).expect("free");
+        let error = Home::open(folder.path()).expect_err("held");
+        let own = std::process::id();
+        assert!(matches!(error, HomeError::Locked { pid: Some(pid), .. } if pid == own), "{error}");
+        assert!(error.to_string().contains(&format!("in use by process {own}")), "{error}");
+        let clone = first.clone();
+        drop(first);
+        assert!(Home::open(folder.path()).is_err(), "a clone still holds it");
+        drop(clone);
+        Home::open(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn leftovers_of_a_crash_go_and_strangers_see_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("new/home");
+        let home = Home::open(&root).expect("free");
+        let leftover = home.layout().tmp().join("half");
+        fs::write(&leftover, b"x").expect("writable");
+        fs::create_dir(home.layout().tmp().join("folder")).expect("writable");
+        drop(home);
+        Home::open(&root).expect("free");
+        assert!(!leftover.exists());
+        #[cfg(unix)]
+        for (path, mode) in [(root.clone(), 0o700), (root.join("shards"), 0o700), (root.join("lock"), 0o600)] {
+            let found = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).expect("exists")) & 0o777;
+            assert_eq!(found, mode, "{}", path.display());
+        }
+    }
+}

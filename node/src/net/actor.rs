@@ -1,0 +1,320 @@
+//! The one task that owns the swarm. It routes and never waits: no disk, no peer, no lock inside the loop.
+
+use std::collections::HashMap;
+
+use futures::StreamExt;
+use libp2p::gossipsub::{self, MessageAcceptance, PublishError, TopicHash};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns};
+use potluck_protocol::announce::Announcement;
+use potluck_protocol::id::BaseId;
+use potluck_protocol::signed::Authentic;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+
+use super::announcements::Verdict;
+use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
+use super::handle::{Command, Event, NetError};
+use super::seat::Seat;
+use super::{gossip, limits};
+
+type Back<T> = oneshot::Sender<Result<T, NetError>>;
+
+/// One life of the swarm. What must outlive a panic is in the [`Seat`].
+pub struct Actor<'a> {
+    seat: &'a mut Seat,
+    swarm: Swarm<Behaviour>,
+    topics: HashMap<TopicHash, BaseId>,
+    /// Who waits for a dial; entries go when it succeeds or fails.
+    dials: HashMap<ConnectionId, Back<()>>,
+    redial_at: Option<Instant>,
+    redial_pause: std::time::Duration,
+}
+
+impl<'a> Actor<'a> {
+    /// Follows the bases that were followed before, and dials the bootstrap peers.
+    pub fn new(seat: &'a mut Seat, swarm: Swarm<Behaviour>) -> Self {
+        let redial_pause = limits::REDIAL_FIRST;
+        let mut actor =
+            Self { seat, swarm, topics: HashMap::new(), dials: HashMap::new(), redial_at: None, redial_pause };
+        for base in actor.seat.bases.clone() {
+            if let Err(error) = actor.join(base) {
+                tracing::error!(%error, ?base, "a base that was followed before cannot be followed");
+            }
+        }
+        actor.dial_bootstrap();
+        actor
+    }
+
+    /// Until the stop, or the last handle is gone.
+    pub async fn run(mut self) {
+        loop {
+            let redial = self.redial_at;
+            tokio::select! {
+                biased;
+                () = self.seat.stop.cancelled() => return,
+                command = self.seat.mailbox.recv() => match command {
+                    Some(command) => self.command(command),
+                    None => return,
+                },
+                () = sleep_until(redial.unwrap_or_else(Instant::now)), if redial.is_some() => self.redial(),
+                event = self.swarm.select_next_some() => self.event(event),
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::ListenAddresses(back) => answer(back, self.seat.listen_addresses()),
+            Command::Peers(back) => answer(back, self.seat.peers.infos()),
+            Command::Addresses(peer, back) => answer(back, self.seat.peers.addresses(&peer)),
+            Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
+            Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),
+            Command::Replayed(from, announcement) => self.replayed(from, *announcement),
+            Command::Announcements(base, back) => answer(back, self.seat.announcements.of_base(base)),
+            Command::Announcers(manifest, back) => {
+                let publishers = self.seat.announcements.publishers(manifest);
+                answer(back, publishers.iter().filter_map(|key| key.peer_id()).collect());
+            }
+            Command::Open(peer, back) => self.swarm.behaviour_mut().bulk.open(peer, back),
+            Command::Dial(peer, addresses, back) => self.dial_peer(peer, addresses, back),
+            Command::DialAddress(address, back) => self.dial(DialOpts::from(address), back),
+            Command::Disconnect(peer) => {
+                // Not connected is what was wanted.
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
+            #[cfg(test)]
+            Command::Panic => panic!("a test asked for it"),
+            #[cfg(test)]
+            Command::PublishRaw(base, bytes, back) => {
+                let topic = gossip::topic(&self.seat.config.network, &base);
+                let published = self.swarm.behaviour_mut().gossipsub.publish(topic, bytes);
+                answer(back, published.map(|_| ()).map_err(|error| NetError::Announce(error.to_string())));
+            }
+            #[cfg(test)]
+            Command::BulkEntries(back) => answer(back, self.swarm.behaviour().bulk.entries()),
+        }
+    }
+
+    fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.discovered(found),
+            SwarmEvent::NewListenAddr { address, .. } => self.seat.heard_listen_address(address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.seat.listening.retain(|one| *one != address),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                self.seat.peers.established(peer_id, &endpoint);
+                if let Some(back) = self.dials.remove(&connection_id) {
+                    answer(back, Ok(()));
+                }
+            }
+            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.closed(peer_id),
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
+                tracing::debug!(?peer_id, %error, "a peer could not be reached");
+                if let Some(back) = self.dials.remove(&connection_id) {
+                    answer(back, Err(dial_error(peer_id, &error)));
+                }
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed for a moment"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                tracing::warn!(?addresses, ?reason, "a listener closed");
+            }
+            _ => {}
+        }
+    }
+
+    fn closed(&mut self, peer: PeerId) {
+        if self.seat.peers.closed(&peer) {
+            self.seat.emit(Event::Disconnected(peer));
+        }
+        if self.seat.peers.is_alone() && self.redial_at.is_none() {
+            self.redial_at = Some(Instant::now() + self.redial_pause);
+        }
+    }
+
+    fn identify(&mut self, event: identify::Event) {
+        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        if info.protocol_version != protocol_version(&self.seat.config.network) {
+            tracing::info!(%peer_id, version = ?info.protocol_version, "a peer of another network: disconnected");
+            // It may have gone by itself.
+            let _ = self.swarm.disconnect_peer_id(peer_id);
+            return;
+        }
+        self.redial_pause = limits::REDIAL_FIRST;
+        if self.seat.peers.identified(peer_id, info.agent_version, info.listen_addrs, &info.observed_addr) {
+            self.seat.emit(Event::Connected(peer_id));
+        }
+    }
+
+    fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
+        for (peer, address) in found {
+            // mDNS is not authenticated: a hint of where to dial, and nothing more.
+            let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+            if let Err(error) = self.swarm.dial(opts.addresses(vec![address]).build()) {
+                tracing::debug!(%peer, %error, "a peer found on the local network is not dialled");
+            }
+        }
+    }
+
+    fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, back: Back<()>) {
+        if self.swarm.is_connected(&peer) {
+            return answer(back, Ok(()));
+        }
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).addresses(addresses);
+        self.dial(opts.build(), back);
+    }
+
+    fn dial(&mut self, opts: DialOpts, back: Back<()>) {
+        let (connection, peer) = (opts.connection_id(), opts.get_peer_id());
+        match self.swarm.dial(opts) {
+            Ok(()) => {
+                self.dials.insert(connection, back);
+            }
+            Err(error) => answer(back, Err(dial_error(peer, &error))),
+        }
+    }
+
+    fn redial(&mut self) {
+        self.redial_at = None;
+        if self.seat.peers.is_alone() {
+            self.redial_pause = (self.redial_pause * 2).min(limits::REDIAL_MAX);
+            self.dial_bootstrap();
+        }
+    }
+
+    /// Dials every bootstrap address, and comes back later if nobody is connected then.
+    fn dial_bootstrap(&mut self) {
+        if self.seat.config.bootstrap.is_empty() {
+            return;
+        }
+        for address in self.seat.config.bootstrap.clone() {
+            if let Err(error) = self.swarm.dial(DialOpts::from(address.clone())) {
+                tracing::debug!(%address, %error, "a bootstrap peer cannot be dialled");
+            }
+        }
+        self.redial_at = Some(Instant::now() + self.redial_pause);
+    }
+
+    fn subscribe(&mut self, base: BaseId) -> Result<(), NetError> {
+        if self.seat.bases.contains(&base) {
+            return Ok(());
+        }
+        if self.seat.bases.len() >= limits::TOPICS {
+            return Err(NetError::TooManyTopics { max: limits::TOPICS });
+        }
+        self.join(base)?;
+        self.seat.bases.push(base);
+        // Who followed it before we did is news now.
+        for peer in self.followers(base) {
+            self.seat.emit(Event::Subscribed { peer, base });
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, base: BaseId) -> Result<(), NetError> {
+        let topic = gossip::topic(&self.seat.config.network, &base);
+        let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
+        let setup = |error: String| NetError::Setup(format!("following base {base}: {error}"));
+        gossipsub.set_topic_params(topic.clone(), gossip::topic_score()).map_err(|error| setup(error.to_owned()))?;
+        gossipsub.subscribe(&topic).map_err(|error| setup(error.to_string()))?;
+        self.topics.insert(topic.hash(), base);
+        Ok(())
+    }
+
+    fn followers(&self, base: BaseId) -> Vec<PeerId> {
+        let topic = gossip::topic(&self.seat.config.network, &base).hash();
+        let peers = self.swarm.behaviour().gossipsub.all_peers();
+        peers.filter(|(_, topics)| topics.contains(&&topic)).map(|(peer, _)| *peer).collect()
+    }
+
+    fn announce(&mut self, announcement: Authentic<Announcement>) -> Result<(), NetError> {
+        let base = announcement.body().base;
+        let bytes = announcement.signed().encode().map_err(|error| NetError::Announce(error.to_string()))?;
+        self.subscribe(base)?;
+        self.seat.announcements.learn(announcement);
+        self.publish(base, bytes)
+    }
+
+    /// Sends an announcement, or keeps it until somebody listens.
+    fn publish(&mut self, base: BaseId, bytes: Vec<u8>) -> Result<(), NetError> {
+        let topic = gossip::topic(&self.seat.config.network, &base);
+        match self.swarm.behaviour_mut().gossipsub.publish(topic, bytes.clone()) {
+            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
+            Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => {
+                self.seat.keep_for_later(base, bytes);
+                Ok(())
+            }
+            Err(error) => Err(NetError::Announce(error.to_string())),
+        }
+    }
+
+    fn replayed(&mut self, from: PeerId, announcement: Authentic<Announcement>) {
+        if self.seat.bases.contains(&announcement.body().base)
+            && let Some(announcement) = self.seat.announcements.learn(announcement)
+        {
+            tracing::debug!(%from, manifest = ?announcement.body().manifest, "an announcement was replayed to us");
+            self.seat.emit(Event::Heard(announcement));
+        }
+    }
+
+    fn gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                let acceptance = self.judge(&propagation_source, &message);
+                // Every message gets its verdict: without one it would neither be passed on nor forgotten.
+                self.swarm.behaviour_mut().gossipsub.report_message_validation_result(
+                    &message_id,
+                    &propagation_source,
+                    acceptance,
+                );
+            }
+            gossipsub::Event::Subscribed { peer_id, topic } => {
+                if let Some(&base) = self.topics.get(&topic) {
+                    self.publish_kept(base);
+                    self.seat.emit(Event::Subscribed { peer: peer_id, base });
+                }
+            }
+            gossipsub::Event::SlowPeer { peer_id, .. } => tracing::debug!(%peer_id, "a peer is slow to take gossip"),
+            gossipsub::Event::GossipsubNotSupported { .. } | gossipsub::Event::Unsubscribed { .. } => {}
+        }
+    }
+
+    fn judge(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
+        let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
+        let now_ms = self.seat.now_ms();
+        match self.seat.announcements.judge(base, &message.data, now_ms) {
+            Verdict::Accept(announcement) => {
+                self.seat.emit(Event::Heard(announcement));
+                MessageAcceptance::Accept
+            }
+            Verdict::Reject(fault) => {
+                tracing::warn!(%from, %fault, "a wrong announcement was rejected");
+                MessageAcceptance::Reject
+            }
+            Verdict::Ignore(reason) => {
+                tracing::debug!(%from, ?reason, "an announcement was ignored");
+                MessageAcceptance::Ignore
+            }
+        }
+    }
+
+    fn publish_kept(&mut self, base: BaseId) {
+        for bytes in self.seat.take_kept(base) {
+            if let Err(error) = self.publish(base, bytes) {
+                tracing::warn!(%error, "an announcement that was kept cannot be sent");
+            }
+        }
+    }
+}
+
+/// Whoever asked may have stopped waiting.
+fn answer<T>(back: oneshot::Sender<T>, value: T) {
+    let _ = back.send(value);
+}
+
+fn dial_error(peer: Option<PeerId>, error: &DialError) -> NetError {
+    let peer = peer.map_or_else(|| "an address".to_owned(), |peer| peer.to_string());
+    NetError::Dial { peer, reason: error.to_string() }
+}

@@ -1,0 +1,72 @@
+//! What the swarm does, and under which names. Every protocol name holds the network's, but for two that libp2p fixes
+//! (identify and ping); there the identify protocol version tells networks apart.
+
+use std::time::Duration;
+
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::identity::Keypair;
+use libp2p::swarm::NetworkBehaviour;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping};
+use potluck_protocol::text::Name;
+use tokio::sync::mpsc;
+
+use super::bulk::{self, Inbound};
+use super::handle::NetError;
+use super::{Config, gossip, limits};
+
+/// The parts, polled in this order.
+#[derive(NetworkBehaviour)]
+pub struct Behaviour {
+    /// First, so that a connection too many is denied before anything is set up for it.
+    limits: connection_limits::Behaviour,
+    pub identify: identify::Behaviour,
+    ping: ping::Behaviour,
+    pub gossipsub: gossipsub::Behaviour,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    pub bulk: bulk::Behaviour,
+}
+
+/// What identify says of us first: peers that say something else belong to another network.
+pub fn protocol_version(network: &Name) -> String {
+    format!("/potluck/{network}/1")
+}
+
+impl Behaviour {
+    /// Inbound bulk streams go to `accepted`.
+    pub fn new(config: &Config, identity: &Keypair, accepted: mpsc::Sender<Inbound>) -> Result<Self, NetError> {
+        let setup = |what: &str, error: String| NetError::Setup(format!("{what}: {error}"));
+        let bulk = StreamProtocol::try_from_owned(format!("/potluck/{}/bulk/1", config.network))
+            .map_err(|error| setup("bulk", error.to_string()))?;
+        let mdns = match config.mdns {
+            true => Some(mdns(identity).map_err(|error| setup("mdns", error.to_string()))?),
+            false => None,
+        };
+        let identify = identify::Config::new(protocol_version(&config.network), identity.public())
+            .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
+            .with_push_listen_addr_updates(true);
+        Ok(Self {
+            limits: connection_limits::Behaviour::new(connection_limits()),
+            identify: identify::Behaviour::new(identify),
+            ping: ping::Behaviour::default(),
+            gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
+            mdns: mdns.into(),
+            bulk: bulk::Behaviour::new(bulk, accepted),
+        })
+    }
+}
+
+fn connection_limits() -> ConnectionLimits {
+    ConnectionLimits::default()
+        .with_max_pending_incoming(Some(limits::PENDING_IN))
+        .with_max_pending_outgoing(Some(limits::PENDING_OUT))
+        .with_max_established_incoming(Some(limits::ESTABLISHED_IN))
+        .with_max_established_outgoing(Some(limits::ESTABLISHED_OUT))
+        .with_max_established_per_peer(Some(limits::ESTABLISHED_PER_PEER))
+}
+
+fn mdns(identity: &Keypair) -> std::io::Result<mdns::tokio::Behaviour> {
+    // More often than the default of five minutes: on a local network people watch.
+    let config = mdns::Config { query_interval: Duration::from_secs(60), ..Default::default() };
+    mdns::tokio::Behaviour::new(config, identity.public().to_peer_id())
+}

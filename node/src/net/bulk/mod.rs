@@ -1,0 +1,14 @@
+//! Bulk streams: `/potluck/NETWORK/bulk/1`.
+//!
+//! Goals: any number of streams negotiated at once, on a direct connection rather than a relayed one; an inbound stream
+//! is accepted or answered with `Busy`, never dropped in silence; nothing is left behind when a connection closes.
+//! Non-goals: to know what requests mean, to dial.
+
+mod behaviour;
+mod frame;
+mod handler;
+mod stream;
+
+pub use behaviour::{Behaviour, OpenError};
+pub use frame::FrameError;
+pub use stream::{Inbound, Outbound};

@@ -1,0 +1,115 @@
+//! The two ends of a bulk stream. They are different types, so that the half-duplex rule cannot be broken: who opened
+//! sends requests and reads replies, who accepted reads requests and sends replies.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::AsyncWriteExt;
+use libp2p::{PeerId, Stream};
+use potluck_protocol::bulk::{Reply, Request};
+use tokio::time::timeout;
+
+use super::super::limits::STREAM_IDLE;
+use super::frame::{self, FrameError};
+
+/// The end that asks.
+#[derive(Debug)]
+pub struct Outbound {
+    peer: PeerId,
+    stream: Stream,
+}
+
+impl Outbound {
+    pub(super) fn new(peer: PeerId, stream: Stream) -> Self {
+        Self { peer, stream }
+    }
+
+    /// Who will answer.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Sends one request. Several may be on their way; replies come in the order of the requests.
+    pub async fn send(&mut self, request: &Request) -> Result<(), FrameError> {
+        within(STREAM_IDLE, frame::write(&mut self.stream, request)).await
+    }
+
+    /// The next reply frame, at most [`STREAM_IDLE`] from now.
+    pub async fn receive(&mut self) -> Result<Reply, FrameError> {
+        within(STREAM_IDLE, frame::read(&mut self.stream)).await?.ok_or(FrameError::Ended)
+    }
+
+    /// One request with one reply frame.
+    pub async fn ask(&mut self, request: &Request) -> Result<Reply, FrameError> {
+        self.send(request).await?;
+        self.receive().await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn raw(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+}
+
+/// The end that answers. Counts against its peer's allowance until it is dropped.
+#[derive(Debug)]
+pub struct Inbound {
+    peer: PeerId,
+    stream: Stream,
+    /// Held, not read: gives the peer's place back.
+    _place: Place,
+}
+
+impl Inbound {
+    pub(super) fn new(peer: PeerId, stream: Stream, place: Place) -> Self {
+        Self { peer, stream, _place: place }
+    }
+
+    /// Who asks.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// The next request; `None` when the peer is done.
+    pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
+        within(STREAM_IDLE, frame::read(&mut self.stream)).await
+    }
+
+    /// Sends one reply frame; fails if the peer does not take it within [`STREAM_IDLE`].
+    pub async fn send(&mut self, reply: &Reply) -> Result<(), FrameError> {
+        within(STREAM_IDLE, frame::write(&mut self.stream, reply)).await
+    }
+
+    /// Ends the stream in order, so that the last reply is not cut off by a reset.
+    pub async fn close(mut self) -> Result<(), FrameError> {
+        within(STREAM_IDLE, async { Ok(self.stream.close().await?) }).await
+    }
+
+    #[cfg(test)]
+    pub(crate) fn raw(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+}
+
+/// One stream's place among those that its peer may have open.
+#[derive(Debug)]
+pub(super) struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    /// A place, if fewer than `max` are taken.
+    pub fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let place = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
+        place.is_ok().then(|| Self(taken.clone()))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn within<T>(limit: Duration, io: impl Future<Output = Result<T, FrameError>>) -> Result<T, FrameError> {
+    timeout(limit, io).await.unwrap_or(Err(FrameError::Stalled { seconds: limit.as_secs() }))
+}

@@ -1,0 +1,190 @@
+//! What the rest of the daemon sees of the network: a cheap handle, its commands and events.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::announce::Announcement;
+use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::signed::Authentic;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::bulk::{OpenError, Outbound};
+
+/// Why the network could not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum NetError {
+    #[error("the network has been shut down")]
+    Stopped,
+    #[error("the network was interrupted while it was asked; it is back within a second, ask again")]
+    Interrupted,
+    #[error("cannot listen on {address}: {reason}; choose another address with --listen")]
+    Listen { address: Multiaddr, reason: String },
+    #[error("cannot dial {peer}: {reason}")]
+    Dial { peer: String, reason: String },
+    #[error("no bulk stream to {peer}: {error}")]
+    Open { peer: PeerId, error: OpenError },
+    #[error("the network cannot be set up: {0}")]
+    Setup(String),
+    #[error("at most {max} bases can be followed at once")]
+    TooManyTopics { max: usize },
+    #[error("the announcement cannot be sent: {0}")]
+    Announce(String),
+}
+
+/// A connected peer.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    pub peer: PeerId,
+    /// Where it says that it listens and where it was reached, reachable ones first.
+    pub addresses: Vec<Multiaddr>,
+    /// What it calls itself, once it has said so: `potluck/VERSION`.
+    pub agent: Option<String>,
+    pub connected_for: Duration,
+}
+
+/// What happened on the network.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Listening(Multiaddr),
+    /// The first connection to a peer of this network stands.
+    Connected(PeerId),
+    /// The last one is gone.
+    Disconnected(PeerId),
+    /// A peer follows a base that we follow too: it may know announcements that we have missed.
+    Subscribed {
+        peer: PeerId,
+        base: BaseId,
+    },
+    /// An announcement that is authentic and new to us.
+    Heard(Arc<Authentic<Announcement>>),
+    /// The swarm panicked and was built anew; connections are being made again.
+    Restarted,
+}
+
+/// The way to the network actor. Cheap to clone; the network ends when [`Handle::shutdown`] is called or the last
+/// handle is dropped.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(super) peer: PeerId,
+    pub(super) commands: mpsc::Sender<Command>,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) stop: CancellationToken,
+}
+
+/// What the actor is asked to do; each carries the way back.
+#[derive(Debug)]
+pub(super) enum Command {
+    ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
+    Peers(oneshot::Sender<Vec<PeerInfo>>),
+    Addresses(PeerId, oneshot::Sender<Vec<Multiaddr>>),
+    Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
+    Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
+    Replayed(PeerId, Box<Authentic<Announcement>>),
+    Announcements(BaseId, oneshot::Sender<Vec<Arc<Authentic<Announcement>>>>),
+    Announcers(ManifestId, oneshot::Sender<Vec<PeerId>>),
+    Open(PeerId, oneshot::Sender<Result<Outbound, OpenError>>),
+    Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
+    DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
+    Disconnect(PeerId),
+    #[cfg(test)]
+    Panic,
+    #[cfg(test)]
+    PublishRaw(BaseId, Vec<u8>, oneshot::Sender<Result<(), NetError>>),
+    #[cfg(test)]
+    BulkEntries(oneshot::Sender<usize>),
+}
+
+impl Handle {
+    /// Our own name on the network.
+    pub fn peer_id(&self) -> PeerId {
+        self.peer
+    }
+
+    /// What happens from now on. A listener that falls 1,024 events behind loses the oldest.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Where we listen, each with our peer id at its end, so that it can be given to others as it is.
+    pub async fn listen_addresses(&self) -> Result<Vec<Multiaddr>, NetError> {
+        self.ask(Command::ListenAddresses).await
+    }
+
+    /// Everybody who is connected.
+    pub async fn peers(&self) -> Result<Vec<PeerInfo>, NetError> {
+        self.ask(Command::Peers).await
+    }
+
+    /// Where a peer, connected now or before, was reached or said that it listens.
+    pub async fn addresses(&self, peer: PeerId) -> Result<Vec<Multiaddr>, NetError> {
+        self.ask(|back| Command::Addresses(peer, back)).await
+    }
+
+    /// Follows the announcements of a base. Doing so twice is no error.
+    pub async fn subscribe(&self, base: BaseId) -> Result<(), NetError> {
+        self.ask(|back| Command::Subscribe(base, back)).await?
+    }
+
+    /// Announces a manifest; whoever comes later hears it too. If nobody listens it is kept and sent when somebody does.
+    pub async fn announce(&self, announcement: Authentic<Announcement>) -> Result<(), NetError> {
+        self.ask(|back| Command::Announce(Box::new(announcement), back)).await?
+    }
+
+    /// The announcements of a base that are known now, ours included, newest last.
+    pub async fn announcements(&self, base: BaseId) -> Result<Vec<Arc<Authentic<Announcement>>>, NetError> {
+        self.ask(|back| Command::Announcements(base, back)).await
+    }
+
+    /// Who announced a manifest.
+    pub async fn announcers(&self, manifest: ManifestId) -> Result<Vec<PeerId>, NetError> {
+        self.ask(|back| Command::Announcers(manifest, back)).await
+    }
+
+    /// Takes an announcement that `from` replayed to us: judged as gossip is, but not passed on.
+    pub async fn replayed(&self, from: PeerId, announcement: Authentic<Announcement>) -> Result<(), NetError> {
+        self.tell(Command::Replayed(from, Box::new(announcement))).await
+    }
+
+    /// A new bulk stream to a connected peer, on a direct connection if there is one.
+    pub async fn open(&self, peer: PeerId) -> Result<Outbound, NetError> {
+        match self.ask(|back| Command::Open(peer, back)).await {
+            Ok(opened) => opened.map_err(|error| NetError::Open { peer, error }),
+            // The actor passes the way back on to the connection: if that closes, the way back is dropped.
+            Err(NetError::Interrupted) => Err(NetError::Open { peer, error: OpenError::Closed }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Connects to a peer; ends when the connection stands or has failed. Already connected is no error.
+    pub async fn dial(&self, peer: PeerId, addresses: Vec<Multiaddr>) -> Result<(), NetError> {
+        self.ask(|back| Command::Dial(peer, addresses, back)).await?
+    }
+
+    /// Connects to whoever listens at an address (`/p2p/PEER` at its end is checked if it is there).
+    pub async fn dial_address(&self, address: Multiaddr) -> Result<(), NetError> {
+        self.ask(|back| Command::DialAddress(address, back)).await?
+    }
+
+    /// Closes every connection to a peer.
+    pub async fn disconnect(&self, peer: PeerId) -> Result<(), NetError> {
+        self.tell(Command::Disconnect(peer)).await
+    }
+
+    /// Ends the network; returns when it has ended.
+    pub async fn shutdown(&self) {
+        self.stop.cancel();
+        self.commands.closed().await;
+    }
+
+    pub(super) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, NetError> {
+        let (back, answer) = oneshot::channel();
+        self.tell(command(back)).await?;
+        answer.await.map_err(|_| if self.commands.is_closed() { NetError::Stopped } else { NetError::Interrupted })
+    }
+
+    pub(super) async fn tell(&self, command: Command) -> Result<(), NetError> {
+        self.commands.send(command).await.map_err(|_| NetError::Stopped)
+    }
+}

@@ -1,0 +1,68 @@
+//! Every bound of the network actor, with its reason (invariant I12).
+
+use std::time::Duration;
+
+/// Commands waiting for the actor. Full: callers wait.
+pub const COMMANDS: usize = 256;
+
+/// Events waiting for each listener. Full: that listener loses the oldest and is told how many.
+pub const EVENTS: usize = 1024;
+
+/// Inbound bulk streams that nobody has accepted yet. Full: the stream is answered with `Busy`.
+pub const ACCEPT_QUEUE: usize = 64;
+
+/// Inbound bulk streams of one peer at once. More: `Busy`.
+pub const STREAMS_PER_PEER: usize = 16;
+
+/// Streams that one connection opens and that are still negotiating. More: the caller gets an error.
+pub const OPENING_PER_CONNECTION: usize = 16;
+
+/// Streams of one connection that are being answered with `Busy`. More: reset, because someone floods us.
+pub const REFUSING_PER_CONNECTION: usize = 16;
+
+/// How long a bulk stream may stand still, in either direction.
+pub const STREAM_IDLE: Duration = Duration::from_secs(30);
+
+/// When a refused peer may try again, in milliseconds.
+pub const BUSY_RETRY_MS: u32 = 250;
+
+/// A connection without a stream is kept this long: cheaper than a new handshake for the next question.
+pub const IDLE_CONNECTION: Duration = Duration::from_secs(300);
+
+/// Dialling and the handshakes together.
+pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Connections. Two a peer, because both sides may dial at once.
+pub const PENDING_IN: u32 = 32;
+pub const PENDING_OUT: u32 = 32;
+pub const ESTABLISHED_IN: u32 = 200;
+pub const ESTABLISHED_OUT: u32 = 64;
+pub const ESTABLISHED_PER_PEER: u32 = 2;
+
+/// yamux streams of one connection: fewer streams leave more room for each window to grow.
+pub const YAMUX_STREAMS: usize = 64;
+
+/// Peers whose addresses are remembered after they left, oldest forgotten first, and addresses of each.
+pub const BOOK_PEERS: usize = 1024;
+pub const BOOK_ADDRESSES: usize = 8;
+
+/// Bases that one node follows, and topics that one peer may subscribe to.
+pub const TOPICS: usize = 100;
+
+/// Announcements remembered, all bases together, oldest forgotten first.
+pub const ANNOUNCEMENTS: usize = 4096;
+
+/// Own announcements that wait for a listener, oldest dropped first.
+pub const OUTBOX: usize = 1024;
+
+/// Between two attempts to reach the bootstrap peers while nobody is connected: first and longest.
+pub const REDIAL_FIRST: Duration = Duration::from_millis(500);
+pub const REDIAL_MAX: Duration = Duration::from_secs(30);
+
+/// Pause before a swarm that panicked is built anew: under the promised second.
+pub const RESTART_PAUSE: Duration = Duration::from_millis(200);
+
+/// New announcements looked at, everybody's together: a bucket of this size, refilled at this many a second. More are
+/// ignored; they are asked for again when a peer connects.
+pub const GOSSIP_BURST: f64 = 100.0;
+pub const GOSSIP_PER_SECOND: f64 = 20.0;

@@ -1,0 +1,95 @@
+//! The swarm, as one actor behind a [`Handle`].
+//!
+//! Goals: to be connected, to pass on announcements that are authentic and no others, and to hand out bulk streams.
+//! Non-goals: to know what a stream carries (that is `exchange`), to touch the store, to find anything by itself (the
+//! publisher and the peers that are asked name further peers).
+//!
+//! ```text
+//! Handle --Command--> supervisor -> actor { Swarm<Behaviour> } --Event--> everybody who listens
+//!                                      \--Inbound streams--> exchange::serve
+//! ```
+//!
+//! One task owns the swarm and never waits for a disk or a peer in it. Every queue is bounded; what happens when one is
+//! full stands in [`limits`].
+
+mod actor;
+pub(crate) mod announcements;
+mod behaviour;
+pub mod bulk;
+mod gossip;
+mod handle;
+pub mod limits;
+mod peers;
+mod seat;
+mod supervisor;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub use bulk::{FrameError, Inbound, OpenError, Outbound};
+pub use handle::{Event, Handle, NetError, PeerInfo};
+
+use std::collections::VecDeque;
+
+use libp2p::Multiaddr;
+use libp2p::identity::Keypair;
+use potluck_protocol::text::Name;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use announcements::Announcements;
+use peers::Peers;
+use seat::Seat;
+
+/// What a swarm is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Part of every protocol name: nodes of two networks never speak to each other.
+    pub network: Name,
+    /// Where to listen; `tcp/0` takes a free port and keeps it over restarts of the swarm.
+    pub listen: Vec<Multiaddr>,
+    /// Dialled at the start, and again, with back-off, whenever nobody is connected.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Finds peers on the local network by multicast DNS, and is found there. Off by default: it speaks on every
+    /// interface but the loopback one.
+    pub mdns: bool,
+}
+
+impl Config {
+    /// No bootstrap peers, no mDNS, listening on a free port of the loopback interface.
+    pub fn loopback(network: Name) -> Self {
+        let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a constant address parses")];
+        Self { network, listen, bootstrap: Vec::new(), mdns: false }
+    }
+}
+
+/// Starts the network; returns when it listens. Inbound bulk streams come out of the receiver, at most
+/// [`limits::ACCEPT_QUEUE`] of them waiting.
+pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::Receiver<Inbound>), NetError> {
+    let (commands, mailbox) = mpsc::channel(limits::COMMANDS);
+    let (events, _) = broadcast::channel(limits::EVENTS);
+    let (accepted, inbound) = mpsc::channel(limits::ACCEPT_QUEUE);
+    let stop = CancellationToken::new();
+    let handle = Handle { peer: identity.public().to_peer_id(), commands, events: events.clone(), stop: stop.clone() };
+    let seat = Seat {
+        config,
+        identity,
+        mailbox,
+        events,
+        accepted,
+        stop,
+        bases: Vec::new(),
+        announcements: Announcements::default(),
+        peers: Peers::default(),
+        listening: Vec::new(),
+        outbox: VecDeque::new(),
+        started: Instant::now(),
+    };
+    let (ready, up) = oneshot::channel();
+    tokio::spawn(supervisor::run(seat, ready));
+    up.await.map_err(|_| NetError::Stopped)??;
+    Ok((handle, inbound))
+}

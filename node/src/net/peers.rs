@@ -1,0 +1,149 @@
+//! Who is connected, and where peers have been reached. Addresses that peers state are hints, never facts.
+
+use std::collections::{HashMap, VecDeque};
+
+use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+use tokio::time::Instant;
+
+use super::handle::PeerInfo;
+use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
+
+/// Connected peers and the address book.
+#[derive(Debug, Default)]
+pub struct Peers {
+    connected: HashMap<PeerId, Connected>,
+    book: HashMap<PeerId, Vec<Multiaddr>>,
+    /// In the order in which they were first written down.
+    order: VecDeque<PeerId>,
+}
+
+#[derive(Debug)]
+struct Connected {
+    since: Instant,
+    /// Known once the peer has said that it is of our network.
+    agent: Option<String>,
+}
+
+impl Peers {
+    /// A connection stands.
+    pub fn established(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
+        self.connected.entry(peer).or_insert_with(|| Connected { since: Instant::now(), agent: None });
+        // The address of a peer that dialled us is the one of its outgoing socket: nobody listens there.
+        if let ConnectedPoint::Dialer { address, .. } = endpoint {
+            self.remember(peer, vec![without_peer(address)]);
+        }
+    }
+
+    /// The peer has said who it is; `true` if this is news.
+    pub fn identified(&mut self, peer: PeerId, agent: String, stated: Vec<Multiaddr>, observed: &Multiaddr) -> bool {
+        let local = is_loopback(observed);
+        let usable = stated.iter().filter(|address| local || !is_loopback(address)).map(without_peer).collect();
+        self.remember(peer, usable);
+        let Some(connected) = self.connected.get_mut(&peer) else { return false };
+        // The agent's name is the peer's to choose: bounded, and printable.
+        let agent: String = agent.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
+        connected.agent.replace(agent).is_none()
+    }
+
+    /// The last connection to a peer is gone; `true` if it had been identified.
+    pub fn closed(&mut self, peer: &PeerId) -> bool {
+        self.connected.remove(peer).is_some_and(|connected| connected.agent.is_some())
+    }
+
+    /// Everybody is gone; those who had been identified.
+    pub fn all_closed(&mut self) -> Vec<PeerId> {
+        self.connected.drain().filter(|(_, connected)| connected.agent.is_some()).map(|(peer, _)| peer).collect()
+    }
+
+    pub fn is_alone(&self) -> bool {
+        self.connected.is_empty()
+    }
+
+    pub fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.book.get(peer).cloned().unwrap_or_default()
+    }
+
+    pub fn infos(&self) -> Vec<PeerInfo> {
+        let info = |(peer, connected): (&PeerId, &Connected)| PeerInfo {
+            peer: *peer,
+            addresses: self.addresses(peer),
+            agent: connected.agent.clone(),
+            connected_for: connected.since.elapsed(),
+        };
+        let mut infos: Vec<_> = self.connected.iter().map(info).collect();
+        infos.sort_by_key(|info| info.peer);
+        infos
+    }
+
+    /// Puts addresses first in a peer's list. // I12
+    fn remember(&mut self, peer: PeerId, mut addresses: Vec<Multiaddr>) {
+        if !self.book.contains_key(&peer) {
+            self.order.push_back(peer);
+            if self.order.len() > BOOK_PEERS
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.book.remove(&oldest);
+            }
+        }
+        let known = self.book.entry(peer).or_default();
+        addresses.truncate(BOOK_ADDRESSES);
+        let mut seen = Vec::with_capacity(BOOK_ADDRESSES);
+        for address in known.drain(..).chain(addresses) {
+            if !seen.contains(&address) {
+                seen.push(address);
+            }
+        }
+        let surplus = seen.len().saturating_sub(BOOK_ADDRESSES);
+        *known = seen.split_off(surplus);
+    }
+}
+
+/// An address without the `/p2p/...` at its end.
+pub fn without_peer(address: &Multiaddr) -> Multiaddr {
+    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+}
+
+fn is_loopback(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
+        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Multiaddr {
+        text.parse().expect("a good address")
+    }
+
+    #[test]
+    fn a_strangers_loopback_addresses_are_not_believed() {
+        let (near, far) = (address("/ip4/127.0.0.1/tcp/1"), address("/ip4/10.0.0.9/tcp/1"));
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        peers.identified(peer, String::new(), vec![near.clone(), far.clone()], &far);
+        assert_eq!(peers.addresses(&peer), [far.clone()]);
+        peers.identified(peer, String::new(), vec![near.clone()], &near);
+        assert_eq!(peers.addresses(&peer), [far, near]);
+    }
+
+    #[test]
+    fn the_book_is_bounded_in_peers_and_addresses() {
+        let mut peers = Peers::default();
+        let first = PeerId::random();
+        let many = (0..100).map(|port| address(&format!("/ip4/10.0.0.9/tcp/{port}"))).collect();
+        peers.remember(first, many);
+        assert_eq!(peers.addresses(&first).len(), BOOK_ADDRESSES);
+        for _ in 0..BOOK_PEERS {
+            peers.remember(PeerId::random(), vec![address("/ip4/10.0.0.9/tcp/1")]);
+        }
+        assert!(peers.addresses(&first).is_empty());
+        assert_eq!(peers.book.len(), BOOK_PEERS);
+        assert_eq!(peers.order.len(), BOOK_PEERS);
+    }
+}

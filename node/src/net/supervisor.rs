@@ -1,0 +1,63 @@
+//! Keeps a swarm running: one that panics is built anew, with the same identity, port and memory.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, oneshot};
+
+use super::actor::Actor;
+use super::handle::{Event, NetError};
+use super::limits::RESTART_PAUSE;
+use super::seat::Seat;
+
+/// Runs until the stop. Says on `ready` whether the first swarm came up; if it did not, that is the end.
+pub async fn run(seat: Seat, ready: oneshot::Sender<Result<(), NetError>>) {
+    let stop = seat.stop.clone();
+    // A Tokio mutex because it is held over awaits and, unlike std's, is not poisoned by a panic.
+    let seat = Arc::new(Mutex::new(seat));
+    let mut ready = Some(ready);
+    while !stop.is_cancelled() {
+        let life = tokio::spawn(live(seat.clone(), ready.take()));
+        match life.await {
+            Ok(Ok(())) => return,
+            Ok(Err(Ended::AtStart)) => return,
+            Ok(Err(Ended::Setup(error))) => tracing::error!(%error, "the network cannot be restarted; trying again"),
+            Err(panic) => tracing::error!(%panic, "the network panicked; it is restarted, nothing stored is lost"),
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RESTART_PAUSE) => {}
+        }
+    }
+}
+
+enum Ended {
+    /// The first swarm did not come up; the caller has been told.
+    AtStart,
+    /// A later one did not.
+    Setup(NetError),
+}
+
+async fn live(seat: Arc<Mutex<Seat>>, ready: Option<oneshot::Sender<Result<(), NetError>>>) -> Result<(), Ended> {
+    let mut seat = seat.lock().await;
+    for peer in seat.peers.all_closed() {
+        seat.emit(Event::Disconnected(peer));
+    }
+    let built = seat.swarm().await;
+    match (built, ready) {
+        (Ok(swarm), ready) => {
+            match ready {
+                // Whoever started us may have gone; the last handle's drop then ends us.
+                Some(ready) => drop(ready.send(Ok(()))),
+                None => seat.emit(Event::Restarted),
+            }
+            Actor::new(&mut seat, swarm).run().await;
+            Ok(())
+        }
+        (Err(error), Some(ready)) => {
+            let _ = ready.send(Err(error));
+            Err(Ended::AtStart)
+        }
+        (Err(error), None) => Err(Ended::Setup(error)),
+    }
+}

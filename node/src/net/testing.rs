@@ -1,0 +1,70 @@
+//! What the tests of this folder share.
+
+use libp2p::identity::{Keypair, ed25519};
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::id::{BaseId, Digest, ManifestId};
+use potluck_protocol::signed::{Authentic, PublicKey, Signed};
+use potluck_protocol::text::Name;
+use tokio::sync::{broadcast, mpsc};
+
+use super::{Config, Event, Handle, Inbound, start};
+
+/// The base of every announcement made here.
+pub fn base() -> BaseId {
+    BaseId(Digest::of(b"base"))
+}
+
+/// A key that depends on `seed` alone.
+pub fn key(seed: u8) -> ed25519::Keypair {
+    let mut secret = [seed; 32];
+    ed25519::SecretKey::try_from_bytes(&mut secret).map(Into::into).expect("32 bytes are a key")
+}
+
+/// An announcement by the key of `seed`, of a manifest named by `name`.
+pub fn announcement(seed: u8, name: &str, sequence: u64) -> Authentic<Announcement> {
+    let key = key(seed);
+    let body = Announcement {
+        manifest: ManifestId(Digest::of(name.as_bytes())),
+        manifest_len: 100,
+        kind: KindTag::Adapter,
+        name: Name::new(name).expect("a good name"),
+        base: base(),
+        total_bytes: 1000,
+        publisher: PublicKey::of(&key),
+        sequence,
+    };
+    let signed = Signed::sign(&body, &key).expect("it encodes").expect("it is its own signer");
+    signed.verify().expect("our own signature")
+}
+
+/// A node of the test network on the loopback interface, on a port of its own.
+pub async fn node(seed: u8) -> (Handle, mpsc::Receiver<Inbound>) {
+    node_of("test", seed).await
+}
+
+pub async fn node_of(network: &str, seed: u8) -> (Handle, mpsc::Receiver<Inbound>) {
+    let config = Config::loopback(Name::new(network).expect("a good name"));
+    start(config, Keypair::from(key(seed))).await.expect("the loopback interface can be listened on")
+}
+
+/// Connects `from` to `to`; both know each other afterwards.
+pub async fn connect(from: &Handle, to: &Handle) {
+    let (mut here, mut there) = (from.events(), to.events());
+    from.dial(to.peer_id(), to.listen_addresses().await.expect("running")).await.expect("it listens");
+    wait(&mut here, |event| matches!(event, Event::Connected(peer) if *peer == to.peer_id())).await;
+    wait(&mut there, |event| matches!(event, Event::Connected(peer) if *peer == from.peer_id())).await;
+}
+
+/// The next event that is wanted.
+pub async fn wait(events: &mut broadcast::Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
+    let found = async {
+        loop {
+            let event = events.recv().await.expect("the network runs and the test keeps up");
+            if wanted(&event) {
+                return event;
+            }
+        }
+    };
+    // Far above what it takes: a guard against a test that would hang, not a measure.
+    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.expect("the event comes")
+}

@@ -1,0 +1,146 @@
+//! Bases: adding, listing, showing.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use potluck_protocol::id::BaseId;
+use potluck_protocol::tensor::DType;
+use potluck_protocol::text::Name;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::resolve::{KnownBase, TINY};
+use super::{Call, Service};
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::{BaseFile, BaseRecord};
+use crate::worker::proto::{BaseSource, Task};
+
+/// What the worker says of a base that it has read whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Identified {
+    pub base: BaseId,
+    /// For people, e.g. `llama, 30 layers of 576, vocabulary 49152`.
+    pub architecture: String,
+    pub parameters: u64,
+    /// The type of its matrices.
+    pub dtype: DType,
+    /// Absolute paths of its files.
+    pub files: Vec<String>,
+}
+
+/// The id of the base inside this program: a function of the program's own bytes, so it is computed once.
+pub fn tiny_id() -> Outcome<BaseId> {
+    static ID: OnceLock<Result<BaseId, String>> = OnceLock::new();
+    let id = ID.get_or_init(|| potluck_trainer::tiny::base_id().map_err(|error| error.to_string()));
+    id.clone().map_err(|error| Failure::new(Kind::Failed, format!("the base inside this program is not readable: {error}")))
+}
+
+impl Service {
+    pub(super) async fn base_add(&self, call: &Call<'_>, path: &Path, name: Option<String>) -> Outcome<Value> {
+        let name = match name {
+            Some(name) => name.parse::<Name>().map_err(|error| Failure::new(Kind::Usage, error))?,
+            None => default_name(path)?,
+        };
+        if name.as_str() == TINY {
+            return Err(Failure::new(Kind::Conflict, "`tiny` is the base inside this program").hint("give another name with --name"));
+        }
+        let text = path.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the path is not UTF-8").hint("rename it, or link to it"))?;
+        call.phase(format!("reading {text} whole")).await;
+        let identified = self.identify(call, &BaseSource::Path(path.to_path_buf())).await?;
+        let files = identified.files.iter().map(|file| stamp(path, Path::new(file))).collect::<Outcome<_>>()?;
+        let record = BaseRecord { id: identified.base, name: name.clone(), path: text.to_owned(), files, view_of: None };
+        self.on_store(move |store| store.add_base(record)).await?;
+        if let Some(network) = &self.network {
+            network.handle.subscribe(identified.base).await?;
+        }
+        Ok(shown(&name.to_string(), text, &identified))
+    }
+
+    pub(super) async fn base_list(&self) -> Outcome<Value> {
+        let mut bases = vec![json!({
+            "name": TINY, "base": tiny_id()?, "place": "inside this program", "architecture": "", "parameters": 0,
+        })];
+        bases.extend(self.store.bases().into_iter().map(|base| {
+            json!({ "name": base.name, "base": base.id, "place": base.path, "architecture": "", "parameters": 0 })
+        }));
+        Ok(json!({ "schema": "potluck.base.ls/1", "bases": bases }))
+    }
+
+    pub(super) async fn base_show(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
+        let known = self.find_base(reference)?;
+        let identified = self.identify(call, &known.source).await?;
+        let place = match &known.source {
+            BaseSource::Tiny => "inside this program".to_owned(),
+            BaseSource::Path(path) => path.display().to_string(),
+        };
+        Ok(shown(&known.name, &place, &identified))
+    }
+
+    /// The ids of all bases that are known here.
+    pub fn known_bases(&self) -> Outcome<Vec<BaseId>> {
+        let added = self.store.bases().into_iter().map(|base| base.id);
+        Ok([tiny_id()?].into_iter().chain(added).collect())
+    }
+
+    /// Reads a base whole, in the worker: opens, checks, hashes.
+    pub(super) async fn identify(&self, call: &Call<'_>, source: &BaseSource) -> Outcome<Identified> {
+        self.numerics(call, config::processors(), Task::Identify { base: source.clone() }).await
+    }
+
+    /// The id of a base; read whole only if it is not known yet, or its files have changed since.
+    pub(super) async fn base_id(&self, call: &Call<'_>, known: &KnownBase) -> Outcome<BaseId> {
+        if let (BaseSource::Tiny, Some(id)) = (&known.source, known.id) {
+            return Ok(id);
+        }
+        if let Some(record) = known.id.and_then(|id| self.store.base(&id)) {
+            if unchanged(&record) {
+                return Ok(record.id);
+            }
+        }
+        let found = self.identify(call, &known.source).await?.base;
+        match known.id {
+            Some(id) if id != found => Err(Failure::new(
+                Kind::Verification,
+                format!("the files of base `{}` have changed: it was {}, it is {}", known.name, id.short(), found.short()),
+            )
+            .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")),
+            _ => Ok(found),
+        }
+    }
+}
+
+fn shown(name: &str, place: &str, identified: &Identified) -> Value {
+    json!({
+        "schema": "potluck.base/1", "name": name, "base": identified.base, "place": place,
+        "architecture": identified.architecture, "parameters": identified.parameters,
+    })
+}
+
+/// The file's or folder's own name, with what a name may not hold replaced.
+fn default_name(path: &Path) -> Outcome<Name> {
+    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let stem = stem.strip_suffix(".gguf").unwrap_or(&stem);
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
+    let text: String = stem.chars().map(plain).take(potluck_protocol::limits::NAME_MAX).collect();
+    let text = text.trim_matches(['.', '-']);
+    text.parse().map_err(|_| Failure::new(Kind::Usage, "the path gives no name").hint("give one with --name"))
+}
+
+/// Length and time of a file, by which a later change is noticed.
+fn stamp(base: &Path, file: &Path) -> Outcome<BaseFile> {
+    let doing = |error: &std::io::Error| Failure::io(format!("look at {}", file.display()), error);
+    let metadata = std::fs::metadata(file).map_err(|error| doing(&error))?;
+    let modified = metadata.modified().map_err(|error| doing(&error))?;
+    let nanos = modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+    let relative = file.strip_prefix(base).unwrap_or(file).to_string_lossy().into_owned();
+    Ok(BaseFile { path: relative, len: metadata.len(), mtime_nanos: nanos })
+}
+
+fn unchanged(record: &BaseRecord) -> bool {
+    let base = Path::new(&record.path);
+    record.files.iter().all(|file| {
+        let path = if file.path.is_empty() { base.to_path_buf() } else { base.join(&file.path) };
+        stamp(base, &path).is_ok_and(|now| now == *file)
+    })
+}

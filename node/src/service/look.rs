@@ -1,0 +1,143 @@
+//! Looking: at the node, its peers, and at what it has heard of.
+
+use std::time::Duration;
+
+use potluck_protocol::announce::Announcement;
+use potluck_protocol::id::ManifestId;
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use serde_json::{Value, json};
+
+use super::{Call, Service};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::net::Event;
+
+impl Service {
+    pub(super) async fn status(&self) -> Outcome<Value> {
+        let (stat, adapters) = self.on_store(|store| Ok::<_, crate::store::StoreError>((store.stat()?, store.manifests()?.len()))).await?;
+        let (mut addresses, mut peers) = (Vec::new(), 0);
+        if let Some(network) = &self.network {
+            addresses = network.handle.listen_addresses().await?;
+            peers = network.handle.peers().await?.len();
+        }
+        Ok(json!({
+            "schema": "potluck.status/1",
+            "running": self.network.is_some(),
+            "pid": std::process::id(),
+            "peer": self.identity.peer_id().to_string(),
+            "home": self.home.layout().root(),
+            "network": self.network.as_ref().map(|network| network.name.as_str()),
+            "addresses": addresses,
+            "peers": peers,
+            "adapters": adapters,
+            "heard": self.heard_of().await?.len(),
+            "bases": self.store.bases().len() + 1,
+            "store_bytes": stat.shard_bytes,
+        }))
+    }
+
+    pub(super) async fn peers(&self) -> Outcome<Value> {
+        let network = self.network.as_ref().ok_or_else(|| {
+            Failure::new(Kind::Unreachable, "no daemon runs on this home").hint("start it with `potluck up`")
+        })?;
+        let peers = network.handle.peers().await?;
+        let peers: Vec<_> = peers
+            .into_iter()
+            .map(|peer| {
+                json!({
+                    "peer": peer.peer.to_string(),
+                    "address": peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
+                    "agent": peer.agent.unwrap_or_default(),
+                    "seconds": peer.connected_for.as_secs(),
+                })
+            })
+            .collect();
+        Ok(json!({ "schema": "potluck.peers/1", "peers": peers }))
+    }
+
+    /// Every announcement that is remembered.
+    pub(super) async fn heard_of(&self) -> Outcome<Vec<Announcement>> {
+        let heard = self.on_store(|store| Ok::<_, crate::store::StoreError>(store.heard())).await?;
+        Ok(heard.into_iter().map(|authentic| authentic.body().clone()).collect())
+    }
+
+    /// Waits until all these adapters have been heard of, or are here.
+    pub(super) async fn heard(&self, call: &Call<'_>, base: &str, adapters: &[String], seconds: u64) -> Outcome<Value> {
+        let parse = |text: &String| text.parse::<ManifestId>().map_err(|error| Failure::new(Kind::Usage, error));
+        let wanted = adapters.iter().map(parse).collect::<Outcome<Vec<_>>>()?;
+        let network = self.network.as_ref().ok_or_else(|| Failure::new(Kind::Unreachable, "this node is on no network"))?;
+        // Listening first: what is heard between the look and the wait is not missed.
+        let mut events = network.handle.events();
+        let waiting = async {
+            loop {
+                let heard = self.heard_of().await?;
+                let known = |id: &ManifestId| self.store.is_well_formed(id) || heard.iter().any(|one| one.manifest == *id);
+                if wanted.iter().all(known) {
+                    return Ok(json!({ "schema": "potluck.heard/1", "base": base, "heard": heard.len() }));
+                }
+                self.next_heard(&mut events).await?;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => Err(Failure::interrupted()),
+            done = tokio::time::timeout(Duration::from_secs(seconds), waiting) => done.unwrap_or_else(|_| {
+                Err(Failure::new(Kind::Timeout, format!("not all {} adapters were heard of within {seconds} s", wanted.len()))
+                    .hint("see who is connected with `potluck peers`"))
+            }),
+        }
+    }
+
+    async fn next_heard(&self, events: &mut tokio::sync::broadcast::Receiver<Event>) -> Outcome<()> {
+        use tokio::sync::broadcast::error::RecvError;
+        loop {
+            match events.recv().await {
+                // Written to the store before it is looked at again.
+                Ok(Event::Heard(announcement)) => {
+                    self.on_store(move |store| Ok::<_, crate::store::StoreError>(store.hear(&announcement))).await?;
+                    return Ok(());
+                }
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => return Ok(()),
+                Err(RecvError::Closed) => return Err(Failure::new(Kind::Unreachable, "the network has ended")),
+            }
+        }
+    }
+
+    pub(super) async fn show(&self, reference: &str) -> Outcome<Value> {
+        let id = self.find_manifest(reference).await?;
+        let missing = || {
+            Failure::new(Kind::NotFound, format!("no adapter `{reference}` is here or was heard of"))
+                .hint("fetch one by its id with `potluck pull ID`")
+        };
+        let id = id.ok_or_else(missing)?;
+        if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
+            let state = if self.store.is_well_formed(&id) { "here, checked" } else { "here, not checked against its base" };
+            return Ok(shown(id, manifest.body(), state));
+        }
+        let heard = self.heard_of().await?.into_iter().find(|heard| heard.manifest == id).ok_or_else(missing)?;
+        Ok(json!({
+            "schema": "potluck.show/1", "manifest": id, "name": heard.name, "kind": heard.kind, "publisher": heard.publisher,
+            "base": heard.base, "bytes": heard.total_bytes, "licence": "", "description": "", "state": "heard of, not here",
+            "details": [format!("fetch it with `potluck pull {id}`")],
+        }))
+    }
+}
+
+fn shown(id: ManifestId, manifest: &Manifest, state: &str) -> Value {
+    let (kind, details) = match &manifest.kind {
+        ManifestKind::Adapter(adapter) => {
+            let mut details = vec![format!("rank {}, modules {}", adapter.r, adapter.target_modules.join(", "))];
+            details.extend(adapter.training.as_ref().map(|training| {
+                format!("trained {} steps on {} tokens, seed {}", training.steps, training.tokens, training.seed)
+            }));
+            ("adapter", details)
+        }
+        ManifestKind::Base(_) => ("base", Vec::new()),
+        ManifestKind::Dataset(dataset) => ("dataset", vec![format!("{} rows", dataset.rows)]),
+    };
+    json!({
+        "schema": "potluck.show/1", "manifest": id, "name": manifest.name, "kind": kind, "publisher": manifest.publisher,
+        "base": manifest.base(), "bytes": manifest.total_bytes(), "licence": manifest.licence,
+        "description": manifest.description, "state": state, "details": details, "body": manifest,
+    })
+}

@@ -1,0 +1,147 @@
+//! Merging: the exact sum of adapters, as one adapter or folded into the base.
+
+use std::path::Path;
+
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
+use potluck_protocol::recipe::{Recipe, Weight};
+use potluck_protocol::tensor::DType;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::resolve::KnownBase;
+use super::{Call, Service};
+use crate::api::proto::{Merge, WeightedRef};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::StoreError;
+use crate::worker::proto::{FloatType, FoldSource, Task};
+
+/// What the worker says of a fold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Folded {
+    pub digest: FoldDigest,
+}
+
+impl Service {
+    pub(super) async fn merge(&self, call: &Call<'_>, merge: Merge) -> Outcome<Value> {
+        let base = self.find_base(&merge.base)?;
+        if merge.fold { self.fold(call, &base, merge).await } else { self.sum(call, &base, merge).await }
+    }
+
+    /// Adapters of stacked ranks. Each must fit the base; a published one must be for it. // I6
+    async fn sum(&self, call: &Call<'_>, base: &KnownBase, merge: Merge) -> Outcome<Value> {
+        let id = self.base_id(call, base).await?;
+        for adapter in &merge.adapters {
+            if let Some(manifest) = self.find_adapter(&adapter.reference).await?.manifest {
+                self.check_base(manifest, id).await?;
+            }
+        }
+        let adapters = self.sources(&merge.adapters).await?;
+        let task = Task::Sum { base: base.source.clone(), adapters, out: merge.out };
+        self.schema("potluck.merge/1", self.numerics(call, merge.threads, task).await?)
+    }
+
+    async fn fold(&self, call: &Call<'_>, base: &KnownBase, merge: Merge) -> Outcome<Value> {
+        let parent = self.base_id(call, base).await?;
+        let dtype = self.result_type(call, base, merge.dtype.as_deref()).await?;
+        let inputs = self.inputs(parent, &merge.adapters).await?;
+        let recipe = Recipe::new(parent, dtype, inputs).map_err(|error| Failure::new(Kind::Usage, error))?;
+        let stored = recipe.clone();
+        let id = self.on_store(move |store| store.put_recipe(&stored)).await?;
+        call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
+        let digest = self.rebuild(call, base, &recipe, Some(&merge.out), merge.threads).await?;
+        self.on_store(move |store| store.set_folded(id, digest)).await?;
+        let answer = json!({
+            "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": digest,
+            "inputs": recipe.inputs(), "dtype": recipe.dtype,
+        });
+        note(&merge.out, &answer)?;
+        Ok(answer)
+    }
+
+    /// Runs a recipe from genesis; writes the base if `out` is given. // I10
+    pub(super) async fn rebuild(
+        &self,
+        call: &Call<'_>,
+        base: &KnownBase,
+        recipe: &Recipe,
+        out: Option<&Path>,
+        threads: usize,
+    ) -> Outcome<FoldDigest> {
+        let mut adapters = Vec::with_capacity(recipe.inputs().len());
+        for (manifest, weight) in recipe.inputs() {
+            if !self.store.is_well_formed(manifest) {
+                return Err(Failure::new(Kind::NotFound, format!("adapter {} of the recipe is not here whole and checked", manifest.short()))
+                    .hint(format!("fetch it with `potluck pull {manifest}`")));
+            }
+            adapters.push(FoldSource { id: *manifest, folder: self.exported(*manifest).await?, weight: weight.0 });
+        }
+        let dtype = float_type(recipe.dtype)?;
+        let task = Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) };
+        Ok(self.numerics::<Folded>(call, threads, task).await?.digest)
+    }
+
+    /// A fold names its adapters by id, so that others can repeat it: folders will not do.
+    async fn inputs(&self, base: BaseId, adapters: &[WeightedRef]) -> Outcome<Vec<(ManifestId, Weight)>> {
+        let mut inputs = Vec::with_capacity(adapters.len());
+        for adapter in adapters {
+            let manifest = self.find_adapter(&adapter.reference).await?.manifest.ok_or_else(|| {
+                Failure::new(Kind::Usage, format!("{} is a folder: a fold takes published adapters, so that others can repeat it", adapter.reference))
+                    .hint(format!("publish it first: `potluck publish {} --name NAME`", adapter.reference))
+            })?;
+            self.check_base(manifest, base).await?;
+            let weight = Weight::nearest(adapter.weight).ok_or_else(|| {
+                Failure::new(Kind::Usage, format!("weight {} is beyond 1024", adapter.weight)).hint("weights are usually between 0 and 1")
+            })?;
+            inputs.push((manifest, weight));
+        }
+        Ok(inputs)
+    }
+
+    /// An adapter applies only to its base. // I6
+    async fn check_base(&self, adapter: ManifestId, base: BaseId) -> Outcome<()> {
+        let manifest = self.on_store(move |store| store.manifest(&adapter)?.ok_or(StoreError::NoManifest(adapter))).await?;
+        match manifest.body().base() {
+            Some(own) if own == base => Ok(()),
+            own => {
+                let own = own.map_or_else(|| "no base".to_owned(), |own| format!("base {}", own.short()));
+                Err(Failure::new(Kind::Incompatible, format!("adapter `{}` is for {own}, not for base {}", manifest.body().name, base.short()))
+                    .hint("give the base that it was trained on with --base REF"))
+            }
+        }
+    }
+
+    async fn result_type(&self, call: &Call<'_>, base: &KnownBase, asked: Option<&str>) -> Outcome<DType> {
+        Ok(match asked {
+            Some("f32") => DType::F32,
+            Some("f16") => DType::F16,
+            Some("bf16") => DType::BF16,
+            Some(other) => return Err(Failure::new(Kind::Usage, format!("`{other}` is no float type"))),
+            None => {
+                let identified = self.identify(call, &base.source).await?;
+                // A quantised base has no float type of its own: half the size, and one rounding only.
+                if identified.dtype.is_float() && identified.dtype != DType::F64 { identified.dtype } else { DType::BF16 }
+            }
+        })
+    }
+
+    /// A recipe that is here, by its id or the start of it.
+    pub(super) async fn find_recipe(&self, reference: &str) -> Outcome<Option<RecipeId>> {
+        let recipes = self.on_store(|store| store.recipes()).await?;
+        super::resolve::one(reference, recipes.iter().map(|id| ("", id.to_string(), *id)))
+    }
+}
+
+fn float_type(dtype: DType) -> Outcome<FloatType> {
+    match dtype {
+        DType::F32 => Ok(FloatType::F32),
+        DType::F16 => Ok(FloatType::F16),
+        DType::BF16 => Ok(FloatType::Bf16),
+        other => Err(Failure::new(Kind::Incompatible, format!("a recipe results in floats, not in {other:?}"))),
+    }
+}
+
+/// The recipe beside the weights, for whoever finds the folder later.
+fn note(out: &Path, answer: &Value) -> Outcome<()> {
+    let path = out.join("recipe.json");
+    std::fs::write(&path, format!("{answer:#}\n")).map_err(|error| Failure::io(format!("write {}", path.display()), &error))
+}

@@ -1,0 +1,137 @@
+//! What a node can do, in one place: the daemon's socket and the command line without a daemon both end here.
+//!
+//! One file per family of requests. Nothing here parses flags or prints.
+
+mod from;
+mod resolve;
+mod inspect;
+mod bases;
+mod numerics;
+mod publish;
+mod pull;
+mod merge;
+mod look;
+mod verify;
+mod upkeep;
+
+pub use bases::Identified;
+pub use merge::Folded;
+pub use publish::Normalised;
+pub use resolve::{RUN_RECORD, RunRecord};
+
+use std::path::Path;
+
+use potluck_protocol::text::Name;
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::proto::{Progress, Request, Unit};
+use crate::exchange::Exchange;
+use crate::failure::Outcome;
+use crate::home::Home;
+use crate::identity::Identity;
+use crate::net;
+use crate::store::Store;
+use crate::task;
+
+/// A node's parts, shared by all requests.
+pub struct Service {
+    home: Home,
+    store: Store,
+    identity: Identity,
+    network: Option<Network>,
+    stop: CancellationToken,
+}
+
+/// What there is only while the node is on a network.
+pub struct Network {
+    pub name: Name,
+    pub handle: net::Handle,
+    pub exchange: Exchange,
+}
+
+/// A running request's surroundings.
+struct Call<'a> {
+    progress: &'a mpsc::Sender<Progress>,
+    cancel: &'a CancellationToken,
+}
+
+impl Call<'_> {
+    /// A listener that is gone misses a report and nothing else.
+    async fn phase(&self, text: impl Into<String>) {
+        let _gone = self.progress.send(Progress::Phase { text: text.into() }).await;
+    }
+
+    /// So many bytes of something are done.
+    async fn count(&self, what: &str, done: u64, total: u64) {
+        let _gone = self.progress.send(Progress::Count { what: what.to_owned(), done, total, unit: Unit::Bytes }).await;
+    }
+}
+
+impl Service {
+    /// A node without network, for a command that finds no daemon.
+    pub async fn offline(home: &Path) -> Outcome<Self> {
+        let (home, store, identity) = open(home).await?;
+        Ok(Self { home, store, identity, network: None, stop: CancellationToken::new() })
+    }
+
+    /// A node on a network; `stop` is cancelled by [`Request::Stop`].
+    pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
+        Self { home, store, identity, network: Some(network), stop }
+    }
+
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
+    }
+
+    /// Does what is asked. Cancelling ends it at the next safe place.
+    pub async fn run(&self, request: Request, progress: mpsc::Sender<Progress>, cancel: CancellationToken) -> Outcome<Value> {
+        let call = Call { progress: &progress, cancel: &cancel };
+        match request {
+            Request::Status => self.status().await,
+            Request::Peers => self.peers().await,
+            Request::BaseAdd { path, name } => self.base_add(&call, &path, name).await,
+            Request::BaseList => self.base_list().await,
+            Request::BaseShow { base } => self.base_show(&call, &base).await,
+            Request::Train(train) => self.train(&call, *train).await,
+            Request::Eval(eval) => self.eval(&call, eval).await,
+            Request::Generate(generate) => self.generate(&call, generate).await,
+            Request::Publish(publish) => self.publish(&call, publish).await,
+            Request::Show { reference } => self.show(&reference).await,
+            Request::Pull(pull) => self.pull(&call, pull).await,
+            Request::Heard { base, adapters, timeout_seconds } => self.heard(&call, &base, &adapters, timeout_seconds).await,
+            Request::Verify { id } => self.verify(&call, &id).await,
+            Request::Merge(merge) => self.merge(&call, merge).await,
+            Request::StoreStat => self.store_stat().await,
+            Request::StoreVerify => self.store_verify().await,
+            Request::StoreRebuild => self.store_rebuild().await,
+            Request::Bench(bench) => self.bench(&call, bench).await,
+            Request::Stop => {
+                self.stop.cancel();
+                Ok(serde_json::json!({ "schema": "potluck.stop/1" }))
+            }
+        }
+    }
+
+    /// Blocking work on the store.
+    async fn on_store<T: Send + 'static, E: Into<crate::failure::Failure> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
+    ) -> Outcome<T> {
+        let store = self.store.clone();
+        task::blocking(move || work(&store)).await.map_err(from::crashed)?.map_err(Into::into)
+    }
+}
+
+/// Takes the home and opens what is in it.
+pub async fn open(root: &Path) -> Outcome<(Home, Store, Identity)> {
+    let root = root.to_path_buf();
+    let opened = task::blocking(move || -> Outcome<_> {
+        let home = Home::open(root)?;
+        let store = Store::open(&home)?;
+        let identity = Identity::open(&home)?;
+        Ok((home, store, identity))
+    });
+    opened.await.map_err(from::crashed)?
+}

@@ -1,0 +1,76 @@
+//! What the worker process does: training, evaluation, generation, measuring.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Call, Service};
+use crate::api::proto::{Bench, Eval, Generate, Train, WeightedRef};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::parent;
+use crate::worker::proto::{AdapterSource, Job, Task, TrainTask};
+
+impl Service {
+    /// Runs a task in a worker process and reads its answer.
+    pub(super) async fn numerics<T: DeserializeOwned>(&self, call: &Call<'_>, threads: usize, task: Task) -> Outcome<T> {
+        let answer = parent::run(&Job { threads, task }, call.progress, call.cancel).await?;
+        serde_json::from_value(answer).map_err(|error| Failure::new(Kind::Failed, format!("the worker's answer: {error}")))
+    }
+
+    pub(super) async fn train(&self, call: &Call<'_>, train: Train) -> Outcome<Value> {
+        let base = self.find_base(&train.base)?;
+        let base_id = self.base_id(call, &base).await?;
+        let threads = train.settings.threads;
+        let task = TrainTask {
+            base: base.source,
+            base_name: base.name,
+            base_id,
+            data: train.data,
+            held_out: train.held_out,
+            out: train.out,
+            settings: train.settings,
+        };
+        self.schema("potluck.train/1", self.numerics(call, threads, Task::Train(Box::new(task))).await?)
+    }
+
+    pub(super) async fn eval(&self, call: &Call<'_>, eval: Eval) -> Outcome<Value> {
+        let base = self.find_base(&eval.base)?.source;
+        let adapters = self.sources(&eval.adapters).await?;
+        let task = Task::Eval { base, adapters, data: eval.data };
+        self.schema("potluck.eval/1", self.numerics(call, eval.threads, task).await?)
+    }
+
+    pub(super) async fn generate(&self, call: &Call<'_>, generate: Generate) -> Outcome<Value> {
+        let base = self.find_base(&generate.base)?.source;
+        let adapters = self.sources(&generate.adapters).await?;
+        let task = Task::Generate { base, adapters, prompt: generate.prompt, max_new_tokens: generate.max_new_tokens };
+        self.schema("potluck.generate/1", self.numerics(call, generate.threads, task).await?)
+    }
+
+    pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {
+        let base = self.find_base(&bench.base)?.source;
+        let threads = bench.settings.threads;
+        self.schema("potluck.bench.step/1", self.numerics(call, threads, Task::Bench { base, settings: bench.settings }).await?)
+    }
+
+    /// Adapters as folders with their weights.
+    pub(super) async fn sources(&self, adapters: &[WeightedRef]) -> Outcome<Vec<AdapterSource>> {
+        let mut sources = Vec::with_capacity(adapters.len());
+        for adapter in adapters {
+            let folder = self.find_adapter(&adapter.reference).await?.folder;
+            sources.push(AdapterSource { folder, weight: adapter.weight as f32 });
+        }
+        Ok(sources)
+    }
+
+    /// The answer with its schema as the first field.
+    pub(super) fn schema(&self, schema: &str, answer: Value) -> Outcome<Value> {
+        let mut object = json!({ "schema": schema });
+        let Value::Object(fields) = answer else {
+            return Err(Failure::new(Kind::Failed, "the worker's answer is no object"));
+        };
+        if let Some(object) = object.as_object_mut() {
+            object.extend(fields);
+        }
+        Ok(object)
+    }
+}

@@ -1,0 +1,171 @@
+//! Publishing: a PEFT folder becomes shards, a signed manifest, and an announcement.
+
+use std::path::Path;
+
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::id::BaseId;
+use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest, Training};
+use potluck_protocol::signed::{Authentic, Signable, Signed};
+use potluck_protocol::text::{Name, RelPath};
+use potluck_protocol::verify::WellFormed;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::inspect::{CONFIG_FILE, MODEL_FILE};
+use super::resolve::{RUN_RECORD, RunRecord};
+use super::{Call, Service};
+use crate::api::proto::Publish;
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::{Source, StoreError};
+use crate::worker::proto::Task;
+
+/// What the worker says of a folder that it has put into the portable profile.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Normalised {
+    pub r: u32,
+    pub target_modules: Vec<String>,
+}
+
+impl Service {
+    pub(super) async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
+        let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let record = run_record(&publish.folder)?;
+        let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
+        call.phase("checking the adapter against its base").await;
+        let portable = tempfile::Builder::new().prefix("publish-").tempdir_in(self.home.layout().tmp());
+        let portable = portable.map_err(|error| Failure::io("make a folder to publish from", &error))?;
+        let out = portable.path().join("adapter");
+        let task = Task::Normalise { base, folder: publish.folder.clone(), out: out.clone() };
+        let normalised: Normalised = self.numerics(call, config::processors(), task).await?;
+
+        let files = self.on_store(move |store| store.import_files(adapter_files(&out))).await?;
+        let info = AdapterInfo {
+            base: base_id,
+            trained_on: base_id,
+            r: normalised.r,
+            target_modules: normalised.target_modules,
+            parents: Vec::new(),
+            training: record.map(training),
+            evaluations: Vec::new(),
+        };
+        let manifest = Manifest {
+            kind: ManifestKind::Adapter(info),
+            name: name.clone(),
+            licence: publish.licence,
+            description: publish.description,
+            created: config::seconds_since_1970(),
+            publisher: self.identity.public(),
+            files,
+        };
+        let signed = self.sign(&manifest)?;
+        let mapped = self.on_store(move |store| Ok::<_, StoreError>(store.map(signed)??)).await?;
+        let complete = self.on_store(move |store| Ok::<_, StoreError>(mapped.complete(|shard| store.has_shard(shard))??)).await?;
+        let well_formed = self.inspect(complete).await?;
+        let id = well_formed.manifest().id();
+        let named = name.clone();
+        // Pinned: what a person published is theirs to remove, nobody else's.
+        self.on_store(move |store| store.pin(id).and_then(|()| store.set_name(named, id))).await?;
+        let announced = self.announce(&well_formed).await?;
+        let bytes = manifest.total_bytes();
+        Ok(json!({ "schema": "potluck.publish/1", "manifest": id, "name": name, "base": base_id, "bytes": bytes, "announced": announced }))
+    }
+
+    /// The base that the person named, else the one that the run noted; both must be one if there are both. // I6
+    async fn base_for(
+        &self,
+        call: &Call<'_>,
+        publish: &Publish,
+        record: Option<&RunRecord>,
+    ) -> Outcome<(crate::worker::proto::BaseSource, BaseId)> {
+        let known = match (&publish.base, record) {
+            (Some(reference), _) => self.find_base(reference)?,
+            (None, Some(record)) => self.base_of(&record.base_id).ok_or_else(|| {
+                Failure::new(Kind::NotFound, format!("the base {} that this adapter was trained on is not known here", record.base))
+                    .hint("add it with `potluck base add PATH`, or name it with --base")
+            })?,
+            (None, None) => {
+                return Err(Failure::new(Kind::Usage, format!("{} does not say what it was trained on", publish.folder.display()))
+                    .hint("name its base with --base REF"));
+            }
+        };
+        let id = self.base_id(call, &known).await?;
+        if let Some(record) = record.filter(|record| record.base_id != id) {
+            return Err(Failure::new(Kind::Incompatible, format!("this adapter was trained on base {}, `{}` is {}", record.base_id.short(), known.name, id.short()))
+                .hint("name the base that it was trained on with --base REF, or leave --base out"));
+        }
+        Ok((known.source, id))
+    }
+
+    /// Tells the network of a well-formed manifest of ours; `false` if there is no network now. // I8
+    pub(super) async fn announce(&self, well_formed: &WellFormed) -> Outcome<bool> {
+        let Some(network) = &self.network else { return Ok(false) };
+        let manifest = well_formed.manifest();
+        let Some(base) = manifest.body().base() else { return Ok(false) };
+        let sequence = self.on_store(|store| store.next_sequence()).await?;
+        let announcement = Announcement {
+            manifest: manifest.id(),
+            manifest_len: manifest.signed().encode().map_err(StoreError::from)?.len() as u32,
+            kind: KindTag::Adapter,
+            name: manifest.body().name.clone(),
+            base,
+            total_bytes: manifest.body().total_bytes(),
+            publisher: self.identity.public(),
+            sequence,
+        };
+        network.handle.subscribe(base).await?;
+        network.handle.announce(self.sign(&announcement)?).await?;
+        Ok(true)
+    }
+
+    /// Announces what this node has published, when it comes to a network.
+    pub async fn announce_own(&self) -> Outcome<()> {
+        let own = self.identity.public();
+        let summaries = self.on_store(|store| store.manifests()).await?;
+        for summary in summaries.into_iter().filter(|summary| summary.publisher == own) {
+            if self.store.is_well_formed(&summary.id) {
+                let complete = self.on_store(move |store| Self::complete(store, &summary.id)).await?;
+                self.announce(&self.inspect(complete).await?).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sign<T: Signable>(&self, body: &T) -> Outcome<Authentic<T>> {
+        let wrong = |reason: String| Failure::new(Kind::Usage, reason);
+        let signed = Signed::sign(body, self.identity.keypair()).map_err(|error| wrong(error.to_string()))?;
+        let signed = signed.ok_or_else(|| wrong("another key would have to sign this".to_owned()))?;
+        signed.verify().map_err(|error| wrong(error.to_string()))
+    }
+}
+
+/// The two files of a folder in the portable profile.
+fn adapter_files(folder: &Path) -> Vec<(RelPath, Source)> {
+    [CONFIG_FILE, MODEL_FILE]
+        .iter()
+        .filter_map(|name| Some((RelPath::new(*name).ok()?, Source::Path(folder.join(name)))))
+        .collect()
+}
+
+/// What `potluck train` noted in the folder, if it was it that made it.
+fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
+    let path = folder.join(RUN_RECORD);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+        Failure::new(Kind::Usage, format!("{} is damaged: {error}", path.display())).hint("remove it and name the base with --base REF")
+    })
+}
+
+fn training(record: RunRecord) -> Training {
+    Training {
+        steps: record.steps,
+        tokens: record.tokens,
+        seed: record.seed,
+        learning_rate_nano: (record.learning_rate * 1e9).round() as u64,
+        data: record.data,
+    }
+}

@@ -1,0 +1,83 @@
+//! Pulling: what peers hold becomes a checked PEFT folder here.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use potluck_protocol::id::ManifestId;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::{Call, Service};
+use crate::api::proto::{Pull, PulledFrom};
+use crate::exchange::{self, Options, Pulled};
+use crate::failure::{Failure, Kind, Outcome};
+
+impl Service {
+    pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
+        let id = self.find_manifest(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
+        let (mut bytes, mut from) = (0, Vec::new());
+        if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
+            let fetched = self.fetch(call, id, Duration::from_secs(pull.timeout_seconds)).await?;
+            bytes = fetched.fetched_bytes;
+            from = fetched.fetched_from.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect();
+        }
+        let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
+        let well_formed = self.inspect(complete).await?;
+        let name = well_formed.manifest().body().name.clone();
+        let folder = self.placed(id, pull.out).await?;
+        Ok(json!({
+            "schema": "potluck.pull/1", "manifest": id, "name": name, "folder": folder,
+            "fetched_bytes": bytes, "fetched_from": from,
+        }))
+    }
+
+    async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
+        let network = self.network.as_ref().ok_or_else(|| {
+            Failure::new(Kind::Unreachable, format!("adapter {} is not here, and this node is on no network", id.short()))
+                .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
+        })?;
+        let (steps, mut seen) = watch::channel(exchange::Progress::default());
+        let options = Options {
+            find: timeout,
+            patience: timeout,
+            cancel: call.cancel.clone(),
+            progress: Some(steps),
+            ..Options::default()
+        };
+        let pulling = network.exchange.pull(id, options);
+        tokio::pin!(pulling);
+        let mut reporting = true;
+        loop {
+            tokio::select! {
+                biased;
+                pulled = &mut pulling => return Ok(pulled?),
+                changed = seen.changed(), if reporting => {
+                    reporting = changed.is_ok();
+                    let (done, total) = { let now = seen.borrow_and_update(); (now.bytes, now.bytes_total) };
+                    call.count("fetched", done, total).await;
+                }
+            }
+        }
+    }
+
+    async fn is_whole(&self, id: ManifestId) -> Outcome<bool> {
+        match self.on_store(move |store| Self::complete(store, &id)).await {
+            Ok(_) => Ok(true),
+            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Verification) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The folder that was asked for, or the one inside the home.
+    async fn placed(&self, id: ManifestId, out: Option<PathBuf>) -> Outcome<PathBuf> {
+        let Some(out) = out else { return self.exported(id).await };
+        let target = out.clone();
+        self.on_store(move |store| store.export(&id, &target)).await?;
+        Ok(out)
+    }
+}
+
+fn unheard(reference: &str) -> Failure {
+    Failure::new(Kind::NotFound, format!("nothing called `{reference}` is known here"))
+        .hint("give the whole id (64 hex digits) that its publisher got from `potluck publish`")
+}

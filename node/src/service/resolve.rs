@@ -1,0 +1,180 @@
+//! What a REF means: a folder or file, an id or the start of one, a name.
+
+use std::path::{Path, PathBuf};
+
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::text::Name;
+use serde::{Deserialize, Serialize};
+
+use super::Service;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::proto::BaseSource;
+
+/// The base inside this program.
+pub const TINY: &str = "tiny";
+/// Fewer digits of an id are too likely to be a typing mistake.
+const PREFIX_MIN: usize = 6;
+
+/// A base that can be opened.
+#[derive(Clone, Debug)]
+pub struct KnownBase {
+    pub name: String,
+    /// Known for `tiny` and added bases; of a path only once it has been read.
+    pub id: Option<BaseId>,
+    pub source: BaseSource,
+}
+
+/// An adapter as a PEFT folder.
+#[derive(Clone, Debug)]
+pub struct FoundAdapter {
+    pub folder: PathBuf,
+    /// If it is a published one.
+    pub manifest: Option<ManifestId>,
+}
+
+/// What `potluck train` notes beside the PEFT files.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunRecord {
+    pub base: String,
+    pub base_id: BaseId,
+    pub steps: u64,
+    pub tokens: u64,
+    pub seed: u64,
+    pub learning_rate: f64,
+    pub data: potluck_protocol::id::Digest,
+}
+
+/// The file of a [`RunRecord`].
+pub const RUN_RECORD: &str = "potluck.json";
+
+impl Service {
+    /// A base by path, name, id, or `tiny`.
+    pub(super) fn find_base(&self, reference: &str) -> Outcome<KnownBase> {
+        if reference == TINY {
+            return Ok(KnownBase { name: TINY.to_owned(), id: Some(super::bases::tiny_id()?), source: BaseSource::Tiny });
+        }
+        let path = Path::new(reference);
+        if path.is_absolute() {
+            if !path.exists() {
+                return Err(no_base(&format!("{} does not exist", path.display())));
+            }
+            let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            return Ok(KnownBase { name, id: None, source: BaseSource::Path(path.to_path_buf()) });
+        }
+        let bases = self.store.bases();
+        let found = one(reference, bases.iter().map(|base| (base.name.as_str(), base.id.to_string(), base)))?;
+        match found {
+            Some(base) => Ok(KnownBase {
+                name: base.name.to_string(),
+                id: Some(base.id),
+                source: BaseSource::Path(PathBuf::from(&base.path)),
+            }),
+            None => Err(no_base(&format!("no base `{reference}` is known here"))),
+        }
+    }
+
+    /// The base of an id, if it is here.
+    pub(super) fn base_of(&self, id: &BaseId) -> Option<KnownBase> {
+        if super::bases::tiny_id().ok().as_ref() == Some(id) {
+            return self.find_base(TINY).ok();
+        }
+        let record = self.store.base(id)?;
+        Some(KnownBase { name: record.name.to_string(), id: Some(*id), source: BaseSource::Path(record.path.into()) })
+    }
+
+    /// The id of an adapter that is here, by name, id or start of an id; of one that was only heard of as well.
+    pub(super) async fn find_manifest(&self, reference: &str) -> Outcome<Option<ManifestId>> {
+        if let Ok(id) = reference.parse() {
+            return Ok(Some(id));
+        }
+        let named = reference.parse::<Name>().ok().and_then(|name| self.store.named(&name));
+        if let Some(id) = named {
+            return Ok(Some(id));
+        }
+        let held = self.on_store(|store| store.manifests()).await?;
+        let held: Vec<_> = held.into_iter().filter(|summary| summary.kind == KindTag::Adapter).collect();
+        let held = one(reference, held.iter().map(|summary| (summary.name.as_str(), summary.id.to_string(), summary.id)))?;
+        if held.is_some() {
+            return Ok(held);
+        }
+        let heard = self.heard_of().await?;
+        one(reference, heard.iter().map(|heard| (heard.name.as_str(), heard.manifest.to_string(), heard.manifest)))
+    }
+
+    /// An adapter as a folder: the folder that was named, or the export of one that is here and well-formed.
+    pub(super) async fn find_adapter(&self, reference: &str) -> Outcome<FoundAdapter> {
+        let path = Path::new(reference);
+        if path.is_absolute() {
+            return Ok(FoundAdapter { folder: path.to_path_buf(), manifest: None });
+        }
+        let pull = || format!("fetch it with `potluck pull {reference}`, or give the path of a PEFT folder");
+        let missing = |what: &str| Failure::new(Kind::NotFound, format!("no adapter `{reference}` is {what}")).hint(pull());
+        let id = self.find_manifest(reference).await?.ok_or_else(|| missing("known here"))?;
+        if !self.store.is_well_formed(&id) {
+            return Err(missing("complete and checked here"));
+        }
+        Ok(FoundAdapter { folder: self.exported(id).await?, manifest: Some(id) })
+    }
+
+    /// The PEFT folder of a well-formed adapter inside the home; written if it is not there or not as it was.
+    pub(super) async fn exported(&self, id: ManifestId) -> Outcome<PathBuf> {
+        let folder = self.home.layout().root().join("adapters").join(id.to_string());
+        let target = folder.clone();
+        self.on_store(move |store| -> Outcome<()> {
+            let manifest = store.manifest(&id)?.ok_or(crate::store::StoreError::NoManifest(id))?;
+            let intact = manifest.body().files.iter().all(|file| {
+                std::fs::read(target.join(file.path.as_str()))
+                    .is_ok_and(|bytes| potluck_protocol::id::Digest::of(&bytes) == file.digest.0)
+            });
+            if intact {
+                return Ok(());
+            }
+            if target.exists() {
+                std::fs::remove_dir_all(&target).map_err(|error| Failure::io(format!("replace {}", target.display()), &error))?;
+            }
+            if let Some(parent) = target.parent() {
+                std::fs::create_dir_all(parent).map_err(|error| Failure::io(format!("make {}", parent.display()), &error))?;
+            }
+            Ok(store.export(&id, &target)?)
+        })
+        .await?;
+        Ok(folder)
+    }
+}
+
+fn no_base(what: &str) -> Failure {
+    Failure::new(Kind::NotFound, what).hint("list the known ones with `potluck base ls`; add one with `potluck base add PATH`; `tiny` is always there")
+}
+
+/// The one candidate with that name, or whose id starts so. Several are an error that lists them.
+pub(super) fn one<'a, T>(reference: &str, candidates: impl Iterator<Item = (&'a str, String, T)>) -> Outcome<Option<T>> {
+    let is_prefix = reference.len() >= PREFIX_MIN && reference.bytes().all(|b| b.is_ascii_hexdigit());
+    let mut fitting: Vec<_> =
+        candidates.filter(|(name, id, _)| *name == reference || (is_prefix && id.starts_with(reference))).collect();
+    // One object that several announcements or records name is still one.
+    fitting.sort_by(|a, b| a.1.cmp(&b.1));
+    fitting.dedup_by(|a, b| a.1 == b.1);
+    if fitting.len() > 1 {
+        let ids: Vec<_> = fitting.iter().map(|(_, id, _)| id[..16].to_owned()).collect();
+        return Err(Failure::new(Kind::Conflict, format!("`{reference}` means several: {}", ids.join(", ")))
+            .hint("give more digits of the id"));
+    }
+    Ok(fitting.pop().map(|(_, _, found)| found))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_or_the_start_of_an_id_means_one_thing_or_is_refused() {
+        let ids = [("a", "11".repeat(32), 1), ("b", format!("11{}", "22".repeat(31)), 2), ("b", "33".repeat(32), 3)];
+        let find = |reference: &str| one(reference, ids.iter().map(|(name, id, n)| (*name, id.clone(), *n)));
+        assert_eq!(find("a"), Ok(Some(1)));
+        assert_eq!(find("112222"), Ok(Some(2)));
+        assert_eq!(find("1122"), Ok(None), "too short to be meant");
+        assert_eq!(find("none"), Ok(None));
+        assert_eq!(find("b").map_err(|failure| failure.kind), Err(Kind::Conflict));
+    }
+}

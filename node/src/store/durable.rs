@@ -1,0 +1,118 @@
+//! Files that are either whole under their final name or not there.
+//!
+//! The order is always: bytes to `tmp/`, fsync, rename, fsync of the folder. After the last step the file survives a
+//! power cut; before the rename nobody can see it. A batch goes through each step together, so that its fsyncs share
+//! the disk's work. [`crate::failpoint`] has a point between any two steps.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::failpoint::{Step, What, pass};
+use crate::store::error::{Result, StoreError};
+
+/// A file in `tmp/` that waits for its final name. Dropped before that, it is removed.
+pub(crate) struct Staged {
+    what: What,
+    file: File,
+    tmp: Option<PathBuf>,
+    target: PathBuf,
+}
+
+/// Distinguishes the files that one process writes at the same time; `tmp/` has one process only.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+impl Staged {
+    /// Writes `bytes` to a new file in `tmp`; `target` is on the same file system.
+    pub fn write(tmp: &Path, what: What, target: PathBuf, bytes: &[u8]) -> Result<Self> {
+        let path = tmp.join(COUNTER.fetch_add(1, Ordering::Relaxed).to_string());
+        pass(what, Step::Begin).map_err(StoreError::io("write", &target))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        if what == What::Identity {
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        }
+        let file = options.open(&path).map_err(StoreError::io("make", &path))?;
+        let mut staged = Self { what, file, tmp: Some(path), target };
+        staged.fill(bytes).map_err(StoreError::io("write", &staged.target))?;
+        Ok(staged)
+    }
+
+    fn fill(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        self.file.write_all(first)?;
+        pass(self.what, Step::Half)?;
+        self.file.write_all(second)?;
+        pass(self.what, Step::Written)
+    }
+
+    /// Waits until the bytes are on disk.
+    pub fn sync(&self) -> Result<()> {
+        let synced = self.file.sync_all().and_then(|()| pass(self.what, Step::Synced));
+        synced.map_err(StoreError::io("fsync", &self.target))
+    }
+
+    /// Gives the file its name. The caller has called [`Self::sync`] and will sync the folder.
+    pub fn rename(mut self) -> Result<()> {
+        if let Some(tmp) = self.tmp.take() {
+            let renamed = fs::rename(&tmp, &self.target);
+            if renamed.is_err() {
+                self.tmp = Some(tmp);
+            }
+            renamed.and_then(|()| pass(self.what, Step::Renamed)).map_err(StoreError::io("rename", &self.target))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if let Some(tmp) = self.tmp.take() {
+            // Best effort: `tmp/` is emptied at the next start anyway.
+            let _ = fs::remove_file(tmp);
+        }
+    }
+}
+
+/// Writes one file, durably when it returns. An existing one is replaced at once.
+pub(crate) fn write(tmp: &Path, what: What, target: &Path, bytes: &[u8]) -> Result<()> {
+    let staged = Staged::write(tmp, what, target.to_path_buf(), bytes)?;
+    staged.sync()?;
+    staged.rename()?;
+    sync_parent(target)?;
+    pass(what, Step::Done).map_err(StoreError::io("write", target))
+}
+
+/// Makes the names in the folder of `path` durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<()> {
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes the names in a folder durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
+    // Windows has no such call; its file systems journal names by themselves.
+    #[cfg(unix)]
+    File::open(folder).and_then(|file| file.sync_all()).map_err(StoreError::io("fsync the folder", folder))?;
+    Ok(())
+}
+
+/// Makes the names in several folders durable.
+pub(crate) fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<()> {
+    folders.iter().try_for_each(|folder| sync_folder(folder))
+}
+
+/// Reads a file of at most `max` bytes; `None` if there is none. Of a longer one come `max + 1` bytes, which no check of
+/// the content accepts.
+pub(crate) fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("open", path)(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(max + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+    Ok(Some(bytes))
+}

@@ -1,0 +1,169 @@
+//! Files out of shards: into memory, or as a folder that appears whole or not at all.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use potluck_protocol::id::{Digest, FileDigest, ManifestId};
+use potluck_protocol::manifest::FileEntry;
+use potluck_protocol::shard::ShardTable;
+use potluck_protocol::verify::VerifyError;
+
+use crate::failpoint::{Step, What, pass};
+use crate::store::error::{Result, StoreError};
+use crate::store::{Store, durable};
+
+impl Store {
+    /// A file's bytes, joined from its shards, each verified. The caller bounds `file.len`.
+    pub fn read_file(&self, file: &FileEntry, table: &ShardTable) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for row in &table.rows {
+            bytes.extend_from_slice(self.shard(&row.id)?.ok_or(StoreError::NoShard(row.id))?.bytes());
+        }
+        if bytes.len() as u64 != file.len {
+            return Err(VerifyError::FileDigest { path: file.path.to_string() }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Writes the files of a well-formed manifest to a folder that must be empty or not exist. // I13
+    pub fn export(&self, id: &ManifestId, out: &Path) -> Result<()> {
+        if !self.is_well_formed(id) {
+            return Err(StoreError::NotWellFormed(*id));
+        }
+        let mapped = self.mapped(id)?;
+        let vacant = match fs::read_dir(out) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+        };
+        if !vacant {
+            return Err(StoreError::Exists(out.to_path_buf()));
+        }
+        let staging = Staging::beside(out, id)?;
+        for (file, table) in mapped.files() {
+            self.export_file(file, table, &staging.0.join(file.path.as_str()))?;
+        }
+        staging.rename(out)
+    }
+
+    fn export_file(&self, file: &FileEntry, table: &ShardTable, target: &Path) -> Result<()> {
+        let io = StoreError::io("write", target);
+        if let Some(folder) = target.parent() {
+            fs::create_dir_all(folder).map_err(StoreError::io("make the folder", folder))?;
+        }
+        pass(What::Export, Step::Begin).map_err(StoreError::io("write", target))?;
+        let mut out = File::create_new(target).map_err(StoreError::io("make", target))?;
+        let mut digest = blake3::Hasher::new();
+        for row in &table.rows {
+            let shard = self.shard(&row.id)?.ok_or(StoreError::NoShard(row.id))?;
+            digest.update(shard.bytes());
+            let written = out.write_all(shard.bytes()).and_then(|()| pass(What::Export, Step::Half));
+            written.map_err(StoreError::io("write", target))?;
+        }
+        if FileDigest(Digest(*digest.finalize().as_bytes())) != file.digest {
+            return Err(VerifyError::FileDigest { path: file.path.to_string() }.into());
+        }
+        pass(What::Export, Step::Written).and_then(|()| out.sync_all()).map_err(io)?;
+        durable::sync_parent(target)
+    }
+}
+
+/// A folder beside its final place, removed if it never gets there.
+struct Staging(PathBuf);
+
+impl Staging {
+    fn beside(out: &Path, id: &ManifestId) -> Result<Self> {
+        let name = format!(".potluck-{}-{}", id.short(), std::process::id());
+        let path = out.parent().unwrap_or(Path::new("")).join(name);
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).map_err(StoreError::io("make the folder", parent))?;
+        }
+        // An earlier attempt of a process of this number, which is dead: we have its number.
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir(&path).map_err(StoreError::io("make the folder", &path))?;
+        Ok(Self(path))
+    }
+
+    fn rename(self, out: &Path) -> Result<()> {
+        let io = |error| StoreError::io("rename to", out)(error);
+        pass(What::Export, Step::Synced).map_err(io)?;
+        match fs::remove_dir(out) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
+            _ => fs::rename(&self.0, out).map_err(io)?,
+        }
+        pass(What::Export, Step::Renamed).map_err(io)?;
+        if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            durable::sync_folder(parent)?;
+        }
+        pass(What::Export, Step::Done).map_err(io)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // After the rename there is nothing left under this name.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failpoint;
+    use crate::store::testing::{Fixture, bytes, files_below};
+
+    #[test]
+    fn a_folder_appears_whole() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "x", 2_000_000);
+        let out = fixture.root().join("runs/deep/out");
+        store.export(&id, &out).expect("room");
+        assert_eq!(fs::read(out.join("a.json")).expect("there"), bytes("x/a.json", 2_000_000));
+        assert_eq!(fs::read(out.join("b.bin")).expect("there"), bytes("x/b.bin", 2_000_000));
+        assert!(matches!(store.export(&id, &out), Err(StoreError::Exists(_))));
+        let empty = fixture.root().join("runs/empty");
+        fs::create_dir(&empty).expect("writable");
+        store.export(&id, &empty).expect("an empty folder is no obstacle");
+        let file = fixture.root().join("runs/file");
+        fs::write(&file, b"mine").expect("writable");
+        assert!(matches!(store.export(&id, &file), Err(StoreError::Exists(_))));
+        assert_eq!(fs::read(&file).expect("there"), b"mine");
+    }
+
+    #[test]
+    fn what_is_not_well_formed_or_not_there_is_not_exported() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let complete = fixture.complete(&store, "x", 100).expect("room");
+        store.commit(&complete).expect("room");
+        let out = fixture.root().join("runs/out");
+        let refused = store.export(&complete.manifest().id(), &out);
+        assert!(matches!(refused, Err(StoreError::NotWellFormed(_))));
+        let id = fixture.add(&store, "y", 100);
+        let shard = store.mapped(&id).expect("here").shards().next().expect("one").id;
+        fs::write(crate::store::shards::path(store.layout(), &shard), b"rotten").expect("writable");
+        assert!(matches!(store.export(&id, &out), Err(StoreError::NoShard(missing)) if missing == shard));
+        assert!(files_below(&fixture.root().join("runs")).is_empty() && !out.exists());
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_folder_or_a_whole_one() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "x", 100);
+        for point in failpoint::ALL.iter().filter(|point| point.what == What::Export) {
+            let out = fixture.root().join("runs").join(point.to_string());
+            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
+            assert!(store.export(&id, &out).expect_err("full").is_no_space(), "{point}");
+            drop(armed);
+            let left = fs::read_dir(fixture.root().join("runs")).expect("readable").count();
+            if matches!(point.step, Step::Renamed | Step::Done) {
+                assert_eq!((files_below(&out).len(), left), (2, 1), "{point}");
+                fs::remove_dir_all(&out).expect("ours");
+            } else {
+                assert_eq!(left, 0, "{point}");
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Pins, names, sequence numbers and added bases: what `state.log` keeps, as operations of the store.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
+use potluck_protocol::text::Name;
+
+use crate::store::error::Result;
+use crate::store::state::{BaseRecord, Record};
+use crate::store::{Store, lock};
+
+/// Manifests held by running work, each with the number of its [`TemporaryPin`]s.
+pub(crate) type Held = Arc<Mutex<BTreeMap<ManifestId, usize>>>;
+
+/// Keeps collection off a manifest and its shards, stored or still being fetched, until dropped. // I9
+#[derive(Debug)]
+pub struct TemporaryPin {
+    id: ManifestId,
+    held: Held,
+}
+
+impl Drop for TemporaryPin {
+    fn drop(&mut self) {
+        let mut held = lock(&self.held);
+        if let Some(count) = held.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(&self.id);
+            }
+        }
+    }
+}
+
+impl Store {
+    /// Writes a fact durably, unless it is known already.
+    pub(crate) fn record(&self, record: Record) -> Result<()> {
+        let mut log = lock(&self.0.log);
+        if log.state().holds(&record) { Ok(()) } else { log.append(record) }
+    }
+
+    /// A number for this publisher's next announcement: higher than any before, durable before it is returned, so that
+    /// no crash makes one be used twice. Some may be skipped.
+    pub fn next_sequence(&self) -> Result<u64> {
+        let mut log = lock(&self.0.log);
+        let next = log.state().sequence + 1;
+        log.append(Record::Sequence(next))?;
+        Ok(next)
+    }
+
+    pub fn pin(&self, id: ManifestId) -> Result<()> {
+        self.record(Record::Pin(id))
+    }
+
+    pub fn unpin(&self, id: ManifestId) -> Result<()> {
+        self.record(Record::Unpin(id))
+    }
+
+    pub fn pins(&self) -> Vec<ManifestId> {
+        lock(&self.0.log).state().pins.iter().copied().collect()
+    }
+
+    /// Holds a manifest for as long as the guard lives; not durable.
+    pub fn pin_temporarily(&self, id: ManifestId) -> TemporaryPin {
+        *lock(&self.0.held).entry(id).or_default() += 1;
+        TemporaryPin { id, held: Arc::clone(&self.0.held) }
+    }
+
+    /// Manifests that a [`TemporaryPin`] holds.
+    pub fn temporary_pins(&self) -> Vec<ManifestId> {
+        lock(&self.0.held).keys().copied().collect()
+    }
+
+    /// Gives a manifest a name on this machine; a name that is taken moves.
+    pub fn set_name(&self, name: Name, id: ManifestId) -> Result<()> {
+        self.record(Record::Named(name, id))
+    }
+
+    pub fn remove_name(&self, name: Name) -> Result<()> {
+        self.record(Record::Unnamed(name))
+    }
+
+    pub fn named(&self, name: &Name) -> Option<ManifestId> {
+        lock(&self.0.log).state().names.get(name).copied()
+    }
+
+    pub fn names(&self) -> Vec<(Name, ManifestId)> {
+        lock(&self.0.log).state().names.iter().map(|(name, id)| (name.clone(), *id)).collect()
+    }
+
+    /// Remembers a base that was added from this machine's files; one of the same id is replaced.
+    pub fn add_base(&self, base: BaseRecord) -> Result<()> {
+        self.record(Record::Base(base))
+    }
+
+    /// Notes what folding a recipe gave, for `potluck verify` to compare with.
+    pub fn set_folded(&self, recipe: RecipeId, digest: FoldDigest) -> Result<()> {
+        self.record(Record::Folded(recipe, digest))
+    }
+
+    pub fn folded(&self, recipe: &RecipeId) -> Option<FoldDigest> {
+        lock(&self.0.log).state().folded.get(recipe).copied()
+    }
+
+    pub fn forget_base(&self, id: BaseId) -> Result<()> {
+        self.record(Record::ForgetBase(id))
+    }
+
+    pub fn base(&self, id: &BaseId) -> Option<BaseRecord> {
+        lock(&self.0.log).state().bases.get(id).cloned()
+    }
+
+    pub fn bases(&self) -> Vec<BaseRecord> {
+        lock(&self.0.log).state().bases.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::Digest;
+
+    use super::*;
+    use crate::store::BaseFile;
+    use crate::store::testing::Fixture;
+
+    #[test]
+    fn facts_outlive_the_process() {
+        let fixture = Fixture::new();
+        let [a, b] = [b"a", b"b"].map(|text| ManifestId(Digest::of(text)));
+        let name = Name::new("n").expect("a name");
+        let files = vec![BaseFile { path: "model.safetensors".to_owned(), len: 5, mtime_nanos: 7 }];
+        let view_of = Some(BaseId(Digest::of(b"full")));
+        let base = BaseRecord {
+            id: BaseId(Digest::of(b"base")),
+            name: name.clone(),
+            path: "/models/x".to_owned(),
+            files,
+            view_of,
+        };
+        let store = fixture.open();
+        store.pin(a).expect("room");
+        store.pin(b).expect("room");
+        store.unpin(a).expect("room");
+        store.set_name(name.clone(), a).expect("room");
+        store.set_name(name.clone(), b).expect("room");
+        store.add_base(base.clone()).expect("room");
+        let before = store.stat().expect("readable").state_log_bytes;
+        store.pin(b).expect("room");
+        assert_eq!(store.stat().expect("readable").state_log_bytes, before, "what is known is not written again");
+        drop(store);
+        let store = fixture.open();
+        assert_eq!(store.pins(), [b]);
+        assert_eq!((store.named(&name), store.names()), (Some(b), vec![(name.clone(), b)]));
+        assert_eq!((store.base(&base.id), store.bases()), (Some(base.clone()), vec![base.clone()]));
+        store.forget_base(base.id).expect("room");
+        store.remove_name(name.clone()).expect("room");
+        assert_eq!((store.base(&base.id), store.named(&name)), (None, None));
+    }
+
+    #[test]
+    fn a_sequence_number_is_never_given_twice() {
+        let fixture = Fixture::new();
+        let mut last = 0;
+        for _ in 0..5 {
+            let store = fixture.open();
+            for _ in 0..3 {
+                let next = store.next_sequence().expect("room");
+                assert!(next > last);
+                last = next;
+            }
+        }
+        // The last record is lost: the number that it carried may be in use.
+        let log = fixture.root().join("state.log");
+        let bytes = std::fs::read(&log).expect("there");
+        std::fs::write(&log, &bytes[..bytes.len() - 1]).expect("writable");
+        let store = fixture.open();
+        assert!(store.recovery().state_log_cut.is_some());
+        assert!(store.next_sequence().expect("room") > last);
+    }
+
+    #[test]
+    fn temporary_pins_count() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = ManifestId(Digest::of(b"x"));
+        let first = store.pin_temporarily(id);
+        let second = store.pin_temporarily(id);
+        drop(first);
+        assert_eq!(store.temporary_pins(), [id]);
+        drop(second);
+        assert!(store.temporary_pins().is_empty());
+    }
+}

@@ -1,0 +1,202 @@
+//! Signed manifests as files named by their id. The file is written last, so one that can be seen is complete. // I7
+
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::id::{BaseId, ManifestId, ShardId};
+use potluck_protocol::limits::SIGNED_MANIFEST_MAX;
+use potluck_protocol::manifest::{Kind, Manifest};
+use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::text::Name;
+use potluck_protocol::verify::{self, Complete, Mapped, VerifyError, WellFormed};
+use serde::{Deserialize, Serialize};
+
+use crate::failpoint::What;
+use crate::home::Layout;
+use crate::store::error::{Result, StoreError};
+use crate::store::state::Record;
+use crate::store::{Store, durable, lock, shards};
+
+/// What lists show of a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    pub id: ManifestId,
+    pub kind: KindTag,
+    pub name: Name,
+    pub base: Option<BaseId>,
+    pub publisher: PublicKey,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+    /// Seconds since 1970 by the publisher's clock.
+    pub created: u64,
+}
+
+impl Summary {
+    pub(crate) fn of(manifest: &Authentic<Manifest>) -> Self {
+        let body = manifest.body();
+        let kind = match body.kind {
+            Kind::Adapter(_) => KindTag::Adapter,
+            Kind::Base(_) => KindTag::Base,
+            Kind::Dataset(_) => KindTag::Dataset,
+        };
+        Self {
+            id: manifest.id(),
+            kind,
+            name: body.name.clone(),
+            base: body.base(),
+            publisher: body.publisher,
+            total_bytes: body.total_bytes(),
+            created: body.created,
+        }
+    }
+}
+
+impl Store {
+    /// Makes a manifest visible, durably. Its shards must be in this store already; that is checked here, not
+    /// believed. // I7
+    pub fn commit(&self, complete: &Complete) -> Result<()> {
+        let manifest = complete.manifest();
+        // Waits for a batch of shards that is being written, see `publish` there.
+        drop(lock(&self.0.writers));
+        self.check_present(complete.mapped())?;
+        let bytes = manifest.signed().encode()?;
+        self.check_space(bytes.len() as u64)?;
+        let path = self.layout().manifests().join(manifest.id().to_string());
+        durable::write(&self.layout().tmp(), What::Manifest, &path, &bytes)?;
+        self.index_manifest(&Summary::of(manifest));
+        Ok(())
+    }
+
+    /// [`Self::commit`], and marks the manifest as fit for announcing, merging and use. // I8
+    pub fn commit_well_formed(&self, well_formed: &WellFormed) -> Result<()> {
+        let id = well_formed.manifest().id();
+        if self.manifest(&id)?.is_none() {
+            self.commit(well_formed.complete())?;
+        }
+        self.record(Record::WellFormed(id))
+    }
+
+    /// Whether the manifest was committed as well-formed: only such are announced, merged and used.
+    pub fn is_well_formed(&self, id: &ManifestId) -> bool {
+        lock(&self.0.log).state().well_formed.contains(id)
+    }
+
+    fn check_present(&self, mapped: &Mapped) -> Result<()> {
+        let tables = mapped.files().flat_map(|(file, _)| file.table.iter().copied());
+        let wanted: Vec<ShardId> = tables.chain(mapped.shards().map(|row| row.id)).collect();
+        for id in &wanted {
+            if !self.has_shard(id)? {
+                return Err(StoreError::NoShard(*id));
+            }
+        }
+        Ok(())
+    }
+
+    /// A manifest of this store, its signature checked. `None` if it is not here, or was damaged.
+    pub fn manifest(&self, id: &ManifestId) -> Result<Option<Authentic<Manifest>>> {
+        match load(self.layout(), id)? {
+            Loaded::Good(manifest) => Ok(Some(*manifest)),
+            Loaded::None => Ok(None),
+            Loaded::Damaged(reason) => self.damaged(id, &reason).map(|()| None),
+        }
+    }
+
+    /// Moves a damaged manifest to quarantine.
+    pub(crate) fn damaged(&self, id: &ManifestId, reason: &str) -> Result<()> {
+        tracing::error!(manifest = %id, reason, "a manifest on disk is damaged: moved to quarantine, pull it again");
+        shards::quarantine(self.layout(), &self.layout().manifests().join(id.to_string()))?;
+        self.unindex_manifest(id);
+        Ok(())
+    }
+
+    /// A manifest with its shard tables. [`VerifyError::Incomplete`] if a table was damaged on disk.
+    pub fn mapped(&self, id: &ManifestId) -> Result<Mapped> {
+        let manifest = self.manifest(id)?.ok_or(StoreError::NoManifest(*id))?;
+        Ok(self.map(manifest)??)
+    }
+
+    /// The shard tables of a manifest that need not be here, from this store's shards.
+    pub fn map(&self, manifest: Authentic<Manifest>) -> Result<std::result::Result<Mapped, VerifyError>> {
+        Mapped::read(manifest, |id| self.shard(id))
+    }
+}
+
+/// What lies under a manifest's name.
+pub(crate) enum Loaded {
+    Good(Box<Authentic<Manifest>>),
+    None,
+    Damaged(String),
+}
+
+pub(crate) fn load(layout: &Layout, id: &ManifestId) -> Result<Loaded> {
+    let path = layout.manifests().join(id.to_string());
+    let Some(bytes) = durable::read(&path, SIGNED_MANIFEST_MAX as u64)? else { return Ok(Loaded::None) };
+    Ok(match verify::authentic(*id, &bytes) {
+        Ok(manifest) => Loaded::Good(Box::new(manifest)),
+        Err(error) => Loaded::Damaged(error.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failpoint;
+    use crate::store::testing::Fixture;
+
+    #[test]
+    fn a_manifest_is_visible_only_with_all_its_shards() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let complete = fixture.complete(&store, "x", 3000).expect("room");
+        let id = complete.manifest().id();
+        let rows: Vec<_> = complete.mapped().shards().map(|row| row.id).collect();
+        let tables = complete.manifest().body().files.iter().flat_map(|file| file.table.clone());
+        for shard in tables.chain(rows) {
+            let path = shards::path(store.layout(), &shard);
+            let away = store.layout().tmp().join("away");
+            std::fs::rename(&path, &away).expect("there");
+            assert!(matches!(store.commit(&complete), Err(StoreError::NoShard(missing)) if missing == shard));
+            assert!(store.manifest(&id).expect("readable").is_none());
+            std::fs::rename(&away, &path).expect("there");
+        }
+        store.commit(&complete).expect("complete");
+        assert_eq!(store.manifests().expect("readable"), [Summary::of(complete.manifest())]);
+        assert!(!store.is_well_formed(&id), "complete is not well-formed");
+    }
+
+    #[test]
+    fn a_full_disk_at_any_point_leaves_no_manifest_or_a_whole_one() {
+        let fixture = Fixture::new();
+        for point in failpoint::ALL.iter().filter(|point| matches!(point.what, What::Manifest | What::Append)) {
+            let store = fixture.open();
+            let well_formed = fixture.well_formed(&store, &point.to_string(), 100).expect("room");
+            let id = well_formed.manifest().id();
+            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
+            assert!(store.commit_well_formed(&well_formed).expect_err("full").is_no_space(), "{point}");
+            drop(armed);
+            assert!(!store.is_well_formed(&id), "{point}");
+            drop(store);
+            let store = fixture.open();
+            assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
+            store.commit_well_formed(&well_formed).expect("room again");
+            assert!(store.is_well_formed(&id) && store.manifest(&id).expect("readable").is_some());
+        }
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_moved_aside() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "x", 100);
+        let path = store.layout().manifests().join(id.to_string());
+        let good = std::fs::read(&path).expect("there");
+        for bit in (0..good.len() * 8).step_by(37) {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, bad).expect("writable");
+            assert!(store.manifest(&id).expect("readable").is_none(), "bit {bit}");
+            assert!(!path.exists());
+        }
+        assert!(store.manifests().expect("readable").is_empty());
+        std::fs::write(&path, good).expect("writable");
+        assert!(store.manifest(&id).expect("readable").is_some());
+    }
+}

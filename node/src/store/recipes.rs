@@ -1,0 +1,84 @@
+//! Recipes as files named by their id: their canonical bytes, nothing else.
+
+use std::fs;
+
+use potluck_protocol::codec::{self, Wire};
+use potluck_protocol::id::RecipeId;
+use potluck_protocol::recipe::Recipe;
+
+use crate::failpoint::What;
+use crate::store::error::{Result, StoreError};
+use crate::store::{Store, durable, shards};
+
+impl Store {
+    /// Stores a recipe durably.
+    pub fn put_recipe(&self, recipe: &Recipe) -> Result<RecipeId> {
+        let id = recipe.id()?;
+        let bytes = codec::encode(recipe)?;
+        self.check_space(bytes.len() as u64)?;
+        let path = self.layout().recipes().join(id.to_string());
+        durable::write(&self.layout().tmp(), What::Recipe, &path, &bytes)?;
+        Ok(id)
+    }
+
+    /// `None` if it is not here, or was damaged.
+    pub fn recipe(&self, id: &RecipeId) -> Result<Option<Recipe>> {
+        let path = self.layout().recipes().join(id.to_string());
+        let Some(bytes) = durable::read(&path, Recipe::MAX as u64)? else { return Ok(None) };
+        match codec::decode::<Recipe>(&bytes) {
+            Ok(recipe) if recipe.id()? == *id => Ok(Some(recipe)),
+            _ => {
+                tracing::error!(recipe = %id, "a recipe on disk is damaged: moved to quarantine");
+                shards::quarantine(self.layout(), &path).map(|()| None)
+            }
+        }
+    }
+
+    /// All recipes of the store, sorted.
+    pub fn recipes(&self) -> Result<Vec<RecipeId>> {
+        names_in(&self.layout().recipes())
+    }
+}
+
+/// The file names of a folder that are ids, sorted; other files are left alone.
+pub(crate) fn names_in<T: std::str::FromStr + Ord>(folder: &std::path::Path) -> Result<Vec<T>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
+        let name = entry.map_err(StoreError::io("list", folder))?.file_name();
+        ids.extend(name.to_str().and_then(|name| name.parse().ok()));
+    }
+    ids.sort();
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::{BaseId, Digest, ManifestId};
+    use potluck_protocol::recipe::Weight;
+    use potluck_protocol::tensor::DType;
+
+    use super::*;
+    use crate::failpoint;
+    use crate::store::testing::Fixture;
+
+    #[test]
+    fn a_recipe_is_whole_or_not_there() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let input = (ManifestId(Digest::of(b"adapter")), Weight::ONE);
+        let recipe = Recipe::new(BaseId(Digest::of(b"base")), DType::F32, [input]).expect("valid");
+        let id = recipe.id().expect("encodes");
+        for point in failpoint::ALL.iter().filter(|point| point.what == What::Recipe) {
+            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
+            assert!(store.put_recipe(&recipe).expect_err("full").is_no_space());
+            drop(armed);
+            assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
+        }
+        assert_eq!(store.put_recipe(&recipe).expect("room"), id);
+        assert_eq!(store.recipe(&id).expect("readable"), Some(recipe));
+        assert_eq!(store.recipes().expect("readable"), [id]);
+        fs::write(store.layout().recipes().join(id.to_string()), b"rotten").expect("writable");
+        assert_eq!(store.recipe(&id).expect("readable"), None);
+        assert_eq!(store.recipes().expect("readable"), []);
+    }
+}

@@ -1,0 +1,165 @@
+//! What `state.log` says: all that cannot be rebuilt from shards, manifests and recipes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use potluck_protocol::codec::{Malformed, Wire};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
+use potluck_protocol::text::Name;
+use serde::{Deserialize, Serialize};
+
+/// A file of an added base, as it was when it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseFile {
+    /// Relative to [`BaseRecord::path`]; empty if that is the file itself.
+    pub path: String,
+    /// Bytes.
+    pub len: u64,
+    /// Nanoseconds since 1970: with `len`, tells whether the file must be hashed again.
+    pub mtime_nanos: u64,
+}
+
+/// A base that a person added: its weights stay where they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseRecord {
+    pub id: BaseId,
+    pub name: Name,
+    /// Absolute path of the folder or file.
+    pub path: String,
+    pub files: Vec<BaseFile>,
+    /// The base that this one is a view of, e.g. a quantised file of it.
+    pub view_of: Option<BaseId>,
+}
+
+/// One entry of the log. Append only: the numbers of the variants are on disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Record {
+    /// All publisher sequence numbers up to this one may have been used.
+    Sequence(u64),
+    Pin(ManifestId),
+    Unpin(ManifestId),
+    Named(Name, ManifestId),
+    Unnamed(Name),
+    WellFormed(ManifestId),
+    Base(BaseRecord),
+    ForgetBase(BaseId),
+    /// What folding a recipe gave here.
+    Folded(RecipeId, FoldDigest),
+}
+
+/// Bytes of a path on this machine: Linux's limit.
+const PATH_MAX: usize = 4096;
+const FILES_MAX: usize = 1024;
+
+impl Wire for Record {
+    const NAME: &'static str = "state record";
+    const MAX: usize = 1 << 20;
+
+    fn check(&self) -> Result<(), Malformed> {
+        let Self::Base(base) = self else { return Ok(()) };
+        let fits = |path: &String| path.len() <= PATH_MAX;
+        let bounded =
+            base.files.len() <= FILES_MAX && fits(&base.path) && base.files.iter().all(|file| fits(&file.path));
+        Malformed::unless(bounded, || {
+            format!("base `{}`: more than {FILES_MAX} files, or a path longer than {PATH_MAX} bytes", base.name)
+        })
+    }
+}
+
+/// All records, applied in order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    pub sequence: u64,
+    pub pins: BTreeSet<ManifestId>,
+    pub names: BTreeMap<Name, ManifestId>,
+    pub well_formed: BTreeSet<ManifestId>,
+    pub bases: BTreeMap<BaseId, BaseRecord>,
+    pub folded: BTreeMap<RecipeId, FoldDigest>,
+}
+
+impl State {
+    pub fn apply(&mut self, record: Record) {
+        match record {
+            Record::Sequence(number) => self.sequence = self.sequence.max(number),
+            Record::Pin(id) => drop(self.pins.insert(id)),
+            Record::Unpin(id) => drop(self.pins.remove(&id)),
+            Record::Named(name, id) => drop(self.names.insert(name, id)),
+            Record::Unnamed(name) => drop(self.names.remove(&name)),
+            Record::WellFormed(id) => drop(self.well_formed.insert(id)),
+            Record::Base(base) => drop(self.bases.insert(base.id, base)),
+            Record::ForgetBase(id) => drop(self.bases.remove(&id)),
+            Record::Folded(recipe, digest) => drop(self.folded.insert(recipe, digest)),
+        }
+    }
+
+    /// Whether the record would change nothing, and so need not be written.
+    pub fn holds(&self, record: &Record) -> bool {
+        match record {
+            Record::Sequence(number) => self.sequence >= *number,
+            Record::Pin(id) => self.pins.contains(id),
+            Record::Unpin(id) => !self.pins.contains(id),
+            Record::Named(name, id) => self.names.get(name) == Some(id),
+            Record::Unnamed(name) => !self.names.contains_key(name),
+            Record::WellFormed(id) => self.well_formed.contains(id),
+            Record::Base(base) => self.bases.get(&base.id) == Some(base),
+            Record::ForgetBase(id) => !self.bases.contains_key(id),
+            Record::Folded(recipe, digest) => self.folded.get(recipe) == Some(digest),
+        }
+    }
+
+    /// The fewest records that give this state: what compaction writes.
+    pub fn records(&self) -> impl Iterator<Item = Record> + '_ {
+        let sequence = (self.sequence > 0).then_some(Record::Sequence(self.sequence));
+        sequence
+            .into_iter()
+            .chain(self.pins.iter().copied().map(Record::Pin))
+            .chain(self.names.iter().map(|(name, id)| Record::Named(name.clone(), *id)))
+            .chain(self.well_formed.iter().copied().map(Record::WellFormed))
+            .chain(self.bases.values().cloned().map(Record::Base))
+            .chain(self.folded.iter().map(|(recipe, digest)| Record::Folded(*recipe, *digest)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::codec;
+    use potluck_protocol::id::Digest;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn record() -> impl Strategy<Value = Record> {
+        let id = (0u8..4).prop_map(|n| Digest::of(&[n]));
+        let name = (0u8..3).prop_map(|n| Name::new(format!("n{n}")).expect("a name"));
+        (0u8..8, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
+            0 => Record::Sequence(number),
+            1 => Record::Pin(ManifestId(id)),
+            2 => Record::Unpin(ManifestId(id)),
+            3 => Record::Named(name, ManifestId(id)),
+            4 => Record::Unnamed(name),
+            5 => Record::WellFormed(ManifestId(id)),
+            6 => {
+                let files = vec![BaseFile { path: String::new(), len: number, mtime_nanos: 1 }];
+                Record::Base(BaseRecord { id: BaseId(id), name, path: "/base".to_owned(), files, view_of: None })
+            }
+            _ => Record::ForgetBase(BaseId(id)),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn compacted_records_give_the_same_state(records in proptest::collection::vec(record(), 0..40)) {
+            let mut state = State::default();
+            for record in records {
+                let before = state.clone();
+                let held = state.holds(&record);
+                let decoded = codec::encode(&record).and_then(|bytes| codec::decode::<Record>(&bytes));
+                prop_assert_eq!(decoded.as_ref(), Ok(&record));
+                state.apply(record);
+                prop_assert_eq!(held, before == state);
+            }
+            let mut again = State::default();
+            state.records().for_each(|record| again.apply(record));
+            prop_assert_eq!(again, state);
+        }
+    }
+}

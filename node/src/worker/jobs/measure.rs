@@ -1,0 +1,126 @@
+//! Running a model: evaluation, generation, and the timed step.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use potluck_trainer::base::Base;
+use potluck_trainer::bench::{self, BenchStep};
+use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
+use potluck_trainer::generate::{self, Prompt};
+use potluck_trainer::lora::adapter::Adapter;
+use potluck_trainer::model::decoder::{Activations, Model};
+use serde::Serialize;
+
+use super::open::{self, Cpu};
+use super::rows::Rows;
+use crate::api::proto::Progress;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::child::Context;
+use crate::worker::failures;
+use crate::worker::proto::{AdapterSource, BaseSource, BenchSettings, Measured};
+
+/// Rows that go through the model at once: enough to keep the matrix products large.
+const BATCH: usize = 50;
+/// Rows are measured whole: as long as a base's positions go.
+const LENGTH_MAX: usize = 1 << 20;
+
+pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context: &Context) -> Outcome<Measured> {
+    let base = open::base(base)?;
+    let adapters = open::adapters(&base, adapters)?;
+    let rows = Rows::read(data, &base, LENGTH_MAX)?;
+    let model = open::model(&base)?;
+    self::rows(&base, &model, &adapters, &rows, context)
+}
+
+/// Loss and exact match over rows.
+pub fn rows(base: &Base, model: &Model<Cpu>, adapters: &[(Adapter, f32)], rows: &Rows, context: &Context) -> Outcome<Measured> {
+    let attached = open::attach(model, adapters)?;
+    let options = EvaluateOptions { batch_size: BATCH, stop: base.tokenizer().special().eos.clone(), exact_match: true };
+    let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
+        .map_err(|error| failures::fit(rows, &error))?;
+    let measured = measured.ok_or_else(Failure::interrupted)?;
+    Ok(Measured {
+        samples: measured.samples as u64,
+        accuracy: measured.accuracy().unwrap_or_default(),
+        loss: measured.loss,
+    })
+}
+
+#[derive(Serialize)]
+pub struct Generated {
+    text: String,
+    tokens: usize,
+}
+
+/// Reports the text as it grows. A token may be a part of a character: what cannot be shown yet waits for the next.
+pub fn generate(
+    base: &BaseSource,
+    adapters: &[AdapterSource],
+    prompt: &str,
+    max_new_tokens: usize,
+    context: &Context,
+) -> Outcome<Generated> {
+    let base = open::base(base)?;
+    let adapters = open::adapters(&base, adapters)?;
+    let model = open::model(&base)?;
+    let attached = open::attach(&model, &adapters)?;
+    let tokenizer = base.tokenizer();
+    let unreadable = |error: potluck_trainer::base::TokenizerError| Failure::new(Kind::Usage, error);
+    let ids = tokenizer.encode_prompt(prompt).map_err(unreadable)?;
+    let (mut tokens, mut shown) = (Vec::new(), String::new());
+    let mut failed = None;
+    let mut on_token = |token: u32| {
+        tokens.push(token);
+        match tokenizer.decode(&tokens) {
+            Ok(text) if !text.ends_with('\u{fffd}') => {
+                if let Some(new) = text.strip_prefix(&shown) {
+                    context.report(Progress::Text { text: new.to_owned() });
+                }
+                shown = text;
+            }
+            Ok(_) => {}
+            Err(error) => failed = Some(error),
+        }
+        let stop = failed.is_some() || context.cancel().load(std::sync::atomic::Ordering::Relaxed);
+        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let prompt = Prompt { ids: &ids, max_new_tokens };
+    generate::generate(&model, &attached, prompt, &tokenizer.special().eos, &mut on_token).map_err(|error| failures::model(&error))?;
+    if let Some(error) = failed {
+        return Err(unreadable(error));
+    }
+    Ok(Generated { text: tokenizer.decode(&tokens).map_err(unreadable)?, tokens: tokens.len() })
+}
+
+#[derive(Serialize)]
+pub struct BenchAnswer {
+    tokens_per_second: f64,
+    step_seconds: f64,
+    peak_rss_mb: Option<f64>,
+    losses: Vec<f64>,
+    backend: &'static str,
+    dtype: &'static str,
+    threads: usize,
+}
+
+pub fn bench(base: &BaseSource, settings: &BenchSettings) -> Outcome<BenchAnswer> {
+    let base = open::base(base)?;
+    let model = open::model(&base)?;
+    let step = BenchStep {
+        batch: settings.batch,
+        seq: settings.seq,
+        rank: settings.rank as usize,
+        steps: settings.steps,
+        activations: Activations::Keep,
+    };
+    let report = bench::bench_step(&model, &step).map_err(|error| Failure::new(Kind::Failed, error))?;
+    Ok(BenchAnswer {
+        tokens_per_second: report.tokens_per_second,
+        step_seconds: report.step_seconds,
+        peak_rss_mb: report.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6),
+        losses: report.losses,
+        backend: "candle",
+        dtype: "f32",
+        threads: settings.threads,
+    })
+}

@@ -1,0 +1,39 @@
+//! What the worker does, one file per family of tasks.
+
+mod adapt;
+mod identify;
+mod measure;
+mod open;
+pub mod rows;
+mod train;
+
+pub use adapt::target_names;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::child::Context;
+use super::proto::{Job, Task};
+use crate::failure::{Failure, Kind, Outcome};
+
+/// Runs a job on so many threads and gives its answer.
+pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads.max(1)).build();
+    let pool = pool.map_err(|error| Failure::new(Kind::Failed, format!("start the numerics threads: {error}")))?;
+    pool.install(|| match &job.task {
+        Task::Identify { base } => value(identify::identify(base)?),
+        Task::Train(task) => value(train::train(task, context)?),
+        Task::Eval { base, adapters, data } => value(measure::eval(base, adapters, data, context)?),
+        Task::Generate { base, adapters, prompt, max_new_tokens } => {
+            value(measure::generate(base, adapters, prompt, *max_new_tokens, context)?)
+        }
+        Task::Sum { base, adapters, out } => value(adapt::sum(base, adapters, out)?),
+        Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
+        Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
+        Task::Bench { base, settings } => value(measure::bench(base, settings)?),
+    })
+}
+
+fn value(answer: impl Serialize) -> Outcome<Value> {
+    serde_json::to_value(answer).map_err(|error| Failure::new(Kind::Failed, format!("the answer: {error}")))
+}

@@ -1,0 +1,11 @@
+//! Numerics in a process of their own: a panic, an out-of-memory kill or a fault of a driver then concerns it alone,
+//! and the network never waits for it.
+//!
+//! The parent writes one [`proto::Job`] as a line of JSON to the child's standard input and reads
+//! [`crate::api::proto::Line`]s from its standard output. Closing the input cancels the job.
+
+pub mod proto;
+pub mod parent;
+pub mod child;
+pub mod failures;
+pub(crate) mod jobs;

@@ -1,0 +1,123 @@
+//! The frames of the bulk protocol `/potluck/NETWORK/bulk/1`.
+//!
+//! Half-duplex: who opens the stream sends requests only, who accepts it sends replies only. (Both writing at once has
+//! deadlocked yamux: rust-libp2p issue 5410.) A frame is a little-endian `u32` length, then that many bytes of
+//! [`Request`] or [`Reply`] in the canonical encoding. Replies to one stream's requests come in the order of the
+//! requests; a shard comes in pieces of at most [`DATA_MAX`] bytes.
+//!
+//! Goals: every frame bounded, nothing answered by silence. Non-goals: to verify (receivers do that by hash), to find
+//! peers.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::{Malformed, Wire};
+use crate::id::{BaseId, ManifestId, ShardId};
+use crate::limits::{
+    ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX,
+    REQUEST_MAX, SHARD_MAX, SIGNED_MANIFEST_MAX,
+};
+
+/// What a downloader asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// The signed manifest of that id.
+    Manifest(ManifestId),
+    /// Which of these shards the provider can serve now.
+    Have(Vec<ShardId>),
+    /// One shard.
+    Shard(ShardId),
+    /// Peers that the provider believes to hold the manifest.
+    Providers(ManifestId),
+    /// The announcements of a base that the provider knows: gossip says everything once, and late comers miss it.
+    Announcements(BaseId),
+}
+
+/// What a provider answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// The signed manifest's bytes.
+    Manifest(Vec<u8>),
+    /// One flag for each shard asked about, in order.
+    Have(Vec<bool>),
+    /// The next piece of the shard asked for.
+    Shard {
+        /// Bytes of the whole shard.
+        len: u32,
+        /// Where this piece starts: pieces come in order without gaps.
+        offset: u32,
+        bytes: Vec<u8>,
+    },
+    Providers(Vec<Provider>),
+    /// The request cannot be served.
+    Refused(Refusal),
+    /// Signed announcements, newest last.
+    Announcements(Vec<Vec<u8>>),
+}
+
+/// Why not. Append only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The provider does not hold it.
+    NotFound,
+    /// Later: after so many milliseconds.
+    Busy { retry_ms: u32 },
+}
+
+/// A peer and where it listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Provider {
+    /// The libp2p peer id, as bytes.
+    pub peer: Vec<u8>,
+    /// Multiaddresses, as bytes.
+    pub addresses: Vec<Vec<u8>>,
+}
+
+impl Wire for Request {
+    const NAME: &'static str = "bulk request";
+    const MAX: usize = REQUEST_MAX;
+
+    fn check(&self) -> Result<(), Malformed> {
+        match self {
+            Self::Have(shards) => Malformed::unless((1..=HAVE_MAX).contains(&shards.len()), || {
+                format!("{} shards asked about, not 1 to {HAVE_MAX}", shards.len())
+            }),
+            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) => Ok(()),
+        }
+    }
+}
+
+impl Wire for Reply {
+    const NAME: &'static str = "bulk reply";
+    const MAX: usize = REPLY_MAX;
+
+    fn check(&self) -> Result<(), Malformed> {
+        let (good, rule) = match self {
+            Self::Manifest(bytes) => (bytes.len() <= SIGNED_MANIFEST_MAX, "the manifest is too long"),
+            Self::Have(flags) => (flags.len() <= HAVE_MAX, "more flags than can be asked for"),
+            Self::Shard { len, offset, bytes } => (
+                (1..=SHARD_MAX as u32).contains(len)
+                    && (1..=DATA_MAX).contains(&bytes.len())
+                    && u64::from(*offset) + bytes.len() as u64 <= u64::from(*len),
+                "the piece does not lie within a shard",
+            ),
+            Self::Providers(providers) => (
+                providers.len() <= PROVIDERS_MAX && providers.iter().all(Provider::is_bounded),
+                "too many providers or addresses",
+            ),
+            Self::Refused(_) => (true, ""),
+            Self::Announcements(all) => (
+                all.len() <= ANNOUNCEMENTS_MAX && all.iter().all(|one| (1..=ANNOUNCEMENT_MAX).contains(&one.len())),
+                "too many announcements, or too long ones",
+            ),
+        };
+        Malformed::unless(good, || rule.to_owned())
+    }
+}
+
+impl Provider {
+    fn is_bounded(&self) -> bool {
+        self.peer.len() <= 64
+            && self.addresses.len() <= ADDRESSES_MAX
+            && self.addresses.iter().all(|address| (1..=ADDRESS_MAX).contains(&address.len()))
+    }
+}

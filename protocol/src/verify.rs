@@ -1,0 +1,208 @@
+//! The way of a manifest, as types that cannot be skipped:
+//!
+//! ```text
+//! bytes -> Signed<Manifest> -verify-> Authentic<Manifest> -fetch-> VerifiedShard* -> Complete -inspect-> WellFormed
+//! ```
+//!
+//! Each step takes only the type of the step before. Gossip is passed on at `Authentic`; shards may be served once
+//! verified; announcing, merging and using need `WellFormed`.
+
+use crate::codec::{self, CodecError};
+use crate::id::{ManifestId, ShardId};
+use crate::manifest::{FileEntry, Manifest};
+use crate::shard::{Cut, ShardError, ShardTable, TableError, VerifiedShard};
+use crate::signed::{Authentic, SignatureError};
+
+/// Whose fault a failed verification is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The peer that sent the bytes: it could have known better.
+    Peer,
+    /// The publisher who signed them: a peer that passes them on is innocent.
+    Publisher,
+    /// Nobody, or we cannot tell.
+    Nobody,
+}
+
+/// Why something is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    #[error("the signature is not valid: {0}")]
+    Signature(#[from] SignatureError),
+    #[error("manifest {wanted:?} was asked for, {got:?} came")]
+    OtherManifest { wanted: ManifestId, got: ManifestId },
+    #[error("a shard is not what was asked for: {0}")]
+    Shard(#[from] ShardError),
+    #[error("`{path}`: the shard table is not readable: {error}")]
+    TableBytes { path: String, error: CodecError },
+    #[error("`{path}`: {error}")]
+    Table { path: String, error: TableError },
+    #[error("`{path}` hashes to something else than its manifest says")]
+    FileDigest { path: String },
+    #[error("`{path}`: {reason}")]
+    Content { path: String, reason: String },
+    #[error("{missing} of {total} shards are missing")]
+    Incomplete { missing: usize, total: usize },
+}
+
+impl VerifyError {
+    /// Exhaustive on purpose: a new way to fail must say whose fault it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            // Whoever passes on bytes can check signatures and hashes as we do.
+            Self::Signature(_) | Self::OtherManifest { .. } | Self::Shard(_) => Blame::Peer,
+            // Signed by the publisher, and only visible once the content is there.
+            Self::TableBytes { .. } | Self::Table { .. } | Self::FileDigest { .. } | Self::Content { .. } => {
+                Blame::Publisher
+            }
+            Self::Incomplete { .. } => Blame::Nobody,
+        }
+    }
+}
+
+/// Decodes and verifies the bytes that came for `wanted`.
+pub fn authentic(wanted: ManifestId, bytes: &[u8]) -> Result<Authentic<Manifest>, VerifyError> {
+    let manifest = crate::signed::Signed::<Manifest>::decode(bytes).map_err(SignatureError::from)?.verify()?;
+    if manifest.id() != wanted {
+        return Err(VerifyError::OtherManifest { wanted, got: manifest.id() });
+    }
+    Ok(manifest)
+}
+
+/// The shard table of a file from the bytes of its table shards, joined in order. // I5
+pub fn table(file: &FileEntry, bytes: &[u8]) -> Result<ShardTable, VerifyError> {
+    let path = || file.path.to_string();
+    if bytes.len() != file.table_len as usize {
+        return Err(VerifyError::Table {
+            path: path(),
+            error: TableError::Length { sum: bytes.len() as u64, len: file.table_len.into() },
+        });
+    }
+    let table: ShardTable = codec::decode(bytes).map_err(|error| VerifyError::TableBytes { path: path(), error })?;
+    table.check_against(file.len).map_err(|error| VerifyError::Table { path: path(), error })?;
+    Ok(table)
+}
+
+/// An authentic manifest with the tables of all its files: everything that must be fetched is known.
+#[derive(Clone, Debug)]
+pub struct Mapped {
+    manifest: Authentic<Manifest>,
+    tables: Vec<ShardTable>,
+}
+
+impl Mapped {
+    /// Reads every file's table through `shard`, which gives a shard's bytes if they are there.
+    pub fn read<E>(
+        manifest: Authentic<Manifest>,
+        mut shard: impl FnMut(&ShardId) -> Result<Option<VerifiedShard>, E>,
+    ) -> Result<Result<Self, VerifyError>, E> {
+        let mut tables = Vec::with_capacity(manifest.body().files.len());
+        for file in &manifest.body().files {
+            let mut bytes = Vec::new();
+            for id in &file.table {
+                match shard(id)? {
+                    Some(piece) if piece.id() == *id => bytes.extend_from_slice(piece.bytes()),
+                    Some(other) => {
+                        let error = ShardError::WrongBytes { wanted: *id, got: other.id() };
+                        return Ok(Err(error.into()));
+                    }
+                    None => return Ok(Err(VerifyError::Incomplete { missing: 1, total: file.table.len() })),
+                }
+            }
+            match table(file, &bytes) {
+                Ok(table) => tables.push(table),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(Self { manifest, tables }))
+    }
+
+    pub fn manifest(&self) -> &Authentic<Manifest> {
+        &self.manifest
+    }
+
+    /// Files with their tables.
+    pub fn files(&self) -> impl Iterator<Item = (&FileEntry, &ShardTable)> {
+        self.manifest.body().files.iter().zip(&self.tables)
+    }
+
+    /// Every shard of the content in file order, tables not included; a shard that occurs twice comes twice.
+    pub fn shards(&self) -> impl Iterator<Item = crate::shard::ShardRow> + '_ {
+        self.tables.iter().flat_map(|table| table.rows.iter().copied())
+    }
+
+    /// All shards are there, by `has`. // I7
+    pub fn complete<E>(
+        self,
+        mut has: impl FnMut(&ShardId) -> Result<bool, E>,
+    ) -> Result<Result<Complete, VerifyError>, E> {
+        let (mut missing, mut total) = (0, 0);
+        for row in self.shards() {
+            total += 1;
+            missing += usize::from(!has(&row.id)?);
+        }
+        Ok(if missing == 0 { Ok(Complete(self)) } else { Err(VerifyError::Incomplete { missing, total }) })
+    }
+}
+
+/// A manifest all of whose shards are here.
+#[derive(Clone, Debug)]
+pub struct Complete(Mapped);
+
+impl Complete {
+    pub fn mapped(&self) -> &Mapped {
+        &self.0
+    }
+
+    pub fn manifest(&self) -> &Authentic<Manifest> {
+        &self.0.manifest
+    }
+
+    /// Checks the files themselves: digest and cut of each, then their meaning by `inspect`, which gets every file's
+    /// bytes through `read`. `inspect` is the caller's because the meaning of an adapter (names, shapes, finite
+    /// values) is the trainer's to know; its error is the publisher's fault.
+    pub fn inspect<E>(
+        self,
+        mut read: impl FnMut(&FileEntry, &ShardTable) -> Result<Vec<u8>, E>,
+        inspect: impl FnOnce(&Manifest, &[Vec<u8>]) -> Result<(), (String, String)>,
+    ) -> Result<Result<WellFormed, VerifyError>, E> {
+        let mut contents = Vec::new();
+        for (file, table) in self.0.files() {
+            let bytes = read(file, table)?;
+            if let Err(error) = check_file(file, table, &bytes) {
+                return Ok(Err(error));
+            }
+            contents.push(bytes);
+        }
+        Ok(match inspect(self.manifest().body(), &contents) {
+            Ok(()) => Ok(WellFormed(self)),
+            Err((path, reason)) => Err(VerifyError::Content { path, reason }),
+        })
+    }
+}
+
+fn check_file(file: &FileEntry, table: &ShardTable, bytes: &[u8]) -> Result<(), VerifyError> {
+    let path = || file.path.to_string();
+    if crate::id::FileDigest(crate::id::Digest::of(bytes)) != file.digest {
+        return Err(VerifyError::FileDigest { path: path() });
+    }
+    // The rule follows from the path and the bytes: a publisher does not choose it. // I5
+    if Cut::choose(file.path.as_str(), bytes, bytes.len()).0 != table.cut {
+        return Err(VerifyError::Table { path: path(), error: TableError::WrongCut });
+    }
+    table.check_cut(bytes, bytes.len()).map_err(|error| VerifyError::Table { path: path(), error })
+}
+
+/// A complete manifest whose files mean what it says: may be announced, merged and used. // I8
+#[derive(Clone, Debug)]
+pub struct WellFormed(Complete);
+
+impl WellFormed {
+    pub fn manifest(&self) -> &Authentic<Manifest> {
+        self.0.manifest()
+    }
+
+    pub fn complete(&self) -> &Complete {
+        &self.0
+    }
+}

@@ -1,0 +1,128 @@
+//! Real processes for tests: the program, its homes, and daemons on loopback.
+//!
+//! Every process is killed when its handle is dropped. Nothing here sleeps: a daemon is ready when it says so.
+
+use std::ffi::OsStr;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The program under test, as the test's own build made it.
+#[derive(Clone, Debug)]
+pub struct Program(PathBuf);
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Answer {
+    pub code: i32,
+    /// The last line of standard output, if it is JSON.
+    pub json: Value,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Program {
+    pub fn new(path: &str) -> Self {
+        Self(PathBuf::from(path))
+    }
+
+    /// A command on a home, with `--json`.
+    pub fn command<A: AsRef<OsStr>>(&self, home: &Path, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(&self.0);
+        command.arg("--home").arg(home).arg("--json").args(args).stdin(Stdio::null());
+        command.env_remove("POTLUCK_HOME").env_remove("POTLUCK_FAILPOINT");
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run<A: AsRef<OsStr>>(&self, home: &Path, args: impl IntoIterator<Item = A>) -> Answer {
+        answer(self.command(home, args).output().expect("the program starts"))
+    }
+
+    /// Runs a command that must succeed.
+    pub fn ok<A: AsRef<OsStr>>(&self, home: &Path, args: impl IntoIterator<Item = A>) -> Value {
+        let answer = self.run(home, args);
+        assert_eq!(answer.code, 0, "{answer:#?}");
+        answer.json
+    }
+
+    /// Starts a daemon and waits until it says where it listens.
+    pub fn up(&self, home: &Path, network: &str, bootstrap: &[&str]) -> Up {
+        let mut args = vec!["up", "--stop-with-input", "--network", network, "--listen", "/ip4/127.0.0.1/tcp/0"];
+        bootstrap.iter().for_each(|address| args.extend(["--bootstrap", address]));
+        self.up_with(home, &args, &[])
+    }
+
+    /// Starts a daemon with arguments and environment of the caller's.
+    pub fn up_with(&self, home: &Path, args: &[&str], environment: &[(&str, &str)]) -> Up {
+        let mut command = self.command(home, args);
+        command.envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("piped");
+        BufReader::new(stdout).read_line(&mut line).expect("readable");
+        let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the daemon did not come up: {line}"));
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        Up { child, peer: text(&ready["peer"]), address: text(&ready["addresses"][0]), home: home.to_path_buf() }
+    }
+}
+
+/// The outcome of a finished process.
+pub fn answer(output: Output) -> Answer {
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = stdout.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null);
+    // A process that a signal ended has no code.
+    let code = output.status.code().unwrap_or(-1);
+    Answer { code, json, stdout, stderr: String::from_utf8_lossy(&output.stderr).into_owned() }
+}
+
+/// A running daemon.
+#[derive(Debug)]
+pub struct Up {
+    child: Child,
+    pub peer: String,
+    pub address: String,
+    pub home: PathBuf,
+}
+
+impl Up {
+    /// kill -9, and the end of the process.
+    pub fn kill(&mut self) {
+        // Both fail only if it is dead already.
+        let _dead = self.child.kill();
+        let _dead = self.child.wait();
+    }
+
+    /// Ends the daemon as its user would, and waits for it.
+    pub fn stop(mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("our child");
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A small adapter over `tiny`, trained for a moment: enough to be published and pulled.
+pub fn train_adapter(program: &Program, home: &Path, folder: &Path, seed: u64) {
+    let data = folder.with_extension("jsonl");
+    let rows: String = (0..8).map(|n| format!("{{\"prompt\":\"say {n}:\",\"completion\":\"{}\"}}\n", n * seed)).collect();
+    std::fs::write(&data, rows).expect("writable");
+    let (out, data, seed) = (text(folder), text(&data), seed.to_string());
+    let args = ["train", "--base", "tiny", "--data", &data, "--out", &out, "--max-steps", "3", "--r", "4", "--seed", &seed];
+    program.ok(home, args.iter().chain(&["--learning-rate", "1e-3", "--warmup-steps", "0"]));
+}
+
+/// Paths of tests are UTF-8.
+pub fn text(path: &Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}

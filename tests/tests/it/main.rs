@@ -1,0 +1,12 @@
+//! Tests with real processes, one binary. One file per promise.
+
+mod bad_input;
+mod daemon;
+mod mdns;
+mod swarm;
+
+use potluck_tests::kit::Program;
+
+fn program() -> Program {
+    Program::new(env!("CARGO_BIN_EXE_potluck-under-test"))
+}

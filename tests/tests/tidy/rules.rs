@@ -1,0 +1,87 @@
+//! What no source file holds.
+
+use crate::sources::{self, Source};
+
+/// Files that may read the environment.
+const ENVIRONMENT: [&str; 2] = ["node/src/config.rs", "node/src/failpoint.rs"];
+
+/// The file that may name the codec's library.
+const CODEC: &str = "protocol/src/codec.rs";
+
+/// Every place in running code where `wrong` is found.
+fn places(wrong: impl Fn(&Source, &str) -> bool) -> Vec<String> {
+    let mut found = Vec::new();
+    for source in sources::all() {
+        let lines = source.code.iter().filter(|(_, code)| wrong(&source, code));
+        found.extend(lines.map(|(line, code)| format!("{}:{line}: {}", source.path, code.trim())));
+    }
+    found
+}
+
+fn assert_none(rule: &str, found: Vec<String>) {
+    assert!(found.is_empty(), "{rule}:\n{}", found.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let bare = sources::all().into_iter().filter(|source| !source.text.starts_with("//! "));
+    assert_none("a file starts with `//!` and a sentence", bare.map(|source| source.path).collect());
+}
+
+/// In tests too: what is parked is forgotten.
+#[test]
+fn nothing_is_parked() {
+    let parked = [
+        concat!("#[", "ignore"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("db", "g!("),
+    ];
+    let mut found = Vec::new();
+    for source in sources::all() {
+        let lines = source.text.lines().enumerate();
+        let wrong = lines.filter(|(_, line)| parked.iter().any(|word| line.contains(word)));
+        found.extend(wrong.map(|(index, line)| format!("{}:{}: {}", source.path, index + 1, line.trim())));
+    }
+    assert_none("finish it, or write an issue", found);
+}
+
+#[test]
+fn nothing_that_users_run_unwraps() {
+    assert_none("return an error, or say by `expect` why it cannot fail", places(|_, code| code.contains(".unwrap()")));
+}
+
+#[test]
+fn every_queue_is_bounded() {
+    // The standard library's channel takes no number, tokio's does.
+    let unbounded = ["unbounded", "Unbounded", "mpsc::channel()"];
+    let wrong = |_: &Source, code: &str| {
+        unbounded.iter().any(|word| code.contains(word)) || (code.contains("mpsc::channel::<") && code.contains(">()"))
+    };
+    assert_none("a queue has a bound (I12)", places(wrong));
+}
+
+#[test]
+fn one_file_names_the_codecs_library() {
+    let wrong = |source: &Source, code: &str| source.path != CODEC && code.contains("bincode");
+    assert_none("encode through potluck_protocol::codec (docs/decisions/0002-bincode.md)", places(wrong));
+}
+
+#[test]
+fn few_files_read_the_environment() {
+    let wrong = |source: &Source, code: &str| {
+        let reads = code.contains("std::env") || code.contains("env::var") || code.contains("env::args");
+        reads && !ENVIRONMENT.contains(&source.path.as_str())
+    };
+    assert_none("ask node/src/config.rs", places(wrong));
+}
+
+#[test]
+fn memory_is_safe_but_for_mapped_files() {
+    let wrong = |source: &Source, code: &str| {
+        source.path != "trainer/src/base/mapped.rs" && (code.contains("unsafe {") || code.contains("unsafe fn"))
+    };
+    assert_none("no unsafe code", places(wrong));
+}

@@ -1,0 +1,148 @@
+//! A Hugging Face folder: `config.json`, `tokenizer.json`, weights in one or several safetensors files.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use potluck_protocol::limits::JSON_MAX;
+use potluck_protocol::safetensors::Layout;
+use serde_json::Value;
+
+use super::config::{self, ConfigError, SpecialTokens};
+use super::inventory::InventoryError;
+use super::json;
+use super::stored::Stored;
+use super::tokenizer::{TOKENIZER_MAX, Tokenizer};
+use super::{Base, BaseError, mapped};
+use crate::tensor::{Bytes, HostTensor};
+
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+
+/// An index names every tensor of the model: some hundred bytes each.
+const INDEX_MAX: usize = 16 * JSON_MAX;
+
+/// Files of one model: the most sharded in use have some hundred.
+const FILES_MAX: usize = 1024;
+
+pub fn open(path: &Path) -> Result<Base, BaseError> {
+    let config = read_json(&path.join("config.json"), JSON_MAX)?;
+    let wrong = |error| BaseError::Config { file: "config.json".to_owned(), error };
+    let architecture = config::architecture(&config).map_err(wrong)?;
+    let special = special_tokens(path, &config)?;
+    let tokenizer = read_bounded(&path.join("tokenizer.json"), TOKENIZER_MAX)?;
+    let tokenizer = Tokenizer::from_json(&tokenizer, special, architecture.vocab_size)
+        .map_err(|error| BaseError::Tokenizer { file: "tokenizer.json".to_owned(), error })?;
+    let mut tensors = BTreeMap::new();
+    for file in weight_files(path)? {
+        let bytes = mapped::map(&path.join(&file)).map_err(BaseError::io(&path.join(&file)))?;
+        collect(&file, bytes, &mut tensors)?;
+    }
+    Base::assemble("config.json", architecture, tokenizer, tensors)
+}
+
+/// Adds the tensors of one safetensors file.
+pub fn collect(file: &str, bytes: Bytes, tensors: &mut BTreeMap<String, Stored>) -> Result<(), BaseError> {
+    let wrong = |error| BaseError::Layout { file: file.to_owned(), error };
+    let content = (*bytes).as_ref();
+    let layout = Layout::parse(content, content.len()).map_err(wrong)?;
+    for view in layout.tensors {
+        let name = view.name.clone();
+        // The layout was checked against the length of these very bytes.
+        let tensor = HostTensor::new(view.dtype, view.shape, bytes.clone(), view.begin..view.end);
+        let fresh = tensor.is_some_and(|tensor| tensors.insert(view.name, Stored::Plain(tensor)).is_none());
+        if !fresh {
+            return Err(BaseError::Inventory { file: file.to_owned(), error: InventoryError::Twice { name } });
+        }
+    }
+    Ok(())
+}
+
+/// From `config.json`, and where it has no end-of-text token, from `generation_config.json`.
+fn special_tokens(path: &Path, config: &Value) -> Result<SpecialTokens, BaseError> {
+    let read = |file: &str, value: &Value| {
+        config::special_tokens(value).map_err(|error: ConfigError| BaseError::Config { file: file.to_owned(), error })
+    };
+    let special = read("config.json", config)?;
+    let generation = "generation_config.json";
+    if special.eos.is_empty() && path.join(generation).is_file() {
+        let other = read(generation, &read_json(&path.join(generation), JSON_MAX)?)?;
+        return Ok(SpecialTokens { bos: special.bos.or(other.bos), eos: other.eos });
+    }
+    Ok(special)
+}
+
+/// The names of the weight files: those of the index if there is one, else `model.safetensors`, else all.
+fn weight_files(path: &Path) -> Result<BTreeSet<String>, BaseError> {
+    if path.join(INDEX).is_file() {
+        return indexed_files(&read_json(&path.join(INDEX), INDEX_MAX)?);
+    }
+    if path.join(SINGLE).is_file() {
+        return Ok([SINGLE.to_owned()].into());
+    }
+    let (mut files, mut pickles) = (BTreeSet::new(), false);
+    for entry in fs::read_dir(path).map_err(BaseError::io(path))? {
+        let name = entry.map_err(BaseError::io(path))?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        pickles |= name.ends_with(".bin") || name.ends_with(".pt") || name.ends_with(".pth");
+        if name.ends_with(".safetensors") && files.len() < FILES_MAX {
+            files.insert(name.to_owned());
+        }
+    }
+    if files.is_empty() { Err(BaseError::NoWeights { path: path.to_owned(), pickles }) } else { Ok(files) }
+}
+
+/// The files that an index names: plain names in the same folder. // I13
+fn indexed_files(index: &Value) -> Result<BTreeSet<String>, BaseError> {
+    let wrong = |reason: String| BaseError::Index { file: INDEX.to_owned(), reason };
+    let map = index.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| wrong("`weight_map` is missing or no object".to_owned()))?;
+    let mut files = BTreeSet::new();
+    for file in map.values() {
+        let name = file.as_str().filter(|name| is_plain(name));
+        let name = name.ok_or_else(|| wrong(format!("{} is no file name of this folder", json::describe(file))))?;
+        files.insert(name.to_owned());
+        if files.len() > FILES_MAX {
+            return Err(wrong(format!("more than {FILES_MAX} files")));
+        }
+    }
+    if files.is_empty() { Err(wrong("`weight_map` is empty".to_owned())) } else { Ok(files) }
+}
+
+fn is_plain(name: &str) -> bool {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    name.len() <= 255 && name.ends_with(".safetensors") && !name.starts_with('.') && name.bytes().all(safe)
+}
+
+fn read_json(path: &Path, max: usize) -> Result<Value, BaseError> {
+    let bytes = read_bounded(path, max)?;
+    let file = path.file_name().map(PathBuf::from).unwrap_or_default().display().to_string();
+    json::parse(&bytes, max).map_err(|error| BaseError::Json { file, error })
+}
+
+/// At most `max + 1` bytes, so that the parser sees that there are too many.
+fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, BaseError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(BaseError::io(path))?;
+    file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(BaseError::io(path))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_names_files_of_this_folder_only() {
+        for name in ["../model.safetensors", "/etc/model.safetensors", "a/b.safetensors", "..\\m.safetensors", "model.bin", ".safetensors", ""] {
+            let index = serde_json::json!({"weight_map": {"a": name}});
+            assert!(matches!(indexed_files(&index), Err(BaseError::Index { .. })), "{name}");
+        }
+        for wrong in [serde_json::json!({}), serde_json::json!({"weight_map": {}}), serde_json::json!({"weight_map": {"a": 1}})] {
+            assert!(indexed_files(&wrong).is_err());
+        }
+        let index = serde_json::json!({"metadata": {}, "weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-1.safetensors"}});
+        assert_eq!(indexed_files(&index).unwrap().len(), 2);
+    }
+}

@@ -1,0 +1,198 @@
+//! Text to token ids and back, from `tokenizer.json` or from a GGUF file's vocabulary.
+
+mod gguf;
+
+use potluck_protocol::id::Digest;
+use serde_json::Value;
+
+use super::config::SpecialTokens;
+use super::gguf::Gguf;
+use super::json::{self, JsonError};
+
+/// Bytes of a `tokenizer.json`: the longest in use have about 30 MiB.
+pub const TOKENIZER_MAX: usize = 64 << 20;
+
+/// Why a tokenizer cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    #[error("not a tokenizer: {0}")]
+    Invalid(String),
+    #[error("the tokenizer knows the id {id}, the model's vocabulary ends at {vocabulary}")]
+    BeyondVocabulary { id: u32, vocabulary: u32 },
+    #[error("no end-of-text token: config.json or generation_config.json must state `eos_token_id`")]
+    NoEnd,
+    #[error("`{key}` is {found}, which is not supported: {supported} are; a folder with tokenizer.json works always")]
+    Unsupported { key: &'static str, found: String, supported: &'static str },
+    #[error("`{key}`: {reason}")]
+    Metadata { key: &'static str, reason: String },
+    #[error("the text cannot be tokenised: {0}")]
+    Encode(String),
+    #[error("the ids cannot be turned into text: {0}")]
+    Decode(String),
+}
+
+/// A tokenizer and the tokens with a meaning.
+#[derive(Clone, Debug)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    special: SpecialTokens,
+    /// Put before every prompt, if the tokenizer does so itself.
+    prefix: Option<u32>,
+    json: Vec<u8>,
+    digest: Digest,
+}
+
+impl Tokenizer {
+    /// From the bytes of a `tokenizer.json`, for a model with this many rows of embedding. The digest covers the
+    /// parsed content with sorted keys and the special tokens: neither whitespace nor the order of keys counts.
+    pub fn from_json(bytes: &[u8], special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
+        let canonical = json::canonical(&json::parse(bytes, TOKENIZER_MAX)?);
+        let digest = digest("potluck 2026 tokenizer json/1", &canonical, &special);
+        Self::new(canonical, digest, special, vocabulary)
+    }
+
+    /// From a GGUF file's metadata. The digest covers the metadata, not what is made of it here.
+    pub fn from_gguf(gguf: &Gguf, special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
+        let vocab = gguf::Vocabulary::read(gguf, &special)?;
+        let digest = digest("potluck 2026 tokenizer gguf/1", &vocab.bytes(), &special);
+        Self::new(json::canonical(&vocab.to_json()), digest, special, vocabulary)
+    }
+
+    fn new(json: Vec<u8>, digest: Digest, special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
+        let invalid = |error: tokenizers::Error| TokenizerError::Invalid(error.to_string());
+        let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(invalid)?;
+        // A file may ask for padding or truncation; here a row is neither padded nor cut behind anybody's back.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(invalid)?;
+        let ids = inner.get_vocab(true).into_values();
+        let all = ids.chain(special.eos.iter().copied()).chain(special.bos);
+        if let Some(id) = all.max().filter(|&id| id >= vocabulary) {
+            return Err(TokenizerError::BeyondVocabulary { id, vocabulary });
+        }
+        if special.eos.is_empty() {
+            return Err(TokenizerError::NoEnd);
+        }
+        let empty = inner.encode("", true).map_err(|error| TokenizerError::Encode(error.to_string()))?;
+        let prefix = empty.get_ids().first().copied().filter(|first| Some(*first) == special.bos);
+        Ok(Self { inner, special, prefix, json, digest })
+    }
+
+    /// Ids of a prompt: with the begin-of-text token if this tokenizer puts one.
+    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let mut ids: Vec<u32> = self.prefix.into_iter().collect();
+        ids.extend(self.encode_continuation(text)?);
+        Ok(ids)
+    }
+
+    /// Ids of a text that follows another: nothing is put before or behind it.
+    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
+        let encoding = self.inner.encode_fast(text, false);
+        Ok(encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?.get_ids().to_vec())
+    }
+
+    /// The text of these ids, without special tokens.
+    pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.inner.decode(ids, true).map_err(|error| TokenizerError::Decode(error.to_string()))
+    }
+
+    /// The token that ends a completion in training.
+    pub fn eos(&self) -> u32 {
+        // `new` refuses an empty list.
+        self.special.eos.first().copied().unwrap_or_default()
+    }
+
+    /// Whether generation ends at this token.
+    pub fn is_eos(&self, id: u32) -> bool {
+        self.special.eos.contains(&id)
+    }
+
+    pub fn special(&self) -> &SpecialTokens {
+        &self.special
+    }
+
+    /// A `tokenizer.json`, keys sorted, that gives the same ids in transformers.
+    pub fn json(&self) -> &[u8] {
+        &self.json
+    }
+
+    /// What the identity of a base says of its tokenizer.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// A `tokenizer_config.json` that lets transformers load `tokenizer.json`.
+    pub fn config_json(&self) -> String {
+        let token = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id)).map_or(Value::Null, Value::String);
+        let fields = serde_json::json!({
+            "bos_token": token(self.special.bos),
+            "eos_token": token(self.special.eos.first().copied()),
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        });
+        format!("{fields:#}\n")
+    }
+}
+
+/// Length-prefixed content, then the special tokens.
+fn digest(context: &str, content: &[u8], special: &SpecialTokens) -> Digest {
+    let mut bytes = (content.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(content);
+    bytes.extend_from_slice(&special.bos.map_or(u64::MAX, u64::from).to_le_bytes());
+    special.eos.iter().for_each(|id| bytes.extend_from_slice(&u64::from(*id).to_le_bytes()));
+    Digest::of_context(context, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"{"version":"1.0","truncation":{"direction":"Right","max_length":2,"strategy":"LongestFirst",
+        "stride":0},"padding":null,"added_tokens":[
+        {"id":0,"content":"<s>","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":true}],
+        "normalizer":null,"pre_tokenizer":{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,
+        "use_regex":true},"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<s>",
+        "type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[{"Sequence":{"id":"A","type_id":0}},
+        {"Sequence":{"id":"B","type_id":1}}],"special_tokens":{"<s>":{"id":"<s>","ids":[0],"tokens":["<s>"]}}},
+        "decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true},
+        "model":{"type":"BPE","dropout":null,"unk_token":null,"continuing_subword_prefix":"","end_of_word_suffix":"",
+        "fuse_unk":false,"byte_fallback":false,"vocab":{"<s>":0,"a":1,"b":2,"ab":3},"merges":[["a","b"]]}}"#;
+
+    fn special() -> SpecialTokens {
+        SpecialTokens { bos: Some(0), eos: vec![0] }
+    }
+
+    #[test]
+    fn prompt_and_continuation() {
+        let tokenizer = Tokenizer::from_json(SMALL.as_bytes(), special(), 4).unwrap();
+        assert_eq!(tokenizer.encode_prompt("aab").unwrap(), [0, 1, 3]);
+        assert_eq!(tokenizer.encode_continuation("abab").unwrap(), [3, 3], "neither a prefix nor truncation");
+        assert_eq!(tokenizer.decode(&[0, 1, 3]).unwrap(), "aab");
+        assert!(tokenizer.is_eos(0) && tokenizer.eos() == 0);
+    }
+
+    #[test]
+    fn the_digest_covers_content_not_its_spelling() {
+        let digest = |text: &str, special| Tokenizer::from_json(text.as_bytes(), special, 9).unwrap().digest();
+        let spaced = SMALL.replace("\"vocab\":", "\"vocab\" : ");
+        let moved = SMALL.replace(r#""<s>":0,"a":1"#, r#""a":1,"<s>":0"#);
+        assert_eq!(digest(SMALL, special()), digest(&spaced, special()));
+        assert_eq!(digest(SMALL, special()), digest(&moved, special()));
+        assert_ne!(digest(SMALL, special()), digest(&SMALL.replace("\"b\":2", "\"c\":2").replace(r#"["a","b"]"#, ""), special()));
+        assert_ne!(digest(SMALL, special()), digest(SMALL, SpecialTokens { bos: None, eos: vec![0] }));
+    }
+
+    #[test]
+    fn wrong_tokenizers_are_refused() {
+        let check = |text: &str, special, vocabulary, expected: &str| {
+            let error = Tokenizer::from_json(text.as_bytes(), special, vocabulary).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(SMALL, special(), 3, "vocabulary ends at 3");
+        check(SMALL, SpecialTokens { bos: None, eos: vec![4] }, 4, "knows the id 4");
+        check(SMALL, SpecialTokens { bos: None, eos: vec![] }, 4, "no end-of-text token");
+        check(&SMALL[..200], special(), 4, "not valid JSON");
+        check("{}", special(), 4, "not a tokenizer");
+        check(&SMALL.replace(r#"["a","b"]"#, r#"["a","z"]"#), special(), 4, "not a tokenizer");
+    }
+}
