@@ -48,9 +48,20 @@ enum Kept<Buf> {
     Input(Buf),
 }
 
+/// All blocks' forward pass: the last one's output, and what each left behind.
+struct Forwarded<Buf> {
+    output: Buf,
+    kept: Vec<Kept<Buf>>,
+}
+
 impl<B: Backend> Model<B> {
-    /// Reads every tensor of the architecture.
-    pub fn load(backend: B, weights: &dyn Weights, residency: Residency) -> Result<Self> {
+    /// Reads every tensor of the architecture; quantised ones stay quantised.
+    pub fn load(backend: B, weights: &dyn Weights) -> Result<Self> {
+        Self::load_as(backend, weights, Residency::Quantised)
+    }
+
+    /// The same, with the choice of how quantised tensors lie in memory.
+    pub fn load_as(backend: B, weights: &dyn Weights, residency: Residency) -> Result<Self> {
         let architecture = weights.architecture().clone();
         architecture.check().map_err(|fault| ModelError::Architecture(fault.to_string()))?;
         match architecture.family {
@@ -143,7 +154,8 @@ impl<B: Backend> Model<B> {
         training: Training<'_, B::Buf>,
     ) -> Result<Vec<f64>> {
         let pass = self.pass(batch, Keys::Own)?;
-        let (x, kept) = self.forward_kept(self.embed(batch)?, adapters, &pass, training.activations)?;
+        let Forwarded { output: x, kept } =
+            self.forward_kept(self.embed(batch)?, adapters, &pass, training.activations)?;
         let hidden = self.final_norm(&x)?;
         let head = self.backend.head_loss(&hidden, self.projection(), targets, Some(training.scale))?;
         drop(hidden);
@@ -154,14 +166,14 @@ impl<B: Backend> Model<B> {
         Ok(head.losses)
     }
 
-    /// All blocks forward; returns the last one's output and what each left behind.
+    /// All blocks forward.
     fn forward_kept(
         &self,
         mut x: B::Buf,
         adapters: &Attached<B>,
         pass: &Pass<B::Buf>,
         activations: Activations,
-    ) -> Result<(B::Buf, Vec<Kept<B::Buf>>)> {
+    ) -> Result<Forwarded<B::Buf>> {
         let mut kept = Vec::with_capacity(self.layers.len());
         for index in 0..self.layers.len() {
             let input = x.clone();
@@ -172,7 +184,7 @@ impl<B: Backend> Model<B> {
             });
             x = y;
         }
-        Ok((x, kept))
+        Ok(Forwarded { output: x, kept })
     }
 
     /// All blocks backward; each one's activations are freed as soon as it is done.

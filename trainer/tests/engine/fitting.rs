@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use potluck_protocol::base::Architecture;
-use potluck_trainer::backend::{Backend, Residency};
+use potluck_trainer::backend::Backend;
 use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
@@ -25,7 +25,7 @@ use crate::support::{architecture, backend, distance, finite_differences, noise,
 type Single = potluck_trainer::backend::candle::CandleBackend<f32>;
 
 fn model() -> Model<Single> {
-    Model::load(backend::<f32>(), &noise_model(architecture(true), 1), Residency::Quantised).unwrap()
+    Model::load(backend::<f32>(), &noise_model(architecture(true), 1)).unwrap()
 }
 
 /// Samples of 3 to 9 tokens.
@@ -113,7 +113,7 @@ fn the_checkpoint_of_another_run_is_refused() {
 #[test]
 fn the_number_of_threads_changes_no_bit() {
     let wide = Architecture { hidden_size: 96, intermediate_size: 200, head_dim: 16, ..architecture(true) };
-    let model = Model::load(backend::<f32>(), &noise_model(wide, 1), Residency::Quantised).unwrap();
+    let model = Model::load(backend::<f32>(), &noise_model(wide, 1)).unwrap();
     let sample = |index: usize| {
         let ids = (0..90 + index * 10).map(|i| (splitmix64((index * 1000 + i) as u64) % 37) as u32).collect();
         Sample { ids, labels_from: 3 }
@@ -174,7 +174,7 @@ fn a_factor_without_gradient_raises_the_alarm() {
     // With an all-zero `down_proj` of a base whose `up_proj` is zero, nothing reaches the factors of `gate_proj`.
     let mut weights = noise_model(architecture(true), 1);
     weights.zero("model.layers.1.mlp.up_proj.weight");
-    let model = Model::load(backend::<f32>(), &weights, Residency::Quantised).unwrap();
+    let model = Model::load(backend::<f32>(), &weights).unwrap();
     let targets = Targets::Names(vec!["gate_proj".to_owned()]);
     let config = FitConfig { lora: LoraConfig { target_modules: targets, ..config().lora }, ..config() };
     let cancel = AtomicBool::new(false);
@@ -205,7 +205,7 @@ fn at_step_zero_the_output_is_the_bases() {
 /// The whole model in `f64`: gradients in every factor of the adapter, through two layers, the norm and the head.
 #[test]
 fn gradients_of_the_whole_model_match_finite_differences() {
-    let model = Model::load(backend::<f64>(), &noise_model(architecture(false), 1), Residency::Quantised).unwrap();
+    let model = Model::load(backend::<f64>(), &noise_model(architecture(false), 1)).unwrap();
     let lora = LoraConfig { r: 2, lora_alpha: 3.0, target_modules: Targets::AllLinear };
     let layout = Layout::new(&lora, model.architecture()).unwrap();
     let start: Vec<f64> = noise(9, layout.len).iter().map(|x| f64::from((0.3 * x) as f32)).collect();

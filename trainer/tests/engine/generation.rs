@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
+use potluck_trainer::backend::Backend;
 use potluck_trainer::backend::candle::CandleBackend;
-use potluck_trainer::backend::{Backend, Residency};
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{Prompt, generate, generate_batch};
 use potluck_trainer::lora::adapter::Adapter;
@@ -22,7 +22,7 @@ type Single = CandleBackend<f32>;
 const STOP: u32 = 36;
 
 fn model() -> Model<Single> {
-    Model::load(backend::<f32>(), &noise_model(architecture(true), 1), Residency::Quantised).unwrap()
+    Model::load(backend::<f32>(), &noise_model(architecture(true), 1)).unwrap()
 }
 
 fn adapter(model: &Model<Single>, seed: u64) -> Adapter {
