@@ -27,7 +27,11 @@ impl Service {
     pub(super) async fn inspect(&self, complete: Complete) -> Outcome<WellFormed> {
         let manifest = complete.manifest();
         let id = manifest.id();
-        let base = manifest.body().base().and_then(|base| self.base_of(&base)).ok_or_else(|| unknown_base(id, manifest.body()))?;
+        let base = manifest
+            .body()
+            .base()
+            .and_then(|base| self.base_of(&base))
+            .ok_or_else(|| unknown_base(id, manifest.body()))?;
         self.on_store(move |store| {
             let architecture = architecture(&base)?;
             let read = |file: &_, table: &_| store.read_file(file, table);
@@ -59,8 +63,11 @@ fn architecture(base: &KnownBase) -> Outcome<Architecture> {
 
 fn unknown_base(id: ManifestId, manifest: &Manifest) -> Failure {
     let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
-    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name))
-        .hint(format!("add that base with `potluck base add PATH`, then run `potluck pull {id}` again: what was fetched is kept"))
+    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name)).hint(
+        format!(
+            "add that base with `potluck base add PATH`, then run `potluck pull {id}` again: what was fetched is kept"
+        ),
+    )
 }
 
 /// An adapter holds exactly its two files, and they are what the manifest says of them.

@@ -18,10 +18,15 @@ use crate::failure::{Failure, Kind};
 pub fn base(error: &BaseError) -> Failure {
     match error {
         BaseError::Io { path, error } => Failure::io(path.display(), error),
-        BaseError::NotABase { .. } => Failure::new(Kind::NotFound, error).hint("give a Hugging Face folder with safetensors, a .gguf file, or `tiny`"),
+        BaseError::NotABase { .. } => Failure::new(Kind::NotFound, error)
+            .hint("give a Hugging Face folder with safetensors, a .gguf file, or `tiny`"),
         BaseError::NoWeights { .. } => Failure::new(Kind::NotFound, error),
-        BaseError::Config { .. } => Failure::new(Kind::Incompatible, error).hint("the Llama family is supported so far, SmolLM2 included"),
-        _ => Failure::new(Kind::Verification, error).hint("the file is damaged or not what its name says: get it again"),
+        BaseError::Config { .. } => {
+            Failure::new(Kind::Incompatible, error).hint("the Llama family is supported so far, SmolLM2 included")
+        }
+        _ => {
+            Failure::new(Kind::Verification, error).hint("the file is damaged or not what its name says: get it again")
+        }
     }
 }
 
@@ -29,8 +34,9 @@ pub fn peft(folder: &Path, error: &PeftError) -> Failure {
     if let PeftError::Io { path, error } = error {
         return Failure::io(path.display(), error);
     }
-    Failure::new(Kind::Verification, format!("{}: {error}", folder.display()))
-        .hint("an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors) that was trained on this base")
+    Failure::new(Kind::Verification, format!("{}: {error}", folder.display())).hint(
+        "an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors) that was trained on this base",
+    )
 }
 
 pub fn data(error: &DataError) -> Failure {
@@ -59,7 +65,9 @@ pub fn sum(error: &SumError) -> Failure {
 pub fn fold(error: &FoldError) -> Failure {
     match error {
         FoldError::Sink(error) => Failure::io("write the folded base", error),
-        FoldError::Module { .. } => Failure::new(Kind::Incompatible, error).hint("was the adapter trained on this base?"),
+        FoldError::Module { .. } => {
+            Failure::new(Kind::Incompatible, error).hint("was the adapter trained on this base?")
+        }
         _ => Failure::new(Kind::Verification, error),
     }
 }
@@ -75,7 +83,9 @@ pub fn fit(rows: &Rows, error: &FitError) -> Failure {
         }
         FitError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(rows.place(*sample)),
         FitError::NoSamples | FitError::Setting { .. } => Failure::new(Kind::Usage, error),
-        FitError::DeadFactors { .. } => Failure::new(Kind::Failed, error).hint("please report this: it must not happen"),
+        FitError::DeadFactors { .. } => {
+            Failure::new(Kind::Failed, error).hint("please report this: it must not happen")
+        }
         FitError::Checkpoint(error) => checkpoint(error),
         FitError::Model(error) => model(error),
         FitError::Lora(error) => lora(error),

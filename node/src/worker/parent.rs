@@ -71,8 +71,9 @@ async fn last_words(stderr: ChildStderr) -> String {
 
 fn died(status: std::process::ExitStatus, words: &str) -> Failure {
     let failure = if killed(status) {
-        Failure::new(Kind::NoSpace, "the worker process was killed, most likely because memory ran out")
-            .hint("take a smaller batch or a shorter length; the last checkpoint is kept, the same command resumes from it")
+        Failure::new(Kind::NoSpace, "the worker process was killed, most likely because memory ran out").hint(
+            "take a smaller batch or a shorter length; the last checkpoint is kept, the same command resumes from it",
+        )
     } else {
         Failure::new(Kind::Failed, format!("the worker process died ({status})"))
     };

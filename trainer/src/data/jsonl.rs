@@ -89,12 +89,17 @@ pub fn read_from(path: &Path, mut input: impl BufRead) -> Result<Rows, DataError
             rows.push(row);
         }
     }
-    if rows.is_empty() { Err(DataError::Empty { path: path.to_owned() }) } else { Ok(Rows { path: path.to_owned(), rows }) }
+    if rows.is_empty() {
+        Err(DataError::Empty { path: path.to_owned() })
+    } else {
+        Ok(Rows { path: path.to_owned(), rows })
+    }
 }
 
 /// One line; `None` if it is blank.
 fn parse(bytes: &[u8], line: usize) -> Result<Option<Row>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|error| format!("not valid UTF-8 at byte {}", error.valid_up_to() + 1))?;
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| format!("not valid UTF-8 at byte {}", error.valid_up_to() + 1))?;
     if text.trim().is_empty() {
         return Ok(None);
     }
@@ -137,9 +142,11 @@ mod tests {
 
     #[test]
     fn rows_with_their_lines() {
-        let text = "\u{feff}{\"prompt\": \"a\", \"completion\": \"b\"}\r\n\n{\"completion\":\"\u{e9}\\n\",\"prompt\":\"\"}";
+        let text =
+            "\u{feff}{\"prompt\": \"a\", \"completion\": \"b\"}\r\n\n{\"completion\":\"\u{e9}\\n\",\"prompt\":\"\"}";
         let read = rows(text).unwrap().rows;
-        let row = |line, prompt: &str, completion: &str| Row { line, prompt: prompt.into(), completion: completion.into() };
+        let row =
+            |line, prompt: &str, completion: &str| Row { line, prompt: prompt.into(), completion: completion.into() };
         assert_eq!(read, [row(1, "a", "b"), row(3, "", "\u{e9}\n")]);
     }
 
@@ -148,7 +155,8 @@ mod tests {
         let one = rows("{\"prompt\":\"a\",\"completion\":\"b\"}").unwrap().digest();
         assert_eq!(rows("\n{ \"completion\" : \"b\", \"prompt\" : \"a\" }\n\n").unwrap().digest(), one);
         assert_ne!(rows("{\"prompt\":\"ab\",\"completion\":\"b\"}").unwrap().digest(), one);
-        let moved = [rows("{\"prompt\":\"ab\",\"completion\":\"c\"}"), rows("{\"prompt\":\"a\",\"completion\":\"bc\"}")];
+        let moved =
+            [rows("{\"prompt\":\"ab\",\"completion\":\"c\"}"), rows("{\"prompt\":\"a\",\"completion\":\"bc\"}")];
         let [one, two] = moved.map(|rows| rows.unwrap().digest());
         assert_ne!(one, two);
     }

@@ -56,12 +56,16 @@ fn one_digest_on_any_number_of_threads_and_in_any_order() {
 #[test]
 fn the_digest_of_a_known_recipe_does_not_change() {
     let adapters = adapters();
-    let found = [DType::F32, DType::F16, DType::BF16].map(|dtype| run(&small::base(), &inputs(&adapters), dtype).0.to_string());
-    assert_eq!(found, [
-        "F32",
-        "F16",
-        "BF16",
-    ]);
+    let found =
+        [DType::F32, DType::F16, DType::BF16].map(|dtype| run(&small::base(), &inputs(&adapters), dtype).0.to_string());
+    assert_eq!(
+        found,
+        [
+            "b403242068228cc1c8d571b098f05d8ddf0db959263717f4ea2aec4c60335119",
+            "ade7d408185d63f27527acc6d85ec7f44cc41ae2545577ea0db46bdd84122e48",
+            "162884069eb614fcf9a76691fbcffdc4ceb7aa46e911fb4990af78560434cb28",
+        ]
+    );
 }
 
 /// Step by step, in the words of the rule, without any of its code.
@@ -79,7 +83,12 @@ fn the_result_is_the_rule_written_out() {
             let (row, column) = (at / columns, at % columns);
             let mut delta = 0f32;
             for input in &inputs {
-                let factor = |letter| input.adapter.tensors.get(&format!("base_model.model.{}.lora_{letter}.weight", name.trim_end_matches(".weight")));
+                let factor = |letter| {
+                    input
+                        .adapter
+                        .tensors
+                        .get(&format!("base_model.model.{}.lora_{letter}.weight", name.trim_end_matches(".weight")))
+                };
                 let (Some(a), Some(b)) = (factor("A"), factor("B")) else { continue };
                 let rank = a.shape[0];
                 for k in 0..rank {
@@ -101,13 +110,15 @@ fn the_result_is_the_dense_sum() {
     let (_, tensors) = run(&small::base(), &inputs, DType::F32);
     for (name, found) in &tensors {
         let module = name.trim_end_matches(".weight");
-        let mut wanted: Vec<f64> = dequantise::tensor(&small::base().tensor(name).unwrap()).into_iter().map(f64::from).collect();
+        let mut wanted: Vec<f64> =
+            dequantise::tensor(&small::base().tensor(name).unwrap()).into_iter().map(f64::from).collect();
         for input in &inputs {
             for (total, part) in wanted.iter_mut().zip(dense(input.adapter, module)) {
                 *total += input.weight.get() * part;
             }
         }
-        let error = dequantise::tensor(found).iter().zip(&wanted).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        let error =
+            dequantise::tensor(found).iter().zip(&wanted).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
         assert!(error < 1e-6, "{name}: {error}");
     }
 }
@@ -131,7 +142,8 @@ fn rounding_is_to_nearest_even_and_minus_zero_becomes_zero() {
     tensors.insert("model.norm.weight".to_owned(), HostTensor::from_f32(vec![8], &values).unwrap());
     let base = Base::from_tensors(small::architecture(), small::tokenizer(), tensors).unwrap();
     let bits = |dtype| run(&base, &[], dtype).1["model.norm.weight"].bytes().to_vec();
-    let rounded: Vec<_> = bits(DType::BF16).as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect();
+    let rounded: Vec<_> =
+        bits(DType::BF16).as_chunks::<2>().0.iter().map(|b| bf16::from_le_bytes(*b).to_f32()).collect();
     assert_eq!(rounded, [1.0, 1.015_625, 0.0, 0.0, 0.0, 0.5, 1.0, 2.0]);
     let full = bits(DType::F32);
     assert_eq!(full[8..12], [0; 4], "minus zero");

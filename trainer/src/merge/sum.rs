@@ -140,7 +140,10 @@ mod tests {
         let architecture = small::architecture();
         let (one, two) = (adapter(1, 3, 6.0, 14), adapter(2, 4, 4.0, 2));
         let merged = sum(&[(Weight::ONE, &one)], &architecture).unwrap();
-        assert_eq!(crate::peft::encode(&merged, &architecture).unwrap(), crate::peft::encode(&one, &architecture).unwrap());
+        assert_eq!(
+            crate::peft::encode(&merged, &architecture).unwrap(),
+            crate::peft::encode(&one, &architecture).unwrap()
+        );
         let merged = sum(&[(Weight::ONE, &one), (Weight::ONE, &two)], &architecture).unwrap();
         assert_eq!((merged.config.r, merged.config.lora_alpha), (7, 7.0));
     }
@@ -150,7 +153,10 @@ mod tests {
         let architecture = small::architecture();
         assert_eq!(sum(&[], &architecture), Err(SumError::Nothing));
         let wide = adapter(1, 1000, 1000.0, 1);
-        assert_eq!(sum(&[(Weight::ONE, &wide), (Weight::ONE, &wide)], &architecture), Err(SumError::Rank { rank: 2000 }));
+        assert_eq!(
+            sum(&[(Weight::ONE, &wide), (Weight::ONE, &wide)], &architecture),
+            Err(SumError::Rank { rank: 2000 })
+        );
         let mut broken = adapter(1, 2, 2.0, 2);
         broken.tensors.pop_last();
         assert!(matches!(sum(&[(Weight::ONE, &broken)], &architecture), Err(SumError::Module { index: 1, .. })));

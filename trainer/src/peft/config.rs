@@ -59,7 +59,10 @@ impl Settings {
         refuse_unsupported(fields)?;
         Ok(Self {
             r: rank("r", fields.get("r").ok_or(PeftError::Missing { field: "r" })?)?,
-            lora_alpha: alpha("lora_alpha", fields.get("lora_alpha").ok_or(PeftError::Missing { field: "lora_alpha" })?)?,
+            lora_alpha: alpha(
+                "lora_alpha",
+                fields.get("lora_alpha").ok_or(PeftError::Missing { field: "lora_alpha" })?,
+            )?,
             use_rslora: flag(fields, "use_rslora")?,
             rank_pattern: patterns(fields, "rank_pattern", rank)?,
             alpha_pattern: patterns(fields, "alpha_pattern", alpha)?,
@@ -189,7 +192,8 @@ mod tests {
         let settings = parse(json!({
             "rank_pattern": {"layers.1.mlp.up_proj": 2, "^model.layers.0.*proj": 4, "up_proj": 16},
             "alpha_pattern": {"q_proj": 32.0, "proj": 1},
-        })).unwrap();
+        }))
+        .unwrap();
         let check = |module: &str, rank, scale| {
             assert_eq!((settings.rank(module), settings.scale(module)), (rank, scale), "{module}");
         };

@@ -33,7 +33,9 @@ pub enum PeftError {
     Layout(#[from] LayoutError),
     #[error("{MODEL_FILE}: there are no tensors in it")]
     Empty,
-    #[error("{MODEL_FILE}: `{name}` is no LoRA factor of this base: names are base_model.model.<module>.lora_A.weight and .lora_B.weight")]
+    #[error(
+        "{MODEL_FILE}: `{name}` is no LoRA factor of this base: names are base_model.model.<module>.lora_A.weight and .lora_B.weight"
+    )]
     Name { name: String },
     #[error("{MODEL_FILE}: `{module}` has no {factor}")]
     Unpaired { module: String, factor: &'static str },

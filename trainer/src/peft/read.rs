@@ -14,8 +14,8 @@ use super::config::Settings;
 use super::{CONFIG_FILE, MODEL_FILE, PeftError};
 use crate::base::dequantise;
 use crate::lora::adapter::{Adapter, AdapterTensor, Factor};
-use crate::peft::write::target_modules;
 use crate::lora::config::LoraConfig;
+use crate::peft::write::target_modules;
 
 /// Files that older PEFT writes instead of safetensors.
 const PICKLE_FILE: &str = "adapter_model.bin";

@@ -91,9 +91,14 @@ fn ranks_and_scales_of_patterns_become_one_rank_and_no_scale() {
         let dense = |adapter: &Adapter, rank: usize, scale: f64| {
             let (a, b) = (adapter.factor(module, Factor::A).unwrap(), adapter.factor(module, Factor::B).unwrap());
             let cell = |row: usize, column: usize| -> f64 {
-                (0..rank).map(|k| scale * f64::from(b.values[row * rank + k]) * f64::from(a.values[k * 8 + column])).sum()
+                (0..rank)
+                    .map(|k| scale * f64::from(b.values[row * rank + k]) * f64::from(a.values[k * 8 + column]))
+                    .sum()
             };
-            (0..b.shape[0]).flat_map(|row| (0..8).map(move |column| (row, column))).map(|(r, c)| cell(r, c)).collect::<Vec<_>>()
+            (0..b.shape[0])
+                .flat_map(|row| (0..8).map(move |column| (row, column)))
+                .map(|(r, c)| cell(r, c))
+                .collect::<Vec<_>>()
         };
         let (wanted, found) = (dense(&mixed, rank, scale), dense(&read, 4, 1.0));
         assert!(wanted.iter().zip(&found).all(|(a, b)| (a - b).abs() < 1e-6), "{module}");
@@ -140,10 +145,19 @@ fn a_rank_or_shape_that_does_not_fit_is_refused() {
     refused(&|tensors| drop(tensors.remove(&a)), json!({}), "has no lora_A");
     refused(&|tensors| drop(tensors.remove(&b)), json!({}), "has no lora_B");
     refused(&|tensors| tensors.clear(), json!({}), "no tensors");
-    refused(&put(&Factor::A.peft_name("model.layers.2.mlp.up_proj"), &[2, 8]), json!({}), "no LoRA factor of this base");
-    for name in ["model.layers.0.mlp.up_proj.lora_A.weight", "base_model.model.../../x.lora_A.weight",
-        "base_model.model.model.layers.00.mlp.up_proj.lora_A.weight", "base_model.model.lm_head.lora_A.weight",
-        "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector", "../../etc/passwd"] {
+    refused(
+        &put(&Factor::A.peft_name("model.layers.2.mlp.up_proj"), &[2, 8]),
+        json!({}),
+        "no LoRA factor of this base",
+    );
+    for name in [
+        "model.layers.0.mlp.up_proj.lora_A.weight",
+        "base_model.model.../../x.lora_A.weight",
+        "base_model.model.model.layers.00.mlp.up_proj.lora_A.weight",
+        "base_model.model.lm_head.lora_A.weight",
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector",
+        "../../etc/passwd",
+    ] {
         refused(&put(name, &[2, 8]), json!({}), "no LoRA factor of this base");
     }
     let double = HostTensor::new(DType::F64, vec![2, 8], Arc::new(vec![0; 128]), 0..128).unwrap();

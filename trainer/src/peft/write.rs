@@ -76,7 +76,8 @@ pub fn target_modules(modules: &BTreeSet<String>, architecture: &Architecture) -
     let mut names = BTreeSet::new();
     for linear in LINEARS {
         let path = |layer| format!("model.layers.{layer}.{linear}");
-        let here: Vec<_> = (0..architecture.num_hidden_layers).map(path).filter(|path| modules.contains(path)).collect();
+        let here: Vec<_> =
+            (0..architecture.num_hidden_layers).map(path).filter(|path| modules.contains(path)).collect();
         if here.len() == architecture.num_hidden_layers as usize {
             names.insert(linear.rsplit('.').next().unwrap_or(linear).to_owned());
         } else {

@@ -18,10 +18,30 @@ pub struct DemoSettings {
 
 impl DemoSettings {
     pub fn tiny() -> Self {
-        Self { r: 8, lora_alpha: 16.0, target_modules: &[], learning_rate: 2e-3, max_steps: 200, batch_size: 32, warmup_steps: 10, weight_decay: 0.0, train_rows: 4000 }
+        Self {
+            r: 8,
+            lora_alpha: 16.0,
+            target_modules: &[],
+            learning_rate: 2e-3,
+            max_steps: 200,
+            batch_size: 32,
+            warmup_steps: 10,
+            weight_decay: 0.0,
+            train_rows: 4000,
+        }
     }
 
     pub fn small_model() -> Self {
-        Self { r: 16, lora_alpha: 32.0, target_modules: &[], learning_rate: 5e-4, max_steps: 100, batch_size: 16, warmup_steps: 10, weight_decay: 0.0, train_rows: 2000 }
+        Self {
+            r: 16,
+            lora_alpha: 32.0,
+            target_modules: &[],
+            learning_rate: 5e-4,
+            max_steps: 100,
+            batch_size: 16,
+            warmup_steps: 10,
+            weight_decay: 0.0,
+            train_rows: 2000,
+        }
     }
 }

@@ -31,7 +31,9 @@ pub struct Summed {
 pub fn sum(base: &BaseSource, adapters: &[AdapterSource], out: &Path) -> Outcome<Summed> {
     let base = open::base(base)?;
     let adapters = open::adapters(&base, adapters)?;
-    let weigh = |(adapter, weight): &(Adapter, f32)| Weight::nearest(f64::from(*weight)).map(|weight| (weight, adapter.clone()));
+    let weigh = |(adapter, weight): &(Adapter, f32)| {
+        Weight::nearest(f64::from(*weight)).map(|weight| (weight, adapter.clone()))
+    };
     let weighted: Option<Vec<_>> = adapters.iter().map(weigh).collect();
     let weighted = weighted.ok_or_else(|| Failure::new(Kind::Usage, "a weight is beyond 1024"))?;
     let inputs: Vec<_> = weighted.iter().map(|(weight, adapter)| (*weight, adapter)).collect();
@@ -44,11 +46,13 @@ pub fn sum(base: &BaseSource, adapters: &[AdapterSource], out: &Path) -> Outcome
 pub fn fold(base: &BaseSource, adapters: &[FoldSource], dtype: FloatType, out: Option<&Path>) -> Outcome<Folded> {
     let base = open::base(base)?;
     let read = |source: &FoldSource| {
-        let adapter = peft::read(&source.folder, base.architecture()).map_err(|error| failures::peft(&source.folder, &error))?;
+        let adapter =
+            peft::read(&source.folder, base.architecture()).map_err(|error| failures::peft(&source.folder, &error))?;
         Ok((source.id, Weight(source.weight), adapter))
     };
     let adapters = adapters.iter().map(read).collect::<Outcome<Vec<(ManifestId, Weight, Adapter)>>>()?;
-    let inputs: Vec<_> = adapters.iter().map(|(id, weight, adapter)| Input { id: *id, weight: *weight, adapter }).collect();
+    let inputs: Vec<_> =
+        adapters.iter().map(|(id, weight, adapter)| Input { id: *id, weight: *weight, adapter }).collect();
     let dtype = match dtype {
         FloatType::F32 => DType::F32,
         FloatType::F16 => DType::F16,

@@ -33,9 +33,16 @@ pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context:
 }
 
 /// Loss and exact match over rows.
-pub fn rows(base: &Base, model: &Model<Cpu>, adapters: &[(Adapter, f32)], rows: &Rows, context: &Context) -> Outcome<Measured> {
+pub fn rows(
+    base: &Base,
+    model: &Model<Cpu>,
+    adapters: &[(Adapter, f32)],
+    rows: &Rows,
+    context: &Context,
+) -> Outcome<Measured> {
     let attached = open::attach(model, adapters)?;
-    let options = EvaluateOptions { batch_size: BATCH, stop: base.tokenizer().special().eos.clone(), exact_match: true };
+    let options =
+        EvaluateOptions { batch_size: BATCH, stop: base.tokenizer().special().eos.clone(), exact_match: true };
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
         .map_err(|error| failures::fit(rows, &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
@@ -85,7 +92,8 @@ pub fn generate(
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let prompt = Prompt { ids: &ids, max_new_tokens };
-    generate::generate(&model, &attached, prompt, &tokenizer.special().eos, &mut on_token).map_err(|error| failures::model(&error))?;
+    generate::generate(&model, &attached, prompt, &tokenizer.special().eos, &mut on_token)
+        .map_err(|error| failures::model(&error))?;
     if let Some(error) = failed {
         return Err(unreadable(error));
     }

@@ -36,7 +36,8 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     }
     let base = open::base(&task.base)?;
     let rows = Rows::read(&task.data, &base, task.settings.max_length)?;
-    let held_out = task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
+    let held_out =
+        task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
     let config = config(&task.settings, rows.samples.len());
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
 
