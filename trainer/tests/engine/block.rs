@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 use potluck_trainer::backend::candle::{CandleBackend, Element};
-use potluck_trainer::backend::{AttentionShape, Backend, LoraPair};
+use potluck_trainer::backend::{AttentionShape, Backend, LoraPair, Residency};
 use potluck_trainer::model::block::{Block, LINEAR_COUNT, Layer, Pairs};
 use potluck_trainer::model::rope::Angles;
 
@@ -39,7 +39,7 @@ impl Frozen {
         let b = backend::<T>();
         let linears = std::array::from_fn(|i| {
             let (out, inner) = LINEAR_SHAPES[i];
-            b.upload(&frozen(&self.linears[i], out, inner)).unwrap()
+            b.upload(&frozen(&self.linears[i], out, inner), Residency::Quantised).unwrap()
         });
         let [input_norm, post_attention_norm] = [0, 1].map(|i| tensor::<T>(&self.norms[i], 1, HIDDEN));
         Layer { input_norm, post_attention_norm, linears }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use potluck_protocol::base::Architecture;
 use potluck_trainer::backend::Backend;
 use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::fit::FitError;
@@ -108,11 +109,25 @@ fn the_checkpoint_of_another_run_is_refused() {
     run(&FitConfig { checkpoint_every: 5, ..config() }, Some(&path), None).unwrap();
 }
 
+/// Large enough that products and rows are shared out: two steps of four rows of 90 to 140 tokens.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
+    let wide = Architecture { hidden_size: 96, intermediate_size: 200, head_dim: 16, ..architecture(true) };
+    let model = Model::load(backend::<f32>(), &noise_model(wide, 1)).unwrap();
+    let sample = |index: usize| {
+        let ids = (0..90 + index * 10).map(|i| (splitmix64((index * 1000 + i) as u64) % 37) as u32).collect();
+        Sample { ids, labels_from: 3 }
+    };
+    let samples: Vec<Sample> = (0..6).map(sample).collect();
+    let config = FitConfig { batch_size: 4, accumulation: 1, epochs: 1, ..config() };
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| bits(&run(&config(), None, None).unwrap()))
+        let cancel = AtomicBool::new(false);
+        pool.install(|| {
+            let mut progress = |_: &Event| {};
+            let run = Run { base: "noise", checkpoint: None, progress: &mut progress, cancel: &cancel };
+            bits(&fit(&model, &samples, &config, run).unwrap())
+        })
     };
     let one = on(1);
     assert_eq!(one, on(2));

@@ -5,4 +5,5 @@ mod block;
 mod fitting;
 mod generation;
 mod ops;
+mod quantised;
 mod support;

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 use potluck_trainer::backend::candle::Element;
-use potluck_trainer::backend::{Backend, LoraPair, Target};
+use potluck_trainer::backend::{Backend, LoraPair, Residency, Target};
 
 use crate::support::{Case, backend, cast, frozen, noise, size, tensor, weighed, weighed_tensor, wide};
 
@@ -143,7 +143,7 @@ fn linear_with_lora<T: Element>(inputs: &[Vec<f64>], w: &[f64], grad: &[f64], s:
     let (x, grad) = (tensor::<T>(&inputs[0], s.rows, s.inner), tensor::<T>(grad, s.rows, s.out));
     let (factor_a, factor_b) = (tensor::<T>(&inputs[1], s.r, s.inner), tensor::<T>(&inputs[2], s.out, s.r));
     let pair = LoraPair { a: factor_a, b: factor_b, scale: SCALE };
-    let w = b.upload(&frozen(w, s.out, s.inner)).unwrap();
+    let w = b.upload(&frozen(w, s.out, s.inner), Residency::Quantised).unwrap();
     let mut y = b.linear(&x, &w).unwrap();
     let h = b.lora(&mut y, &x, &pair).unwrap();
     let mut dx = b.linear_grad(&grad, &w).unwrap();
@@ -197,7 +197,7 @@ fn check_head(seed: u64, rows: usize, cols: usize, vocabulary: usize, difference
     let scale = 0.3;
     fn run<T: Element>(x: &[f64], w: &[f64], shape: (usize, usize), targets: &[Target]) -> (f64, Vec<f64>) {
         let b = backend::<T>();
-        let w = b.upload(&frozen(w, w.len() / shape.1, shape.1)).unwrap();
+        let w = b.upload(&frozen(w, w.len() / shape.1, shape.1), Residency::Quantised).unwrap();
         let head = b.head_loss(&tensor::<T>(x, shape.0, shape.1), &w, targets, Some(0.3)).unwrap();
         (head.losses.iter().sum(), wide(b.read(&head.d_hidden.unwrap()).unwrap()))
     }
@@ -235,7 +235,7 @@ fn shapes_that_do_not_fit_are_errors() {
     assert!(b.rope(&mut x.clone(), &w, &w, false).is_err());
     assert!(b.swiglu(&x, &w).is_err());
     assert!(b.gather(&x, &[2]).is_err());
-    let weight = b.upload(&frozen(&noise(1, 12), 4, 3)).unwrap();
+    let weight = b.upload(&frozen(&noise(1, 12), 4, 3), Residency::Quantised).unwrap();
     assert!(b.embed(&weight, &[4]).is_err());
     assert!(b.head_loss(&x, &weight, &[Target { row: 0, id: 4 }], None).is_err());
     assert!(b.head_loss(&x, &weight, &[Target { row: 2, id: 0 }], None).is_err());

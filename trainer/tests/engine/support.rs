@@ -103,6 +103,9 @@ pub fn autograd<T: Element>(
     vars.iter().map(|var| host::<T>(gradients.get(var).unwrap())).collect()
 }
 
+/// From the inputs to a gradient in each.
+type Gradients<'a> = &'a dyn Fn(&[Vec<f64>]) -> Vec<Vec<f64>>;
+
 /// An operation under test: a scalar of its inputs, and three ways to its gradients.
 pub struct Case<'a> {
     pub name: &'a str,
@@ -111,8 +114,8 @@ pub struct Case<'a> {
     /// The scalar by the backend's forward operation in `f64`.
     pub loss: &'a dyn Fn(&[Vec<f64>]) -> f64,
     /// The backend's backward operation.
-    pub single: &'a dyn Fn(&[Vec<f64>]) -> Vec<Vec<f64>>,
-    pub double: &'a dyn Fn(&[Vec<f64>]) -> Vec<Vec<f64>>,
+    pub single: Gradients<'a>,
+    pub double: Gradients<'a>,
     /// The scalar in plain candle operations of either type.
     pub auto_single: &'a dyn Fn(&[Tensor]) -> Tensor,
     pub auto_double: &'a dyn Fn(&[Tensor]) -> Tensor,

@@ -20,8 +20,8 @@ pub use weight::Weight;
 
 use super::rows::{self, adamw, norm, rope, swiglu};
 use super::{
-    AdamWState, AdamWStep, AttentionSaved, AttentionShape, Backend, BackendError, HeadLoss, LoraGrad, LoraPair, Result,
-    Target,
+    AdamWState, AdamWStep, AttentionSaved, AttentionShape, Backend, BackendError, HeadLoss, LoraGrad, LoraPair,
+    Residency, Result, Target,
 };
 use crate::tensor::HostTensor;
 
@@ -71,8 +71,12 @@ impl<T: Element> Backend for CandleBackend<T> {
     type Buf = Tensor;
     type Weight = Weight;
 
-    fn upload(&self, tensor: &HostTensor) -> Result<Weight> {
-        Weight::load::<T>(tensor)
+    fn upload(&self, tensor: &HostTensor, residency: Residency) -> Result<Weight> {
+        let weight = Weight::load::<T>(tensor)?;
+        match residency {
+            Residency::Quantised => Ok(weight),
+            Residency::Widened => Ok(Weight::Plain(weight.dense::<T>()?)),
+        }
     }
 
     fn buffer(&self, values: Vec<T>, rows: usize, cols: usize) -> Result<Tensor> {

@@ -16,10 +16,11 @@ const SMALL: usize = 1 << 16;
 /// `a b` for two matrices of any strides.
 pub fn product<T: Element>(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     let ((m, k), (inner, n)) = (a.dims2()?, b.dims2()?);
-    if inner == k && m * n * k < SMALL {
-        if let Some(values) = small::<T>(a, b, (m, n, k))? {
-            return matrix(values, m, n);
-        }
+    if inner == k
+        && m * n * k < SMALL
+        && let Some(values) = small::<T>(a, b, (m, n, k))?
+    {
+        return matrix(values, m, n);
     }
     Ok(a.matmul(b)?)
 }
