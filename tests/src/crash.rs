@@ -160,7 +160,7 @@ pub fn print(ack: Ack) {
 pub fn check(root: &Path, acks: &[Ack]) -> Outcome<()> {
     let home = Home::open(root)?;
     let store = Store::open(&home)?;
-    let report = store.verify(|_, _| ())?;
+    let report = store.verify()?;
     if !report.is_clean() {
         return Err(format!("`store verify` is not clean: {report:?}").into());
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 
 use crate::store::error::Result;
@@ -103,6 +103,15 @@ impl Store {
 
     pub fn bases(&self) -> Vec<BaseRecord> {
         lock(&self.0.log).state().bases.values().cloned().collect()
+    }
+
+    /// Notes what folding a recipe gave on this machine, for later comparison. // I10
+    pub fn set_folded(&self, recipe: RecipeId, digest: FoldDigest) -> Result<()> {
+        self.record(Record::Folded(recipe, digest))
+    }
+
+    pub fn folded(&self, recipe: &RecipeId) -> Option<FoldDigest> {
+        lock(&self.0.log).state().folded.get(recipe).copied()
     }
 }
 

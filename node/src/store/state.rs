@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use potluck_protocol::codec::{Malformed, Wire};
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +42,8 @@ pub(crate) enum Record {
     WellFormed(ManifestId),
     Base(BaseRecord),
     ForgetBase(BaseId),
+    /// What folding the recipe gave here.
+    Folded(RecipeId, FoldDigest),
 }
 
 /// Bytes of a path on this machine: Linux's limit.
@@ -71,6 +73,7 @@ pub(crate) struct State {
     pub names: BTreeMap<Name, ManifestId>,
     pub well_formed: BTreeSet<ManifestId>,
     pub bases: BTreeMap<BaseId, BaseRecord>,
+    pub folded: BTreeMap<RecipeId, FoldDigest>,
 }
 
 impl State {
@@ -84,6 +87,7 @@ impl State {
             Record::WellFormed(id) => drop(self.well_formed.insert(id)),
             Record::Base(base) => drop(self.bases.insert(base.id, base)),
             Record::ForgetBase(id) => drop(self.bases.remove(&id)),
+            Record::Folded(id, digest) => drop(self.folded.insert(id, digest)),
         }
     }
 
@@ -98,6 +102,7 @@ impl State {
             Record::WellFormed(id) => self.well_formed.contains(id),
             Record::Base(base) => self.bases.get(&base.id) == Some(base),
             Record::ForgetBase(id) => !self.bases.contains_key(id),
+            Record::Folded(id, digest) => self.folded.get(id) == Some(digest),
         }
     }
 
@@ -110,6 +115,7 @@ impl State {
             .chain(self.names.iter().map(|(name, id)| Record::Named(name.clone(), *id)))
             .chain(self.well_formed.iter().copied().map(Record::WellFormed))
             .chain(self.bases.values().cloned().map(Record::Base))
+            .chain(self.folded.iter().map(|(id, digest)| Record::Folded(*id, *digest)))
     }
 }
 
@@ -124,7 +130,7 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         let id = (0u8..4).prop_map(|n| Digest::of(&[n]));
         let name = (0u8..3).prop_map(|n| Name::new(format!("n{n}")).expect("a name"));
-        (0u8..8, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
+        (0u8..9, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
             0 => Record::Sequence(number),
             1 => Record::Pin(ManifestId(id)),
             2 => Record::Unpin(ManifestId(id)),
@@ -135,7 +141,8 @@ mod tests {
                 let files = vec![BaseFile { path: String::new(), len: number, mtime_nanos: 1 }];
                 Record::Base(BaseRecord { id: BaseId(id), name, path: "/base".to_owned(), files, view_of: None })
             }
-            _ => Record::ForgetBase(BaseId(id)),
+            7 => Record::ForgetBase(BaseId(id)),
+            _ => Record::Folded(RecipeId(id), FoldDigest(Digest::of(&[number as u8]))),
         })
     }
 

@@ -3,6 +3,7 @@
 //! Damaged files are moved to `quarantine/`, so that they count as missing and can be pulled again; nothing is deleted.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use potluck_protocol::id::{ManifestId, RecipeId, ShardId};
 use potluck_protocol::verify::VerifyError;
@@ -56,9 +57,31 @@ impl Report {
     }
 }
 
+/// One line for each thing that is wrong; `clean` if nothing is.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let damaged = |what: &str, id: &dyn fmt::Display| format!("{what} {id} is damaged, moved to quarantine");
+        let mut lines = Vec::new();
+        lines.extend(self.unreadable.iter().map(|text| format!("shard {text}")));
+        lines.extend(self.damaged_shards.iter().map(|id| damaged("shard", id)));
+        lines.extend(self.damaged_manifests.iter().map(|id| damaged("manifest", id)));
+        lines.extend(self.damaged_recipes.iter().map(|id| damaged("recipe", id)));
+        let lacks = |one: &Incomplete| format!("manifest {} lacks {} shards", one.manifest, one.missing.len());
+        lines.extend(self.incomplete.iter().map(lacks));
+        lines.extend(self.lost_manifests.iter().map(|id| format!("manifest {id} is not here any more")));
+        f.write_str(if lines.is_empty() { "clean" } else { "" })?;
+        f.write_str(&lines.join("\n"))
+    }
+}
+
 impl Store {
-    /// Checks everything. `progress` gets the number of shards checked and of all, about every thousandth.
-    pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report> {
+    /// Checks everything.
+    pub fn verify(&self) -> Result<Report> {
+        self.verify_with(|_, _| ())
+    }
+
+    /// [`Self::verify`]; `progress` gets the number of shards checked and of all, about every thousandth.
+    pub fn verify_with(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report> {
         let mut report = Report::default();
         self.verify_shards(&mut report, &mut progress)?;
         self.verify_manifests(&mut report)?;
@@ -167,7 +190,7 @@ mod tests {
         let fixture = Fixture::new();
         let store = fixture.open();
         let ids: Vec<_> = (0..50).map(|n| fixture.add(&store, &format!("n{n}"), 700)).collect();
-        assert!(store.verify(|_, _| ()).expect("readable").is_clean());
+        assert!(store.verify().expect("readable").is_clean());
         let files = files_below(&store.layout().shards());
         let (rotten, good) = files.split_at(100);
         for (n, file) in rotten.iter().enumerate() {
@@ -178,13 +201,14 @@ mod tests {
             fs::write(file, content).expect("writable");
         }
         let mut last = (0, 0);
-        let report = store.verify(|done, total| last = (done, total)).expect("readable");
+        let report = store.verify_with(|done, total| last = (done, total)).expect("readable");
         assert_eq!((report.damaged_shards.len(), report.shards), (100, good.len() as u64));
         assert_eq!(last, (files.len() as u64, files.len() as u64));
         let named = |id: &ShardId| rotten.iter().any(|file| file.ends_with(id.to_string()));
         assert!(report.damaged_shards.iter().all(named));
         assert!(report.incomplete.iter().all(|one| ids.contains(&one.manifest) && one.missing.iter().all(named)));
-        let again = store.verify(|_, _| ()).expect("readable");
+        assert_eq!(report.to_string().lines().count(), 100 + report.incomplete.len());
+        let again = store.verify().expect("readable");
         assert!(again.damaged_shards.is_empty() && !again.is_clean(), "moved aside, still missing");
         assert_eq!(again.incomplete, report.incomplete);
     }
@@ -198,7 +222,7 @@ mod tests {
         fs::write(store.layout().manifests().join(b.to_string()), b"rotten").expect("writable");
         let folder = shard_folders(store.layout()).expect("readable").remove(0);
         fs::write(folder.join("notes.txt"), b"mine").expect("writable");
-        let report = store.verify(|_, _| ()).expect("readable");
+        let report = store.verify().expect("readable");
         assert_eq!((report.lost_manifests, report.damaged_manifests), (vec![a], vec![b]));
         assert_eq!(report.strangers.len(), 1);
         assert!(folder.join("notes.txt").exists());

@@ -8,8 +8,15 @@ use std::time::Duration;
 use potluck_node::failpoint::{self, Step, What};
 use potluck_tests::crash::{Ack, check, check_exports, draw};
 
-/// Runs the child until it ends by itself, or for `micros` after its first acknowledgement.
-fn run(root: &Path, seed: u64, steps: u64, failpoint: Option<&str>, micros: Option<u64>) -> (Vec<Ack>, ExitStatus) {
+/// When a child is killed: so many microseconds after so many acknowledgements.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    acks: u64,
+    micros: u64,
+}
+
+/// Runs the child until its moment, or until it ends by itself.
+fn run(root: &Path, seed: u64, steps: u64, failpoint: Option<&str>, moment: Option<Moment>) -> (Vec<Ack>, ExitStatus) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_potluck-tests"));
     command.args(["crash-child", &root.display().to_string(), &seed.to_string(), &steps.to_string()]);
     command.env_remove(failpoint::VARIABLE).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -19,8 +26,10 @@ fn run(root: &Path, seed: u64, steps: u64, failpoint: Option<&str>, micros: Opti
     let mut child = command.spawn().expect("the test binary starts");
     let mut out = BufReader::new(child.stdout.take().expect("piped"));
     let mut text = String::new();
-    if let Some(micros) = micros {
-        out.read_line(&mut text).expect("readable");
+    if let Some(Moment { acks, micros }) = moment {
+        for _ in 0..acks {
+            out.read_line(&mut text).expect("readable");
+        }
         // The moment itself is what is tested: nothing tells when it has come.
         std::thread::sleep(Duration::from_micros(micros));
         child.kill().expect("ours");
@@ -37,15 +46,16 @@ fn killed_at_any_moment_nothing_acknowledged_is_lost() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut all = Vec::new();
     for seed in 0..45 {
-        let micros = draw(&format!("moment {seed}"), 1 << (10 + seed % 9));
-        let (acks, status) = run(folder.path(), seed, 1000, None, Some(micros));
+        let acks = draw(&format!("acks {seed}"), 5);
+        let moment = Moment { acks, micros: draw(&format!("moment {seed}"), 1 << (8 + seed % 9)) };
+        let (acks, status) = run(folder.path(), seed, 1000, None, Some(moment));
         assert!(!status.success(), "it was killed");
         all.extend(acks);
-        check(folder.path(), &all).unwrap_or_else(|error| panic!("seed {seed}, {micros} us: {error}"));
-        check_exports(folder.path(), 2).unwrap_or_else(|error| panic!("seed {seed}, {micros} us: {error}"));
+        check(folder.path(), &all).unwrap_or_else(|error| panic!("seed {seed}, {moment:?}: {error}"));
+        check_exports(folder.path(), 2).unwrap_or_else(|error| panic!("seed {seed}, {moment:?}: {error}"));
     }
     let published = all.iter().filter(|ack| matches!(ack, Ack::Published(_))).count();
-    assert!(published > 5, "only {published} were published: the moments are too early to mean anything");
+    assert!(published > 15, "only {published} were published: the moments are too early to mean anything");
 }
 
 #[test]
