@@ -36,6 +36,9 @@ enum Command {
     /// Work in a home until killed: for tests
     #[command(hide = true)]
     CrashChild { home: PathBuf, seed: u64, steps: u64 },
+    /// Look in a home for the acknowledgements on standard input: for tests
+    #[command(hide = true)]
+    CrashCheck { home: PathBuf },
     /// Fill a disk: for tests
     #[command(hide = true)]
     FullDiskChild { disk: PathBuf },
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::CheckDemo { file, demands } => check_demo(&file, &demands),
         Command::Soak { name, seed } => run_soak(&name, seed),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
+        Command::CrashCheck { home } => end(crash::check_input(&home)),
         Command::FullDiskChild { disk } => end(full_disk::child(&disk)),
         Command::Soaks => {
             for soak in soak::ALL {
