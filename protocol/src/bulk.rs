@@ -11,9 +11,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Malformed, Wire};
-use crate::id::{ManifestId, ShardId};
+use crate::id::{BaseId, ManifestId, ShardId};
 use crate::limits::{
-    ADDRESS_MAX, ADDRESSES_MAX, DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX, REQUEST_MAX, SHARD_MAX,
+    ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX, REQUEST_MAX, SHARD_MAX,
     SIGNED_MANIFEST_MAX,
 };
 
@@ -28,6 +28,8 @@ pub enum Request {
     Shard(ShardId),
     /// Peers that the provider believes to hold the manifest.
     Providers(ManifestId),
+    /// The announcements of a base that the provider knows: gossip says everything once, and late comers miss it.
+    Announcements(BaseId),
 }
 
 /// What a provider answers.
@@ -48,6 +50,8 @@ pub enum Reply {
     Providers(Vec<Provider>),
     /// The request cannot be served.
     Refused(Refusal),
+    /// Signed announcements, newest last.
+    Announcements(Vec<Vec<u8>>),
 }
 
 /// Why not. Append only.
@@ -77,7 +81,7 @@ impl Wire for Request {
             Self::Have(shards) => Malformed::unless((1..=HAVE_MAX).contains(&shards.len()), || {
                 format!("{} shards asked about, not 1 to {HAVE_MAX}", shards.len())
             }),
-            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) => Ok(()),
+            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) => Ok(()),
         }
     }
 }
@@ -101,6 +105,10 @@ impl Wire for Reply {
                 "too many providers or addresses",
             ),
             Self::Refused(_) => (true, ""),
+            Self::Announcements(all) => (
+                all.len() <= ANNOUNCEMENTS_MAX && all.iter().all(|one| (1..=ANNOUNCEMENT_MAX).contains(&one.len())),
+                "too many announcements, or too long ones",
+            ),
         };
         Malformed::unless(good, || rule.to_owned())
     }

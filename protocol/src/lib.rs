@@ -14,6 +14,7 @@ pub mod announce;
 pub mod base;
 pub mod bulk;
 pub mod codec;
+pub mod fetch;
 pub mod id;
 pub mod limits;
 pub mod manifest;

@@ -97,3 +97,5 @@ pub const PROVIDERS_MAX: usize = 16;
 pub const ADDRESSES_MAX: usize = 4;
 /// Bytes of one multiaddress.
 pub const ADDRESS_MAX: usize = 256;
+/// Announcements in one reply: as many of full length as fit half a reply frame.
+pub const ANNOUNCEMENTS_MAX: usize = 64;

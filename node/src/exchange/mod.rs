@@ -1,1 +1,101 @@
-//! Bulk transfer: serving shards to peers, and pulling manifests from several of them at once.
+//! Bulk transfer: serving what the store has, and pulling manifests from several providers at once.
+//!
+//! Goals: whatever comes is verified before it gets a name; one honest provider is enough; what is here is never fetched
+//! again; nothing is answered by silence. Non-goals: to judge content (that is the inspection after the pull), to decide
+//! what is worth pulling, to find peers that nobody names.
+//!
+//! ```text
+//! net::Inbound -> serve -> Store            pull: find -> table shards -> content shards -> commit(Complete)
+//!                 replay: a new peer is asked for the announcements that we missed
+//! ```
+
+mod ask;
+mod error;
+mod holders;
+mod limits;
+pub mod pull;
+mod replay;
+mod reputation;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use potluck_protocol::id::ManifestId;
+use tokio::sync::{Semaphore, mpsc};
+
+pub use error::PullError;
+pub use pull::{Options, Progress, Pulled};
+
+use crate::net::{Handle, Inbound};
+use crate::store::Store;
+use crate::task::Tasks;
+use holders::Holders;
+use reputation::Reputation;
+
+/// The exchange of a node. Clones share it.
+#[derive(Clone)]
+pub struct Exchange(Arc<Inner>);
+
+struct Inner {
+    net: Handle,
+    store: Store,
+    tasks: Tasks,
+    holders: Mutex<Holders>,
+    reputation: Mutex<Reputation>,
+    /// Shards being read or sent at once.
+    serving: Arc<Semaphore>,
+}
+
+impl Exchange {
+    /// Serves `inbound` streams from `store`, and asks new peers for the announcements that we missed, until `tasks`
+    /// are stopped.
+    pub fn start(net: Handle, inbound: mpsc::Receiver<Inbound>, store: Store, tasks: &Tasks) -> Self {
+        let exchange = Self(Arc::new(Inner {
+            net,
+            store,
+            tasks: tasks.clone(),
+            holders: Mutex::default(),
+            reputation: Mutex::default(),
+            serving: Arc::new(Semaphore::new(limits::SERVING)),
+        }));
+        // Listening before the first event can come.
+        let events = exchange.0.net.events();
+        tasks.spawn("serve", serve::run(exchange.clone(), inbound));
+        tasks.spawn("replay", replay::run(exchange.clone(), events));
+        exchange
+    }
+
+    /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
+    /// What the store has already is not fetched. Its content has not been inspected then.
+    pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
+        pull::run(self, manifest, options).await
+    }
+
+    fn holders(&self) -> MutexGuard<'_, Holders> {
+        lock(&self.0.holders)
+    }
+
+    fn reputation(&self) -> MutexGuard<'_, Reputation> {
+        lock(&self.0.reputation)
+    }
+
+    /// Runs something that waits for the disk, where waiting is allowed.
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> T + Send + 'static) -> T {
+        let store = self.0.store.clone();
+        match tokio::task::spawn_blocking(move || work(&store)).await {
+            Ok(value) => value,
+            // Only a panic of `work` itself ends here; it goes on where it would have gone.
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => std::future::pending().await,
+            },
+        }
+    }
+}
+
+/// Both maps are plain hints: a thread that panicked while holding one cannot have left anything that matters.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

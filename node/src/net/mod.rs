@@ -13,7 +13,7 @@
 //! full stands in [`limits`].
 
 mod actor;
-mod announcements;
+pub(crate) mod announcements;
 mod behaviour;
 pub mod bulk;
 mod gossip;

@@ -93,6 +93,15 @@ impl Store {
         self.record(Record::Base(base))
     }
 
+    /// Notes what folding a recipe gave, for `potluck verify` to compare with.
+    pub fn set_folded(&self, recipe: RecipeId, digest: FoldDigest) -> Result<()> {
+        self.record(Record::Folded(recipe, digest))
+    }
+
+    pub fn folded(&self, recipe: &RecipeId) -> Option<FoldDigest> {
+        lock(&self.0.log).state().folded.get(recipe).copied()
+    }
+
     pub fn forget_base(&self, id: BaseId) -> Result<()> {
         self.record(Record::ForgetBase(id))
     }
@@ -103,15 +112,6 @@ impl Store {
 
     pub fn bases(&self) -> Vec<BaseRecord> {
         lock(&self.0.log).state().bases.values().cloned().collect()
-    }
-
-    /// Notes what folding a recipe gave on this machine, for later comparison. // I10
-    pub fn set_folded(&self, recipe: RecipeId, digest: FoldDigest) -> Result<()> {
-        self.record(Record::Folded(recipe, digest))
-    }
-
-    pub fn folded(&self, recipe: &RecipeId) -> Option<FoldDigest> {
-        lock(&self.0.log).state().folded.get(recipe).copied()
     }
 }
 

@@ -8,7 +8,7 @@ use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::signed::Authentic;
 
 use crate::store::Store;
-use crate::store::error::{Result, StoreError};
+use crate::store::error::Result;
 use crate::store::manifests::Summary;
 use crate::store::rebuild::scan_manifests;
 
@@ -20,13 +20,13 @@ impl Store {
 
     /// Keeps an announcement. `false` if a newer one of that publisher for that manifest is known, or the publisher has
     /// too many newer ones (256 of one publisher and 16,384 in all are kept).
-    pub fn hear(&self, announcement: &Authentic<Announcement>) -> Result<bool> {
-        self.with_index(|index| index.heard.put(announcement)).ok_or_else(no_index)
+    pub fn hear(&self, announcement: &Authentic<Announcement>) -> bool {
+        self.with_index(|index| index.heard.put(announcement)).unwrap_or(false)
     }
 
     /// The newest announcement of each publisher and manifest, by publisher. Not durable: what is lost is heard again.
-    pub fn heard(&self) -> Result<Vec<Authentic<Announcement>>> {
-        self.with_index(|index| index.heard.all()).ok_or_else(no_index)
+    pub fn heard(&self) -> Vec<Authentic<Announcement>> {
+        self.with_index(|index| index.heard.all()).unwrap_or_default()
     }
 
     pub(crate) fn index_shards(&self, shards: &[(ShardId, u32)]) {
@@ -44,8 +44,4 @@ impl Store {
     pub(crate) fn unindex_manifest(&self, id: &ManifestId) {
         self.with_index(|index| index.remove_manifest(id));
     }
-}
-
-fn no_index() -> StoreError {
-    StoreError::Index("announcements are kept nowhere else".to_owned())
 }

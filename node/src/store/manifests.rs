@@ -175,7 +175,7 @@ mod tests {
             assert!(!store.is_well_formed(&id), "{point}");
             drop(store);
             let store = fixture.open();
-            assert!(store.verify().expect("readable").is_clean(), "{point}");
+            assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
             store.commit_well_formed(&well_formed).expect("room again");
             assert!(store.is_well_formed(&id) && store.manifest(&id).expect("readable").is_some());
         }

@@ -72,7 +72,7 @@ mod tests {
             let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
             assert!(store.put_recipe(&recipe).expect_err("full").is_no_space());
             drop(armed);
-            assert!(store.verify().expect("readable").is_clean(), "{point}");
+            assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
         }
         assert_eq!(store.put_recipe(&recipe).expect("room"), id);
         assert_eq!(store.recipe(&id).expect("readable"), Some(recipe));

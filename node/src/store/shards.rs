@@ -185,7 +185,7 @@ mod tests {
                 assert!(done || result.is_err_and(|error| error.is_no_space() == (action == "enospc")));
                 drop(armed);
                 assert!(files_below(&store.layout().tmp()).is_empty(), "{point}");
-                assert!(store.verify().expect("readable").is_clean(), "{point}");
+                assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
                 store.put_shards(&batch).expect("room again");
                 assert!(batch.iter().all(|shard| store.has_shard(&shard.id()).expect("readable")), "{point}");
             }
@@ -240,6 +240,6 @@ mod tests {
             }
         });
         assert_eq!(store.stat().expect("readable").shards, 40);
-        assert!(store.verify().expect("readable").is_clean());
+        assert!(store.verify(|_, _| ()).expect("readable").is_clean());
     }
 }

@@ -75,13 +75,8 @@ impl fmt::Display for Report {
 }
 
 impl Store {
-    /// Checks everything.
-    pub fn verify(&self) -> Result<Report> {
-        self.verify_with(|_, _| ())
-    }
-
-    /// [`Self::verify`]; `progress` gets the number of shards checked and of all, about every thousandth.
-    pub fn verify_with(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report> {
+    /// Checks everything. `progress` gets the number of shards checked and of all, about every thousandth.
+    pub fn verify(&self, mut progress: impl FnMut(u64, u64)) -> Result<Report> {
         let mut report = Report::default();
         self.verify_shards(&mut report, &mut progress)?;
         self.verify_manifests(&mut report)?;
@@ -190,7 +185,7 @@ mod tests {
         let fixture = Fixture::new();
         let store = fixture.open();
         let ids: Vec<_> = (0..50).map(|n| fixture.add(&store, &format!("n{n}"), 700)).collect();
-        assert!(store.verify().expect("readable").is_clean());
+        assert!(store.verify(|_, _| ()).expect("readable").is_clean());
         let files = files_below(&store.layout().shards());
         let (rotten, good) = files.split_at(100);
         for (n, file) in rotten.iter().enumerate() {
@@ -201,14 +196,14 @@ mod tests {
             fs::write(file, content).expect("writable");
         }
         let mut last = (0, 0);
-        let report = store.verify_with(|done, total| last = (done, total)).expect("readable");
+        let report = store.verify(|done, total| last = (done, total)).expect("readable");
         assert_eq!((report.damaged_shards.len(), report.shards), (100, good.len() as u64));
         assert_eq!(last, (files.len() as u64, files.len() as u64));
         let named = |id: &ShardId| rotten.iter().any(|file| file.ends_with(id.to_string()));
         assert!(report.damaged_shards.iter().all(named));
         assert!(report.incomplete.iter().all(|one| ids.contains(&one.manifest) && one.missing.iter().all(named)));
         assert_eq!(report.to_string().lines().count(), 100 + report.incomplete.len());
-        let again = store.verify().expect("readable");
+        let again = store.verify(|_, _| ()).expect("readable");
         assert!(again.damaged_shards.is_empty() && !again.is_clean(), "moved aside, still missing");
         assert_eq!(again.incomplete, report.incomplete);
     }
@@ -222,7 +217,7 @@ mod tests {
         fs::write(store.layout().manifests().join(b.to_string()), b"rotten").expect("writable");
         let folder = shard_folders(store.layout()).expect("readable").remove(0);
         fs::write(folder.join("notes.txt"), b"mine").expect("writable");
-        let report = store.verify().expect("readable");
+        let report = store.verify(|_, _| ()).expect("readable");
         assert_eq!((report.lost_manifests, report.damaged_manifests), (vec![a], vec![b]));
         assert_eq!(report.strangers.len(), 1);
         assert!(folder.join("notes.txt").exists());

@@ -1,0 +1,121 @@
+//! Small questions to one peer, each with one answer, within a bounded time.
+
+use std::time::Duration;
+
+use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::announce::Announcement;
+use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::id::{BaseId, ManifestId, ShardId};
+use potluck_protocol::limits::HAVE_MAX;
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
+use potluck_protocol::verify;
+use tokio::time::timeout;
+
+use super::limits::{QUESTION, QUESTION_TRIES};
+use crate::net::{FrameError, Handle, NetError, announcements};
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    #[error(transparent)]
+    Net(#[from] NetError),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The peer broke the protocol: it could have known better.
+    #[error("{0}")]
+    Wrong(String),
+    #[error("it is busy")]
+    Busy,
+    #[error("no answer within {} s", QUESTION.as_secs())]
+    Timeout,
+}
+
+impl AskError {
+    /// The peer is to blame, as opposed to being slow, gone or busy.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Frame(error) => error.is_fault(),
+            Self::Wrong(_) => true,
+            Self::Net(_) | Self::Busy | Self::Timeout => false,
+        }
+    }
+}
+
+/// The signed manifest, verified; `None` if the peer does not have it.
+pub async fn manifest(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Option<Authentic<Manifest>>, AskError> {
+    match one(net, peer, &Request::Manifest(id)).await? {
+        Reply::Manifest(bytes) => {
+            verify::authentic(id, &bytes).map(Some).map_err(|error| AskError::Wrong(error.to_string()))
+        }
+        Reply::Refused(Refusal::NotFound) => Ok(None),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// Which of the shards the peer has, in order.
+pub async fn have(net: &Handle, peer: PeerId, shards: &[ShardId]) -> Result<Vec<bool>, AskError> {
+    let mut all = Vec::with_capacity(shards.len());
+    for some in shards.chunks(HAVE_MAX) {
+        match one(net, peer, &Request::Have(some.to_vec())).await? {
+            Reply::Have(flags) if flags.len() == some.len() => all.extend(flags),
+            other => return Err(unexpected(&other)),
+        }
+    }
+    Ok(all)
+}
+
+/// Other peers that are said to have the manifest, with their addresses; those that make no sense are left out.
+pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, AskError> {
+    match one(net, peer, &Request::Providers(id)).await? {
+        Reply::Providers(providers) => Ok(providers
+            .into_iter()
+            .filter_map(|provider| {
+                let addresses = provider.addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok());
+                Some((PeerId::from_bytes(&provider.peer).ok()?, addresses.collect()))
+            })
+            .collect()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// The announcements of a base that the peer knows, each verified.
+pub async fn announcements(
+    net: &Handle,
+    peer: PeerId,
+    base: BaseId,
+) -> Result<Vec<Authentic<Announcement>>, AskError> {
+    match one(net, peer, &Request::Announcements(base)).await? {
+        Reply::Announcements(all) => all
+            .iter()
+            .map(|bytes| match announcements::authentic(bytes) {
+                Ok(one) if one.body().base == base => Ok(one),
+                Ok(_) => Err(AskError::Wrong("it names an announcement of another base".to_owned())),
+                Err(fault) => Err(AskError::Wrong(fault.to_string())),
+            })
+            .collect(),
+        other => Err(unexpected(&other)),
+    }
+}
+
+async fn one(net: &Handle, peer: PeerId, request: &Request) -> Result<Reply, AskError> {
+    for _ in 0..QUESTION_TRIES {
+        let question = async { Ok::<_, AskError>(net.open(peer).await?.ask(request).await?) };
+        let reply = timeout(QUESTION, question).await.unwrap_or(Err(AskError::Timeout))?;
+        let Reply::Refused(Refusal::Busy { retry_ms }) = reply else { return Ok(reply) };
+        tokio::time::sleep(Duration::from_millis(retry_ms.clamp(50, 2_000).into())).await;
+    }
+    Err(AskError::Busy)
+}
+
+fn unexpected(reply: &Reply) -> AskError {
+    let what = match reply {
+        Reply::Manifest(_) => "a manifest",
+        Reply::Have(_) => "flags",
+        Reply::Shard { .. } => "a shard",
+        Reply::Providers(_) => "providers",
+        Reply::Refused(_) => "a refusal",
+        Reply::Announcements(_) => "announcements",
+    };
+    AskError::Wrong(format!("it answered another question than the one that was asked, with {what}"))
+}

@@ -1,0 +1,85 @@
+//! Why a pull failed, and with which exit code a command that ran it ends.
+
+use std::time::Duration;
+
+use libp2p::PeerId;
+use potluck_protocol::id::ManifestId;
+use potluck_protocol::verify::VerifyError;
+
+use crate::failure::{Failure, Kind};
+use crate::net::NetError;
+use crate::store::StoreError;
+
+/// What ended a pull. Whatever had arrived by then is kept, so that the next one goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    #[error("manifest {} was found with none of {} peers within {} s", manifest.short(), asked.len(), waited.as_secs())]
+    NotFound { manifest: ManifestId, asked: Vec<PeerId>, waited: Duration },
+    #[error(
+        "{why}: {missing} of {total} shards of manifest {} are missing; asked {}",
+        manifest.short(), names(asked)
+    )]
+    Incomplete { manifest: ManifestId, missing: usize, total: usize, asked: Vec<PeerId>, why: Why },
+    #[error("the pull of manifest {} was cancelled", .0.short())]
+    Cancelled(ManifestId),
+    /// Signed by the publisher and wrong: no other provider can have it right.
+    #[error("what the publisher signed does not fit together: {0}")]
+    Verify(#[from] VerifyError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
+/// Why a pull ended before everything was there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Deadline,
+    /// No new shard for as long as the caller was patient.
+    Stuck,
+}
+
+impl std::fmt::Display for Why {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "time ran out",
+            Self::Stuck => "no provider sends anything more",
+        })
+    }
+}
+
+fn names(peers: &[PeerId]) -> String {
+    if peers.is_empty() {
+        return "nobody, for nobody was connected".to_owned();
+    }
+    let shown: Vec<_> = peers.iter().take(8).map(ToString::to_string).collect();
+    let more = if peers.len() > 8 { format!(" and {} more", peers.len() - 8) } else { String::new() };
+    shown.join(", ") + &more
+}
+
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Self {
+        let kind = match &error {
+            PullError::NotFound { .. } => Kind::NotFound,
+            PullError::Incomplete { .. } => Kind::Timeout,
+            PullError::Cancelled(_) => Kind::Interrupted,
+            PullError::Verify(_) | PullError::Store(StoreError::Verify(_)) => Kind::Verification,
+            PullError::Store(StoreError::NoSpace { .. }) => Kind::NoSpace,
+            PullError::Store(_) | PullError::Net(_) => Kind::Failed,
+        };
+        let failure = Self::new(kind, &error);
+        match &error {
+            PullError::NotFound { asked, .. } if asked.is_empty() => {
+                failure.hint("connect to somebody first: `potluck up --bootstrap ADDRESS`")
+            }
+            PullError::NotFound { .. } => failure.hint("check the id, or try again when its publisher is online"),
+            PullError::Incomplete { .. } | PullError::Cancelled(_) => {
+                failure.hint("run the same command again: it goes on from what is here")
+            }
+            PullError::Store(StoreError::NoSpace { .. }) => {
+                failure.hint("free some space, then run the same command again: it goes on from what is here")
+            }
+            PullError::Verify(_) | PullError::Store(_) | PullError::Net(_) => failure,
+        }
+    }
+}

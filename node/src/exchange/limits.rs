@@ -1,0 +1,48 @@
+//! Every bound of the exchange, with its reason (invariant I12).
+
+use std::time::Duration;
+
+/// Shards being read or sent at once, each up to 1 MiB of memory. More: `Busy`.
+pub const SERVING: usize = 64;
+
+/// When a peer that is told `Busy` may ask again, in milliseconds.
+pub const BUSY_RETRY_MS: u32 = 250;
+
+/// A peer that does not take a whole shard in this time (9 KiB/s) gives its place to others.
+pub const SEND_SHARD: Duration = Duration::from_secs(120);
+
+/// Manifests whose holders are remembered, and holders of each; the oldest are forgotten first.
+pub const HOLDERS_MANIFESTS: usize = 1024;
+pub const HOLDERS_EACH: usize = 16;
+
+/// How long a peer that sent wrong bytes is not asked, and how many such peers are remembered.
+pub const BLAME: Duration = Duration::from_secs(600);
+pub const BLAMED: usize = 1024;
+
+/// One small question and its answer.
+pub const QUESTION: Duration = Duration::from_secs(10);
+
+/// How often one question is repeated to a peer that says `Busy`.
+pub const QUESTION_TRIES: u32 = 4;
+
+/// Peers that one pull looks at.
+pub const CANDIDATES: usize = 64;
+
+/// A peer that had nothing is asked again after this, as long as something is missing.
+pub const ASK_AGAIN: Duration = Duration::from_secs(3);
+
+/// Reports of all providers of one pull that wait to be looked at. Full: the providers' streams wait, and so do they.
+pub const NOTES: usize = 64;
+
+/// Requests that one provider's task holds: more than the scheduler ever has on their way.
+pub const ASKS: usize = 128;
+
+/// Verified shards are made durable together: when they are so many bytes, or when the first has waited so long.
+pub const BATCH_BYTES: usize = 8 << 20;
+pub const BATCH_AGE: Duration = Duration::from_millis(500);
+
+/// A provider's stream is closed after this long without a question, before the provider's own patience ends.
+pub const STREAM_KEEP: Duration = Duration::from_secs(10);
+
+/// Peers asked for missed announcements at once.
+pub const REPLAYS: usize = 8;

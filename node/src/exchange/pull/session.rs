@@ -1,0 +1,336 @@
+//! One pull's loop: asks who has what, lets the scheduler decide, runs a task for each provider, keeps what comes.
+
+use std::collections::{BTreeMap, HashMap};
+
+use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::fetch::{Action, Event, Fetch, Holdings};
+use potluck_protocol::id::{ManifestId, ShardId};
+use potluck_protocol::verify::{Complete, VerifyError};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::super::error::Why;
+use super::super::limits::{ASK_AGAIN, ASKS, NOTES};
+use super::super::{Exchange, PullError, ask};
+use super::candidates::Candidates;
+use super::gather::Gather;
+use super::worker::{self, Ask, Said};
+use super::{Found, Options, Progress, Pulled};
+
+/// What the questions and the providers' tasks say.
+enum Note {
+    Manifest(PeerId, Result<Option<Box<Found>>, ask::AskError>),
+    Have(PeerId, Result<Vec<bool>, ask::AskError>),
+    Named(Vec<(PeerId, Vec<Multiaddr>)>),
+}
+
+/// One pull.
+pub struct Session {
+    exchange: Exchange,
+    id: ManifestId,
+    options: Options,
+    started: Instant,
+    candidates: Candidates,
+    workers: HashMap<PeerId, Worker>,
+    said: (mpsc::Sender<(PeerId, Said)>, mpsc::Receiver<(PeerId, Said)>),
+    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    gather: Gather,
+    blamed: BTreeMap<PeerId, String>,
+    /// When the last new shard came, or the stage began.
+    advanced: Instant,
+    progress: Progress,
+}
+
+/// A provider's task, ended with the pull.
+struct Worker {
+    asks: mpsc::Sender<Ask>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// What the loop woke up for.
+enum Woken {
+    Said(PeerId, Said),
+    Note(Note),
+    Time,
+    Cancelled,
+}
+
+impl Session {
+    pub async fn new(exchange: &Exchange, id: ManifestId, options: Options) -> Self {
+        let now = Instant::now();
+        Self {
+            exchange: exchange.clone(),
+            id,
+            candidates: Candidates::new(options.hints.clone()),
+            options,
+            started: now,
+            workers: HashMap::new(),
+            said: mpsc::channel(NOTES),
+            notes: mpsc::channel(NOTES),
+            gather: Gather::default(),
+            blamed: BTreeMap::new(),
+            advanced: now,
+            progress: Progress::default(),
+        }
+    }
+
+    /// The manifest, from whoever has it.
+    pub async fn find(&mut self) -> Result<Found, PullError> {
+        let until = self.started + self.options.find;
+        loop {
+            for peer in self.candidates.due(&self.exchange, self.id).await {
+                self.ask_manifest(peer);
+            }
+            if Instant::now() >= until.min(self.deadline()) {
+                let (manifest, asked) = (self.id, self.candidates.asked());
+                return Err(PullError::NotFound { manifest, asked, waited: self.started.elapsed() });
+            }
+            // Looks at who is connected a few times a second: cheaper to follow than every event of the network.
+            match self.woken(until.min(Instant::now() + ASK_AGAIN / 12)).await {
+                Woken::Note(Note::Manifest(_, Ok(Some(found)))) => return Ok(*found),
+                Woken::Note(Note::Manifest(peer, result)) => {
+                    self.candidates.ask_again(peer);
+                    if let Err(error) = result {
+                        self.failed(peer, &error);
+                    }
+                }
+                Woken::Note(Note::Named(peers)) => self.named(peers),
+                Woken::Cancelled => return Err(PullError::Cancelled(self.id)),
+                Woken::Note(Note::Have(..)) | Woken::Said(..) | Woken::Time => {}
+            }
+        }
+    }
+
+    /// Fetches every shard that is wanted. Whatever came is durable when this returns, however it returns.
+    pub async fn fetch(&mut self, fetch: Fetch) -> Result<(), PullError> {
+        let result = self.fetch_all(fetch).await;
+        let flushed = self.gather.flush(&self.exchange).await;
+        result.and(flushed)
+    }
+
+    async fn fetch_all(&mut self, mut fetch: Fetch) -> Result<(), PullError> {
+        self.begin_stage(&fetch);
+        let wants: Vec<ShardId> = fetch.wants().iter().map(|row| row.id).collect();
+        self.feed(&mut fetch, Event::Tick);
+        let mut look_at = Instant::now();
+        while !fetch.is_done() {
+            if Instant::now() >= look_at {
+                look_at = Instant::now() + ASK_AGAIN / 12;
+                for peer in self.candidates.due(&self.exchange, self.id).await {
+                    self.ask_have(peer, wants.clone());
+                }
+            }
+            if self.gather.is_due() {
+                self.gather.flush(&self.exchange).await?;
+            }
+            self.check_time(&fetch)?;
+            match self.woken(self.next_wake(&fetch, look_at)).await {
+                Woken::Said(peer, said) => self.said(&mut fetch, peer, said)?,
+                Woken::Note(Note::Have(peer, result)) => self.has(&mut fetch, peer, result),
+                Woken::Note(Note::Named(peers)) => self.named(peers),
+                Woken::Time => self.feed(&mut fetch, Event::Tick),
+                Woken::Cancelled => return Err(PullError::Cancelled(self.id)),
+                Woken::Note(Note::Manifest(..)) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// What the pull did.
+    pub fn finish(self, complete: Complete, total_bytes: u64) -> Pulled {
+        let gather = self.gather;
+        for peer in gather.from.keys() {
+            self.exchange.holders().note(self.id, *peer);
+        }
+        Pulled {
+            complete,
+            fetched_bytes: gather.bytes,
+            fetched_from: gather.from,
+            had_bytes: total_bytes.saturating_sub(self.progress.bytes_total),
+            wasted_bytes: gather.wasted,
+            blamed: self.blamed,
+        }
+    }
+
+    fn begin_stage(&mut self, fetch: &Fetch) {
+        self.advanced = Instant::now();
+        // A provider's task knows only the requests of one stage.
+        self.workers.clear();
+        self.said = mpsc::channel(NOTES);
+        self.notes = mpsc::channel(NOTES);
+        self.candidates.ask_all();
+        let bytes_total = fetch.wants().iter().map(|row| u64::from(row.len)).sum();
+        self.progress = Progress { shards_total: fetch.wants().len(), bytes_total, ..Progress::default() };
+        self.report();
+    }
+
+    /// Reports come before time: a provider must not be thought silent because we were busy.
+    async fn woken(&mut self, at: Instant) -> Woken {
+        tokio::select! {
+            biased;
+            () = self.options.cancel.cancelled() => Woken::Cancelled,
+            Some((peer, said)) = self.said.1.recv() => Woken::Said(peer, said),
+            Some(note) = self.notes.1.recv() => Woken::Note(note),
+            () = sleep_until(at) => Woken::Time,
+        }
+    }
+
+    fn next_wake(&self, fetch: &Fetch, look_at: Instant) -> Instant {
+        let now_ms = self.now_ms();
+        let scheduler = fetch.wake_at_ms(now_ms).map(|at| self.started + std::time::Duration::from_millis(at));
+        let stuck = self.advanced + self.options.patience;
+        let all = [Some(look_at), scheduler, self.gather.due_at(), Some(stuck), Some(self.deadline())];
+        all.into_iter().flatten().min().unwrap_or(look_at)
+    }
+
+    fn deadline(&self) -> Instant {
+        // Without a deadline: later than anybody waits.
+        let limit = self.options.deadline.unwrap_or(std::time::Duration::from_secs(365 * 24 * 3600));
+        self.started + limit
+    }
+
+    fn check_time(&self, fetch: &Fetch) -> Result<(), PullError> {
+        let now = Instant::now();
+        let why = if now >= self.deadline() {
+            Why::Deadline
+        } else if now >= self.advanced + self.options.patience {
+            Why::Stuck
+        } else {
+            return Ok(());
+        };
+        let (missing, total) = (fetch.missing().count(), fetch.wants().len());
+        Err(PullError::Incomplete { manifest: self.id, missing, total, asked: self.candidates.asked(), why })
+    }
+
+    fn said(&mut self, fetch: &mut Fetch, peer: PeerId, said: Said) -> Result<(), PullError> {
+        let event = match said {
+            Said::Progress => Event::Progress { peer },
+            Said::Arrived { ask, shard } => {
+                // The bytes are right and the publisher's table states another length for them.
+                if shard.bytes().len() != ask.shard.len as usize {
+                    let reason = format!("the table states {} bytes for shard {:?}", ask.shard.len, ask.shard.id);
+                    return Err(VerifyError::Content { path: self.id.to_string(), reason }.into());
+                }
+                self.gather.take(peer, shard);
+                self.advanced = Instant::now();
+                Event::Arrived { peer, request: ask.request }
+            }
+            Said::NotFound(request) => Event::NotFound { peer, request },
+            Said::Busy { request, retry_ms } => Event::Busy { peer, request, retry_ms },
+            Said::Wrong(reason) => {
+                self.blame(peer, reason);
+                Event::Wrong { peer }
+            }
+            Said::Lost(reason) => {
+                tracing::debug!(%peer, %reason, "a provider was lost");
+                self.workers.remove(&peer);
+                self.candidates.ask_again(peer);
+                Event::Lost { peer }
+            }
+        };
+        self.feed(fetch, event);
+        self.count(fetch);
+        Ok(())
+    }
+
+    fn has(&mut self, fetch: &mut Fetch, peer: PeerId, result: Result<Vec<bool>, ask::AskError>) {
+        match result {
+            Ok(flags) => {
+                let all = flags.iter().all(|flag| *flag);
+                if !all {
+                    self.candidates.ask_again(peer);
+                }
+                let holdings = if all { Holdings::All } else { Holdings::These(flags) };
+                self.feed(fetch, Event::Found { peer, holdings });
+            }
+            Err(error) => {
+                self.candidates.ask_again(peer);
+                self.failed(peer, &error);
+            }
+        }
+    }
+
+    fn named(&mut self, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
+        for (peer, addresses) in peers {
+            self.candidates.named(&self.exchange, peer, addresses);
+        }
+    }
+
+    fn feed(&mut self, fetch: &mut Fetch, event: Event) {
+        for action in fetch.handle(event, self.now_ms()) {
+            match action {
+                Action::Ask { peer, request, shard } => {
+                    // A task that cannot take more has ended, and its last word is on its way.
+                    let _ = self.worker(peer).asks.try_send(Ask { request, shard });
+                }
+                Action::Reset { peer } | Action::Drop { peer } => drop(self.workers.remove(&peer)),
+                Action::Done => {}
+            }
+        }
+    }
+
+    fn worker(&mut self, peer: PeerId) -> &Worker {
+        self.workers.entry(peer).or_insert_with(|| {
+            let (asks, mailbox) = mpsc::channel(ASKS);
+            let task = worker::run(self.exchange.0.net.clone(), peer, mailbox, self.said.0.clone());
+            Worker { asks, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
+        })
+    }
+
+    fn blame(&mut self, peer: PeerId, reason: String) {
+        tracing::warn!(%peer, %reason, "a provider sent wrong bytes and is not asked again");
+        self.workers.remove(&peer);
+        self.exchange.reputation().blame(peer, Instant::now());
+        self.blamed.insert(peer, reason);
+    }
+
+    fn failed(&mut self, peer: PeerId, error: &ask::AskError) {
+        if error.is_fault() {
+            self.blame(peer, error.to_string());
+        } else {
+            tracing::debug!(%peer, %error, "a question was not answered");
+        }
+    }
+
+    fn ask_manifest(&self, peer: PeerId) {
+        let (net, id, notes) = (self.exchange.0.net.clone(), self.id, self.notes.0.clone());
+        self.exchange.0.tasks.spawn("ask for a manifest", async move {
+            let manifest = ask::manifest(&net, peer, id).await.map(|found| found.map(Box::new));
+            // The pull may have ended.
+            let _ = notes.send(Note::Manifest(peer, manifest)).await;
+            if let Ok(peers) = ask::providers(&net, peer, id).await {
+                let _ = notes.send(Note::Named(peers)).await;
+            }
+        });
+    }
+
+    fn ask_have(&self, peer: PeerId, wants: Vec<ShardId>) {
+        let (net, id, notes) = (self.exchange.0.net.clone(), self.id, self.notes.0.clone());
+        self.exchange.0.tasks.spawn("ask for shards", async move {
+            let _ = notes.send(Note::Have(peer, ask::have(&net, peer, &wants).await)).await;
+            if let Ok(peers) = ask::providers(&net, peer, id).await {
+                let _ = notes.send(Note::Named(peers)).await;
+            }
+        });
+    }
+
+    fn count(&mut self, fetch: &Fetch) {
+        self.progress.shards = fetch.wants().len() - fetch.missing().count();
+        let missing: u64 = fetch.missing().map(|row| u64::from(row.len)).sum();
+        self.progress.bytes = self.progress.bytes_total - missing;
+        self.progress.providers = self.gather.from.len();
+        self.report();
+    }
+
+    fn report(&self) {
+        if let Some(progress) = &self.options.progress {
+            progress.send_replace(self.progress.clone());
+        }
+    }
+
+    /// Milliseconds since the pull began: the scheduler's clock.
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+}

@@ -1,0 +1,1 @@
+//! Nodes with stores, over real TCP on the loopback interface.
