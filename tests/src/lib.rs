@@ -6,5 +6,6 @@
 pub mod check_demo;
 pub mod crash;
 pub mod full_disk;
+pub mod killing;
 pub mod kit;
 pub mod soak;

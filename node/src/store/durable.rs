@@ -114,8 +114,9 @@ fn together<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Res
         return items.iter().try_for_each(work);
     }
     let io = |error| StoreError::io("wait for", Path::new("the disk"))(error);
+    let work = &work;
     std::thread::scope(|scope| {
-        let wait = |some| std::thread::Builder::new().spawn_scoped(scope, || share(some, &work)).map_err(io);
+        let wait = |some| std::thread::Builder::new().spawn_scoped(scope, move || share(some, work)).map_err(io);
         let chunks = items.chunks(items.len().div_ceil(WAITERS));
         let waiting = chunks.map(wait).collect::<Result<Vec<_>>>()?;
         let lost = || Err(io(std::io::Error::other("a thread panicked")));
