@@ -210,7 +210,9 @@ mod tests {
             let armed: Armed = format!("{point}@3:eio").parse().expect("a known name");
             assert_eq!((armed.point, armed.action), (point, Action::Fault));
         }
-        for wrong in ["", "shard.written", "shard.written:stop", "x.y:abort", "shard.written@0:abort", "append.renamed:eio"] {
+        for wrong in
+            ["", "shard.written", "shard.written:stop", "x.y:abort", "shard.written@0:abort", "append.renamed:eio"]
+        {
             assert!(wrong.parse::<Armed>().is_err(), "{wrong}");
         }
     }

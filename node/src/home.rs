@@ -75,15 +75,7 @@ impl Layout {
     }
 
     fn folders(&self) -> [PathBuf; 7] {
-        [
-            self.shards(),
-            self.manifests(),
-            self.recipes(),
-            self.index(),
-            self.quarantine(),
-            self.tmp(),
-            self.runs(),
-        ]
+        [self.shards(), self.manifests(), self.recipes(), self.index(), self.quarantine(), self.tmp(), self.runs()]
     }
 }
 

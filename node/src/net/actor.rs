@@ -94,6 +94,8 @@ impl<'a> Actor<'a> {
             }
             #[cfg(test)]
             Command::BulkEntries(back) => answer(back, self.swarm.behaviour().bulk.entries()),
+            #[cfg(test)]
+            Command::Rejected(back) => answer(back, self.seat.announcements.rejected),
         }
     }
 
@@ -140,6 +142,7 @@ impl<'a> Actor<'a> {
             tracing::info!(%peer_id, version = ?info.protocol_version, "a peer of another network: disconnected");
             // It may have gone by itself.
             let _ = self.swarm.disconnect_peer_id(peer_id);
+            self.seat.emit(Event::Foreign(peer_id));
             return;
         }
         self.redial_pause = limits::REDIAL_FIRST;

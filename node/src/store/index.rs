@@ -1,9 +1,9 @@
 //! stub
+use crate::store::Store;
 use crate::store::error::Result;
 use crate::store::manifests::Summary;
-use crate::store::Store;
-use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::announce::Announcement;
+use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::signed::Authentic;
 impl Store {
     pub(crate) fn index_shards(&self, _: impl Iterator<Item = (ShardId, u32)>) {}

@@ -55,7 +55,8 @@ impl Wire for Record {
     fn check(&self) -> Result<(), Malformed> {
         let Self::Base(base) = self else { return Ok(()) };
         let fits = |path: &String| path.len() <= PATH_MAX;
-        let bounded = base.files.len() <= FILES_MAX && fits(&base.path) && base.files.iter().all(|file| fits(&file.path));
+        let bounded =
+            base.files.len() <= FILES_MAX && fits(&base.path) && base.files.iter().all(|file| fits(&file.path));
         Malformed::unless(bounded, || {
             format!("base `{}`: more than {FILES_MAX} files, or a path longer than {PATH_MAX} bytes", base.name)
         })
