@@ -14,8 +14,9 @@ pub struct Fetch {
     wants: Vec<ShardRow>,
     /// Wanted, not here, and asked from nobody.
     open: BTreeSet<usize>,
-    /// How many have not arrived.
+    /// How many have not arrived, and their bytes.
     missing: usize,
+    missing_bytes: u64,
     arrived: Vec<bool>,
     /// Ordered, so that one seed has one trace.
     peers: BTreeMap<PeerId, Peer>,
@@ -33,6 +34,7 @@ impl Fetch {
         Self {
             open: (0..wants.len()).collect(),
             missing: wants.len(),
+            missing_bytes: wants.iter().map(|row| u64::from(row.len)).sum(),
             arrived: vec![false; wants.len()],
             wants,
             peers: BTreeMap::new(),
@@ -52,15 +54,13 @@ impl Fetch {
         self.wants.iter().zip(&self.arrived).filter(|(_, arrived)| !**arrived).map(|(row, _)| row)
     }
 
-    pub fn is_done(&self) -> bool {
-        self.missing == 0
+    /// Shards and bytes that have not arrived.
+    pub fn missing_count(&self) -> (usize, u64) {
+        (self.missing, self.missing_bytes)
     }
 
-    /// No provider that is there has any of what is missing: more providers are needed.
-    pub fn is_starved(&self) -> bool {
-        let is_missing = |index: &usize| !self.arrived[*index];
-        let mut missing = (0..self.wants.len()).filter(is_missing);
-        !self.is_done() && !missing.any(|index| self.peers.values().any(|peer| peer.has(index)))
+    pub fn is_done(&self) -> bool {
+        self.missing == 0
     }
 
     /// Takes an event at a time (milliseconds of any clock that does not go back) and says what to do.
@@ -129,6 +129,7 @@ impl Fetch {
         if !self.arrived[owed.index] {
             self.arrived[owed.index] = true;
             self.missing -= 1;
+            self.missing_bytes -= u64::from(owed.len);
             self.open.remove(&owed.index);
         }
     }

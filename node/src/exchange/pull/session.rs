@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use libp2p::{Multiaddr, PeerId};
-use potluck_protocol::fetch::{Action, Event, Fetch, Holdings};
+use libp2p::PeerId;
+use potluck_protocol::fetch::{Action, Event, Fetch};
 use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::verify::{Complete, VerifyError};
 use tokio::sync::mpsc;
@@ -12,29 +12,23 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::error::Why;
 use super::super::limits::{ASK_AGAIN, ASKS, NOTES};
-use super::super::{Exchange, PullError, ask};
+use super::super::{Exchange, PullError};
 use super::candidates::Candidates;
 use super::gather::Gather;
+use super::questions::Note;
 use super::worker::{self, Ask, Said};
 use super::{Found, Options, Progress, Pulled};
 
-/// What the questions and the providers' tasks say.
-enum Note {
-    Manifest(PeerId, Result<Option<Box<Found>>, ask::AskError>),
-    Have(PeerId, Result<Vec<bool>, ask::AskError>),
-    Named(Vec<(PeerId, Vec<Multiaddr>)>),
-}
-
 /// One pull.
 pub struct Session {
-    exchange: Exchange,
-    id: ManifestId,
+    pub(super) exchange: Exchange,
+    pub(super) id: ManifestId,
     options: Options,
     started: Instant,
-    candidates: Candidates,
+    pub(super) candidates: Candidates,
     workers: HashMap<PeerId, Worker>,
     said: (mpsc::Sender<(PeerId, Said)>, mpsc::Receiver<(PeerId, Said)>),
-    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    pub(super) notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
     gather: Gather,
     blamed: BTreeMap<PeerId, String>,
     /// When the last new shard came, or the stage began.
@@ -199,7 +193,7 @@ impl Session {
         } else {
             return Ok(());
         };
-        let (missing, total) = (fetch.missing().count(), fetch.wants().len());
+        let (missing, total) = (fetch.missing_count().0, fetch.wants().len());
         Err(PullError::Incomplete { manifest: self.id, missing, total, asked: self.candidates.asked(), why })
     }
 
@@ -229,35 +223,15 @@ impl Session {
                 Event::Lost { peer }
             }
         };
+        let arrived = matches!(event, Event::Arrived { .. });
         self.feed(fetch, event);
-        self.count(fetch);
+        if arrived {
+            self.count(fetch);
+        }
         Ok(())
     }
 
-    fn has(&mut self, fetch: &mut Fetch, peer: PeerId, result: Result<Vec<bool>, ask::AskError>) {
-        match result {
-            Ok(flags) => {
-                let all = flags.iter().all(|flag| *flag);
-                if !all {
-                    self.candidates.ask_again(peer);
-                }
-                let holdings = if all { Holdings::All } else { Holdings::These(flags) };
-                self.feed(fetch, Event::Found { peer, holdings });
-            }
-            Err(error) => {
-                self.candidates.ask_again(peer);
-                self.failed(peer, &error);
-            }
-        }
-    }
-
-    fn named(&mut self, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
-        for (peer, addresses) in peers {
-            self.candidates.named(&self.exchange, peer, addresses);
-        }
-    }
-
-    fn feed(&mut self, fetch: &mut Fetch, event: Event) {
+    pub(super) fn feed(&mut self, fetch: &mut Fetch, event: Event) {
         for action in fetch.handle(event, self.now_ms()) {
             match action {
                 Action::Ask { peer, request, shard } => {
@@ -278,47 +252,17 @@ impl Session {
         })
     }
 
-    fn blame(&mut self, peer: PeerId, reason: String) {
+    pub(super) fn blame(&mut self, peer: PeerId, reason: String) {
         tracing::warn!(%peer, %reason, "a provider sent wrong bytes and is not asked again");
         self.workers.remove(&peer);
         self.exchange.reputation().blame(peer, Instant::now());
         self.blamed.insert(peer, reason);
     }
 
-    fn failed(&mut self, peer: PeerId, error: &ask::AskError) {
-        if error.is_fault() {
-            self.blame(peer, error.to_string());
-        } else {
-            tracing::debug!(%peer, %error, "a question was not answered");
-        }
-    }
-
-    fn ask_manifest(&self, peer: PeerId) {
-        let (net, id, notes) = (self.exchange.0.net.clone(), self.id, self.notes.0.clone());
-        self.exchange.0.tasks.spawn("ask for a manifest", async move {
-            let manifest = ask::manifest(&net, peer, id).await.map(|found| found.map(Box::new));
-            // The pull may have ended.
-            let _ = notes.send(Note::Manifest(peer, manifest)).await;
-            if let Ok(peers) = ask::providers(&net, peer, id).await {
-                let _ = notes.send(Note::Named(peers)).await;
-            }
-        });
-    }
-
-    fn ask_have(&self, peer: PeerId, wants: Vec<ShardId>) {
-        let (net, id, notes) = (self.exchange.0.net.clone(), self.id, self.notes.0.clone());
-        self.exchange.0.tasks.spawn("ask for shards", async move {
-            let _ = notes.send(Note::Have(peer, ask::have(&net, peer, &wants).await)).await;
-            if let Ok(peers) = ask::providers(&net, peer, id).await {
-                let _ = notes.send(Note::Named(peers)).await;
-            }
-        });
-    }
-
     fn count(&mut self, fetch: &Fetch) {
-        self.progress.shards = fetch.wants().len() - fetch.missing().count();
-        let missing: u64 = fetch.missing().map(|row| u64::from(row.len)).sum();
-        self.progress.bytes = self.progress.bytes_total - missing;
+        let (shards, bytes) = fetch.missing_count();
+        self.progress.shards = self.progress.shards_total - shards;
+        self.progress.bytes = self.progress.bytes_total - bytes;
         self.progress.providers = self.gather.from.len();
         self.report();
     }
