@@ -61,7 +61,7 @@ impl Daemon {
         };
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
-        let exchange = Exchange::start(store.clone(), handle.clone(), inbound, &tasks);
+        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks);
         let stop = CancellationToken::new();
         remember_heard(&tasks, store.clone(), &handle);
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
@@ -134,10 +134,8 @@ fn remember_heard(tasks: &Tasks, store: Store, handle: &net::Handle) {
             match event {
                 Ok(Event::Heard(announcement)) => {
                     let store = store.clone();
-                    match task::blocking(move || store.hear(&announcement)).await {
-                        Ok(Ok(_)) => {}
-                        Ok(Err(error)) => tracing::warn!("an announcement could not be noted: {error}"),
-                        Err(error) => tracing::error!("noting an announcement failed: {error}"),
+                    if let Err(error) = task::blocking(move || store.hear(&announcement)).await {
+                        tracing::error!("noting an announcement failed: {error}");
                     }
                 }
                 Ok(_) => {}

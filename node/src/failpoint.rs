@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_point_acts_from_its_count_on_and_only_while_armed() {
         let guard = scoped("manifest.synced@2:enospc").expect("valid");
-        let mut pass = || pass(What::Manifest, Step::Synced).map_err(|error| error.kind());
+        let pass = || pass(What::Manifest, Step::Synced).map_err(|error| error.kind());
         assert_eq!(pass(), Ok(()));
         assert_eq!(pass(), Err(io::ErrorKind::StorageFull));
         assert_eq!(pass(), Err(io::ErrorKind::StorageFull));

@@ -5,10 +5,13 @@ use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::verify::{Complete, WellFormed};
 
+use potluck_trainer::base::Base;
+
 use super::Service;
 use super::resolve::KnownBase;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{Store, StoreError};
+use crate::worker::jobs::target_names;
 use crate::worker::proto::BaseSource;
 
 /// The settings file of a PEFT folder.
@@ -47,8 +50,9 @@ impl Service {
 /// The shapes of a base, from the head of its files alone.
 fn architecture(base: &KnownBase) -> Outcome<Architecture> {
     match &base.source {
-        BaseSource::Tiny => potluck_trainer::tiny::architecture().map_err(|error| Failure::new(Kind::Failed, error)),
-        BaseSource::Path(path) => potluck_trainer::base::read_architecture(path)
+        BaseSource::Tiny => Ok(potluck_trainer::tiny::architecture()),
+        BaseSource::Path(path) => Base::open(path)
+            .map(|base| base.architecture().clone())
             .map_err(|error| crate::worker::failures::base(&error).context(format!("base `{}`", base.name))),
     }
 }
@@ -70,7 +74,8 @@ fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) ->
     };
     let checked = potluck_trainer::peft::check(config, model, architecture)
         .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
-    if checked.r != adapter.r || checked.target_modules != adapter.target_modules {
+    let config = &checked.config;
+    if config.r as u32 != adapter.r || target_names(&config.target_modules) != adapter.target_modules {
         return Err((CONFIG_FILE.to_owned(), "rank or target modules are not those of the manifest".to_owned()));
     }
     Ok(())

@@ -56,7 +56,7 @@ impl Service {
 
     /// Every announcement that is remembered.
     pub(super) async fn heard_of(&self) -> Outcome<Vec<Announcement>> {
-        let heard = self.on_store(|store| store.heard()).await?;
+        let heard = self.on_store(|store| Ok::<_, crate::store::StoreError>(store.heard())).await?;
         Ok(heard.into_iter().map(|authentic| authentic.body().clone()).collect())
     }
 
@@ -93,7 +93,7 @@ impl Service {
             match events.recv().await {
                 // Written to the store before it is looked at again.
                 Ok(Event::Heard(announcement)) => {
-                    self.on_store(move |store| store.hear(&announcement)).await?;
+                    self.on_store(move |store| Ok::<_, crate::store::StoreError>(store.hear(&announcement))).await?;
                     return Ok(());
                 }
                 Ok(_) => {}

@@ -73,7 +73,7 @@ impl Service {
                 return Err(Failure::new(Kind::NotFound, format!("adapter {} of the recipe is not here whole and checked", manifest.short()))
                     .hint(format!("fetch it with `potluck pull {manifest}`")));
             }
-            adapters.push(FoldSource { folder: self.exported(*manifest).await?, weight: weight.0 });
+            adapters.push(FoldSource { id: *manifest, folder: self.exported(*manifest).await?, weight: weight.0 });
         }
         let dtype = float_type(recipe.dtype)?;
         let task = Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) };

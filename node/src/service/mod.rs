@@ -26,7 +26,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::proto::{Progress, Request};
+use crate::api::proto::{Progress, Request, Unit};
 use crate::exchange::Exchange;
 use crate::failure::Outcome;
 use crate::home::Home;
@@ -61,6 +61,11 @@ impl Call<'_> {
     /// A listener that is gone misses a report and nothing else.
     async fn phase(&self, text: impl Into<String>) {
         let _gone = self.progress.send(Progress::Phase { text: text.into() }).await;
+    }
+
+    /// So many bytes of something are done.
+    async fn count(&self, what: &str, done: u64, total: u64) {
+        let _gone = self.progress.send(Progress::Count { what: what.to_owned(), done, total, unit: Unit::Bytes }).await;
     }
 }
 

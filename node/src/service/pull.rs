@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use potluck_protocol::id::ManifestId;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::{Call, Service};
 use crate::api::proto::{Pull, PulledFrom};
+use crate::exchange::{self, Options, Pulled};
 use crate::failure::{Failure, Kind, Outcome};
 
 impl Service {
@@ -16,8 +18,8 @@ impl Service {
         let (mut bytes, mut from) = (0, Vec::new());
         if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
             let fetched = self.fetch(call, id, Duration::from_secs(pull.timeout_seconds)).await?;
-            bytes = fetched.bytes;
-            from = fetched.from.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect();
+            bytes = fetched.fetched_bytes;
+            from = fetched.fetched_from.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect();
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         let well_formed = self.inspect(complete).await?;
@@ -29,13 +31,33 @@ impl Service {
         }))
     }
 
-    async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<crate::exchange::Fetched> {
+    async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
         let network = self.network.as_ref().ok_or_else(|| {
             Failure::new(Kind::Unreachable, format!("adapter {} is not here, and this node is on no network", id.short()))
                 .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
         })?;
-        let _kept = self.store.pin_temporarily(id);
-        Ok(network.exchange.pull(id, timeout, call.progress.clone(), call.cancel.clone()).await?)
+        let (steps, mut seen) = watch::channel(exchange::Progress::default());
+        let options = Options {
+            find: timeout,
+            patience: timeout,
+            cancel: call.cancel.clone(),
+            progress: Some(steps),
+            ..Options::default()
+        };
+        let pulling = network.exchange.pull(id, options);
+        tokio::pin!(pulling);
+        let mut reporting = true;
+        loop {
+            tokio::select! {
+                biased;
+                pulled = &mut pulling => return Ok(pulled?),
+                changed = seen.changed(), if reporting => {
+                    reporting = changed.is_ok();
+                    let (done, total) = { let now = seen.borrow_and_update(); (now.bytes, now.bytes_total) };
+                    call.count("fetched", done, total).await;
+                }
+            }
+        }
     }
 
     async fn is_whole(&self, id: ManifestId) -> Outcome<bool> {

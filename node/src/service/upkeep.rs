@@ -13,11 +13,12 @@ impl Service {
 
     /// Damage is an error that names each damaged thing.
     pub(super) async fn store_verify(&self) -> Outcome<Value> {
-        let report = self.on_store(|store| store.verify()).await?;
+        let report = self.on_store(|store| store.verify(|_, _| {})).await?;
         if report.is_clean() {
             return Ok(json!({ "schema": "potluck.store.verify/1", "shards": report.shards, "manifests": report.manifests }));
         }
-        Err(Failure::new(Kind::Verification, report.to_string())
+        let detail = serde_json::to_string(&report).unwrap_or_default();
+        Err(Failure::new(Kind::Verification, format!("the store is not whole: {detail}"))
             .hint("what was damaged has been moved aside; `potluck pull ID` fetches what is missing again"))
     }
 
@@ -28,6 +29,7 @@ impl Service {
 
 fn stat(schema: &str, stat: &Stat) -> Value {
     json!({
-        "schema": schema, "shards": stat.shards, "shard_bytes": stat.shard_bytes, "manifests": stat.manifests, "recipes": stat.recipes,
+        "schema": schema, "shards": stat.shards, "shard_bytes": stat.shard_bytes, "manifests": stat.adapters + stat.bases + stat.datasets,
+        "recipes": stat.recipes, "detail": stat,
     })
 }

@@ -15,10 +15,10 @@ pub enum StoreError {
     NoSpace { doing: &'static str, path: PathBuf, reason: String },
     #[error("{doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
-    /// Damage before the end of `state.log`: what follows it cannot be trusted to be all.
+    /// Damage that no crash leaves: what else is missing cannot be known.
     #[error(
-        "{} is damaged at byte {offset} ({reason}), and valid records follow: put back a copy of this file, or run \
-         `potluck store rebuild --drop-damaged-state` to keep the records that can be read",
+        "{} is damaged at byte {offset}: {reason}. Put back a copy of this file, or run `potluck store rebuild \
+         --salvage-state` to keep the records that can be read",
         path.display()
     )]
     LogDamaged { path: PathBuf, offset: u64, reason: &'static str },

@@ -105,3 +105,65 @@ impl Drop for Staging {
         let _ = fs::remove_dir_all(&self.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failpoint;
+    use crate::store::testing::{Fixture, bytes, files_below};
+
+    #[test]
+    fn a_folder_appears_whole() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "x", 2_000_000);
+        let out = fixture.root().join("runs/deep/out");
+        store.export(&id, &out).expect("room");
+        assert_eq!(fs::read(out.join("a.json")).expect("there"), bytes("x/a.json", 2_000_000));
+        assert_eq!(fs::read(out.join("b.bin")).expect("there"), bytes("x/b.bin", 2_000_000));
+        assert!(matches!(store.export(&id, &out), Err(StoreError::Exists(_))));
+        let empty = fixture.root().join("runs/empty");
+        fs::create_dir(&empty).expect("writable");
+        store.export(&id, &empty).expect("an empty folder is no obstacle");
+        let file = fixture.root().join("runs/file");
+        fs::write(&file, b"mine").expect("writable");
+        assert!(matches!(store.export(&id, &file), Err(StoreError::Exists(_))));
+        assert_eq!(fs::read(&file).expect("there"), b"mine");
+    }
+
+    #[test]
+    fn what_is_not_well_formed_or_not_there_is_not_exported() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let complete = fixture.complete(&store, "x", 100).expect("room");
+        store.commit(&complete).expect("room");
+        let out = fixture.root().join("runs/out");
+        let refused = store.export(&complete.manifest().id(), &out);
+        assert!(matches!(refused, Err(StoreError::NotWellFormed(_))));
+        let id = fixture.add(&store, "y", 100);
+        let shard = store.mapped(&id).expect("here").shards().next().expect("one").id;
+        fs::write(crate::store::shards::path(store.layout(), &shard), b"rotten").expect("writable");
+        assert!(matches!(store.export(&id, &out), Err(StoreError::NoShard(missing)) if missing == shard));
+        assert!(files_below(&fixture.root().join("runs")).is_empty() && !out.exists());
+    }
+
+    #[test]
+    fn a_full_disk_leaves_no_folder_or_a_whole_one() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "x", 100);
+        for point in failpoint::ALL.iter().filter(|point| point.what == What::Export) {
+            let out = fixture.root().join("runs").join(point.to_string());
+            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
+            assert!(store.export(&id, &out).expect_err("full").is_no_space(), "{point}");
+            drop(armed);
+            let left = fs::read_dir(fixture.root().join("runs")).expect("readable").count();
+            if matches!(point.step, Step::Renamed | Step::Done) {
+                assert_eq!((files_below(&out).len(), left), (2, 1), "{point}");
+                fs::remove_dir_all(&out).expect("ours");
+            } else {
+                assert_eq!(left, 0, "{point}");
+            }
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 
 use crate::store::error::Result;
@@ -93,6 +93,15 @@ impl Store {
         self.record(Record::Base(base))
     }
 
+    /// Notes what folding a recipe gave, for `potluck verify` to compare with.
+    pub fn set_folded(&self, recipe: RecipeId, digest: FoldDigest) -> Result<()> {
+        self.record(Record::Folded(recipe, digest))
+    }
+
+    pub fn folded(&self, recipe: &RecipeId) -> Option<FoldDigest> {
+        lock(&self.0.log).state().folded.get(recipe).copied()
+    }
+
     pub fn forget_base(&self, id: BaseId) -> Result<()> {
         self.record(Record::ForgetBase(id))
     }
@@ -103,5 +112,82 @@ impl Store {
 
     pub fn bases(&self) -> Vec<BaseRecord> {
         lock(&self.0.log).state().bases.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::Digest;
+
+    use super::*;
+    use crate::store::BaseFile;
+    use crate::store::testing::Fixture;
+
+    #[test]
+    fn facts_outlive_the_process() {
+        let fixture = Fixture::new();
+        let [a, b] = [b"a", b"b"].map(|text| ManifestId(Digest::of(text)));
+        let name = Name::new("n").expect("a name");
+        let files = vec![BaseFile { path: "model.safetensors".to_owned(), len: 5, mtime_nanos: 7 }];
+        let view_of = Some(BaseId(Digest::of(b"full")));
+        let base = BaseRecord {
+            id: BaseId(Digest::of(b"base")),
+            name: name.clone(),
+            path: "/models/x".to_owned(),
+            files,
+            view_of,
+        };
+        let store = fixture.open();
+        store.pin(a).expect("room");
+        store.pin(b).expect("room");
+        store.unpin(a).expect("room");
+        store.set_name(name.clone(), a).expect("room");
+        store.set_name(name.clone(), b).expect("room");
+        store.add_base(base.clone()).expect("room");
+        let before = store.stat().expect("readable").state_log_bytes;
+        store.pin(b).expect("room");
+        assert_eq!(store.stat().expect("readable").state_log_bytes, before, "what is known is not written again");
+        drop(store);
+        let store = fixture.open();
+        assert_eq!(store.pins(), [b]);
+        assert_eq!((store.named(&name), store.names()), (Some(b), vec![(name.clone(), b)]));
+        assert_eq!((store.base(&base.id), store.bases()), (Some(base.clone()), vec![base.clone()]));
+        store.forget_base(base.id).expect("room");
+        store.remove_name(name.clone()).expect("room");
+        assert_eq!((store.base(&base.id), store.named(&name)), (None, None));
+    }
+
+    #[test]
+    fn a_sequence_number_is_never_given_twice() {
+        let fixture = Fixture::new();
+        let mut last = 0;
+        for _ in 0..5 {
+            let store = fixture.open();
+            for _ in 0..3 {
+                let next = store.next_sequence().expect("room");
+                assert!(next > last);
+                last = next;
+            }
+        }
+        // The last record is lost: the number that it carried may be in use.
+        let log = fixture.root().join("state.log");
+        let bytes = std::fs::read(&log).expect("there");
+        std::fs::write(&log, &bytes[..bytes.len() - 1]).expect("writable");
+        let store = fixture.open();
+        assert!(store.recovery().state_log_cut.is_some());
+        assert!(store.next_sequence().expect("room") > last);
+    }
+
+    #[test]
+    fn temporary_pins_count() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = ManifestId(Digest::of(b"x"));
+        let first = store.pin_temporarily(id);
+        let second = store.pin_temporarily(id);
+        drop(first);
+        assert_eq!(store.temporary_pins(), [id]);
+        drop(second);
+        assert!(store.temporary_pins().is_empty());
     }
 }

@@ -100,3 +100,85 @@ fn read_exact(bytes: &mut impl Read, len: u32, from: &Path) -> Result<Vec<u8>> {
     })?;
     Ok(piece)
 }
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::verify;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::testing::{Fixture, bytes};
+
+    fn path(text: &str) -> RelPath {
+        RelPath::new(text).expect("a path")
+    }
+
+    /// A safetensors file with tensors of these lengths.
+    fn safetensors(lens: &[usize]) -> Vec<u8> {
+        let mut begin = 0;
+        let tensor = |(n, len): (usize, &usize)| {
+            let end = begin + len * 4;
+            let text = format!(r#""t{n}":{{"dtype":"F32","shape":[{len}],"data_offsets":[{begin},{end}]}}"#);
+            begin = end;
+            text
+        };
+        let json = format!("{{{}}}", lens.iter().enumerate().map(tensor).collect::<Vec<_>>().join(","));
+        let data = bytes("data", begin);
+        [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &data].concat()
+    }
+
+    fn round_trip(store: &Store, name: &str, content: &[u8]) -> ShardTable {
+        let source = Source::Bytes(content.to_vec());
+        let entry = store.import_files(vec![(path(name), source)]).expect("room").remove(0);
+        assert_eq!((entry.len, entry.digest), (content.len() as u64, FileDigest(Digest::of(content))));
+        let pieces = entry.table.iter().map(|id| store.shard(id).expect("readable").expect("stored").into_bytes());
+        let table = verify::table(&entry, &pieces.collect::<Vec<_>>().concat()).expect("a table");
+        assert_eq!(table.check_cut(content, content.len()), Ok(()));
+        assert_eq!(store.read_file(&entry, &table).expect("stored"), content);
+        table
+    }
+
+    #[test]
+    fn files_come_back_and_are_cut_by_their_kind() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        for len in [0, 1, SHARD_MAX - 1, SHARD_MAX, SHARD_MAX + 1, 3 * SHARD_MAX] {
+            assert_eq!(round_trip(&store, "x.bin", &bytes("x", len)).cut, Cut::Fixed);
+        }
+        let table = round_trip(&store, "m.safetensors", &safetensors(&[10, 20_000, 7, 300_000]));
+        assert_eq!((table.cut, table.rows.len()), (Cut::Safetensors, 6));
+        for broken in [&b"\xff"[..], &[0xff; 100], &safetensors(&[10])[..40], b""] {
+            assert_eq!(round_trip(&store, "m.safetensors", broken).cut, Cut::Fixed);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_read_from_disk_is_the_same_as_from_memory() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let content = safetensors(&[100_000, 5]);
+        let file = fixture.root().join("tmp/source");
+        std::fs::write(&file, &content).expect("writable");
+        let import = |source| store.import_files(vec![(path("m.safetensors"), source)]).expect("room");
+        assert_eq!(import(Source::Path(file.clone())), import(Source::Bytes(content.clone())));
+        let named = [("b", b"1"), ("a", b"2")].map(|(name, text)| (path(name), Source::Bytes(text.to_vec())));
+        let sorted = store.import_files(named.into()).expect("room");
+        assert_eq!(sorted.iter().map(|entry| entry.path.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let missing = store.import_files(vec![(path("x"), Source::Path(fixture.root().join("none")))]);
+        assert!(missing.is_err_and(|error| error.to_string().contains("none")));
+        for len in [content.len() as u64 - 1, content.len() as u64 + 1] {
+            let changed = store.import_file(path("x.bin"), &file, len, content.as_slice());
+            assert!(matches!(changed, Err(StoreError::Changed(_))));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+        #[test]
+        fn any_bytes_come_back(content in proptest::collection::vec(any::<u8>(), 0..600), tensors in any::<bool>()) {
+            let fixture = Fixture::new();
+            let store = fixture.open();
+            round_trip(&store, if tensors { "m.safetensors" } else { "m.bin" }, &content);
+        }
+    }
+}

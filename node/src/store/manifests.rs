@@ -10,6 +10,7 @@ use potluck_protocol::verify::{self, Complete, Mapped, VerifyError, WellFormed};
 use serde::{Deserialize, Serialize};
 
 use crate::failpoint::What;
+use crate::home::Layout;
 use crate::store::error::{Result, StoreError};
 use crate::store::state::Record;
 use crate::store::{Store, durable, lock, shards};
@@ -91,20 +92,15 @@ impl Store {
 
     /// A manifest of this store, its signature checked. `None` if it is not here, or was damaged.
     pub fn manifest(&self, id: &ManifestId) -> Result<Option<Authentic<Manifest>>> {
-        let path = self.layout().manifests().join(id.to_string());
-        let bytes = match durable::read(&path, SIGNED_MANIFEST_MAX as u64) {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return Ok(None),
-            Err(StoreError::Io { source, .. }) => return self.damaged(id, &source.to_string()).map(|()| None),
-            Err(error) => return Err(error),
-        };
-        match verify::authentic(*id, &bytes) {
-            Ok(manifest) => Ok(Some(manifest)),
-            Err(error) => self.damaged(id, &error.to_string()).map(|()| None),
+        match load(self.layout(), id)? {
+            Loaded::Good(manifest) => Ok(Some(*manifest)),
+            Loaded::None => Ok(None),
+            Loaded::Damaged(reason) => self.damaged(id, &reason).map(|()| None),
         }
     }
 
-    fn damaged(&self, id: &ManifestId, reason: &str) -> Result<()> {
+    /// Moves a damaged manifest to quarantine.
+    pub(crate) fn damaged(&self, id: &ManifestId, reason: &str) -> Result<()> {
         tracing::error!(manifest = %id, reason, "a manifest on disk is damaged: moved to quarantine, pull it again");
         shards::quarantine(self.layout(), &self.layout().manifests().join(id.to_string()))?;
         self.unindex_manifest(id);
@@ -114,11 +110,93 @@ impl Store {
     /// A manifest with its shard tables. [`VerifyError::Incomplete`] if a table was damaged on disk.
     pub fn mapped(&self, id: &ManifestId) -> Result<Mapped> {
         let manifest = self.manifest(id)?.ok_or(StoreError::NoManifest(*id))?;
-        Ok(self.map(manifest)?.map_err(|error: VerifyError| error)?)
+        Ok(self.map(manifest)??)
     }
 
     /// The shard tables of a manifest that need not be here, from this store's shards.
     pub fn map(&self, manifest: Authentic<Manifest>) -> Result<std::result::Result<Mapped, VerifyError>> {
         Mapped::read(manifest, |id| self.shard(id))
+    }
+}
+
+/// What lies under a manifest's name.
+pub(crate) enum Loaded {
+    Good(Box<Authentic<Manifest>>),
+    None,
+    Damaged(String),
+}
+
+pub(crate) fn load(layout: &Layout, id: &ManifestId) -> Result<Loaded> {
+    let path = layout.manifests().join(id.to_string());
+    let Some(bytes) = durable::read(&path, SIGNED_MANIFEST_MAX as u64)? else { return Ok(Loaded::None) };
+    Ok(match verify::authentic(*id, &bytes) {
+        Ok(manifest) => Loaded::Good(Box::new(manifest)),
+        Err(error) => Loaded::Damaged(error.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failpoint;
+    use crate::store::testing::Fixture;
+
+    #[test]
+    fn a_manifest_is_visible_only_with_all_its_shards() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let complete = fixture.complete(&store, "x", 3000).expect("room");
+        let id = complete.manifest().id();
+        let rows: Vec<_> = complete.mapped().shards().map(|row| row.id).collect();
+        let tables = complete.manifest().body().files.iter().flat_map(|file| file.table.clone());
+        for shard in tables.chain(rows) {
+            let path = shards::path(store.layout(), &shard);
+            let away = store.layout().tmp().join("away");
+            std::fs::rename(&path, &away).expect("there");
+            assert!(matches!(store.commit(&complete), Err(StoreError::NoShard(missing)) if missing == shard));
+            assert!(store.manifest(&id).expect("readable").is_none());
+            std::fs::rename(&away, &path).expect("there");
+        }
+        store.commit(&complete).expect("complete");
+        assert_eq!(store.manifests().expect("readable"), [Summary::of(complete.manifest())]);
+        assert!(!store.is_well_formed(&id), "complete is not well-formed");
+    }
+
+    #[test]
+    fn a_full_disk_at_any_point_leaves_no_manifest_or_a_whole_one() {
+        let fixture = Fixture::new();
+        for point in failpoint::ALL.iter().filter(|point| matches!(point.what, What::Manifest | What::Append)) {
+            let store = fixture.open();
+            let well_formed = fixture.well_formed(&store, &point.to_string(), 100).expect("room");
+            let id = well_formed.manifest().id();
+            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
+            assert!(store.commit_well_formed(&well_formed).expect_err("full").is_no_space(), "{point}");
+            drop(armed);
+            assert!(!store.is_well_formed(&id), "{point}");
+            drop(store);
+            let store = fixture.open();
+            assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
+            store.commit_well_formed(&well_formed).expect("room again");
+            assert!(store.is_well_formed(&id) && store.manifest(&id).expect("readable").is_some());
+        }
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_moved_aside() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "x", 100);
+        let path = store.layout().manifests().join(id.to_string());
+        let good = std::fs::read(&path).expect("there");
+        for bit in (0..good.len() * 8).step_by(37) {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, bad).expect("writable");
+            assert!(store.manifest(&id).expect("readable").is_none(), "bit {bit}");
+            assert!(!path.exists());
+        }
+        assert!(store.manifests().expect("readable").is_empty());
+        std::fs::write(&path, good).expect("writable");
+        assert!(store.manifest(&id).expect("readable").is_some());
     }
 }

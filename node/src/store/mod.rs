@@ -17,24 +17,35 @@ pub(crate) mod durable;
 mod error;
 mod export;
 mod facts;
+mod frame;
+mod heard;
 mod import;
 mod index;
+mod listing;
 mod log;
 mod manifests;
+mod rebuild;
 mod recipes;
 mod shards;
 mod space;
+mod stat;
 mod state;
+#[cfg(test)]
+mod testing;
+mod verify;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use error::{Result, StoreError};
 pub use facts::TemporaryPin;
 pub use import::Source;
 pub use manifests::Summary;
+pub use stat::Stat;
 pub use state::{BaseFile, BaseRecord};
+pub use verify::{Incomplete, Report};
 
 use crate::home::{Home, Layout};
+use index::Index;
 use log::Log;
 use shards::Writers;
 
@@ -43,6 +54,17 @@ use shards::Writers;
 pub struct Options {
     /// Writes that would leave fewer bytes free on the disk are refused; 0 sets no minimum.
     pub min_free_bytes: u64,
+    /// Open even if `state.log` is damaged in its middle, keeping the records that can be read.
+    pub salvage_state: bool,
+}
+
+/// What had to be mended when the store was opened; both `None` after an orderly end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Bytes at the end of `state.log` that were no whole record: an append that was never acknowledged.
+    pub state_log_cut: Option<u64>,
+    /// Why the index was built anew.
+    pub index_doubt: Option<String>,
 }
 
 /// A handle; clones share one store. Blocking: call from a thread that may wait for the disk.
@@ -56,6 +78,18 @@ struct Inner {
     writers: Mutex<Writers>,
     log: Mutex<Log>,
     held: facts::Held,
+    /// `None` while no index can be had. Locked after `writers`, never the other way round.
+    index: RwLock<Option<Index>>,
+    recovery: Recovery,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let index = self.index.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(Err(error)) = index.map(|index| rebuild::close(self.home.layout(), index)) {
+            tracing::warn!(%error, "the index could not be closed: it is built anew at the next start");
+        }
+    }
 }
 
 /// A thread that panicked while it held one of our locks left the value whole: each is changed after its file only.
@@ -71,13 +105,24 @@ impl Store {
 
     /// Opens the store of a home: reads `state.log`, checks the index and rebuilds it at any doubt.
     pub fn open_with(home: &Home, options: Options) -> Result<Self> {
+        let layout = home.layout();
+        let log = Log::open(layout, options.salvage_state)?;
+        let (index, index_doubt) = rebuild::open(layout);
+        let recovery = Recovery { state_log_cut: log.lost(), index_doubt };
         Ok(Self(Arc::new(Inner {
             home: home.clone(),
             options,
             writers: Mutex::default(),
-            log: Mutex::default(),
+            log: Mutex::new(log),
             held: facts::Held::default(),
+            index: RwLock::new(index),
+            recovery,
         })))
+    }
+
+    /// What had to be mended when this store was opened.
+    pub fn recovery(&self) -> &Recovery {
+        &self.0.recovery
     }
 
     /// Where the store's files are.

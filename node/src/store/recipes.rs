@@ -50,3 +50,35 @@ pub(crate) fn names_in<T: std::str::FromStr + Ord>(folder: &std::path::Path) -> 
     ids.sort();
     Ok(ids)
 }
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::{BaseId, Digest, ManifestId};
+    use potluck_protocol::recipe::Weight;
+    use potluck_protocol::tensor::DType;
+
+    use super::*;
+    use crate::failpoint;
+    use crate::store::testing::Fixture;
+
+    #[test]
+    fn a_recipe_is_whole_or_not_there() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let input = (ManifestId(Digest::of(b"adapter")), Weight::ONE);
+        let recipe = Recipe::new(BaseId(Digest::of(b"base")), DType::F32, [input]).expect("valid");
+        let id = recipe.id().expect("encodes");
+        for point in failpoint::ALL.iter().filter(|point| point.what == What::Recipe) {
+            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
+            assert!(store.put_recipe(&recipe).expect_err("full").is_no_space());
+            drop(armed);
+            assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
+        }
+        assert_eq!(store.put_recipe(&recipe).expect("room"), id);
+        assert_eq!(store.recipe(&id).expect("readable"), Some(recipe));
+        assert_eq!(store.recipes().expect("readable"), [id]);
+        fs::write(store.layout().recipes().join(id.to_string()), b"rotten").expect("writable");
+        assert_eq!(store.recipe(&id).expect("readable"), None);
+        assert_eq!(store.recipes().expect("readable"), []);
+    }
+}

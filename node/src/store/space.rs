@@ -27,3 +27,20 @@ impl Store {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Options;
+    use crate::store::testing::Fixture;
+
+    #[test]
+    fn a_minimum_of_free_space_is_kept() {
+        let fixture = Fixture::new();
+        let store = fixture.open_with(Options { min_free_bytes: u64::MAX, ..Options::default() }).expect("opens");
+        let error = fixture.complete(&store, "x", 100).expect_err("no disk is that large");
+        assert!(error.is_no_space() && error.to_string().contains("minimum"), "{error}");
+        drop(store);
+        let store = fixture.open_with(Options { min_free_bytes: 1, ..Options::default() }).expect("opens");
+        fixture.add(&store, "x", 100);
+    }
+}

@@ -48,6 +48,8 @@ pub struct AdapterSource {
 /// A PEFT folder and its weight in a recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FoldSource {
+    /// Decides the order of the sum.
+    pub id: potluck_protocol::id::ManifestId,
     pub folder: PathBuf,
     /// In 1/65536.
     pub weight: i32,

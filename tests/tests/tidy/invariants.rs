@@ -66,7 +66,7 @@ fn every_invariant_is_checked_where_the_table_says() {
 
 #[test]
 fn every_invariant_is_kept_by_a_test_that_exists() {
-    let sources = all();
+    let sources = sources::all();
     for Row { id, kept, .. } in rows() {
         assert!(kept.contains('`') || kept.contains("later"), "{id} names neither a test nor `later`");
         for test in quoted(&kept) {

@@ -3,5 +3,6 @@
 
 mod invariants;
 mod layers;
+mod one_build;
 mod rules;
 mod sources;

@@ -5,6 +5,7 @@
 
 pub mod corpus;
 pub mod rng;
+pub mod settings;
 pub mod skills;
 
 /// One row of training or evaluation data: the model reads `prompt` and is to write `completion`.

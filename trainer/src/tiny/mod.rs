@@ -2,11 +2,13 @@
 //!
 //! `examples/pretrain_tiny.rs` makes the three files from a seed and `synthetic::corpus`; it is the only way they are made.
 
+mod open;
 mod tokenizer;
 
 use potluck_protocol::base::{Architecture, F32Bits, Family};
 use serde_json::json;
 
+pub use open::{base, base_id};
 pub use tokenizer::{END_ID, PAD_ID, VOCABULARY, byte_id, tokenizer_json};
 
 /// The base's short name, as `--base tiny`.

@@ -23,7 +23,7 @@ pub fn base(source: &BaseSource) -> Outcome<Base> {
 
 /// A base as a model that runs.
 pub fn model(base: &Base) -> Outcome<Model<Cpu>> {
-    Model::load(Cpu::cpu(), base).map_err(|error| failures::model(&error))
+    Model::load(Cpu::new(), base).map_err(|error| failures::model(&error))
 }
 
 /// PEFT folders, checked against the base. // I6

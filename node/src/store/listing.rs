@@ -1,0 +1,47 @@
+//! Lists and totals: read from the index, from the files where there is none, and kept up to date here.
+//!
+//! Every update comes after the files are durable. One that fails is no error of the caller's: the next read finds the
+//! index in doubt, or the next start finds it unclosed, and it is built anew.
+
+use potluck_protocol::announce::Announcement;
+use potluck_protocol::id::{ManifestId, ShardId};
+use potluck_protocol::signed::Authentic;
+
+use crate::store::Store;
+use crate::store::error::Result;
+use crate::store::manifests::Summary;
+use crate::store::rebuild::scan_manifests;
+
+impl Store {
+    /// All manifests of the store, sorted by id.
+    pub fn manifests(&self) -> Result<Vec<Summary>> {
+        self.with_index(|index| index.manifests()).map_or_else(|| scan_manifests(self.layout()), Ok)
+    }
+
+    /// Keeps an announcement. `false` if a newer one of that publisher for that manifest is known, or the publisher has
+    /// too many newer ones (256 of one publisher and 16,384 in all are kept).
+    pub fn hear(&self, announcement: &Authentic<Announcement>) -> bool {
+        self.with_index(|index| index.heard.put(announcement)).unwrap_or(false)
+    }
+
+    /// The newest announcement of each publisher and manifest, by publisher. Not durable: what is lost is heard again.
+    pub fn heard(&self) -> Vec<Authentic<Announcement>> {
+        self.with_index(|index| index.heard.all()).unwrap_or_default()
+    }
+
+    pub(crate) fn index_shards(&self, shards: &[(ShardId, u32)]) {
+        self.with_index(|index| shards.iter().try_for_each(|(id, len)| index.put_shard(id, *len)));
+    }
+
+    pub(crate) fn unindex_shard(&self, id: &ShardId) {
+        self.with_index(|index| index.remove_shard(id));
+    }
+
+    pub(crate) fn index_manifest(&self, summary: &Summary) {
+        self.with_index(|index| index.put_manifest(summary));
+    }
+
+    pub(crate) fn unindex_manifest(&self, id: &ManifestId) {
+        self.with_index(|index| index.remove_manifest(id));
+    }
+}

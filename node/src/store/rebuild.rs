@@ -1,0 +1,387 @@
+//! Which index is used, and how a new one is made.
+//!
+//! ```text
+//! index/00000007/   a sled database
+//! index/current     "potluck-index/1 7 HASH": written when that database was closed, removed before it is opened
+//! ```
+//!
+//! A database is used only if `current` names it and HASH is the hash of all its files: so sled never sees bytes that
+//! it did not write itself, and one that was not closed (a crash) or was touched by anything is not believed. Then a
+//! new one is built beside it from the files, and takes its place. Announcements are taken over from the old one as far
+//! as they can be read and their signatures hold.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use potluck_protocol::id::{Digest, ManifestId, ShardId};
+
+use crate::failpoint::What;
+use crate::home::Layout;
+use crate::store::error::{Result, StoreError};
+use crate::store::index::{Doubt, Index};
+use crate::store::manifests::{Loaded, Summary, load};
+use crate::store::recipes::names_in;
+use crate::store::{Store, durable};
+
+/// Changes with what the index holds: one of another schema is not believed.
+const SCHEMA: &str = "potluck-index/1";
+const CURRENT_MAX: u64 = 256;
+
+/// The index in use, and why it had to be built anew, if so. No index (a full disk, say) is no reason to fail: lists
+/// are then read from the files.
+pub(crate) fn open(layout: &Layout) -> (Option<Index>, Option<String>) {
+    let doubt = match trusted(layout) {
+        Ok(index) => return (Some(index), None),
+        Err(doubt) => doubt.0,
+    };
+    let built = sync_names(layout).and_then(|()| build(layout, None));
+    if let Err(error) = &built {
+        tracing::warn!(%error, "no index: lists are read from the files");
+    }
+    (built.ok(), Some(doubt))
+}
+
+fn trusted(layout: &Layout) -> Result<Index, Doubt> {
+    let doubt = |error: StoreError| Doubt(error.to_string());
+    let path = current(layout);
+    let bytes =
+        durable::read(&path, CURRENT_MAX).map_err(doubt)?.ok_or_else(|| Doubt("it was not closed".to_owned()))?;
+    let (number, hash) = parse(&bytes).ok_or_else(|| Doubt(format!("{} is not readable", path.display())))?;
+    let folder = generation(layout, number);
+    if hash_folder(&folder).map_err(doubt)? != hash {
+        return Err(Doubt("its files are not as they were left".to_owned()));
+    }
+    // From here on a crash leaves an index that is not believed.
+    fs::remove_file(&path).map_err(StoreError::io("remove", &path)).map_err(doubt)?;
+    durable::sync_folder(&layout.index()).map_err(doubt)?;
+    let index = Index::open(&folder)?;
+    let listed: BTreeSet<ManifestId> = index.manifests()?.iter().map(|summary| summary.id).collect();
+    let there: BTreeSet<ManifestId> = names_in(&layout.manifests()).map_err(doubt)?.into_iter().collect();
+    if listed == there { Ok(index) } else { Err(Doubt("it lists other manifests than there are".to_owned())) }
+}
+
+fn current(layout: &Layout) -> PathBuf {
+    layout.index().join("current")
+}
+
+fn generation(layout: &Layout, number: u32) -> PathBuf {
+    layout.index().join(format!("{number:08}"))
+}
+
+fn parse(bytes: &[u8]) -> Option<(u32, Digest)> {
+    let mut words = std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split(' ');
+    let (schema, number, hash) = (words.next()?, words.next()?, words.next()?);
+    let parsed = (number.parse().ok()?, hash.parse().ok()?);
+    (schema == SCHEMA && words.next().is_none()).then_some(parsed)
+}
+
+/// Numbers of the databases that there are, sorted.
+fn generations(layout: &Layout) -> Result<Vec<u32>> {
+    let folder = layout.index();
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(StoreError::io("list", &folder))? {
+        let name = entry.map_err(StoreError::io("list", &folder))?.file_name();
+        numbers.extend(name.to_str().filter(|name| name.len() == 8).and_then(|name| name.parse::<u32>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// Closes an index and leaves word that it may be believed.
+pub(crate) fn close(layout: &Layout, index: Index) -> Result<()> {
+    let folder = index.close().map_err(|doubt| StoreError::Index(doubt.0))?;
+    let number = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let number: u32 = number.parse().map_err(|_| StoreError::Index(format!("{} is no index", folder.display())))?;
+    let text = format!("{SCHEMA} {number} {}\n", hash_folder(&folder)?);
+    durable::write(&layout.tmp(), What::Index, &current(layout), text.as_bytes())
+}
+
+/// One hash over the names, lengths and bytes of all files.
+fn hash_folder(folder: &Path) -> Result<Digest> {
+    let mut files = Vec::new();
+    collect_files(folder, folder, &mut files)?;
+    files.sort();
+    let mut hasher = blake3::Hasher::new();
+    for name in files {
+        let path = folder.join(&name);
+        let io = |error| StoreError::io("read", &path)(error);
+        let file = File::open(&path).map_err(io)?;
+        let len = file.metadata().map_err(io)?.len();
+        hasher.update(name.as_os_str().as_encoded_bytes()).update(&[0]).update(&len.to_le_bytes());
+        hasher.update_reader(file).map_err(io)?;
+    }
+    Ok(Digest(*hasher.finalize().as_bytes()))
+}
+
+fn collect_files(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
+        let path = entry.map_err(StoreError::io("list", folder))?.path();
+        if path.is_dir() {
+            collect_files(root, &path, files)?;
+        } else if let Ok(name) = path.strip_prefix(root) {
+            files.push(name.to_path_buf());
+        }
+    }
+    Ok(())
+}
+
+/// Builds a new index from the files, and removes all others. `old` is the one that was open, if one was.
+fn build(layout: &Layout, old: Option<Index>) -> Result<Index> {
+    let numbers = generations(layout)?;
+    let folder = generation(layout, numbers.last().map_or(1, |last| last.wrapping_add(1)));
+    let heard = match old {
+        Some(old) => old.heard.readable(),
+        None => salvage(layout, &numbers),
+    };
+    let built = fill(layout, &folder).and_then(|index| {
+        heard.iter().try_for_each(|announcement| index.heard.put(announcement).map(drop)).map_err(failed)?;
+        Ok(index)
+    });
+    if built.is_err() {
+        let _ = fs::remove_dir_all(&folder);
+    }
+    let index = built?;
+    for number in numbers {
+        // What stays is removed by the next build.
+        let _ = fs::remove_dir_all(generation(layout, number));
+    }
+    Ok(index)
+}
+
+fn failed(doubt: Doubt) -> StoreError {
+    StoreError::Index(doubt.0)
+}
+
+fn fill(layout: &Layout, folder: &Path) -> Result<Index> {
+    let index = Index::open(folder).map_err(failed)?;
+    for (id, len) in scan_shards(layout)? {
+        index.put_shard(&id, len).map_err(failed)?;
+    }
+    for summary in scan_manifests(layout)? {
+        index.put_manifest(&summary).map_err(failed)?;
+    }
+    Ok(index)
+}
+
+/// What can still be read of the announcements in databases that are not believed. A marker keeps a database on which
+/// sled kills or hangs the process from being tried twice.
+fn salvage(
+    layout: &Layout,
+    numbers: &[u32],
+) -> Vec<potluck_protocol::signed::Authentic<potluck_protocol::announce::Announcement>> {
+    let marker = layout.index().join("salvaging");
+    let mut heard = Vec::new();
+    if numbers.is_empty() || marker.exists() || fs::write(&marker, b"").is_err() {
+        let _ = fs::remove_file(&marker);
+        return heard;
+    }
+    for number in numbers {
+        if let Ok(index) = Index::open(&generation(layout, *number)) {
+            heard.extend(index.heard.readable());
+        }
+    }
+    let _ = fs::remove_file(&marker);
+    heard
+}
+
+/// Every shard file with its length, by folder.
+pub(crate) fn scan_shards(layout: &Layout) -> Result<Vec<(ShardId, u32)>> {
+    let mut shards = Vec::new();
+    for folder in shard_folders(layout)? {
+        for id in names_in::<ShardId>(&folder)? {
+            let path = folder.join(id.to_string());
+            let len = fs::metadata(&path).map_err(StoreError::io("look at", &path))?.len();
+            shards.push((id, u32::try_from(len).unwrap_or(u32::MAX)));
+        }
+    }
+    Ok(shards)
+}
+
+/// The summaries of all manifests, from their files. Damaged ones are left out; reading them by id moves them aside.
+pub(crate) fn scan_manifests(layout: &Layout) -> Result<Vec<Summary>> {
+    let mut summaries = Vec::new();
+    for id in names_in::<ManifestId>(&layout.manifests())? {
+        if let Loaded::Good(manifest) = load(layout, &id)? {
+            summaries.push(Summary::of(&manifest));
+        }
+    }
+    Ok(summaries)
+}
+
+pub(crate) fn shard_folders(layout: &Layout) -> Result<Vec<PathBuf>> {
+    let root = layout.shards();
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(&root).map_err(StoreError::io("list", &root))? {
+        let path = entry.map_err(StoreError::io("list", &root))?.path();
+        if path.is_dir() {
+            folders.push(path);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+/// After a crash: a name that we see may not be on disk yet, and will be taken for durable from now on. // I7
+fn sync_names(layout: &Layout) -> Result<()> {
+    let folders = [layout.shards(), layout.manifests(), layout.recipes()].into_iter().chain(shard_folders(layout)?);
+    durable::sync_folders(&folders.collect())
+}
+
+impl Store {
+    /// Reads from the index; on doubt from a new one. `None` if no index can be had.
+    pub(crate) fn with_index<T>(&self, read: impl Fn(&Index) -> Result<T, Doubt>) -> Option<T> {
+        for _ in 0..2 {
+            let doubt = match self.0.index.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(&read) {
+                Some(Ok(value)) => return Some(value),
+                Some(Err(doubt)) => doubt,
+                None => Doubt("there is none".to_owned()),
+            };
+            tracing::warn!(%doubt, "the index is built anew");
+            if let Err(error) = self.rebuild() {
+                tracing::warn!(%error, "no index: lists are read from the files");
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Throws the index away and builds it from the files.
+    pub fn rebuild(&self) -> Result<()> {
+        let mut slot = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
+        let old = slot.take();
+        *slot = Some(build(self.layout(), old)?);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failpoint;
+    use crate::store::testing::{Fixture, bytes, files_below};
+
+    #[test]
+    fn only_the_exact_note_of_a_closed_index_is_read() {
+        let hash = Digest::of(b"files");
+        let good = format!("{SCHEMA} 7 {hash}\n");
+        assert_eq!(parse(good.as_bytes()), Some((7, hash)));
+        let other_schema = good.replace("/1", "/2");
+        for bad in ["", &good[..good.len() - 1], &good[..40], &other_schema, &format!("{SCHEMA} 7 {hash} x\n"), "\u{0}"]
+        {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert_eq!(parse(&[0xff; 8]), None);
+    }
+
+    #[test]
+    fn an_index_that_was_closed_is_used_again() {
+        let fixture = Fixture::new();
+        drop(fixture.open());
+        for n in 0..12 {
+            let store = fixture.open();
+            assert_eq!(store.recovery().index_doubt, None, "opening {n}");
+            let id = fixture.add(&store, &format!("n{n}"), 50);
+            assert!(store.hear(&fixture.announce(id, n + 1)));
+        }
+        let store = fixture.open();
+        assert_eq!((store.manifests().expect("readable").len(), store.heard().len()), (12, 12));
+    }
+
+    /// Damages one file of the index in a way drawn from `seed`.
+    fn damage(layout: &Layout, seed: u64) {
+        let draw = |what: &str, below: usize| {
+            let drawn: [u8; 8] = bytes(&format!("{seed} {what}"), 8).try_into().expect("eight");
+            (u64::from_le_bytes(drawn) % below as u64) as usize
+        };
+        let files = files_below(&layout.index());
+        let file = &files[draw("file", files.len())];
+        let mut content = fs::read(file).expect("there");
+        match draw("how", 4) {
+            0 => return fs::remove_file(file).expect("there"),
+            1 => content.truncate(draw("len", content.len().max(1))),
+            2 => content = bytes("noise", content.len()),
+            _ if content.is_empty() => content.push(1),
+            _ => {
+                let byte = draw("byte", content.len());
+                content[byte] ^= 1 << draw("bit", 8);
+            }
+        }
+        fs::write(file, content).expect("writable");
+    }
+
+    #[test]
+    fn an_index_damaged_in_any_of_fifty_ways_is_built_anew() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let ids: BTreeSet<_> = (0..4).map(|n| fixture.add(&store, &format!("n{n}"), 300)).collect();
+        ids.iter().for_each(|id| store.pin(*id).expect("room"));
+        let stat = store.stat().expect("readable");
+        drop(store);
+        for seed in 0..50 {
+            damage(&crate::home::Layout::new(fixture.root()), seed);
+            let store = fixture.open();
+            assert!(store.recovery().index_doubt.is_some(), "damage {seed} went unseen");
+            let listed: BTreeSet<_> =
+                store.manifests().expect("readable").into_iter().map(|summary| summary.id).collect();
+            assert_eq!(listed, ids, "damage {seed}");
+            assert_eq!(store.pins().len(), 4);
+            let after = store.stat().expect("readable");
+            assert_eq!(
+                (after.shards, after.shard_bytes, after.adapters),
+                (stat.shards, stat.shard_bytes, stat.adapters)
+            );
+        }
+        fs::remove_dir_all(fixture.root().join("index")).expect("there");
+        assert_eq!(fixture.open().manifests().expect("readable").len(), 4);
+    }
+
+    #[test]
+    fn announcements_outlive_a_crash_and_a_rebuild() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "x", 50);
+        assert!(store.hear(&fixture.announce(id, 1)));
+        store.rebuild().expect("room");
+        assert_eq!(store.heard().len(), 1, "taken over from the open index");
+        drop(store);
+        fs::remove_file(fixture.root().join("index/current")).expect("there");
+        let store = fixture.open();
+        assert_eq!(store.recovery().index_doubt.as_deref(), Some("it was not closed"));
+        assert_eq!(store.heard().len(), 1, "taken over from the one that was not closed");
+        drop(store);
+        fs::remove_file(fixture.root().join("index/current")).expect("there");
+        fs::write(fixture.root().join("index/salvaging"), b"").expect("writable");
+        assert!(fixture.open().heard().is_empty(), "a database that killed us is not tried again");
+        assert!(!fixture.root().join("index/salvaging").exists());
+    }
+
+    #[test]
+    fn manifests_that_came_or_went_while_the_index_was_closed_are_noticed() {
+        let fixture = Fixture::new();
+        let id = fixture.add(&fixture.open(), "x", 50);
+        let file = fixture.root().join("manifests").join(id.to_string());
+        let away = fixture.root().join("runs/away");
+        fs::rename(&file, &away).expect("there");
+        assert!(fixture.open().manifests().expect("readable").is_empty());
+        fs::rename(&away, &file).expect("there");
+        assert_eq!(fixture.open().manifests().expect("readable").len(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_while_the_index_closes_costs_a_rebuild_and_no_more() {
+        let fixture = Fixture::new();
+        fixture.add(&fixture.open(), "x", 50);
+        for point in failpoint::ALL.iter().filter(|point| point.what == What::Index) {
+            let store = fixture.open();
+            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
+            drop(store);
+            drop(armed);
+            let store = fixture.open();
+            let named = matches!(point.step, failpoint::Step::Renamed | failpoint::Step::Done);
+            assert_eq!(store.recovery().index_doubt.is_none(), named, "{point}");
+            assert_eq!(store.manifests().expect("readable").len(), 1, "{point}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `store stat`: what is here, in numbers.
+
+use potluck_protocol::announce::KindTag;
+use serde::Serialize;
+
+use crate::store::error::Result;
+use crate::store::rebuild::scan_shards;
+use crate::store::{Store, lock};
+
+/// Counts, and bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Stat {
+    pub shards: u64,
+    pub shard_bytes: u64,
+    pub adapters: usize,
+    pub bases: usize,
+    pub datasets: usize,
+    /// Manifests that may be announced, merged and used.
+    pub well_formed: usize,
+    pub recipes: usize,
+    /// Announcements heard.
+    pub heard: usize,
+    pub pins: usize,
+    pub names: usize,
+    /// Bases added from this machine's files.
+    pub added_bases: usize,
+    pub state_log_bytes: u64,
+    /// What this user can still write to that disk.
+    pub free_bytes: u64,
+}
+
+impl Store {
+    pub fn stat(&self) -> Result<Stat> {
+        let totals = self.with_index(|index| index.shard_totals());
+        let (shards, shard_bytes) = match totals {
+            Some(totals) => totals,
+            None => {
+                scan_shards(self.layout())?.iter().fold((0, 0), |(n, sum), (_, len)| (n + 1, sum + u64::from(*len)))
+            }
+        };
+        let manifests = self.manifests()?;
+        let of = |kind: KindTag| manifests.iter().filter(|summary| summary.kind == kind).count();
+        let recipes = self.recipes()?.len();
+        let heard = self.with_index(|index| Ok(index.heard.len())).unwrap_or_default();
+        let free_bytes = self.free_bytes()?;
+        let log = lock(&self.0.log);
+        let state = log.state();
+        Ok(Stat {
+            shards,
+            shard_bytes,
+            adapters: of(KindTag::Adapter),
+            bases: of(KindTag::Base),
+            datasets: of(KindTag::Dataset),
+            well_formed: state.well_formed.len(),
+            recipes,
+            heard,
+            pins: state.pins.len(),
+            names: state.names.len(),
+            added_bases: state.bases.len(),
+            state_log_bytes: log.len(),
+            free_bytes,
+        })
+    }
+}
