@@ -53,7 +53,7 @@ struct Inner {
 impl Exchange {
     /// Serves `inbound` streams from `store`, and asks new peers for the announcements that we missed, until `tasks`
     /// are stopped.
-    pub fn start(store: Store, net: Handle, inbound: mpsc::Receiver<Inbound>, tasks: &Tasks) -> Self {
+    pub fn start(net: Handle, inbound: mpsc::Receiver<Inbound>, store: Store, tasks: &Tasks) -> Self {
         let exchange = Self(Arc::new(Inner {
             net,
             store,

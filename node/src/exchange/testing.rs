@@ -39,7 +39,7 @@ pub async fn honest(seed: u8) -> Node {
     let (net, inbound) = node(seed).await;
     let (store, home) = store();
     let tasks = Tasks::default();
-    let exchange = Exchange::start(store.clone(), net.clone(), inbound, &tasks);
+    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks);
     Node { net, store, exchange, tasks, _home: home }
 }
 

@@ -204,7 +204,7 @@ impl Fetch {
         }
     }
 
-    /// Lets providers that have nothing to do ask for what others owe and would deliver later, or are late with.
+    /// Lets providers that have nothing to do ask for what others owe and would deliver later, or are late with. // I15
     fn double_up(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let idle = |(_, state): &(&PeerId, &Peer)| state.is_idle() && state.has_room(now_ms);
         let idle: Vec<PeerId> = self.peers.iter().filter(idle).map(|(peer, _)| *peer).collect();
@@ -224,9 +224,12 @@ impl Fetch {
             let best = best_due.entry(owed.index).or_insert(due);
             *best = due.min(*best);
         }
+        // Only what would be here in half the time: speeds are estimates, and every second copy is waste.
         let gains = |(index, due): (&usize, &u64)| {
-            let gain = due.saturating_sub(state.due_ms(self.wants[*index].len, now_ms));
-            (gain > 0 && state.has(*index)).then_some((gain, std::cmp::Reverse(*index)))
+            let ours_ms = state.due_ms(self.wants[*index].len, now_ms) - now_ms;
+            let theirs_ms = due.saturating_sub(now_ms);
+            let worth = theirs_ms > 2 * ours_ms && state.has(*index);
+            worth.then_some((theirs_ms - ours_ms, std::cmp::Reverse(*index)))
         };
         best_due.iter().filter_map(gains).max().map(|(_, index)| index.0)
     }

@@ -1,6 +1,7 @@
 //! One pull's loop: asks who has what, lets the scheduler decide, runs a task for each provider, keeps what comes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use libp2p::PeerId;
 use potluck_protocol::fetch::{Action, Event, Fetch};
@@ -25,6 +26,8 @@ pub struct Session {
     pub(super) id: ManifestId,
     options: Options,
     started: Instant,
+    /// The scheduler's zero. Moves on while we wait for our own disk, so that no provider is thought silent for that.
+    epoch: Instant,
     pub(super) candidates: Candidates,
     workers: HashMap<PeerId, Worker>,
     said: (mpsc::Sender<(PeerId, Said)>, mpsc::Receiver<(PeerId, Said)>),
@@ -59,6 +62,7 @@ impl Session {
             candidates: Candidates::new(options.hints.clone()),
             options,
             started: now,
+            epoch: now,
             workers: HashMap::new(),
             said: mpsc::channel(NOTES),
             notes: mpsc::channel(NOTES),
@@ -116,7 +120,9 @@ impl Session {
                 }
             }
             if self.gather.is_due() {
+                let begun = Instant::now();
                 self.gather.flush(&self.exchange).await?;
+                self.epoch += begun.elapsed();
             }
             self.check_time(&fetch)?;
             match self.woken(self.next_wake(&fetch, look_at)).await {
@@ -164,15 +170,16 @@ impl Session {
         tokio::select! {
             biased;
             () = self.options.cancel.cancelled() => Woken::Cancelled,
-            Some((peer, said)) = self.said.1.recv() => Woken::Said(peer, said),
+            // The answers are few; shards come without end.
             Some(note) = self.notes.1.recv() => Woken::Note(note),
+            Some((peer, said)) = self.said.1.recv() => Woken::Said(peer, said),
             () = sleep_until(at) => Woken::Time,
         }
     }
 
     fn next_wake(&self, fetch: &Fetch, look_at: Instant) -> Instant {
         let now_ms = self.now_ms();
-        let scheduler = fetch.wake_at_ms(now_ms).map(|at| self.started + std::time::Duration::from_millis(at));
+        let scheduler = fetch.wake_at_ms(now_ms).map(|at| self.epoch + Duration::from_millis(at));
         let stuck = self.advanced + self.options.patience;
         let all = [Some(look_at), scheduler, self.gather.due_at(), Some(stuck), Some(self.deadline())];
         all.into_iter().flatten().min().unwrap_or(look_at)
@@ -180,7 +187,7 @@ impl Session {
 
     fn deadline(&self) -> Instant {
         // Without a deadline: later than anybody waits.
-        let limit = self.options.deadline.unwrap_or(std::time::Duration::from_secs(365 * 24 * 3600));
+        let limit = self.options.deadline.unwrap_or(Duration::from_secs(365 * 24 * 3600));
         self.started + limit
     }
 
@@ -273,8 +280,8 @@ impl Session {
         }
     }
 
-    /// Milliseconds since the pull began: the scheduler's clock.
+    /// The scheduler's clock.
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.epoch.elapsed().as_millis() as u64
     }
 }
