@@ -54,12 +54,14 @@ struct Provider {
     full: bool,
 }
 
+/// Time, order of scheduling, who, on which stream, what, and of which request.
+type Scheduled = (u64, u64, PeerId, u32, u8, u64);
+
 struct World {
     fetch: Fetch,
     now: u64,
     providers: BTreeMap<PeerId, Provider>,
-    /// Time, order, stream, event.
-    events: BinaryHeap<Reverse<(u64, u64, PeerId, u32, u8, u64)>>,
+    events: BinaryHeap<Reverse<Scheduled>>,
     sequence: u64,
     trace: Vec<Action>,
     done: bool,
@@ -143,7 +145,7 @@ impl World {
             Kind::Vanishing(good) if n >= good => self.schedule(at, peer, LOST, 0),
             Kind::Silent(good) if n >= good => {}
             Kind::Dripping => (1..600).for_each(|k| self.schedule(now + 2000 * k, peer, PROGRESS, 0)),
-            Kind::Busy if n % 3 != 0 => self.schedule(now + 1, peer, BUSY, request.0),
+            Kind::Busy if !n.is_multiple_of(3) => self.schedule(now + 1, peer, BUSY, request.0),
             Kind::Empty => self.schedule(now + 1, peer, NOT_FOUND, request.0),
             _ => self.schedule(at, peer, ARRIVED, request.0),
         }

@@ -20,6 +20,9 @@ use super::questions::Note;
 use super::worker::{self, Ask, Said};
 use super::{Found, Options, Progress, Pulled};
 
+/// Both ends of a queue: the sender is cloned for each task.
+type Channel<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
+
 /// One pull.
 pub struct Session {
     pub(super) exchange: Exchange,
@@ -30,8 +33,8 @@ pub struct Session {
     epoch: Instant,
     pub(super) candidates: Candidates,
     workers: HashMap<PeerId, Worker>,
-    said: (mpsc::Sender<(PeerId, Said)>, mpsc::Receiver<(PeerId, Said)>),
-    pub(super) notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    said: Channel<(PeerId, Said)>,
+    pub(super) notes: Channel<Note>,
     gather: Gather,
     blamed: BTreeMap<PeerId, String>,
     /// When the last new shard came, or the stage began.
