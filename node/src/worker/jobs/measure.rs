@@ -28,7 +28,7 @@ pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context:
     let base = open::base(base)?;
     let adapters = open::adapters(&base, adapters)?;
     let rows = Rows::read(data, &base, LENGTH_MAX)?;
-    let model = open::model(&base)?;
+    let model = open::model_to_generate(&base)?;
     self::rows(&base, &model, &adapters, &rows, context)
 }
 
@@ -69,7 +69,7 @@ pub fn generate(
 ) -> Outcome<Generated> {
     let base = open::base(base)?;
     let adapters = open::adapters(&base, adapters)?;
-    let model = open::model(&base)?;
+    let model = open::model_to_generate(&base)?;
     let attached = open::attach(&model, &adapters)?;
     let tokenizer = base.tokenizer();
     let unreadable = |error: potluck_trainer::base::TokenizerError| Failure::new(Kind::Usage, error);
