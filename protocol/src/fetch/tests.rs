@@ -144,7 +144,7 @@ impl World {
             Kind::Liar(good) if n >= good => self.schedule(at, peer, WRONG, 0),
             Kind::Vanishing(good) if n >= good => self.schedule(at, peer, LOST, 0),
             Kind::Silent(good) if n >= good => {}
-            Kind::Dripping => (1..600).for_each(|k| self.schedule(now + 2000 * k, peer, PROGRESS, 0)),
+            Kind::Dripping => self.schedule(now + 2000, peer, PROGRESS, 0),
             Kind::Busy if !n.is_multiple_of(3) => self.schedule(now + 1, peer, BUSY, request.0),
             Kind::Empty => self.schedule(now + 1, peer, NOT_FOUND, request.0),
             _ => self.schedule(at, peer, ARRIVED, request.0),
@@ -197,6 +197,11 @@ impl World {
         if provider.stream != stream {
             return;
         }
+        // Drops come for ever, as long as anything is owed.
+        if what == PROGRESS && provider.kind == Kind::Dripping && !provider.queue.is_empty() {
+            self.schedule(at + 2000, peer, PROGRESS, 0);
+        }
+        let provider = self.providers.get_mut(&peer).expect("only known peers answer");
         let request = RequestId(value);
         if matches!(what, ARRIVED | BUSY | NOT_FOUND) {
             provider.queue.retain(|queued| *queued != request);
