@@ -74,7 +74,9 @@ impl Failure {
         };
         let failure = Self::new(kind, format!("{doing}: {error}"));
         match kind {
-            Kind::NoSpace => failure.hint("free some space on that disk, then run the same command again: nothing that was acknowledged is lost"),
+            Kind::NoSpace => failure.hint(
+                "free some space on that disk, then run the same command again: nothing that was acknowledged is lost",
+            ),
             Kind::Denied => failure.hint("check who owns the file, or choose another folder with `--home`"),
             _ => failure,
         }

@@ -16,6 +16,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::failpoint;
 
@@ -144,7 +145,7 @@ fn take(layout: &Layout) -> Result<File, HomeError> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(&path).map_err(io_error("open the lock", &path))?;
-    match file.try_lock() {
+    match try_lock(&mut file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(HomeError::Locked { root: layout.root().to_path_buf(), pid: pid(&mut file) });
@@ -160,8 +161,22 @@ fn take(layout: &Layout) -> Result<File, HomeError> {
     }
 }
 
+/// A process that is being started by this one holds our closed files open for a moment, between fork and exec. So a lock
+/// that seems to be our own is tried a few times more.
+fn try_lock(file: &mut File) -> Result<(), TryLockError> {
+    for _ in 0..20 {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if pid(file) == Some(std::process::id()) => {}
+            decided => return decided,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    file.try_lock()
+}
+
 fn pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
+    file.rewind().ok()?;
     file.take(16).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }

@@ -37,7 +37,8 @@ mod tests {
     fn columns_line_up() {
         let rows = [vec!["dates".into(), "0.0 %".into()], vec!["a longer name".into(), "97.5 %".into()]];
         let lines = table(&["skill", "base"], &rows);
-        let expected = ["skill            base", "---------------------", "dates           0.0 %", "a longer name  97.5 %"];
+        let expected =
+            ["skill            base", "---------------------", "dates           0.0 %", "a longer name  97.5 %"];
         assert_eq!(lines, expected.map(|line| line.trim_end().to_owned()));
     }
 }

@@ -139,9 +139,11 @@ impl Architecture {
         for (field, value, max) in bounded {
             Malformed::unless((1..=max).contains(&value), || format!("{field} is {value}, not 1 to {max}"))?;
         }
-        let grouped = self.num_attention_heads % self.num_key_value_heads == 0;
+        let grouped = self.num_attention_heads.is_multiple_of(self.num_key_value_heads);
         Malformed::unless(grouped, || "num_attention_heads is no multiple of num_key_value_heads".to_owned())?;
-        Malformed::unless(self.head_dim % 2 == 0, || "head_dim is odd, rotary positions need pairs".to_owned())?;
+        Malformed::unless(self.head_dim.is_multiple_of(2), || {
+            "head_dim is odd, rotary positions need pairs".to_owned()
+        })?;
         let positive = self.rms_norm_eps.get() >= 0.0 && self.rope_theta.get() > 0.0;
         Malformed::unless(positive, || "rms_norm_eps or rope_theta is negative".to_owned())
     }

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{Malformed, Wire};
 use crate::id::{BaseId, ManifestId, ShardId};
 use crate::limits::{
-    ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX, REQUEST_MAX, SHARD_MAX,
-    SIGNED_MANIFEST_MAX,
+    ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX,
+    REQUEST_MAX, SHARD_MAX, SIGNED_MANIFEST_MAX,
 };
 
 /// What a downloader asks.

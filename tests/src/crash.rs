@@ -156,6 +156,12 @@ pub fn print(ack: Ack) {
     let _ = out.flush();
 }
 
+/// [`check`] for acknowledgements that come as JSON on standard input.
+pub fn check_input(root: &Path) -> Outcome<()> {
+    let acks: Vec<Ack> = serde_json::from_reader(std::io::stdin().lock())?;
+    check(root, &acks)
+}
+
 /// Opens the home as the next process would and looks for everything that was acknowledged.
 pub fn check(root: &Path, acks: &[Ack]) -> Outcome<()> {
     let home = Home::open(root)?;
@@ -188,8 +194,10 @@ pub fn check(root: &Path, acks: &[Ack]) -> Outcome<()> {
         return Err("a sequence number was given twice".into());
     }
     let listed: BTreeSet<ManifestId> = store.manifests()?.into_iter().map(|summary| summary.id).collect();
-    let lost = acks.iter().any(|ack| matches!(ack, Ack::Published(id) if !listed.contains(id)));
-    if lost { Err("the index does not list all manifests".into()) } else { Ok(()) }
+    if acks.iter().any(|ack| matches!(ack, Ack::Published(id) if !listed.contains(id))) {
+        return Err("the index does not list all manifests".into());
+    }
+    check_exports(root)
 }
 
 fn newest(acks: &[Ack], wanted: &Name) -> Option<ManifestId> {
@@ -217,11 +225,11 @@ fn is_whole(store: &Store, id: &ManifestId, out: &Path) -> Outcome<bool> {
 }
 
 /// Folders that appeared by export are whole, acknowledged or not.
-pub fn check_exports(root: &Path, files: usize) -> Outcome<()> {
+fn check_exports(root: &Path) -> Outcome<()> {
     for entry in fs::read_dir(root.join("runs"))? {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && fs::read_dir(&path)?.count() != files {
+        if !hidden && fs::read_dir(&path)?.count() != 2 {
             return Err(format!("{} is not whole", path.display()).into());
         }
     }

@@ -115,10 +115,12 @@ impl Drop for Up {
 /// A small adapter over `tiny`, trained for a moment: enough to be published and pulled.
 pub fn train_adapter(program: &Program, home: &Path, folder: &Path, seed: u64) {
     let data = folder.with_extension("jsonl");
-    let rows: String = (0..8).map(|n| format!("{{\"prompt\":\"say {n}:\",\"completion\":\"{}\"}}\n", n * seed)).collect();
+    let rows: String =
+        (0..8).map(|n| format!("{{\"prompt\":\"say {n}:\",\"completion\":\"{}\"}}\n", n * seed)).collect();
     std::fs::write(&data, rows).expect("writable");
     let (out, data, seed) = (text(folder), text(&data), seed.to_string());
-    let args = ["train", "--base", "tiny", "--data", &data, "--out", &out, "--max-steps", "3", "--r", "4", "--seed", &seed];
+    let args =
+        ["train", "--base", "tiny", "--data", &data, "--out", &out, "--max-steps", "3", "--r", "4", "--seed", &seed];
     program.ok(home, args.iter().chain(&["--learning-rate", "1e-3", "--warmup-steps", "0"]));
 }
 

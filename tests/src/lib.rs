@@ -4,5 +4,8 @@
 //! The tests of `cargo test` lie under `tests/`; `tidy` among them holds the repository to its own rules.
 
 pub mod check_demo;
+pub mod crash;
+pub mod full_disk;
+pub mod killing;
 pub mod kit;
 pub mod soak;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use potluck_tests::check_demo::{self, Demands};
-use potluck_tests::soak;
+use potluck_tests::{crash, full_disk, soak};
 
 #[derive(Parser)]
 #[command(about = "Checks potluck from outside")]
@@ -33,17 +33,39 @@ enum Command {
     },
     /// List the soaks
     Soaks,
+    /// Work in a home until killed: for tests
+    #[command(hide = true)]
+    CrashChild { home: PathBuf, seed: u64, steps: u64 },
+    /// Look in a home for the acknowledgements on standard input: for tests
+    #[command(hide = true)]
+    CrashCheck { home: PathBuf },
+    /// Fill a disk: for tests
+    #[command(hide = true)]
+    FullDiskChild { disk: PathBuf },
 }
 
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::CheckDemo { file, demands } => check_demo(&file, &demands),
         Command::Soak { name, seed } => run_soak(&name, seed),
+        Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
+        Command::CrashCheck { home } => end(crash::check_input(&home)),
+        Command::FullDiskChild { disk } => end(full_disk::child(&disk)),
         Command::Soaks => {
             for soak in soak::ALL {
                 println!("{:16} {}", soak.name, soak.about);
             }
             ExitCode::SUCCESS
+        }
+    }
+}
+
+fn end(outcome: crash::Outcome<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
+mod store_kill;
+mod store_scale;
+
 use std::error::Error;
 
 /// One long run.
@@ -12,7 +15,10 @@ pub struct Soak {
 }
 
 /// All soaks, by name.
-pub const ALL: &[Soak] = &[];
+pub const ALL: &[Soak] = &[
+    Soak { name: "store-kill", about: "kill -9 of a growing home, 300 times: nothing is lost", run: store_kill::run },
+    Soak { name: "store-scale", about: "a store of 10,000 shards: rates, and times to open", run: store_scale::run },
+];
 
 #[cfg(test)]
 mod tests {

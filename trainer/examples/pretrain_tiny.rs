@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use potluck_protocol::base::Architecture;
 use potluck_trainer::oracle::Oracle;
 use potluck_trainer::synthetic::Example;
 use potluck_trainer::synthetic::corpus::Corpus;
@@ -47,7 +46,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
 
 /// Normal values of standard deviation `1 / sqrt(in)`, less for the two that write to the residual; norms are one.
 fn initial(seed: u64) -> Result<BTreeMap<String, Var>> {
-    let architecture = shape()?;
+    let architecture = tiny::architecture();
     let depth = f64::from(2 * architecture.num_hidden_layers).sqrt();
     let mut rng = Rng::new(seed);
     let mut vars = BTreeMap::new();
@@ -67,13 +66,9 @@ fn initial(seed: u64) -> Result<BTreeMap<String, Var>> {
     Ok(vars)
 }
 
-fn shape() -> Result<Architecture> {
-    tiny::architecture().map_err(candle_core::Error::wrap)
-}
-
 fn oracle(weights: &BTreeMap<String, Var>, trained: bool) -> Result<Oracle> {
     let tensor = |var: &Var| if trained { var.as_tensor().clone() } else { var.as_detached_tensor() };
-    Oracle::new(shape()?, weights.iter().map(|(name, var)| (name.clone(), tensor(var))).collect())
+    Oracle::new(tiny::architecture(), weights.iter().map(|(name, var)| (name.clone(), tensor(var))).collect())
 }
 
 fn train(weights: &BTreeMap<String, Var>, steps: usize, seed: u64, folder: &Path) -> Result<()> {

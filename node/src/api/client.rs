@@ -24,14 +24,21 @@ impl Client {
         match Stream::connect(name).await {
             Ok(stream) => Ok(Some(Self { stream: BufReader::new(stream) })),
             // No socket, or one that a killed daemon left behind: whether somebody holds the home is the lock's to say.
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) => Ok(None),
+            Err(error)
+                if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(unreachable(&path, &error)),
         }
     }
 
     /// Sends a request and hands every progress report to `report` until the answer comes.
     pub async fn call(&mut self, request: &Request, mut report: impl FnMut(Progress)) -> Outcome<Value> {
-        let lost = |error: std::io::Error| Failure::new(Kind::Unreachable, format!("the daemon went away: {error}")).hint("see its log; start it again with `potluck up`");
+        let lost = |error: std::io::Error| {
+            Failure::new(Kind::Unreachable, format!("the daemon went away: {error}"))
+                .hint("see its log; start it again with `potluck up`")
+        };
         socket::write_line(self.stream.get_mut(), request).await.map_err(lost)?;
         loop {
             match socket::read_line(&mut self.stream).await.map_err(lost)? {
@@ -45,6 +52,7 @@ impl Client {
 }
 
 fn unreachable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(Kind::Unreachable, format!("the daemon's socket {} does not answer: {error}", path.display()))
-        .hint("if no daemon runs on this home, remove that file; else stop the daemon and start it again with `potluck up`")
+    Failure::new(Kind::Unreachable, format!("the daemon's socket {} does not answer: {error}", path.display())).hint(
+        "if no daemon runs on this home, remove that file; else stop the daemon and start it again with `potluck up`",
+    )
 }

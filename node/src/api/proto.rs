@@ -18,18 +18,31 @@ pub const LINE_MAX: usize = 4 << 20;
 pub enum Request {
     Status,
     Peers,
-    BaseAdd { path: PathBuf, name: Option<String> },
+    BaseAdd {
+        path: PathBuf,
+        name: Option<String>,
+    },
     BaseList,
-    BaseShow { base: String },
+    BaseShow {
+        base: String,
+    },
     Train(Box<Train>),
     Eval(Eval),
     Generate(Generate),
     Publish(Publish),
-    Show { reference: String },
+    Show {
+        reference: String,
+    },
     Pull(Pull),
     /// Waits until these adapters of a base have been heard of.
-    Heard { base: String, adapters: Vec<String>, timeout_seconds: u64 },
-    Verify { id: String },
+    Heard {
+        base: String,
+        adapters: Vec<String>,
+        timeout_seconds: u64,
+    },
+    Verify {
+        id: String,
+    },
     Merge(Merge),
     StoreStat,
     StoreVerify,

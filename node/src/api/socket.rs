@@ -45,7 +45,10 @@ pub async fn read_line<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpi
         return Ok(None);
     }
     if line.len() > LINE_MAX {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, format!("a line of more than {LINE_MAX} bytes")));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            format!("a line of more than {LINE_MAX} bytes"),
+        ));
     }
     Ok(Some(serde_json::from_slice(&line)?))
 }

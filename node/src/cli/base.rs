@@ -54,7 +54,8 @@ pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
     let answer = ask(global, &request).await?;
     if matches!(verb, Base::Ls) {
         return output::answer(global, answer, |listed: Listed| {
-            let rows: Vec<_> = listed.bases.into_iter().map(|base| vec![base.name, short(&base.base), base.place]).collect();
+            let rows: Vec<_> =
+                listed.bases.into_iter().map(|base| vec![base.name, short(&base.base), base.place]).collect();
             output::table(&["name", "base id", "place"], &rows)
         });
     }
@@ -79,7 +80,8 @@ pub fn absolute_reference(reference: &str) -> Outcome<String> {
     }
     let absolute = config::absolute(path)?;
     let text = absolute.to_str().ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("the path {} is not UTF-8", absolute.display())).hint("rename it, or link to it")
+        Failure::new(Kind::Usage, format!("the path {} is not UTF-8", absolute.display()))
+            .hint("rename it, or link to it")
     })?;
     Ok(text.to_owned())
 }

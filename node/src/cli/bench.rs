@@ -62,7 +62,10 @@ pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
     output::answer(global, ask(global, &request).await?, |measured: Measured| {
         let memory = measured.peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB at most"));
         vec![
-            format!("{} {}, {} threads: {:.1} tokens per second, {:.2} s a step{memory}", measured.backend, measured.dtype, measured.threads, measured.tokens_per_second, measured.step_seconds),
+            format!(
+                "{} {}, {} threads: {:.1} tokens per second, {:.2} s a step{memory}",
+                measured.backend, measured.dtype, measured.threads, measured.tokens_per_second, measured.step_seconds
+            ),
             format!("losses {}", measured.losses.iter().map(|loss| format!("{loss:.4}")).collect::<Vec<_>>().join(" ")),
         ]
     })

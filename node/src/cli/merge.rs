@@ -54,7 +54,9 @@ struct Merged {
 pub async fn run(global: &Global, verb: &Merge) -> Outcome<()> {
     let Method::Sum = verb.method;
     if let Some(dtype) = verb.dtype.as_deref().filter(|dtype| !["f32", "f16", "bf16"].contains(dtype)) {
-        return Err(Failure::new(Kind::Usage, format!("`{dtype}` is no float type")).hint("give --dtype f32, f16 or bf16"));
+        return Err(
+            Failure::new(Kind::Usage, format!("`{dtype}` is no float type")).hint("give --dtype f32, f16 or bf16")
+        );
     }
     let request = Request::Merge(proto::Merge {
         base: base::absolute_reference(&verb.base)?,

@@ -19,7 +19,11 @@ pub fn line(text: &str) {
 }
 
 /// With `--json` the answer as it is, else what `human` makes of it.
-pub fn answer<T: DeserializeOwned>(global: &Global, answer: Value, human: impl FnOnce(T) -> Vec<String>) -> Outcome<()> {
+pub fn answer<T: DeserializeOwned>(
+    global: &Global,
+    answer: Value,
+    human: impl FnOnce(T) -> Vec<String>,
+) -> Outcome<()> {
     if global.json {
         json(&answer);
         return Ok(());

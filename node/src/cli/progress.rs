@@ -46,7 +46,8 @@ impl Shown {
             }
             Progress::Step { step, steps, loss, tokens_per_second, seconds_left } => {
                 let left = indicatif::HumanDuration(Duration::from_secs_f64(seconds_left.clamp(0.0, 1e9)));
-                let text = format!("step {step} of {steps}  loss {loss:.4}  {tokens_per_second:.0} tok/s  {left:#} left");
+                let text =
+                    format!("step {step} of {steps}  loss {loss:.4}  {tokens_per_second:.0} tok/s  {left:#} left");
                 self.advance(step, steps, &text);
             }
             Progress::Text { .. } => {}

@@ -52,7 +52,13 @@ pub async fn run(global: &Global, verb: &Pull) -> Outcome<()> {
     output::answer(global, answer, |pulled: Pulled| {
         let peers = pulled.fetched_from.len();
         vec![
-            format!("{} {}: {} from {peers} peer{}", pulled.name, pulled.manifest, output::bytes(pulled.fetched_bytes), if peers == 1 { "" } else { "s" }),
+            format!(
+                "{} {}: {} from {peers} peer{}",
+                pulled.name,
+                pulled.manifest,
+                output::bytes(pulled.fetched_bytes),
+                if peers == 1 { "" } else { "s" }
+            ),
             pulled.folder.display().to_string(),
         ]
     })

@@ -7,7 +7,10 @@ use clap::Parser;
 use serde_json::{Value, json};
 
 use super::args::{Cli, Global, Verb};
-use super::{base, bench, demo, eval, generate, merge, output, peers, progress, publish, pull, show, status, store, train, up, verify};
+use super::{
+    base, bench, demo, eval, generate, merge, output, peers, progress, publish, pull, show, status, store, train, up,
+    verify,
+};
 use crate::api::client::Client;
 use crate::api::proto::Request;
 use crate::config;

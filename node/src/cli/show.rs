@@ -25,7 +25,13 @@ pub async fn run(global: &Global, reference: &str) -> Outcome<()> {
     let answer = ask(global, &Request::Show { reference: reference.to_owned() }).await?;
     output::answer(global, answer, |shown: Shown| {
         let licence = if shown.licence.is_empty() { "no licence stated" } else { &shown.licence };
-        let mut lines = vec![format!("{} ({}, {}, {licence}, {})", shown.name, shown.kind, output::bytes(shown.bytes), shown.state)];
+        let mut lines = vec![format!(
+            "{} ({}, {}, {licence}, {})",
+            shown.name,
+            shown.kind,
+            output::bytes(shown.bytes),
+            shown.state
+        )];
         lines.push(format!("published by {}", shown.publisher));
         lines.extend(shown.base.map(|base| format!("for base {base}")));
         if !shown.description.is_empty() {

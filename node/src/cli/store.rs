@@ -45,7 +45,10 @@ pub async fn run(global: &Global, verb: &Store) -> Outcome<()> {
             )]
         }),
         Store::Verify => output::answer(global, ask(global, &Request::StoreVerify).await?, |checked: Checked| {
-            vec![format!("clean: {} shards and {} manifests are what their names say", checked.shards, checked.manifests)]
+            vec![format!(
+                "clean: {} shards and {} manifests are what their names say",
+                checked.shards, checked.manifests
+            )]
         }),
         Store::Rebuild => output::answer(global, ask(global, &Request::StoreRebuild).await?, |stat: Stat| {
             vec![format!("rebuilt the index: {} shards, {} manifests", stat.shards, stat.manifests)]

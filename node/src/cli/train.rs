@@ -103,7 +103,10 @@ pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
                 measured.loss
             ));
         }
-        lines.push(format!("next: potluck publish {} --name NAME    potluck generate --base {base} --adapter {0} PROMPT", trained.folder.display()));
+        lines.push(format!(
+            "next: potluck publish {} --name NAME    potluck generate --base {base} --adapter {0} PROMPT",
+            trained.folder.display()
+        ));
         lines.push(trained.folder.display().to_string());
         lines
     })
@@ -131,7 +134,10 @@ impl Train {
         if let Some((flag, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Failure::new(Kind::Usage, format!("{flag} is 0")).hint(format!("give {flag} a number above 0")));
         }
-        let rates = self.learning_rate.is_finite() && self.learning_rate >= 0.0 && self.weight_decay >= 0.0 && self.max_grad_norm > 0.0;
+        let rates = self.learning_rate.is_finite()
+            && self.learning_rate >= 0.0
+            && self.weight_decay >= 0.0
+            && self.max_grad_norm > 0.0;
         if !rates {
             return Err(Failure::new(Kind::Usage, "a rate, decay or norm is negative or no number")
                 .hint("e.g. `--learning-rate 2e-4 --weight-decay 0 --max-grad-norm 1`"));

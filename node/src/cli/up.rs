@@ -39,7 +39,12 @@ impl Network {
     pub fn settings(&self) -> Outcome<Settings> {
         let addresses = |texts: &[String]| texts.iter().map(|text| address(text)).collect::<Outcome<Vec<_>>>();
         let network = self.network.parse().map_err(|error| Failure::new(Kind::Usage, format!("--network: {error}")))?;
-        Ok(Settings { listen: addresses(&self.listen)?, bootstrap: addresses(&self.bootstrap)?, network, mdns: self.mdns })
+        Ok(Settings {
+            listen: addresses(&self.listen)?,
+            bootstrap: addresses(&self.bootstrap)?,
+            network,
+            mdns: self.mdns,
+        })
     }
 }
 

@@ -83,7 +83,8 @@ async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
             fetched_from: fetched.peers,
         });
     }
-    let skills = volunteers.iter().zip(measured).map(|(volunteer, measured)| SkillLine::new(&volunteer.skill, measured));
+    let skills =
+        volunteers.iter().zip(measured).map(|(volunteer, measured)| SkillLine::new(&volunteer.skill, measured));
     let skills = skills.collect();
     try_join_all(volunteers.into_iter().map(Volunteer::stop)).await?;
     Ok(Report { seconds: started.elapsed().as_secs_f64(), base, nodes, skills, merged_digests })

@@ -89,7 +89,8 @@ impl Seat {
 }
 
 fn text(path: &Path) -> Outcome<String> {
-    let wrong = || Failure::new(Kind::Usage, format!("the path {} is not UTF-8", path.display())).hint("choose another --home");
+    let wrong =
+        || Failure::new(Kind::Usage, format!("the path {} is not UTF-8", path.display())).hint("choose another --home");
     path.to_str().map(str::to_owned).ok_or_else(wrong)
 }
 

@@ -66,7 +66,13 @@ impl From<Measured> for Figure {
 
 impl SkillLine {
     pub fn new(name: &str, [base, adapter, merged]: [Measured; 3]) -> Self {
-        Self { name: name.to_owned(), heldout: base.samples, base: base.into(), adapter: adapter.into(), merged: merged.into() }
+        Self {
+            name: name.to_owned(),
+            heldout: base.samples,
+            base: base.into(),
+            adapter: adapter.into(),
+            merged: merged.into(),
+        }
     }
 }
 
@@ -115,9 +121,13 @@ impl Report {
             self.base.name
         ));
         lines.push(String::new());
-        lines.extend(text::table(&["skill", "base alone", "own adapter", "merged base", "trained in", "fetched"], &rows));
+        lines.extend(text::table(
+            &["skill", "base alone", "own adapter", "merged base", "trained in", "fetched"],
+            &rows,
+        ));
         lines.push(String::new());
-        let digest: String = self.merged_digests.first().map_or_else(String::new, |digest| digest.chars().take(12).collect());
+        let digest: String =
+            self.merged_digests.first().map_or_else(String::new, |digest| digest.chars().take(12).collect());
         lines.push(match self.outcome() {
             Ok(()) => format!("All {} nodes made the same merged base: digest {digest}...", self.nodes.len()),
             Err(failure) => failure.message,

@@ -113,7 +113,8 @@ impl Volunteer {
 
     /// Waits until gossip has told of all the others' adapters, pulls each, and checks each once more.
     pub async fn gather(&mut self, base: &str, adapters: &[String]) -> Outcome<Fetched> {
-        let heard = Request::Heard { base: base.to_owned(), adapters: adapters.to_vec(), timeout_seconds: TIMEOUT_SECONDS };
+        let heard =
+            Request::Heard { base: base.to_owned(), adapters: adapters.to_vec(), timeout_seconds: TIMEOUT_SECONDS };
         self.ask::<Value>(&heard).await?;
         let mut fetched = Fetched { bytes: 0, peers: Vec::new() };
         for adapter in adapters {
@@ -170,13 +171,17 @@ impl Volunteer {
 
     async fn field(&mut self, request: &Request, field: &str) -> Outcome<String> {
         let answer: Value = self.ask(request).await?;
-        answer[field].as_str().map(str::to_owned).ok_or_else(|| Failure::new(Kind::Failed, format!("the daemon's answer has no `{field}`")))
+        answer[field]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("the daemon's answer has no `{field}`")))
     }
 
     async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Outcome<T> {
         let answer = self.client.call(request, |_| {}).await;
         let answer = answer.map_err(|failure| failure.context(format!("volunteer `{}`", self.skill)))?;
-        serde_json::from_value(answer).map_err(|error| Failure::new(Kind::Failed, format!("the daemon's answer: {error}")))
+        serde_json::from_value(answer)
+            .map_err(|error| Failure::new(Kind::Failed, format!("the daemon's answer: {error}")))
     }
 }
 
@@ -184,7 +189,10 @@ impl Volunteer {
 async fn first_line(daemon: &mut Child) -> Outcome<Value> {
     let stdout = daemon.stdout.take().ok_or_else(|| did_not_start("volunteer"))?;
     let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).await.map_err(|error| Failure::io("read from a volunteer's daemon", &error))?;
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .await
+        .map_err(|error| Failure::io("read from a volunteer's daemon", &error))?;
     serde_json::from_str(&line).map_err(|_| did_not_start("volunteer"))
 }
 

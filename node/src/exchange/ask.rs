@@ -80,11 +80,7 @@ pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec
 }
 
 /// The announcements of a base that the peer knows, each verified.
-pub async fn announcements(
-    net: &Handle,
-    peer: PeerId,
-    base: BaseId,
-) -> Result<Vec<Authentic<Announcement>>, AskError> {
+pub async fn announcements(net: &Handle, peer: PeerId, base: BaseId) -> Result<Vec<Authentic<Announcement>>, AskError> {
     match one(net, peer, &Request::Announcements(base)).await? {
         Reply::Announcements(all) => all
             .iter()

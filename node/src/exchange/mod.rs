@@ -18,6 +18,8 @@ mod replay;
 mod reputation;
 mod serve;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,1 +1,251 @@
 //! Nodes with stores, over real TCP on the loopback interface.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::id::{Digest, ManifestId};
+use potluck_protocol::shard::VerifiedShard;
+use potluck_protocol::signed::{PublicKey, Signed};
+use tokio_util::sync::CancellationToken;
+
+use super::error::Why;
+use super::testing::{Fault, Node, base, connect_to, faulty, honest, noise, publish, rows};
+use super::{Options, PullError, Pulled};
+use crate::failure::{Failure, Kind};
+use crate::net::testing::{connect, key, wait};
+use crate::net::{Event, Handle};
+
+const MIB: usize = 1 << 20;
+
+/// Everything is there, byte for byte, and nothing beside it.
+fn assert_whole(node: &Node, id: ManifestId, len: usize) {
+    let mapped = node.store.mapped(&id).expect("it is visible");
+    let mut bytes = Vec::new();
+    for row in mapped.shards() {
+        bytes.extend(node.store.shard(&row.id).expect("the store works").expect("it is there").into_bytes());
+    }
+    assert!(bytes == noise(7, len), "the bytes differ");
+}
+
+async fn pull(node: &Node, id: ManifestId) -> Pulled {
+    node.exchange.pull(id, Options::default()).await.expect("an honest provider is there")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_takes_bytes_from_three_providers_at_once() {
+    const LEN: usize = 24 * MIB + 5;
+    let (a, b, c, node) = (honest(1).await, honest(2).await, honest(3).await, honest(4).await);
+    let id = publish(&a.store, LEN);
+    assert_eq!((publish(&b.store, LEN), publish(&c.store, LEN)), (id, id));
+    connect_to(&node.net, &[&a.net, &b.net, &c.net]).await;
+    let pulled = pull(&node, id).await;
+    assert_whole(&node, id, LEN);
+    assert!(pulled.fetched_from.len() > 1, "{:?}", pulled.fetched_from);
+    assert_eq!(pulled.fetched_from.values().sum::<u64>(), pulled.fetched_bytes);
+    assert!(pulled.fetched_bytes >= LEN as u64 && pulled.had_bytes == 0);
+    // A second pull has nothing to do.
+    let again = pull(&node, id).await;
+    assert_eq!((again.fetched_bytes, again.had_bytes), (0, LEN as u64));
+}
+
+/// A pull beside a faulty provider ends from the honest one, and nothing wrong is stored.
+async fn survives(fault: Fault) -> (Pulled, Handle) {
+    const LEN: usize = 10 * MIB;
+    let (good, node) = (honest(1).await, honest(2).await);
+    let (bad, id, _) = faulty(3, LEN, fault).await;
+    assert_eq!(publish(&good.store, LEN), id);
+    // The faulty one first, so that it is asked before the honest one is known.
+    connect_to(&node.net, &[&bad, &good.net]).await;
+    let pulled = pull(&node, id).await;
+    assert_whole(&node, id, LEN);
+    (pulled, bad)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_sends_wrong_bytes_is_blamed_and_the_pull_ends_from_an_honest_one() {
+    let (pulled, bad) = survives(Fault::WrongBytes).await;
+    assert!(pulled.blamed.contains_key(&bad.peer_id()), "{:?}", pulled.blamed);
+    assert!(pulled.fetched_from.get(&bad.peer_id()).is_none_or(|bytes| *bytes < MIB as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_sends_too_many_bytes_is_blamed_and_the_pull_ends_from_an_honest_one() {
+    let (pulled, bad) = survives(Fault::TooManyBytes).await;
+    assert!(pulled.blamed.contains_key(&bad.peer_id()), "{:?}", pulled.blamed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_declares_a_gigabyte_is_blamed_and_the_pull_ends_from_an_honest_one() {
+    let (pulled, bad) = survives(Fault::Gigabyte).await;
+    assert!(pulled.blamed.contains_key(&bad.peer_id()), "{:?}", pulled.blamed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_sends_nothing_does_not_stop_a_pull() {
+    let (pulled, bad) = survives(Fault::Silence).await;
+    assert!(pulled.blamed.is_empty() && pulled.fetched_from.get(&bad.peer_id()).is_none_or(|n| *n < MIB as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_stops_half_way_does_not_stop_a_pull() {
+    let (pulled, bad) = survives(Fault::HalfWay).await;
+    assert!(pulled.blamed.is_empty() && pulled.fetched_from.get(&bad.peer_id()).is_none_or(|n| *n < MIB as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_provider_is_asked_again_later() {
+    let node = honest(1).await;
+    let (busy, id, asked) = faulty(2, 2 * MIB, Fault::Busy(3)).await;
+    connect(&node.net, &busy).await;
+    pull(&node, id).await;
+    assert_whole(&node, id, 2 * MIB);
+    assert!(asked.load(Ordering::SeqCst) >= 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_goes_on_from_what_is_here() {
+    const LEN: usize = 8 * MIB;
+    let (good, node) = (honest(1).await, honest(2).await);
+    let id = publish(&good.store, LEN);
+    for row in rows(&good.store, id).iter().take(5) {
+        let shard = good.store.shard(&row.id).expect("the store works").expect("it is there");
+        node.store
+            .put_shards([VerifiedShard::check(row.id, shard.into_bytes()).expect("it is right")])
+            .expect("stored");
+    }
+    connect(&node.net, &good.net).await;
+    let pulled = pull(&node, id).await;
+    assert_whole(&node, id, LEN);
+    assert_eq!(pulled.had_bytes, 5 * MIB as u64);
+    // The three that were missing, and the shard table.
+    let table = pulled.fetched_bytes - 3 * MIB as u64;
+    assert!(table > 0 && table < 1024, "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_that_nobody_has_is_not_found() {
+    let (other, node) = (honest(1).await, honest(2).await);
+    connect(&node.net, &other.net).await;
+    let options = Options { find: Duration::from_millis(500), ..Options::default() };
+    let error = node.exchange.pull(ManifestId(Digest::of(b"nothing")), options).await.expect_err("nobody has it");
+    assert!(matches!(&error, PullError::NotFound { asked, .. } if *asked == [other.net.peer_id()]), "{error}");
+    assert_eq!(Failure::from(error).kind, Kind::NotFound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_that_gets_stuck_says_who_was_asked_and_keeps_what_came() {
+    const LEN: usize = 6 * MIB;
+    let node = honest(1).await;
+    let (partial, id, _) = faulty(2, LEN, Fault::Partial(4)).await;
+    connect(&node.net, &partial).await;
+    let options = Options { patience: Duration::from_secs(1), ..Options::default() };
+    let error = node.exchange.pull(id, options).await.expect_err("two shards are nowhere");
+    let PullError::Incomplete { missing: 2, why: Why::Stuck, asked, .. } = &error else { panic!("{error}") };
+    assert_eq!(*asked, [partial.peer_id()]);
+    assert!(error.to_string().contains(&partial.peer_id().to_string()), "{error}");
+    assert_eq!(Failure::from(error).kind, Kind::Timeout);
+    assert!(node.store.manifest(&id).expect("the store works").is_none(), "a part is not visible");
+    // With somebody who has the rest, only the rest is fetched.
+    let good = honest(3).await;
+    publish(&good.store, LEN);
+    connect(&node.net, &good.net).await;
+    let pulled = pull(&node, id).await;
+    assert_eq!((pulled.fetched_bytes, pulled.had_bytes), (2 * MIB as u64, 4 * MIB as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_pull_ends_at_once_and_shows_nothing() {
+    let node = honest(1).await;
+    let (silent, id, asked) = faulty(2, 3 * MIB, Fault::Silence).await;
+    connect(&node.net, &silent).await;
+    let cancel = CancellationToken::new();
+    let (progress, mut seen) = tokio::sync::watch::channel(super::Progress::default());
+    let options = Options { cancel: cancel.clone(), progress: Some(progress), ..Options::default() };
+    let running = tokio::spawn({
+        let exchange = node.exchange.clone();
+        async move { exchange.pull(id, options).await }
+    });
+    seen.wait_for(|progress| progress.shards_total == 3).await.expect("the pull runs");
+    cancel.cancel();
+    let error = running.await.expect("it ends").expect_err("it was cancelled");
+    assert!(matches!(error, PullError::Cancelled(_)), "{error}");
+    assert!(node.store.manifest(&id).expect("the store works").is_none());
+    assert!(asked.load(Ordering::SeqCst) <= 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pull_waits_for_its_first_provider() {
+    let (good, node) = (honest(1).await, honest(2).await);
+    let id = publish(&good.store, MIB);
+    let running = tokio::spawn({
+        let exchange = node.exchange.clone();
+        async move { exchange.pull(id, Options::default()).await }
+    });
+    connect(&node.net, &good.net).await;
+    running.await.expect("it ends").expect("the provider came");
+    assert_whole(&node, id, MIB);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fresh_node_finds_further_holders_through_the_one_that_it_knows() {
+    const LEN: usize = 4 * MIB;
+    let (first, second, fresh) = (honest(1).await, honest(2).await, honest(3).await);
+    let id = publish(&first.store, LEN);
+    connect(&second.net, &first.net).await;
+    pull(&second, id).await;
+    let mut events = fresh.net.events();
+    connect(&fresh.net, &second.net).await;
+    pull(&fresh, id).await;
+    assert_whole(&fresh, id, LEN);
+    wait(&mut events, |event| matches!(event, Event::Connected(peer) if *peer == first.net.peer_id())).await;
+    // The publisher goes, and a node that comes later is served by those who pulled.
+    first.net.shutdown().await;
+    let late = honest(4).await;
+    connect(&late.net, &second.net).await;
+    pull(&late, id).await;
+    assert_whole(&late, id, LEN);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_node_hears_what_was_said_before_it_came() {
+    let (publisher, hub, late) = (honest(1).await, honest(2).await, honest(3).await);
+    for node in [&publisher, &hub, &late] {
+        node.net.subscribe(base()).await.expect("one base is not too many");
+    }
+    let keypair = key(1);
+    let body = Announcement {
+        manifest: ManifestId(Digest::of(b"said")),
+        manifest_len: 1,
+        kind: KindTag::Dataset,
+        name: "said".parse().expect("a good name"),
+        base: base(),
+        total_bytes: 1,
+        publisher: PublicKey::of(&keypair),
+        sequence: 1,
+    };
+    let signed = Signed::sign(&body, &keypair).expect("it encodes").expect("its own signer");
+    let mut at_hub = hub.net.events();
+    connect(&hub.net, &publisher.net).await;
+    publisher.net.announce(signed.verify().expect("our own")).await.expect("it is sent");
+    wait(&mut at_hub, |event| matches!(event, Event::Heard(_))).await;
+    publisher.net.shutdown().await;
+    // The publisher is gone; only the hub remembers.
+    let mut at_late = late.net.events();
+    connect(&late.net, &hub.net).await;
+    wait(&mut at_late, |event| matches!(event, Event::Heard(one) if one.body().name.as_str() == "said")).await;
+    assert!(hub.tasks.finish().await && late.tasks.finish().await, "every task ends when it is told to");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_make_no_sense_end_the_stream() {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    let (good, node) = (honest(1).await, honest(2).await);
+    connect(&node.net, &good.net).await;
+    for wrong in [&(1u32 << 30).to_le_bytes()[..], &[4, 0, 0, 0, 255, 255, 255, 255], &[0, 0, 0, 0]] {
+        let mut stream = node.net.open(good.net.peer_id()).await.expect("connected");
+        stream.raw().write_all(wrong).await.expect("it is taken");
+        stream.raw().flush().await.expect("it is taken");
+        assert!(matches!(stream.raw().read(&mut [0; 1]).await, Ok(0) | Err(_)), "{wrong:?} was answered");
+    }
+}

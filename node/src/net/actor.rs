@@ -33,7 +33,7 @@ pub struct Actor<'a> {
 }
 
 impl<'a> Actor<'a> {
-    /// Follows the bases that were followed before, and dials the bootstrap peers.
+    /// Follows the bases that were followed before, and dials the bootstrap peers and those who were connected.
     pub fn new(seat: &'a mut Seat, swarm: Swarm<Behaviour>) -> Self {
         let redial_pause = limits::REDIAL_FIRST;
         let mut actor =
@@ -44,6 +44,10 @@ impl<'a> Actor<'a> {
             }
         }
         actor.dial_bootstrap();
+        for peer in std::mem::take(&mut actor.seat.reconnect) {
+            let addresses = actor.seat.peers.addresses(&peer);
+            actor.dial_hint(peer, addresses);
+        }
         actor
     }
 
@@ -94,6 +98,8 @@ impl<'a> Actor<'a> {
             }
             #[cfg(test)]
             Command::BulkEntries(back) => answer(back, self.swarm.behaviour().bulk.entries()),
+            #[cfg(test)]
+            Command::Rejected(back) => answer(back, self.seat.announcements.rejected),
         }
     }
 
@@ -140,6 +146,7 @@ impl<'a> Actor<'a> {
             tracing::info!(%peer_id, version = ?info.protocol_version, "a peer of another network: disconnected");
             // It may have gone by itself.
             let _ = self.swarm.disconnect_peer_id(peer_id);
+            self.seat.emit(Event::Foreign(peer_id));
             return;
         }
         self.redial_pause = limits::REDIAL_FIRST;
@@ -151,10 +158,15 @@ impl<'a> Actor<'a> {
     fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         for (peer, address) in found {
             // mDNS is not authenticated: a hint of where to dial, and nothing more.
-            let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
-            if let Err(error) = self.swarm.dial(opts.addresses(vec![address]).build()) {
-                tracing::debug!(%peer, %error, "a peer found on the local network is not dialled");
-            }
+            self.dial_hint(peer, vec![address]);
+        }
+    }
+
+    /// Dials where a peer might be; nobody waits for it.
+    fn dial_hint(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+        if let Err(error) = self.swarm.dial(opts.addresses(addresses).build()) {
+            tracing::debug!(%peer, %error, "a peer is not dialled");
         }
     }
 

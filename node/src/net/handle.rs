@@ -52,6 +52,8 @@ pub enum Event {
     Connected(PeerId),
     /// The last one is gone.
     Disconnected(PeerId),
+    /// A peer of another network was met and disconnected.
+    Foreign(PeerId),
     /// A peer follows a base that we follow too: it may know announcements that we have missed.
     Subscribed {
         peer: PeerId,
@@ -94,6 +96,8 @@ pub(super) enum Command {
     PublishRaw(BaseId, Vec<u8>, oneshot::Sender<Result<(), NetError>>),
     #[cfg(test)]
     BulkEntries(oneshot::Sender<usize>),
+    #[cfg(test)]
+    Rejected(oneshot::Sender<u64>),
 }
 
 impl Handle {

@@ -84,6 +84,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         bases: Vec::new(),
         announcements: Announcements::default(),
         peers: Peers::default(),
+        reconnect: Vec::new(),
         listening: Vec::new(),
         outbox: VecDeque::new(),
         started: Instant::now(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, Swarm};
+use libp2p::{Multiaddr, PeerId, Swarm};
 use potluck_protocol::id::BaseId;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
@@ -33,6 +33,8 @@ pub struct Seat {
     pub bases: Vec<BaseId>,
     pub announcements: Announcements,
     pub peers: Peers,
+    /// Peers that were connected when the swarm panicked.
+    pub reconnect: Vec<PeerId>,
     pub listening: Vec<Multiaddr>,
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
     pub started: Instant,

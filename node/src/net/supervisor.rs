@@ -40,8 +40,9 @@ enum Ended {
 
 async fn live(seat: Arc<Mutex<Seat>>, ready: Option<oneshot::Sender<Result<(), NetError>>>) -> Result<(), Ended> {
     let mut seat = seat.lock().await;
-    for peer in seat.peers.all_closed() {
-        seat.emit(Event::Disconnected(peer));
+    seat.reconnect = seat.peers.all_closed();
+    for peer in &seat.reconnect {
+        seat.emit(Event::Disconnected(*peer));
     }
     let built = seat.swarm().await;
     match (built, ready) {

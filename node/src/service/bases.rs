@@ -33,7 +33,8 @@ pub struct Identified {
 pub fn tiny_id() -> Outcome<BaseId> {
     static ID: OnceLock<Result<BaseId, String>> = OnceLock::new();
     let id = ID.get_or_init(|| potluck_trainer::tiny::base_id().map_err(|error| error.to_string()));
-    id.clone().map_err(|error| Failure::new(Kind::Failed, format!("the base inside this program is not readable: {error}")))
+    id.clone()
+        .map_err(|error| Failure::new(Kind::Failed, format!("the base inside this program is not readable: {error}")))
 }
 
 impl Service {
@@ -43,13 +44,17 @@ impl Service {
             None => default_name(path)?,
         };
         if name.as_str() == TINY {
-            return Err(Failure::new(Kind::Conflict, "`tiny` is the base inside this program").hint("give another name with --name"));
+            return Err(Failure::new(Kind::Conflict, "`tiny` is the base inside this program")
+                .hint("give another name with --name"));
         }
-        let text = path.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the path is not UTF-8").hint("rename it, or link to it"))?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| Failure::new(Kind::Usage, "the path is not UTF-8").hint("rename it, or link to it"))?;
         call.phase(format!("reading {text} whole")).await;
         let identified = self.identify(call, &BaseSource::Path(path.to_path_buf())).await?;
         let files = identified.files.iter().map(|file| stamp(path, Path::new(file))).collect::<Outcome<_>>()?;
-        let record = BaseRecord { id: identified.base, name: name.clone(), path: text.to_owned(), files, view_of: None };
+        let record =
+            BaseRecord { id: identified.base, name: name.clone(), path: text.to_owned(), files, view_of: None };
         self.on_store(move |store| store.add_base(record)).await?;
         if let Some(network) = &self.network {
             network.handle.subscribe(identified.base).await?;
@@ -102,7 +107,12 @@ impl Service {
         match known.id {
             Some(id) if id != found => Err(Failure::new(
                 Kind::Verification,
-                format!("the files of base `{}` have changed: it was {}, it is {}", known.name, id.short(), found.short()),
+                format!(
+                    "the files of base `{}` have changed: it was {}, it is {}",
+                    known.name,
+                    id.short(),
+                    found.short()
+                ),
             )
             .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")),
             _ => Ok(found),

@@ -8,14 +8,16 @@ use crate::store::StoreError;
 
 /// A blocking task panicked: a bug, reported as what it is.
 pub fn crashed(error: tokio::task::JoinError) -> Failure {
-    Failure::new(Kind::Failed, format!("an internal task failed: {error}")).hint("please report this with the lines above it")
+    Failure::new(Kind::Failed, format!("an internal task failed: {error}"))
+        .hint("please report this with the lines above it")
 }
 
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
         match &error {
-            HomeError::Locked { .. } => Self::new(Kind::Conflict, &error)
-                .hint("stop that process, or use another home with `--home DIR`"),
+            HomeError::Locked { .. } => {
+                Self::new(Kind::Conflict, &error).hint("stop that process, or use another home with `--home DIR`")
+            }
             HomeError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
             HomeError::Failpoint(_) => Self::new(Kind::Usage, &error),
         }
@@ -35,14 +37,21 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let pull_again = "`potluck store verify` names what is damaged; `potluck pull ID` fetches it again";
         match &error {
-            StoreError::NoSpace { .. } => Self::new(Kind::NoSpace, &error)
-                .hint("free some space on that disk, then run the same command again: nothing that was acknowledged is lost"),
+            StoreError::NoSpace { .. } => Self::new(Kind::NoSpace, &error).hint(
+                "free some space on that disk, then run the same command again: nothing that was acknowledged is lost",
+            ),
             StoreError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
             StoreError::LogDamaged { .. } | StoreError::Index(_) => Self::new(Kind::Verification, &error),
             StoreError::NoManifest(_) | StoreError::NoShard(_) => Self::new(Kind::NotFound, &error).hint(pull_again),
-            StoreError::NotWellFormed(_) => Self::new(Kind::Verification, &error).hint("check it with `potluck verify ID`"),
-            StoreError::Exists(_) => Self::new(Kind::Conflict, &error).hint("choose another folder, or remove that one"),
-            StoreError::Changed(_) => Self::new(Kind::Conflict, &error).hint("run the command again when nothing writes there"),
+            StoreError::NotWellFormed(_) => {
+                Self::new(Kind::Verification, &error).hint("check it with `potluck verify ID`")
+            }
+            StoreError::Exists(_) => {
+                Self::new(Kind::Conflict, &error).hint("choose another folder, or remove that one")
+            }
+            StoreError::Changed(_) => {
+                Self::new(Kind::Conflict, &error).hint("run the command again when nothing writes there")
+            }
             StoreError::Verify(_) => Self::new(Kind::Verification, &error).hint(pull_again),
             StoreError::Codec(_) => Self::new(Kind::Verification, &error),
         }

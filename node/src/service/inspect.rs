@@ -5,10 +5,13 @@ use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::verify::{Complete, WellFormed};
 
+use potluck_trainer::base::Base;
+
 use super::Service;
 use super::resolve::KnownBase;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{Store, StoreError};
+use crate::worker::jobs::target_names;
 use crate::worker::proto::BaseSource;
 
 /// The settings file of a PEFT folder.
@@ -24,7 +27,11 @@ impl Service {
     pub(super) async fn inspect(&self, complete: Complete) -> Outcome<WellFormed> {
         let manifest = complete.manifest();
         let id = manifest.id();
-        let base = manifest.body().base().and_then(|base| self.base_of(&base)).ok_or_else(|| unknown_base(id, manifest.body()))?;
+        let base = manifest
+            .body()
+            .base()
+            .and_then(|base| self.base_of(&base))
+            .ok_or_else(|| unknown_base(id, manifest.body()))?;
         self.on_store(move |store| {
             let architecture = architecture(&base)?;
             let read = |file: &_, table: &_| store.read_file(file, table);
@@ -47,16 +54,20 @@ impl Service {
 /// The shapes of a base, from the head of its files alone.
 fn architecture(base: &KnownBase) -> Outcome<Architecture> {
     match &base.source {
-        BaseSource::Tiny => potluck_trainer::tiny::architecture().map_err(|error| Failure::new(Kind::Failed, error)),
-        BaseSource::Path(path) => potluck_trainer::base::read_architecture(path)
+        BaseSource::Tiny => Ok(potluck_trainer::tiny::architecture()),
+        BaseSource::Path(path) => Base::open(path)
+            .map(|base| base.architecture().clone())
             .map_err(|error| crate::worker::failures::base(&error).context(format!("base `{}`", base.name))),
     }
 }
 
 fn unknown_base(id: ManifestId, manifest: &Manifest) -> Failure {
     let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
-    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name))
-        .hint(format!("add that base with `potluck base add PATH`, then run `potluck pull {id}` again: what was fetched is kept"))
+    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name)).hint(
+        format!(
+            "add that base with `potluck base add PATH`, then run `potluck pull {id}` again: what was fetched is kept"
+        ),
+    )
 }
 
 /// An adapter holds exactly its two files, and they are what the manifest says of them.
@@ -70,7 +81,8 @@ fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) ->
     };
     let checked = potluck_trainer::peft::check(config, model, architecture)
         .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
-    if checked.r != adapter.r || checked.target_modules != adapter.target_modules {
+    let config = &checked.config;
+    if config.r as u32 != adapter.r || target_names(&config.target_modules) != adapter.target_modules {
         return Err((CONFIG_FILE.to_owned(), "rank or target modules are not those of the manifest".to_owned()));
     }
     Ok(())

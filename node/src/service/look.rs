@@ -13,7 +13,8 @@ use crate::net::Event;
 
 impl Service {
     pub(super) async fn status(&self) -> Outcome<Value> {
-        let (stat, adapters) = self.on_store(|store| Ok::<_, crate::store::StoreError>((store.stat()?, store.manifests()?.len()))).await?;
+        let (stat, adapters) =
+            self.on_store(|store| Ok::<_, crate::store::StoreError>((store.stat()?, store.manifests()?.len()))).await?;
         let (mut addresses, mut peers) = (Vec::new(), 0);
         if let Some(network) = &self.network {
             addresses = network.handle.listen_addresses().await?;
@@ -64,13 +65,15 @@ impl Service {
     pub(super) async fn heard(&self, call: &Call<'_>, base: &str, adapters: &[String], seconds: u64) -> Outcome<Value> {
         let parse = |text: &String| text.parse::<ManifestId>().map_err(|error| Failure::new(Kind::Usage, error));
         let wanted = adapters.iter().map(parse).collect::<Outcome<Vec<_>>>()?;
-        let network = self.network.as_ref().ok_or_else(|| Failure::new(Kind::Unreachable, "this node is on no network"))?;
+        let network =
+            self.network.as_ref().ok_or_else(|| Failure::new(Kind::Unreachable, "this node is on no network"))?;
         // Listening first: what is heard between the look and the wait is not missed.
         let mut events = network.handle.events();
         let waiting = async {
             loop {
                 let heard = self.heard_of().await?;
-                let known = |id: &ManifestId| self.store.is_well_formed(id) || heard.iter().any(|one| one.manifest == *id);
+                let known =
+                    |id: &ManifestId| self.store.is_well_formed(id) || heard.iter().any(|one| one.manifest == *id);
                 if wanted.iter().all(known) {
                     return Ok(json!({ "schema": "potluck.heard/1", "base": base, "heard": heard.len() }));
                 }
@@ -111,7 +114,8 @@ impl Service {
         };
         let id = id.ok_or_else(missing)?;
         if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
-            let state = if self.store.is_well_formed(&id) { "here, checked" } else { "here, not checked against its base" };
+            let state =
+                if self.store.is_well_formed(&id) { "here, checked" } else { "here, not checked against its base" };
             return Ok(shown(id, manifest.body(), state));
         }
         let heard = self.heard_of().await?.into_iter().find(|heard| heard.manifest == id).ok_or_else(missing)?;

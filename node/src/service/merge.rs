@@ -70,10 +70,13 @@ impl Service {
         let mut adapters = Vec::with_capacity(recipe.inputs().len());
         for (manifest, weight) in recipe.inputs() {
             if !self.store.is_well_formed(manifest) {
-                return Err(Failure::new(Kind::NotFound, format!("adapter {} of the recipe is not here whole and checked", manifest.short()))
-                    .hint(format!("fetch it with `potluck pull {manifest}`")));
+                return Err(Failure::new(
+                    Kind::NotFound,
+                    format!("adapter {} of the recipe is not here whole and checked", manifest.short()),
+                )
+                .hint(format!("fetch it with `potluck pull {manifest}`")));
             }
-            adapters.push(FoldSource { folder: self.exported(*manifest).await?, weight: weight.0 });
+            adapters.push(FoldSource { id: *manifest, folder: self.exported(*manifest).await?, weight: weight.0 });
         }
         let dtype = float_type(recipe.dtype)?;
         let task = Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) };
@@ -85,12 +88,19 @@ impl Service {
         let mut inputs = Vec::with_capacity(adapters.len());
         for adapter in adapters {
             let manifest = self.find_adapter(&adapter.reference).await?.manifest.ok_or_else(|| {
-                Failure::new(Kind::Usage, format!("{} is a folder: a fold takes published adapters, so that others can repeat it", adapter.reference))
-                    .hint(format!("publish it first: `potluck publish {} --name NAME`", adapter.reference))
+                Failure::new(
+                    Kind::Usage,
+                    format!(
+                        "{} is a folder: a fold takes published adapters, so that others can repeat it",
+                        adapter.reference
+                    ),
+                )
+                .hint(format!("publish it first: `potluck publish {} --name NAME`", adapter.reference))
             })?;
             self.check_base(manifest, base).await?;
             let weight = Weight::nearest(adapter.weight).ok_or_else(|| {
-                Failure::new(Kind::Usage, format!("weight {} is beyond 1024", adapter.weight)).hint("weights are usually between 0 and 1")
+                Failure::new(Kind::Usage, format!("weight {} is beyond 1024", adapter.weight))
+                    .hint("weights are usually between 0 and 1")
             })?;
             inputs.push((manifest, weight));
         }
@@ -99,13 +109,17 @@ impl Service {
 
     /// An adapter applies only to its base. // I6
     async fn check_base(&self, adapter: ManifestId, base: BaseId) -> Outcome<()> {
-        let manifest = self.on_store(move |store| store.manifest(&adapter)?.ok_or(StoreError::NoManifest(adapter))).await?;
+        let manifest =
+            self.on_store(move |store| store.manifest(&adapter)?.ok_or(StoreError::NoManifest(adapter))).await?;
         match manifest.body().base() {
             Some(own) if own == base => Ok(()),
             own => {
                 let own = own.map_or_else(|| "no base".to_owned(), |own| format!("base {}", own.short()));
-                Err(Failure::new(Kind::Incompatible, format!("adapter `{}` is for {own}, not for base {}", manifest.body().name, base.short()))
-                    .hint("give the base that it was trained on with --base REF"))
+                Err(Failure::new(
+                    Kind::Incompatible,
+                    format!("adapter `{}` is for {own}, not for base {}", manifest.body().name, base.short()),
+                )
+                .hint("give the base that it was trained on with --base REF"))
             }
         }
     }
@@ -119,7 +133,11 @@ impl Service {
             None => {
                 let identified = self.identify(call, &base.source).await?;
                 // A quantised base has no float type of its own: half the size, and one rounding only.
-                if identified.dtype.is_float() && identified.dtype != DType::F64 { identified.dtype } else { DType::BF16 }
+                if identified.dtype.is_float() && identified.dtype != DType::F64 {
+                    identified.dtype
+                } else {
+                    DType::BF16
+                }
             }
         })
     }
@@ -143,5 +161,6 @@ fn float_type(dtype: DType) -> Outcome<FloatType> {
 /// The recipe beside the weights, for whoever finds the folder later.
 fn note(out: &Path, answer: &Value) -> Outcome<()> {
     let path = out.join("recipe.json");
-    std::fs::write(&path, format!("{answer:#}\n")).map_err(|error| Failure::io(format!("write {}", path.display()), &error))
+    std::fs::write(&path, format!("{answer:#}\n"))
+        .map_err(|error| Failure::io(format!("write {}", path.display()), &error))
 }

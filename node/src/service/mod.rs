@@ -86,7 +86,12 @@ impl Service {
     }
 
     /// Does what is asked. Cancelling ends it at the next safe place.
-    pub async fn run(&self, request: Request, progress: mpsc::Sender<Progress>, cancel: CancellationToken) -> Outcome<Value> {
+    pub async fn run(
+        &self,
+        request: Request,
+        progress: mpsc::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> Outcome<Value> {
         let call = Call { progress: &progress, cancel: &cancel };
         match request {
             Request::Status => self.status().await,
@@ -100,7 +105,9 @@ impl Service {
             Request::Publish(publish) => self.publish(&call, publish).await,
             Request::Show { reference } => self.show(&reference).await,
             Request::Pull(pull) => self.pull(&call, pull).await,
-            Request::Heard { base, adapters, timeout_seconds } => self.heard(&call, &base, &adapters, timeout_seconds).await,
+            Request::Heard { base, adapters, timeout_seconds } => {
+                self.heard(&call, &base, &adapters, timeout_seconds).await
+            }
             Request::Verify { id } => self.verify(&call, &id).await,
             Request::Merge(merge) => self.merge(&call, merge).await,
             Request::StoreStat => self.store_stat().await,

@@ -11,9 +11,15 @@ use crate::worker::proto::{AdapterSource, Job, Task, TrainTask};
 
 impl Service {
     /// Runs a task in a worker process and reads its answer.
-    pub(super) async fn numerics<T: DeserializeOwned>(&self, call: &Call<'_>, threads: usize, task: Task) -> Outcome<T> {
+    pub(super) async fn numerics<T: DeserializeOwned>(
+        &self,
+        call: &Call<'_>,
+        threads: usize,
+        task: Task,
+    ) -> Outcome<T> {
         let answer = parent::run(&Job { threads, task }, call.progress, call.cancel).await?;
-        serde_json::from_value(answer).map_err(|error| Failure::new(Kind::Failed, format!("the worker's answer: {error}")))
+        serde_json::from_value(answer)
+            .map_err(|error| Failure::new(Kind::Failed, format!("the worker's answer: {error}")))
     }
 
     pub(super) async fn train(&self, call: &Call<'_>, train: Train) -> Outcome<Value> {
@@ -49,7 +55,10 @@ impl Service {
     pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {
         let base = self.find_base(&bench.base)?.source;
         let threads = bench.settings.threads;
-        self.schema("potluck.bench.step/1", self.numerics(call, threads, Task::Bench { base, settings: bench.settings }).await?)
+        self.schema(
+            "potluck.bench.step/1",
+            self.numerics(call, threads, Task::Bench { base, settings: bench.settings }).await?,
+        )
     }
 
     /// Adapters as folders with their weights.

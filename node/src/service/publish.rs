@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_protocol::announce::{Announcement, KindTag};
-use potluck_protocol::id::BaseId;
+use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest, Training};
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::{Name, RelPath};
@@ -60,7 +60,8 @@ impl Service {
         };
         let signed = self.sign(&manifest)?;
         let mapped = self.on_store(move |store| Ok::<_, StoreError>(store.map(signed)??)).await?;
-        let complete = self.on_store(move |store| Ok::<_, StoreError>(mapped.complete(|shard| store.has_shard(shard))??)).await?;
+        let complete =
+            self.on_store(move |store| Ok::<_, StoreError>(mapped.complete(|shard| store.has_shard(shard))??)).await?;
         let well_formed = self.inspect(complete).await?;
         let id = well_formed.manifest().id();
         let named = name.clone();
@@ -68,7 +69,9 @@ impl Service {
         self.on_store(move |store| store.pin(id).and_then(|()| store.set_name(named, id))).await?;
         let announced = self.announce(&well_formed).await?;
         let bytes = manifest.total_bytes();
-        Ok(json!({ "schema": "potluck.publish/1", "manifest": id, "name": name, "base": base_id, "bytes": bytes, "announced": announced }))
+        Ok(
+            json!({ "schema": "potluck.publish/1", "manifest": id, "name": name, "base": base_id, "bytes": bytes, "announced": announced }),
+        )
     }
 
     /// The base that the person named, else the one that the run noted; both must be one if there are both. // I6
@@ -81,18 +84,32 @@ impl Service {
         let known = match (&publish.base, record) {
             (Some(reference), _) => self.find_base(reference)?,
             (None, Some(record)) => self.base_of(&record.base_id).ok_or_else(|| {
-                Failure::new(Kind::NotFound, format!("the base {} that this adapter was trained on is not known here", record.base))
-                    .hint("add it with `potluck base add PATH`, or name it with --base")
+                Failure::new(
+                    Kind::NotFound,
+                    format!("the base {} that this adapter was trained on is not known here", record.base),
+                )
+                .hint("add it with `potluck base add PATH`, or name it with --base")
             })?,
             (None, None) => {
-                return Err(Failure::new(Kind::Usage, format!("{} does not say what it was trained on", publish.folder.display()))
-                    .hint("name its base with --base REF"));
+                return Err(Failure::new(
+                    Kind::Usage,
+                    format!("{} does not say what it was trained on", publish.folder.display()),
+                )
+                .hint("name its base with --base REF"));
             }
         };
         let id = self.base_id(call, &known).await?;
         if let Some(record) = record.filter(|record| record.base_id != id) {
-            return Err(Failure::new(Kind::Incompatible, format!("this adapter was trained on base {}, `{}` is {}", record.base_id.short(), known.name, id.short()))
-                .hint("name the base that it was trained on with --base REF, or leave --base out"));
+            return Err(Failure::new(
+                Kind::Incompatible,
+                format!(
+                    "this adapter was trained on base {}, `{}` is {}",
+                    record.base_id.short(),
+                    known.name,
+                    id.short()
+                ),
+            )
+            .hint("name the base that it was trained on with --base REF, or leave --base out"));
         }
         Ok((known.source, id))
     }
@@ -123,10 +140,18 @@ impl Service {
         let own = self.identity.public();
         let summaries = self.on_store(|store| store.manifests()).await?;
         for summary in summaries.into_iter().filter(|summary| summary.publisher == own) {
-            if self.store.is_well_formed(&summary.id) {
-                let complete = self.on_store(move |store| Self::complete(store, &summary.id)).await?;
-                self.announce(&self.inspect(complete).await?).await?;
+            // A damaged publication must not keep the daemon from starting: it says so, and serves the rest.
+            if let Err(failure) = self.announce_again(summary.id).await {
+                tracing::warn!("`{}` is not announced: {failure}", summary.name);
             }
+        }
+        Ok(())
+    }
+
+    async fn announce_again(&self, id: ManifestId) -> Outcome<()> {
+        if self.store.is_well_formed(&id) {
+            let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
+            self.announce(&self.inspect(complete).await?).await?;
         }
         Ok(())
     }
@@ -156,7 +181,8 @@ fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
         Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-        Failure::new(Kind::Usage, format!("{} is damaged: {error}", path.display())).hint("remove it and name the base with --base REF")
+        Failure::new(Kind::Usage, format!("{} is damaged: {error}", path.display()))
+            .hint("remove it and name the base with --base REF")
     })
 }
 

@@ -19,7 +19,11 @@ impl Service {
         if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
             let fetched = self.fetch(call, id, Duration::from_secs(pull.timeout_seconds)).await?;
             bytes = fetched.fetched_bytes;
-            from = fetched.fetched_from.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect();
+            from = fetched
+                .fetched_from
+                .into_iter()
+                .map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes })
+                .collect();
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         let well_formed = self.inspect(complete).await?;
@@ -33,8 +37,11 @@ impl Service {
 
     async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
         let network = self.network.as_ref().ok_or_else(|| {
-            Failure::new(Kind::Unreachable, format!("adapter {} is not here, and this node is on no network", id.short()))
-                .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
+            Failure::new(
+                Kind::Unreachable,
+                format!("adapter {} is not here, and this node is on no network", id.short()),
+            )
+            .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
         })?;
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
         let options = Options {

@@ -52,7 +52,11 @@ impl Service {
     /// A base by path, name, id, or `tiny`.
     pub(super) fn find_base(&self, reference: &str) -> Outcome<KnownBase> {
         if reference == TINY {
-            return Ok(KnownBase { name: TINY.to_owned(), id: Some(super::bases::tiny_id()?), source: BaseSource::Tiny });
+            return Ok(KnownBase {
+                name: TINY.to_owned(),
+                id: Some(super::bases::tiny_id()?),
+                source: BaseSource::Tiny,
+            });
         }
         let path = Path::new(reference);
         if path.is_absolute() {
@@ -94,7 +98,8 @@ impl Service {
         }
         let held = self.on_store(|store| store.manifests()).await?;
         let held: Vec<_> = held.into_iter().filter(|summary| summary.kind == KindTag::Adapter).collect();
-        let held = one(reference, held.iter().map(|summary| (summary.name.as_str(), summary.id.to_string(), summary.id)))?;
+        let held =
+            one(reference, held.iter().map(|summary| (summary.name.as_str(), summary.id.to_string(), summary.id)))?;
         if held.is_some() {
             return Ok(held);
         }
@@ -109,7 +114,8 @@ impl Service {
             return Ok(FoundAdapter { folder: path.to_path_buf(), manifest: None });
         }
         let pull = || format!("fetch it with `potluck pull {reference}`, or give the path of a PEFT folder");
-        let missing = |what: &str| Failure::new(Kind::NotFound, format!("no adapter `{reference}` is {what}")).hint(pull());
+        let missing =
+            |what: &str| Failure::new(Kind::NotFound, format!("no adapter `{reference}` is {what}")).hint(pull());
         let id = self.find_manifest(reference).await?.ok_or_else(|| missing("known here"))?;
         if !self.store.is_well_formed(&id) {
             return Err(missing("complete and checked here"));
@@ -131,10 +137,12 @@ impl Service {
                 return Ok(());
             }
             if target.exists() {
-                std::fs::remove_dir_all(&target).map_err(|error| Failure::io(format!("replace {}", target.display()), &error))?;
+                std::fs::remove_dir_all(&target)
+                    .map_err(|error| Failure::io(format!("replace {}", target.display()), &error))?;
             }
             if let Some(parent) = target.parent() {
-                std::fs::create_dir_all(parent).map_err(|error| Failure::io(format!("make {}", parent.display()), &error))?;
+                std::fs::create_dir_all(parent)
+                    .map_err(|error| Failure::io(format!("make {}", parent.display()), &error))?;
             }
             Ok(store.export(&id, &target)?)
         })
@@ -144,11 +152,16 @@ impl Service {
 }
 
 fn no_base(what: &str) -> Failure {
-    Failure::new(Kind::NotFound, what).hint("list the known ones with `potluck base ls`; add one with `potluck base add PATH`; `tiny` is always there")
+    Failure::new(Kind::NotFound, what).hint(
+        "list the known ones with `potluck base ls`; add one with `potluck base add PATH`; `tiny` is always there",
+    )
 }
 
 /// The one candidate with that name, or whose id starts so. Several are an error that lists them.
-pub(super) fn one<'a, T>(reference: &str, candidates: impl Iterator<Item = (&'a str, String, T)>) -> Outcome<Option<T>> {
+pub(super) fn one<'a, T>(
+    reference: &str,
+    candidates: impl Iterator<Item = (&'a str, String, T)>,
+) -> Outcome<Option<T>> {
     let is_prefix = reference.len() >= PREFIX_MIN && reference.bytes().all(|b| b.is_ascii_hexdigit());
     let mut fitting: Vec<_> =
         candidates.filter(|(name, id, _)| *name == reference || (is_prefix && id.starts_with(reference))).collect();

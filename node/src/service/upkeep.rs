@@ -15,7 +15,9 @@ impl Service {
     pub(super) async fn store_verify(&self) -> Outcome<Value> {
         let report = self.on_store(|store| store.verify(|_, _| {})).await?;
         if report.is_clean() {
-            return Ok(json!({ "schema": "potluck.store.verify/1", "shards": report.shards, "manifests": report.manifests }));
+            return Ok(
+                json!({ "schema": "potluck.store.verify/1", "shards": report.shards, "manifests": report.manifests }),
+            );
         }
         let detail = serde_json::to_string(&report).unwrap_or_default();
         Err(Failure::new(Kind::Verification, format!("the store is not whole: {detail}"))

@@ -13,7 +13,8 @@ impl Service {
             return self.verify_recipe(call, recipe).await;
         }
         let manifest = self.find_manifest(id).await?.ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("no adapter or recipe `{id}` is here")).hint("fetch an adapter with `potluck pull ID`")
+            Failure::new(Kind::NotFound, format!("no adapter or recipe `{id}` is here"))
+                .hint("fetch an adapter with `potluck pull ID`")
         })?;
         // Reading checks the signature of the manifest and the hash of every shard; inspecting checks the meaning.
         let complete = self.on_store(move |store| Self::complete(store, &manifest)).await?;
@@ -33,10 +34,14 @@ impl Service {
     /// Rebuilds from genesis and compares. // I10
     async fn verify_recipe(&self, call: &Call<'_>, id: RecipeId) -> Outcome<Value> {
         let recipe = self.on_store(move |store| store.recipe(&id)).await?;
-        let recipe = recipe.ok_or_else(|| Failure::new(Kind::NotFound, format!("recipe {} is not here", id.short())))?;
+        let recipe =
+            recipe.ok_or_else(|| Failure::new(Kind::NotFound, format!("recipe {} is not here", id.short())))?;
         let noted = self.store.folded(&id).ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("recipe {} was never folded here, there is nothing to compare with", id.short()))
-                .hint("fold it with `potluck merge --fold`")
+            Failure::new(
+                Kind::NotFound,
+                format!("recipe {} was never folded here, there is nothing to compare with", id.short()),
+            )
+            .hint("fold it with `potluck merge --fold`")
         })?;
         let base = self.base_of(&recipe.parent).ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("the recipe's base {} is not known here", recipe.parent))
@@ -45,8 +50,11 @@ impl Service {
         self.base_id(call, &base).await?;
         let digest = self.rebuild(call, &base, &recipe, None, config::processors()).await?;
         if digest != noted {
-            return Err(Failure::new(Kind::Verification, format!("rebuilding recipe {} gives {digest}, it was {noted}", id.short()))
-                .hint("one of the two runs was wrong: check this machine's memory, and run it again"));
+            return Err(Failure::new(
+                Kind::Verification,
+                format!("rebuilding recipe {} gives {digest}, it was {noted}", id.short()),
+            )
+            .hint("one of the two runs was wrong: check this machine's memory, and run it again"));
         }
         Ok(json!({
             "schema": "potluck.verify/1", "id": id, "kind": "recipe", "digest": digest,

@@ -52,7 +52,7 @@ impl Store {
             Staged::write(&layout.tmp(), What::Shard, path(layout, &shard.id()), shard.bytes())
         };
         let staged = new.iter().map(write).collect::<Result<Vec<_>>>()?;
-        staged.iter().try_for_each(Staged::sync)?;
+        Staged::sync(&staged)?;
         let folders = wanted.iter().map(|id| folder(layout, id)).collect();
         self.publish(staged, folders)?;
         pass(What::Shard, Step::Done).map_err(StoreError::io("write", &layout.shards()))?;

@@ -12,6 +12,7 @@ use crate::store::{Store, lock};
 pub struct Stat {
     pub shards: u64,
     pub shard_bytes: u64,
+    pub manifests: usize,
     pub adapters: usize,
     pub bases: usize,
     pub datasets: usize,
@@ -48,6 +49,7 @@ impl Store {
         Ok(Stat {
             shards,
             shard_bytes,
+            manifests: manifests.len(),
             adapters: of(KindTag::Adapter),
             bases: of(KindTag::Base),
             datasets: of(KindTag::Dataset),

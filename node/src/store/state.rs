@@ -42,7 +42,7 @@ pub(crate) enum Record {
     WellFormed(ManifestId),
     Base(BaseRecord),
     ForgetBase(BaseId),
-    /// What folding a recipe gave here.
+    /// What folding the recipe gave here.
     Folded(RecipeId, FoldDigest),
 }
 
@@ -87,7 +87,7 @@ impl State {
             Record::WellFormed(id) => drop(self.well_formed.insert(id)),
             Record::Base(base) => drop(self.bases.insert(base.id, base)),
             Record::ForgetBase(id) => drop(self.bases.remove(&id)),
-            Record::Folded(recipe, digest) => drop(self.folded.insert(recipe, digest)),
+            Record::Folded(id, digest) => drop(self.folded.insert(id, digest)),
         }
     }
 
@@ -102,7 +102,7 @@ impl State {
             Record::WellFormed(id) => self.well_formed.contains(id),
             Record::Base(base) => self.bases.get(&base.id) == Some(base),
             Record::ForgetBase(id) => !self.bases.contains_key(id),
-            Record::Folded(recipe, digest) => self.folded.get(recipe) == Some(digest),
+            Record::Folded(id, digest) => self.folded.get(id) == Some(digest),
         }
     }
 
@@ -115,7 +115,7 @@ impl State {
             .chain(self.names.iter().map(|(name, id)| Record::Named(name.clone(), *id)))
             .chain(self.well_formed.iter().copied().map(Record::WellFormed))
             .chain(self.bases.values().cloned().map(Record::Base))
-            .chain(self.folded.iter().map(|(recipe, digest)| Record::Folded(*recipe, *digest)))
+            .chain(self.folded.iter().map(|(id, digest)| Record::Folded(*id, *digest)))
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         let id = (0u8..4).prop_map(|n| Digest::of(&[n]));
         let name = (0u8..3).prop_map(|n| Name::new(format!("n{n}")).expect("a name"));
-        (0u8..8, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
+        (0u8..9, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
             0 => Record::Sequence(number),
             1 => Record::Pin(ManifestId(id)),
             2 => Record::Unpin(ManifestId(id)),
@@ -141,7 +141,8 @@ mod tests {
                 let files = vec![BaseFile { path: String::new(), len: number, mtime_nanos: 1 }];
                 Record::Base(BaseRecord { id: BaseId(id), name, path: "/base".to_owned(), files, view_of: None })
             }
-            _ => Record::ForgetBase(BaseId(id)),
+            7 => Record::ForgetBase(BaseId(id)),
+            _ => Record::Folded(RecipeId(id), FoldDigest(Digest::of(&[number as u8]))),
         })
     }
 

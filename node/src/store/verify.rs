@@ -3,6 +3,7 @@
 //! Damaged files are moved to `quarantine/`, so that they count as missing and can be pulled again; nothing is deleted.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use potluck_protocol::id::{ManifestId, RecipeId, ShardId};
 use potluck_protocol::verify::VerifyError;
@@ -53,6 +54,23 @@ impl Report {
             && self.damaged_recipes.is_empty()
             && self.incomplete.is_empty()
             && self.lost_manifests.is_empty()
+    }
+}
+
+/// One line for each thing that is wrong; `clean` if nothing is.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let damaged = |what: &str, id: &dyn fmt::Display| format!("{what} {id} is damaged, moved to quarantine");
+        let mut lines = Vec::new();
+        lines.extend(self.unreadable.iter().map(|text| format!("shard {text}")));
+        lines.extend(self.damaged_shards.iter().map(|id| damaged("shard", id)));
+        lines.extend(self.damaged_manifests.iter().map(|id| damaged("manifest", id)));
+        lines.extend(self.damaged_recipes.iter().map(|id| damaged("recipe", id)));
+        let lacks = |one: &Incomplete| format!("manifest {} lacks {} shards", one.manifest, one.missing.len());
+        lines.extend(self.incomplete.iter().map(lacks));
+        lines.extend(self.lost_manifests.iter().map(|id| format!("manifest {id} is not here any more")));
+        f.write_str(if lines.is_empty() { "clean" } else { "" })?;
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -184,6 +202,7 @@ mod tests {
         let named = |id: &ShardId| rotten.iter().any(|file| file.ends_with(id.to_string()));
         assert!(report.damaged_shards.iter().all(named));
         assert!(report.incomplete.iter().all(|one| ids.contains(&one.manifest) && one.missing.iter().all(named)));
+        assert_eq!(report.to_string().lines().count(), 100 + report.incomplete.len());
         let again = store.verify(|_, _| ()).expect("readable");
         assert!(again.damaged_shards.is_empty() && !again.is_clean(), "moved aside, still missing");
         assert_eq!(again.incomplete, report.incomplete);

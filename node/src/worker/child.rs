@@ -53,7 +53,9 @@ pub fn run() -> Outcome<()> {
 
 fn read_job() -> Outcome<Job> {
     let mut line = Vec::new();
-    let fail = |error: &dyn std::fmt::Display| Failure::new(Kind::Usage, format!("`potluck worker` is started by potluck itself: {error}"));
+    let fail = |error: &dyn std::fmt::Display| {
+        Failure::new(Kind::Usage, format!("`potluck worker` is started by potluck itself: {error}"))
+    };
     std::io::stdin().lock().take(LINE_MAX as u64).read_until(b'\n', &mut line).map_err(|error| fail(&error))?;
     serde_json::from_slice(&line).map_err(|error| fail(&error))
 }

@@ -3,22 +3,30 @@
 use std::path::Path;
 
 use potluck_trainer::base::BaseError;
-use potluck_trainer::data::{DataError, Rows};
+use potluck_trainer::data::jsonl::DataError;
+use potluck_trainer::data::tokenise::TokeniseError;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::lora::LoraError;
-use potluck_trainer::merge::MergeError;
+use potluck_trainer::merge::fold::FoldError;
+use potluck_trainer::merge::sum::SumError;
 use potluck_trainer::model::ModelError;
 use potluck_trainer::peft::PeftError;
 
+use super::jobs::rows::Rows;
 use crate::failure::{Failure, Kind};
 
 pub fn base(error: &BaseError) -> Failure {
     match error {
         BaseError::Io { path, error } => Failure::io(path.display(), error),
-        BaseError::NotABase { .. } => Failure::new(Kind::NotFound, error).hint("give a Hugging Face folder with safetensors, a .gguf file, or `tiny`"),
+        BaseError::NotABase { .. } => Failure::new(Kind::NotFound, error)
+            .hint("give a Hugging Face folder with safetensors, a .gguf file, or `tiny`"),
         BaseError::NoWeights { .. } => Failure::new(Kind::NotFound, error),
-        BaseError::Config { .. } => Failure::new(Kind::Incompatible, error).hint("the Llama family is supported so far, SmolLM2 included"),
-        _ => Failure::new(Kind::Verification, error).hint("the file is damaged or not what its name says: get it again"),
+        BaseError::Config { .. } => {
+            Failure::new(Kind::Incompatible, error).hint("the Llama family is supported so far, SmolLM2 included")
+        }
+        _ => {
+            Failure::new(Kind::Verification, error).hint("the file is damaged or not what its name says: get it again")
+        }
     }
 }
 
@@ -26,8 +34,9 @@ pub fn peft(folder: &Path, error: &PeftError) -> Failure {
     if let PeftError::Io { path, error } = error {
         return Failure::io(path.display(), error);
     }
-    Failure::new(Kind::Verification, format!("{}: {error}", folder.display()))
-        .hint("an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors) that was trained on this base")
+    Failure::new(Kind::Verification, format!("{}: {error}", folder.display())).hint(
+        "an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors) that was trained on this base",
+    )
 }
 
 pub fn data(error: &DataError) -> Failure {
@@ -45,26 +54,38 @@ pub fn lora(error: &LoraError) -> Failure {
     Failure::new(Kind::Incompatible, error).hint("was the adapter trained on this base?")
 }
 
-pub fn merge(error: &MergeError) -> Failure {
+pub fn tokenise(error: &TokeniseError) -> Failure {
+    Failure::new(Kind::Usage, error).hint("allow longer rows with --max-length, or shorten them")
+}
+
+pub fn sum(error: &SumError) -> Failure {
+    Failure::new(Kind::Incompatible, error)
+}
+
+pub fn fold(error: &FoldError) -> Failure {
     match error {
-        MergeError::Write { path, error } => Failure::io(path.display(), error),
+        FoldError::Sink(error) => Failure::io("write the folded base", error),
+        FoldError::Module { .. } => {
+            Failure::new(Kind::Incompatible, error).hint("was the adapter trained on this base?")
+        }
         _ => Failure::new(Kind::Verification, error),
     }
 }
 
 /// Samples are named by the line of the file that they came from.
-pub fn fit(path: &Path, rows: &Rows, error: &FitError) -> Failure {
-    let line = |sample: usize| format!("{}:{}", path.display(), rows.line(sample));
+pub fn fit(rows: &Rows, error: &FitError) -> Failure {
     match error {
         FitError::NonFinite { samples, .. } => {
-            let lines: Vec<_> = samples.iter().take(8).map(|&sample| line(sample)).collect();
+            let lines: Vec<_> = samples.iter().take(8).map(|&sample| rows.place(sample)).collect();
             Failure::new(Kind::Verification, error)
                 .context(lines.join(", "))
                 .hint("look at these rows, or lower --learning-rate; the last checkpoint is kept")
         }
-        FitError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(line(*sample)),
+        FitError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(rows.place(*sample)),
         FitError::NoSamples | FitError::Setting { .. } => Failure::new(Kind::Usage, error),
-        FitError::DeadFactors { .. } => Failure::new(Kind::Failed, error).hint("please report this: it must not happen"),
+        FitError::DeadFactors { .. } => {
+            Failure::new(Kind::Failed, error).hint("please report this: it must not happen")
+        }
         FitError::Checkpoint(error) => checkpoint(error),
         FitError::Model(error) => model(error),
         FitError::Lora(error) => lora(error),
@@ -74,7 +95,7 @@ pub fn fit(path: &Path, rows: &Rows, error: &FitError) -> Failure {
 fn checkpoint(error: &potluck_trainer::checkpoint::CheckpointError) -> Failure {
     use potluck_trainer::checkpoint::CheckpointError;
     match error {
-        CheckpointError::Io { path, source } => Failure::io(format!("the checkpoint {}", path.display()), source),
+        CheckpointError::Io { path, source, .. } => Failure::io(format!("the checkpoint {}", path.display()), source),
         _ => Failure::new(Kind::Conflict, error)
             .hint("remove the .checkpoint file beside --out to start afresh, or repeat the command that made it"),
     }

@@ -8,4 +8,4 @@ pub mod proto;
 pub mod parent;
 pub mod child;
 pub mod failures;
-mod jobs;
+pub(crate) mod jobs;

@@ -19,7 +19,7 @@ const LAST_WORDS_MAX: u64 = 4 << 10;
 
 /// Runs a job in a worker process. On `cancel` the worker is told to stop, keeps its checkpoint, and is awaited.
 pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &CancellationToken) -> Outcome<Value> {
-    let mut child = start().map_err(|error| Failure::io("start the worker process", &error))?;
+    let mut child = start(job.threads).map_err(|error| Failure::io("start the worker process", &error))?;
     let (Some(mut input), Some(output), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
     else {
         return Err(Failure::new(Kind::Failed, "the worker process has no pipes"));
@@ -48,10 +48,12 @@ pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &Cancella
     answer.unwrap_or_else(|| Err(died(status, &words)))
 }
 
-fn start() -> std::io::Result<Child> {
+fn start(threads: usize) -> std::io::Result<Child> {
     let program = config::program().map_err(std::io::Error::other)?;
     Command::new(program)
         .arg("worker")
+        // Without it candle reads /proc/cpuinfo on every product, which costs more than a small product itself.
+        .env("RAYON_NUM_THREADS", threads.max(1).to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -71,8 +73,9 @@ async fn last_words(stderr: ChildStderr) -> String {
 
 fn died(status: std::process::ExitStatus, words: &str) -> Failure {
     let failure = if killed(status) {
-        Failure::new(Kind::NoSpace, "the worker process was killed, most likely because memory ran out")
-            .hint("take a smaller batch or a shorter length; the last checkpoint is kept, the same command resumes from it")
+        Failure::new(Kind::NoSpace, "the worker process was killed, most likely because memory ran out").hint(
+            "take a smaller batch or a shorter length; the last checkpoint is kept, the same command resumes from it",
+        )
     } else {
         Failure::new(Kind::Failed, format!("the worker process died ({status})"))
     };

@@ -16,17 +16,44 @@ pub struct Job {
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Opens a base, checks it whole and computes its id.
-    Identify { base: BaseSource },
+    Identify {
+        base: BaseSource,
+    },
     Train(Box<TrainTask>),
-    Eval { base: BaseSource, adapters: Vec<AdapterSource>, data: PathBuf },
-    Generate { base: BaseSource, adapters: Vec<AdapterSource>, prompt: String, max_new_tokens: usize },
+    Eval {
+        base: BaseSource,
+        adapters: Vec<AdapterSource>,
+        data: PathBuf,
+    },
+    Generate {
+        base: BaseSource,
+        adapters: Vec<AdapterSource>,
+        prompt: String,
+        max_new_tokens: usize,
+    },
     /// The exact sum of adapters, as one adapter of stacked ranks.
-    Sum { base: BaseSource, adapters: Vec<AdapterSource>, out: PathBuf },
+    Sum {
+        base: BaseSource,
+        adapters: Vec<AdapterSource>,
+        out: PathBuf,
+    },
     /// Rule `fold-f32/1`. Adapters in the recipe's order; weights in 1/65536. Without `out` only the digest is made.
-    Fold { base: BaseSource, adapters: Vec<FoldSource>, dtype: FloatType, out: Option<PathBuf> },
+    Fold {
+        base: BaseSource,
+        adapters: Vec<FoldSource>,
+        dtype: FloatType,
+        out: Option<PathBuf>,
+    },
     /// Checks a PEFT folder against a base and writes it in the portable profile.
-    Normalise { base: BaseSource, folder: PathBuf, out: PathBuf },
-    Bench { base: BaseSource, settings: BenchSettings },
+    Normalise {
+        base: BaseSource,
+        folder: PathBuf,
+        out: PathBuf,
+    },
+    Bench {
+        base: BaseSource,
+        settings: BenchSettings,
+    },
 }
 
 /// Where a base's files are.
@@ -48,6 +75,8 @@ pub struct AdapterSource {
 /// A PEFT folder and its weight in a recipe.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FoldSource {
+    /// Decides the order of the sum.
+    pub id: potluck_protocol::id::ManifestId,
     pub folder: PathBuf,
     /// In 1/65536.
     pub weight: i32,

@@ -14,8 +14,9 @@ pub struct Fetch {
     wants: Vec<ShardRow>,
     /// Wanted, not here, and asked from nobody.
     open: BTreeSet<usize>,
-    /// How many have not arrived.
+    /// How many have not arrived, and their bytes.
     missing: usize,
+    missing_bytes: u64,
     arrived: Vec<bool>,
     /// Ordered, so that one seed has one trace.
     peers: BTreeMap<PeerId, Peer>,
@@ -33,6 +34,7 @@ impl Fetch {
         Self {
             open: (0..wants.len()).collect(),
             missing: wants.len(),
+            missing_bytes: wants.iter().map(|row| u64::from(row.len)).sum(),
             arrived: vec![false; wants.len()],
             wants,
             peers: BTreeMap::new(),
@@ -52,15 +54,13 @@ impl Fetch {
         self.wants.iter().zip(&self.arrived).filter(|(_, arrived)| !**arrived).map(|(row, _)| row)
     }
 
-    pub fn is_done(&self) -> bool {
-        self.missing == 0
+    /// Shards and bytes that have not arrived.
+    pub fn missing_count(&self) -> (usize, u64) {
+        (self.missing, self.missing_bytes)
     }
 
-    /// No provider that is there has any of what is missing: more providers are needed.
-    pub fn is_starved(&self) -> bool {
-        let is_missing = |index: &usize| !self.arrived[*index];
-        let mut missing = (0..self.wants.len()).filter(is_missing);
-        !self.is_done() && !missing.any(|index| self.peers.values().any(|peer| peer.has(index)))
+    pub fn is_done(&self) -> bool {
+        self.missing == 0
     }
 
     /// Takes an event at a time (milliseconds of any clock that does not go back) and says what to do.
@@ -129,6 +129,7 @@ impl Fetch {
         if !self.arrived[owed.index] {
             self.arrived[owed.index] = true;
             self.missing -= 1;
+            self.missing_bytes -= u64::from(owed.len);
             self.open.remove(&owed.index);
         }
     }
@@ -203,7 +204,7 @@ impl Fetch {
         }
     }
 
-    /// Lets providers that have nothing to do ask for what others owe and would deliver later, or are late with.
+    /// Lets providers that have nothing to do ask for what others owe and would deliver later, or are late with. // I15
     fn double_up(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let idle = |(_, state): &(&PeerId, &Peer)| state.is_idle() && state.has_room(now_ms);
         let idle: Vec<PeerId> = self.peers.iter().filter(idle).map(|(peer, _)| *peer).collect();
@@ -223,9 +224,12 @@ impl Fetch {
             let best = best_due.entry(owed.index).or_insert(due);
             *best = due.min(*best);
         }
+        // Only what would be here in half the time: speeds are estimates, and every second copy is waste.
         let gains = |(index, due): (&usize, &u64)| {
-            let gain = due.saturating_sub(state.due_ms(self.wants[*index].len, now_ms));
-            (gain > 0 && state.has(*index)).then_some((gain, std::cmp::Reverse(*index)))
+            let ours_ms = state.due_ms(self.wants[*index].len, now_ms) - now_ms;
+            let theirs_ms = due.saturating_sub(now_ms);
+            let worth = theirs_ms > 2 * ours_ms && state.has(*index);
+            worth.then_some((theirs_ms - ours_ms, std::cmp::Reverse(*index)))
         };
         best_due.iter().filter_map(gains).max().map(|(_, index)| index.0)
     }

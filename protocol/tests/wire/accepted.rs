@@ -132,6 +132,7 @@ fn request() -> Vec<Accepted> {
         ("have", "which of two shards are there", Request::Have(vec![samples::shard("a"), samples::shard("b")])),
         ("shard", "one shard", Request::Shard(samples::shard("a"))),
         ("providers", "who else has it", Request::Providers(id)),
+        ("announcements", "what is announced for a base", Request::Announcements(samples::base_id())),
     ];
     all.iter().map(|(name, says, request)| vector(name, says, request, by_hand::request(request))).collect()
 }
@@ -144,6 +145,7 @@ fn reply() -> Vec<Accepted> {
         ("have", "the first and third are there", Reply::Have(vec![true, false, true])),
         ("shard", "the last two bytes of five", Reply::Shard { len: 5, offset: 3, bytes: vec![7, 8] }),
         ("providers", "two peers, one with two addresses", Reply::Providers(vec![provider, bare])),
+        ("announcements", "two announcements (any bytes here)", Reply::Announcements(vec![vec![1, 2], vec![3]])),
         ("no_providers", "nobody known", Reply::Providers(vec![])),
         ("not_found", "refused: not here", Reply::Refused(Refusal::NotFound)),
         ("busy", "refused: later", Reply::Refused(Refusal::Busy { retry_ms: 1500 })),

@@ -175,6 +175,7 @@ pub fn request() -> impl Strategy<Value = Request> {
         vec(shard_id(), 1..20).prop_map(Request::Have),
         shard_id().prop_map(Request::Shard),
         manifest_id().prop_map(Request::Providers),
+        digest().prop_map(|base| Request::Announcements(BaseId(base))),
     ]
 }
 
@@ -189,6 +190,7 @@ pub fn reply() -> impl Strategy<Value = Reply> {
     prop_oneof![
         vec(any::<u8>(), 0..300).prop_map(Reply::Manifest),
         vec(any::<bool>(), 0..100).prop_map(Reply::Have),
+        vec(vec(any::<u8>(), 1..100), 0..=64).prop_map(Reply::Announcements),
         piece,
         vec(provider, 0..=16).prop_map(Reply::Providers),
         Just(Reply::Refused(Refusal::NotFound)),

@@ -219,6 +219,7 @@ pub fn request(request: &Request) -> Vec<u8> {
             }),
             Request::Shard(id) => out.u32(2).digest(&id.0),
             Request::Providers(id) => out.u32(3).digest(&id.0),
+            Request::Announcements(base) => out.u32(4).digest(&base.0),
         };
     })
 }
@@ -238,6 +239,9 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
             }),
             Reply::Refused(Refusal::NotFound) => out.u32(4).u32(0),
             Reply::Refused(Refusal::Busy { retry_ms }) => out.u32(4).u32(1).u32(*retry_ms),
+            Reply::Announcements(all) => out.u32(5).list(all, |out, one| {
+                out.bytes(one);
+            }),
         };
     })
 }

@@ -47,6 +47,24 @@ fn table(cut: Cut, lens: &[u32]) -> ShardTable {
     ShardTable { cut, rows: lens.iter().map(row).collect() }
 }
 
+/// The rule of `docs/protocol.md` once more, naively: the header in pieces of 1 MiB; a tensor of 64 KiB or more on its
+/// own in such pieces; of shorter ones as many in a row as fit 1 MiB.
+fn cut_by_hand(header: usize, tensors: &[usize]) -> Vec<u32> {
+    let mut groups = vec![header];
+    let mut open = false;
+    for &len in tensors {
+        let small = len < 65_536;
+        match groups.last_mut() {
+            Some(last) if small && open && *last + len <= 1_048_576 => *last += len,
+            _ => groups.push(len),
+        }
+        open = small;
+    }
+    let pieces =
+        groups.iter().flat_map(|&len| std::iter::repeat_n(1_048_576, len / 1_048_576).chain([len % 1_048_576]));
+    pieces.filter(|&len| len > 0).map(|len| len as u32).collect()
+}
+
 /// Another division of the same bytes, by moving `amount` from one piece to another, joining two, or splitting one.
 fn recut(pieces: &[u32], at: usize, amount: u32, way: u8) -> Vec<u32> {
     let mut other = pieces.to_vec();
@@ -133,6 +151,8 @@ proptest! {
         let pieces = Cut::of_layout(&layout);
         prop_assert!(pieces.iter().all(|&piece| (1..=SHARD_MAX as u32).contains(&piece)));
         prop_assert_eq!(pieces.iter().map(|&piece| piece as usize).sum::<usize>(), len);
+        let sizes: Vec<usize> = elements.iter().map(|count| 2 * count).collect();
+        prop_assert_eq!(&pieces, &cut_by_hand(layout.data_start, &sizes));
         let starts: std::collections::BTreeSet<usize> = pieces
             .iter()
             .scan(0, |at, &piece| Some(std::mem::replace(at, *at + piece as usize)))
@@ -183,4 +203,17 @@ fn the_rule_follows_from_path_and_bytes() {
     assert_eq!(Cut::choose("x.safetensors", &head, len).0, Cut::Safetensors);
     assert_eq!(Cut::choose("x.json", &head, len).0, Cut::Fixed);
     assert_eq!(Cut::choose("x.safetensors", b"no header", 9), (Cut::Fixed, vec![9]));
+}
+
+/// Sixteen tensors just under 64 KiB and one that fills the shard to the byte, or to one element more.
+#[test]
+fn joined_tensors_fill_a_shard_to_the_byte() {
+    for (last, joined) in [(15, vec![1_048_574]), (16, vec![1_048_576]), (17, vec![1_048_544, 34])] {
+        let mut elements = vec![32_767; 16];
+        elements.push(last);
+        let (head, len) = head(&elements);
+        let (_, pieces) = Cut::choose("x.safetensors", &head, len);
+        let expected: Vec<u32> = std::iter::once(head.len() as u32).chain(joined).collect();
+        assert_eq!(pieces, expected, "a last tensor of {last} elements");
+    }
 }

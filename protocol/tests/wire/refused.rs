@@ -2,7 +2,7 @@
 //! signed body, every length out of bounds) are in `properties`; here is one of each, and what only one type has.
 
 use potluck_protocol::id::Digest;
-use potluck_protocol::limits::{HAVE_MAX, RECIPE_WEIGHT_MAX, SHARD_MAX};
+use potluck_protocol::limits::{ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, HAVE_MAX, RECIPE_WEIGHT_MAX, SHARD_MAX};
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::shard::Cut;
 use potluck_protocol::tensor::DType;
@@ -205,7 +205,7 @@ fn request() -> Vec<Refused> {
     let have = |count: usize| by_hand::request(&Request::Have(vec![samples::shard("a"); count]));
     let good = have(2);
     let mut all = vec![
-        Refused::new("unknown_request", "enum tag 4", patch(&good, 0, &[4]), "Undecodable"),
+        Refused::new("unknown_request", "enum tag 5", patch(&good, 0, &[5]), "Undecodable"),
         Refused::new("have_none", "no shard asked about", have(0), "Malformed: 0 shards"),
         Refused::new("have_many", "1025 shards asked about", have(HAVE_MAX + 1), "Malformed: 1025 shards"),
         Refused::new("have_2_63", "2^63 shards asked about", patch(&good, 4, &HUGE), "Undecodable"),
@@ -222,11 +222,14 @@ fn reply() -> Vec<Refused> {
         addresses: addresses.iter().map(|&len| vec![1; len]).collect(),
     };
     let providers = |all: Vec<Provider>| by_hand::reply(&Reply::Providers(all));
+    let announcements =
+        |lens: &[usize]| by_hand::reply(&Reply::Announcements(lens.iter().map(|&len| vec![1; len]).collect()));
+    let talk = "Malformed: too many announcements, or too long ones";
     let flags = by_hand::reply(&Reply::Have(vec![true, false]));
     let busy = by_hand::reply(&Reply::Refused(Refusal::Busy { retry_ms: 1 }));
     let (bounds, crowd) = ("Malformed: the piece does not lie", "Malformed: too many providers or addresses");
     let mut all = vec![
-        Refused::new("unknown_reply", "enum tag 5", patch(&flags, 0, &[5]), "Undecodable"),
+        Refused::new("unknown_reply", "enum tag 6", patch(&flags, 0, &[6]), "Undecodable"),
         Refused::new("unknown_refusal", "enum tag 2 of the reason", patch(&busy, 4, &[2]), "Undecodable"),
         Refused::new("flag_2", "a flag of 2", patch(&flags, 12, &[2]), "Undecodable"),
         Refused::new(
@@ -244,6 +247,9 @@ fn reply() -> Vec<Refused> {
         Refused::new("addresses_many", "5 addresses", providers(vec![provider(1, &[1; 5])]), crowd),
         Refused::new("address_empty", "an address of no bytes", providers(vec![provider(1, &[0])]), crowd),
         Refused::new("address_long", "an address of 257 bytes", providers(vec![provider(1, &[257])]), crowd),
+        Refused::new("announcements_many", "65 announcements", announcements(&[1; ANNOUNCEMENTS_MAX + 1]), talk),
+        Refused::new("announcement_empty", "an announcement of no bytes", announcements(&[1, 0]), talk),
+        Refused::new("announcement_long", "one of 2049 bytes", announcements(&[ANNOUNCEMENT_MAX + 1]), talk),
         Refused::new("peer_long", "a peer id of 65 bytes", providers(vec![provider(65, &[])]), crowd),
     ];
     all.extend(ends(&flags));

@@ -40,7 +40,8 @@ impl Bench {
         let data = self.path("rows.jsonl");
         fs::write(&data, rows).expect("writable");
         let out = self.path("out");
-        let answer = self.run(&["train", "--base", "tiny", "--data", &text(&data), "--out", &text(&out), "--max-steps", "2"]);
+        let answer =
+            self.run(&["train", "--base", "tiny", "--data", &text(&data), "--out", &text(&out), "--max-steps", "2"]);
         assert!(answer.code == 0 || !out.join("adapter_model.safetensors").exists(), "nothing under the final name");
         answer
     }

@@ -1,7 +1,9 @@
 //! Tests with real processes, one binary. One file per promise.
 
 mod bad_input;
+mod crash;
 mod daemon;
+mod full_disk;
 mod mdns;
 mod swarm;
 

@@ -62,7 +62,11 @@ fn a_withheld_shard_makes_the_merge_fail() {
     let out = root.path().join("merged");
     let merge = |adapters: &[&str]| {
         let out = text(&out);
-        let args: Vec<_> = ["merge", "--base", "tiny", "--fold", "--out", &out].iter().chain(adapters).map(|arg| arg.to_string()).collect();
+        let args: Vec<_> = ["merge", "--base", "tiny", "--fold", "--out", &out]
+            .iter()
+            .chain(adapters)
+            .map(|arg| arg.to_string())
+            .collect();
         program.run(&two, args)
     };
     let failed = merge(&[&own, &withheld]);
@@ -77,6 +81,7 @@ fn a_withheld_shard_makes_the_merge_fail() {
 fn remove_largest_shard(home: &Path) {
     let folders = fs::read_dir(home.join("shards")).expect("a store").map(|entry| entry.expect("readable").path());
     let files = folders.filter(|path| path.is_dir()).flat_map(|folder| fs::read_dir(folder).expect("readable"));
-    let largest = files.map(|entry| entry.expect("readable")).max_by_key(|entry| entry.metadata().expect("readable").len());
+    let largest =
+        files.map(|entry| entry.expect("readable")).max_by_key(|entry| entry.metadata().expect("readable").len());
     fs::remove_file(largest.expect("a shard").path()).expect("ours");
 }

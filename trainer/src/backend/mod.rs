@@ -30,6 +30,18 @@ pub enum BackendError {
 
 pub type Result<T, E = BackendError> = std::result::Result<T, E>;
 
+/// How quantised weights lie in memory. Plain floats are always widened to the backend's type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Residency {
+    /// As stored: least memory, and each operation widens its matrix. The widening is small beside a training batch,
+    /// but not beside a single token.
+    #[default]
+    Quantised,
+    /// Widened once: for generating long texts from small models. The same numbers either way.
+    Widened,
+}
+
 /// How the rows of attention relate: sequences of queries, each against its own run of keys.
 #[derive(Clone, Debug)]
 pub struct AttentionShape {
@@ -114,9 +126,8 @@ pub trait Backend: Send + Sync {
     type Buf: Clone + Send + Sync;
     type Weight: Send + Sync;
 
-    /// A frozen matrix `[out, in]`. Blocks of ggml's types stay as they are and are widened one matrix at a time where
-    /// an operation needs them; 16-bit floats are widened here.
-    fn upload(&self, tensor: &HostTensor) -> Result<Self::Weight>;
+    /// A frozen matrix `[out, in]`.
+    fn upload(&self, tensor: &HostTensor, residency: Residency) -> Result<Self::Weight>;
     /// A matrix from values in row-major order.
     fn buffer(&self, values: Vec<Self::Real>, rows: usize, cols: usize) -> Result<Self::Buf>;
     /// A frozen vector (the weight of a norm) as a matrix of one row.

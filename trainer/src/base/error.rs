@@ -35,14 +35,20 @@ pub enum BaseError {
     Inventory { file: String, error: InventoryError },
     #[error("{file}: {error}")]
     Tokenizer { file: String, error: TokenizerError },
-    #[error("the tensor `{tensor}` holds a value that is not finite (NaN or infinity), first in row {row}: the file is damaged, get it again")]
+    #[error(
+        "the tensor `{tensor}` holds a value that is not finite (NaN or infinity), first in row {row}: the file is damaged, get it again"
+    )]
     NotFinite { tensor: String, row: usize },
     #[error("the base has no identity: {0}")]
     Identity(#[from] CodecError),
 }
 
 fn pickle_hint(pickles: bool) -> &'static str {
-    if pickles { "; its *.bin files are pickles, which run code when opened: save the model with safetensors" } else { "" }
+    if pickles {
+        "; its *.bin files are pickles, which run code when opened: save the model with safetensors"
+    } else {
+        ""
+    }
 }
 
 impl BaseError {

@@ -135,11 +135,21 @@ mod tests {
 
     #[test]
     fn an_index_names_files_of_this_folder_only() {
-        for name in ["../model.safetensors", "/etc/model.safetensors", "a/b.safetensors", "..\\m.safetensors", "model.bin", ".safetensors", ""] {
+        for name in [
+            "../model.safetensors",
+            "/etc/model.safetensors",
+            "a/b.safetensors",
+            "..\\m.safetensors",
+            "model.bin",
+            ".safetensors",
+            "",
+        ] {
             let index = serde_json::json!({"weight_map": {"a": name}});
             assert!(matches!(indexed_files(&index), Err(BaseError::Index { .. })), "{name}");
         }
-        for wrong in [serde_json::json!({}), serde_json::json!({"weight_map": {}}), serde_json::json!({"weight_map": {"a": 1}})] {
+        for wrong in
+            [serde_json::json!({}), serde_json::json!({"weight_map": {}}), serde_json::json!({"weight_map": {"a": 1}})]
+        {
             assert!(indexed_files(&wrong).is_err());
         }
         let index = serde_json::json!({"metadata": {}, "weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors", "c": "m-1.safetensors"}});

@@ -39,10 +39,10 @@ pub fn settle(
 ) -> Result<BTreeMap<String, Stored>, InventoryError> {
     found.retain(|name, _| !name.ends_with(HARMLESS));
     if architecture.tie_word_embeddings {
-        if let (Some(output), Some(embedding)) = (found.get(OUTPUT), found.get(EMBEDDING)) {
-            if !output.same_as(embedding) {
-                return Err(InventoryError::NotTied);
-            }
+        if let (Some(output), Some(embedding)) = (found.get(OUTPUT), found.get(EMBEDDING))
+            && !output.same_as(embedding)
+        {
+            return Err(InventoryError::NotTied);
         }
         found.remove(OUTPUT);
     }

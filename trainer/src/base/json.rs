@@ -22,9 +22,7 @@ pub fn parse(bytes: &[u8], max: usize) -> Result<Value, JsonError> {
     if bytes.len() > max {
         return Err(JsonError::TooLong { len: bytes.len(), max });
     }
-    serde_json::from_slice::<Strict>(bytes)
-        .map(|strict| strict.0)
-        .map_err(|error| JsonError::Syntax(error.to_string()))
+    serde_json::from_slice::<Strict>(bytes).map(|strict| strict.0).map_err(|error| JsonError::Syntax(error.to_string()))
 }
 
 /// The value with the keys of every object sorted, without whitespace: equal values give equal bytes.

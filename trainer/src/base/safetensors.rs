@@ -22,7 +22,8 @@ pub struct Entry {
 /// The length field and the header of a file with these tensors. Fails for what safetensors cannot hold: types that
 /// are no floats, names out of order or twice.
 pub fn header(entries: &[Entry]) -> io::Result<Vec<u8>> {
-    let wrong = |entry: &Entry| io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` cannot be written", entry.name));
+    let wrong =
+        |entry: &Entry| io::Error::new(io::ErrorKind::InvalidInput, format!("`{}` cannot be written", entry.name));
     let mut json = String::from(r#"{"__metadata__":{"format":"pt"}"#);
     let (mut offset, mut before) = (0usize, None);
     for entry in entries {
@@ -81,7 +82,7 @@ impl<W: Write> Writer<W> {
 
 impl<W: Write> TensorSink for Writer<W> {
     fn begin(&mut self, entry: &Entry) -> io::Result<()> {
-        if self.missing > 0 || self.pending.pop().as_ref() != Some(entry) {
+        if self.missing > 0 || self.pending.pop_if(|next| next == entry).is_none() {
             let reason = format!("`{}` was not the next tensor announced", entry.name);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
         }

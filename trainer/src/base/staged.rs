@@ -14,7 +14,8 @@ impl StagedFolder {
     /// Fails if `target` exists, unless it is an empty folder. What an earlier, broken run left under the temporary
     /// name is removed.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let name = target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a folder's name"))?;
+        let name =
+            target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a folder's name"))?;
         refuse_existing(target)?;
         let parent = parent(target);
         fs::create_dir_all(parent)?;
@@ -62,7 +63,11 @@ fn refuse_existing(target: &Path) -> io::Result<()> {
         Ok(mut entries) => entries.next().is_none(),
         Err(error) => error.kind() == io::ErrorKind::NotFound,
     };
-    if free { Ok(()) } else { Err(io::Error::new(io::ErrorKind::AlreadyExists, "exists already: choose another name or remove it")) }
+    if free {
+        Ok(())
+    } else {
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, "exists already: choose another name or remove it"))
+    }
 }
 
 fn parent(path: &Path) -> &Path {

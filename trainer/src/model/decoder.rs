@@ -8,7 +8,7 @@ use super::block::{Block, LINEAR_COUNT, Layer, Linear, Pairs, Saved};
 use super::cache::Cache;
 use super::rope::Angles;
 use super::weights::Weights;
-use crate::backend::{AttentionShape, Backend, LoraGrad, Target};
+use crate::backend::{AttentionShape, Backend, LoraGrad, Residency, Target};
 use crate::lora::attached::Attached;
 use crate::tensor::HostTensor;
 
@@ -48,29 +48,38 @@ enum Kept<Buf> {
     Input(Buf),
 }
 
+/// All blocks' forward pass: the last one's output, and what each left behind.
+struct Forwarded<Buf> {
+    output: Buf,
+    kept: Vec<Kept<Buf>>,
+}
+
 impl<B: Backend> Model<B> {
-    /// Reads every tensor of the architecture.
+    /// Reads every tensor of the architecture; quantised ones stay quantised.
     pub fn load(backend: B, weights: &dyn Weights) -> Result<Self> {
+        Self::load_as(backend, weights, Residency::Quantised)
+    }
+
+    /// The same, with the choice of how quantised tensors lie in memory.
+    pub fn load_as(backend: B, weights: &dyn Weights, residency: Residency) -> Result<Self> {
         let architecture = weights.architecture().clone();
         architecture.check().map_err(|fault| ModelError::Architecture(fault.to_string()))?;
         match architecture.family {
             Family::Llama => {}
         }
         let loader = Loader { weights, architecture: &architecture };
-        let matrix = |name: &str| Ok::<_, ModelError>(backend.upload(&loader.tensor(name)?)?);
+        let matrix = |name: &str| Ok::<_, ModelError>(backend.upload(&loader.tensor(name)?, residency)?);
         let vector = |name: &str| Ok::<_, ModelError>(backend.vector(&loader.tensor(name)?)?);
-        let layers = (0..architecture.num_hidden_layers).map(|layer| {
-            let path = format!("model.layers.{layer}");
-            let linears = LINEARS.iter().map(|linear| matrix(&format!("{path}.{linear}.weight")));
-            let linears: Vec<B::Weight> = linears.collect::<Result<_>>()?;
-            let Ok(linears) = linears.try_into() else { return Err(ModelError::Architecture("linears".to_owned())) };
+        let layer = |index: u32| {
+            let path = format!("model.layers.{index}");
+            let [q, k, v, o, gate, up, down] = LINEARS.map(|linear| matrix(&format!("{path}.{linear}.weight")));
             Ok(Layer {
                 input_norm: vector(&format!("{path}.input_layernorm.weight"))?,
                 post_attention_norm: vector(&format!("{path}.post_attention_layernorm.weight"))?,
-                linears,
+                linears: [q?, k?, v?, o?, gate?, up?, down?],
             })
-        });
-        let layers = layers.collect::<Result<_>>()?;
+        };
+        let layers = (0..architecture.num_hidden_layers).map(layer).collect::<Result<_>>()?;
         let head = (!architecture.tie_word_embeddings).then(|| matrix("lm_head.weight")).transpose()?;
         let (embedding, norm) = (matrix("model.embed_tokens.weight")?, vector("model.norm.weight")?);
         Ok(Self { backend, architecture, embedding, layers, norm, head })
@@ -144,34 +153,59 @@ impl<B: Backend> Model<B> {
         adapters: &Attached<B>,
         training: Training<'_, B::Buf>,
     ) -> Result<Vec<f64>> {
-        let (backend, eps) = (&self.backend, self.eps());
         let pass = self.pass(batch, Keys::Own)?;
+        let Forwarded { output: x, kept } =
+            self.forward_kept(self.embed(batch)?, adapters, &pass, training.activations)?;
+        let hidden = self.final_norm(&x)?;
+        let head = self.backend.head_loss(&hidden, self.projection(), targets, Some(training.scale))?;
+        drop(hidden);
+        if let Some(d_hidden) = head.d_hidden {
+            let dy = self.backend.rms_norm_grad(&d_hidden, &x, &self.norm, self.eps())?;
+            self.backward_kept(dy, kept, adapters, &pass, training.sink)?;
+        }
+        Ok(head.losses)
+    }
+
+    /// All blocks forward.
+    fn forward_kept(
+        &self,
+        mut x: B::Buf,
+        adapters: &Attached<B>,
+        pass: &Pass<B::Buf>,
+        activations: Activations,
+    ) -> Result<Forwarded<B::Buf>> {
         let mut kept = Vec::with_capacity(self.layers.len());
-        let mut x = self.embed(batch)?;
         for index in 0..self.layers.len() {
             let input = x.clone();
-            let (y, saved) = self.block(index, adapters, &pass).forward(x, None)?;
-            kept.push(match training.activations {
+            let (y, saved) = self.block(index, adapters, pass).forward(x, None)?;
+            kept.push(match activations {
                 Activations::Keep => Kept::All(saved),
                 Activations::Recompute => Kept::Input(input),
             });
             x = y;
         }
-        let hidden = self.final_norm(&x)?;
-        let head = backend.head_loss(&hidden, self.projection(), targets, Some(training.scale))?;
-        let Some(d_hidden) = head.d_hidden else { return Ok(head.losses) };
-        drop(hidden);
-        let mut dy = backend.rms_norm_grad(&d_hidden, &x, &self.norm, eps)?;
+        Ok(Forwarded { output: x, kept })
+    }
+
+    /// All blocks backward; each one's activations are freed as soon as it is done.
+    fn backward_kept(
+        &self,
+        mut dy: B::Buf,
+        kept: Vec<Kept<B::Buf>>,
+        adapters: &Attached<B>,
+        pass: &Pass<B::Buf>,
+        sink: &mut GradientSink<'_, B::Buf>,
+    ) -> Result<()> {
         for (index, kept) in kept.into_iter().enumerate().rev() {
-            let block = self.block(index, adapters, &pass);
+            let block = self.block(index, adapters, pass);
             let saved = match kept {
                 Kept::All(saved) => saved,
                 Kept::Input(input) => block.forward(input, None)?.1,
             };
-            let mut sink = |linear: Linear, pair, grad| (training.sink)(index, linear as usize, pair, grad);
-            dy = block.backward(dy, saved, &mut sink)?;
+            dy = block
+                .backward(dy, saved, &mut |linear: Linear, pair, grad| sink(index, linear as usize, pair, grad))?;
         }
-        Ok(head.losses)
+        Ok(())
     }
 
     fn block<'a>(&'a self, index: usize, adapters: &'a Attached<B>, pass: &'a Pass<B::Buf>) -> Block<'a, B> {

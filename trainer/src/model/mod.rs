@@ -7,7 +7,7 @@ pub mod batch;
 pub mod block;
 pub mod cache;
 pub mod decoder;
-mod rope;
+pub mod rope;
 pub mod weights;
 
 use crate::backend::BackendError;

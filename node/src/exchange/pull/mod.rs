@@ -2,6 +2,7 @@
 
 mod candidates;
 mod gather;
+mod questions;
 mod session;
 mod worker;
 

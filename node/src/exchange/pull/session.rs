@@ -1,9 +1,10 @@
 //! One pull's loop: asks who has what, lets the scheduler decide, runs a task for each provider, keeps what comes.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
-use libp2p::{Multiaddr, PeerId};
-use potluck_protocol::fetch::{Action, Event, Fetch, Holdings};
+use libp2p::PeerId;
+use potluck_protocol::fetch::{Action, Event, Fetch};
 use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::verify::{Complete, VerifyError};
 use tokio::sync::mpsc;
@@ -12,29 +13,28 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::error::Why;
 use super::super::limits::{ASK_AGAIN, ASKS, NOTES};
-use super::super::{Exchange, PullError, ask};
+use super::super::{Exchange, PullError};
 use super::candidates::Candidates;
 use super::gather::Gather;
+use super::questions::Note;
 use super::worker::{self, Ask, Said};
 use super::{Found, Options, Progress, Pulled};
 
-/// What the questions and the providers' tasks say.
-enum Note {
-    Manifest(PeerId, Result<Option<Box<Found>>, ask::AskError>),
-    Have(PeerId, Result<Vec<bool>, ask::AskError>),
-    Named(Vec<(PeerId, Vec<Multiaddr>)>),
-}
+/// Both ends of a queue: the sender is cloned for each task.
+type Channel<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
 
 /// One pull.
 pub struct Session {
-    exchange: Exchange,
-    id: ManifestId,
+    pub(super) exchange: Exchange,
+    pub(super) id: ManifestId,
     options: Options,
     started: Instant,
-    candidates: Candidates,
+    /// The scheduler's zero. Moves on while we wait for our own disk, so that no provider is thought silent for that.
+    epoch: Instant,
+    pub(super) candidates: Candidates,
     workers: HashMap<PeerId, Worker>,
-    said: (mpsc::Sender<(PeerId, Said)>, mpsc::Receiver<(PeerId, Said)>),
-    notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
+    said: Channel<(PeerId, Said)>,
+    pub(super) notes: Channel<Note>,
     gather: Gather,
     blamed: BTreeMap<PeerId, String>,
     /// When the last new shard came, or the stage began.
@@ -65,6 +65,7 @@ impl Session {
             candidates: Candidates::new(options.hints.clone()),
             options,
             started: now,
+            epoch: now,
             workers: HashMap::new(),
             said: mpsc::channel(NOTES),
             notes: mpsc::channel(NOTES),
@@ -122,7 +123,9 @@ impl Session {
                 }
             }
             if self.gather.is_due() {
+                let begun = Instant::now();
                 self.gather.flush(&self.exchange).await?;
+                self.epoch += begun.elapsed();
             }
             self.check_time(&fetch)?;
             match self.woken(self.next_wake(&fetch, look_at)).await {
@@ -170,15 +173,16 @@ impl Session {
         tokio::select! {
             biased;
             () = self.options.cancel.cancelled() => Woken::Cancelled,
-            Some((peer, said)) = self.said.1.recv() => Woken::Said(peer, said),
+            // The answers are few; shards come without end.
             Some(note) = self.notes.1.recv() => Woken::Note(note),
+            Some((peer, said)) = self.said.1.recv() => Woken::Said(peer, said),
             () = sleep_until(at) => Woken::Time,
         }
     }
 
     fn next_wake(&self, fetch: &Fetch, look_at: Instant) -> Instant {
         let now_ms = self.now_ms();
-        let scheduler = fetch.wake_at_ms(now_ms).map(|at| self.started + std::time::Duration::from_millis(at));
+        let scheduler = fetch.wake_at_ms(now_ms).map(|at| self.epoch + Duration::from_millis(at));
         let stuck = self.advanced + self.options.patience;
         let all = [Some(look_at), scheduler, self.gather.due_at(), Some(stuck), Some(self.deadline())];
         all.into_iter().flatten().min().unwrap_or(look_at)
@@ -186,7 +190,7 @@ impl Session {
 
     fn deadline(&self) -> Instant {
         // Without a deadline: later than anybody waits.
-        let limit = self.options.deadline.unwrap_or(std::time::Duration::from_secs(365 * 24 * 3600));
+        let limit = self.options.deadline.unwrap_or(Duration::from_secs(365 * 24 * 3600));
         self.started + limit
     }
 
@@ -199,7 +203,7 @@ impl Session {
         } else {
             return Ok(());
         };
-        let (missing, total) = (fetch.missing().count(), fetch.wants().len());
+        let (missing, total) = (fetch.missing_count().0, fetch.wants().len());
         Err(PullError::Incomplete { manifest: self.id, missing, total, asked: self.candidates.asked(), why })
     }
 
@@ -229,35 +233,15 @@ impl Session {
                 Event::Lost { peer }
             }
         };
+        let arrived = matches!(event, Event::Arrived { .. });
         self.feed(fetch, event);
-        self.count(fetch);
+        if arrived {
+            self.count(fetch);
+        }
         Ok(())
     }
 
-    fn has(&mut self, fetch: &mut Fetch, peer: PeerId, result: Result<Vec<bool>, ask::AskError>) {
-        match result {
-            Ok(flags) => {
-                let all = flags.iter().all(|flag| *flag);
-                if !all {
-                    self.candidates.ask_again(peer);
-                }
-                let holdings = if all { Holdings::All } else { Holdings::These(flags) };
-                self.feed(fetch, Event::Found { peer, holdings });
-            }
-            Err(error) => {
-                self.candidates.ask_again(peer);
-                self.failed(peer, &error);
-            }
-        }
-    }
-
-    fn named(&mut self, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
-        for (peer, addresses) in peers {
-            self.candidates.named(&self.exchange, peer, addresses);
-        }
-    }
-
-    fn feed(&mut self, fetch: &mut Fetch, event: Event) {
+    pub(super) fn feed(&mut self, fetch: &mut Fetch, event: Event) {
         for action in fetch.handle(event, self.now_ms()) {
             match action {
                 Action::Ask { peer, request, shard } => {
@@ -278,47 +262,17 @@ impl Session {
         })
     }
 
-    fn blame(&mut self, peer: PeerId, reason: String) {
+    pub(super) fn blame(&mut self, peer: PeerId, reason: String) {
         tracing::warn!(%peer, %reason, "a provider sent wrong bytes and is not asked again");
         self.workers.remove(&peer);
         self.exchange.reputation().blame(peer, Instant::now());
         self.blamed.insert(peer, reason);
     }
 
-    fn failed(&mut self, peer: PeerId, error: &ask::AskError) {
-        if error.is_fault() {
-            self.blame(peer, error.to_string());
-        } else {
-            tracing::debug!(%peer, %error, "a question was not answered");
-        }
-    }
-
-    fn ask_manifest(&self, peer: PeerId) {
-        let (net, id, notes) = (self.exchange.0.net.clone(), self.id, self.notes.0.clone());
-        self.exchange.0.tasks.spawn("ask for a manifest", async move {
-            let manifest = ask::manifest(&net, peer, id).await.map(|found| found.map(Box::new));
-            // The pull may have ended.
-            let _ = notes.send(Note::Manifest(peer, manifest)).await;
-            if let Ok(peers) = ask::providers(&net, peer, id).await {
-                let _ = notes.send(Note::Named(peers)).await;
-            }
-        });
-    }
-
-    fn ask_have(&self, peer: PeerId, wants: Vec<ShardId>) {
-        let (net, id, notes) = (self.exchange.0.net.clone(), self.id, self.notes.0.clone());
-        self.exchange.0.tasks.spawn("ask for shards", async move {
-            let _ = notes.send(Note::Have(peer, ask::have(&net, peer, &wants).await)).await;
-            if let Ok(peers) = ask::providers(&net, peer, id).await {
-                let _ = notes.send(Note::Named(peers)).await;
-            }
-        });
-    }
-
     fn count(&mut self, fetch: &Fetch) {
-        self.progress.shards = fetch.wants().len() - fetch.missing().count();
-        let missing: u64 = fetch.missing().map(|row| u64::from(row.len)).sum();
-        self.progress.bytes = self.progress.bytes_total - missing;
+        let (shards, bytes) = fetch.missing_count();
+        self.progress.shards = self.progress.shards_total - shards;
+        self.progress.bytes = self.progress.bytes_total - bytes;
         self.progress.providers = self.gather.from.len();
         self.report();
     }
@@ -329,8 +283,8 @@ impl Session {
         }
     }
 
-    /// Milliseconds since the pull began: the scheduler's clock.
+    /// The scheduler's clock.
     fn now_ms(&self) -> u64 {
-        self.started.elapsed().as_millis() as u64
+        self.epoch.elapsed().as_millis() as u64
     }
 }

@@ -25,9 +25,15 @@ pub enum Said {
     /// A piece came.
     Progress,
     /// The bytes of the request, and they are what they should be.
-    Arrived { ask: Ask, shard: VerifiedShard },
+    Arrived {
+        ask: Ask,
+        shard: VerifiedShard,
+    },
     NotFound(RequestId),
-    Busy { request: RequestId, retry_ms: u32 },
+    Busy {
+        request: RequestId,
+        retry_ms: u32,
+    },
     /// The peer sent what no honest peer sends. The task has ended.
     Wrong(String),
     /// The stream or the connection is gone. The task has ended.

@@ -76,6 +76,7 @@ impl Behaviour {
     }
 
     /// Peers and requests that are remembered.
+    #[cfg(test)]
     pub fn entries(&self) -> usize {
         self.peers.len() + self.requests.len()
     }

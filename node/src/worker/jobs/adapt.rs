@@ -1,14 +1,23 @@
-//! Adapters as objects: normalising, summing, folding.
+//! Adapters as objects: normalising, summing, folding, writing.
 
 use std::path::Path;
 
-use potluck_protocol::id::FoldDigest;
+use potluck_protocol::id::{FoldDigest, ManifestId};
+use potluck_protocol::recipe::Weight;
 use potluck_protocol::tensor::DType;
-use potluck_trainer::merge::{fold as folding, sum as summing};
+use potluck_trainer::base::Base;
+use potluck_trainer::base::sink::Discard;
+use potluck_trainer::base::staged::StagedFolder;
+use potluck_trainer::base::write::FolderWriter;
+use potluck_trainer::lora::adapter::Adapter;
+use potluck_trainer::lora::config::Targets;
+use potluck_trainer::merge::fold::{Input, fold as fold_into};
+use potluck_trainer::merge::sum::sum as exact_sum;
+use potluck_trainer::peft;
 use serde::Serialize;
 
 use super::open;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Kind, Outcome};
 use crate::service::{Folded, Normalised};
 use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, FloatType, FoldSource};
@@ -22,9 +31,14 @@ pub struct Summed {
 pub fn sum(base: &BaseSource, adapters: &[AdapterSource], out: &Path) -> Outcome<Summed> {
     let base = open::base(base)?;
     let adapters = open::adapters(&base, adapters)?;
-    let weighted: Vec<_> = adapters.iter().map(|(adapter, weight)| (*weight, adapter)).collect();
-    let summed = summing::sum(&weighted, base.architecture()).map_err(|error| failures::merge(&error))?;
-    potluck_trainer::peft::write(out, &summed, "", &[]).map_err(|error| Failure::io(format!("write {}", out.display()), &error))?;
+    let weigh = |(adapter, weight): &(Adapter, f32)| {
+        Weight::nearest(f64::from(*weight)).map(|weight| (weight, adapter.clone()))
+    };
+    let weighted: Option<Vec<_>> = adapters.iter().map(weigh).collect();
+    let weighted = weighted.ok_or_else(|| Failure::new(Kind::Usage, "a weight is beyond 1024"))?;
+    let inputs: Vec<_> = weighted.iter().map(|(weight, adapter)| (*weight, adapter)).collect();
+    let summed = exact_sum(&inputs, base.architecture()).map_err(|error| failures::sum(&error))?;
+    write(out, &summed, &base, &[])?;
     Ok(Summed { folder: out.to_path_buf(), rank: summed.config.r })
 }
 
@@ -32,30 +46,56 @@ pub fn sum(base: &BaseSource, adapters: &[AdapterSource], out: &Path) -> Outcome
 pub fn fold(base: &BaseSource, adapters: &[FoldSource], dtype: FloatType, out: Option<&Path>) -> Outcome<Folded> {
     let base = open::base(base)?;
     let read = |source: &FoldSource| {
-        let adapter = potluck_trainer::peft::read(&source.folder, base.architecture());
-        Ok((source.weight, adapter.map_err(|error| failures::peft(&source.folder, &error))?))
+        let adapter =
+            peft::read(&source.folder, base.architecture()).map_err(|error| failures::peft(&source.folder, &error))?;
+        Ok((source.id, Weight(source.weight), adapter))
     };
-    let adapters = adapters.iter().map(read).collect::<Outcome<Vec<_>>>()?;
-    let weighted: Vec<_> = adapters.iter().map(|(weight, adapter)| (*weight, adapter)).collect();
+    let adapters = adapters.iter().map(read).collect::<Outcome<Vec<(ManifestId, Weight, Adapter)>>>()?;
+    let inputs: Vec<_> =
+        adapters.iter().map(|(id, weight, adapter)| Input { id: *id, weight: *weight, adapter }).collect();
     let dtype = match dtype {
         FloatType::F32 => DType::F32,
         FloatType::F16 => DType::F16,
         FloatType::Bf16 => DType::BF16,
     };
-    let digest = match out {
-        Some(out) => folding::to_folder(&base, &weighted, dtype, out),
-        None => folding::digest(&base, &weighted, dtype),
+    let digest: FoldDigest = match out {
+        None => fold_into(&base, &inputs, dtype, &mut Discard).map_err(|error| failures::fold(&error))?,
+        Some(out) => {
+            let failed = |error: std::io::Error| Failure::io(format!("write {}", out.display()), &error);
+            let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), dtype).map_err(failed)?;
+            let digest = fold_into(&base, &inputs, dtype, &mut folder).map_err(|error| failures::fold(&error))?;
+            folder.finish().map_err(failed)?;
+            digest
+        }
     };
-    Ok(Folded { digest: FoldDigest(digest.map_err(|error| failures::merge(&error))?) })
+    Ok(Folded { digest })
 }
 
 /// Checks a PEFT folder against its base and writes it in the portable profile.
 pub fn normalise(base: &BaseSource, folder: &Path, out: &Path) -> Outcome<Normalised> {
     let base = open::base(base)?;
-    let adapter = potluck_trainer::peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error))?;
-    potluck_trainer::peft::write(out, &adapter, "", &[]).map_err(|error| Failure::io(format!("write {}", out.display()), &error))?;
-    let read = |name: &str| std::fs::read(out.join(name)).map_err(|error| Failure::io(format!("read {}", out.display()), &error));
-    let checked = potluck_trainer::peft::check(&read("adapter_config.json")?, &read("adapter_model.safetensors")?, base.architecture())
-        .map_err(|error| failures::peft(out, &error))?;
-    Ok(Normalised { r: checked.r, target_modules: checked.target_modules })
+    let adapter = peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error))?;
+    write(out, &adapter, &base, &[])?;
+    Ok(Normalised { r: adapter.config.r as u32, target_modules: target_names(&adapter.config.target_modules) })
+}
+
+/// The modules as a manifest lists them: sorted names.
+pub fn target_names(targets: &Targets) -> Vec<String> {
+    match targets {
+        Targets::AllLinear => vec!["all-linear".to_owned()],
+        Targets::Names(names) => names.clone(),
+    }
+}
+
+/// A PEFT folder in the portable profile, with notes beside it; it appears whole or not at all.
+pub fn write(out: &Path, adapter: &Adapter, base: &Base, notes: &[(&str, Vec<u8>)]) -> Outcome<()> {
+    let failed = |error: std::io::Error| Failure::io(format!("write {}", out.display()), &error);
+    let files = peft::encode(adapter, base.architecture()).map_err(failed)?;
+    let folder = StagedFolder::create(out).map_err(failed)?;
+    folder.write(peft::CONFIG_FILE, &files.config).map_err(failed)?;
+    folder.write(peft::MODEL_FILE, &files.model).map_err(failed)?;
+    for (name, bytes) in notes {
+        folder.write(name, bytes).map_err(failed)?;
+    }
+    folder.commit().map_err(failed)
 }

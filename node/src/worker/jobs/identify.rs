@@ -15,7 +15,9 @@ pub fn identify(source: &BaseSource) -> Outcome<Identified> {
     let id = base.id().map_err(|error| failures::base(&error))?;
     let files = match source {
         BaseSource::Tiny => Vec::new(),
-        BaseSource::Path(path) => files(path).map_err(|error| Failure::io(format!("list {}", path.display()), &error))?,
+        BaseSource::Path(path) => {
+            files(path).map_err(|error| Failure::io(format!("list {}", path.display()), &error))?
+        }
     };
     let shapes = base.architecture().tensors();
     let architecture = base.architecture();

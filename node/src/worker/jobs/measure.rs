@@ -5,7 +5,6 @@ use std::path::Path;
 
 use potluck_trainer::base::Base;
 use potluck_trainer::bench::{self, BenchStep};
-use potluck_trainer::data::Rows;
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{self, Prompt};
 use potluck_trainer::lora::adapter::Adapter;
@@ -13,7 +12,7 @@ use potluck_trainer::model::decoder::{Activations, Model};
 use serde::Serialize;
 
 use super::open::{self, Cpu};
-use super::train;
+use super::rows::Rows;
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::child::Context;
@@ -28,17 +27,24 @@ const LENGTH_MAX: usize = 1 << 20;
 pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context: &Context) -> Outcome<Measured> {
     let base = open::base(base)?;
     let adapters = open::adapters(&base, adapters)?;
-    let rows = train::rows(data, &base, LENGTH_MAX)?;
-    let model = open::model(&base)?;
+    let rows = Rows::read(data, &base, LENGTH_MAX)?;
+    let model = open::model_to_generate(&base)?;
     self::rows(&base, &model, &adapters, &rows, context)
 }
 
 /// Loss and exact match over rows.
-pub fn rows(base: &Base, model: &Model<Cpu>, adapters: &[(Adapter, f32)], rows: &Rows, context: &Context) -> Outcome<Measured> {
+pub fn rows(
+    base: &Base,
+    model: &Model<Cpu>,
+    adapters: &[(Adapter, f32)],
+    rows: &Rows,
+    context: &Context,
+) -> Outcome<Measured> {
     let attached = open::attach(model, adapters)?;
-    let options = EvaluateOptions { batch_size: BATCH, stop: base.tokenizer().eos().to_vec(), exact_match: true };
+    let options =
+        EvaluateOptions { batch_size: BATCH, stop: base.tokenizer().special().eos.clone(), exact_match: true };
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
-        .map_err(|error| failures::fit(&rows.path, rows, &error))?;
+        .map_err(|error| failures::fit(rows, &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
     Ok(Measured {
         samples: measured.samples as u64,
@@ -63,11 +69,11 @@ pub fn generate(
 ) -> Outcome<Generated> {
     let base = open::base(base)?;
     let adapters = open::adapters(&base, adapters)?;
-    let model = open::model(&base)?;
+    let model = open::model_to_generate(&base)?;
     let attached = open::attach(&model, &adapters)?;
     let tokenizer = base.tokenizer();
     let unreadable = |error: potluck_trainer::base::TokenizerError| Failure::new(Kind::Usage, error);
-    let ids = tokenizer.prompt(prompt).map_err(unreadable)?;
+    let ids = tokenizer.encode_prompt(prompt).map_err(unreadable)?;
     let (mut tokens, mut shown) = (Vec::new(), String::new());
     let mut failed = None;
     let mut on_token = |token: u32| {
@@ -86,7 +92,8 @@ pub fn generate(
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let prompt = Prompt { ids: &ids, max_new_tokens };
-    generate::generate(&model, &attached, prompt, tokenizer.eos(), &mut on_token).map_err(|error| failures::model(&error))?;
+    generate::generate(&model, &attached, prompt, &tokenizer.special().eos, &mut on_token)
+        .map_err(|error| failures::model(&error))?;
     if let Some(error) = failed {
         return Err(unreadable(error));
     }

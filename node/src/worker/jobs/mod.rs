@@ -4,7 +4,10 @@ mod adapt;
 mod identify;
 mod measure;
 mod open;
+pub mod rows;
 mod train;
+
+pub use adapt::target_names;
 
 use serde::Serialize;
 use serde_json::Value;

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use potluck_protocol::id::Digest;
-use potluck_trainer::data::{self, Rows};
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::run::{self, Outcome as Ending, Run};
 use potluck_trainer::lora::config::{LoraConfig, Targets};
@@ -12,7 +11,8 @@ use potluck_trainer::optim::schedule::{Schedule, Shape};
 use potluck_trainer::progress::Event;
 use serde::Serialize;
 
-use super::{measure, open};
+use super::rows::Rows;
+use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::service::{RUN_RECORD, RunRecord};
@@ -35,8 +35,9 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
             .hint("choose another --out, or remove it: a finished run is never overwritten"));
     }
     let base = open::base(&task.base)?;
-    let rows = rows(&task.data, &base, task.settings.max_length)?;
-    let held_out = task.held_out.as_deref().map(|path| self::rows(path, &base, task.settings.max_length)).transpose()?;
+    let rows = Rows::read(&task.data, &base, task.settings.max_length)?;
+    let held_out =
+        task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
     let config = config(&task.settings, rows.samples.len());
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
 
@@ -45,7 +46,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let id = task.base_id.to_string();
     let mut progress = |event: &Event| report(event, context);
     let run = Run { base: &id, checkpoint: Some(&checkpoint), progress: &mut progress, cancel: context.cancel() };
-    let fit = run::fit(&model, &rows.samples, &config, run).map_err(|error| failures::fit(&task.data, &rows, &error))?;
+    let fit = run::fit(&model, &rows.samples, &config, run).map_err(|error| failures::fit(&rows, &error))?;
     if fit.outcome == Ending::Cancelled {
         return Err(Failure::interrupted().hint(format!(
             "{} steps are kept in {}: the same command goes on from there",
@@ -59,8 +60,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     };
     let record = record(task, fit.steps, rows.labelled() * fit.steps as usize / rows.samples.len().max(1), rows.digest);
     let notes = serde_json::to_vec_pretty(&record).map_err(|error| Failure::new(Kind::Failed, error))?;
-    potluck_trainer::peft::write(&task.out, &fit.adapter, &task.base_name, &[(RUN_RECORD, notes)])
-        .map_err(|error| Failure::io(format!("write {}", task.out.display()), &error))?;
+    adapt::write(&task.out, &fit.adapter, &base, &[(RUN_RECORD, notes)])?;
     // The folder is whole: the checkpoint has done its work, and one that stays behind does no harm.
     let _left_behind = std::fs::remove_file(&checkpoint);
     Ok(Trained {
@@ -70,10 +70,6 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         loss: fit.loss.unwrap_or_default(),
         held_out: measured,
     })
-}
-
-pub fn rows(path: &Path, base: &potluck_trainer::base::Base, max_length: usize) -> Outcome<Rows> {
-    data::read(path, base.tokenizer(), max_length).map_err(|error| failures::data(&error))
 }
 
 fn config(settings: &TrainSettings, samples: usize) -> FitConfig {

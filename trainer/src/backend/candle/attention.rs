@@ -4,11 +4,11 @@
 //! take whole sequences and key heads, so no sum is split.
 
 use candle_core::Tensor;
-use rayon::prelude::*;
 
 use super::host::{Element, View, matrix, update};
+use super::product::product;
 use crate::backend::real::dot;
-use crate::backend::rows::{axpy, softmax};
+use crate::backend::rows::{self, axpy, softmax};
 use crate::backend::{AttentionSaved, AttentionShape, Result, Span};
 
 /// Queries whose scores exist at once.
@@ -31,32 +31,35 @@ pub fn forward<T: Element>(q: &Tensor, k: &Tensor, v: &Tensor, shape: &Attention
     let decoding = shape.spans.iter().all(|span| span.length <= 1);
     let one = |sequence: usize, head: usize| {
         if decoding {
-            decode_head(q, k, v, shape, sequence, head)
+            decode_head::<T>(q, k, v, shape, sequence, head)
         } else {
             forward_head(q, k, v, shape, sequence, head)
         }
     };
     let heads = shape.heads;
-    let parts: Vec<HeadOutput<T>> = (0..shape.spans.len() * heads)
-        .into_par_iter()
-        .map(|index| one(index / heads, index % heads))
-        .collect::<Result<_>>()?;
+    let parts = rows::map(shape.spans.len() * heads, work(shape), |index| one(index / heads, index % heads))?;
     let rows = q.dim(0)?;
     let out = join(rows, heads, shape, shape.head_dim, |index| &parts[index].out)?;
     let lse = join(rows, heads, shape, 1, |index| &parts[index].lse)?;
     Ok((out, lse))
 }
 
+/// Values that attention touches, roughly: scores and what they weigh.
+fn work(shape: &AttentionShape) -> usize {
+    let seen: usize = shape.spans.iter().map(|span| span.length * (span.start + span.length)).sum();
+    seen * shape.heads * shape.head_dim / 8
+}
+
 /// Puts parts (one for each sequence and head, `[length, width]`) beside each other: `[rows, heads * width]`.
 fn join<'a, T: Element>(
-    rows: usize,
+    row_count: usize,
     heads: usize,
     shape: &AttentionShape,
     width: usize,
     part: impl Fn(usize) -> &'a [T] + Sync,
 ) -> Result<Tensor> {
-    let mut out = vec![T::ZERO; rows * heads * width];
-    crate::backend::rows::for_rows(&mut out, heads * width, |row, out| {
+    let mut out = vec![T::ZERO; row_count * heads * width];
+    rows::for_rows(&mut out, heads * width, |row, out| {
         let (sequence, position) = (row / shape.queries, row % shape.queries);
         if position < shape.spans[sequence].length {
             for (head, out) in out.chunks_exact_mut(width).enumerate() {
@@ -64,7 +67,7 @@ fn join<'a, T: Element>(
             }
         }
     });
-    matrix(out, rows, heads * width)
+    matrix(out, row_count, heads * width)
 }
 
 fn scale<T: Element>(shape: &AttentionShape) -> T {
@@ -88,7 +91,7 @@ fn forward_head<T: Element>(
         let q = head(q, sequence * shape.queries + block.start, block.len(), index, dim)?;
         let k = head(k, span.slot * shape.keys, keys, key_head, dim)?;
         let v = head(v, span.slot * shape.keys, keys, key_head, dim)?;
-        let scores = q.matmul(&k.t()?)?;
+        let scores = product::<T>(&q, &k.t()?)?;
         update(&scores, |scores| {
             for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
                 let (seen, hidden) = scores.split_at_mut(span.start + block.start + row + 1);
@@ -96,7 +99,7 @@ fn forward_head<T: Element>(
                 hidden.fill(T::ZERO);
             }
         })?;
-        out.extend_from_slice(View::new(&scores.matmul(&v)?)?.slice());
+        out.extend_from_slice(View::new(&product::<T>(&scores, &v)?)?.slice());
     }
     Ok(HeadOutput { out, lse })
 }
@@ -148,10 +151,8 @@ pub fn backward<T: Element>(
     shape: &AttentionShape,
 ) -> Result<[Tensor; 3]> {
     let kv_heads = shape.kv_heads;
-    let parts: Vec<GroupGrad<T>> = (0..shape.spans.len() * kv_heads)
-        .into_par_iter()
-        .map(|index| backward_group(dout, saved, shape, index / kv_heads, index % kv_heads))
-        .collect::<Result<_>>()?;
+    let group_grad = |index: usize| backward_group::<T>(dout, saved, shape, index / kv_heads, index % kv_heads);
+    let parts = rows::map(shape.spans.len() * kv_heads, work(shape), group_grad)?;
     let (rows, dim, group) = (dout.dim(0)?, shape.head_dim, shape.group());
     let dq = join(rows, shape.heads, shape, dim, |index| &parts[index / group].q[index % group])?;
     let dk = join(rows, kv_heads, shape, dim, |index| &parts[index].k)?;
@@ -176,13 +177,13 @@ fn backward_group<T: Element>(
             let rows = |x: &Tensor| head(x, first + block.start, block.len(), index, dim);
             let seen = |x: &Tensor| head(x, first, block.end, key_head, dim);
             let (q, k, v, dout) = (rows(saved.q)?, seen(saved.k)?, seen(saved.v)?, rows(dout)?);
-            let scores = q.matmul(&k.t()?)?;
-            let d_scores = dout.matmul(&v.t()?)?;
+            let scores = product::<T>(&q, &k.t()?)?;
+            let d_scores = product::<T>(&dout, &v.t()?)?;
             let inner =
                 Inner { out: &rows(saved.out)?, dout: &dout, lse: saved.lse, first: first + block.start, index };
             score_gradients::<T>(&scores, &d_scores, inner, shape, block.start)?;
-            dq.extend_from_slice(View::new(&d_scores.matmul(&k)?)?.slice());
-            let (dk, dv) = (d_scores.t()?.matmul(&q)?, scores.t()?.matmul(&dout)?);
+            dq.extend_from_slice(View::new(&product::<T>(&d_scores, &k)?)?.slice());
+            let (dk, dv) = (product::<T>(&d_scores.t()?, &q)?, product::<T>(&scores.t()?, &dout)?);
             axpy(&mut grad.k, T::ONE, View::new(&dk)?.slice());
             axpy(&mut grad.v, T::ONE, View::new(&dv)?.slice());
         }

@@ -31,6 +31,18 @@ impl<'a, T: Element> View<'a, T> {
         Ok(Self { storage: Box::new(storage), range, element: PhantomData })
     }
 
+    /// Everything of the storage from the tensor's first element on, whatever its strides.
+    pub fn from_start(tensor: &'a Tensor) -> Result<Self> {
+        let (storage, layout) = tensor.storage_and_layout();
+        let len = match &*storage {
+            Storage::Cpu(storage) => T::cpu_storage_as_slice(storage)?.len(),
+            _ => 0,
+        };
+        let range = layout.start_offset().min(len)..len;
+        host_slice::<T>(&storage, &range)?;
+        Ok(Self { storage: Box::new(storage), range, element: PhantomData })
+    }
+
     pub fn slice(&self) -> &[T] {
         host_slice(&self.storage, &self.range).unwrap_or_default()
     }

@@ -7,6 +7,7 @@
 mod attention;
 mod head;
 mod host;
+mod product;
 mod weight;
 
 use std::marker::PhantomData;
@@ -14,12 +15,13 @@ use std::marker::PhantomData;
 use candle_core::Tensor;
 pub use host::Element;
 use host::{View, matrix, update};
+use product::product;
 pub use weight::Weight;
 
 use super::rows::{self, adamw, norm, rope, swiglu};
 use super::{
-    AdamWState, AdamWStep, AttentionSaved, AttentionShape, Backend, BackendError, HeadLoss, LoraGrad, LoraPair, Result,
-    Target,
+    AdamWState, AdamWStep, AttentionSaved, AttentionShape, Backend, BackendError, HeadLoss, LoraGrad, LoraPair,
+    Residency, Result, Target,
 };
 use crate::tensor::HostTensor;
 
@@ -69,8 +71,12 @@ impl<T: Element> Backend for CandleBackend<T> {
     type Buf = Tensor;
     type Weight = Weight;
 
-    fn upload(&self, tensor: &HostTensor) -> Result<Weight> {
-        Weight::load::<T>(tensor)
+    fn upload(&self, tensor: &HostTensor, residency: Residency) -> Result<Weight> {
+        let weight = Weight::load::<T>(tensor)?;
+        match residency {
+            Residency::Quantised => Ok(weight),
+            Residency::Widened => Ok(Weight::Plain(weight.dense::<T>()?)),
+        }
     }
 
     fn buffer(&self, values: Vec<T>, rows: usize, cols: usize) -> Result<Tensor> {
@@ -87,17 +93,17 @@ impl<T: Element> Backend for CandleBackend<T> {
     }
 
     fn linear(&self, x: &Tensor, w: &Weight) -> Result<Tensor> {
-        Ok(x.matmul(&w.dense::<T>()?.t()?)?)
+        product::<T>(x, &w.dense::<T>()?.t()?)
     }
 
     fn linear_grad(&self, dy: &Tensor, w: &Weight) -> Result<Tensor> {
-        Ok(dy.matmul(&w.dense::<T>()?)?)
+        product::<T>(dy, &w.dense::<T>()?)
     }
 
     fn lora(&self, y: &mut Tensor, x: &Tensor, pair: &LoraPair<Tensor>) -> Result<Tensor> {
-        let h = x.matmul(&pair.a.t()?)?;
+        let h = product::<T>(x, &pair.a.t()?)?;
         scale::<T>(&h, pair.scale)?;
-        add::<T>(y, &h.matmul(&pair.b.t()?)?)?;
+        add::<T>(y, &product::<T>(&h, &pair.b.t()?)?)?;
         Ok(h)
     }
 
@@ -109,10 +115,10 @@ impl<T: Element> Backend for CandleBackend<T> {
         h: &Tensor,
         pair: &LoraPair<Tensor>,
     ) -> Result<LoraGrad<Tensor>> {
-        let dh = dy.matmul(&pair.b)?;
+        let dh = product::<T>(dy, &pair.b)?;
         scale::<T>(&dh, pair.scale)?;
-        add::<T>(dx, &dh.matmul(&pair.a)?)?;
-        Ok(LoraGrad { a: dh.t()?.matmul(x)?, b: dy.t()?.matmul(h)? })
+        add::<T>(dx, &product::<T>(&dh, &pair.a)?)?;
+        Ok(LoraGrad { a: product::<T>(&dh.t()?, x)?, b: product::<T>(&dy.t()?, h)? })
     }
 
     fn rms_norm(&self, x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {

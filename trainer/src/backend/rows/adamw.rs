@@ -1,16 +1,14 @@
 //! AdamW over flat parameters, in the order of operations of `torch.optim.AdamW`.
 
-use rayon::prelude::*;
-
-use super::GRAIN;
+use super::for_chunks;
 use crate::backend::AdamWStep;
 use crate::backend::real::Real;
 
 /// `first = beta1 first + (1 - beta1) g`, with `g` the scaled gradient.
 pub fn first_moment<T: Real>(first: &mut [T], grads: &[T], step: &AdamWStep) {
     let (keep, take) = (T::of(step.beta1), T::of((1.0 - step.beta1) * step.grad_scale));
-    first.par_chunks_mut(GRAIN).zip(grads.par_chunks(GRAIN)).for_each(|(first, grads)| {
-        for (first, &grad) in first.iter_mut().zip(grads) {
+    for_chunks(first, |range, first| {
+        for (first, &grad) in first.iter_mut().zip(&grads[range]) {
             *first = keep * *first + take * grad;
         }
     });
@@ -19,8 +17,8 @@ pub fn first_moment<T: Real>(first: &mut [T], grads: &[T], step: &AdamWStep) {
 /// `second = beta2 second + (1 - beta2) g^2`.
 pub fn second_moment<T: Real>(second: &mut [T], grads: &[T], step: &AdamWStep) {
     let (keep, take, scale) = (T::of(step.beta2), T::of(1.0 - step.beta2), T::of(step.grad_scale));
-    second.par_chunks_mut(GRAIN).zip(grads.par_chunks(GRAIN)).for_each(|(second, grads)| {
-        for (second, &grad) in second.iter_mut().zip(grads) {
+    for_chunks(second, |range, second| {
+        for (second, &grad) in second.iter_mut().zip(&grads[range]) {
             let grad = scale * grad;
             *second = keep * *second + take * grad * grad;
         }
@@ -33,9 +31,9 @@ pub fn update<T: Real>(params: &mut [T], first: &[T], second: &[T], step: &AdamW
     let size = T::of(step.lr / (1.0 - step.beta1.powi(exponent)));
     let root = T::of((1.0 - step.beta2.powi(exponent)).sqrt());
     let (shrink, eps) = (T::of(1.0 - step.lr * step.weight_decay), T::of(step.eps));
-    let moments = first.par_chunks(GRAIN).zip(second.par_chunks(GRAIN));
-    params.par_chunks_mut(GRAIN).zip(moments).for_each(|(params, (first, second))| {
-        for ((param, &first), &second) in params.iter_mut().zip(first).zip(second) {
+    for_chunks(params, |range, params| {
+        let moments = first[range.clone()].iter().zip(&second[range]);
+        for (param, (&first, &second)) in params.iter_mut().zip(moments) {
             *param = *param * shrink - size * first / (second.square_root() / root + eps);
         }
     });

@@ -23,7 +23,7 @@ pub fn forward<T: Real>(gate: &[T], up: &[T], cols: usize) -> Vec<T> {
 pub fn backward<T: Real>(dy: &[T], gate: &[T], up: &[T], cols: usize) -> [Vec<T>; 2] {
     let mut d_gate = vec![T::ZERO; gate.len()];
     let mut d_up = vec![T::ZERO; gate.len()];
-    for_row_pairs((&mut d_gate, cols), (&mut d_up, cols), |row, d_gate, d_up| {
+    for_row_pairs(&mut d_gate, &mut d_up, cols, |row, d_gate, d_up| {
         let at = row * cols;
         let (dy, gate, up) = (&dy[at..][..cols], &gate[at..][..cols], &up[at..][..cols]);
         for i in 0..cols {

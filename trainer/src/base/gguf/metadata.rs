@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_metadata_is_named() {
+    fn wrongly_typed_and_unsupported_gguf_metadata_is_named() {
         let cases = [
             ("general.architecture", Meta::Text("gemma"), "only \"llama\""),
             ("llama.rope.scaling.type", Meta::Text("linear"), "only \"none\""),

@@ -29,11 +29,7 @@ const OUTSIDE: [(&str, &str); 3] = [
 ];
 
 /// Every tensor of the file under its Hugging Face name. `file` are the bytes that the header was read from.
-pub fn tensors(
-    gguf: &Gguf,
-    file: &Bytes,
-    architecture: &Architecture,
-) -> Result<BTreeMap<String, Stored>, GgufError> {
+pub fn tensors(gguf: &Gguf, file: &Bytes, architecture: &Architecture) -> Result<BTreeMap<String, Stored>, GgufError> {
     let mut all = BTreeMap::new();
     for info in &gguf.tensors {
         let wrong = |reason| GgufError::Tensor { name: cut(info.name), reason };

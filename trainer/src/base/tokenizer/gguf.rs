@@ -73,7 +73,8 @@ impl<'a> Vocabulary<'a> {
     pub fn read(gguf: &Gguf<'a>, special: &SpecialTokens) -> Result<Self, TokenizerError> {
         let text = |key: &'static str| gguf.typed(key, GgufValue::as_str).map_err(|error| metadata(key, error));
         let unsupported = |key, found: Option<&str>, supported| {
-            let found = found.map_or("missing".to_owned(), |found| format!("\"{}\"", found.chars().take(40).collect::<String>()));
+            let found = found
+                .map_or("missing".to_owned(), |found| format!("\"{}\"", found.chars().take(40).collect::<String>()));
             TokenizerError::Unsupported { key, found, supported }
         };
         let model = text("tokenizer.ggml.model")?;
@@ -81,7 +82,9 @@ impl<'a> Vocabulary<'a> {
             return Err(unsupported("tokenizer.ggml.model", model, "byte-level BPE vocabularies (\"gpt2\")"));
         }
         let name = text(PRE)?;
-        let pre = name.and_then(Pre::parse).ok_or_else(|| unsupported(PRE, name, "\"gpt-2\", \"smollm\" and \"llama-bpe\""))?;
+        let pre = name
+            .and_then(Pre::parse)
+            .ok_or_else(|| unsupported(PRE, name, "\"gpt-2\", \"smollm\" and \"llama-bpe\""))?;
         let tokens: Vec<_> = strings(gguf, TOKENS)?;
         if tokens.iter().collect::<BTreeSet<_>>().len() != tokens.len() {
             return Err(metadata(TOKENS, "a token occurs twice"));
@@ -152,7 +155,8 @@ impl<'a> Vocabulary<'a> {
 
     fn post_processor(&self) -> Value {
         let Some(token) = self.prefix.and_then(|id| self.tokens.get(id as usize)) else { return Value::Null };
-        let (bos, text) = (json!({"SpecialToken": {"id": token, "type_id": 0}}), json!({"Sequence": {"id": "A", "type_id": 0}}));
+        let (bos, text) =
+            (json!({"SpecialToken": {"id": token, "type_id": 0}}), json!({"Sequence": {"id": "A", "type_id": 0}}));
         let second = json!({"Sequence": {"id": "B", "type_id": 1}});
         json!({
             "type": "TemplateProcessing", "single": [bos, text], "pair": [bos, text, second],

@@ -178,7 +178,10 @@ mod tests {
         let moved = SMALL.replace(r#""<s>":0,"a":1"#, r#""a":1,"<s>":0"#);
         assert_eq!(digest(SMALL, special()), digest(&spaced, special()));
         assert_eq!(digest(SMALL, special()), digest(&moved, special()));
-        assert_ne!(digest(SMALL, special()), digest(&SMALL.replace("\"b\":2", "\"c\":2").replace(r#"["a","b"]"#, ""), special()));
+        assert_ne!(
+            digest(SMALL, special()),
+            digest(&SMALL.replace("\"b\":2", "\"c\":2").replace(r#"["a","b"]"#, ""), special())
+        );
         assert_ne!(digest(SMALL, special()), digest(SMALL, SpecialTokens { bos: None, eos: vec![0] }));
     }
 

@@ -1,0 +1,4 @@
+//! Training and evaluation data.
+
+pub mod jsonl;
+pub mod tokenise;

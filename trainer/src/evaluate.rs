@@ -1,0 +1,99 @@
+//! How well a model with its adapters does on samples: loss, perplexity, and exact match of greedy completions.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::Backend;
+use crate::fit::FitError;
+use crate::fit::config::check_samples;
+use crate::generate::{Prompt, generate_batch};
+use crate::lora::attached::Attached;
+use crate::model::batch::Batch;
+use crate::model::decoder::Model;
+use crate::sample::Sample;
+
+/// Tokens that a completion may run over its reference before it is cut: it can no longer match.
+const OVERRUN: usize = 8;
+
+#[derive(Clone, Debug)]
+pub struct EvaluateOptions {
+    /// Samples that go through the model at once.
+    pub batch_size: usize,
+    /// Tokens that end a completion.
+    pub stop: Vec<u32>,
+    /// Whether to generate completions at all.
+    pub exact_match: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    pub samples: usize,
+    /// Labelled tokens.
+    pub tokens: usize,
+    /// Mean over labelled tokens.
+    pub loss: f64,
+    /// `e^loss`
+    pub perplexity: f64,
+    /// Samples whose greedy completion has exactly the reference's tokens.
+    pub exact: Option<usize>,
+    /// The greedy completions, in the samples' order, for a comparison as text.
+    #[serde(skip)]
+    pub completions: Vec<Vec<u32>>,
+}
+
+impl Evaluation {
+    /// Share of exact matches.
+    pub fn accuracy(&self) -> Option<f64> {
+        self.exact.map(|exact| exact as f64 / self.samples as f64)
+    }
+}
+
+/// `None` if it was cancelled, which is looked at before each batch.
+pub fn evaluate<B: Backend>(
+    model: &Model<B>,
+    adapters: &Attached<B>,
+    samples: &[Sample],
+    options: &EvaluateOptions,
+    cancel: &AtomicBool,
+) -> Result<Option<Evaluation>, FitError> {
+    check_samples(samples)?;
+    // By length, so that little of a batch is padding.
+    let mut order: Vec<usize> = (0..samples.len()).collect();
+    order.sort_by_key(|&index| samples[index].ids.len());
+    let (mut losses, mut completions) = (vec![0.0; samples.len()], vec![Vec::new(); samples.len()]);
+    for chunk in order.chunks(options.batch_size.max(1)) {
+        if cancel.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let rows: Vec<&Sample> = chunk.iter().map(|&index| &samples[index]).collect();
+        let (batch, targets) = Batch::training(&rows);
+        for (loss, target) in model.losses(&batch, &targets, adapters)?.iter().zip(&targets) {
+            losses[chunk[batch.sequence(target.row)]] += loss;
+        }
+        if options.exact_match {
+            let prompts: Vec<Prompt<'_>> = rows.iter().map(|sample| prompt(sample)).collect();
+            let texts = generate_batch(model, adapters, &prompts, &options.stop)?;
+            chunk.iter().zip(texts).for_each(|(&index, text)| completions[index] = text);
+        }
+    }
+    let tokens: usize = samples.iter().map(Sample::labelled).sum();
+    let loss = losses.iter().sum::<f64>() / tokens as f64;
+    let exact = options.exact_match.then(|| {
+        let pairs = samples.iter().zip(&completions);
+        pairs.filter(|(sample, completion)| reference(sample, &options.stop) == completion.as_slice()).count()
+    });
+    Ok(Some(Evaluation { samples: samples.len(), tokens, loss, perplexity: loss.exp(), exact, completions }))
+}
+
+fn prompt(sample: &Sample) -> Prompt<'_> {
+    Prompt { ids: sample.prompt(), max_new_tokens: sample.completion().len() + OVERRUN }
+}
+
+/// A sample's completion without the token that ends it.
+fn reference<'a>(sample: &'a Sample, stop: &[u32]) -> &'a [u32] {
+    match sample.completion().split_last() {
+        Some((last, rest)) if stop.contains(last) => rest,
+        _ => sample.completion(),
+    }
+}

@@ -1,0 +1,117 @@
+//! What training changes: parameters, moments, and the gradients of the step under way.
+
+use super::FitError;
+use crate::backend::real::Real;
+use crate::backend::{AdamWState, AdamWStep, Backend, Target};
+use crate::lora::attached::Attached;
+use crate::lora::layout::Layout;
+use crate::model::batch::Batch;
+use crate::model::decoder::{Activations, Model, Training};
+
+/// Trainable factors of one adapter on one model. Everything is flat, in the order of [`Layout::slots`].
+pub struct TrainState<'a, B: Backend> {
+    model: &'a Model<B>,
+    layout: Layout,
+    adapters: Attached<B>,
+    params: B::Buf,
+    first: B::Buf,
+    second: B::Buf,
+    grads: B::Buf,
+    activations: Activations,
+}
+
+/// Parameters and moments on the host.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostState {
+    pub params: Vec<f32>,
+    pub first: Vec<f32>,
+    pub second: Vec<f32>,
+}
+
+impl HostState {
+    /// A start: these parameters, no moments.
+    pub fn fresh(params: Vec<f32>) -> Self {
+        let zeros = vec![0.0; params.len()];
+        Self { params, first: zeros.clone(), second: zeros }
+    }
+}
+
+impl<'a, B: Backend> TrainState<'a, B> {
+    pub fn new(
+        model: &'a Model<B>,
+        layout: Layout,
+        start: &HostState,
+        activations: Activations,
+    ) -> Result<Self, FitError> {
+        let backend = model.backend();
+        let load = |values: &[f32]| {
+            let values: Vec<B::Real> = values.iter().map(|&value| B::Real::of(value.into())).collect();
+            backend.buffer(values, 1, layout.len)
+        };
+        let params = load(&start.params)?;
+        let adapters = Attached::views(backend, model.architecture(), &layout, &params)?;
+        let (first, second, grads) = (load(&start.first)?, load(&start.second)?, load(&vec![0.0; layout.len])?);
+        Ok(Self { model, layout, adapters, params, first, second, grads, activations })
+    }
+
+    /// Adds the gradients of `scale * sum(losses)` of a micro-batch; returns the losses, one for each target.
+    pub fn accumulate(&mut self, batch: &Batch, targets: &[Target], scale: f64) -> Result<Vec<f64>, FitError> {
+        let (backend, layout, grads) = (self.model.backend(), &self.layout, &mut self.grads);
+        let mut sink = |layer: usize, linear: usize, _pair: usize, grad: crate::backend::LoraGrad<B::Buf>| {
+            let place = layout.modules.iter().find(|module| module.layer == layer && module.linear == linear);
+            let Some(module) = place else { return Ok(()) };
+            backend.accumulate(grads, layout.slots[module.a].offset, &grad.a)?;
+            backend.accumulate(grads, layout.slots[module.b].offset, &grad.b)
+        };
+        let training = Training { scale, activations: self.activations, sink: &mut sink };
+        Ok(self.model.losses_and_gradients(batch, targets, &self.adapters, training)?)
+    }
+
+    pub fn grad_norm(&self) -> Result<f64, FitError> {
+        Ok(self.model.backend().sum_squares(&self.grads)?.sqrt())
+    }
+
+    /// The accumulated gradients, flat.
+    pub fn gradients(&self) -> Result<Vec<B::Real>, FitError> {
+        Ok(self.model.backend().read(&self.grads)?)
+    }
+
+    /// Whether each factor's gradient, in the order of [`Layout::slots`], has any non-zero value.
+    pub fn live(&self) -> Result<Vec<bool>, FitError> {
+        let backend = self.model.backend();
+        let live = self.layout.slots.iter().map(|slot| {
+            let view = backend.view(&self.grads, slot.offset, slot.shape[0], slot.shape[1])?;
+            Ok(backend.sum_squares(&view)? > 0.0)
+        });
+        live.collect()
+    }
+
+    /// Applies the accumulated gradients and clears them.
+    pub fn update(&mut self, step: &AdamWStep) -> Result<(), FitError> {
+        let backend = self.model.backend();
+        let state = AdamWState { params: &mut self.params, first: &mut self.first, second: &mut self.second };
+        backend.adamw(state, &self.grads, step)?;
+        self.clear()
+    }
+
+    /// Forgets accumulated gradients.
+    pub fn clear(&mut self) -> Result<(), FitError> {
+        Ok(self.model.backend().fill_zero(&mut self.grads)?)
+    }
+
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The adapter as it is now, for a forward pass.
+    pub fn adapters(&self) -> &Attached<B> {
+        &self.adapters
+    }
+
+    pub fn host(&self) -> Result<HostState, FitError> {
+        let read = |x: &B::Buf| -> Result<Vec<f32>, FitError> {
+            Ok(self.model.backend().read(x)?.iter().map(|value| value.wide() as f32).collect())
+        };
+        Ok(HostState { params: read(&self.params)?, first: read(&self.first)?, second: read(&self.second)? })
+    }
+}

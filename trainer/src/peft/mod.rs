@@ -1,0 +1,24 @@
+//! PEFT folders: `adapter_config.json` and `adapter_model.safetensors`.
+//!
+//! Whatever a folder's settings are, what is read is the *portable profile*: one rank, `lora_alpha` equal to it, the
+//! scale folded into B. So every reader of what is written later (PEFT, vLLM, llama.cpp's converter) computes the same,
+//! also those that know neither rank patterns nor rank-stabilised scales. Goals: precise refusals; equal adapters give
+//! equal bytes. Non-goals: pickles, DoRA, biases, trained embeddings.
+
+mod config;
+mod error;
+mod read;
+mod write;
+
+pub use error::PeftError;
+pub use read::{check, read};
+pub(crate) use write::target_modules;
+pub use write::{Files, encode, write};
+
+/// The settings.
+pub const CONFIG_FILE: &str = "adapter_config.json";
+/// The factors.
+pub const MODEL_FILE: &str = "adapter_model.safetensors";
+
+#[cfg(test)]
+mod tests;

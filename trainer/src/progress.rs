@@ -1,0 +1,54 @@
+//! What a run tells whoever watches it.
+
+use serde::{Deserialize, Serialize};
+
+/// One optimiser step, done.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepDone {
+    /// From 1.
+    pub step: u64,
+    pub steps: u64,
+    /// Mean loss over the step's labelled tokens, before the update.
+    pub loss: f64,
+    pub lr: f64,
+    /// Before clipping.
+    pub grad_norm: f64,
+    /// Tokens of the step, prompts included, padding not.
+    pub tokens: usize,
+    /// Over the whole run so far.
+    pub tokens_per_second: f64,
+    pub seconds_left: f64,
+}
+
+/// Something worth telling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+pub enum Event {
+    /// A run goes on from its checkpoint.
+    Resumed {
+        step: u64,
+    },
+    Step(StepDone),
+    /// The state after this many steps is on disk.
+    Checkpoint {
+        step: u64,
+    },
+}
+
+/// Takes events as they happen, on the training thread: it must return soon.
+pub trait Progress {
+    fn event(&mut self, event: &Event);
+}
+
+impl<F: FnMut(&Event)> Progress for F {
+    fn event(&mut self, event: &Event) {
+        self(event);
+    }
+}
+
+/// For runs that nobody watches.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&mut self, _event: &Event) {}
+}

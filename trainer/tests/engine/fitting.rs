@@ -1,0 +1,230 @@
+//! Training runs: they learn, they do not depend on threads or interruptions, and they stop where they must.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use potluck_protocol::base::Architecture;
+use potluck_trainer::backend::Backend;
+use potluck_trainer::checkpoint::CheckpointError;
+use potluck_trainer::fit::FitError;
+use potluck_trainer::fit::config::FitConfig;
+use potluck_trainer::fit::run::{FitReport, Outcome, Run, fit};
+use potluck_trainer::fit::state::{HostState, TrainState};
+use potluck_trainer::lora::attached::Attached;
+use potluck_trainer::lora::config::{LoraConfig, Targets};
+use potluck_trainer::lora::init::{kaiming, splitmix64};
+use potluck_trainer::lora::layout::Layout;
+use potluck_trainer::model::batch::Batch;
+use potluck_trainer::model::decoder::{Activations, Model};
+use potluck_trainer::optim::AdamW;
+use potluck_trainer::progress::Event;
+use potluck_trainer::sample::Sample;
+
+use crate::support::{architecture, backend, distance, finite_differences, noise, noise_model};
+
+type Single = potluck_trainer::backend::candle::CandleBackend<f32>;
+
+fn model() -> Model<Single> {
+    Model::load(backend::<f32>(), &noise_model(architecture(true), 1)).unwrap()
+}
+
+/// Samples of 3 to 9 tokens.
+pub fn samples(count: usize) -> Vec<Sample> {
+    let sample = |index: usize| {
+        let length = 3 + splitmix64(index as u64) as usize % 7;
+        let ids = (0..length).map(|i| (splitmix64((index * 100 + i) as u64) % 37) as u32).collect();
+        Sample { ids, labels_from: 1 + index % 2 }
+    };
+    (0..count).map(sample).collect()
+}
+
+fn config() -> FitConfig {
+    FitConfig {
+        lora: LoraConfig { r: 3, lora_alpha: 6.0, target_modules: Targets::AllLinear },
+        optimizer: AdamW { lr: 1e-2, weight_decay: 0.01, ..AdamW::default() },
+        epochs: 3,
+        batch_size: 3,
+        accumulation: 2,
+        checkpoint_every: 2,
+        seed: 5,
+        ..FitConfig::default()
+    }
+}
+
+fn run(config: &FitConfig, checkpoint: Option<&Path>, stop_after: Option<u64>) -> Result<FitReport, FitError> {
+    let cancel = AtomicBool::new(false);
+    let mut progress = |event: &Event| {
+        if matches!(event, Event::Step(done) if Some(done.step) == stop_after) {
+            cancel.store(true, Ordering::Relaxed);
+        }
+    };
+    let run = Run { base: "noise", checkpoint, progress: &mut progress, cancel: &cancel };
+    fit(&model(), &samples(17), config, run)
+}
+
+fn bits(report: &FitReport) -> Vec<u32> {
+    report.adapter.tensors.values().flat_map(|tensor| tensor.values.iter().map(|x| x.to_bits())).collect()
+}
+
+#[test]
+fn a_run_lowers_the_loss() {
+    let mut losses = Vec::new();
+    let cancel = AtomicBool::new(false);
+    let mut progress = |event: &Event| {
+        if let Event::Step(done) = event {
+            losses.push(done.loss);
+        }
+    };
+    let config = FitConfig { epochs: 40, ..config() };
+    let run = Run { base: "noise", checkpoint: None, progress: &mut progress, cancel: &cancel };
+    let report = fit(&model(), &samples(6), &config, run).unwrap();
+    assert_eq!((report.steps, report.outcome), (40, Outcome::Finished));
+    assert!(losses[39] < 0.5 * losses[0], "{losses:?}");
+}
+
+#[test]
+fn an_interrupted_and_resumed_run_gives_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let whole = run(&config(), None, None).unwrap();
+    assert_eq!(whole.steps, 9);
+    for stop in [1, 4, 7] {
+        let stopped = run(&config(), Some(&path), Some(stop)).unwrap();
+        assert_eq!((stopped.steps, stopped.outcome), (stop, Outcome::Cancelled));
+    }
+    let resumed = run(&config(), Some(&path), None).unwrap();
+    assert_eq!((resumed.steps, resumed.outcome), (9, Outcome::Finished));
+    assert_eq!(bits(&resumed), bits(&whole));
+}
+
+#[test]
+fn the_checkpoint_of_another_run_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    run(&config(), Some(&path), Some(1)).unwrap();
+    let other = FitConfig { seed: 6, ..config() };
+    let error = run(&other, Some(&path), None).unwrap_err();
+    assert!(matches!(error, FitError::Checkpoint(CheckpointError::OtherRun { .. })), "{error}");
+    // How often it saves is no part of what a run is.
+    run(&FitConfig { checkpoint_every: 5, ..config() }, Some(&path), None).unwrap();
+}
+
+/// Large enough that products and rows are shared out: two steps of four rows of 90 to 140 tokens.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let wide = Architecture { hidden_size: 96, intermediate_size: 200, head_dim: 16, ..architecture(true) };
+    let model = Model::load(backend::<f32>(), &noise_model(wide, 1)).unwrap();
+    let sample = |index: usize| {
+        let ids = (0..90 + index * 10).map(|i| (splitmix64((index * 1000 + i) as u64) % 37) as u32).collect();
+        Sample { ids, labels_from: 3 }
+    };
+    let samples: Vec<Sample> = (0..6).map(sample).collect();
+    let config = FitConfig { batch_size: 4, accumulation: 1, epochs: 1, ..config() };
+    let on = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let cancel = AtomicBool::new(false);
+        pool.install(|| {
+            let mut progress = |_: &Event| {};
+            let run = Run { base: "noise", checkpoint: None, progress: &mut progress, cancel: &cancel };
+            bits(&fit(&model, &samples, &config, run).unwrap())
+        })
+    };
+    let one = on(1);
+    assert_eq!(one, on(2));
+    assert_eq!(one, on(3));
+}
+
+/// A loss that is a mean over the step's labelled tokens does not depend on how the step is cut into batches.
+#[test]
+fn accumulation_equals_a_large_batch() {
+    let together = run(&FitConfig { batch_size: 6, accumulation: 1, ..config() }, None, None).unwrap();
+    let apart = run(&FitConfig { batch_size: 1, accumulation: 6, ..config() }, None, None).unwrap();
+    for (name, tensor) in &together.adapter.tensors {
+        let [a, b] = [tensor, &apart.adapter.tensors[name]]
+            .map(|tensor| tensor.values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
+        assert!(distance(&a, &b) < 1e-3, "{name}: {}", distance(&a, &b));
+    }
+}
+
+#[test]
+fn recomputed_activations_give_the_same_bits() {
+    let keep = run(&config(), None, None).unwrap();
+    let recompute = run(&FitConfig { activations: Activations::Recompute, ..config() }, None, None).unwrap();
+    assert_eq!(bits(&keep), bits(&recompute));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_names_its_samples_and_keeps_the_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let wild = FitConfig {
+        optimizer: AdamW { lr: 1e30, ..AdamW::default() },
+        checkpoint_every: 1,
+        schedule: Default::default(),
+        ..config()
+    };
+    let error = run(&wild, Some(&path), None).unwrap_err();
+    let FitError::NonFinite { step, samples } = error else { panic!("{error}") };
+    assert!(step >= 2 && !samples.is_empty());
+    assert!(path.exists());
+}
+
+#[test]
+fn a_factor_without_gradient_raises_the_alarm() {
+    // With an all-zero `down_proj` of a base whose `up_proj` is zero, nothing reaches the factors of `gate_proj`.
+    let mut weights = noise_model(architecture(true), 1);
+    weights.zero("model.layers.1.mlp.up_proj.weight");
+    let model = Model::load(backend::<f32>(), &weights).unwrap();
+    let targets = Targets::Names(vec!["gate_proj".to_owned()]);
+    let config = FitConfig { lora: LoraConfig { target_modules: targets, ..config().lora }, ..config() };
+    let cancel = AtomicBool::new(false);
+    let mut progress = |_: &Event| {};
+    let run = Run { base: "noise", checkpoint: None, progress: &mut progress, cancel: &cancel };
+    let error = fit(&model, &samples(17), &config, run).unwrap_err();
+    let FitError::DeadFactors { names, .. } = error else { panic!("{error}") };
+    let module = "base_model.model.model.layers.1.mlp.gate_proj";
+    assert_eq!(names, [format!("{module}.lora_A.weight"), format!("{module}.lora_B.weight")]);
+}
+
+#[test]
+fn at_step_zero_the_output_is_the_bases() {
+    let model = model();
+    let layout = Layout::new(&config().lora, model.architecture()).unwrap();
+    let adapter = layout.adapter(&kaiming(&layout, 3));
+    let attached = Attached::load(model.backend(), model.architecture(), &[(&adapter, 1.0)]).unwrap();
+    let base = Attached::none(model.architecture());
+    let samples = samples(4);
+    let batch = Batch::new(samples.iter().map(|sample| sample.ids.as_slice()));
+    let [with, without] = [&attached, &base].map(|adapters| {
+        let hidden = model.hidden(&batch, adapters).unwrap();
+        model.backend().read(&model.logits(&hidden).unwrap()).unwrap()
+    });
+    assert_eq!(with, without);
+}
+
+/// The whole model in `f64`: gradients in every factor of the adapter, through two layers, the norm and the head.
+#[test]
+fn gradients_of_the_whole_model_match_finite_differences() {
+    let model = Model::load(backend::<f64>(), &noise_model(architecture(false), 1)).unwrap();
+    let lora = LoraConfig { r: 2, lora_alpha: 3.0, target_modules: Targets::AllLinear };
+    let layout = Layout::new(&lora, model.architecture()).unwrap();
+    let start: Vec<f64> = noise(9, layout.len).iter().map(|x| f64::from((0.3 * x) as f32)).collect();
+    let samples = samples(3);
+    let (batch, targets) = Batch::training(&samples.iter().collect::<Vec<_>>());
+    let scale = 1.0 / targets.len() as f64;
+    // The state starts from `f32`; the differences are taken on the buffer of the same values.
+    let host = HostState::fresh(start.iter().map(|&x| x as f32).collect());
+    let mut state = TrainState::new(&model, layout.clone(), &host, Activations::Keep).unwrap();
+    state.accumulate(&batch, &targets, scale).unwrap();
+    let got = state.gradients().unwrap();
+    let loss = |x: &[Vec<f64>]| {
+        let flat = model.backend().buffer(x[0].clone(), 1, layout.len).unwrap();
+        let adapters = Attached::views(model.backend(), model.architecture(), &layout, &flat).unwrap();
+        model.losses(&batch, &targets, &adapters).unwrap().iter().sum::<f64>() * scale
+    };
+    let expected = finite_differences(&loss, &[start]).remove(0);
+    for slot in &layout.slots {
+        let distance = distance(&got[slot.range()], &expected[slot.range()]);
+        assert!(distance < 1e-6, "{}: {distance:e}", slot.name);
+    }
+}

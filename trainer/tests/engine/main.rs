@@ -1,0 +1,9 @@
+//! The engine from outside: gradients of every operation and of a whole block, training runs, generation.
+
+mod attention;
+mod block;
+mod fitting;
+mod generation;
+mod ops;
+mod quantised;
+mod support;
