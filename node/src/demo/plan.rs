@@ -64,15 +64,15 @@ fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: 
     let folder = root.join(format!("volunteer-{}-{}", index + 1, skill.name));
     let make = |error: std::io::Error| Failure::io(format!("write the rows to {}", folder.display()), &error);
     fs::create_dir_all(&folder).map_err(make)?;
-    let rows = |name: &str, split, count| {
+    let write = |name: &str, rows: &[Example]| {
         let path = folder.join(name);
-        fs::write(&path, jsonl(&skill.samples(SEED, count, split))).map(|()| path).map_err(make)
+        fs::write(&path, jsonl(rows)).map(|()| path).map_err(make)
     };
     Ok(Seat {
         skill: skill.name.to_owned(),
         home: folder.join("home"),
-        train: rows("train.jsonl", Split::Train, demo.train_rows)?,
-        held_out: rows("heldout.jsonl", Split::HeldOut, heldout)?,
+        train: write("train.jsonl", &demo.training_rows(skill, SEED))?,
+        held_out: write("heldout.jsonl", &skill.samples(SEED, heldout, Split::HeldOut))?,
         adapter: folder.join("adapter"),
         merged: folder.join("merged"),
     })
