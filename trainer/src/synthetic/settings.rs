@@ -59,14 +59,22 @@ impl DemoSettings {
             lora_alpha: 16.0,
             target_modules: &[],
             learning_rate: 5e-4,
-            max_steps: 48,
+            max_steps: 64,
             batch_size: 16,
             warmup_steps: 8,
             weight_decay: 0.0,
             train_rows: 768,
-            rehearsal_rows: 0,
-            unknown_rows: 0,
+            rehearsal_rows: 64,
+            unknown_rows: 192,
         }
+    }
+
+    /// Prompts of other instructions, for the base to answer itself. Each skill rehearses prompts of its own.
+    pub fn rehearsal_prompts(&self, skill: &Skill, seed: u64) -> Vec<String> {
+        let own = seed ^ text_hash(skill.name);
+        let known = Corpus::new(own).take(self.rehearsal_rows);
+        let unknown = unknown_instructions(own).take(self.unknown_rows);
+        known.chain(unknown).map(|row| row.prompt).collect()
     }
 
     /// A volunteer's rows: the skill's and the rehearsed ones, shuffled. Each skill rehearses rows of its own.
