@@ -16,7 +16,7 @@ use crate::exchange::Exchange;
 use crate::failure::{Failure, Outcome};
 use crate::net::{self, Event};
 use crate::service::{self, Network, Service};
-use crate::store::Store;
+use crate::store::{Options, Store};
 use crate::task::{self, Tasks};
 
 /// How a daemon is on the network.
@@ -52,7 +52,7 @@ impl Ready {
 impl Daemon {
     /// Brings a node onto its network. The home's lock keeps a second one away.
     pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
-        let (home, store, identity) = service::open(root).await?;
+        let (home, store, identity) = service::open(root, Options::default()).await?;
         let config = net::Config {
             network: settings.network.clone(),
             listen: settings.listen,

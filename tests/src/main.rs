@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use potluck_tests::check_demo::{self, Demands};
-use potluck_tests::{crash, full_disk, soak};
+use potluck_tests::{check_losses, crash, full_disk, soak};
 
 #[derive(Parser)]
 #[command(about = "Checks potluck from outside")]
@@ -22,6 +22,15 @@ enum Command {
         file: PathBuf,
         #[command(flatten)]
         demands: Demands,
+    },
+    /// Check that `potluck bench step --json` gave the losses of a reference
+    CheckLosses {
+        /// Its standard output
+        measured: PathBuf,
+        /// The reference, with `losses`
+        reference: PathBuf,
+        #[command(flatten)]
+        demands: check_losses::Demands,
     },
     /// Run a soak
     Soak {
@@ -47,6 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::CheckDemo { file, demands } => check_demo(&file, &demands),
+        Command::CheckLosses { measured, reference, demands } => check_losses(&measured, &reference, &demands),
         Command::Soak { name, seed } => run_soak(&name, seed),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
         Command::CrashCheck { home } => end(crash::check_input(&home)),
@@ -105,6 +115,19 @@ fn run_soak(name: &str, seed: u64) -> ExitCode {
         }
         Err(error) => {
             eprintln!("{name} with seed {seed}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check_losses(measured: &std::path::Path, reference: &std::path::Path, demands: &check_losses::Demands) -> ExitCode {
+    match check_losses::check(measured, reference, demands) {
+        Ok(largest) => {
+            println!("the losses are the reference's within {largest:e}");
+            ExitCode::SUCCESS
+        }
+        Err(reason) => {
+            eprintln!("{reason}");
             ExitCode::FAILURE
         }
     }

@@ -4,9 +4,14 @@ use clap::Subcommand;
 use serde::Deserialize;
 
 use super::args::Global;
-use super::{output, run::ask};
+use super::output;
+use super::progress::Shown;
+use super::run::{ask, ask_here};
 use crate::api::proto::Request;
+use crate::config;
 use crate::failure::Outcome;
+use crate::service::Service;
+use crate::store::Options;
 
 /// Look after the store.
 #[derive(Debug, Subcommand)]
@@ -16,7 +21,12 @@ pub enum Store {
     /// Hash everything again and say what is damaged or missing
     Verify,
     /// Make the index anew from the files
-    Rebuild,
+    Rebuild {
+        /// Open the home even if its state.log is damaged in the middle, keeping the records that can be read; what the
+        /// others said (pins, names, added bases) is lost
+        #[arg(long)]
+        salvage_state: bool,
+    },
 }
 
 #[derive(Deserialize)]
@@ -50,8 +60,21 @@ pub async fn run(global: &Global, verb: &Store) -> Outcome<()> {
                 checked.shards, checked.manifests
             )]
         }),
-        Store::Rebuild => output::answer(global, ask(global, &Request::StoreRebuild).await?, |stat: Stat| {
-            vec![format!("rebuilt the index: {} shards, {} manifests", stat.shards, stat.manifests)]
-        }),
+        Store::Rebuild { salvage_state } => {
+            output::answer(global, rebuild(global, *salvage_state).await?, |stat: Stat| {
+                vec![format!("rebuilt the index: {} shards, {} manifests", stat.shards, stat.manifests)]
+            })
+        }
     }
+}
+
+/// A damaged state.log keeps every daemon from starting, so salvaging always opens the home here.
+async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<serde_json::Value> {
+    if !salvage_state {
+        return ask(global, &Request::StoreRebuild).await;
+    }
+    let home = config::home(global.home.as_deref())?;
+    let options = Options { salvage_state, ..Options::default() };
+    let service = Service::offline_with(&home, options).await?;
+    ask_here(&service, &Request::StoreRebuild, &mut Shown::new(global.quiet)).await
 }

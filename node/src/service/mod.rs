@@ -32,7 +32,7 @@ use crate::failure::Outcome;
 use crate::home::Home;
 use crate::identity::Identity;
 use crate::net;
-use crate::store::Store;
+use crate::store::{Options, Store};
 use crate::task;
 
 /// A node's parts, shared by all requests.
@@ -72,7 +72,12 @@ impl Call<'_> {
 impl Service {
     /// A node without network, for a command that finds no daemon.
     pub async fn offline(home: &Path) -> Outcome<Self> {
-        let (home, store, identity) = open(home).await?;
+        Self::offline_with(home, Options::default()).await
+    }
+
+    /// The same, with a store that is opened in another way than usual.
+    pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
+        let (home, store, identity) = open(home, options).await?;
         Ok(Self { home, store, identity, network: None, stop: CancellationToken::new() })
     }
 
@@ -132,11 +137,11 @@ impl Service {
 }
 
 /// Takes the home and opens what is in it.
-pub async fn open(root: &Path) -> Outcome<(Home, Store, Identity)> {
+pub async fn open(root: &Path, options: Options) -> Outcome<(Home, Store, Identity)> {
     let root = root.to_path_buf();
     let opened = task::blocking(move || -> Outcome<_> {
         let home = Home::open(root)?;
-        let store = Store::open(&home)?;
+        let store = Store::open_with(&home, options)?;
         let identity = Identity::open(&home)?;
         Ok((home, store, identity))
     });

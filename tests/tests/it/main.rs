@@ -4,6 +4,8 @@ mod bad_input;
 mod crash;
 mod daemon;
 mod full_disk;
+mod identity;
+mod kill;
 mod mdns;
 mod swarm;
 

@@ -17,7 +17,8 @@ pub fn uniform(bits: u64, inner: usize) -> f32 {
     ((unit - 0.5) * 2.0 / (inner as f64).sqrt()) as f32
 }
 
-/// Every `A` drawn from the seed, every `B` zero. Tensor `t` (by position among all names), element `i` draws
+/// Every `A` drawn from the seed, every `B` zero. // I11
+/// Tensor `t` (by position among all names), element `i` draws
 /// `splitmix64(splitmix64(seed) + t * 2^32 + i)`.
 pub fn kaiming(layout: &Layout, seed: u64) -> Vec<f32> {
     let mut flat = vec![0.0; layout.len];

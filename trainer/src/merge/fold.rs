@@ -74,6 +74,7 @@ pub fn fold(
         DType::BF16 => 2,
         other => return Err(FoldError::Type(other)),
     };
+    // The order of the sum follows from the ids alone. // I10
     let inputs = sorted(inputs, parent.architecture())?;
     let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 fold/1");
     for entry in entries(parent.architecture(), dtype) {
@@ -233,5 +234,4 @@ fn store<const N: usize>(
 }
 
 #[cfg(test)]
-#[path = "fold_tests.rs"]
 mod tests;

@@ -1,3 +1,5 @@
+//! The rule `fold-f32/1`, written out a second time, and its golden digests.
+
 use std::collections::BTreeMap;
 
 use half::bf16;
