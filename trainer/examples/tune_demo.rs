@@ -140,7 +140,7 @@ fn train(base: &Base, model: &Model<Cpu>, skill: &'static Skill, options: &Optio
     let samples = samples(base, &rows)?;
     let run = Run { base: tiny::NAME, checkpoint: None, progress: &mut Silent, cancel: &AtomicBool::new(false) };
     let started = Instant::now();
-    let report = fit(model, &samples, &config(options, samples.len()), run)?;
+    let report = fit(model, &samples, &config(options, skill, samples.len()), run)?;
     let (loss, seconds) = (report.loss.unwrap_or_default(), started.elapsed().as_secs_f64());
     println!("{:8} last loss {loss:.4}  {} tokens  {seconds:.0} s", skill.name, report.tokens);
     let rows = validation(skill, &rows, options);
@@ -163,7 +163,7 @@ fn samples(base: &Base, rows: &[Example]) -> Result<Vec<Sample>> {
 }
 
 /// As `potluck train` takes the demo's settings.
-fn config(options: &Options, samples: usize) -> FitConfig {
+fn config(options: &Options, skill: &Skill, samples: usize) -> FitConfig {
     let settings = &options.settings;
     let per_epoch = samples.div_ceil(settings.batch_size).max(1) as u64;
     FitConfig {
@@ -177,7 +177,7 @@ fn config(options: &Options, samples: usize) -> FitConfig {
         epochs: settings.max_steps.div_ceil(per_epoch).max(1) as u32,
         max_steps: Some(settings.max_steps),
         batch_size: settings.batch_size,
-        seed: options.seed,
+        seed: options.settings.training_seed(skill, options.seed),
         ..FitConfig::default()
     }
 }

@@ -69,6 +69,12 @@ impl DemoSettings {
         }
     }
 
+    /// The seed of a volunteer's training. Each skill has its own, as strangers would: the first `A` of each adapter is
+    /// drawn by it, and adapters that all start from one `A` read the same few directions.
+    pub fn training_seed(&self, skill: &Skill, seed: u64) -> u64 {
+        seed ^ text_hash(skill.name)
+    }
+
     /// A volunteer's rows: the skill's and the rehearsed ones, shuffled. Each skill rehearses rows of its own.
     pub fn training_rows(&self, skill: &Skill, seed: u64) -> Vec<Example> {
         let own = seed ^ text_hash(skill.name);
