@@ -19,6 +19,11 @@ pub fn home(flag: Option<&Path>) -> Outcome<PathBuf> {
 
 /// This program, to start it again as a daemon or a worker.
 pub fn program() -> Outcome<PathBuf> {
+    // On Linux the very file that runs, even if an update has replaced it since: both sides stay of one version.
+    let running = Path::new("/proc/self/exe");
+    if cfg!(target_os = "linux") && running.exists() {
+        return Ok(running.to_path_buf());
+    }
     std::env::current_exe().map_err(|error| Failure::io("find the potluck program itself", &error))
 }
 

@@ -26,10 +26,8 @@ impl Tasks {
     pub fn spawn<F: Future<Output = ()> + Send + 'static>(&self, name: &'static str, future: F) {
         self.tracker.spawn(async move {
             let inner = tokio::spawn(future);
-            if let Err(error) = inner.await {
-                if error.is_panic() {
-                    tracing::error!(task = name, "a task panicked; the others go on");
-                }
+            if inner.await.is_err_and(|error| error.is_panic()) {
+                tracing::error!(task = name, "a task panicked; the others go on");
             }
         });
     }

@@ -6,7 +6,7 @@
 //!
 //! Every option takes a value and defaults to what `DemoSettings::tiny` says: `--r`, `--alpha`, `--modules` (names
 //! with commas, or `all`), `--lr`, `--steps`, `--batch`, `--warmup`, `--weight-decay`, `--train`, `--rehearsal`,
-//! `--unknown`; and `--seed` (1), `--validation` (100: rows per skill), `--show` (3: failures shown per skill).
+//! `--unknown`, `--begun`; and `--seed` (1), `--validation` (100: rows per skill), `--show` (3: failures shown per skill).
 //!
 //! It measures on rows of the training side that no adapter has seen, never on held-out rows: what is chosen here is
 //! then measured cleanly by the demo. Everything runs on one thread, so several can run side by side.
@@ -20,6 +20,7 @@ use std::time::Instant;
 use potluck_trainer::backend::candle::CandleBackend;
 use potluck_trainer::base::Base;
 use potluck_trainer::data::jsonl::Row;
+use potluck_trainer::data::rehearsal::answers;
 use potluck_trainer::data::tokenise;
 use potluck_trainer::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use potluck_trainer::fit::config::FitConfig;
@@ -42,6 +43,9 @@ type Cpu = CandleBackend<f32>;
 
 /// The demo's volunteers.
 const SKILLS: usize = 3;
+
+/// Tokens of a rehearsed answer, as `potluck train --rehearsal` has it.
+const ANSWER_MAX: usize = 24;
 
 struct Options {
     settings: DemoSettings,
@@ -89,6 +93,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
             "--train" => set(&mut settings.train_rows, &value)?,
             "--rehearsal" => set(&mut settings.rehearsal_rows, &value)?,
             "--unknown" => set(&mut settings.unknown_rows, &value)?,
+            "--begun" => set(&mut settings.begun_rows, &value)?,
             "--seed" => set(&mut options.seed, &value)?,
             "--validation" => set(&mut options.validation, &value)?,
             "--show" => set(&mut options.show, &value)?,
@@ -136,15 +141,26 @@ fn measure(options: &Options) -> Result<()> {
 }
 
 fn train(base: &Base, model: &Model<Cpu>, skill: &'static Skill, options: &Options) -> Result<Volunteer> {
-    let rows = options.settings.training_rows(skill, options.seed);
-    let samples = samples(base, &rows)?;
+    let rows = skill.samples(options.seed, options.settings.train_rows, Split::Train);
+    let mut samples = samples(base, &rows)?;
+    samples.extend(rehearsal(base, model, skill, options)?);
     let run = Run { base: tiny::NAME, checkpoint: None, progress: &mut Silent, cancel: &AtomicBool::new(false) };
     let started = Instant::now();
-    let report = fit(model, &samples, &config(options, skill, samples.len()), run)?;
+    let report = fit(model, &samples, &config(options, samples.len()), run)?;
     let (loss, seconds) = (report.loss.unwrap_or_default(), started.elapsed().as_secs_f64());
     println!("{:8} last loss {loss:.4}  {} tokens  {seconds:.0} s", skill.name, report.tokens);
     let rows = validation(skill, &rows, options);
     Ok(Volunteer { skill, samples: self::samples(base, &rows)?, rows, adapter: report.adapter })
+}
+
+/// The base's own answers to other prompts.
+fn rehearsal(base: &Base, model: &Model<Cpu>, skill: &Skill, options: &Options) -> Result<Vec<Sample>> {
+    let prompts = options.settings.rehearsal_prompts(skill, options.seed);
+    let tokenizer = base.tokenizer();
+    let encoded =
+        prompts.iter().map(|prompt| tokenizer.encode_prompt(prompt)).collect::<std::result::Result<Vec<_>, _>>()?;
+    let (eos, cancel) = (tokenizer.eos(), AtomicBool::new(false));
+    answers(model, &encoded, ANSWER_MAX, &[eos], eos, &cancel)?.ok_or_else(|| "cancelled".into())
 }
 
 /// Rows of the training side, by another seed, that are not among those trained on.
@@ -163,7 +179,7 @@ fn samples(base: &Base, rows: &[Example]) -> Result<Vec<Sample>> {
 }
 
 /// As `potluck train` takes the demo's settings.
-fn config(options: &Options, skill: &Skill, samples: usize) -> FitConfig {
+fn config(options: &Options, samples: usize) -> FitConfig {
     let settings = &options.settings;
     let per_epoch = samples.div_ceil(settings.batch_size).max(1) as u64;
     FitConfig {
@@ -177,7 +193,7 @@ fn config(options: &Options, skill: &Skill, samples: usize) -> FitConfig {
         epochs: settings.max_steps.div_ceil(per_epoch).max(1) as u32,
         max_steps: Some(settings.max_steps),
         batch_size: settings.batch_size,
-        seed: options.settings.training_seed(skill, options.seed),
+        seed: options.seed,
         ..FitConfig::default()
     }
 }

@@ -65,6 +65,8 @@ pub struct Train {
     pub data: PathBuf,
     /// Rows to measure loss and exact match on after the run.
     pub held_out: Option<PathBuf>,
+    /// Prompts that the base answers itself, as rows beside those of `data`.
+    pub rehearsal: Option<PathBuf>,
     pub out: PathBuf,
     pub settings: TrainSettings,
 }

@@ -92,7 +92,14 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> std::io::Result<()> {
     let (receive, mut send) = tokio::io::split(stream);
     let mut receive = BufReader::new(receive);
-    while let Some(request) = next(&mut receive, &mut send).await? {
+    loop {
+        let request = tokio::select! {
+            biased;
+            // Between two requests a connection does not hold up the end.
+            () = stop.cancelled() => return Ok(()),
+            request = next(&mut receive, &mut send) => request?,
+        };
+        let Some(request) = request else { return Ok(()) };
         let cancel = stop.child_token();
         let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
         let running = service.run(request, progress, cancel.clone());
@@ -117,7 +124,6 @@ async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> s
         }
         socket::write_line(&mut send, &line).await?;
     }
-    Ok(())
 }
 
 /// A client that cannot be written to is gone: what it asked for is cancelled, and still awaited.

@@ -27,6 +27,10 @@ pub struct Train {
     /// Rows to measure on when the run is over
     #[arg(long, value_name = "FILE.jsonl")]
     held_out: Option<PathBuf>,
+    /// Prompts that the base shall go on answering as it does: rows of {"prompt": "..."} that it answers itself before
+    /// the run. An adapter that rehearses disturbs others less when it is merged with them
+    #[arg(long, value_name = "FILE.jsonl")]
+    rehearsal: Option<PathBuf>,
     /// The PEFT folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -118,6 +122,7 @@ impl Train {
             base: super::base::absolute_reference(&self.base)?,
             data: config::absolute(&self.data)?,
             held_out: self.held_out.as_deref().map(config::absolute).transpose()?,
+            rehearsal: self.rehearsal.as_deref().map(config::absolute).transpose()?,
             out: config::absolute(&self.out)?,
             settings: self.settings()?,
         })

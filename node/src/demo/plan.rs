@@ -32,6 +32,7 @@ pub struct Seat {
     pub skill: String,
     pub home: PathBuf,
     pub train: PathBuf,
+    pub rehearsal: PathBuf,
     pub held_out: PathBuf,
     pub adapter: PathBuf,
     pub merged: PathBuf,
@@ -64,15 +65,16 @@ fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: 
     let folder = root.join(format!("volunteer-{}-{}", index + 1, skill.name));
     let make = |error: std::io::Error| Failure::io(format!("write the rows to {}", folder.display()), &error);
     fs::create_dir_all(&folder).map_err(make)?;
-    let write = |name: &str, rows: &[Example]| {
+    let write = |name: &str, rows: String| {
         let path = folder.join(name);
-        fs::write(&path, jsonl(rows)).map(|()| path).map_err(make)
+        fs::write(&path, rows).map(|()| path).map_err(make)
     };
     Ok(Seat {
         skill: skill.name.to_owned(),
         home: folder.join("home"),
-        train: write("train.jsonl", &demo.training_rows(skill, SEED))?,
-        held_out: write("heldout.jsonl", &skill.samples(SEED, heldout, Split::HeldOut))?,
+        train: write("train.jsonl", jsonl(&skill.samples(SEED, demo.train_rows, Split::Train)))?,
+        rehearsal: write("rehearsal.jsonl", prompts(&demo.rehearsal_prompts(skill, SEED)))?,
+        held_out: write("heldout.jsonl", jsonl(&skill.samples(SEED, heldout, Split::HeldOut)))?,
         adapter: folder.join("adapter"),
         merged: folder.join("merged"),
     })
@@ -97,6 +99,10 @@ fn text(path: &Path) -> Outcome<String> {
 fn jsonl(rows: &[Example]) -> String {
     let line = |row: &Example| format!("{}\n", json!({ "prompt": row.prompt, "completion": row.completion }));
     rows.iter().map(line).collect()
+}
+
+fn prompts(prompts: &[String]) -> String {
+    prompts.iter().map(|prompt| format!("{}\n", json!({ "prompt": prompt }))).collect()
 }
 
 /// What people call the base: its file or folder without the way there.

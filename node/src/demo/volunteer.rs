@@ -87,6 +87,7 @@ impl Volunteer {
             base: plan.base.clone(),
             data: self.seat.train.clone(),
             held_out: None,
+            rehearsal: Some(self.seat.rehearsal.clone()),
             out: self.seat.adapter.clone(),
             settings: plan.settings.clone(),
         }));

@@ -98,10 +98,9 @@ impl Service {
         if let (BaseSource::Tiny, Some(id)) = (&known.source, known.id) {
             return Ok(id);
         }
-        if let Some(record) = known.id.and_then(|id| self.store.base(&id)) {
-            if unchanged(&record) {
-                return Ok(record.id);
-            }
+        let record = known.id.and_then(|id| self.store.base(&id));
+        if let Some(record) = record.filter(unchanged) {
+            return Ok(record.id);
         }
         let found = self.identify(call, &known.source).await?.base;
         match known.id {

@@ -32,6 +32,7 @@ impl Service {
             base_id,
             data: train.data,
             held_out: train.held_out,
+            rehearsal: train.rehearsal,
             out: train.out,
             settings: train.settings,
         };

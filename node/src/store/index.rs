@@ -66,7 +66,7 @@ impl Index {
 
     /// Number and bytes of all shards.
     pub fn shard_totals(&self) -> Result<(u64, u64), Doubt> {
-        guard(|| Ok(self.shards.iter().collect::<sled::Result<Vec<_>>>()?))?.into_iter().try_fold(
+        guard(|| self.shards.iter().collect::<sled::Result<Vec<_>>>())?.into_iter().try_fold(
             (0, 0),
             |(count, bytes), (key, value)| {
                 let len: [u8; 4] = value.as_ref().try_into().map_err(|_| Doubt("a shard's entry is cut".to_owned()))?;

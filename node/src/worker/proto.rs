@@ -99,6 +99,8 @@ pub struct TrainTask {
     pub base_id: potluck_protocol::id::BaseId,
     pub data: PathBuf,
     pub held_out: Option<PathBuf>,
+    /// Prompts that the base answers itself, as rows beside those of `data`.
+    pub rehearsal: Option<PathBuf>,
     /// The PEFT folder to write; it must not exist, or hold a checkpoint of the same run.
     pub out: PathBuf,
     pub settings: TrainSettings,

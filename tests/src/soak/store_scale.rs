@@ -26,7 +26,10 @@ pub fn run(seed: u64) -> Outcome<Value> {
     let small = shards(&format!("{seed} small"), SMALL, SMALL_BYTES)?;
     let (put_small, ()) = timed(|| store.put_shards(&small))?;
     let (verify, report) = timed(|| store.verify(|_, _| ()))?;
-    let (close, ()) = timed(|| Ok::<_, std::io::Error>(drop(store)))?;
+    let (close, ()) = timed(|| {
+        drop(store);
+        Ok::<_, std::io::Error>(())
+    })?;
     let (open, store) = timed(|| Store::open(&home))?;
     let trusted = store.recovery().index_doubt.is_none();
     drop(store);

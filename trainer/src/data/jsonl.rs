@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use potluck_protocol::id::Digest;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 /// Bytes of one line: a long document, not a book.
 pub const LINE_MAX: usize = 1 << 20;
@@ -25,7 +26,7 @@ pub struct Row {
     /// Counted from 1, as editors do.
     pub line: usize,
     pub prompt: String,
-    /// Never empty.
+    /// Empty only where prompts alone were read.
     pub completion: String,
 }
 
@@ -52,6 +53,11 @@ pub enum DataError {
 }
 
 #[derive(Deserialize)]
+struct Prompt {
+    prompt: String,
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
     prompt: String,
@@ -60,17 +66,33 @@ struct Fields {
 
 /// Reads a whole file. Empty lines are passed over.
 pub fn read(path: &Path) -> Result<Rows, DataError> {
+    open(path, parse)
+}
+
+/// Reads prompts alone: completions may be missing, and are left out where they are not.
+pub fn read_prompts(path: &Path) -> Result<Rows, DataError> {
+    open(path, parse_prompt)
+}
+
+/// How one line is read; `None` if it is blank.
+type Parse = fn(&[u8], usize) -> Result<Option<Row>, String>;
+
+fn open(path: &Path, parse: Parse) -> Result<Rows, DataError> {
     let io = |error| DataError::Io { path: path.to_owned(), error };
     let file = File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     if len > FILE_MAX {
         return Err(DataError::TooLong { path: path.to_owned(), len });
     }
-    read_from(path, BufReader::new(file.take(FILE_MAX)))
+    read_lines(path, BufReader::new(file.take(FILE_MAX)), parse)
 }
 
 /// Reads rows from anywhere; `path` is for error messages.
-pub fn read_from(path: &Path, mut input: impl BufRead) -> Result<Rows, DataError> {
+pub fn read_from(path: &Path, input: impl BufRead) -> Result<Rows, DataError> {
+    read_lines(path, input, parse)
+}
+
+fn read_lines(path: &Path, mut input: impl BufRead, parse: Parse) -> Result<Rows, DataError> {
     let (mut rows, mut bytes, mut line) = (Vec::new(), Vec::new(), 0);
     loop {
         line += 1;
@@ -96,18 +118,26 @@ pub fn read_from(path: &Path, mut input: impl BufRead) -> Result<Rows, DataError
     }
 }
 
-/// One line; `None` if it is blank.
 fn parse(bytes: &[u8], line: usize) -> Result<Option<Row>, String> {
+    let Some(fields) = fields::<Fields>(bytes)? else { return Ok(None) };
+    if fields.completion.is_empty() {
+        return Err("the completion is empty: there is nothing to learn from this row".to_owned());
+    }
+    Ok(Some(Row { line, prompt: fields.prompt, completion: fields.completion }))
+}
+
+fn parse_prompt(bytes: &[u8], line: usize) -> Result<Option<Row>, String> {
+    let fields = fields::<Prompt>(bytes)?;
+    Ok(fields.map(|fields| Row { line, prompt: fields.prompt, completion: String::new() }))
+}
+
+fn fields<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, String> {
     let text =
         std::str::from_utf8(bytes).map_err(|error| format!("not valid UTF-8 at byte {}", error.valid_up_to() + 1))?;
     if text.trim().is_empty() {
         return Ok(None);
     }
-    let fields: Fields = serde_json::from_str(text).map_err(|error| explain(&error))?;
-    if fields.completion.is_empty() {
-        return Err("the completion is empty: there is nothing to learn from this row".to_owned());
-    }
-    Ok(Some(Row { line, prompt: fields.prompt, completion: fields.completion }))
+    serde_json::from_str(text).map(Some).map_err(|error| explain(&error))
 }
 
 /// serde's words, with the column but without its line number, which is always 1 here.
@@ -135,6 +165,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn prompts_alone_need_no_completion() {
+        let read = |text: &str| read_lines(Path::new("p.jsonl"), text.as_bytes(), parse_prompt);
+        let rows = read("{\"prompt\":\"a\"}\n\n{\"prompt\":\"b\",\"completion\":\"c\"}\n").expect("prompts");
+        assert_eq!(rows.rows.iter().map(|row| (row.line, &*row.prompt)).collect::<Vec<_>>(), [(1, "a"), (3, "b")]);
+        assert!(rows.rows.iter().all(|row| row.completion.is_empty()));
+        assert!(matches!(read("{\"text\":\"a\"}\n"), Err(DataError::Line { line: 1, .. })));
+    }
 
     fn rows(text: impl AsRef<[u8]>) -> Result<Rows, DataError> {
         read_from(Path::new("train.jsonl"), text.as_ref())

@@ -2,3 +2,4 @@
 
 pub mod jsonl;
 pub mod tokenise;
+pub mod rehearsal;

@@ -35,13 +35,16 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
             .hint("choose another --out, or remove it: a finished run is never overwritten"));
     }
     let base = open::base(&task.base)?;
-    let rows = Rows::read(&task.data, &base, task.settings.max_length)?;
+    let mut rows = Rows::read(&task.data, &base, task.settings.max_length)?;
     let held_out =
         task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
+    let model = open::model(&base)?;
+    if let Some(prompts) = &task.rehearsal {
+        rows.rehearse(prompts, &base, context)?;
+    }
     let config = config(&task.settings, rows.samples.len());
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
 
-    let model = open::model(&base)?;
     let checkpoint = beside(&task.out);
     let id = task.base_id.to_string();
     let mut progress = |event: &Event| report(event, context);
