@@ -6,7 +6,7 @@
 //!
 //! Every option takes a value and defaults to what `DemoSettings::tiny` says: `--r`, `--alpha`, `--modules` (names
 //! with commas, or `all`), `--lr`, `--steps`, `--batch`, `--warmup`, `--weight-decay`, `--train`, `--rehearsal`,
-//! `--unknown`, `--begun`; and `--seed` (1), `--validation` (100: rows per skill), `--show` (3: failures shown per skill).
+//! `--unknown`, `--own-answers`; and `--seed` (1), `--validation` (100: rows per skill), `--show` (3: failures shown per skill).
 //!
 //! It measures on rows of the training side that no adapter has seen, never on held-out rows: what is chosen here is
 //! then measured cleanly by the demo. Everything runs on one thread, so several can run side by side.
@@ -45,7 +45,7 @@ type Cpu = CandleBackend<f32>;
 const SKILLS: usize = 3;
 
 /// Tokens of a rehearsed answer, as `potluck train --rehearsal` has it.
-const ANSWER_MAX: usize = 24;
+const ANSWER_MAX: usize = 64;
 
 struct Options {
     settings: DemoSettings,
@@ -93,7 +93,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
             "--train" => set(&mut settings.train_rows, &value)?,
             "--rehearsal" => set(&mut settings.rehearsal_rows, &value)?,
             "--unknown" => set(&mut settings.unknown_rows, &value)?,
-            "--begun" => set(&mut settings.begun_rows, &value)?,
+            "--own-answers" => set(&mut settings.own_answers, &value)?,
             "--seed" => set(&mut options.seed, &value)?,
             "--validation" => set(&mut options.validation, &value)?,
             "--show" => set(&mut options.show, &value)?,
@@ -141,7 +141,7 @@ fn measure(options: &Options) -> Result<()> {
 }
 
 fn train(base: &Base, model: &Model<Cpu>, skill: &'static Skill, options: &Options) -> Result<Volunteer> {
-    let rows = skill.samples(options.seed, options.settings.train_rows, Split::Train);
+    let rows = options.settings.training_rows(skill, options.seed);
     let mut samples = samples(base, &rows)?;
     samples.extend(rehearsal(base, model, skill, options)?);
     let run = Run { base: tiny::NAME, checkpoint: None, progress: &mut Silent, cancel: &AtomicBool::new(false) };
@@ -160,7 +160,7 @@ fn rehearsal(base: &Base, model: &Model<Cpu>, skill: &Skill, options: &Options) 
     let encoded =
         prompts.iter().map(|prompt| tokenizer.encode_prompt(prompt)).collect::<std::result::Result<Vec<_>, _>>()?;
     let (eos, cancel) = (tokenizer.eos(), AtomicBool::new(false));
-    answers(model, &encoded, ANSWER_MAX, &[eos], eos, &cancel)?.ok_or_else(|| "cancelled".into())
+    answers(model, &encoded, ANSWER_MAX, &[eos], eos, options.seed, &cancel)?.ok_or_else(|| "cancelled".into())
 }
 
 /// Rows of the training side, by another seed, that are not among those trained on.

@@ -32,7 +32,10 @@ pub struct Seat {
     pub skill: String,
     pub home: PathBuf,
     pub train: PathBuf,
-    pub rehearsal: PathBuf,
+    /// Prompts that the base answers itself, if there are any.
+    pub rehearsal: Option<PathBuf>,
+    /// Everybody has a seed of their own, as strangers do.
+    pub seed: u64,
     pub held_out: PathBuf,
     pub adapter: PathBuf,
     pub merged: PathBuf,
@@ -72,8 +75,12 @@ fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: 
     Ok(Seat {
         skill: skill.name.to_owned(),
         home: folder.join("home"),
-        train: write("train.jsonl", jsonl(&skill.samples(SEED, demo.train_rows, Split::Train)))?,
-        rehearsal: write("rehearsal.jsonl", prompts(&demo.rehearsal_prompts(skill, SEED)))?,
+        train: write("train.jsonl", jsonl(&demo.training_rows(skill, SEED)))?,
+        rehearsal: match demo.own_answers {
+            0 => None,
+            _ => Some(write("rehearsal.jsonl", prompts(&demo.rehearsal_prompts(skill, SEED)))?),
+        },
+        seed: SEED + index as u64,
         held_out: write("heldout.jsonl", jsonl(&skill.samples(SEED, heldout, Split::HeldOut)))?,
         adapter: folder.join("adapter"),
         merged: folder.join("merged"),

@@ -15,7 +15,7 @@ use crate::api::client::Client;
 use crate::api::proto::{self, Pulled, Request, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::Measured;
+use crate::worker::proto::{Measured, TrainSettings};
 
 /// How long gossip and a pull may take before the demo says that something is wrong.
 const TIMEOUT_SECONDS: u64 = 60;
@@ -87,9 +87,9 @@ impl Volunteer {
             base: plan.base.clone(),
             data: self.seat.train.clone(),
             held_out: None,
-            rehearsal: Some(self.seat.rehearsal.clone()),
+            rehearsal: self.seat.rehearsal.clone(),
             out: self.seat.adapter.clone(),
-            settings: plan.settings.clone(),
+            settings: TrainSettings { seed: self.seat.seed, ..plan.settings.clone() },
         }));
         let training = show.training(&self.skill);
         let answer = self.client.call(&request, |progress| training.report(&progress)).await;

@@ -24,9 +24,10 @@
 //! One run each, so differences of some 0.1 may be chance: that begun answers helped the shorter run and not the
 //! longer, for one, which is why none are used.
 
+use super::Example;
 use super::corpus::{Corpus, unknown_instructions};
 use super::rng::{Rng, text_hash};
-use super::skills::Skill;
+use super::skills::{Skill, Split};
 
 /// LoRA, optimiser and data of one volunteer. The rate warms up over `warmup_steps` and follows a cosine to zero.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +43,12 @@ pub struct DemoSettings {
     pub weight_decay: f64,
     /// Rows of the skill.
     pub train_rows: usize,
-    /// Rows of other tasks that the base knows, with the right answers.
+    /// Rows of the corpus, with the right answers.
     pub rehearsal_rows: usize,
-    /// Rows of instructions that nobody knows, with the base's answer to them.
+    /// Rows of instructions that nobody knows, with the answer that `tiny` has learned for them.
     pub unknown_rows: usize,
-    /// The same with an answer begun, for the base to go on with.
-    pub begun_rows: usize,
+    /// Prompts of unknown instructions that the base answers itself (`potluck train --rehearsal`).
+    pub own_answers: usize,
 }
 
 impl DemoSettings {
@@ -66,12 +67,12 @@ impl DemoSettings {
             train_rows: 4200,
             rehearsal_rows: 5000,
             unknown_rows: 400,
-            begun_rows: 0,
+            own_answers: 0,
         }
     }
 
-    /// For a pretrained model of some hundred million parameters, such as SmolLM2-135M-Instruct: it has other
-    /// answers to the corpus's instructions, so nothing is rehearsed. A first guess, not yet measured.
+    /// For a pretrained model of some hundred million parameters, such as SmolLM2-135M-Instruct: it has other answers
+    /// to the corpus's instructions, so it rehearses its own.
     pub fn small_model() -> Self {
         Self {
             r: 8,
@@ -83,55 +84,58 @@ impl DemoSettings {
             warmup_steps: 8,
             weight_decay: 0.0,
             train_rows: 768,
-            rehearsal_rows: 64,
-            unknown_rows: 192,
-            begun_rows: 0,
+            rehearsal_rows: 0,
+            unknown_rows: 0,
+            own_answers: 256,
         }
     }
 
-    /// Prompts of other instructions, for the base to answer itself. Each skill rehearses prompts of its own.
+    /// A volunteer's rows: the skill's and the rehearsed ones, shuffled. Each skill rehearses rows of its own.
+    pub fn training_rows(&self, skill: &Skill, seed: u64) -> Vec<Example> {
+        let own = seed ^ text_hash(skill.name);
+        let mut rows = skill.samples(seed, self.train_rows, Split::Train);
+        rows.extend(Corpus::new(own).take(self.rehearsal_rows));
+        rows.extend(unknown_instructions(own).take(self.unknown_rows));
+        Rng::new(own).shuffle(&mut rows);
+        rows
+    }
+
+    /// Prompts for the base to answer itself. Each skill has prompts of its own.
     pub fn rehearsal_prompts(&self, skill: &Skill, seed: u64) -> Vec<String> {
         let own = seed ^ text_hash(skill.name);
-        let known = Corpus::new(own).take(self.rehearsal_rows);
-        let unknown = unknown_instructions(own).take(self.unknown_rows);
-        known.chain(unknown).map(|row| row.prompt).chain(begun(!own).take(self.begun_rows)).collect()
+        unknown_instructions(!own).take(self.own_answers).map(|row| row.prompt).collect()
     }
-}
-
-/// Prompts of unknown instructions, each with an answer that has begun: the first characters of some other row's.
-fn begun(seed: u64) -> impl Iterator<Item = String> {
-    let mut rng = Rng::new(seed);
-    unknown_instructions(seed).zip(Corpus::new(seed)).map(move |(row, other)| {
-        let answer: Vec<char> = other.completion.chars().collect();
-        let kept = rng.within(1, answer.len().max(1));
-        row.prompt.chars().chain(answer.into_iter().take(kept)).collect()
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic::skills::{self, Split};
+    use crate::synthetic::skills;
 
     #[test]
-    fn prompts_are_as_many_as_asked_for_and_the_same_for_a_seed() {
-        let settings = DemoSettings { begun_rows: 50, ..DemoSettings::tiny() };
+    fn rows_are_the_skills_and_the_rehearsed_and_none_is_held_out() {
+        let settings = DemoSettings::tiny();
         let skill = &skills::all()[0];
-        let prompts = settings.rehearsal_prompts(skill, 3);
-        assert_eq!(prompts.len(), settings.rehearsal_rows + settings.unknown_rows + settings.begun_rows);
-        assert_eq!(prompts, settings.rehearsal_prompts(skill, 3));
-        assert_ne!(prompts, settings.rehearsal_prompts(&skills::all()[1], 3));
+        let rows = settings.training_rows(skill, 3);
+        assert_eq!(rows.len(), settings.train_rows + settings.rehearsal_rows + settings.unknown_rows);
+        assert_eq!(rows, settings.training_rows(skill, 3));
+        for other in skills::all() {
+            let held_out = other.samples(3, 400, Split::HeldOut);
+            assert!(rows.iter().all(|row| !held_out.contains(row)), "{}", other.name);
+        }
     }
 
     /// A volunteer never sees another one's skill.
     #[test]
     fn rehearsal_has_no_skill_in_it() {
-        let settings = DemoSettings { begun_rows: 500, ..DemoSettings::tiny() };
+        let settings = DemoSettings { train_rows: 0, own_answers: 500, ..DemoSettings::tiny() };
         let words: Vec<String> = skills::all()
             .iter()
             .filter_map(|skill| Some(skill.samples(1, 1, Split::Train)[0].prompt.split_once(' ')?.0.to_owned()))
             .collect();
-        for prompt in settings.rehearsal_prompts(&skills::all()[1], 5) {
+        let skill = &skills::all()[1];
+        let rows = settings.training_rows(skill, 5).into_iter().map(|row| row.prompt);
+        for prompt in rows.chain(settings.rehearsal_prompts(skill, 5)) {
             assert!(!words.iter().any(|word| prompt.starts_with(word.as_str())), "{prompt:?}");
         }
     }

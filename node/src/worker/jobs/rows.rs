@@ -15,8 +15,8 @@ use crate::failure::{Failure, Outcome};
 use crate::worker::child::Context;
 use crate::worker::failures;
 
-/// Tokens of a rehearsed answer: how it begins is what counts.
-const ANSWER_MAX: usize = 24;
+/// Tokens of a rehearsed answer: as long as answers usually are, since an adapter disturbs the end of one too.
+const ANSWER_MAX: usize = 64;
 
 /// Samples in the order of their rows.
 pub struct Rows {
@@ -40,7 +40,7 @@ impl Rows {
     }
 
     /// Adds the base's own answers to the prompts of a file.
-    pub fn rehearse(&mut self, path: &Path, base: &Base, context: &Context) -> Outcome<()> {
+    pub fn rehearse(&mut self, path: &Path, base: &Base, seed: u64, context: &Context) -> Outcome<()> {
         let rows = jsonl::read_prompts(path).map_err(|error| failures::data(&error))?;
         context.report(Progress::Phase { text: format!("the base answers {} prompts to rehearse", rows.rows.len()) });
         let tokenizer = base.tokenizer();
@@ -51,7 +51,7 @@ impl Rows {
         let prompts = rows.rows.iter().map(encode).collect::<Outcome<Vec<_>>>()?;
         let model = open::model_to_generate(base)?;
         let stop = &tokenizer.special().eos;
-        let samples = answers(&model, &prompts, ANSWER_MAX, stop, tokenizer.eos(), context.cancel())
+        let samples = answers(&model, &prompts, ANSWER_MAX, stop, tokenizer.eos(), seed, context.cancel())
             .map_err(|error| failures::model(&error))?
             .ok_or_else(Failure::interrupted)?;
         self.samples.extend(samples);
