@@ -45,7 +45,7 @@ type Cpu = CandleBackend<f32>;
 const SKILLS: usize = 3;
 
 /// Tokens of a rehearsed answer, as `potluck train --rehearsal` has it.
-const ANSWER_MAX: usize = 64;
+const ANSWER_MAX: usize = 20;
 
 struct Options {
     settings: DemoSettings,

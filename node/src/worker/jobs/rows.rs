@@ -15,8 +15,9 @@ use crate::failure::{Failure, Outcome};
 use crate::worker::child::Context;
 use crate::worker::failures;
 
-/// Tokens of a rehearsed answer: as long as answers usually are, since an adapter disturbs the end of one too.
-const ANSWER_MAX: usize = 64;
+/// Tokens of a rehearsed answer: as long as short answers are. Longer ones would drown the new rows, whose loss counts by
+/// the token as well.
+const ANSWER_MAX: usize = 20;
 
 /// Samples in the order of their rows.
 pub struct Rows {
