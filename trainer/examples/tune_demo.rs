@@ -6,7 +6,7 @@
 //!
 //! Every option takes a value and defaults to what `DemoSettings::tiny` says: `--r`, `--alpha`, `--modules` (names
 //! with commas, or `all`), `--lr`, `--steps`, `--batch`, `--warmup`, `--weight-decay`, `--train`, `--rehearsal`,
-//! `--unknown`, `--own-answers`; and `--seed` (1), `--validation` (100: rows per skill), `--show` (3: failures shown per skill).
+//! `--unknown`, `--own-answers`, `--begun-answers`, `--answer-tokens`; and `--seed` (1), `--validation` (100: rows per skill), `--show` (3: failures shown per skill).
 //!
 //! It measures on rows of the training side that no adapter has seen, never on held-out rows: what is chosen here is
 //! then measured cleanly by the demo. Everything runs on one thread, so several can run side by side.
@@ -43,9 +43,6 @@ type Cpu = CandleBackend<f32>;
 
 /// The demo's volunteers.
 const SKILLS: usize = 3;
-
-/// Tokens of a rehearsed answer, as `potluck train --rehearsal` has it.
-const ANSWER_MAX: usize = 20;
 
 struct Options {
     settings: DemoSettings,
@@ -94,6 +91,8 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options> {
             "--rehearsal" => set(&mut settings.rehearsal_rows, &value)?,
             "--unknown" => set(&mut settings.unknown_rows, &value)?,
             "--own-answers" => set(&mut settings.own_answers, &value)?,
+            "--begun-answers" => set(&mut settings.begun_answers, &value)?,
+            "--answer-tokens" => set(&mut settings.answer_tokens, &value)?,
             "--seed" => set(&mut options.seed, &value)?,
             "--validation" => set(&mut options.validation, &value)?,
             "--show" => set(&mut options.show, &value)?,
@@ -160,7 +159,8 @@ fn rehearsal(base: &Base, model: &Model<Cpu>, skill: &Skill, options: &Options) 
     let encoded =
         prompts.iter().map(|prompt| tokenizer.encode_prompt(prompt)).collect::<std::result::Result<Vec<_>, _>>()?;
     let (eos, cancel) = (tokenizer.eos(), AtomicBool::new(false));
-    answers(model, &encoded, ANSWER_MAX, &[eos], eos, options.seed, &cancel)?.ok_or_else(|| "cancelled".into())
+    answers(model, &encoded, options.settings.answer_tokens, &[eos], eos, options.seed, &cancel)?
+        .ok_or_else(|| "cancelled".into())
 }
 
 /// Rows of the training side, by another seed, that are not among those trained on.

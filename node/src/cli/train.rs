@@ -31,6 +31,9 @@ pub struct Train {
     /// the run. An adapter that rehearses disturbs others less when it is merged with them
     #[arg(long, value_name = "FILE.jsonl")]
     rehearsal: Option<PathBuf>,
+    /// Tokens of a rehearsed answer: about as many as the new answers have, or the long ones drown the new rows
+    #[arg(long, default_value_t = 20, value_name = "TOKENS")]
+    rehearsal_tokens: usize,
     /// The PEFT folder to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -135,6 +138,7 @@ impl Train {
             ("--batch-size", self.batch_size as u64),
             ("--gradient-accumulation", self.gradient_accumulation as u64),
             ("--max-length", self.max_length as u64),
+            ("--rehearsal-tokens", self.rehearsal_tokens as u64),
         ];
         if let Some((flag, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(Failure::new(Kind::Usage, format!("{flag} is 0")).hint(format!("give {flag} a number above 0")));
@@ -162,6 +166,7 @@ impl Train {
             weight_decay: self.weight_decay,
             seed: self.seed,
             max_length: self.max_length,
+            rehearsal_tokens: self.rehearsal_tokens,
             checkpoint_every: self.checkpoint_every,
             threads: self.threads.unwrap_or_else(config::processors),
         })

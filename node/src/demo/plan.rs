@@ -76,7 +76,7 @@ fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: 
         skill: skill.name.to_owned(),
         home: folder.join("home"),
         train: write("train.jsonl", jsonl(&demo.training_rows(skill, SEED)))?,
-        rehearsal: match demo.own_answers {
+        rehearsal: match demo.own_answers + demo.begun_answers {
             0 => None,
             _ => Some(write("rehearsal.jsonl", prompts(&demo.rehearsal_prompts(skill, SEED)))?),
         },
@@ -133,6 +133,7 @@ fn settings(demo: &DemoSettings, threads: usize) -> TrainSettings {
         weight_decay: demo.weight_decay,
         seed: SEED,
         max_length: 256,
+        rehearsal_tokens: demo.answer_tokens,
         checkpoint_every: 0,
         threads,
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use potluck_protocol::announce::Announcement;
-use potluck_protocol::id::ManifestId;
+use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use serde_json::{Value, json};
 
@@ -67,17 +67,20 @@ impl Service {
         let wanted = adapters.iter().map(parse).collect::<Outcome<Vec<_>>>()?;
         let network =
             self.network.as_ref().ok_or_else(|| Failure::new(Kind::Unreachable, "this node is on no network"))?;
-        // Listening first: what is heard between the look and the wait is not missed.
+        let followed = base.parse::<BaseId>().map_err(|error| Failure::new(Kind::Usage, error))?;
+        // Listening first, then asking the network itself: an announcement is known there before its event goes out, and
+        // may not have been noted in the store yet.
         let mut events = network.handle.events();
         let waiting = async {
             loop {
-                let heard = self.heard_of().await?;
-                let known =
-                    |id: &ManifestId| self.store.is_well_formed(id) || heard.iter().any(|one| one.manifest == *id);
+                let heard = network.handle.announcements(followed).await?;
+                let known = |id: &ManifestId| {
+                    self.store.is_well_formed(id) || heard.iter().any(|one| one.body().manifest == *id)
+                };
                 if wanted.iter().all(known) {
                     return Ok(json!({ "schema": "potluck.heard/1", "base": base, "heard": heard.len() }));
                 }
-                self.next_heard(&mut events).await?;
+                next_heard(&mut events).await?;
             }
         };
         tokio::select! {
@@ -87,22 +90,6 @@ impl Service {
                 Err(Failure::new(Kind::Timeout, format!("not all {} adapters were heard of within {seconds} s", wanted.len()))
                     .hint("see who is connected with `potluck peers`"))
             }),
-        }
-    }
-
-    async fn next_heard(&self, events: &mut tokio::sync::broadcast::Receiver<Event>) -> Outcome<()> {
-        use tokio::sync::broadcast::error::RecvError;
-        loop {
-            match events.recv().await {
-                // Written to the store before it is looked at again.
-                Ok(Event::Heard(announcement)) => {
-                    self.on_store(move |store| Ok::<_, crate::store::StoreError>(store.hear(&announcement))).await?;
-                    return Ok(());
-                }
-                Ok(_) => {}
-                Err(RecvError::Lagged(_)) => return Ok(()),
-                Err(RecvError::Closed) => return Err(Failure::new(Kind::Unreachable, "the network has ended")),
-            }
         }
     }
 
@@ -144,4 +131,16 @@ fn shown(id: ManifestId, manifest: &Manifest, state: &str) -> Value {
         "base": manifest.base(), "bytes": manifest.total_bytes(), "licence": manifest.licence,
         "description": manifest.description, "state": state, "details": details, "body": manifest,
     })
+}
+
+/// Until something was heard, or so much that some of it was missed.
+async fn next_heard(events: &mut tokio::sync::broadcast::Receiver<Event>) -> Outcome<()> {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(Event::Heard(_)) | Err(RecvError::Lagged(_)) => return Ok(()),
+            Ok(_) => {}
+            Err(RecvError::Closed) => return Err(Failure::new(Kind::Unreachable, "the network has ended")),
+        }
+    }
 }

@@ -125,6 +125,8 @@ pub struct TrainSettings {
     pub seed: u64,
     /// Longest row in tokens.
     pub max_length: usize,
+    /// Tokens of a rehearsed answer.
+    pub rehearsal_tokens: usize,
     /// Steps between checkpoints; 0 for none but the last.
     pub checkpoint_every: u64,
     pub threads: usize,

@@ -6,23 +6,24 @@
 //! corpus, whose answers are long, in place of unknown instructions, whose answer is `?`.
 //!
 //! Measured on `tiny` with `examples/tune_demo.rs` on 100 rows a skill of the training side that were not trained on
-//! (2026-11): the mean own accuracy, and the summed adapters' mean as a share of it. Seed 1 unless another is named;
-//! right answers of the corpus were rehearsed, or, where marked *, the base's own, as the demo does.
+//! (2026-11, one run each, seed 1, right answers of the corpus rehearsed): the mean own accuracy, and the summed
+//! adapters' mean as a share of it. Differences of some 0.1 may be chance.
 //!
-//! | weight decay | steps | rate | rows: skill, corpus, unknown, begun | own | share |
+//! | weight decay | steps | rate | rows: skill, corpus, unknown | own | share |
 //! | --- | --- | --- | --- | --- | --- |
-//! | 0 | 120 | 3e-3 | 2400, 720, 720, 0 | 95.7 % | 0.26 |
-//! | 5 | 120 | 3e-3 | 2400, 720, 720, 0 | 94.0 % | 0.50 |
-//! | 15 | 120 | 3e-3 | 2400, 720, 720, 0 | 87.0 % | 0.41 |
-//! | 5 | 157 | 3e-3 | 2400, 2400, 240, 0 | 95.7 % | 0.56 |
-//! | 5 | 300 | 3e-3 | 6000, 1800, 1800, 0 | 100.0 % | 0.59 |
-//! | 5 | 300 | 3e-3 | 4200, 5000, 400, 0; a seed for each volunteer | 99.3 % | 0.68 |
-//! | 5 | 157 | 4e-3 | 2400, 1800, 240, 600 * | 94.7 % | 0.69 |
-//! | 5 | 300 | 4e-3 | 4200, 2800, 400, 2200 * | 99.0 % | 0.58 |
-//! | 5 | 300 | 3e-3 | 4200, 5000, 400, 0 *; seed 2 | 99.7 % | 0.56 |
+//! | 0 | 120 | 3e-3 | 2400, 720, 720 | 95.7 % | 0.26 |
+//! | 5 | 120 | 3e-3 | 2400, 720, 720 | 94.0 % | 0.50 |
+//! | 15 | 120 | 3e-3 | 2400, 720, 720 | 87.0 % | 0.41 |
+//! | 5 | 157 | 3e-3 | 2400, 2400, 240 | 95.7 % | 0.56 |
+//! | 5 | 300 | 3e-3 | 6000, 1800, 1800 | 100.0 % | 0.59 |
+//! | 5 | 300 | 3e-3 | 4200, 5000, 400; a seed for each volunteer | 99.3 % | 0.68 |
 //!
-//! One run each, so differences of some 0.1 may be chance: that begun answers helped the shorter run and not the
-//! longer, for one, which is why none are used.
+//! Then, by the demo itself on its 200 held-out prompts (so chosen by them, and a little flattered): the last row gave
+//! 97.7 % and 0.67; with 4000 of its corpus rows replaced by begun answers that the base goes on with (drawn, not its
+//! likeliest), 97.7 % and 0.76. Rehearsing the base's *likeliest* answers instead left 10 % of `json` in the sum.
+//!
+//! On SmolLM2-135M-Instruct (Q4_1, 100 held-out prompts a skill): nothing rehearsed, 98 % and 0.31; its likeliest
+//! answers, 98 % and 0.26; drawn answers, 97 % and 0.98.
 
 use super::Example;
 use super::corpus::{Corpus, unknown_instructions};
@@ -49,6 +50,10 @@ pub struct DemoSettings {
     pub unknown_rows: usize,
     /// Prompts of unknown instructions that the base answers itself (`potluck train --rehearsal`).
     pub own_answers: usize,
+    /// The same with an answer of some other kind begun, which the base goes on with.
+    pub begun_answers: usize,
+    /// Tokens of such an answer.
+    pub answer_tokens: usize,
 }
 
 impl DemoSettings {
@@ -65,9 +70,11 @@ impl DemoSettings {
             weight_decay: 5.0,
             // One epoch.
             train_rows: 4200,
-            rehearsal_rows: 5000,
+            rehearsal_rows: 1000,
             unknown_rows: 400,
             own_answers: 0,
+            begun_answers: 4000,
+            answer_tokens: 24,
         }
     }
 
@@ -87,6 +94,8 @@ impl DemoSettings {
             rehearsal_rows: 0,
             unknown_rows: 0,
             own_answers: 256,
+            begun_answers: 0,
+            answer_tokens: 20,
         }
     }
 
@@ -103,8 +112,19 @@ impl DemoSettings {
     /// Prompts for the base to answer itself. Each skill has prompts of its own.
     pub fn rehearsal_prompts(&self, skill: &Skill, seed: u64) -> Vec<String> {
         let own = seed ^ text_hash(skill.name);
-        unknown_instructions(!own).take(self.own_answers).map(|row| row.prompt).collect()
+        let unknown = unknown_instructions(!own).take(self.own_answers).map(|row| row.prompt);
+        unknown.chain(begun(own.rotate_left(1)).take(self.begun_answers)).collect()
     }
+}
+
+/// Prompts of unknown instructions, each with an answer that has begun: the first characters of some other row's.
+fn begun(seed: u64) -> impl Iterator<Item = String> {
+    let mut rng = Rng::new(seed);
+    unknown_instructions(seed).zip(Corpus::new(seed)).map(move |(row, other)| {
+        let answer: Vec<char> = other.completion.chars().collect();
+        let kept = rng.within(1, answer.len().max(1));
+        row.prompt.chars().chain(answer.into_iter().take(kept)).collect()
+    })
 }
 
 #[cfg(test)]
@@ -128,7 +148,7 @@ mod tests {
     /// A volunteer never sees another one's skill.
     #[test]
     fn rehearsal_has_no_skill_in_it() {
-        let settings = DemoSettings { train_rows: 0, own_answers: 500, ..DemoSettings::tiny() };
+        let settings = DemoSettings { train_rows: 0, own_answers: 500, begun_answers: 500, ..DemoSettings::tiny() };
         let words: Vec<String> = skills::all()
             .iter()
             .filter_map(|skill| Some(skill.samples(1, 1, Split::Train)[0].prompt.split_once(' ')?.0.to_owned()))

@@ -14,10 +14,7 @@ use crate::api::proto::Progress;
 use crate::failure::{Failure, Outcome};
 use crate::worker::child::Context;
 use crate::worker::failures;
-
-/// Tokens of a rehearsed answer: as long as short answers are. Longer ones would drown the new rows, whose loss counts by
-/// the token as well.
-const ANSWER_MAX: usize = 20;
+use crate::worker::proto::TrainSettings;
 
 /// Samples in the order of their rows.
 pub struct Rows {
@@ -41,7 +38,7 @@ impl Rows {
     }
 
     /// Adds the base's own answers to the prompts of a file.
-    pub fn rehearse(&mut self, path: &Path, base: &Base, seed: u64, context: &Context) -> Outcome<()> {
+    pub fn rehearse(&mut self, path: &Path, base: &Base, settings: &TrainSettings, context: &Context) -> Outcome<()> {
         let rows = jsonl::read_prompts(path).map_err(|error| failures::data(&error))?;
         context.report(Progress::Phase { text: format!("the base answers {} prompts to rehearse", rows.rows.len()) });
         let tokenizer = base.tokenizer();
@@ -52,9 +49,17 @@ impl Rows {
         let prompts = rows.rows.iter().map(encode).collect::<Outcome<Vec<_>>>()?;
         let model = open::model_to_generate(base)?;
         let stop = &tokenizer.special().eos;
-        let samples = answers(&model, &prompts, ANSWER_MAX, stop, tokenizer.eos(), seed, context.cancel())
-            .map_err(|error| failures::model(&error))?
-            .ok_or_else(Failure::interrupted)?;
+        let samples = answers(
+            &model,
+            &prompts,
+            settings.rehearsal_tokens,
+            stop,
+            tokenizer.eos(),
+            settings.seed,
+            context.cancel(),
+        )
+        .map_err(|error| failures::model(&error))?
+        .ok_or_else(Failure::interrupted)?;
         self.samples.extend(samples);
         self.places.extend(rows.rows.iter().map(|row| place(path, row.line)));
         Ok(())

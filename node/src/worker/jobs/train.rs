@@ -40,7 +40,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
     let model = open::model(&base)?;
     if let Some(prompts) = &task.rehearsal {
-        rows.rehearse(prompts, &base, task.settings.seed, context)?;
+        rows.rehearse(prompts, &base, &task.settings, context)?;
     }
     let config = config(&task.settings, rows.samples.len());
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
