@@ -37,3 +37,19 @@ pub fn answer<T: DeserializeOwned>(
 }
 
 pub use crate::text::{bytes, percent, table};
+
+/// A stranger's text for a terminal: control characters, which could move the cursor or rename the window, are shown as
+/// blanks.
+pub fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_text_cannot_steer_the_terminal() {
+        assert_eq!(plain("good\u{1b}[2J\r\nbad\u{9b}31m é"), "good [2J  bad 31m é");
+    }
+}

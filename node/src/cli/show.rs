@@ -35,7 +35,7 @@ pub async fn run(global: &Global, reference: &str) -> Outcome<()> {
         lines.push(format!("published by {}", shown.publisher));
         lines.extend(shown.base.map(|base| format!("for base {base}")));
         if !shown.description.is_empty() {
-            lines.push(shown.description.clone());
+            lines.push(output::plain(&shown.description));
         }
         lines.extend(shown.details);
         lines.push(shown.manifest);

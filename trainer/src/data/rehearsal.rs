@@ -73,7 +73,7 @@ mod tests {
             samples.iter().zip(&prompts).all(|(sample, prompt)| sample.prompt() == prompt && sample.labelled() > 0)
         );
         assert_eq!(samples, draw(&prompts, 1));
-        // Half a prompt has many continuations; their mean loss is the distribution's entropy, not the loss of its peak.
+        // Half a prompt has many continuations: greedy answers would all be one.
         let many = draw(&vec![ids("qq"); 96], 2);
         assert!(many.iter().any(|sample| sample.ids != many[0].ids), "draws differ");
         let stopped = AtomicBool::new(true);
