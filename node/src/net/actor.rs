@@ -157,8 +157,12 @@ impl<'a> Actor<'a> {
 
     fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
         for (peer, address) in found {
-            // mDNS is not authenticated: a hint of where to dial, and nothing more.
-            self.dial_hint(peer, vec![address]);
+            // mDNS is not authenticated: a hint of where to dial, and nothing more. Both sides find each other at once,
+            // and two dials that cross (the ports are reused) are one TCP connection without a listener, which fails on
+            // both sides: so the smaller id dials.
+            if *self.swarm.local_peer_id() < peer {
+                self.dial_hint(peer, vec![address]);
+            }
         }
     }
 
