@@ -1,10 +1,10 @@
-//! The arithmetic that the decoder's schedule is written over: about twenty fused operations on planned buffers.
+//! The arithmetic that the decoder's schedule is written over: under twenty fused operations on planned buffers.
 //!
 //! Goals: one schedule for every device and for both float types; no tape; no gradient of a frozen matrix, ever.
 //! Non-goals: a general tensor library, broadcasting, more than two dimensions.
 //!
-//! Every buffer is a row-major matrix. "Rows" are token positions: a batch of `n` sequences padded to `s` positions
-//! has `n * s` rows, sequence after sequence. Operations give the same bits on any number of threads.
+//! Every buffer is a row-major matrix. "Rows" are token positions: a batch is its sequences one behind another, without
+//! padding. Operations give the same bits on any number of threads.
 
 pub mod candle;
 pub mod real;
@@ -49,20 +49,21 @@ pub struct AttentionShape {
     /// Divides `heads`; query head `h` reads key head `h / (heads / kv_heads)`.
     pub kv_heads: usize,
     pub head_dim: usize,
-    /// Positions from one sequence of queries to the next.
-    pub queries: usize,
-    /// Positions from one sequence of keys to the next.
-    pub keys: usize,
+    /// Sequences, one behind another without padding: the queries of each span follow those of the one before, and
+    /// together they are all the rows of `q`.
     pub spans: Vec<Span>,
 }
 
-/// One sequence of queries. Its query `i < length` sees the keys `0 ..= start + i`; later rows are padding.
-#[derive(Clone, Copy, Debug)]
+/// One sequence of queries. Its query `i < length` (row `query + i`) sees its keys `0 ..= start + i` (rows from `key`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Which sequence of keys.
-    pub slot: usize,
+    /// Row of the first query.
+    pub query: usize,
+    /// Row of the first key. In training, where keys and queries are the same rows, equal to `query`.
+    pub key: usize,
     /// Keys before the first query's own.
     pub start: usize,
+    /// Queries.
     pub length: usize,
 }
 
@@ -70,6 +71,11 @@ impl AttentionShape {
     /// Query heads for each key head.
     pub fn group(&self) -> usize {
         self.heads / self.kv_heads
+    }
+
+    /// Rows of queries.
+    pub fn rows(&self) -> usize {
+        self.spans.iter().map(|span| span.length).sum()
     }
 }
 
@@ -96,14 +102,59 @@ pub struct LoraPair<Buf> {
     /// `[out, r]`
     pub b: Buf,
     pub scale: f64,
+    /// Applied to the pair's input in training.
+    pub dropout: Option<Dropout>,
+    /// Which factors want a gradient.
+    pub trains: Trains,
 }
 
-/// Gradients of one application of a [`LoraPair`].
+/// Zeroes elements with probability `p` and divides the others by `1 - p`. Element `i` (row-major) is dropped if
+/// `(splitmix64(key + i) >> 40) / 2^24 < p`: the same in every pass over the same rows, on every backend.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    pub p: f32,
+    pub key: u64,
+}
+
+/// Which factors of a pair are trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trains {
+    pub a: bool,
+    pub b: bool,
+}
+
+impl Trains {
+    pub const BOTH: Self = Self { a: true, b: true };
+}
+
+/// Gradients of one application of a [`LoraPair`]; `None` for a factor that is not trained.
 pub struct LoraGrad<Buf> {
     /// `[r, in]`
-    pub a: Buf,
+    pub a: Option<Buf>,
     /// `[out, r]`
-    pub b: Buf,
+    pub b: Option<Buf>,
+}
+
+/// A linear layer as it is applied: a frozen matrix and the pairs that act beside it.
+pub struct Linear<'a, B: Backend + ?Sized> {
+    pub weight: &'a B::Weight,
+    pub pairs: &'a [LoraPair<B::Buf>],
+}
+
+/// What linear layers that read the same rows give.
+pub struct Projected<Buf> {
+    /// One for each layer, `[rows, out]`.
+    pub ys: Vec<Buf>,
+    /// What the backward pass needs of the pairs' `x A^T`; how it lies is the backend's own matter.
+    pub h: Vec<Buf>,
+}
+
+/// Gradients of linear layers that read the same rows.
+pub struct ProjectedGrad<Buf> {
+    /// `[rows, in]`; `None` if it was not asked for.
+    pub dx: Option<Buf>,
+    /// One for each pair of each layer, in order.
+    pub pairs: Vec<Vec<LoraGrad<Buf>>>,
 }
 
 /// One update of AdamW (Loshchilov and Hutter 2019), as `torch.optim.AdamW` computes it.
@@ -134,33 +185,43 @@ pub trait Backend: Send + Sync {
     fn vector(&self, tensor: &HostTensor) -> Result<Self::Buf>;
     fn read(&self, x: &Self::Buf) -> Result<Vec<Self::Real>>;
 
-    /// `x W^T`: `[rows, in]` to `[rows, out]`.
-    fn linear(&self, x: &Self::Buf, w: &Self::Weight) -> Result<Self::Buf>;
-    /// `dy W`: the gradient in `x`.
-    fn linear_grad(&self, dy: &Self::Buf, w: &Self::Weight) -> Result<Self::Buf>;
-    /// `y += h B^T`; returns `h = scale x A^T`, `[rows, r]`.
-    fn lora(&self, y: &mut Self::Buf, x: &Self::Buf, pair: &LoraPair<Self::Buf>) -> Result<Self::Buf>;
-    /// With `dh = scale dy B`: `dx += dh A`; returns `dA = dh^T x` and `dB = dy^T h`.
-    fn lora_grad(
+    /// `y_j = x W_j^T + sum of scale (x A^T) B^T` over the pairs of each layer `j`. All layers read the same `x`
+    /// (`[rows, in]`). `onto` is added to the only layer's output: the residual stream.
+    fn project(
         &self,
-        dx: &mut Self::Buf,
-        dy: &Self::Buf,
         x: &Self::Buf,
-        h: &Self::Buf,
-        pair: &LoraPair<Self::Buf>,
-    ) -> Result<LoraGrad<Self::Buf>>;
+        layers: &[Linear<'_, Self>],
+        onto: Option<&Self::Buf>,
+    ) -> Result<Projected<Self::Buf>>;
+    /// Gradients of [`Self::project`], with `dys` those in its outputs. The gradient in `x` is the sum over all layers
+    /// and pairs, and is left out where nothing needs it. None of a frozen matrix, ever.
+    fn project_grad(
+        &self,
+        dys: &[&Self::Buf],
+        x: &Self::Buf,
+        h: &[Self::Buf],
+        layers: &[Linear<'_, Self>],
+        wants_dx: bool,
+    ) -> Result<ProjectedGrad<Self::Buf>>;
 
     /// `x / sqrt(mean(x^2) + eps) * w` in each row.
     fn rms_norm(&self, x: &Self::Buf, w: &Self::Buf, eps: f64) -> Result<Self::Buf>;
-    /// The gradient of [`Self::rms_norm`] in `x`.
-    fn rms_norm_grad(&self, dy: &Self::Buf, x: &Self::Buf, w: &Self::Buf, eps: f64) -> Result<Self::Buf>;
+    /// The gradient of [`Self::rms_norm`] in `x`, added to `onto` where that is given.
+    fn rms_norm_grad(
+        &self,
+        dy: &Self::Buf,
+        x: &Self::Buf,
+        w: &Self::Buf,
+        eps: f64,
+        onto: Option<&Self::Buf>,
+    ) -> Result<Self::Buf>;
 
     /// Rotates each head's halves (Hugging Face's order: `x[i]` with `x[i + head_dim / 2]`) by the row's angles, in
     /// place. `cos` and `sin` are `[rows, head_dim / 2]`; `inverse` rotates back, which is also the gradient.
     fn rope(&self, x: &mut Self::Buf, cos: &Self::Buf, sin: &Self::Buf, inverse: bool) -> Result<()>;
 
     /// Causal grouped-query attention, scaled by `1 / sqrt(head_dim)`. Returns the output `[rows, heads * head_dim]`
-    /// (zero in padding) and the log-sum-exp of each row's scaled scores, `[rows, heads]`.
+    /// and the log-sum-exp of each row's scaled scores, `[rows, heads]`.
     fn attention(
         &self,
         q: &Self::Buf,
@@ -180,11 +241,9 @@ pub trait Backend: Send + Sync {
 
     /// `silu(gate) * up`.
     fn swiglu(&self, gate: &Self::Buf, up: &Self::Buf) -> Result<Self::Buf>;
-    /// Gradients of [`Self::swiglu`] in `gate` and `up`.
-    fn swiglu_grad(&self, dy: &Self::Buf, gate: &Self::Buf, up: &Self::Buf) -> Result<[Self::Buf; 2]>;
+    /// Gradients of [`Self::swiglu`] in `gate` and `up`, in whose place they may be written.
+    fn swiglu_grad(&self, dy: &Self::Buf, gate: Self::Buf, up: Self::Buf) -> Result<[Self::Buf; 2]>;
 
-    /// `x += y`.
-    fn add(&self, x: &mut Self::Buf, y: &Self::Buf) -> Result<()>;
     /// The rows of a frozen matrix that these ids name.
     fn embed(&self, w: &Self::Weight, ids: &[u32]) -> Result<Self::Buf>;
     /// Some rows of a matrix.
@@ -202,7 +261,7 @@ pub trait Backend: Send + Sync {
     /// The index of the greatest logit of each row, the lowest among equals.
     fn head_argmax(&self, hidden: &Self::Buf, w: &Self::Weight) -> Result<Vec<u32>>;
 
-    /// A matrix within a flat buffer, sharing its memory.
+    /// A matrix within a flat buffer. It may share its memory: views are let go before the flat buffer changes.
     fn view(&self, flat: &Self::Buf, offset: usize, rows: usize, cols: usize) -> Result<Self::Buf>;
     /// Adds a matrix to the values of a flat buffer from `offset` on.
     fn accumulate(&self, flat: &mut Self::Buf, offset: usize, part: &Self::Buf) -> Result<()>;
