@@ -183,11 +183,7 @@ fn config(options: &Options, samples: usize) -> FitConfig {
     let settings = &options.settings;
     let per_epoch = samples.div_ceil(settings.batch_size).max(1) as u64;
     FitConfig {
-        lora: LoraConfig {
-            r: settings.r as usize,
-            lora_alpha: settings.lora_alpha,
-            target_modules: options.modules.clone(),
-        },
+        lora: LoraConfig::new(settings.r as usize, settings.lora_alpha, options.modules.clone()),
         optimizer: AdamW { lr: settings.learning_rate, weight_decay: settings.weight_decay, ..AdamW::default() },
         schedule: Schedule { shape: Shape::Cosine, warmup_steps: settings.warmup_steps },
         epochs: settings.max_steps.div_ceil(per_epoch).max(1) as u32,

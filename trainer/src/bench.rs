@@ -42,7 +42,7 @@ pub struct BenchReport {
 
 /// Runs the steps on the calling thread's rayon pool.
 pub fn bench_step<B: Backend>(model: &Model<B>, bench: &BenchStep) -> Result<BenchReport, FitError> {
-    let config = LoraConfig { r: bench.rank, lora_alpha: 2.0 * bench.rank as f32, target_modules: Targets::AllLinear };
+    let config = LoraConfig::new(bench.rank, 2.0 * bench.rank as f32, Targets::AllLinear);
     let layout = Layout::new(&config, model.architecture())?;
     let start = HostState::fresh(hashed_factors(&layout));
     let mut state = TrainState::new(model, layout, &start, bench.activations)?;

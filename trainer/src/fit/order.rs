@@ -1,6 +1,10 @@
-//! Which samples a step sees: a seeded shuffle of each epoch, known from the step's number alone.
+//! Which samples a step sees: a seeded shuffle of each epoch, known from the step's number alone; and how they are cut
+//! into micro-batches, which changes memory and speed but not the step.
 
+use super::config::FitConfig;
+use crate::data::pack::pack;
 use crate::lora::init::splitmix64;
+use crate::sample::Sample;
 
 /// The order of samples over a whole run.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +42,30 @@ impl Order {
     }
 }
 
+/// The step's samples, by their place in the step, as they go through the model together.
+pub fn micro_batches(samples: &[&Sample], config: &FitConfig) -> Vec<Vec<usize>> {
+    match config.micro_batch_tokens {
+        // The last token of a sample is only predicted: it is no row.
+        Some(tokens) => pack(&samples.iter().map(|sample| sample.ids.len().saturating_sub(1)).collect::<Vec<_>>(), tokens),
+        None => (0..samples.len()).collect::<Vec<_>>().chunks(config.batch_size).map(<[usize]>::to_vec).collect(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_step_is_cut_by_samples_or_by_tokens() {
+        let sample = |length: usize| Sample { ids: vec![1; length], labels_from: 1 };
+        let samples = [sample(6), sample(3), sample(5), sample(3)];
+        let samples: Vec<&Sample> = samples.iter().collect();
+        let cut = |batch_size, micro_batch_tokens| {
+            micro_batches(&samples, &FitConfig { batch_size, micro_batch_tokens, ..FitConfig::default() })
+        };
+        assert_eq!(cut(3, None), [vec![0, 1, 2], vec![3]]);
+        assert_eq!(cut(3, Some(7)), [vec![0, 1], vec![2, 3]]);
+    }
 
     #[test]
     fn each_epoch_sees_every_sample_once_and_in_another_order() {

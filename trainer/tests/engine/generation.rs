@@ -26,7 +26,7 @@ fn model() -> Model<Single> {
 }
 
 fn adapter(model: &Model<Single>, seed: u64) -> Adapter {
-    let config = LoraConfig { r: 2, lora_alpha: 4.0, target_modules: Targets::AllLinear };
+    let config = LoraConfig::new(2, 4.0, Targets::AllLinear);
     let layout = Layout::new(&config, model.architecture()).unwrap();
     layout.adapter(&noise(seed, layout.len).iter().map(|&x| 0.2 * x as f32).collect::<Vec<_>>())
 }
