@@ -143,7 +143,8 @@ fn train(base: &Base, model: &Model<Cpu>, skill: &'static Skill, options: &Optio
     let rows = options.settings.training_rows(skill, options.seed);
     let mut samples = samples(base, &rows)?;
     samples.extend(rehearsal(base, model, skill, options)?);
-    let run = Run { base: tiny::NAME, checkpoint: None, progress: &mut Silent, cancel: &AtomicBool::new(false) };
+    let (mut silent, cancel) = (Silent, AtomicBool::new(false));
+    let run = Run::new(tiny::NAME, &mut silent, &cancel);
     let started = Instant::now();
     let report = fit(model, &samples, &config(options, samples.len()), run)?;
     let (loss, seconds) = (report.loss.unwrap_or_default(), started.elapsed().as_secs_f64());

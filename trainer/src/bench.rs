@@ -45,7 +45,7 @@ pub struct BenchReport {
 pub fn bench_step<B: Backend>(model: &Model<B>, bench: &BenchStep) -> Result<BenchReport, FitError> {
     let config = LoraConfig::new(bench.rank, 2.0 * bench.rank as f32, Targets::AllLinear);
     let layout = Layout::new(&config, model.architecture())?;
-    let start = HostState::fresh(hashed_factors(&layout));
+    let start = HostState::fresh(hashed_factors(&layout), layout.trained);
     let mut state = TrainState::new(model, layout, &start, bench.recompute)?;
     let samples = hashed_samples(bench, model.architecture().vocab_size);
     let (batch, targets) = Batch::training(&samples.iter().collect::<Vec<_>>());

@@ -11,6 +11,11 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// A prompt of `from` tokens and its completion, which is everything behind it.
+    pub fn completing(ids: Vec<u32>, from: usize) -> Self {
+        Self { ids, labels_from: from }
+    }
+
     /// The positions whose next token is a label, with that token.
     pub fn targets(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
         let first = self.labels_from.max(1);

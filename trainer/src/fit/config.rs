@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn stopping_early_needs_something_to_measure() {
         let stopping = Some(EarlyStopping { patience: 2, min_delta: 0.0 });
-        let sample = |labels_from| Sample { ids: vec![1, 2], labels_from };
+        let sample = |labels_from| Sample::completing(vec![1, 2], labels_from);
         let check = |eval_every, held_out: &[Sample]| {
             let config = FitConfig { early_stopping: stopping, eval_every, ..FitConfig::default() };
             config.check_held_out(held_out).map_err(|error| error.to_string())

@@ -90,7 +90,7 @@ mod tests {
     fn a_difference_is_named() {
         let config = FitConfig::default();
         let source = Source { base: "b", template: "t", engine: "e" };
-        let sample = |id: u32| Sample { ids: vec![id, 2], labels_from: 1 };
+        let sample = |id: u32| Sample::completing(vec![id, 2], 1);
         let of = |config: &FitConfig, source: Source<'_>, id: u32, start: f32| {
             RunId::new(config, source, &architecture(), &[sample(id)], &[], &[start])
         };

@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_step_is_cut_by_samples_or_by_tokens() {
-        let sample = |length: usize| Sample { ids: vec![1; length], labels_from: 1 };
+        let sample = |length: usize| Sample::completing(vec![1; length], 1);
         let samples = [sample(6), sample(3), sample(5), sample(3)];
         let samples: Vec<&Sample> = samples.iter().collect();
         let cut = |batch_size, micro_batch_tokens| {

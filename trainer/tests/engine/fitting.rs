@@ -1,13 +1,12 @@
-//! Training runs: they learn, they do not depend on threads or interruptions, and they stop where they must.
+//! Training runs: they learn, they do not depend on threads, and they stop where they must.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use potluck_protocol::base::Architecture;
 use potluck_trainer::backend::Backend;
-use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
+use potluck_trainer::fit::folder::RunFolder;
 use potluck_trainer::fit::run::{FitReport, Outcome, Run, fit};
 use potluck_trainer::fit::state::{HostState, TrainState};
 use potluck_trainer::lora::attached::Attached;
@@ -15,16 +14,17 @@ use potluck_trainer::lora::config::{LoraConfig, Targets};
 use potluck_trainer::lora::init::{kaiming, splitmix64};
 use potluck_trainer::lora::layout::Layout;
 use potluck_trainer::model::batch::Batch;
-use potluck_trainer::model::decoder::{Activations, Model};
+use potluck_trainer::model::block::Recompute;
+use potluck_trainer::model::decoder::Model;
 use potluck_trainer::optim::AdamW;
-use potluck_trainer::progress::Event;
+use potluck_trainer::progress::{Event, Silent};
 use potluck_trainer::sample::Sample;
 
 use crate::support::{architecture, backend, distance, finite_differences, noise, noise_model};
 
-type Single = potluck_trainer::backend::candle::CandleBackend<f32>;
+pub type Single = potluck_trainer::backend::candle::CandleBackend<f32>;
 
-fn model() -> Model<Single> {
+pub fn model() -> Model<Single> {
     Model::load(backend::<f32>(), &noise_model(architecture(true), 1)).unwrap()
 }
 
@@ -33,14 +33,14 @@ pub fn samples(count: usize) -> Vec<Sample> {
     let sample = |index: usize| {
         let length = 3 + splitmix64(index as u64) as usize % 7;
         let ids = (0..length).map(|i| (splitmix64((index * 100 + i) as u64) % 37) as u32).collect();
-        Sample { ids, labels_from: 1 + index % 2 }
+        Sample::completing(ids, 1 + index % 2)
     };
     (0..count).map(sample).collect()
 }
 
-fn config() -> FitConfig {
+pub fn config() -> FitConfig {
     FitConfig {
-        lora: LoraConfig { r: 3, lora_alpha: 6.0, target_modules: Targets::AllLinear },
+        lora: LoraConfig::new(3, 6.0, Targets::AllLinear),
         optimizer: AdamW { lr: 1e-2, weight_decay: 0.01, ..AdamW::default() },
         epochs: 3,
         batch_size: 3,
@@ -51,18 +51,28 @@ fn config() -> FitConfig {
     }
 }
 
-fn run(config: &FitConfig, checkpoint: Option<&Path>, stop_after: Option<u64>) -> Result<FitReport, FitError> {
+/// A run over 17 samples, which is cancelled after a step if one is named.
+pub fn run(config: &FitConfig, folder: Option<&RunFolder>, stop_after: Option<u64>) -> Result<FitReport, FitError> {
+    run_on(&samples(17), &[], config, folder, stop_after)
+}
+
+pub fn run_on(
+    samples: &[Sample],
+    held_out: &[Sample],
+    config: &FitConfig,
+    folder: Option<&RunFolder>,
+    stop_after: Option<u64>,
+) -> Result<FitReport, FitError> {
     let cancel = AtomicBool::new(false);
     let mut progress = |event: &Event| {
         if matches!(event, Event::Step(done) if Some(done.step) == stop_after) {
             cancel.store(true, Ordering::Relaxed);
         }
     };
-    let run = Run { base: "noise", checkpoint, progress: &mut progress, cancel: &cancel };
-    fit(&model(), &samples(17), config, run)
+    fit(&model(), samples, config, Run { folder, held_out, ..Run::new("noise", &mut progress, &cancel) })
 }
 
-fn bits(report: &FitReport) -> Vec<u32> {
+pub fn bits(report: &FitReport) -> Vec<u32> {
     report.adapter.tensors.values().flat_map(|tensor| tensor.values.iter().map(|x| x.to_bits())).collect()
 }
 
@@ -76,37 +86,9 @@ fn a_run_lowers_the_loss() {
         }
     };
     let config = FitConfig { epochs: 40, ..config() };
-    let run = Run { base: "noise", checkpoint: None, progress: &mut progress, cancel: &cancel };
-    let report = fit(&model(), &samples(6), &config, run).unwrap();
+    let report = fit(&model(), &samples(6), &config, Run::new("noise", &mut progress, &cancel)).unwrap();
     assert_eq!((report.steps, report.outcome), (40, Outcome::Finished));
     assert!(losses[39] < 0.5 * losses[0], "{losses:?}");
-}
-
-#[test]
-fn an_interrupted_and_resumed_run_gives_the_same_bits() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
-    let whole = run(&config(), None, None).unwrap();
-    assert_eq!(whole.steps, 9);
-    for stop in [1, 4, 7] {
-        let stopped = run(&config(), Some(&path), Some(stop)).unwrap();
-        assert_eq!((stopped.steps, stopped.outcome), (stop, Outcome::Cancelled));
-    }
-    let resumed = run(&config(), Some(&path), None).unwrap();
-    assert_eq!((resumed.steps, resumed.outcome), (9, Outcome::Finished));
-    assert_eq!(bits(&resumed), bits(&whole));
-}
-
-#[test]
-fn the_checkpoint_of_another_run_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
-    run(&config(), Some(&path), Some(1)).unwrap();
-    let other = FitConfig { seed: 6, ..config() };
-    let error = run(&other, Some(&path), None).unwrap_err();
-    assert!(matches!(error, FitError::Checkpoint(CheckpointError::OtherRun { .. })), "{error}");
-    // How often it saves is no part of what a run is.
-    run(&FitConfig { checkpoint_every: 5, ..config() }, Some(&path), None).unwrap();
 }
 
 /// Large enough that products and rows are shared out: two steps of four rows of 90 to 140 tokens.
@@ -116,7 +98,7 @@ fn the_number_of_threads_changes_no_bit() {
     let model = Model::load(backend::<f32>(), &noise_model(wide, 1)).unwrap();
     let sample = |index: usize| {
         let ids = (0..90 + index * 10).map(|i| (splitmix64((index * 1000 + i) as u64) % 37) as u32).collect();
-        Sample { ids, labels_from: 3 }
+        Sample::completing(ids, 3)
     };
     let samples: Vec<Sample> = (0..6).map(sample).collect();
     let config = FitConfig { batch_size: 4, accumulation: 1, epochs: 1, ..config() };
@@ -124,49 +106,12 @@ fn the_number_of_threads_changes_no_bit() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let cancel = AtomicBool::new(false);
         pool.install(|| {
-            let mut progress = |_: &Event| {};
-            let run = Run { base: "noise", checkpoint: None, progress: &mut progress, cancel: &cancel };
-            bits(&fit(&model, &samples, &config, run).unwrap())
+            bits(&fit(&model, &samples, &config, Run::new("noise", &mut Silent, &cancel)).unwrap())
         })
     };
     let one = on(1);
     assert_eq!(one, on(2));
     assert_eq!(one, on(3));
-}
-
-/// A loss that is a mean over the step's labelled tokens does not depend on how the step is cut into batches.
-#[test]
-fn accumulation_equals_a_large_batch() {
-    let together = run(&FitConfig { batch_size: 6, accumulation: 1, ..config() }, None, None).unwrap();
-    let apart = run(&FitConfig { batch_size: 1, accumulation: 6, ..config() }, None, None).unwrap();
-    for (name, tensor) in &together.adapter.tensors {
-        let [a, b] = [tensor, &apart.adapter.tensors[name]]
-            .map(|tensor| tensor.values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>());
-        assert!(distance(&a, &b) < 1e-3, "{name}: {}", distance(&a, &b));
-    }
-}
-
-#[test]
-fn recomputed_activations_give_the_same_bits() {
-    let keep = run(&config(), None, None).unwrap();
-    let recompute = run(&FitConfig { activations: Activations::Recompute, ..config() }, None, None).unwrap();
-    assert_eq!(bits(&keep), bits(&recompute));
-}
-
-#[test]
-fn a_loss_that_is_not_finite_names_its_samples_and_keeps_the_checkpoint() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("state");
-    let wild = FitConfig {
-        optimizer: AdamW { lr: 1e30, ..AdamW::default() },
-        checkpoint_every: 1,
-        schedule: Default::default(),
-        ..config()
-    };
-    let error = run(&wild, Some(&path), None).unwrap_err();
-    let FitError::NonFinite { step, samples } = error else { panic!("{error}") };
-    assert!(step >= 2 && !samples.is_empty());
-    assert!(path.exists());
 }
 
 #[test]
@@ -178,9 +123,7 @@ fn a_factor_without_gradient_raises_the_alarm() {
     let targets = Targets::Names(vec!["gate_proj".to_owned()]);
     let config = FitConfig { lora: LoraConfig { target_modules: targets, ..config().lora }, ..config() };
     let cancel = AtomicBool::new(false);
-    let mut progress = |_: &Event| {};
-    let run = Run { base: "noise", checkpoint: None, progress: &mut progress, cancel: &cancel };
-    let error = fit(&model, &samples(17), &config, run).unwrap_err();
+    let error = fit(&model, &samples(17), &config, Run::new("noise", &mut Silent, &cancel)).unwrap_err();
     let FitError::DeadFactors { names, .. } = error else { panic!("{error}") };
     let module = "base_model.model.model.layers.1.mlp.gate_proj";
     assert_eq!(names, [format!("{module}.lora_A.weight"), format!("{module}.lora_B.weight")]);
@@ -206,20 +149,20 @@ fn at_step_zero_the_output_is_the_bases() {
 #[test]
 fn gradients_of_the_whole_model_match_finite_differences() {
     let model = Model::load(backend::<f64>(), &noise_model(architecture(false), 1)).unwrap();
-    let lora = LoraConfig { r: 2, lora_alpha: 3.0, target_modules: Targets::AllLinear };
+    let lora = LoraConfig::new(2, 3.0, Targets::AllLinear);
     let layout = Layout::new(&lora, model.architecture()).unwrap();
     let start: Vec<f64> = noise(9, layout.len).iter().map(|x| f64::from((0.3 * x) as f32)).collect();
     let samples = samples(3);
     let (batch, targets) = Batch::training(&samples.iter().collect::<Vec<_>>());
     let scale = 1.0 / targets.len() as f64;
     // The state starts from `f32`; the differences are taken on the buffer of the same values.
-    let host = HostState::fresh(start.iter().map(|&x| x as f32).collect());
-    let mut state = TrainState::new(&model, layout.clone(), &host, Activations::Keep).unwrap();
+    let host = HostState::fresh(start.iter().map(|&x| x as f32).collect(), layout.trained);
+    let mut state = TrainState::new(&model, layout.clone(), &host, Recompute::None).unwrap();
     state.accumulate(&batch, &targets, scale).unwrap();
     let got = state.gradients().unwrap();
     let loss = |x: &[Vec<f64>]| {
         let flat = model.backend().buffer(x[0].clone(), 1, layout.len).unwrap();
-        let adapters = Attached::views(model.backend(), model.architecture(), &layout, &flat).unwrap();
+        let adapters = Attached::views(model.backend(), model.architecture(), &layout, &flat, None).unwrap();
         model.losses(&batch, &targets, &adapters).unwrap().iter().sum::<f64>() * scale
     };
     let expected = finite_differences(&loss, &[start]).remove(0);

@@ -1,0 +1,94 @@
+//! How a step is cut into micro-batches changes nothing but memory and speed: accumulation, packing, recomputation.
+
+use potluck_trainer::backend::candle::{CandleBackend, Element};
+use potluck_trainer::backend::real::Real;
+use potluck_trainer::fit::config::FitConfig;
+use potluck_trainer::fit::order::micro_batches;
+use potluck_trainer::fit::state::{Dropped, HostState, TrainState};
+use potluck_trainer::lora::config::{LoraConfig, Targets};
+use potluck_trainer::lora::layout::Layout;
+use potluck_trainer::model::batch::Batch;
+use potluck_trainer::model::block::Recompute;
+use potluck_trainer::model::decoder::Model;
+use potluck_trainer::sample::Sample;
+
+use crate::fitting::{bits, config, run, samples};
+use crate::support::{architecture, backend, distance, noise, noise_model};
+
+const COUNT: usize = 24;
+
+/// The gradients of one step over all samples, cut as the settings say.
+fn gradients<T: Element>(lora_dropout: f32, cut: &FitConfig) -> Vec<f64>
+where
+    CandleBackend<T>: potluck_trainer::backend::Backend<Real = T>,
+{
+    let model = Model::load(backend::<T>(), &noise_model(architecture(true), 1)).unwrap();
+    let lora = LoraConfig { lora_dropout, ..LoraConfig::new(3, 6.0, Targets::AllLinear) };
+    let layout = Layout::new(&lora, model.architecture()).unwrap();
+    let start = noise(3, layout.len).iter().map(|x| 0.3 * *x as f32).collect();
+    let mut state = TrainState::new(&model, layout.clone(), &HostState::fresh(start, layout.trained), Recompute::None).unwrap();
+    let samples = samples(COUNT);
+    let all: Vec<&Sample> = samples.iter().collect();
+    let scale = 1.0 / samples.iter().map(Sample::labelled).sum::<usize>() as f64;
+    for chosen in micro_batches(&all, cut) {
+        let rows: Vec<&Sample> = chosen.iter().map(|&index| &samples[index]).collect();
+        let (batch, targets) = Batch::training(&rows);
+        let dropped = Dropped::new(7, 3, &chosen, batch.lengths());
+        state.accumulate_dropped(&batch, &targets, scale, &dropped).unwrap();
+    }
+    state.gradients().unwrap().into_iter().map(Real::wide).collect()
+}
+
+fn cut(batch_size: usize, micro_batch_tokens: Option<usize>) -> FitConfig {
+    FitConfig { batch_size, micro_batch_tokens, ..FitConfig::default() }
+}
+
+/// Relative to the norm of the gradient: accumulation within 1e-6, packing within 1e-5, in f32; in f64 next to nothing.
+#[test]
+fn accumulation_and_packing_change_no_gradient() {
+    for dropout in [0.0, 0.3] {
+        let (single, double) = (gradients::<f32>(dropout, &cut(COUNT, None)), gradients::<f64>(dropout, &cut(COUNT, None)));
+        let check = |name: &str, cut: FitConfig, tolerance: f64| {
+            let apart = distance(&gradients::<f32>(dropout, &cut), &single);
+            assert!(apart <= tolerance, "{name}, dropout {dropout}, f32: {apart:e}");
+            let apart = distance(&gradients::<f64>(dropout, &cut), &double);
+            assert!(apart <= 1e-13, "{name}, dropout {dropout}, f64: {apart:e}");
+        };
+        for batch_size in [1, 5, 8] {
+            check("accumulation", cut(batch_size, None), 1e-6);
+        }
+        for tokens in [4, 16, 50] {
+            check("packing", cut(1, Some(tokens)), 1e-5);
+        }
+    }
+}
+
+#[test]
+fn dropout_changes_the_gradients() {
+    let apart = distance(&gradients::<f64>(0.3, &cut(8, None)), &gradients::<f64>(0.0, &cut(8, None)));
+    assert!(apart > 0.05, "{apart}");
+}
+
+/// A loss that is a mean over the step's labelled tokens does not depend on how the step is cut into batches.
+#[test]
+fn runs_do_not_depend_on_the_cut() {
+    let together = run(&FitConfig { batch_size: 6, accumulation: 1, ..config() }, None, None).unwrap();
+    let apart = run(&FitConfig { batch_size: 1, accumulation: 6, ..config() }, None, None).unwrap();
+    let packed = run(&FitConfig { batch_size: 6, accumulation: 1, micro_batch_tokens: Some(20), ..config() }, None, None);
+    for other in [apart, packed.unwrap()] {
+        for (name, tensor) in &together.adapter.tensors {
+            let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
+            let apart = distance(&wide(&tensor.values), &wide(&other.adapter.tensors[name].values));
+            assert!(apart < 1e-3, "{name}: {apart}");
+        }
+    }
+}
+
+#[test]
+fn recomputed_activations_give_the_same_bits() {
+    let dropout = LoraConfig { lora_dropout: 0.1, ..config().lora };
+    let with = |recompute| bits(&run(&FitConfig { recompute, lora: dropout.clone(), ..config() }, None, None).unwrap());
+    let kept = with(Recompute::None);
+    assert_eq!(kept, with(Recompute::Selective));
+    assert_eq!(kept, with(Recompute::Full));
+}
