@@ -37,12 +37,7 @@ impl HostState {
 }
 
 impl<'a, B: Backend> TrainState<'a, B> {
-    pub fn new(
-        model: &'a Model<B>,
-        layout: Layout,
-        start: &HostState,
-        recompute: Recompute,
-    ) -> Result<Self, FitError> {
+    pub fn new(model: &'a Model<B>, layout: Layout, start: &HostState, recompute: Recompute) -> Result<Self, FitError> {
         let backend = model.backend();
         let load = |values: &[f32]| {
             let values: Vec<B::Real> = values.iter().map(|&value| B::Real::of(value.into())).collect();
