@@ -69,12 +69,7 @@ impl Dropped {
 }
 
 impl<'a, B: Backend> TrainState<'a, B> {
-    pub fn new(
-        model: &'a Model<B>,
-        layout: Layout,
-        start: &HostState,
-        recompute: Recompute,
-    ) -> Result<Self, FitError> {
+    pub fn new(model: &'a Model<B>, layout: Layout, start: &HostState, recompute: Recompute) -> Result<Self, FitError> {
         let backend = model.backend();
         let load = |values: &[f32]| {
             let values: Vec<B::Real> = values.iter().map(|&value| B::Real::of(value.into())).collect();

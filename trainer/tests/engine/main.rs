@@ -1,12 +1,16 @@
-//! The engine from outside: gradients of every operation and of a whole block, training runs, generation.
+//! The engine from outside: gradients of every operation and of a whole block, training runs, generation, each on
+//! every backend.
+
+mod operation;
+mod support;
 
 mod attention;
 mod block;
 mod fitting;
 mod generation;
+mod linear;
 mod micro_batches;
 mod ops;
 mod quantised;
 mod resuming;
-mod support;
 mod variants;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use potluck_trainer::backend::Backend;
 use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
@@ -16,7 +17,16 @@ use potluck_trainer::progress::Silent;
 use potluck_trainer::sample::Sample;
 
 use crate::fitting::{bits, config, run, run_on, samples};
-use crate::support::{architecture, backend, noise_model};
+use crate::operation::on_every_f32_backend;
+use crate::support::{architecture, noise_model};
+
+on_every_f32_backend!(
+    an_interrupted_and_resumed_run_gives_the_same_bits,
+    the_checkpoint_of_another_run_is_refused,
+    held_out_loss_ends_a_run_and_chooses_its_state,
+    a_loss_that_is_not_finite_names_its_samples_and_keeps_the_last_good_state,
+    a_rate_that_breaks_the_factors_leaves_no_checkpoint_of_them,
+);
 
 fn folder(root: &tempfile::TempDir) -> RunFolder {
     RunFolder::open(&root.path().join("run")).unwrap()
@@ -32,13 +42,12 @@ fn lines(path: &Path) -> Vec<(u64, bool)> {
     text.lines().map(line).collect()
 }
 
-#[test]
-fn an_interrupted_and_resumed_run_gives_the_same_bits() {
+fn an_interrupted_and_resumed_run_gives_the_same_bits(b: &(impl Backend + Clone), _: f64) {
     let root = tempfile::tempdir().unwrap();
     let folder = folder(&root);
     let lora = LoraConfig { lora_dropout: 0.2, ..config().lora };
     let config = FitConfig { lora, eval_every: 3, keep: Keep::Best, ..config() };
-    let go = |folder: Option<&RunFolder>, stop| run_on(&samples(17), &samples(5), &config, folder, stop).unwrap();
+    let go = |folder: Option<&RunFolder>, stop| run_on(b, (&samples(17), &samples(5)), &config, folder, stop).unwrap();
     let whole = go(None, None);
     assert_eq!(whole.steps, 9);
     for stop in [1, 4, 6, 7] {
@@ -56,13 +65,12 @@ fn an_interrupted_and_resumed_run_gives_the_same_bits() {
     assert_eq!(bits(&go(Some(&folder), None)), bits(&whole));
 }
 
-#[test]
-fn the_checkpoint_of_another_run_is_refused() {
+fn the_checkpoint_of_another_run_is_refused(b: &(impl Backend + Clone), _: f64) {
     let root = tempfile::tempdir().unwrap();
     let folder = folder(&root);
-    run(&config(), Some(&folder), Some(1)).unwrap();
+    run(b, &config(), Some(&folder), Some(1)).unwrap();
     let check = |config: &FitConfig, samples: &[Sample], says: &str| {
-        let error = run_on(samples, &[], config, Some(&folder), None).unwrap_err();
+        let error = run_on(b, (samples, &[]), config, Some(&folder), None).unwrap_err();
         assert!(matches!(error, FitError::Checkpoint(CheckpointError::OtherRun { .. })), "{error}");
         assert!(error.to_string().contains(says), "{error}");
     };
@@ -71,24 +79,23 @@ fn the_checkpoint_of_another_run_is_refused() {
     check(&FitConfig { seed: 6, ..config() }, &samples(17), "another start and other settings");
     // How often it saves and what it computes twice are no part of what a run is.
     let same = FitConfig { checkpoint_every: 5, recompute: Recompute::Full, ..config() };
-    run(&same, Some(&folder), None).unwrap();
+    run(b, &same, Some(&folder), None).unwrap();
 }
 
-#[test]
-fn held_out_loss_ends_a_run_and_chooses_its_state() {
+fn held_out_loss_ends_a_run_and_chooses_its_state(b: &(impl Backend + Clone), _: f64) {
     let root = tempfile::tempdir().unwrap();
     let folder = folder(&root);
     // Other samples than those trained on: their loss rises soon.
     let held_out = samples(40).split_off(30);
     let stopping = Some(EarlyStopping { patience: 3, min_delta: 0.0 });
     let config = FitConfig { epochs: 60, eval_every: 1, early_stopping: stopping, keep: Keep::Best, ..config() };
-    let go = |folder: Option<&RunFolder>, stop| run_on(&samples(6), &held_out, &config, folder, stop).unwrap();
+    let go = |folder: Option<&RunFolder>, stop| run_on(b, (&samples(6), &held_out), &config, folder, stop).unwrap();
     let whole = go(None, None);
     assert_eq!(whole.outcome, Outcome::StoppedEarly);
     let (step, _) = whole.best.unwrap();
     assert_eq!((whole.kept, whole.steps), (step, step + 3));
     let last = FitConfig { keep: Keep::Last, ..config.clone() };
-    let last = run_on(&samples(6), &held_out, &last, None, None).unwrap();
+    let last = run_on(b, (&samples(6), &held_out), &last, None, None).unwrap();
     assert_eq!((last.kept, last.steps), (whole.steps, whole.steps));
     assert_ne!(bits(&last), bits(&whole));
     // The count of evaluations without improvement outlives an interruption.
@@ -101,14 +108,13 @@ fn held_out_loss_ends_a_run_and_chooses_its_state() {
 }
 
 /// A base with an infinite weight in the row of one token: only the sample with it is at fault.
-#[test]
-fn a_loss_that_is_not_finite_names_its_samples_and_keeps_the_last_good_state() {
+fn a_loss_that_is_not_finite_names_its_samples_and_keeps_the_last_good_state(b: &(impl Backend + Clone), _: f64) {
     const TOKEN: u32 = 36;
     let root = tempfile::tempdir().unwrap();
     let folder = folder(&root);
     let mut weights = noise_model(architecture(true), 1);
     weights.fill_row("model.embed_tokens.weight", TOKEN as usize, f32::NAN);
-    let model = Model::load(backend::<f32>(), &weights).unwrap();
+    let model = Model::load(b.clone(), &weights).unwrap();
     let mut all: Vec<Sample> = samples(17);
     all.iter_mut().for_each(|sample| sample.ids.iter_mut().for_each(|id| *id %= TOKEN));
     all[11].ids[0] = TOKEN;
@@ -126,13 +132,12 @@ fn a_loss_that_is_not_finite_names_its_samples_and_keeps_the_last_good_state() {
 }
 
 /// A state that the next step could not go on from is not saved over one that it could.
-#[test]
-fn a_rate_that_breaks_the_factors_leaves_no_checkpoint_of_them() {
+fn a_rate_that_breaks_the_factors_leaves_no_checkpoint_of_them(b: &(impl Backend + Clone), _: f64) {
     let root = tempfile::tempdir().unwrap();
     let folder = folder(&root);
     let mut wild = FitConfig { checkpoint_every: 1, ..config() };
     wild.optimizer.lr = 1e30;
-    let error = run(&wild, Some(&folder), None).unwrap_err();
+    let error = run(b, &wild, Some(&folder), None).unwrap_err();
     let FitError::NonFinite { step: 2, samples } = error else { panic!("{error}") };
     assert!(!samples.is_empty());
     assert!(!folder.last().exists());

@@ -18,25 +18,34 @@ use potluck_trainer::peft;
 use potluck_trainer::progress::{Event, Silent};
 
 use crate::fitting::{config, model, run, samples};
+use crate::operation::on_every_f32_backend;
+use crate::support::{architecture, wide};
 
-fn from(start: &Adapter, config: &FitConfig) -> Result<FitReport, FitError> {
+on_every_f32_backend!(
+    every_variant_is_written_as_plain_lora_with_the_same_logits,
+    a_frozen_factor_keeps_its_bits,
+    a_alone_needs_a_b_that_is_not_zero,
+    a_run_goes_on_from_an_adapter,
+);
+
+fn from<B: Backend + Clone>(b: &B, start: &Adapter, config: &FitConfig) -> Result<FitReport, FitError> {
     let cancel = AtomicBool::new(false);
-    fit(&model(), &samples(17), config, Run { start: Some(start), ..Run::new("noise", &mut Silent, &cancel) })
+    fit(&model(b), &samples(17), config, Run { start: Some(start), ..Run::new("noise", &mut Silent, &cancel) })
 }
 
 /// Logits of the adapter on the noise model.
-fn logits(adapter: &Adapter) -> Vec<f32> {
-    let model = model();
+fn logits<B: Backend + Clone>(b: &B, adapter: &Adapter) -> Vec<f64> {
+    let model = model(b);
     let attached = Attached::load(model.backend(), model.architecture(), &[(adapter, 1.0)]).unwrap();
     let samples = samples(3);
     let batch = Batch::new(samples.iter().map(|sample| sample.ids.as_slice()));
     let hidden = model.hidden(&batch, &attached).unwrap();
-    model.backend().read(&model.logits(&hidden).unwrap()).unwrap()
+    wide(model.backend().read(&model.logits(&hidden).unwrap()).unwrap())
 }
 
 /// The adapter as a PEFT folder gives it back.
 fn portable(adapter: &Adapter) -> Adapter {
-    let architecture = model().architecture().clone();
+    let architecture = architecture(true);
     let files = peft::encode(adapter, &architecture).unwrap();
     let settings: serde_json::Value = serde_json::from_slice(&files.config).unwrap();
     assert_eq!((&settings["lora_alpha"], &settings["lora_dropout"]), (&settings["r"], &serde_json::json!(0.0)));
@@ -44,8 +53,7 @@ fn portable(adapter: &Adapter) -> Adapter {
     peft::check(&files.config, &files.model, &architecture).unwrap()
 }
 
-#[test]
-fn every_variant_is_written_as_plain_lora_with_the_same_logits() {
+fn every_variant_is_written_as_plain_lora_with_the_same_logits(b: &(impl Backend + Clone), _: f64) {
     let plain = config().lora;
     let layer = LoraConfig { layers_to_transform: Some(vec![1]), ..plain.clone() };
     let variants = [
@@ -56,22 +64,21 @@ fn every_variant_is_written_as_plain_lora_with_the_same_logits() {
         ("pattern", LoraConfig { target_modules: Targets::Pattern(r".*\.0\..*(q|down)_proj".to_owned()), ..plain }, 2),
     ];
     for (name, lora, modules) in variants {
-        let report = run(&FitConfig { lora, ..config() }, None, None).unwrap();
+        let report = run(b, &FitConfig { lora, ..config() }, None, None).unwrap();
         assert_eq!(report.adapter.tensors.len(), 2 * modules, "{name}");
         let read = portable(&report.adapter);
-        let (trained, read) = (logits(&report.adapter), logits(&read));
-        let apart = trained.iter().zip(&read).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        let (trained, read) = (logits(b, &report.adapter), logits(b, &read));
+        let apart = trained.iter().zip(&read).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(apart < 1e-4, "{name}: {apart}");
     }
 }
 
-#[test]
-fn a_frozen_factor_keeps_its_bits() {
-    let layout = Layout::new(&config().lora, model().architecture()).unwrap();
+fn a_frozen_factor_keeps_its_bits(b: &(impl Backend + Clone), _: f64) {
+    let layout = Layout::new(&config().lora, model(b).architecture()).unwrap();
     let drawn = layout.adapter(&kaiming(&layout, config().seed));
-    let only_b = run(&FitConfig { train: Train::B, ..config() }, None, None).unwrap().adapter;
-    let start = run(&config(), None, None).unwrap().adapter;
-    let only_a = from(&start, &FitConfig { train: Train::A, ..config() }).unwrap().adapter;
+    let only_b = run(b, &FitConfig { train: Train::B, ..config() }, None, None).unwrap().adapter;
+    let start = run(b, &config(), None, None).unwrap().adapter;
+    let only_a = from(b, &start, &FitConfig { train: Train::A, ..config() }).unwrap().adapter;
     for name in drawn.tensors.keys() {
         let is_a = name.contains("lora_A");
         assert_eq!(only_b.tensors[name] == drawn.tensors[name], is_a, "{name}");
@@ -79,15 +86,13 @@ fn a_frozen_factor_keeps_its_bits() {
     }
 }
 
-#[test]
-fn a_alone_needs_a_b_that_is_not_zero() {
-    let error = run(&FitConfig { train: Train::A, ..config() }, None, None).unwrap_err();
+fn a_alone_needs_a_b_that_is_not_zero(b: &(impl Backend + Clone), _: f64) {
+    let error = run(b, &FitConfig { train: Train::A, ..config() }, None, None).unwrap_err();
     assert!(matches!(error, FitError::ZeroB { .. }), "{error}");
 }
 
-#[test]
-fn a_run_goes_on_from_an_adapter() {
-    let first = run(&config(), None, None).unwrap();
+fn a_run_goes_on_from_an_adapter(b: &(impl Backend + Clone), _: f64) {
+    let first = run(b, &config(), None, None).unwrap();
     // As its folder gives it back: the scale is folded into B, and comes out of it again.
     let start = portable(&first.adapter);
     let mut losses = Vec::new();
@@ -99,10 +104,10 @@ fn a_run_goes_on_from_an_adapter() {
     let cancel = AtomicBool::new(false);
     let config = FitConfig { seed: 9, ..config() };
     let run = Run { start: Some(&start), ..Run::new("noise", &mut progress, &cancel) };
-    let report = fit(&model(), &samples(17), &config, run).unwrap();
+    let report = fit(&model(b), &samples(17), &config, run).unwrap();
     assert!(losses[0] < 1.05 * first.loss.unwrap(), "{losses:?} after {:?}", first.loss);
     assert!(report.loss.unwrap() < losses[0]);
     let wrong = FitConfig { lora: LoraConfig { r: 2, ..config.lora.clone() }, ..config };
-    let error = from(&start, &wrong).unwrap_err();
+    let error = from(b, &start, &wrong).unwrap_err();
     assert!(matches!(error, FitError::Lora(LoraError::Shape { .. })), "{error}");
 }

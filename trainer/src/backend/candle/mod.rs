@@ -107,14 +107,7 @@ impl<T: Element> Backend for CandleBackend<T> {
         matrix(norm::forward::<T>(View::new(x)?.slice(), View::new(w)?.slice(), eps), rows, cols)
     }
 
-    fn rms_norm_grad(
-        &self,
-        dy: &Tensor,
-        x: &Tensor,
-        w: &Tensor,
-        eps: f64,
-        onto: Option<&Tensor>,
-    ) -> Result<Tensor> {
+    fn rms_norm_grad(&self, dy: &Tensor, x: &Tensor, w: &Tensor, eps: f64, onto: Option<&Tensor>) -> Result<Tensor> {
         let (rows, cols) = x.dims2()?;
         same("weights of a norm", w.elem_count(), cols)?;
         let (dy, x, w) = (View::new(dy)?, View::new(x)?, View::new(w)?);
