@@ -17,6 +17,7 @@ mod show;
 mod status;
 mod store;
 mod train;
+mod train_flags;
 mod up;
 mod verify;
 

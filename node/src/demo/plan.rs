@@ -123,7 +123,7 @@ fn settings(demo: &DemoSettings, threads: usize) -> TrainSettings {
     let names: Vec<String> = demo.target_modules.iter().map(|&name| name.to_owned()).collect();
     TrainSettings {
         r: demo.r,
-        lora_alpha: demo.lora_alpha,
+        lora_alpha: Some(demo.lora_alpha),
         target_modules: if names.is_empty() { Targets::AllLinear } else { Targets::Names(names) },
         learning_rate: demo.learning_rate,
         max_steps: demo.max_steps,

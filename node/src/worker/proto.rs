@@ -118,7 +118,8 @@ pub struct TrainTask {
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSettings {
     pub r: u32,
-    pub lora_alpha: f32,
+    /// `None` for twice the rank.
+    pub lora_alpha: Option<f32>,
     pub use_rslora: bool,
     pub lora_dropout: f32,
     pub target_modules: Targets,
@@ -156,7 +157,7 @@ impl Default for TrainSettings {
     fn default() -> Self {
         Self {
             r: 16,
-            lora_alpha: 32.0,
+            lora_alpha: None,
             use_rslora: false,
             lora_dropout: 0.0,
             target_modules: Targets::AllLinear,
