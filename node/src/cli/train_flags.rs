@@ -129,9 +129,7 @@ impl Flags {
             rehearsal_tokens: self.rehearsal_tokens,
             checkpoint_every: self.checkpoint_every,
             eval_every: self.eval_every,
-            early_stopping: self
-                .early_stopping
-                .map(|patience| EarlyStopping { patience, min_delta: self.min_delta }),
+            early_stopping: self.early_stopping.map(|patience| EarlyStopping { patience, min_delta: self.min_delta }),
             keep: self.keep.unwrap_or(kept),
             ..TrainSettings::default()
         }
@@ -254,7 +252,7 @@ mod tests {
             ("--layers-to-transform 0-4000000000", "0-9,20"),
             ("--target-modules (", "no regular expression"),
             ("--train c", "`both`, `a`, `b`"),
-            ("--keep first", "`last`, `best`"),
+            ("--keep first", "`last` or `best`"),
             ("--min-delta 1", "--early-stopping"),
         ] {
             let error = typed(text).unwrap_err();

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use potluck_trainer::base::BaseError;
+use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::data::jsonl::DataError;
 use potluck_trainer::data::tokenise::TokeniseError;
-use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::folder::FolderError;
 use potluck_trainer::lora::LoraError;
@@ -131,8 +131,9 @@ fn settings(error: &LoraError) -> Failure {
 pub fn folder(error: &FolderError) -> Failure {
     match error {
         FolderError::Io { path, error } => Failure::io(format!("write {}", path.display()), error),
-        FolderError::Busy { .. } => Failure::new(Kind::Conflict, error)
-            .hint("wait until it has ended, or choose another --out"),
+        FolderError::Busy { .. } => {
+            Failure::new(Kind::Conflict, error).hint("wait until it has ended, or choose another --out")
+        }
     }
 }
 

@@ -103,14 +103,21 @@ impl FitConfig {
         unless(weight_decay.is_finite() && weight_decay >= 0.0, "weight_decay", "a finite number from 0 on")?;
         unless(self.max_grad_norm.is_none_or(|max| max.is_finite() && max > 0.0), "max_grad_norm", "above 0")?;
         let delta = |stop: EarlyStopping| stop.min_delta.is_finite() && stop.min_delta >= 0.0 && stop.patience >= 1;
-        unless(self.early_stopping.is_none_or(delta), "early_stopping", "a patience of at least 1, with a min_delta from 0 on")
+        unless(
+            self.early_stopping.is_none_or(delta),
+            "early_stopping",
+            "a patience of at least 1, with a min_delta from 0 on",
+        )
     }
 
     /// What needs held-out samples, or evaluations of them.
     pub fn check_held_out(&self, held_out: &[Sample]) -> Result<(), FitError> {
         let judged = self.early_stopping.is_some() || self.keep == Keep::Best;
         if judged && self.eval_every == 0 {
-            return Err(FitError::Setting { field: "eval_every", need: "above 0 to stop early or to keep the best state" });
+            return Err(FitError::Setting {
+                field: "eval_every",
+                need: "above 0 to stop early or to keep the best state",
+            });
         }
         match held_out.iter().position(|sample| sample.labelled() == 0) {
             _ if self.eval_every > 0 && held_out.is_empty() => Err(FitError::NoHeldOut),

@@ -66,6 +66,12 @@ impl RunFolder {
         replace(&path, bytes).map_err(|error| FolderError::Io { path, error })
     }
 
+    /// Removes the folder if there is neither a state in it nor a step in its metrics.
+    pub fn remove_if_empty(self, notes: &[&str]) -> io::Result<()> {
+        let steps = fs::metadata(self.metrics()).map_or(0, |metrics| metrics.len());
+        if self.last().exists() || steps > 0 { Ok(()) } else { self.remove(notes) }
+    }
+
     /// Removes the run's files and these notes. What else lies in the folder stays, and the folder with it.
     pub fn remove(self, notes: &[&str]) -> io::Result<()> {
         let Self { path, lock } = self;
@@ -98,6 +104,19 @@ mod tests {
         fs::write(folder.last(), b"x").unwrap();
         folder.remove(&["config.json"]).unwrap();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_folder_with_a_state_or_a_step_is_not_empty() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("run");
+        for (name, stays) in [("last.checkpoint", true), ("metrics.jsonl", true), ("config.json", false)] {
+            let folder = RunFolder::open(&path).unwrap();
+            fs::write(path.join(name), b"x").unwrap();
+            folder.remove_if_empty(&["config.json"]).unwrap();
+            assert_eq!(path.exists(), stays, "{name}");
+            let _gone = fs::remove_dir_all(&path);
+        }
     }
 
     #[test]

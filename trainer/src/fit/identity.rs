@@ -103,6 +103,9 @@ mod tests {
         check(of(&config, source, 5, 0.0), &["other data"]);
         check(of(&config, source, 1, 0.5), &["another start"]);
         check(of(&config, Source { template: "u", ..source }, 1, 0.0), &["another template"]);
-        check(of(&config, Source { base: "c", engine: "f", ..source }, 1, 0.0), &["another base", "another backend or float type"]);
+        check(
+            of(&config, Source { base: "c", engine: "f", ..source }, 1, 0.0),
+            &["another base", "another backend or float type"],
+        );
     }
 }

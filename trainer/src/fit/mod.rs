@@ -46,7 +46,9 @@ pub enum FitError {
     NonFiniteHeldOut { step: u64 },
     #[error("after step {step} the adapter `{name}` holds values that are not finite; a lower learning rate may help")]
     NonFiniteFactor { step: u64, name: String },
-    #[error("`{name}` is zero, so training lora_A alone would change nothing: start from an adapter that has been trained")]
+    #[error(
+        "`{name}` is zero, so training lora_A alone would change nothing: start from an adapter that has been trained"
+    )]
     ZeroB { name: String },
     #[error("the run's metrics cannot be written: {0}")]
     Metrics(std::io::Error),

@@ -46,7 +46,9 @@ impl Order {
 pub fn micro_batches(samples: &[&Sample], config: &FitConfig) -> Vec<Vec<usize>> {
     match config.micro_batch_tokens {
         // The last token of a sample is only predicted: it is no row.
-        Some(tokens) => pack(&samples.iter().map(|sample| sample.ids.len().saturating_sub(1)).collect::<Vec<_>>(), tokens),
+        Some(tokens) => {
+            pack(&samples.iter().map(|sample| sample.ids.len().saturating_sub(1)).collect::<Vec<_>>(), tokens)
+        }
         None => (0..samples.len()).collect::<Vec<_>>().chunks(config.batch_size).map(<[usize]>::to_vec).collect(),
     }
 }

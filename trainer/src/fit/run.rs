@@ -297,7 +297,9 @@ impl<B: Backend> Fit<'_, '_, B> {
         self.save()?;
         let best = self.tally.watch.best;
         let (kept, params) = match (self.config.keep, best) {
-            (Keep::Best, Some(best)) if outcome != Outcome::Cancelled => (best.step, self.keeper.best()?.unwrap_or(params)),
+            (Keep::Best, Some(best)) if outcome != Outcome::Cancelled => {
+                (best.step, self.keeper.best()?.unwrap_or(params))
+            }
             _ => (self.step, params),
         };
         Ok(FitReport {

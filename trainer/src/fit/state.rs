@@ -166,7 +166,13 @@ impl<'a, B: Backend> TrainState<'a, B> {
 
     /// The adapter as it is now, for a forward pass; let go before [`Self::update`], which changes what it views.
     pub fn adapters(&self) -> Result<Attached<B>, FitError> {
-        Ok(Attached::views(self.model.backend(), self.model.architecture(), &self.layout, &self.params, self.frozen.as_ref())?)
+        Ok(Attached::views(
+            self.model.backend(),
+            self.model.architecture(),
+            &self.layout,
+            &self.params,
+            self.frozen.as_ref(),
+        )?)
     }
 
     pub fn host(&self) -> Result<HostState, FitError> {

@@ -63,7 +63,9 @@ impl<B: Backend> Attached<B> {
             let view = |index: usize| {
                 let Slot { offset, shape: [rows, cols], .. } = layout.slots[index];
                 match frozen {
-                    Some(frozen) if offset >= layout.trained => backend.view(frozen, offset - layout.trained, rows, cols),
+                    Some(frozen) if offset >= layout.trained => {
+                        backend.view(frozen, offset - layout.trained, rows, cols)
+                    }
                     _ => backend.view(trained, offset, rows, cols),
                 }
             };

@@ -56,7 +56,8 @@ impl LoraConfig {
         let (targets, excluded) = (self.target_modules.matcher()?, Targets::Names(self.exclude_modules.clone()));
         let excluded = excluded.matcher()?;
         let layers = self.layers(architecture.num_hidden_layers)?;
-        let paths = layers.iter().flat_map(|layer| LINEARS.iter().map(move |name| format!("model.layers.{layer}.{name}")));
+        let paths =
+            layers.iter().flat_map(|layer| LINEARS.iter().map(move |name| format!("model.layers.{layer}.{name}")));
         let selected = paths.filter(|path| targets.selects(path) && !excluded.selects(path));
         let mut modules: Vec<_> = selected
             .filter_map(|path| {

@@ -76,7 +76,7 @@ impl Layout {
         }
         let paths = config.modules(architecture)?;
         if paths.is_empty() {
-            return Err(LoraError::NoTarget { targets: format!("{:?}", config.target_modules) });
+            return Err(LoraError::NoTarget { targets: config.target_modules.to_string() });
         }
         let mut slots: Vec<Slot> = Vec::with_capacity(2 * paths.len());
         for (path, (out, inner)) in &paths {

@@ -17,7 +17,7 @@ pub enum LoraError {
     #[error("rank {r} with lora_alpha {lora_alpha}: the rank must be 1 to {max} and lora_alpha finite and above 0")]
     Settings { r: usize, lora_alpha: f32, max: usize },
     #[error(
-        "`target_modules` {targets} selects no module of this base; its linear layers are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj"
+        "`target_modules` `{targets}` (with `exclude_modules` and `layers_to_transform`) selects no module of this base; its linear layers are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj and down_proj"
     )]
     NoTarget { targets: String },
     #[error("layer {layer} in `layers_to_transform` is beyond this base's last one, {last}")]

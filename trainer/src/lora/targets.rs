@@ -4,6 +4,8 @@
 //! look-around, no back references, no possessive or atomic groups and no conditionals; `\Z` is written `\z`. Such a
 //! pattern is refused with the reason, never read in another way.
 
+use std::fmt;
+
 use regex::{Regex, RegexBuilder};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -60,7 +62,8 @@ pub enum Matcher<'a> {
 impl Matcher<'_> {
     /// Whether the module at this path (e.g. `model.layers.0.self_attn.q_proj`) is selected.
     pub fn selects(&self, module: &str) -> bool {
-        let ends = |name: &String| module == name || module.strip_suffix(name.as_str()).is_some_and(|p| p.ends_with('.'));
+        let ends =
+            |name: &String| module == name || module.strip_suffix(name.as_str()).is_some_and(|p| p.ends_with('.'));
         match self {
             Self::All => true,
             Self::Names(names) => names.iter().any(ends),
@@ -77,6 +80,16 @@ fn compile(pattern: &str) -> Result<Regex, LoraError> {
     }
     let whole = RegexBuilder::new(&format!(r"\A(?:{pattern})\z")).size_limit(PATTERN_SIZE_MAX).build();
     whole.map_err(|error| refused(error.to_string()))
+}
+
+impl fmt::Display for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AllLinear => f.write_str(ALL_LINEAR),
+            Self::Names(names) => f.write_str(&names.join(",")),
+            Self::Pattern(pattern) => f.write_str(pattern),
+        }
+    }
 }
 
 impl Serialize for Targets {

@@ -111,9 +111,7 @@ fn the_number_of_threads_changes_no_bit(b: &(impl Backend + Clone), _: f64) {
     let on = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let cancel = AtomicBool::new(false);
-        pool.install(|| {
-            bits(&fit(&model, &samples, &config, Run::new("noise", &mut Silent, &cancel)).unwrap())
-        })
+        pool.install(|| bits(&fit(&model, &samples, &config, Run::new("noise", &mut Silent, &cancel)).unwrap()))
     };
     let one = on(1);
     assert_eq!(one, on(2));

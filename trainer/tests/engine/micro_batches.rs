@@ -27,7 +27,8 @@ fn gradients<B: Backend + Clone>(b: &B, lora_dropout: f32, cut: &FitConfig) -> V
     let lora = LoraConfig { lora_dropout, ..LoraConfig::new(3, 6.0, Targets::AllLinear) };
     let layout = Layout::new(&lora, model.architecture()).unwrap();
     let start = noise(3, layout.len).iter().map(|x| 0.3 * *x as f32).collect();
-    let mut state = TrainState::new(&model, layout.clone(), &HostState::fresh(start, layout.trained), Recompute::None).unwrap();
+    let mut state =
+        TrainState::new(&model, layout.clone(), &HostState::fresh(start, layout.trained), Recompute::None).unwrap();
     let samples = samples(COUNT);
     let all: Vec<&Sample> = samples.iter().collect();
     let scale = 1.0 / samples.iter().map(Sample::labelled).sum::<usize>() as f64;
@@ -72,7 +73,8 @@ fn dropout_changes_the_gradients(b: &(impl Backend + Clone), _: f64) {
 fn runs_do_not_depend_on_the_cut(b: &(impl Backend + Clone), _: f64) {
     let together = run(b, &FitConfig { batch_size: 6, accumulation: 1, ..config() }, None, None).unwrap();
     let apart = run(b, &FitConfig { batch_size: 1, accumulation: 6, ..config() }, None, None).unwrap();
-    let packed = run(b, &FitConfig { batch_size: 6, accumulation: 1, micro_batch_tokens: Some(20), ..config() }, None, None);
+    let packed =
+        run(b, &FitConfig { batch_size: 6, accumulation: 1, micro_batch_tokens: Some(20), ..config() }, None, None);
     for other in [apart, packed.unwrap()] {
         for (name, tensor) in &together.adapter.tensors {
             let wide = |values: &[f32]| values.iter().map(|&x| f64::from(x)).collect::<Vec<_>>();
@@ -84,7 +86,8 @@ fn runs_do_not_depend_on_the_cut(b: &(impl Backend + Clone), _: f64) {
 
 fn recomputed_activations_give_the_same_bits(b: &(impl Backend + Clone), _: f64) {
     let dropout = LoraConfig { lora_dropout: 0.1, ..config().lora };
-    let with = |recompute| bits(&run(b, &FitConfig { recompute, lora: dropout.clone(), ..config() }, None, None).unwrap());
+    let with =
+        |recompute| bits(&run(b, &FitConfig { recompute, lora: dropout.clone(), ..config() }, None, None).unwrap());
     let kept = with(Recompute::None);
     assert_eq!(kept, with(Recompute::Selective));
     assert_eq!(kept, with(Recompute::Full));

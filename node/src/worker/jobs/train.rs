@@ -28,6 +28,8 @@ use crate::worker::proto::{Measured, ScheduleName, TrainSettings, TrainTask};
 
 /// All settings, as `potluck train --config` reads them.
 const SETTINGS: &str = "training.json";
+/// What is noted in the run's folder beside the trainer's own files.
+const NOTES: [&str; 2] = [SETTINGS, RUN_RECORD];
 /// One line for each step and evaluation.
 const METRICS: &str = "metrics.jsonl";
 /// What computes here: a run goes on only with the same, since others give other bits.
@@ -56,9 +58,8 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let mut rows = Rows::read(&task.data, &base, task.settings.max_length)?;
     let held_out =
         task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
-    let read = |folder: &PathBuf| {
-        peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error))
-    };
+    let read =
+        |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
     let from = task.from.as_ref().map(read).transpose()?;
     let model = open::model(&base)?;
     if let Some(prompts) = &task.rehearsal {
@@ -83,15 +84,18 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         progress: &mut progress,
         cancel: context.cancel(),
     };
-    let fit = run::fit(&model, &rows.samples, &config, run);
-    let fit = fit.map_err(|error| failures::fit_watched(&rows, held_out.as_ref(), &error))?;
-    if fit.outcome == Ending::Cancelled {
-        return Err(Failure::interrupted().hint(format!(
-            "{} steps are kept in {}: the same command goes on from there",
-            fit.steps,
-            folder.path().display()
-        )));
-    }
+    let fit = match run::fit(&model, &rows.samples, &config, run) {
+        Ok(fit) if fit.outcome != Ending::Cancelled => fit,
+        ended => {
+            let failure = match ended {
+                Ok(fit) => interrupted(fit.steps, folder.path()),
+                Err(error) => failures::fit_watched(&rows, held_out.as_ref(), &error),
+            };
+            // Settings that were refused have left nothing to go on from.
+            let _left_behind = folder.remove_if_empty(&NOTES);
+            return Err(failure);
+        }
+    };
     let measured = match &held_out {
         Some(rows) => Some(measure::rows(&base, &model, &[(fit.adapter.clone(), 1.0)], rows, context)?),
         None => None,
@@ -101,8 +105,13 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?), (METRICS, metrics)];
     adapt::write(&task.out, &fit.adapter, &base, &notes)?;
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
-    let _left_behind = folder.remove(&[SETTINGS, RUN_RECORD]);
+    let _left_behind = folder.remove(&NOTES);
     Ok(trained(task, &fit, measured))
+}
+
+fn interrupted(steps: u64, folder: &Path) -> Failure {
+    let kept = format!("{steps} steps are kept in {}: the same command goes on from there", folder.display());
+    if steps == 0 { Failure::interrupted() } else { Failure::interrupted().hint(kept) }
 }
 
 fn trained(task: &TrainTask, fit: &FitReport, held_out: Option<Measured>) -> Trained {

@@ -67,7 +67,8 @@ mod tests {
         let mut x = vec![1.0f32; 24];
         apply(&mut x, &dropout(0.5, [3, 9]));
         let kept = |row: u64, column: u64| splitmix64(splitmix64(7 + row) + column) >> 63 == 1;
-        let expected = [3, 9].into_iter().flat_map(|row| (0..12).map(move |column| if kept(row, column) { 2.0 } else { 0.0 }));
+        let expected =
+            [3, 9].into_iter().flat_map(|row| (0..12).map(move |column| if kept(row, column) { 2.0 } else { 0.0 }));
         assert_eq!(x, expected.collect::<Vec<f32>>());
         assert!(keep(u64::MAX, 1, 0.0));
     }
