@@ -319,7 +319,7 @@ impl<E: Element> RowLoop<&mut [E]> for Drop<'_, E> {
         let scale = 1.0 / (1.0 - p);
         let first = index * to.len();
         for (i, (to, from)) in to.iter_mut().zip(&self.from[first..]).enumerate() {
-            let kept = p == 0.0 || keep(key, first + i, p);
+            let kept = p == 0.0 || keep(key, (first + i) as u64, p);
             let value = if kept { from.widen() * scale } else { 0.0 };
             *to = E::narrow(if self.add { to.widen() + value } else { value });
         }

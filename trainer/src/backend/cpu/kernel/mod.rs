@@ -54,5 +54,6 @@ fn check<T: Tile>(depth: usize, x: &[T::Element], stride: usize, panel: &[T::Ele
     assert!(T::ROWS * T::COLS <= sums.len(), "there are fewer sums than the tile has");
 }
 
+
 #[cfg(test)]
 mod tests;
