@@ -17,7 +17,7 @@ use potluck_trainer::tensor::HostTensor;
 pub const SINGLE: f64 = 1e-4;
 pub const DOUBLE: f64 = 1e-6;
 /// And where products multiply bf16, which has eight bits.
-pub const HALF: f64 = 2e-2;
+pub const HALF: f64 = 3e-2;
 
 /// Values in -1 .. 1.
 pub fn noise(seed: u64, len: usize) -> Vec<f64> {

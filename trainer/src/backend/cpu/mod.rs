@@ -176,7 +176,7 @@ impl Backend for CpuBackend {
 
     /// Weights stay as their file has them, whatever the residency: single tokens read them as they lie too.
     fn upload(&self, tensor: &HostTensor, _residency: Residency) -> Result<Weight> {
-        Weight::load(tensor, self.activations())
+        Weight::load(tensor, self.activations(), self.pool.is_dry())
     }
 
     fn buffer(&self, values: Vec<f32>, rows: usize, cols: usize) -> Result<Matrix> {
