@@ -152,7 +152,13 @@ const STRIP: usize = 32;
 
 /// Rows of `from` become the panel's columns.
 #[inline(always)]
-fn columns<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
+pub fn columns<T: Tile, S: Element>(
+    from: &[S],
+    stride: usize,
+    depth: usize,
+    count: usize,
+    out: &mut [T::Element],
+) {
     if T::GROUP == 2 && pairs::<T, S>(from, stride, depth, count, out) {
         return;
     }
@@ -194,7 +200,7 @@ fn pairs<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: us
 
 /// Rows of `from` are the panel's steps.
 #[inline(always)]
-fn steps<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
+pub fn steps<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
     let group_len = T::COLS * T::GROUP;
     for (group, out) in out.chunks_exact_mut(group_len).enumerate() {
         let k = group * T::GROUP;
