@@ -155,7 +155,13 @@ const STRIP: usize = 32;
 
 /// Rows of `from` become the panel's columns.
 #[inline(always)]
-fn columns<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
+pub fn columns<T: Tile, S: Element>(
+    from: &[S],
+    stride: usize,
+    depth: usize,
+    count: usize,
+    out: &mut [T::Element],
+) {
     if T::GROUP == 2 && pairs::<T, S>(from, stride, depth, count, out) {
         return;
     }
@@ -205,7 +211,7 @@ fn interleave(even: &[u16], odd: &[u16], out: &mut [u16]) {
 
 /// Rows of `from` are the panel's steps.
 #[inline(always)]
-fn steps<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
+pub fn steps<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
     if T::GROUP == 2
         && size_of::<S>() == 2
         && let (Ok(from), Ok(out)) = (bytemuck::try_cast_slice(from), bytemuck::try_cast_slice_mut(out))

@@ -9,6 +9,7 @@
 //! bits on any number of threads. Row loops give the same bits on all instructions; products do not, since a fused
 //! multiply-add rounds once.
 
+mod attend;
 mod attention;
 mod element;
 mod elementwise;

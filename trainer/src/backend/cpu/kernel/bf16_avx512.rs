@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{Tile, check};
+use super::{Tile, check, check_transposed};
 
 const ROWS: usize = 12;
 const COLS: usize = 32;
@@ -25,20 +25,35 @@ impl Tile for Bf16Avx512 {
     const ROWS: usize = ROWS;
     const COLS: usize = COLS;
     const GROUP: usize = 2;
+    const FUSED: bool = true;
 
     #[inline]
     fn run(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
         check::<Self>(depth, x, stride, panel, sums);
         // SAFETY: a value of this type proves the instructions; `check` proved the bounds.
-        unsafe { tile(depth / 2, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
+        unsafe { tile::<false>(depth / 2, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
+    }
+
+    #[inline]
+    fn run_transposed(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
+        check_transposed::<Self>(depth, x, stride, panel, sums);
+        // SAFETY: a value of this type proves the instructions; `check_transposed` proved the bounds.
+        unsafe { tile::<true>(depth / 2, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
     }
 }
 
 /// # Safety
-/// The machine has the instructions, and the slices reach as far as `check` asks.
+/// The machine has the instructions, and the slices reach as far as `check` or, if `TRANSPOSED`, `check_transposed` asks.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn tile(pairs: usize, x: *const bf16, stride: usize, panel: *const bf16, sums: *mut f32) {
-    // SAFETY (all of it): pointers stay within what `check` proved; bit patterns of 512-bit vectors are interchangeable.
+unsafe fn tile<const TRANSPOSED: bool>(
+    pairs: usize,
+    x: *const bf16,
+    stride: usize,
+    panel: *const bf16,
+    sums: *mut f32,
+) {
+    let (row, step) = if TRANSPOSED { (2, stride) } else { (stride, 2) };
+    // SAFETY (all of it): pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); 2]; ROWS];
         for (i, c) in c.iter_mut().enumerate() {
@@ -49,7 +64,7 @@ unsafe fn tile(pairs: usize, x: *const bf16, stride: usize, panel: *const bf16, 
             let b0: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.cast()));
             let b1: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.add(COLS).cast()));
             for (i, c) in c.iter_mut().enumerate() {
-                let two = x.add(i * stride + 2 * pair).cast::<i32>().read_unaligned();
+                let two = x.add(i * row + pair * step).cast::<i32>().read_unaligned();
                 let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(two));
                 c[0] = _mm512_dpbf16_ps(c[0], a, b0);
                 c[1] = _mm512_dpbf16_ps(c[1], a, b1);

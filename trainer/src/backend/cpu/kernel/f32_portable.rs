@@ -1,7 +1,7 @@
 //! `f32` in plain loops over arrays that a compiler turns into whatever vectors its target has: for any processor, and
 //! for aarch64, where that is NEON with fused multiply-add.
 
-use super::{Tile, check};
+use super::{Tile, check, check_transposed};
 
 /// For any processor: product and sum are rounded apart.
 #[derive(Clone, Copy)]
@@ -23,10 +23,16 @@ impl Tile for F32Portable {
     const ROWS: usize = 4;
     const COLS: usize = 8;
     const GROUP: usize = 1;
+    const FUSED: bool = false;
 
     fn run(self, depth: usize, x: &[f32], stride: usize, panel: &[f32], sums: &mut [f32]) {
         check::<Self>(depth, x, stride, panel, sums);
-        tile::<4, 8>(depth, x, stride, panel, sums, |a, b, c| a * b + c);
+        tile::<4, 8>(depth, x, (stride, 1), panel, sums, |a, b, c| a * b + c);
+    }
+
+    fn run_transposed(self, depth: usize, x: &[f32], stride: usize, panel: &[f32], sums: &mut [f32]) {
+        check_transposed::<Self>(depth, x, stride, panel, sums);
+        tile::<4, 8>(depth, x, (1, stride), panel, sums, |a, b, c| a * b + c);
     }
 }
 
@@ -35,10 +41,16 @@ impl Tile for F32Neon {
     const ROWS: usize = 8;
     const COLS: usize = 12;
     const GROUP: usize = 1;
+    const FUSED: bool = true;
 
     fn run(self, depth: usize, x: &[f32], stride: usize, panel: &[f32], sums: &mut [f32]) {
         check::<Self>(depth, x, stride, panel, sums);
-        tile::<8, 12>(depth, x, stride, panel, sums, f32::mul_add);
+        tile::<8, 12>(depth, x, (stride, 1), panel, sums, f32::mul_add);
+    }
+
+    fn run_transposed(self, depth: usize, x: &[f32], stride: usize, panel: &[f32], sums: &mut [f32]) {
+        check_transposed::<Self>(depth, x, stride, panel, sums);
+        tile::<8, 12>(depth, x, (1, stride), panel, sums, f32::mul_add);
     }
 }
 
@@ -46,7 +58,7 @@ impl Tile for F32Neon {
 fn tile<const ROWS: usize, const COLS: usize>(
     depth: usize,
     x: &[f32],
-    stride: usize,
+    (row, step): (usize, usize),
     panel: &[f32],
     sums: &mut [f32],
     fma: impl Fn(f32, f32, f32) -> f32,
@@ -57,7 +69,7 @@ fn tile<const ROWS: usize, const COLS: usize>(
     }
     for (k, b) in panel.as_chunks::<COLS>().0.iter().enumerate().take(depth) {
         for (i, c) in c.iter_mut().enumerate() {
-            let a = x[i * stride + k];
+            let a = x[i * row + k * step];
             for (c, &b) in c.iter_mut().zip(b) {
                 *c = fma(a, b, *c);
             }

@@ -38,6 +38,8 @@ pub trait Tile: Copy + Send + Sync + 'static {
     /// Consecutive elements of the contraction that lie side by side in a panel: element `(k, n)` of a panel is at
     /// `(k / GROUP) * COLS * GROUP + n * GROUP + k % GROUP`.
     const GROUP: usize;
+    /// Whether the instructions multiply and add in one step. Elsewhere `f32::mul_add` is a call of the C library.
+    const FUSED: bool;
 
     /// `sums[i * COLS + n] += sum over k of x[i * stride + k] * panel(k, n)`, for all `ROWS * COLS` sums. `depth` is a
     /// multiple of `GROUP`. The order of additions is a function of `depth` alone.
@@ -45,13 +47,33 @@ pub trait Tile: Copy + Send + Sync + 'static {
     /// # Panics
     /// If a slice is too short for `depth`.
     fn run(self, depth: usize, x: &[Self::Element], stride: usize, panel: &[Self::Element], sums: &mut [f32]);
+
+    /// The same with `x` lying the other way round, groups of steps side by side as in a panel: element `(i, k)` is at
+    /// `(k / GROUP) * stride + i * GROUP + k % GROUP`.
+    ///
+    /// # Panics
+    /// If a slice is too short for `depth`.
+    fn run_transposed(self, depth: usize, x: &[Self::Element], stride: usize, panel: &[Self::Element], sums: &mut [f32]);
 }
 
 /// The bounds that the unsafe loops of a tile rely on.
 #[inline(always)]
 fn check<T: Tile>(depth: usize, x: &[T::Element], stride: usize, panel: &[T::Element], sums: &[f32]) {
-    assert!(depth.is_multiple_of(T::GROUP), "a panel holds whole groups");
     assert!((T::ROWS - 1) * stride + depth <= x.len(), "rows of x reach beyond their slice");
+    check_panel::<T>(depth, panel, sums);
+}
+
+/// The same for an `x` that lies the other way round.
+#[inline(always)]
+fn check_transposed<T: Tile>(depth: usize, x: &[T::Element], stride: usize, panel: &[T::Element], sums: &[f32]) {
+    let reach = (depth / T::GROUP).checked_sub(1).map_or(0, |last| last * stride + T::ROWS * T::GROUP);
+    assert!(reach <= x.len(), "groups of x reach beyond their slice");
+    check_panel::<T>(depth, panel, sums);
+}
+
+#[inline(always)]
+fn check_panel<T: Tile>(depth: usize, panel: &[T::Element], sums: &[f32]) {
+    assert!(depth.is_multiple_of(T::GROUP), "a panel holds whole groups");
     assert!(depth * T::COLS <= panel.len(), "the panel is shorter than the contraction");
     assert!(T::ROWS * T::COLS <= sums.len(), "there are fewer sums than the tile has");
 }

@@ -434,7 +434,7 @@ impl SharedOut {
 
 /// Scratch bytes as elements, grown as needed.
 #[inline(always)]
-fn typed<E: Element>(bytes: &mut Vec<u8>, len: usize) -> &mut [E] {
+pub fn typed<E: Element>(bytes: &mut Vec<u8>, len: usize) -> &mut [E] {
     let align = 64;
     let need = len * size_of::<E>() + align;
     if bytes.len() < need {
