@@ -11,7 +11,7 @@ use super::{base, output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, Engine, Recompute};
+use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, Engine, RecomputeName};
 
 /// Measure this machine.
 #[derive(Debug, Subcommand)]
@@ -31,7 +31,7 @@ pub struct Step {
     engine: Engine,
     /// What is computed again in the backward pass instead of being kept
     #[arg(long, value_enum, default_value_t)]
-    recompute: Recompute,
+    recompute: RecomputeName,
     /// Rows
     #[arg(long, default_value_t = 4, conflicts_with = "tokens")]
     batch: usize,

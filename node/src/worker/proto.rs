@@ -192,13 +192,13 @@ pub enum Instructions {
 /// What is computed again in the backward pass instead of being kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum Recompute {
+pub enum RecomputeName {
     /// Nothing: most memory, least arithmetic
     #[default]
     None,
-    /// What is cheap to compute and large to keep
+    /// The two outputs of the MLP's first half, about half of what is kept
     Selective,
-    /// Every block from its input: least memory, a third more arithmetic
+    /// All but each block's input: least memory, nearly every product of the forward pass twice
     Full,
 }
 
@@ -223,7 +223,7 @@ impl BenchWork {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchStepSettings {
     pub engine: Engine,
-    pub recompute: Recompute,
+    pub recompute: RecomputeName,
     pub tokens: BenchTokens,
     pub rank: u32,
     /// As many as the file has, if not said.

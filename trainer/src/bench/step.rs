@@ -21,7 +21,8 @@ use crate::lora::config::{LoraConfig, Targets};
 use crate::lora::init::{splitmix64, uniform};
 use crate::lora::layout::Layout;
 use crate::model::batch::Batch;
-use crate::model::decoder::{Activations, Model};
+use crate::model::block::Recompute;
+use crate::model::decoder::Model;
 use crate::optim::AdamW;
 use crate::sample::Sample;
 
@@ -36,7 +37,7 @@ pub struct BenchStep {
     pub steps: usize,
     /// Moves the draw of `A`.
     pub seed: u64,
-    pub activations: Activations,
+    pub recompute: Recompute,
 }
 
 /// A step that is done.
@@ -81,7 +82,7 @@ pub fn bench_step<B: Backend>(
     let config = LoraConfig { r: bench.rank, lora_alpha: 2.0 * bench.rank as f32, target_modules: Targets::AllLinear };
     let layout = Layout::new(&config, model.architecture())?;
     let start = HostState::fresh(hashed_factors(&layout, bench.seed));
-    let mut state = TrainState::new(model, layout, &start, bench.activations)?;
+    let mut state = TrainState::new(model, layout, &start, bench.recompute)?;
     drop(start);
     let mut done = Vec::with_capacity(bench.steps);
     for (step, sequences) in (1..=bench.steps).zip(bench.batches.iter().cycle()) {
@@ -175,7 +176,7 @@ mod tests {
 
     fn uneven(seed: u64) -> BenchStep {
         let batches = vec![vec![vec![1, 2, 3, 4], vec![5, 6]], vec![vec![7, 8, 9]]];
-        BenchStep { batches, rank: 2, steps: 3, seed, activations: Activations::Keep }
+        BenchStep { batches, rank: 2, steps: 3, seed, recompute: Recompute::None }
     }
 
     #[test]

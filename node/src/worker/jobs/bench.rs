@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use potluck_trainer::backend::{Backend, Residency};
-use potluck_trainer::base::Base;
 use potluck_trainer::bench::generate::{GenerateReport, bench_generate};
 use potluck_trainer::bench::hashed_id;
 use potluck_trainer::bench::step::{BenchProgress, BenchReport, BenchStep, Sequences, bench_step, hashed_sequences};
-use potluck_trainer::model::decoder::{Activations, Model};
+use potluck_trainer::model::block::Recompute;
+use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
 
 use super::open::{self, ModelWork};
@@ -18,7 +18,7 @@ use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::child::Context;
 use crate::worker::failures;
-use crate::worker::proto::{BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, Recompute};
+use crate::worker::proto::{BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, RecomputeName};
 
 /// Bytes of a file of tokens: some ten million tokens.
 const TOKENS_MAX: u64 = 64 << 20;
@@ -42,7 +42,7 @@ pub struct StepAnswer {
     /// What the processor reaches at most, where it was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_gflops: Option<f64>,
-    recompute: Recompute,
+    recompute: RecomputeName,
     seed: u64,
     #[serde(flatten)]
     engine: Engine,
@@ -57,8 +57,8 @@ pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) 
         BenchTokens::Hashed { .. } => STEPS,
         BenchTokens::File(_) => batches.len(),
     });
-    let activations = activations(settings.recompute)?;
-    let bench = BenchStep { batches, rank: settings.rank as usize, steps, seed: settings.seed, activations };
+    let recompute = grade(settings.recompute);
+    let bench = BenchStep { batches, rank: settings.rank as usize, steps, seed: settings.seed, recompute };
     let report = open::with_model(&base, settings.engine, Residency::Quantised, Steps { bench: &bench, context })?;
     Ok(StepAnswer {
         tokens_per_second: report.tokens_per_second,
@@ -98,14 +98,11 @@ impl ModelWork for Steps<'_> {
     }
 }
 
-fn activations(recompute: Recompute) -> Outcome<Activations> {
-    match recompute {
-        Recompute::None => Ok(Activations::Keep),
-        Recompute::Full => Ok(Activations::Recompute),
-        Recompute::Selective => {
-            Err(Failure::new(Kind::Incompatible, "this build has no selective recomputation")
-                .hint("take `none` or `full`"))
-        }
+fn grade(name: RecomputeName) -> Recompute {
+    match name {
+        RecomputeName::None => Recompute::None,
+        RecomputeName::Selective => Recompute::Selective,
+        RecomputeName::Full => Recompute::Full,
     }
 }
 
