@@ -163,7 +163,8 @@ impl Planner<'_> {
             for threads in 1..=3 {
                 let id = format!("cpu-{name}-threads-{threads}");
                 let work = self.tokens(TEXT, &["--steps", &steps]);
-                runs.push(self.potluck(&id, &[Section::Bits], "step", engine, threads, &work).once());
+                let run = self.potluck(&id, &[Section::Bits], "step", engine, threads, &work);
+                runs.push(run.with("--base", &self.setup.folder).once());
             }
         }
         runs
@@ -259,5 +260,67 @@ impl Run {
     fn once(mut self) -> Self {
         self.rounds = 1;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::ValueEnum;
+
+    use super::*;
+
+    fn setup() -> Setup {
+        Setup {
+            python: "python".into(),
+            potluck: "potluck".into(),
+            gguf: "model.gguf".into(),
+            folder: "folder".into(),
+            scripts: "scripts".into(),
+            repository: "repository".into(),
+            out: "out".into(),
+            threads: 2,
+        }
+    }
+
+    #[test]
+    fn every_run_has_a_name_and_a_base_of_its_own() {
+        let runs = plan(&setup(), &Sizes::FULL, Section::value_variants());
+        let ids: BTreeSet<&str> = runs.iter().map(|run| run.id.as_str()).collect();
+        assert_eq!(ids.len(), runs.len());
+        for run in &runs {
+            let bases = run.args.iter().filter(|arg| *arg == "--base" || *arg == "--gguf").count();
+            assert_eq!(bases, 1, "{}: {:?}", run.id, run.args);
+        }
+    }
+
+    #[test]
+    fn a_part_runs_what_it_reads() {
+        let ids = |sections: &[Section]| -> Vec<String> {
+            plan(&setup(), &Sizes::FULL, sections).into_iter().map(|run| run.id).collect()
+        };
+        let memory = ids(&[Section::Memory]);
+        assert!(memory.contains(&"cpu-bf16".to_owned()) && memory.contains(&"cpu-bf16-full".to_owned()));
+        assert!(!memory.contains(&"peft-f32".to_owned()));
+        assert_eq!(ids(&[Section::Bits]).len(), 6);
+    }
+
+    /// The judge knows the runs by the plan's names.
+    #[test]
+    fn the_judge_asks_for_nothing_that_is_not_planned() {
+        let mut runs = crate::side_by_side::runs::Runs::default();
+        for run in plan(&setup(), &Sizes::FULL, Section::value_variants()) {
+            let answer = serde_json::json!({
+                "tokens_per_second": 1.0, "peak_rss_mb": 1.0, "losses": [1.0], "params_digest": "d", "gflops": 1.0,
+                "prompt_tokens_per_second": 1.0, "new_tokens_per_second": 1.0,
+            });
+            runs.add(&run.id, answer);
+        }
+        let lines = crate::side_by_side::judge::lines(&runs, &Sizes::FULL, Section::value_variants(), true);
+        for line in lines {
+            assert!(line.figure.is_ok(), "{}: {:?}", line.what, line.figure);
+            assert!(!line.ours.contains("not measured") && !line.beside.contains("not measured"), "{line:?}");
+        }
     }
 }

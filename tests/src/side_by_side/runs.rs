@@ -89,7 +89,7 @@ fn execute(run: &Run, stderr: &Path) -> Result<Value, String> {
     let text = read_within(&mut child, run.time_max)?;
     let status = child.wait().map_err(|error| error.to_string())?;
     if !status.success() {
-        return Err(format!("{status}; {}", last_words(stderr)));
+        return Err(format!("{}, {status}", last_words(stderr)));
     }
     let line = text.lines().last().unwrap_or_default();
     serde_json::from_str(line).map_err(|error| format!("its last line is no JSON: {error}"))
@@ -116,12 +116,13 @@ fn read_within(child: &mut Child, time_max: Duration) -> Result<String, String> 
     }
 }
 
+/// potluck says its error on a line of its own; of others the last line.
 fn last_words(stderr: &Path) -> String {
     let bytes = std::fs::read(stderr).unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let words = lines[lines.len().saturating_sub(3)..].join("; ");
-    words.chars().take(WORDS_MAX).collect()
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let said = lines.clone().find_map(|line| line.strip_prefix("error: "));
+    said.or_else(|| lines.next_back()).unwrap_or_default().chars().take(WORDS_MAX).collect()
 }
 
 /// What is worth a look while it runs.
