@@ -8,11 +8,12 @@
 //! text    tokens of the repository's own pages and sources, into files that both sides read
 //! plan    which processes run, in what turn
 //! runs    runs them, and keeps what they answered
-//! judge   answers to lines: ours, theirs, what was promised
+//! judge   answers to lines (`line`): ours, theirs, what was promised
 //! table   lines as markdown and JSON
 //! ```
 
 mod judge;
+mod line;
 mod plan;
 mod runs;
 mod table;
@@ -88,7 +89,7 @@ pub fn run(args: &SideBySide) -> Outcome<bool> {
     let lines = judge::lines(&runs, &sizes, &sections, !args.quick);
     let about = table::About::of_this_machine(args.threads, args.quick);
     println!("{}", table::markdown(&about, &lines));
-    let holds = lines.iter().all(judge::Line::holds);
+    let holds = lines.iter().all(line::Line::holds);
     if args.json {
         println!("{}", table::json(&about, &lines, holds));
     }

@@ -5,78 +5,9 @@
 use serde_json::Value;
 
 use super::Section;
+use super::line::{Bound, Line, Unit};
 use super::plan::Sizes;
 use super::runs::Runs;
-
-/// What a figure must keep to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
-}
-
-impl Bound {
-    /// NaN keeps to nothing.
-    pub fn holds(self, figure: f64) -> bool {
-        match self {
-            Self::AtLeast(least) => figure >= least,
-            Self::AtMost(most) => figure <= most,
-        }
-    }
-}
-
-/// How a figure is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    Times,
-    Gigabytes,
-    Difference,
-    Gigaflops,
-    Count,
-}
-
-/// A comparison.
-#[derive(Clone, Debug)]
-pub struct Line {
-    pub what: String,
-    pub ours: String,
-    pub beside: String,
-    /// Or why there is none.
-    pub figure: Result<f64, String>,
-    pub unit: Unit,
-    pub limit: Option<Bound>,
-    pub aim: Option<Bound>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    Holds,
-    Fails,
-    /// It could not be measured.
-    Missing,
-    /// There is nothing to keep to.
-    Reported,
-}
-
-impl Line {
-    pub fn verdict(&self) -> Verdict {
-        match (&self.figure, self.limit) {
-            (Err(_), _) => Verdict::Missing,
-            (Ok(_), None) => Verdict::Reported,
-            (Ok(figure), Some(limit)) if limit.holds(*figure) => Verdict::Holds,
-            (Ok(_), Some(_)) => Verdict::Fails,
-        }
-    }
-
-    /// Whether a promise is kept. One that could not be measured is not.
-    pub fn holds(&self) -> bool {
-        match self.verdict() {
-            Verdict::Holds | Verdict::Reported => true,
-            Verdict::Missing => self.limit.is_none(),
-            Verdict::Fails => false,
-        }
-    }
-}
 
 /// All lines of these sections. Without `judged` speed, memory and bf16 losses are told but not held to anything.
 pub fn lines(runs: &Runs, sizes: &Sizes, sections: &[Section], judged: bool) -> Vec<Line> {
@@ -175,11 +106,8 @@ impl Judge<'_> {
         };
         let spread = self.difference("peft-bf16-text", "peft-bf16-text-seed-1", Measure::Mean);
         let exact = Some(Bound::AtMost(1e-3));
-        let mut bf16 = line("cpu-bf16-text", "peft-bf16-text", Measure::Mean, None);
-        match spread {
-            Ok(spread) => bf16.limit = Some(Bound::AtMost(spread)).filter(|_| self.judged),
-            Err(reason) => bf16.figure = Err(reason),
-        }
+        let within = Bound::AtMost(spread.unwrap_or(f64::NAN));
+        let bf16 = line("cpu-bf16-text", "peft-bf16-text", Measure::Mean, Some(within).filter(|_| self.judged));
         vec![
             line("cpu-f32-text", "peft-f32-text", Measure::Largest, exact),
             line("candle-f32-text", "peft-f32-text", Measure::Largest, exact),
@@ -318,7 +246,9 @@ impl Measure {
         let differences = a.iter().zip(b).map(|(a, b)| (a - b).abs());
         match self {
             // `f64::max` would lose a NaN.
-            Self::Largest => differences.fold(0.0, |largest, next| if next <= largest { largest } else { next }),
+            Self::Largest => {
+                differences.fold(0.0, |largest, next| if largest >= next || largest.is_nan() { largest } else { next })
+            }
             Self::Mean => differences.sum::<f64>() / a.len() as f64,
         }
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::judge::{Bound, Line, Unit, Verdict};
+use super::line::{Bound, Line, Unit, Verdict};
 
 /// Where and when it was measured.
 #[derive(Clone, Debug)]
@@ -76,6 +76,7 @@ fn limit(bound: Bound, unit: Unit) -> String {
 
 fn number(figure: f64, unit: Unit) -> String {
     match unit {
+        _ if figure.is_nan() => "unknown".to_owned(),
         Unit::Times => format!("{figure:.2}x"),
         Unit::Gigabytes => format!("{figure:.2} GB"),
         Unit::Difference => format!("{figure:.2e}"),

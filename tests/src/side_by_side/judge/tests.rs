@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::side_by_side::line::Verdict;
 
 /// Answers that keep every promise.
 fn good() -> Runs {
@@ -132,6 +133,7 @@ fn nothing_is_promised_of_shapes_and_generation() {
 #[test]
 fn no_number_keeps_to_nothing() {
     assert!(!Bound::AtMost(1.0).holds(f64::NAN) && !Bound::AtLeast(1.0).holds(f64::NAN));
+    assert!(!Bound::AtMost(f64::NAN).holds(0.0));
     assert!(Measure::Largest.of(&[1.0, f64::NAN, 1.0], &[1.0, 1.0, 1.0]).is_nan());
     assert_eq!(Measure::Largest.of(&[1.0, 2.0], &[1.5, 2.25]), 0.5);
     assert_eq!(Measure::Mean.of(&[1.0, 2.0], &[1.5, 2.25]), 0.375);
