@@ -20,8 +20,9 @@ pub fn check(measured: &Path, reference: &Path, demands: &Demands) -> Result<f64
         return Err(format!("{} losses were measured, {} are wanted", measured.len(), reference.len()));
     }
     let differences = measured.iter().zip(&reference).map(|(a, b)| (a - b).abs());
-    // NaN is larger than everything here.
-    let largest = differences.fold(0.0, |largest: f64, next| if next <= largest { largest } else { next });
+    // `f64::max` would lose a NaN.
+    let keep = |largest: f64, next: f64| if largest >= next || largest.is_nan() { largest } else { next };
+    let largest = differences.fold(0.0, keep);
     if largest <= demands.within {
         Ok(largest)
     } else {

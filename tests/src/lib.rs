@@ -9,4 +9,5 @@ pub mod crash;
 pub mod full_disk;
 pub mod killing;
 pub mod kit;
+pub mod side_by_side;
 pub mod soak;

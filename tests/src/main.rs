@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use potluck_tests::check_demo::{self, Demands};
-use potluck_tests::{check_losses, crash, full_disk, soak};
+use potluck_tests::{check_losses, crash, full_disk, side_by_side, soak};
 
 #[derive(Parser)]
 #[command(about = "Checks potluck from outside")]
@@ -32,6 +32,8 @@ enum Command {
         #[command(flatten)]
         demands: check_losses::Demands,
     },
+    /// Run PEFT and potluck in turn, compare speed, memory and losses, and print a table
+    SideBySide(Box<side_by_side::SideBySide>),
     /// Run a soak
     Soak {
         /// A name that `soaks` lists
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
     match Args::parse().command {
         Command::CheckDemo { file, demands } => check_demo(&file, &demands),
         Command::CheckLosses { measured, reference, demands } => check_losses(&measured, &reference, &demands),
+        Command::SideBySide(args) => side_by_side(&args),
         Command::Soak { name, seed } => run_soak(&name, seed),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
         Command::CrashCheck { home } => end(crash::check_input(&home)),
@@ -128,6 +131,20 @@ fn check_losses(measured: &std::path::Path, reference: &std::path::Path, demands
         }
         Err(reason) => {
             eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn side_by_side(args: &side_by_side::SideBySide) -> ExitCode {
+    match side_by_side::run(args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            eprintln!("not everything that was promised holds: see the table");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::worker::proto::{BenchSettings, TrainSettings};
+use crate::worker::proto::{BenchWork, TrainSettings};
 
 /// The longest line that either side reads: a prompt, a status or a list of peers.
 pub const LINE_MAX: usize = 4 << 20;
@@ -123,7 +123,7 @@ pub struct Merge {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bench {
     pub base: String,
-    pub settings: BenchSettings,
+    pub work: BenchWork,
 }
 
 /// What is reported while a request runs.

@@ -1,20 +1,25 @@
-//! `potluck bench step`
+//! `potluck bench step` and `potluck bench generate`
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::args::Global;
 use super::{base, output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::BenchSettings;
+use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, Engine, RecomputeName};
 
 /// Measure this machine.
 #[derive(Debug, Subcommand)]
 pub enum Bench {
     /// A whole training step: forward, backward and optimiser, on fixed tokens and a fixed start
     Step(Step),
+    /// Reading a prompt and generating from it, greedily
+    Generate(Generate),
 }
 
 #[derive(Debug, Args)]
@@ -22,27 +27,61 @@ pub struct Step {
     /// Base model: folder, .gguf file, name, base id, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
+    #[command(flatten)]
+    engine: Engine,
+    /// What is computed again in the backward pass instead of being kept
+    #[arg(long, value_enum, default_value_t)]
+    recompute: RecomputeName,
     /// Rows
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, conflicts_with = "tokens")]
     batch: usize,
     /// Tokens of a row
-    #[arg(long, default_value_t = 512)]
+    #[arg(long, default_value_t = 512, conflicts_with = "tokens")]
     seq: usize,
+    /// Train on these tokens instead of made-up ones: a JSON array of steps, each an array of sequences of ids, of any
+    /// lengths
+    #[arg(long, value_name = "FILE.json")]
+    tokens: Option<PathBuf>,
     /// LoRA rank, on all linear layers; alpha is twice that
     #[arg(long, default_value_t = 16)]
     rank: u32,
-    /// Steps; the first one is not timed
-    #[arg(long, default_value_t = 6)]
-    steps: usize,
+    /// Steps; the first one is not timed [default: 6, or those of --tokens]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Another number, another start of the factors
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Threads [default: all processors]
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    #[arg(long, value_name = "REF")]
+    base: String,
+    #[command(flatten)]
+    engine: Engine,
+    /// Tokens of the prompt
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    prompt_tokens: usize,
+    /// Tokens to generate
+    #[arg(long, default_value_t = 128, value_name = "N")]
+    new_tokens: usize,
+    /// Take the prompt from a file as that of `bench step` instead of making it up
+    #[arg(long, value_name = "FILE.json")]
+    tokens: Option<PathBuf>,
     /// Threads [default: all processors]
     #[arg(long)]
     threads: Option<usize>,
 }
 
 #[derive(Deserialize)]
-struct Measured {
+struct StepMeasured {
     tokens_per_second: f64,
     step_seconds: f64,
+    gflops: f64,
     peak_rss_mb: Option<f64>,
     losses: Vec<f64>,
     backend: String,
@@ -50,23 +89,86 @@ struct Measured {
     threads: usize,
 }
 
+#[derive(Deserialize)]
+struct GenerateMeasured {
+    prompt_tokens_per_second: f64,
+    /// None of a single token.
+    new_tokens_per_second: Option<f64>,
+    peak_rss_mb: Option<f64>,
+    backend: String,
+    dtype: String,
+    threads: usize,
+}
+
 pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
-    let Bench::Step(step) = verb;
-    if step.batch == 0 || step.seq < 2 || step.rank == 0 || step.steps < 2 {
+    match verb {
+        Bench::Step(verb) => {
+            let answer = measure(global, &verb.base, BenchWork::Step(step(verb)?)).await?;
+            output::answer(global, answer, |measured: StepMeasured| step_lines(&measured))
+        }
+        Bench::Generate(verb) => {
+            let answer = measure(global, &verb.base, BenchWork::Generate(generate(verb)?)).await?;
+            output::answer(global, answer, |measured: GenerateMeasured| vec![generate_line(&measured)])
+        }
+    }
+}
+
+async fn measure(global: &Global, base: &str, work: BenchWork) -> Outcome<Value> {
+    ask(global, &Request::Bench(proto::Bench { base: base::absolute_reference(base)?, work })).await
+}
+
+fn step(verb: &Step) -> Outcome<BenchStepSettings> {
+    if verb.batch == 0 || verb.seq < 2 || verb.rank == 0 || verb.steps.is_some_and(|steps| steps < 2) {
         return Err(Failure::new(Kind::Usage, "a step needs a row, two tokens, a rank and two steps")
             .hint("e.g. `potluck bench step --base tiny --batch 4 --seq 512 --rank 16 --steps 6`"));
     }
-    let threads = step.threads.unwrap_or_else(config::processors);
-    let settings = BenchSettings { batch: step.batch, seq: step.seq, rank: step.rank, steps: step.steps, threads };
-    let request = Request::Bench(proto::Bench { base: base::absolute_reference(&step.base)?, settings });
-    output::answer(global, ask(global, &request).await?, |measured: Measured| {
-        let memory = measured.peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB at most"));
-        vec![
-            format!(
-                "{} {}, {} threads: {:.1} tokens per second, {:.2} s a step{memory}",
-                measured.backend, measured.dtype, measured.threads, measured.tokens_per_second, measured.step_seconds
-            ),
-            format!("losses {}", measured.losses.iter().map(|loss| format!("{loss:.4}")).collect::<Vec<_>>().join(" ")),
-        ]
+    let tokens = match &verb.tokens {
+        Some(path) => BenchTokens::File(config::absolute(path)?),
+        None => BenchTokens::Hashed { batch: verb.batch, seq: verb.seq },
+    };
+    Ok(BenchStepSettings {
+        engine: verb.engine,
+        recompute: verb.recompute,
+        tokens,
+        rank: verb.rank,
+        steps: verb.steps,
+        seed: verb.seed,
+        threads: verb.threads.unwrap_or_else(config::processors),
     })
+}
+
+fn generate(verb: &Generate) -> Outcome<BenchGenerateSettings> {
+    if verb.prompt_tokens == 0 || verb.new_tokens == 0 {
+        return Err(Failure::new(Kind::Usage, "a prompt needs a token, and so does what follows it")
+            .hint("e.g. `potluck bench generate --base tiny --prompt-tokens 64 --new-tokens 32`"));
+    }
+    Ok(BenchGenerateSettings {
+        engine: verb.engine,
+        prompt_tokens: verb.prompt_tokens,
+        new_tokens: verb.new_tokens,
+        tokens: verb.tokens.as_deref().map(config::absolute).transpose()?,
+        threads: verb.threads.unwrap_or_else(config::processors),
+    })
+}
+
+fn step_lines(measured: &StepMeasured) -> Vec<String> {
+    let StepMeasured { backend, dtype, threads, tokens_per_second, step_seconds, gflops, .. } = measured;
+    vec![
+        format!(
+            "{backend} {dtype}, {threads} threads: {tokens_per_second:.1} tokens per second, {step_seconds:.2} s a step, {gflops:.0} GFLOP/s{}",
+            memory(measured.peak_rss_mb)
+        ),
+        format!("losses {}", measured.losses.iter().map(|loss| format!("{loss:.4}")).collect::<Vec<_>>().join(" ")),
+    ]
+}
+
+fn generate_line(measured: &GenerateMeasured) -> String {
+    let GenerateMeasured { backend, dtype, threads, prompt_tokens_per_second: prompt, .. } = measured;
+    let new = measured.new_tokens_per_second.map_or_else(String::new, |rate| format!(", generates {rate:.1}"));
+    let memory = memory(measured.peak_rss_mb);
+    format!("{backend} {dtype}, {threads} threads: reads {prompt:.1} tokens per second{new}{memory}")
+}
+
+fn memory(peak_rss_mb: Option<f64>) -> String {
+    peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB at most"))
 }

@@ -11,7 +11,7 @@ use super::{Call, Service};
 use crate::api::proto::{Bench, Eval, Generate, Train, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::parent;
-use crate::worker::proto::{AdapterSource, Job, Task, TrainTask};
+use crate::worker::proto::{AdapterSource, BenchWork, Job, Task, TrainTask};
 
 impl Service {
     /// Runs a task in a worker process and reads its answer.
@@ -81,11 +81,8 @@ impl Service {
 
     pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {
         let base = self.find_base(&bench.base)?.source;
-        let threads = bench.settings.threads;
-        self.schema(
-            "potluck.bench.step/1",
-            self.numerics(call, threads, Task::Bench { base, settings: bench.settings }).await?,
-        )
+        let (threads, schema) = (bench.work.threads(), schema_of(&bench.work));
+        self.schema(schema, self.numerics(call, threads, Task::Bench { base, work: bench.work }).await?)
     }
 
     /// Adapters as folders with their weights.
@@ -108,5 +105,12 @@ impl Service {
             object.extend(fields);
         }
         Ok(object)
+    }
+}
+
+fn schema_of(work: &BenchWork) -> &'static str {
+    match work {
+        BenchWork::Step(_) => "potluck.bench.step/1",
+        BenchWork::Generate(_) => "potluck.bench.generate/1",
     }
 }

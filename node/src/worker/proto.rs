@@ -56,7 +56,7 @@ pub enum Task {
     },
     Bench {
         base: BaseSource,
-        settings: BenchSettings,
+        work: BenchWork,
     },
 }
 
@@ -194,13 +194,117 @@ pub enum ScheduleName {
     Cosine,
 }
 
-/// The measured training step of `potluck bench step`.
+/// What the numerics run on: which backend, in which float type, with which of the processor's instructions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+pub struct Engine {
+    /// Whose arithmetic
+    #[arg(long, value_enum, default_value_t)]
+    pub backend: BackendName,
+    /// Float type of weights and activations; factors, gradients and the optimiser are f32 in both
+    #[arg(long, value_enum, default_value_t)]
+    pub dtype: EngineType,
+    /// Highest instruction set of the cpu backend; the results of each are its own
+    #[arg(long, value_enum, default_value_t)]
+    pub instructions: Instructions,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackendName {
+    /// Kernels of our own
+    Cpu,
+    /// candle's matrix products: the readable reference
+    #[default]
+    Candle,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineType {
+    #[default]
+    F32,
+    Bf16,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instructions {
+    /// The best that the processor has
+    #[default]
+    Auto,
+    /// What every processor has
+    Portable,
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL
+    Avx512,
+    /// AVX-512 with products of bf16
+    #[serde(rename = "avx512-bf16")]
+    #[value(name = "avx512-bf16")]
+    Avx512Bf16,
+}
+
+/// What is computed again in the backward pass instead of being kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecomputeName {
+    /// Nothing: most memory, least arithmetic
+    #[default]
+    None,
+    /// The two outputs of the MLP's first half, about half of what is kept
+    Selective,
+    /// All but each block's input: least memory, nearly every product of the forward pass twice
+    Full,
+}
+
+/// What `potluck bench` measures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BenchSettings {
-    pub batch: usize,
-    pub seq: usize,
+#[serde(rename_all = "snake_case")]
+pub enum BenchWork {
+    Step(BenchStepSettings),
+    Generate(BenchGenerateSettings),
+}
+
+impl BenchWork {
+    pub fn threads(&self) -> usize {
+        match self {
+            Self::Step(settings) => settings.threads,
+            Self::Generate(settings) => settings.threads,
+        }
+    }
+}
+
+/// Whole training steps.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchStepSettings {
+    pub engine: Engine,
+    pub recompute: RecomputeName,
+    pub tokens: BenchTokens,
     pub rank: u32,
-    pub steps: usize,
+    /// As many as the file has, if not said.
+    pub steps: Option<usize>,
+    /// Moves the draw of the first factors.
+    pub seed: u64,
+    pub threads: usize,
+}
+
+/// What the steps train on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BenchTokens {
+    /// One batch of made-up tokens, the same in every step.
+    Hashed { batch: usize, seq: usize },
+    /// A JSON array of steps; a step is an array of sequences, a sequence an array of token ids.
+    File(PathBuf),
+}
+
+/// Reading a prompt and greedy generation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchGenerateSettings {
+    pub engine: Engine,
+    pub prompt_tokens: usize,
+    pub new_tokens: usize,
+    /// Where the prompt's tokens come from; made up if not said.
+    pub tokens: Option<PathBuf>,
     pub threads: usize,
 }
 

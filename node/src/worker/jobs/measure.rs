@@ -1,14 +1,12 @@
-//! Running a model: evaluation, generation, and the timed step.
+//! Running a model: evaluation and generation.
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use potluck_trainer::base::Base;
-use potluck_trainer::bench::{self, BenchStep};
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{self, Prompt};
 use potluck_trainer::lora::adapter::Adapter;
-use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
 
@@ -18,7 +16,7 @@ use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::child::Context;
 use crate::worker::failures;
-use crate::worker::proto::{AdapterSource, BaseSource, BenchSettings, Measured};
+use crate::worker::proto::{AdapterSource, BaseSource, Measured};
 
 /// Rows that go through the model at once: enough to keep the matrix products large.
 const BATCH: usize = 50;
@@ -99,37 +97,4 @@ pub fn generate(
         return Err(unreadable(error));
     }
     Ok(Generated { text: tokenizer.decode(&tokens).map_err(unreadable)?, tokens: tokens.len() })
-}
-
-#[derive(Serialize)]
-pub struct BenchAnswer {
-    tokens_per_second: f64,
-    step_seconds: f64,
-    peak_rss_mb: Option<f64>,
-    losses: Vec<f64>,
-    backend: &'static str,
-    dtype: &'static str,
-    threads: usize,
-}
-
-pub fn bench(base: &BaseSource, settings: &BenchSettings) -> Outcome<BenchAnswer> {
-    let base = open::base(base)?;
-    let model = open::model(&base)?;
-    let step = BenchStep {
-        batch: settings.batch,
-        seq: settings.seq,
-        rank: settings.rank as usize,
-        steps: settings.steps,
-        recompute: Recompute::None,
-    };
-    let report = bench::bench_step(&model, &step).map_err(|error| Failure::new(Kind::Failed, error))?;
-    Ok(BenchAnswer {
-        tokens_per_second: report.tokens_per_second,
-        step_seconds: report.step_seconds,
-        peak_rss_mb: report.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6),
-        losses: report.losses,
-        backend: "candle",
-        dtype: "f32",
-        threads: settings.threads,
-    })
 }

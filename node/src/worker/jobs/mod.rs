@@ -1,6 +1,7 @@
 //! What the worker does, one file per family of tasks.
 
 mod adapt;
+mod bench;
 mod identify;
 mod measure;
 mod open;
@@ -13,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::child::Context;
-use super::proto::{Job, Task};
+use super::proto::{BenchWork, Job, Task};
 use crate::failure::{Failure, Kind, Outcome};
 
 /// Runs a job on so many threads and gives its answer.
@@ -30,7 +31,8 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         Task::Sum { base, adapters, out } => value(adapt::sum(base, adapters, out)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
-        Task::Bench { base, settings } => value(measure::bench(base, settings)?),
+        Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
+        Task::Bench { base, work: BenchWork::Generate(settings) } => value(bench::generate(base, settings)?),
     })
 }
 

@@ -1,0 +1,301 @@
+//! The forward pass: a block of queries goes through the keys a block at a time, with a running maximum and sum.
+//!
+//! For each tile of queries and each block of keys `S = Q K^T`, `m' = max(m, S)`, `P = e^(S - m')`, and then
+//! `l = e^(m - m') l + rowsum(P)`, `O = e^(m - m') O + P V`; at the end `O / l` and `m + ln l`. A span of no more keys
+//! than [`Limits::keys`] is one block: its softmax is exact in one pass. Exponentials are powers of two throughout.
+
+use std::f32::consts::LOG2_E;
+use std::f64::consts::LN_2;
+use std::marker::PhantomData;
+
+use super::pack::Head;
+use super::scratch::Scratch;
+use super::view::{Rectangle, View, ViewMut};
+use super::weights::{Row, power_of_two};
+use super::{Limits, alone, check, decode, queue, scale, scratch};
+use crate::backend::cpu::element::Element;
+use crate::backend::cpu::instructions::Instructions;
+use crate::backend::cpu::kernel::Tile;
+use crate::backend::{AttentionShape, Span};
+
+/// What the pass reads: queries `[rows, heads * head_dim]`, keys and values `[key rows, kv_heads * head_dim]`.
+pub struct Inputs<'a, S> {
+    pub q: View<'a, S>,
+    pub k: View<'a, S>,
+    pub v: View<'a, S>,
+    pub shape: &'a AttentionShape,
+}
+
+/// Some queries of one span for the heads that share one key head.
+pub struct Task<'a, S> {
+    pub span: Span,
+    pub kv_head: usize,
+    /// The first query within the span.
+    pub first: usize,
+    /// `[queries, group * head_dim]`
+    pub out: Rectangle<'a, S>,
+    /// `[queries, group]`
+    pub lse: Rectangle<'a, f32>,
+}
+
+/// Attention and the log-sum-exp (natural, of the scaled scores) of each query: `out` is `[rows, heads * head_dim]`,
+/// `lse` is `[rows, heads]`. `tile` belongs to `instructions`.
+///
+/// # Panics
+/// If a matrix is smaller than the shape, or the shape contradicts itself.
+pub fn forward<T: Tile, S: Element>(
+    tile: T,
+    instructions: Instructions,
+    [q, k, v]: [View<'_, S>; 3],
+    shape: &AttentionShape,
+    out: ViewMut<'_, S>,
+    lse: &mut [f32],
+) {
+    within(tile, instructions, &Inputs { q, k, v, shape }, out, lse, Limits::default());
+}
+
+pub(super) fn within<T: Tile, S: Element>(
+    tile: T,
+    instructions: Instructions,
+    inputs: &Inputs<'_, S>,
+    out: ViewMut<'_, S>,
+    lse: &mut [f32],
+    limits: Limits,
+) {
+    let shape = inputs.shape;
+    check::<T>(shape);
+    let lse = ViewMut { values: lse, stride: shape.heads };
+    let work = |task: &Task<'_, S>| task.out.len() * (task.span.start + task.first + task.out.len());
+    queue::run(tasks::<T, S>(shape, out, lse, limits), alone(shape), work, |task| {
+        scratch::with(|scratch| {
+            if task.span.length < limits.few {
+                instructions.vectorise(decode::Compiled::<T, S>(decode::Pass { inputs, task }, scratch, PhantomData));
+            } else {
+                instructions.vectorise(Compiled(Pass { tile, inputs, task, limits }, scratch));
+            }
+        });
+    });
+}
+
+/// Whole spans, if they are enough for the threads; or else parts that are worth packing their keys for. Parts are whole
+/// tiles, so where they are cut does not show in the numbers.
+fn tasks<'a, T: Tile, S: Element>(
+    shape: &AttentionShape,
+    out: ViewMut<'a, S>,
+    lse: ViewMut<'a, f32>,
+    limits: Limits,
+) -> Vec<Task<'a, S>> {
+    let enough = shape.spans.len() * shape.kv_heads >= 4 * rayon::current_num_threads();
+    let worth = limits.worth_packing.div_ceil(shape.group()).next_multiple_of(T::ROWS);
+    let mut parts = Vec::new();
+    for &span in &shape.spans {
+        let each = if enough { span.length } else { worth };
+        parts.extend((0..span.length).step_by(each.max(1)).map(|first| (span, first, each.min(span.length - first))));
+    }
+    let heights = || parts.iter().map(|&(_, _, length)| length);
+    let out = out.split(heights(), shape.kv_heads, shape.group() * shape.head_dim);
+    let lse = lse.split(heights(), shape.kv_heads, shape.group());
+    let owners = parts.iter().flat_map(|&(span, first, _)| (0..shape.kv_heads).map(move |head| (span, first, head)));
+    let task = |(((span, first, kv_head), out), lse)| Task { span, kv_head, first, out, lse };
+    owners.zip(out).zip(lse).map(task).collect()
+}
+
+struct Pass<'t, 'a, T, S> {
+    tile: T,
+    inputs: &'t Inputs<'a, S>,
+    task: Task<'t, S>,
+    limits: Limits,
+}
+
+/// A task as something that can be compiled for given instructions.
+struct Compiled<'t, 'a, T, S>(Pass<'t, 'a, T, S>, &'t mut Scratch);
+
+impl<T: Tile, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self(mut pass, scratch) = self;
+        pass.run(scratch);
+    }
+}
+
+/// What a thread works on: the keys and values of the task, and one block of queries.
+struct Block<'s, T: Tile> {
+    /// Panels with keys as columns, and with values as steps.
+    keys: &'s [T::Element],
+    values: &'s [T::Element],
+    /// Steps of a panel of values.
+    depth: usize,
+    /// `[queries, head_dim]`
+    queries: &'s mut [T::Element],
+    /// Tiles of scores, one for each panel of keys.
+    scores: &'s mut [f32],
+    /// `[ROWS, keys]`
+    weights: &'s mut [T::Element],
+    /// Tiles of sums: for each tile of queries one for each panel of columns.
+    sums: &'s mut [f32],
+    /// For each query the maximum so far (in the exponent of two) and the sum of its weights.
+    most: &'s mut [f32],
+    total: &'s mut [f32],
+}
+
+impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
+    #[inline(always)]
+    fn run(&mut self, scratch: &mut Scratch) {
+        let shape = self.inputs.shape;
+        let (queries, width) = (self.task.out.len(), self.width());
+        let mut block = self.block(scratch);
+        for head in 0..shape.group() {
+            for from in (0..queries).step_by(width) {
+                let rows = width.min(queries - from);
+                let col = (self.task.kv_head * shape.group() + head) * shape.head_dim;
+                let row = self.task.span.query + self.task.first + from;
+                Head { of: self.inputs.q, row, rows, col, dim: shape.head_dim }.rows(block.queries);
+                block.sums.fill(0.0);
+                block.most.fill(f32::NEG_INFINITY);
+                block.total.fill(0.0);
+                self.attend(&mut block, from, rows);
+                self.finish(&block, head, from, rows);
+            }
+        }
+    }
+
+    /// Queries of a block.
+    #[inline(always)]
+    fn width(&self) -> usize {
+        self.limits.queries.next_multiple_of(T::ROWS)
+    }
+
+    /// Keys of a block.
+    #[inline(always)]
+    fn reach(&self) -> usize {
+        self.limits.keys.next_multiple_of(T::COLS)
+    }
+
+    /// Panels of a head's columns.
+    #[inline(always)]
+    fn panels(&self) -> usize {
+        self.inputs.shape.head_dim.div_ceil(T::COLS)
+    }
+
+    /// Memory, with keys and values packed.
+    #[inline(always)]
+    fn block<'s>(&self, scratch: &'s mut Scratch) -> Block<'s, T> {
+        let (width, reach, panels) = (self.width(), self.reach(), self.panels());
+        let (row, dim) = (self.task.span.key, self.inputs.shape.head_dim);
+        let seen = self.task.span.start + self.task.first + self.task.out.len();
+        let depth = seen.next_multiple_of(T::GROUP);
+        let head = |of| Head { of, row, rows: seen, col: self.task.kv_head * dim, dim };
+        let mut buffers = scratch.buffers();
+        let keys = buffers.take(seen.next_multiple_of(T::COLS) * dim);
+        let values = buffers.take(panels * depth * T::COLS);
+        head(self.inputs.k).columns::<T>(keys);
+        head(self.inputs.v).steps::<T>(depth, values);
+        Block {
+            keys,
+            values,
+            depth,
+            queries: buffers.take(width * dim),
+            scores: buffers.take(T::ROWS * reach),
+            weights: buffers.take(T::ROWS * reach),
+            sums: buffers.take(width * panels * T::COLS),
+            most: buffers.take(width),
+            total: buffers.take(width),
+        }
+    }
+
+    /// A block of queries against all keys that they see.
+    #[inline(always)]
+    fn attend(&self, block: &mut Block<'_, T>, from: usize, rows: usize) {
+        let before = self.task.span.start + self.task.first + from;
+        let seen = before + rows;
+        for key in (0..seen).step_by(self.reach()) {
+            for first in (0..rows).step_by(T::ROWS) {
+                let last = before + (first + T::ROWS).min(rows);
+                if last > key {
+                    let keys = self.reach().min(last - key);
+                    self.scores(block, key, first, keys);
+                    self.weigh(block, before + first, key, first, keys);
+                    self.sum(block, key, first, keys);
+                }
+            }
+        }
+    }
+
+    /// A tile of queries with the panels of some keys.
+    #[inline(always)]
+    fn scores(&self, block: &mut Block<'_, T>, key: usize, first: usize, keys: usize) {
+        let dim = self.inputs.shape.head_dim;
+        let queries = &block.queries[first * dim..][..T::ROWS * dim];
+        let scores = &mut block.scores[..keys.next_multiple_of(T::COLS) * T::ROWS];
+        scores.fill(0.0);
+        let panels = block.keys[key * dim..].chunks_exact(T::COLS * dim);
+        for (scores, panel) in scores.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
+            self.tile.run(dim, queries, dim, panel, scores);
+        }
+    }
+
+    /// Scores to weights; earlier sums are brought to the new maximum. The tile's first query sees `before` keys and
+    /// its own, each other one more; the block begins with `key`.
+    #[inline(always)]
+    fn weigh(&self, block: &mut Block<'_, T>, before: usize, key: usize, first: usize, keys: usize) {
+        let factor = scale(self.inputs.shape) * LOG2_E;
+        let (width, tile) = (keys.next_multiple_of(T::COLS), self.panels() * T::ROWS * T::COLS);
+        let sums = &mut block.sums[first / T::ROWS * tile..][..tile];
+        for i in 0..T::ROWS {
+            let seen = (before + i + 1).saturating_sub(key).min(keys);
+            let row = Row { scores: &block.scores[i * T::COLS..], seen };
+            if row.seen == 0 {
+                block.weights[i * self.reach()..][..width].fill(T::Element::ZERO);
+                continue;
+            }
+            let earlier = block.most[first + i];
+            let most = row.greatest::<T>() * factor;
+            let most = if earlier > most { earlier } else { most };
+            let weights = &mut block.weights[i * self.reach()..][..width];
+            let total = row.exponentials::<T>(factor, most, weights);
+            let kept = power_of_two::<T>(earlier - most);
+            block.most[first + i] = most;
+            block.total[first + i] = block.total[first + i] * kept + total;
+            if kept != 1.0 && earlier > f32::NEG_INFINITY {
+                for sums in sums.chunks_exact_mut(T::ROWS * T::COLS) {
+                    sums[i * T::COLS..][..T::COLS].iter_mut().for_each(|sum| *sum *= kept);
+                }
+            }
+        }
+    }
+
+    /// Adds the weighted values.
+    #[inline(always)]
+    fn sum(&self, block: &mut Block<'_, T>, key: usize, first: usize, keys: usize) {
+        let tile = self.panels() * T::ROWS * T::COLS;
+        let sums = block.sums[first / T::ROWS * tile..][..tile].chunks_exact_mut(T::ROWS * T::COLS);
+        for (sums, values) in sums.zip(block.values.chunks_exact(block.depth * T::COLS)) {
+            let depth = keys.next_multiple_of(T::GROUP);
+            self.tile.run(depth, block.weights, self.reach(), &values[key * T::COLS..], sums);
+        }
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, block: &Block<'_, T>, head: usize, from: usize, rows: usize) {
+        let (dim, panels) = (self.inputs.shape.head_dim, self.panels());
+        for row in 0..rows {
+            let (most, total) = (block.most[row], block.total[row]);
+            let inverse = 1.0 / total;
+            let out = &mut self.task.out[from + row][head * dim..][..dim];
+            for (panel, out) in out.chunks_mut(T::COLS).enumerate() {
+                let tile = row / T::ROWS * panels + panel;
+                let sums = &block.sums[(tile * T::ROWS + row % T::ROWS) * T::COLS..];
+                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * inverse));
+            }
+            self.task.lse[from + row][head] = natural(most, total);
+        }
+    }
+}
+
+/// `ln(2^most * total)`.
+#[inline(always)]
+pub fn natural(most: f32, total: f32) -> f32 {
+    (f64::from(most) * LN_2 + f64::from(total).ln()) as f32
+}

@@ -1,0 +1,83 @@
+//! Register tiles: the innermost loops of every matrix product.
+//!
+//! A tile multiplies a few rows of `x` (row-major, as they lie) with a panel of some columns of the other factor
+//! (packed by `super::panel`) and adds to a block of `f32` sums that never leaves the registers on the way. What
+//! surrounds it (blocking, threads, conversion) is `super::product`.
+//!
+//! `unsafe` is allowed in these files alone, for intrinsics and for reads whose bounds [`check`] has settled.
+
+#[cfg(target_arch = "x86_64")]
+mod bf16_avx512;
+#[cfg(target_arch = "x86_64")]
+mod f32_avx2;
+#[cfg(target_arch = "x86_64")]
+mod f32_avx512;
+mod f32_portable;
+pub mod product;
+
+#[cfg(target_arch = "x86_64")]
+pub use bf16_avx512::Bf16Avx512;
+#[cfg(target_arch = "x86_64")]
+pub use f32_avx2::F32Avx2;
+#[cfg(target_arch = "x86_64")]
+pub use f32_avx512::F32Avx512;
+#[cfg(any(test, not(target_arch = "x86_64")))]
+pub use f32_portable::F32Neon;
+pub use f32_portable::F32Portable;
+
+use super::element::Element;
+
+/// A micro-kernel. Values exist only where the machine has the instructions.
+pub trait Tile: Copy + Send + Sync + 'static {
+    /// What rows and panels hold.
+    type Element: Element;
+    /// Rows of `x` that one call takes.
+    const ROWS: usize;
+    /// Columns of a panel.
+    const COLS: usize;
+    /// Consecutive elements of the contraction that lie side by side in a panel: element `(k, n)` of a panel is at
+    /// `(k / GROUP) * COLS * GROUP + n * GROUP + k % GROUP`.
+    const GROUP: usize;
+    /// Whether the instructions multiply and add in one step. Elsewhere `f32::mul_add` is a call of the C library.
+    const FUSED: bool;
+
+    /// `sums[i * COLS + n] += sum over k of x[i * stride + k] * panel(k, n)`, for all `ROWS * COLS` sums. `depth` is a
+    /// multiple of `GROUP`. The order of additions is a function of `depth` alone.
+    ///
+    /// # Panics
+    /// If a slice is too short for `depth`.
+    fn run(self, depth: usize, x: &[Self::Element], stride: usize, panel: &[Self::Element], sums: &mut [f32]);
+
+    /// The same with `x` lying the other way round, groups of steps side by side as in a panel: element `(i, k)` is at
+    /// `(k / GROUP) * stride + i * GROUP + k % GROUP`.
+    ///
+    /// # Panics
+    /// If a slice is too short for `depth`.
+    fn run_transposed(self, depth: usize, x: &[Self::Element], stride: usize, panel: &[Self::Element], sums: &mut [f32]);
+}
+
+/// The bounds that the unsafe loops of a tile rely on.
+#[inline(always)]
+fn check<T: Tile>(depth: usize, x: &[T::Element], stride: usize, panel: &[T::Element], sums: &[f32]) {
+    assert!((T::ROWS - 1) * stride + depth <= x.len(), "rows of x reach beyond their slice");
+    check_panel::<T>(depth, panel, sums);
+}
+
+/// The same for an `x` that lies the other way round.
+#[inline(always)]
+fn check_transposed<T: Tile>(depth: usize, x: &[T::Element], stride: usize, panel: &[T::Element], sums: &[f32]) {
+    let reach = (depth / T::GROUP).checked_sub(1).map_or(0, |last| last * stride + T::ROWS * T::GROUP);
+    assert!(reach <= x.len(), "groups of x reach beyond their slice");
+    check_panel::<T>(depth, panel, sums);
+}
+
+#[inline(always)]
+fn check_panel<T: Tile>(depth: usize, panel: &[T::Element], sums: &[f32]) {
+    assert!(depth.is_multiple_of(T::GROUP), "a panel holds whole groups");
+    assert!(depth * T::COLS <= panel.len(), "the panel is shorter than the contraction");
+    assert!(T::ROWS * T::COLS <= sums.len(), "there are fewer sums than the tile has");
+}
+
+
+#[cfg(test)]
+mod tests;

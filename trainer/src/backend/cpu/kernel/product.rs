@@ -1,0 +1,445 @@
+//! Matrix products: blocking, threads, conversion, and what is done with the sums.
+//!
+//! ```text
+//! out_j = scale_j * (sum of x_t factor_t over the terms t of product j) + onto_j
+//! ```
+//! Several products over the same number of rows go through together, so that threads wait once. A task takes some
+//! panels of columns (packed into its second-level cache) and some rows; it goes through the rows a register tile at a
+//! time. No sum is ever split between tasks, and the order of additions depends on the contraction's length alone:
+//! the same bits on any number of threads, in any cut into tasks.
+
+use std::cell::RefCell;
+
+use half::bf16;
+use rayon::prelude::*;
+
+use super::Tile;
+use crate::backend::cpu::element::{Element, convert};
+use crate::backend::cpu::factor::{Factor, Orientation, Widened};
+use crate::backend::cpu::instructions::Instructions;
+
+/// Row-major values, from the first row that is meant.
+#[derive(Clone, Copy)]
+pub enum Values<'a> {
+    F32(&'a [f32]),
+    Bf16(&'a [bf16]),
+}
+
+/// A left-hand factor, `[rows, depth]`.
+#[derive(Clone, Copy)]
+pub struct Rows<'a> {
+    pub values: Values<'a>,
+    pub stride: usize,
+}
+
+/// One term of a sum of products.
+pub struct Term<'a> {
+    pub x: Rows<'a>,
+    pub factor: Factor<'a>,
+}
+
+/// Where a product goes, row-major.
+pub enum Out<'a> {
+    F32 { values: &'a mut [f32], stride: usize },
+    Bf16 { values: &'a mut [bf16], stride: usize },
+    /// Element `(row, column)` at `column * stride + row`.
+    Transposed { values: &'a mut [f32], stride: usize },
+}
+
+/// One product, `[rows, cols]`.
+pub struct Product<'a> {
+    pub terms: Vec<Term<'a>>,
+    pub cols: usize,
+    pub scale: f32,
+    /// Added to the scaled sums.
+    pub onto: Option<Rows<'a>>,
+    pub out: Out<'a>,
+}
+
+/// Bytes of packed panels that a task works on: about half of a second-level cache.
+const PANEL_BYTES: usize = 512 << 10;
+/// Longer contractions are cut, so that a task has several panels even then.
+const DEPTH_MAX: usize = 3328;
+/// The length that they are cut into.
+const DEPTH_CUT: usize = 1024;
+/// Multiplications below which waking threads costs more than it gives.
+const ALONE: usize = 1 << 18;
+/// Fewer rows than this are taken one stored row at a time, without packing.
+const FEW: usize = 4;
+
+/// Scratch of one thread: it grows to what its largest task needs and stays.
+#[derive(Default)]
+struct Scratch {
+    panels: Vec<u8>,
+    x: Vec<u8>,
+    partial: Vec<f32>,
+    widened: Widened,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// Runs products over the same rows.
+pub fn run<T: Tile>(tile: T, instructions: Instructions, rows: usize, products: &mut [Product<'_>]) {
+    let outs: Vec<SharedOut> = products.iter_mut().map(|product| SharedOut::new(&mut product.out)).collect();
+    let products: Vec<Shared<'_, '_>> = products.iter().zip(outs).map(|(p, out)| Shared { product: p, out }).collect();
+    let work: usize = products.iter().map(|p| p.product.work(rows)).sum();
+    let tasks = cut::<T>(&products, rows, if work < ALONE { 1 } else { rayon::current_num_threads() });
+    let run = |task: &Task| {
+        SCRATCH.with_borrow_mut(|scratch| {
+            instructions.vectorise(Running { tile, shared: &products[task.product], task, rows, scratch });
+        });
+    };
+    if work < ALONE { tasks.iter().for_each(run) } else { tasks.par_iter().with_max_len(1).for_each(run) }
+}
+
+impl Product<'_> {
+    fn depth(&self) -> usize {
+        self.terms.iter().map(|term| term.factor.depth).sum()
+    }
+
+    fn work(&self, rows: usize) -> usize {
+        rows * self.cols * self.depth()
+    }
+}
+
+/// A product whose outputs several tasks write.
+struct Shared<'a, 'b> {
+    product: &'b Product<'a>,
+    out: SharedOut,
+}
+
+/// A part of a product: some columns of some rows.
+struct Task {
+    product: usize,
+    cols: (usize, usize),
+    rows: (usize, usize),
+}
+
+/// Tasks enough to keep the threads even, each with panels that fit its cache.
+fn cut<T: Tile>(products: &[Shared<'_, '_>], rows: usize, threads: usize) -> Vec<Task> {
+    let panels: usize = products.iter().map(|p| p.product.cols.div_ceil(T::COLS)).sum();
+    let splits = if threads == 1 { 1 } else { (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(8 * T::ROWS)) };
+    let rows_each = rows.div_ceil(splits.max(1)).next_multiple_of(T::ROWS);
+    let even = (panels / (4 * threads)).max(1);
+    let mut tasks = Vec::new();
+    for (index, shared) in products.iter().enumerate() {
+        let (cols, depth) = (shared.product.cols, shared.product.depth());
+        let depth = if depth > DEPTH_MAX { DEPTH_CUT } else { depth };
+        let fit = PANEL_BYTES / (depth.max(1) * T::COLS * size_of::<T::Element>()).max(1);
+        let each = (if threads == 1 { fit } else { fit.min(even) }).max(1) * T::COLS;
+        for first in (0..cols).step_by(each) {
+            for row in (0..rows).step_by(rows_each) {
+                let rows = (row, rows_each.min(rows - row));
+                tasks.push(Task { product: index, cols: (first, each.min(cols - first)), rows });
+            }
+        }
+    }
+    tasks
+}
+
+/// A task with all that it needs, as something that can be compiled for given instructions.
+struct Running<'t, 'a, 'b, T> {
+    tile: T,
+    shared: &'t Shared<'a, 'b>,
+    task: &'t Task,
+    rows: usize,
+    scratch: &'t mut Scratch,
+}
+
+impl<T: Tile> pulp::NullaryFnOnce for Running<'_, '_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let few = self.rows < FEW
+            && self.shared.product.terms.iter().all(|t| t.factor.orientation == Orientation::RowsAreColumns);
+        if few { self.few() } else { self.tiles() }
+    }
+}
+
+/// A run of the contraction within one term.
+#[derive(Clone, Copy)]
+struct Piece {
+    term: usize,
+    from: usize,
+    depth: usize,
+    /// Where its panels begin, and the length of one, in elements.
+    at: usize,
+    panel: usize,
+}
+
+impl<T: Tile> Running<'_, '_, '_, T> {
+    #[inline(always)]
+    fn tiles(self) {
+        let product = self.shared.product;
+        let (first, count) = self.task.cols;
+        let panels = count.div_ceil(T::COLS);
+        let passes = passes::<T>(product, panels);
+        let width = panels * T::COLS;
+        let Scratch { panels: packed, x, partial, widened } = self.scratch;
+        if passes.len() > 1 {
+            partial.resize(self.task.rows.1.next_multiple_of(T::ROWS) * width, 0.0);
+        }
+        for (index, pieces) in passes.iter().enumerate() {
+            let len = pieces.last().map_or(0, |piece| piece.at + panels * piece.panel);
+            let packed = typed::<T::Element>(packed, len);
+            for piece in pieces {
+                let packed = &mut packed[piece.at..][..panels * piece.panel];
+                let term = &product.terms[piece.term];
+                term.factor.pack::<T>((piece.from, piece.depth), (first, count), packed, widened);
+            }
+            let (is_first, is_last) = (index == 0, index + 1 == passes.len());
+            for row in (0..self.task.rows.1).step_by(T::ROWS) {
+                let valid = T::ROWS.min(self.task.rows.1 - row);
+                let at = self.task.rows.0 + row;
+                let mut blocks = [(&[][..], 0); MAX_PIECES];
+                let mut x = typed::<T::Element>(x, pieces.iter().map(|p| T::ROWS * p.depth.next_multiple_of(T::GROUP)).sum());
+                for (block, piece) in blocks.iter_mut().zip(pieces) {
+                    let depth = piece.depth.next_multiple_of(T::GROUP);
+                    let (own, rest) = x.split_at_mut(T::ROWS * depth);
+                    x = rest;
+                    *block = rows_of::<T>(&product.terms[piece.term].x, (at, valid), (piece.from, piece.depth), own);
+                }
+                for panel in 0..panels {
+                    let mut sums = Sums([0.0; SUMS_MAX]);
+                    let sums = &mut sums.0[..T::ROWS * T::COLS];
+                    let kept = row * width + panel * T::ROWS * T::COLS;
+                    if !is_first {
+                        sums.copy_from_slice(&partial[kept..][..T::ROWS * T::COLS]);
+                    }
+                    for (piece, (x, stride)) in pieces.iter().zip(blocks) {
+                        let packed = &packed[piece.at + panel * piece.panel..][..piece.panel];
+                        self.tile.run(piece.depth.next_multiple_of(T::GROUP), x, stride, packed, sums);
+                    }
+                    if is_last {
+                        let col = first + panel * T::COLS;
+                        let cols = (count - panel * T::COLS).min(T::COLS);
+                        for (i, sums) in sums.chunks_exact_mut(T::COLS).enumerate().take(valid) {
+                            finish(self.shared, at + i, col, &mut sums[..cols]);
+                        }
+                    } else {
+                        partial[kept..][..T::ROWS * T::COLS].copy_from_slice(sums);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Each stored row is widened once and multiplied with each row of `x`: for single tokens, where packing would be
+    /// most of the work.
+    #[inline(always)]
+    fn few(self) {
+        let product = self.shared.product;
+        let Scratch { x: xs, widened: _, partial, .. } = self.scratch;
+        let depth = product.depth();
+        let (row, rows) = self.task.rows;
+        let xs = typed::<f32>(xs, rows * depth);
+        for (i, xs) in xs.chunks_exact_mut(depth).enumerate() {
+            let mut at = 0;
+            for term in &product.terms {
+                widen_row(&term.x, row + i, &mut xs[at..at + term.factor.depth]);
+                at += term.factor.depth;
+            }
+        }
+        partial.resize(depth, 0.0);
+        for col in self.task.cols.0..self.task.cols.0 + self.task.cols.1 {
+            let mut at = 0;
+            for term in &product.terms {
+                term.factor.widen(col, 0, &mut partial[at..at + term.factor.depth]);
+                at += term.factor.depth;
+            }
+            for (i, x) in xs.chunks_exact(depth).enumerate() {
+                finish(self.shared, row + i, col, &mut [dot(x, &partial[..depth])]);
+            }
+        }
+    }
+}
+
+/// Lanes of a sum over a row: a fixed number, so that the order of additions is the same on all instructions.
+const LANES: usize = 64;
+
+#[inline(always)]
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let (a, a_rest) = a.as_chunks::<LANES>();
+    let (b, b_rest) = b.as_chunks::<LANES>();
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += a * b;
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        let (low, high) = sums.split_at_mut(width);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low += *high;
+        }
+        width /= 2;
+    }
+    sums[0]
+}
+
+/// The largest tile's sums, on a cache line of their own.
+const SUMS_MAX: usize = 12 * 32;
+
+#[repr(align(64))]
+struct Sums([f32; SUMS_MAX]);
+
+/// Pieces of one pass: terms are a few layers and their adapters.
+const MAX_PIECES: usize = 32;
+
+/// The contraction in passes whose panels fit, each of some pieces.
+fn passes<T: Tile>(product: &Product<'_>, panels: usize) -> Vec<Vec<Piece>> {
+    let whole = product.depth() <= DEPTH_MAX;
+    let limit = if whole { DEPTH_MAX } else { DEPTH_CUT };
+    let (mut passes, mut pieces, mut filled, mut at) = (Vec::new(), Vec::new(), 0, 0);
+    for (term, Term { factor, .. }) in product.terms.iter().enumerate() {
+        let mut from = 0;
+        while from < factor.depth {
+            if filled == limit || pieces.len() == MAX_PIECES {
+                passes.push(std::mem::take(&mut pieces));
+                (filled, at) = (0, 0);
+            }
+            let depth = (factor.depth - from).min(limit - filled);
+            let panel = depth.next_multiple_of(T::GROUP) * T::COLS;
+            pieces.push(Piece { term, from, depth, at, panel });
+            (from, filled, at) = (from + depth, filled + depth, at + panels * panel);
+        }
+    }
+    if !pieces.is_empty() || passes.is_empty() {
+        passes.push(pieces);
+    }
+    passes
+}
+
+/// Rows as a tile wants them: as they lie, where type, number and length allow, or else copied to `own`.
+#[inline(always)]
+fn rows_of<'x, T: Tile>(
+    x: &Rows<'x>,
+    (row, valid): (usize, usize),
+    (from, depth): (usize, usize),
+    own: &'x mut [T::Element],
+) -> (&'x [T::Element], usize) {
+    let direct = valid == T::ROWS && depth.is_multiple_of(T::GROUP);
+    let start = row * x.stride + from;
+    let same: Option<&[T::Element]> = match x.values {
+        Values::F32(values) => bytemuck::try_cast_slice(&values[start..]).ok().filter(|_| size_of::<T::Element>() == 4),
+        Values::Bf16(values) => bytemuck::try_cast_slice(&values[start..]).ok().filter(|_| size_of::<T::Element>() == 2),
+    };
+    if let (true, Some(values)) = (direct, same) {
+        return (values, x.stride);
+    }
+    let padded = depth.next_multiple_of(T::GROUP);
+    for (i, own) in own.chunks_exact_mut(padded).enumerate() {
+        if i >= valid {
+            own.fill(T::Element::ZERO);
+            continue;
+        }
+        let at = start + i * x.stride;
+        match x.values {
+            Values::F32(values) => convert(&values[at..at + depth], own),
+            Values::Bf16(values) => convert(&values[at..at + depth], own),
+        }
+        own[depth..].fill(T::Element::ZERO);
+    }
+    (own, padded)
+}
+
+#[inline(always)]
+fn widen_row(x: &Rows<'_>, row: usize, to: &mut [f32]) {
+    let at = row * x.stride;
+    match x.values {
+        Values::F32(values) => to.copy_from_slice(&values[at..at + to.len()]),
+        Values::Bf16(values) => convert(&values[at..at + to.len()], to),
+    }
+}
+
+/// Scales a row's sums, adds what they go onto, and writes them.
+#[inline(always)]
+fn finish(shared: &Shared<'_, '_>, row: usize, col: usize, sums: &mut [f32]) {
+    let scale = shared.product.scale;
+    if scale != 1.0 {
+        sums.iter_mut().for_each(|sum| *sum *= scale);
+    }
+    if let Some(onto) = &shared.product.onto {
+        let at = row * onto.stride + col;
+        match onto.values {
+            Values::F32(values) => sums.iter_mut().zip(&values[at..]).for_each(|(sum, onto)| *sum += onto),
+            Values::Bf16(values) => sums.iter_mut().zip(&values[at..]).for_each(|(sum, onto)| *sum += onto.widen()),
+        }
+    }
+    // SAFETY: tasks have different rows or columns, so no two write the same element.
+    unsafe { shared.out.write(row, col, sums) }
+}
+
+/// An output that tasks write in places that do not overlap.
+struct SharedOut {
+    to: Pointer,
+    len: usize,
+    stride: usize,
+}
+
+#[derive(Clone, Copy)]
+enum Pointer {
+    F32(*mut f32),
+    Bf16(*mut bf16),
+    Transposed(*mut f32),
+}
+
+// SAFETY: only `write` follows the pointer, and its callers keep their places apart.
+unsafe impl Sync for SharedOut {}
+// SAFETY: as above; the pointer is not bound to a thread.
+unsafe impl Send for SharedOut {}
+
+impl SharedOut {
+    fn new(out: &mut Out<'_>) -> Self {
+        match out {
+            Out::F32 { values, stride } => Self { to: Pointer::F32(values.as_mut_ptr()), len: values.len(), stride: *stride },
+            Out::Bf16 { values, stride } => Self { to: Pointer::Bf16(values.as_mut_ptr()), len: values.len(), stride: *stride },
+            Out::Transposed { values, stride } => {
+                Self { to: Pointer::Transposed(values.as_mut_ptr()), len: values.len(), stride: *stride }
+            }
+        }
+    }
+
+    /// # Safety
+    /// The output outlives this, and no other thread touches these elements meanwhile.
+    #[inline(always)]
+    unsafe fn write(&self, row: usize, col: usize, sums: &[f32]) {
+        if let Pointer::Transposed(to) = self.to {
+            assert!((col + sums.len() - 1) * self.stride + row < self.len, "a product reaches beyond its output");
+            for (i, &sum) in sums.iter().enumerate() {
+                // SAFETY: within the bounds just asserted.
+                unsafe { to.add((col + i) * self.stride + row).write(sum) }
+            }
+            return;
+        }
+        let at = row * self.stride + col;
+        assert!(at + sums.len() <= self.len, "a product reaches beyond its output");
+        // SAFETY: within the bounds just asserted, and nobody else's for now.
+        unsafe {
+            match self.to {
+                Pointer::F32(to) => std::slice::from_raw_parts_mut(to.add(at), sums.len()).copy_from_slice(sums),
+                Pointer::Bf16(to) => convert(sums, std::slice::from_raw_parts_mut(to.add(at), sums.len())),
+                Pointer::Transposed(_) => {}
+            }
+        }
+    }
+}
+
+/// Scratch bytes as elements, grown as needed.
+#[inline(always)]
+pub fn typed<E: Element>(bytes: &mut Vec<u8>, len: usize) -> &mut [E] {
+    let align = 64;
+    let need = len * size_of::<E>() + align;
+    if bytes.len() < need {
+        bytes.resize(need, 0);
+    }
+    let skip = bytes.as_ptr().align_offset(align);
+    bytemuck::cast_slice_mut(&mut bytes[skip..skip + len * size_of::<E>()])
+}
