@@ -3,3 +3,4 @@
 pub mod jsonl;
 pub mod tokenise;
 pub mod rehearsal;
+pub mod pack;
