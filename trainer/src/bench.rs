@@ -65,7 +65,7 @@ pub fn bench_step<B: Backend>(model: &Model<B>, bench: &BenchStep) -> Result<Ben
 fn hashed_samples(bench: &BenchStep, vocabulary: u32) -> Vec<Sample> {
     let id = |i: usize| (splitmix64(ID_BASE + i as u64) % u64::from(vocabulary)) as u32;
     let sample = |row: usize| (row * bench.seq..(row + 1) * bench.seq).map(id).collect();
-    (0..bench.batch).map(|row| Sample { ids: sample(row), labels_from: 0 }).collect()
+    (0..bench.batch).map(|row| Sample::completing(sample(row), 0)).collect()
 }
 
 /// Element `i` of the `t`-th `lora_A` (of all, sorted by name) draws `splitmix64(t * 2^32 + i)`.
