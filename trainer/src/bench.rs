@@ -10,7 +10,8 @@ use crate::lora::config::{LoraConfig, Targets};
 use crate::lora::init::{splitmix64, uniform};
 use crate::lora::layout::Layout;
 use crate::model::batch::Batch;
-use crate::model::decoder::{Activations, Model};
+use crate::model::block::Recompute;
+use crate::model::decoder::Model;
 use crate::optim::AdamW;
 use crate::sample::Sample;
 
@@ -25,7 +26,7 @@ pub struct BenchStep {
     pub seq: usize,
     pub rank: usize,
     pub steps: usize,
-    pub activations: Activations,
+    pub recompute: Recompute,
 }
 
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ pub fn bench_step<B: Backend>(model: &Model<B>, bench: &BenchStep) -> Result<Ben
     let config = LoraConfig { r: bench.rank, lora_alpha: 2.0 * bench.rank as f32, target_modules: Targets::AllLinear };
     let layout = Layout::new(&config, model.architecture())?;
     let start = HostState::fresh(hashed_factors(&layout));
-    let mut state = TrainState::new(model, layout, &start, bench.activations)?;
+    let mut state = TrainState::new(model, layout, &start, bench.recompute)?;
     let samples = hashed_samples(bench, model.architecture().vocab_size);
     let (batch, targets) = Batch::training(&samples.iter().collect::<Vec<_>>());
     let optimizer = AdamW::default();

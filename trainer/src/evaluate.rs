@@ -58,7 +58,7 @@ pub fn evaluate<B: Backend>(
     cancel: &AtomicBool,
 ) -> Result<Option<Evaluation>, FitError> {
     check_samples(samples)?;
-    // By length, so that little of a batch is padding.
+    // By length, so that completions that are generated together begin and end at about the same time.
     let mut order: Vec<usize> = (0..samples.len()).collect();
     order.sort_by_key(|&index| samples[index].ids.len());
     let (mut losses, mut completions) = (vec![0.0; samples.len()], vec![Vec::new(); samples.len()]);

@@ -116,8 +116,7 @@ fn decode<B: Backend>(
     let mut batch = Batch::new(active.iter().map(|&index| prompts[index].ids));
     while !active.is_empty() {
         let hidden = model.hidden_cached(&batch, &active, &mut cache, adapters)?;
-        let last: Vec<usize> =
-            batch.lengths.iter().enumerate().map(|(row, length)| row * batch.width + length - 1).collect();
+        let last = batch.last_rows();
         let tokens = match choice {
             Choice::Greedy => model.greedy(&hidden, &last)?,
             Choice::Sampled { seed } => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FitError;
 use crate::lora::config::{LoraConfig, Targets};
-use crate::model::decoder::Activations;
+use crate::model::block::Recompute;
 use crate::optim::AdamW;
 use crate::optim::schedule::Schedule;
 use crate::sample::Sample;
@@ -31,7 +31,7 @@ pub struct FitConfig {
     pub seed: u64,
     /// Steps between checkpoints, where a run has a place for them; 0 for only one at the end.
     pub checkpoint_every: u64,
-    pub activations: Activations,
+    pub recompute: Recompute,
 }
 
 impl Default for FitConfig {
@@ -47,7 +47,7 @@ impl Default for FitConfig {
             max_grad_norm: Some(1.0),
             seed: 0,
             checkpoint_every: 50,
-            activations: Activations::Keep,
+            recompute: Recompute::None,
         }
     }
 }

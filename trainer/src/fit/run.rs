@@ -80,7 +80,7 @@ pub fn fit<'a, B: Backend>(
         None => HostState::fresh(kaiming(&layout, config.seed)),
     };
     let alarm = Alarm::new(&layout);
-    let state = TrainState::new(model, layout, &start, config.activations)?;
+    let state = TrainState::new(model, layout, &start, config.recompute)?;
     let order = Order { seed: config.seed, samples: samples.len(), per_step: config.samples_per_step() };
     let steps = config.steps(samples.len());
     let started = Instant::now();

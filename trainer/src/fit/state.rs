@@ -2,22 +2,22 @@
 
 use super::FitError;
 use crate::backend::real::Real;
-use crate::backend::{AdamWState, AdamWStep, Backend, Target};
+use crate::backend::{AdamWState, AdamWStep, Backend, LoraGrad, Target};
 use crate::lora::attached::Attached;
 use crate::lora::layout::Layout;
 use crate::model::batch::Batch;
-use crate::model::decoder::{Activations, Model, Training};
+use crate::model::block::Recompute;
+use crate::model::decoder::{Model, Training};
 
 /// Trainable factors of one adapter on one model. Everything is flat, in the order of [`Layout::slots`].
 pub struct TrainState<'a, B: Backend> {
     model: &'a Model<B>,
     layout: Layout,
-    adapters: Attached<B>,
     params: B::Buf,
     first: B::Buf,
     second: B::Buf,
     grads: B::Buf,
-    activations: Activations,
+    recompute: Recompute,
 }
 
 /// Parameters and moments on the host.
@@ -37,34 +37,33 @@ impl HostState {
 }
 
 impl<'a, B: Backend> TrainState<'a, B> {
-    pub fn new(
-        model: &'a Model<B>,
-        layout: Layout,
-        start: &HostState,
-        activations: Activations,
-    ) -> Result<Self, FitError> {
+    pub fn new(model: &'a Model<B>, layout: Layout, start: &HostState, recompute: Recompute) -> Result<Self, FitError> {
         let backend = model.backend();
         let load = |values: &[f32]| {
             let values: Vec<B::Real> = values.iter().map(|&value| B::Real::of(value.into())).collect();
             backend.buffer(values, 1, layout.len)
         };
         let params = load(&start.params)?;
-        let adapters = Attached::views(backend, model.architecture(), &layout, &params)?;
         let (first, second, grads) = (load(&start.first)?, load(&start.second)?, load(&vec![0.0; layout.len])?);
-        Ok(Self { model, layout, adapters, params, first, second, grads, activations })
+        Ok(Self { model, layout, params, first, second, grads, recompute })
     }
 
     /// Adds the gradients of `scale * sum(losses)` of a micro-batch; returns the losses, one for each target.
     pub fn accumulate(&mut self, batch: &Batch, targets: &[Target], scale: f64) -> Result<Vec<f64>, FitError> {
+        let adapters = self.adapters()?;
         let (backend, layout, grads) = (self.model.backend(), &self.layout, &mut self.grads);
-        let mut sink = |layer: usize, linear: usize, _pair: usize, grad: crate::backend::LoraGrad<B::Buf>| {
+        let mut sink = |layer: usize, linear: usize, _pair: usize, grad: LoraGrad<B::Buf>| {
             let place = layout.modules.iter().find(|module| module.layer == layer && module.linear == linear);
             let Some(module) = place else { return Ok(()) };
-            backend.accumulate(grads, layout.slots[module.a].offset, &grad.a)?;
-            backend.accumulate(grads, layout.slots[module.b].offset, &grad.b)
+            for (slot, grad) in [(module.a, grad.a), (module.b, grad.b)] {
+                if let Some(grad) = grad {
+                    backend.accumulate(grads, layout.slots[slot].offset, &grad)?;
+                }
+            }
+            Ok(())
         };
-        let training = Training { scale, activations: self.activations, sink: &mut sink };
-        Ok(self.model.losses_and_gradients(batch, targets, &self.adapters, training)?)
+        let training = Training { scale, recompute: self.recompute, sink: &mut sink };
+        Ok(self.model.losses_and_gradients(batch, targets, &adapters, training)?)
     }
 
     pub fn grad_norm(&self) -> Result<f64, FitError> {
@@ -103,9 +102,9 @@ impl<'a, B: Backend> TrainState<'a, B> {
         &self.layout
     }
 
-    /// The adapter as it is now, for a forward pass.
-    pub fn adapters(&self) -> &Attached<B> {
-        &self.adapters
+    /// The adapter as it is now, for a forward pass; let go before [`Self::update`], which changes what it views.
+    pub fn adapters(&self) -> Result<Attached<B>, FitError> {
+        Ok(Attached::views(self.model.backend(), self.model.architecture(), &self.layout, &self.params)?)
     }
 
     pub fn host(&self) -> Result<HostState, FitError> {

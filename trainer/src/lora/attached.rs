@@ -7,7 +7,7 @@ use super::LoraError;
 use super::adapter::{Adapter, AdapterTensor, Factor};
 use super::layout::{Layout, place};
 use crate::backend::real::Real;
-use crate::backend::{Backend, LoraPair};
+use crate::backend::{Backend, LoraPair, Trains};
 use crate::model::block::Pairs;
 use crate::model::decoder::no_pairs;
 
@@ -46,7 +46,7 @@ impl<B: Backend> Attached<B> {
         Ok(attached)
     }
 
-    /// The factors of a flat buffer, sharing its memory: what changes there acts at once.
+    /// The factors of a flat buffer as they are now. They may share its memory, so they are let go before it changes.
     pub fn views(backend: &B, architecture: &Architecture, layout: &Layout, flat: &B::Buf) -> Result<Self, LoraError> {
         let mut attached = Self::none(architecture);
         let scale = f64::from(layout.config.scale());
@@ -55,7 +55,7 @@ impl<B: Backend> Attached<B> {
                 let slot = &layout.slots[index];
                 backend.view(flat, slot.offset, slot.shape[0], slot.shape[1])
             };
-            let pair = LoraPair { a: view(module.a)?, b: view(module.b)?, scale };
+            let pair = LoraPair { a: view(module.a)?, b: view(module.b)?, scale, dropout: None, trains: Trains::BOTH };
             attached.layers[module.layer][module.linear].push(pair);
         }
         Ok(attached)
@@ -85,7 +85,7 @@ impl<B: Backend> Attached<B> {
         };
         let a = factor(Factor::A, [r, inner as usize])?;
         let b = factor(Factor::B, [out as usize, r])?;
-        self.layers[layer][linear].push(LoraPair { a, b, scale });
+        self.layers[layer][linear].push(LoraPair { a, b, scale, dropout: None, trains: Trains::BOTH });
         Ok(())
     }
 }

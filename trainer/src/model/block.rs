@@ -5,12 +5,14 @@
 //! out = attention(q, k, v)                     mid = x + out Wo^T
 //! n2 = rms_norm(mid)      gate, up = n2 Wg^T, n2 Wu^T      y = mid + (silu(gate) * up) Wd^T
 //! ```
-//! Saved for the backward pass: x, q, k, v, out, the log-sum-exp, mid, gate, up and LoRA's `h`; the norms and the
-//! product `silu(gate) * up` are cheap and made again.
+//! Saved for the backward pass: x, q, k, v, out, the log-sum-exp, mid, gate, up and what each group of linear layers
+//! keeps of its LoRA pairs. The norms and the product `silu(gate) * up` are cheap and made again, and [`Recompute`]
+//! says what else is. The backward pass frees each of them after its last use.
 
 use super::cache::LayerCache;
 use super::rope::Angles;
-use crate::backend::{AttentionSaved, AttentionShape, Backend, LoraGrad, LoraPair, Result};
+use crate::backend::Linear as Applied;
+use crate::backend::{AttentionSaved, AttentionShape, Backend, BackendError, LoraGrad, LoraPair, Result};
 
 /// The linear layers, in the order of `protocol::base::LINEARS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +28,25 @@ pub enum Linear {
 
 pub const LINEAR_COUNT: usize = 7;
 
+/// Linear layers that read the same rows.
+const QKV: [Linear; 3] = [Linear::Query, Linear::Key, Linear::Value];
+const GATE_UP: [Linear; 2] = [Linear::Gate, Linear::Up];
+
 /// The LoRA pairs that act on each linear layer of a block.
 pub type Pairs<Buf> = [Vec<LoraPair<Buf>>; LINEAR_COUNT];
+
+/// What the backward pass computes again rather than finding it kept. The gradients' bits do not depend on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recompute {
+    /// Nothing: the fastest.
+    #[default]
+    None,
+    /// `gate` and `up`, about half of what is kept: their two linear layers run twice.
+    Selective,
+    /// All but each block's input: the least memory. Every linear layer but the last of a block runs twice.
+    Full,
+}
 
 /// Frozen weights of one block.
 pub struct Layer<B: Backend> {
@@ -46,19 +65,51 @@ pub struct Block<'a, B: Backend> {
     pub eps: f64,
 }
 
-/// What the forward pass leaves for the backward pass.
+/// What the forward pass leaves for the backward pass; `None` is computed again.
 pub struct Saved<Buf> {
     x: Buf,
+    attended: Option<Attended<Buf>>,
+    gated: Option<Gated<Buf>>,
+    /// Of `Down`'s pairs.
+    h: Vec<Buf>,
+}
+
+/// The first half of a block.
+struct Attended<Buf> {
+    heads: Heads<Buf>,
+    mid: Buf,
+}
+
+struct Heads<Buf> {
     q: Buf,
     k: Buf,
     v: Buf,
     out: Buf,
     lse: Buf,
-    mid: Buf,
+    /// Of the pairs of [`QKV`].
+    h: Vec<Buf>,
+    /// Of `Output`'s pairs.
+    h_output: Vec<Buf>,
+}
+
+struct Gated<Buf> {
     gate: Buf,
     up: Buf,
-    /// `scale x A^T` of each pair of each linear layer.
-    h: [Vec<Buf>; LINEAR_COUNT],
+    /// Of the pairs of [`GATE_UP`].
+    h: Vec<Buf>,
+}
+
+impl<Buf> Saved<Buf> {
+    /// Lets go of what is to be computed again.
+    pub fn without(mut self, recompute: Recompute) -> Self {
+        if recompute != Recompute::None {
+            self.gated = None;
+        }
+        if recompute == Recompute::Full {
+            self.attended = None;
+        }
+        self
+    }
 }
 
 /// Takes the gradients of a pair: the linear layer, the pair's index there, the gradients.
@@ -67,12 +118,18 @@ pub type Sink<'a, Buf> = dyn FnMut(Linear, usize, LoraGrad<Buf>) -> Result<()> +
 impl<B: Backend> Block<'_, B> {
     /// With a cache, keys and values are appended to it and read from it.
     pub fn forward(&self, x: B::Buf, cache: Option<&mut LayerCache<B>>) -> Result<(B::Buf, Saved<B::Buf>)> {
+        let attended = self.attend(&x, cache)?;
+        let gated = self.gate(&attended.mid)?;
+        let product = self.backend.swiglu(&gated.gate, &gated.up)?;
+        let ([y], h) = self.project([Linear::Down], &product, Some(&attended.mid))?;
+        Ok((y, Saved { x, attended: Some(attended), gated: Some(gated), h }))
+    }
+
+    fn attend(&self, x: &B::Buf, cache: Option<&mut LayerCache<B>>) -> Result<Attended<B::Buf>> {
         let backend = self.backend;
-        let mut h = std::array::from_fn(|_| Vec::new());
-        let normed = backend.rms_norm(&x, &self.layer.input_norm, self.eps)?;
-        let mut q = self.project(Linear::Query, &normed, &mut h)?;
-        let mut k = self.project(Linear::Key, &normed, &mut h)?;
-        let v = self.project(Linear::Value, &normed, &mut h)?;
+        let normed = backend.rms_norm(x, &self.layer.input_norm, self.eps)?;
+        let ([mut q, mut k, v], h) = self.project(QKV, &normed, None)?;
+        drop(normed);
         backend.rope(&mut q, &self.angles.cos, &self.angles.sin, false)?;
         backend.rope(&mut k, &self.angles.cos, &self.angles.sin, false)?;
         let (out, lse) = match cache {
@@ -82,73 +139,115 @@ impl<B: Backend> Block<'_, B> {
                 backend.attention(&q, &cache.keys, &cache.values, self.shape)?
             }
         };
-        let mut mid = self.project(Linear::Output, &out, &mut h)?;
-        backend.add(&mut mid, &x)?;
-        let normed = backend.rms_norm(&mid, &self.layer.post_attention_norm, self.eps)?;
-        let gate = self.project(Linear::Gate, &normed, &mut h)?;
-        let up = self.project(Linear::Up, &normed, &mut h)?;
-        let mut y = self.project(Linear::Down, &backend.swiglu(&gate, &up)?, &mut h)?;
-        backend.add(&mut y, &mid)?;
-        Ok((y, Saved { x, q, k, v, out, lse, mid, gate, up, h }))
+        let ([mid], h_output) = self.project([Linear::Output], &out, Some(x))?;
+        Ok(Attended { heads: Heads { q, k, v, out, lse, h, h_output }, mid })
     }
 
-    /// Gradients of every pair go to `sink`; returns the gradient in the block's input.
-    pub fn backward(&self, dy: B::Buf, saved: Saved<B::Buf>, sink: &mut Sink<'_, B::Buf>) -> Result<B::Buf> {
-        let d_mid = self.backward_mlp(dy, &saved, sink)?;
-        self.backward_attention(d_mid, &saved, sink)
+    fn gate(&self, mid: &B::Buf) -> Result<Gated<B::Buf>> {
+        let normed = self.backend.rms_norm(mid, &self.layer.post_attention_norm, self.eps)?;
+        let ([gate, up], h) = self.project(GATE_UP, &normed, None)?;
+        Ok(Gated { gate, up, h })
     }
 
-    fn backward_mlp(&self, dy: B::Buf, saved: &Saved<B::Buf>, sink: &mut Sink<'_, B::Buf>) -> Result<B::Buf> {
-        let (backend, norm) = (self.backend, &self.layer.post_attention_norm);
-        let product = backend.swiglu(&saved.gate, &saved.up)?;
-        let d_product = self.project_grad(Linear::Down, &dy, &product, saved, sink)?;
-        let [d_gate, d_up] = backend.swiglu_grad(&d_product, &saved.gate, &saved.up)?;
-        let normed = backend.rms_norm(&saved.mid, norm, self.eps)?;
-        let mut d_normed = self.project_grad(Linear::Gate, &d_gate, &normed, saved, sink)?;
-        backend.add(&mut d_normed, &self.project_grad(Linear::Up, &d_up, &normed, saved, sink)?)?;
-        let mut d_mid = backend.rms_norm_grad(&d_normed, &saved.mid, norm, self.eps)?;
-        backend.add(&mut d_mid, &dy)?;
-        Ok(d_mid)
-    }
-
-    fn backward_attention(&self, d_mid: B::Buf, saved: &Saved<B::Buf>, sink: &mut Sink<'_, B::Buf>) -> Result<B::Buf> {
-        let (backend, norm) = (self.backend, &self.layer.input_norm);
-        let d_out = self.project_grad(Linear::Output, &d_mid, &saved.out, saved, sink)?;
-        let Saved { q, k, v, out, lse, .. } = saved;
-        let [mut dq, mut dk, dv] = backend.attention_grad(&d_out, &AttentionSaved { q, k, v, out, lse }, self.shape)?;
-        backend.rope(&mut dq, &self.angles.cos, &self.angles.sin, true)?;
-        backend.rope(&mut dk, &self.angles.cos, &self.angles.sin, true)?;
-        let normed = backend.rms_norm(&saved.x, norm, self.eps)?;
-        let mut d_normed = self.project_grad(Linear::Query, &dq, &normed, saved, sink)?;
-        backend.add(&mut d_normed, &self.project_grad(Linear::Key, &dk, &normed, saved, sink)?)?;
-        backend.add(&mut d_normed, &self.project_grad(Linear::Value, &dv, &normed, saved, sink)?)?;
-        let mut dx = backend.rms_norm_grad(&d_normed, &saved.x, norm, self.eps)?;
-        backend.add(&mut dx, &d_mid)?;
-        Ok(dx)
-    }
-
-    fn project(&self, linear: Linear, x: &B::Buf, h: &mut [Vec<B::Buf>; LINEAR_COUNT]) -> Result<B::Buf> {
-        let index = linear as usize;
-        let mut y = self.backend.linear(x, &self.layer.linears[index])?;
-        for pair in &self.pairs[index] {
-            h[index].push(self.backend.lora(&mut y, x, pair)?);
-        }
-        Ok(y)
-    }
-
-    fn project_grad(
+    /// Gradients of every pair go to `sink`; returns the gradient in the block's input if it is wanted.
+    pub fn backward(
         &self,
-        linear: Linear,
-        dy: &B::Buf,
-        x: &B::Buf,
-        saved: &Saved<B::Buf>,
+        dy: B::Buf,
+        saved: Saved<B::Buf>,
+        wants_dx: bool,
+        sink: &mut Sink<'_, B::Buf>,
+    ) -> Result<Option<B::Buf>> {
+        let Saved { x, attended, gated, h } = saved;
+        let Attended { heads, mid } = attended.map_or_else(|| self.attend(&x, None), Ok)?;
+        let gated = gated.map_or_else(|| self.gate(&mid), Ok)?;
+        let d_mid = self.backward_mlp(dy, mid, gated, h, sink)?;
+        self.backward_attention(d_mid, x, heads, wants_dx, sink)
+    }
+
+    fn backward_mlp(
+        &self,
+        dy: B::Buf,
+        mid: B::Buf,
+        gated: Gated<B::Buf>,
+        h_down: Vec<B::Buf>,
         sink: &mut Sink<'_, B::Buf>,
     ) -> Result<B::Buf> {
-        let index = linear as usize;
-        let mut dx = self.backend.linear_grad(dy, &self.layer.linears[index])?;
-        for (slot, (pair, h)) in self.pairs[index].iter().zip(&saved.h[index]).enumerate() {
-            sink(linear, slot, self.backend.lora_grad(&mut dx, dy, x, h, pair)?)?;
-        }
-        Ok(dx)
+        let (backend, norm) = (self.backend, &self.layer.post_attention_norm);
+        let Gated { gate, up, h } = gated;
+        let product = backend.swiglu(&gate, &up)?;
+        let d_product = wanted(self.project_grad([Linear::Down], [&dy], &product, &h_down, true, sink)?)?;
+        drop((product, h_down));
+        let [d_gate, d_up] = backend.swiglu_grad(&d_product, gate, up)?;
+        drop(d_product);
+        let normed = backend.rms_norm(&mid, norm, self.eps)?;
+        let d_normed = wanted(self.project_grad(GATE_UP, [&d_gate, &d_up], &normed, &h, true, sink)?)?;
+        drop((normed, h, d_gate, d_up));
+        backend.rms_norm_grad(&d_normed, &mid, norm, self.eps, Some(&dy))
     }
+
+    fn backward_attention(
+        &self,
+        d_mid: B::Buf,
+        x: B::Buf,
+        heads: Heads<B::Buf>,
+        wants_dx: bool,
+        sink: &mut Sink<'_, B::Buf>,
+    ) -> Result<Option<B::Buf>> {
+        let (backend, norm) = (self.backend, &self.layer.input_norm);
+        let Heads { q, k, v, out, lse, h, h_output } = heads;
+        let reaches = wants_dx || QKV.iter().any(|&linear| !self.pairs[linear as usize].is_empty());
+        let d_out = self.project_grad([Linear::Output], [&d_mid], &out, &h_output, reaches, sink)?;
+        let Some(d_out) = d_out else { return Ok(None) };
+        let saved = AttentionSaved { q: &q, k: &k, v: &v, out: &out, lse: &lse };
+        let [mut dq, mut dk, dv] = backend.attention_grad(&d_out, &saved, self.shape)?;
+        drop((d_out, q, k, v, out, lse, h_output));
+        backend.rope(&mut dq, &self.angles.cos, &self.angles.sin, true)?;
+        backend.rope(&mut dk, &self.angles.cos, &self.angles.sin, true)?;
+        let normed = backend.rms_norm(&x, norm, self.eps)?;
+        let d_normed = self.project_grad(QKV, [&dq, &dk, &dv], &normed, &h, wants_dx, sink)?;
+        drop((normed, h, dq, dk, dv));
+        d_normed.map(|d_normed| backend.rms_norm_grad(&d_normed, &x, norm, self.eps, Some(&d_mid))).transpose()
+    }
+
+    fn applied<const N: usize>(&self, group: [Linear; N]) -> [Applied<'_, B>; N] {
+        group.map(|linear| {
+            let index = linear as usize;
+            Applied { weight: &self.layer.linears[index], pairs: &self.pairs[index] }
+        })
+    }
+
+    /// Each layer's output, and what the backward pass needs of the pairs.
+    fn project<const N: usize>(
+        &self,
+        group: [Linear; N],
+        x: &B::Buf,
+        onto: Option<&B::Buf>,
+    ) -> Result<([B::Buf; N], Vec<B::Buf>)> {
+        let projected = self.backend.project(x, &self.applied(group), onto)?;
+        let outputs = |ys: Vec<B::Buf>| BackendError::Size { what: "outputs", got: ys.len(), expected: N };
+        Ok((projected.ys.try_into().map_err(outputs)?, projected.h))
+    }
+
+    fn project_grad<const N: usize>(
+        &self,
+        group: [Linear; N],
+        dys: [&B::Buf; N],
+        x: &B::Buf,
+        h: &[B::Buf],
+        wants_dx: bool,
+        sink: &mut Sink<'_, B::Buf>,
+    ) -> Result<Option<B::Buf>> {
+        let grad = self.backend.project_grad(&dys, x, h, &self.applied(group), wants_dx)?;
+        for (linear, pairs) in group.into_iter().zip(grad.pairs) {
+            for (slot, grad) in pairs.into_iter().enumerate() {
+                sink(linear, slot, grad)?;
+            }
+        }
+        Ok(grad.dx)
+    }
+}
+
+/// A gradient that was asked for.
+fn wanted<Buf>(dx: Option<Buf>) -> Result<Buf> {
+    dx.ok_or(BackendError::Size { what: "gradients in a linear layer's input", got: 0, expected: 1 })
 }

@@ -17,8 +17,8 @@ impl<B: Backend> LayerCache<B> {
         let spans = shape.spans.iter();
         let rows: Vec<Option<usize>> = spans
             .flat_map(|span| {
-                let first = span.slot * shape.keys + span.start;
-                (0..shape.queries).map(move |position| (position < span.length).then_some(first + position))
+                let first = span.key + span.start;
+                (first..first + span.length).map(Some)
             })
             .collect();
         backend.write_rows(&mut self.keys, k, &rows)?;

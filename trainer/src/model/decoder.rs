@@ -4,26 +4,15 @@ use potluck_protocol::base::{Architecture, Family, LINEARS};
 
 use super::ModelError;
 use super::batch::{Batch, Keys, attention_shape};
-use super::block::{Block, LINEAR_COUNT, Layer, Linear, Pairs, Saved};
+use super::block::{Block, LINEAR_COUNT, Layer, Linear, Pairs, Recompute, Saved};
 use super::cache::Cache;
 use super::rope::Angles;
 use super::weights::Weights;
-use crate::backend::{AttentionShape, Backend, LoraGrad, Residency, Target};
+use crate::backend::{self, AttentionShape, Backend, BackendError, LoraGrad, Residency, Target};
 use crate::lora::attached::Attached;
 use crate::tensor::HostTensor;
 
 type Result<T, E = ModelError> = std::result::Result<T, E>;
-
-/// What a training pass keeps of each block.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Activations {
-    /// All that the backward pass reads: no block is run twice.
-    #[default]
-    Keep,
-    /// Only each block's input: a third more arithmetic, a small part of the memory.
-    Recompute,
-}
 
 /// A frozen model on a device.
 pub struct Model<B: Backend> {
@@ -42,16 +31,10 @@ struct Pass<Buf> {
     angles: Angles<Buf>,
 }
 
-/// What the forward pass of a block left behind.
-enum Kept<Buf> {
-    All(Saved<Buf>),
-    Input(Buf),
-}
-
 /// All blocks' forward pass: the last one's output, and what each left behind.
 struct Forwarded<Buf> {
     output: Buf,
-    kept: Vec<Kept<Buf>>,
+    saved: Vec<Saved<Buf>>,
 }
 
 impl<B: Backend> Model<B> {
@@ -111,7 +94,7 @@ impl<B: Backend> Model<B> {
         cache: &mut Cache<B>,
         adapters: &Attached<B>,
     ) -> Result<B::Buf> {
-        for (sequence, (&slot, &got)) in slots.iter().zip(&batch.lengths).enumerate() {
+        for (sequence, (&slot, &got)) in slots.iter().zip(batch.lengths()).enumerate() {
             let max = cache.room(slot);
             if got > max {
                 return Err(ModelError::Length { sequence, got, max });
@@ -123,7 +106,7 @@ impl<B: Backend> Model<B> {
         for (index, layer_cache) in cache.layers.iter_mut().enumerate() {
             x = self.block(index, adapters, &pass).forward(x, Some(layer_cache))?.0;
         }
-        for (&slot, &length) in slots.iter().zip(&batch.lengths) {
+        for (&slot, &length) in slots.iter().zip(batch.lengths()) {
             cache.filled[slot] += length;
         }
         self.final_norm(&x)
@@ -131,7 +114,9 @@ impl<B: Backend> Model<B> {
 
     /// Logits of each row, `[rows, vocab_size]`; for small batches, since they exist whole.
     pub fn logits(&self, hidden: &B::Buf) -> Result<B::Buf> {
-        Ok(self.backend.linear(hidden, self.projection())?)
+        let projection = backend::Linear { weight: self.projection(), pairs: &[] };
+        let logits = self.backend.project(hidden, &[projection], None)?.ys.pop();
+        Ok(logits.ok_or(BackendError::Size { what: "outputs", got: 0, expected: 1 })?)
     }
 
     /// The most likely next token of some rows.
@@ -154,56 +139,51 @@ impl<B: Backend> Model<B> {
         training: Training<'_, B::Buf>,
     ) -> Result<Vec<f64>> {
         let pass = self.pass(batch, Keys::Own)?;
-        let Forwarded { output: x, kept } =
-            self.forward_kept(self.embed(batch)?, adapters, &pass, training.activations)?;
+        let Forwarded { output: x, saved } =
+            self.forward_saved(self.embed(batch)?, adapters, &pass, training.recompute)?;
         let hidden = self.final_norm(&x)?;
         let head = self.backend.head_loss(&hidden, self.projection(), targets, Some(training.scale))?;
         drop(hidden);
         if let Some(d_hidden) = head.d_hidden {
-            let dy = self.backend.rms_norm_grad(&d_hidden, &x, &self.norm, self.eps())?;
-            self.backward_kept(dy, kept, adapters, &pass, training.sink)?;
+            let dy = self.backend.rms_norm_grad(&d_hidden, &x, &self.norm, self.eps(), None)?;
+            drop((d_hidden, x));
+            self.backward_saved(dy, saved, adapters, &pass, training.sink)?;
         }
         Ok(head.losses)
     }
 
     /// All blocks forward.
-    fn forward_kept(
+    fn forward_saved(
         &self,
         mut x: B::Buf,
         adapters: &Attached<B>,
         pass: &Pass<B::Buf>,
-        activations: Activations,
+        recompute: Recompute,
     ) -> Result<Forwarded<B::Buf>> {
-        let mut kept = Vec::with_capacity(self.layers.len());
+        let mut all = Vec::with_capacity(self.layers.len());
         for index in 0..self.layers.len() {
-            let input = x.clone();
             let (y, saved) = self.block(index, adapters, pass).forward(x, None)?;
-            kept.push(match activations {
-                Activations::Keep => Kept::All(saved),
-                Activations::Recompute => Kept::Input(input),
-            });
+            all.push(saved.without(recompute));
             x = y;
         }
-        Ok(Forwarded { output: x, kept })
+        Ok(Forwarded { output: x, saved: all })
     }
 
-    /// All blocks backward; each one's activations are freed as soon as it is done.
-    fn backward_kept(
+    /// All blocks backward, down to the first, whose input nothing trains.
+    fn backward_saved(
         &self,
         mut dy: B::Buf,
-        kept: Vec<Kept<B::Buf>>,
+        saved: Vec<Saved<B::Buf>>,
         adapters: &Attached<B>,
         pass: &Pass<B::Buf>,
         sink: &mut GradientSink<'_, B::Buf>,
     ) -> Result<()> {
-        for (index, kept) in kept.into_iter().enumerate().rev() {
-            let block = self.block(index, adapters, pass);
-            let saved = match kept {
-                Kept::All(saved) => saved,
-                Kept::Input(input) => block.forward(input, None)?.1,
-            };
-            dy = block
-                .backward(dy, saved, &mut |linear: Linear, pair, grad| sink(index, linear as usize, pair, grad))?;
+        for (index, saved) in saved.into_iter().enumerate().rev() {
+            let mut sink = |linear: Linear, pair, grad| sink(index, linear as usize, pair, grad);
+            match self.block(index, adapters, pass).backward(dy, saved, index > 0, &mut sink)? {
+                Some(dx) => dy = dx,
+                None => break,
+            }
         }
         Ok(())
     }
@@ -227,9 +207,9 @@ impl<B: Backend> Model<B> {
 
     fn embed(&self, batch: &Batch) -> Result<B::Buf> {
         let vocabulary = self.architecture.vocab_size as usize;
-        match batch.ids.iter().find(|&&id| id as usize >= vocabulary) {
+        match batch.ids().iter().find(|&&id| id as usize >= vocabulary) {
             Some(&id) => Err(ModelError::Token { id, vocabulary }),
-            None => Ok(self.backend.embed(&self.embedding, &batch.ids)?),
+            None => Ok(self.backend.embed(&self.embedding, batch.ids())?),
         }
     }
 
@@ -247,13 +227,13 @@ impl<B: Backend> Model<B> {
 }
 
 /// Takes a LoRA pair's gradients: layer, linear layer (index in `LINEARS`), index of the pair, gradients.
-pub type GradientSink<'a, Buf> = dyn FnMut(usize, usize, usize, LoraGrad<Buf>) -> crate::backend::Result<()> + 'a;
+pub type GradientSink<'a, Buf> = dyn FnMut(usize, usize, usize, LoraGrad<Buf>) -> backend::Result<()> + 'a;
 
 /// What a training pass is asked for.
 pub struct Training<'a, Buf> {
     /// The gradients are those of `scale * sum(losses)`.
     pub scale: f64,
-    pub activations: Activations,
+    pub recompute: Recompute,
     pub sink: &'a mut GradientSink<'a, Buf>,
 }
 

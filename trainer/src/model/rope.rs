@@ -20,10 +20,10 @@ impl<Buf> Angles<Buf> {
         let half = shape.head_dim / 2;
         let theta = f64::from(architecture.rope_theta.get());
         let speeds: Vec<f64> = (0..half).map(|i| theta.powf(-(i as f64) / half as f64)).collect();
-        let rows = shape.spans.len() * shape.queries;
+        let rows = shape.rows();
         let (mut cos, mut sin) = (Vec::with_capacity(rows * half), Vec::with_capacity(rows * half));
         for span in &shape.spans {
-            for position in span.start..span.start + shape.queries {
+            for position in span.start..span.start + span.length {
                 for speed in &speeds {
                     let (s, c) = (position as f64 * speed).sin_cos();
                     cos.push(B::Real::of(c));

@@ -1,14 +1,16 @@
-//! Gradients of a whole block, and of a whole model in its adapter.
+//! Gradients of a whole block, whatever of it is computed again.
 
 use candle_core::Tensor;
-use potluck_trainer::backend::candle::{CandleBackend, Element};
-use potluck_trainer::backend::{AttentionShape, Backend, LoraPair, Residency};
-use potluck_trainer::model::block::{Block, LINEAR_COUNT, Layer, Pairs};
+use potluck_trainer::backend::{AttentionShape, Backend, LoraGrad, LoraPair, Trains};
+use potluck_trainer::model::block::{Block, LINEAR_COUNT, Layer, Pairs, Recompute};
 use potluck_trainer::model::rope::Angles;
 
 use crate::attention::{attention_auto, own_shape};
+use crate::operation::{Input, Operation, check, on_every_backend};
 use crate::ops::{rms_norm_auto, rope_auto, swiglu_auto};
-use crate::support::{Case, architecture, backend, frozen, noise, tensor, weighed, weighed_tensor, wide};
+use crate::support::{architecture, backend, buffer, noise, read, tensor, weight};
+
+on_every_backend!(a_whole_block, recomputation_changes_no_bit, a_gradient_that_is_not_wanted_changes_no_other);
 
 const HIDDEN: usize = 20;
 const R: usize = 3;
@@ -18,63 +20,84 @@ const EPS: f64 = 1e-5;
 const LINEAR_SHAPES: [(usize, usize); LINEAR_COUNT] =
     [(24, 20), (8, 20), (8, 20), (20, 24), (26, 20), (26, 20), (20, 26)];
 
-struct Frozen {
+/// The inputs are x, then A and B of each linear layer.
+struct WholeBlock {
     linears: Vec<Vec<f64>>,
     norms: [Vec<f64>; 2],
     shape: AttentionShape,
-    rows: usize,
+    recompute: Recompute,
+    wants_dx: bool,
 }
 
-impl Frozen {
+impl WholeBlock {
     fn new(seed: u64) -> Self {
         let linears = LINEAR_SHAPES.iter().enumerate().map(|(i, (out, inner))| {
             noise(seed + i as u64, out * inner).iter().map(|x| x * (3.0 / *inner as f64).sqrt()).collect()
         });
         let norms = [20, 21].map(|i| noise(seed + i, HIDDEN).iter().map(|x| 1.0 + 0.3 * x).collect());
-        let shape = own_shape(6, 2, 4, 5, &[5, 3]);
-        Self { linears: linears.collect(), norms, rows: shape.spans.len() * shape.queries, shape }
+        let shape = own_shape(6, 2, 4, &[5, 3]);
+        Self { linears: linears.collect(), norms, shape, recompute: Recompute::None, wants_dx: true }
     }
 
-    fn layer<T: Element>(&self) -> Layer<CandleBackend<T>> {
-        let b = backend::<T>();
-        let linears = std::array::from_fn(|i| {
+    /// The output and, given its gradient, the gradients in the inputs.
+    fn run<B: Backend>(&self, b: &B, inputs: &[Vec<f64>], r: Option<&[f64]>) -> (Vec<f64>, Vec<Option<Vec<f64>>>) {
+        let rows = self.shape.rows();
+        let linears = std::array::from_fn(|i| weight(b, &self.linears[i], LINEAR_SHAPES[i].0, LINEAR_SHAPES[i].1));
+        let [input_norm, post_attention_norm] = [0, 1].map(|i| buffer(b, &self.norms[i], 1, HIDDEN));
+        let layer = Layer { input_norm, post_attention_norm, linears };
+        let pairs: Pairs<B::Buf> = std::array::from_fn(|i| {
             let (out, inner) = LINEAR_SHAPES[i];
-            b.upload(&frozen(&self.linears[i], out, inner), Residency::Quantised).unwrap()
+            let (a, b) = (buffer(b, &inputs[1 + 2 * i], R, inner), buffer(b, &inputs[2 + 2 * i], out, R));
+            vec![LoraPair { a, b, scale: SCALE, dropout: None, trains: Trains::BOTH }]
         });
-        let [input_norm, post_attention_norm] = [0, 1].map(|i| tensor::<T>(&self.norms[i], 1, HIDDEN));
-        Layer { input_norm, post_attention_norm, linears }
+        let angles = Angles::new(b, &architecture(true), &self.shape).unwrap();
+        let block = Block { backend: b, layer: &layer, pairs: &pairs, shape: &self.shape, angles: &angles, eps: EPS };
+        let (y, saved) = block.forward(buffer(b, &inputs[0], rows, HIDDEN), None).unwrap();
+        let mut grads = vec![None; inputs.len()];
+        if let Some(r) = r {
+            let mut sink = |linear, _, grad: LoraGrad<B::Buf>| {
+                let index = linear as usize;
+                grads[1 + 2 * index] = grad.a.map(|a| read(b, &a));
+                grads[2 + 2 * index] = grad.b.map(|factor| read(b, &factor));
+                Ok(())
+            };
+            let saved = saved.without(self.recompute);
+            let dx = block.backward(buffer(b, r, rows, HIDDEN), saved, self.wants_dx, &mut sink).unwrap();
+            grads[0] = dx.map(|dx| read(b, &dx));
+        }
+        (read(b, &y), grads)
+    }
+}
+
+impl Operation for WholeBlock {
+    const NAME: &'static str = "block";
+
+    fn inputs(&self) -> Vec<Input> {
+        let mut shapes = vec![(self.shape.rows(), HIDDEN)];
+        shapes.extend(LINEAR_SHAPES.iter().flat_map(|&(out, inner)| [(R, inner), (out, R)]));
+        let inputs = shapes
+            .iter()
+            .enumerate()
+            .map(|(i, &(rows, cols))| Input::noise(300 + i as u64, rows, cols, if i == 0 { 1.0 } else { 0.4 }));
+        inputs.collect()
     }
 
-    /// Inputs: x, then A and B of each linear layer.
-    fn run<T: Element>(&self, inputs: &[Vec<f64>], grad: &[f64]) -> (Tensor, Vec<Vec<f64>>) {
-        let b = backend::<T>();
-        let pairs: Pairs<Tensor> = std::array::from_fn(|i| {
-            let (out, inner) = LINEAR_SHAPES[i];
-            let (a, b) = (tensor::<T>(&inputs[1 + 2 * i], R, inner), tensor::<T>(&inputs[2 + 2 * i], out, R));
-            vec![LoraPair { a, b, scale: SCALE }]
-        });
-        let angles = Angles::new(&b, &architecture(true), &self.shape).unwrap();
-        let layer = self.layer::<T>();
-        let block = Block { backend: &b, layer: &layer, pairs: &pairs, shape: &self.shape, angles: &angles, eps: EPS };
-        let (y, saved) = block.forward(tensor::<T>(&inputs[0], self.rows, HIDDEN), None).unwrap();
-        let mut grads = vec![Vec::new(); inputs.len()];
-        let mut sink = |linear, _, grad: potluck_trainer::backend::LoraGrad<Tensor>| {
-            let index = linear as usize;
-            grads[1 + 2 * index] = wide(b.read(&grad.a)?);
-            grads[2 + 2 * index] = wide(b.read(&grad.b)?);
-            Ok(())
-        };
-        let dx = block.backward(tensor::<T>(grad, self.rows, HIDDEN), saved, &mut sink).unwrap();
-        grads[0] = wide(b.read(&dx).unwrap());
-        (y, grads)
+    fn forward<B: Backend>(&self, b: &B, inputs: &[Vec<f64>]) -> Vec<f64> {
+        self.run(b, inputs, None).0
     }
 
-    fn auto<T: Element>(&self, inputs: &[Tensor]) -> Tensor {
-        let angles = Angles::new(&backend::<T>(), &architecture(true), &self.shape).unwrap();
-        let norm = |x: &Tensor, i: usize| rms_norm_auto(x, &tensor::<T>(&self.norms[i], 1, HIDDEN), EPS);
+    fn backward<B: Backend>(&self, b: &B, inputs: &[Vec<f64>], r: &[f64]) -> Vec<Option<Vec<f64>>> {
+        let grads = self.run(b, inputs, Some(r)).1;
+        assert!(grads.iter().skip(1).all(Option::is_some));
+        grads
+    }
+
+    fn auto(&self, inputs: &[Tensor]) -> Tensor {
+        let angles = Angles::new(&backend::<f64>(), &architecture(true), &self.shape).unwrap();
+        let norm = |x: &Tensor, i: usize| rms_norm_auto(x, &tensor(&self.norms[i], 1, HIDDEN), EPS);
         let linear = |x: &Tensor, i: usize| {
             let (out, inner) = LINEAR_SHAPES[i];
-            let w = tensor::<T>(&self.linears[i], out, inner);
+            let w = tensor(&self.linears[i], out, inner);
             let h = (x.matmul(&inputs[1 + 2 * i].t().unwrap()).unwrap() * SCALE).unwrap();
             (x.matmul(&w.t().unwrap()).unwrap() + h.matmul(&inputs[2 + 2 * i].t().unwrap()).unwrap()).unwrap()
         };
@@ -89,31 +112,25 @@ impl Frozen {
     }
 }
 
-#[test]
-fn a_whole_block() {
-    let block = Frozen::new(100);
-    let mut r = noise(7, block.rows * HIDDEN);
-    // Rows of padding are read by nobody.
-    for (row, r) in r.chunks_exact_mut(HIDDEN).enumerate() {
-        if row % block.shape.queries >= block.shape.spans[row / block.shape.queries].length {
-            r.fill(0.0);
-        }
+fn gradients(block: &WholeBlock, b: &impl Backend) -> Vec<Option<Vec<f64>>> {
+    let values: Vec<Vec<f64>> = block.inputs().into_iter().map(|input| input.values).collect();
+    block.backward(b, &values, &noise(7, block.shape.rows() * HIDDEN))
+}
+
+fn a_whole_block(b: &impl Backend, tolerance: f64) {
+    check(&WholeBlock::new(100), b, tolerance);
+}
+
+fn recomputation_changes_no_bit(b: &impl Backend, _: f64) {
+    let kept = gradients(&WholeBlock::new(100), b);
+    for recompute in [Recompute::Selective, Recompute::Full] {
+        assert_eq!(gradients(&WholeBlock { recompute, ..WholeBlock::new(100) }, b), kept, "{recompute:?}");
     }
-    let mut shapes = vec![(block.rows, HIDDEN)];
-    shapes.extend(LINEAR_SHAPES.iter().flat_map(|&(out, inner)| [(R, inner), (out, R)]));
-    let inputs = shapes.iter().enumerate().map(|(i, (rows, cols))| {
-        let amount = if i == 0 { 1.0 } else { 0.4 };
-        noise(300 + i as u64, rows * cols).iter().map(|x| amount * x).collect()
-    });
-    Case {
-        name: "block",
-        inputs: inputs.collect(),
-        shapes: shapes.clone(),
-        loss: &|x| weighed(&block.run::<f64>(x, &r).0, &r),
-        single: &|x| block.run::<f32>(x, &r).1,
-        double: &|x| block.run::<f64>(x, &r).1,
-        auto_single: &|x| weighed_tensor::<f32>(&block.auto::<f32>(x), &r),
-        auto_double: &|x| weighed_tensor::<f64>(&block.auto::<f64>(x), &r),
-    }
-    .check();
+}
+
+fn a_gradient_that_is_not_wanted_changes_no_other(b: &impl Backend, _: f64) {
+    let (all, without) =
+        (gradients(&WholeBlock::new(100), b), gradients(&WholeBlock { wants_dx: false, ..WholeBlock::new(100) }, b));
+    assert!(without[0].is_none());
+    assert_eq!(without[1..], all[1..]);
 }

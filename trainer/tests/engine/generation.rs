@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 use potluck_trainer::backend::Backend;
-use potluck_trainer::backend::candle::CandleBackend;
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{Prompt, generate, generate_batch};
 use potluck_trainer::lora::adapter::Adapter;
@@ -16,27 +15,33 @@ use potluck_trainer::model::decoder::Model;
 use potluck_trainer::sample::Sample;
 
 use crate::fitting::samples;
-use crate::support::{architecture, backend, noise, noise_model};
+use crate::operation::on_every_f32_backend;
+use crate::support::{architecture, backend, noise, noise_model, read};
 
-type Single = CandleBackend<f32>;
+on_every_f32_backend!(
+    cached_generation_equals_running_the_whole_text_again,
+    weighted_adapters_add_up,
+    evaluation_counts_tokens_and_exact_matches,
+);
+
 const STOP: u32 = 36;
 
-fn model() -> Model<Single> {
-    Model::load(backend::<f32>(), &noise_model(architecture(true), 1)).unwrap()
+fn model<B: Backend + Clone>(b: &B) -> Model<B> {
+    Model::load(b.clone(), &noise_model(architecture(true), 1)).unwrap()
 }
 
-fn adapter(model: &Model<Single>, seed: u64) -> Adapter {
+fn adapter(model: &Model<impl Backend>, seed: u64) -> Adapter {
     let config = LoraConfig { r: 2, lora_alpha: 4.0, target_modules: Targets::AllLinear };
     let layout = Layout::new(&config, model.architecture()).unwrap();
     layout.adapter(&noise(seed, layout.len).iter().map(|&x| 0.2 * x as f32).collect::<Vec<_>>())
 }
 
-fn attached(model: &Model<Single>, adapters: &[(&Adapter, f32)]) -> Attached<Single> {
+fn attached<B: Backend>(model: &Model<B>, adapters: &[(&Adapter, f32)]) -> Attached<B> {
     Attached::load(model.backend(), model.architecture(), adapters).unwrap()
 }
 
 /// Runs the whole text again for every token.
-fn uncached(model: &Model<Single>, adapters: &Attached<Single>, prompt: &[u32], tokens: usize) -> Vec<u32> {
+fn uncached<B: Backend>(model: &Model<B>, adapters: &Attached<B>, prompt: &[u32], tokens: usize) -> Vec<u32> {
     let mut ids = prompt.to_vec();
     while ids.len() < prompt.len() + tokens {
         let hidden = model.hidden(&Batch::new([ids.as_slice()]), adapters).unwrap();
@@ -49,9 +54,8 @@ fn uncached(model: &Model<Single>, adapters: &Attached<Single>, prompt: &[u32], 
     ids.split_off(prompt.len())
 }
 
-#[test]
-fn cached_generation_equals_running_the_whole_text_again() {
-    let model = model();
+fn cached_generation_equals_running_the_whole_text_again(b: &(impl Backend + Clone), _: f64) {
+    let model = model(b);
     let adapter = adapter(&model, 4);
     let adapters = attached(&model, &[(&adapter, 0.7)]);
     let samples = samples(9);
@@ -75,7 +79,7 @@ fn cached_generation_equals_running_the_whole_text_again() {
 
 #[test]
 fn a_listener_may_break() {
-    let model = model();
+    let model = model(&backend::<f32>());
     let base = Attached::none(model.architecture());
     let mut seen = 0;
     let mut take = |_| {
@@ -88,7 +92,7 @@ fn a_listener_may_break() {
 
 #[test]
 fn an_empty_prompt_or_a_foreign_token_is_an_error() {
-    let model = model();
+    let model = model(&backend::<f32>());
     let base = Attached::none(model.architecture());
     let of = |ids: &[u32]| generate_batch(&model, &base, &[Prompt { ids, max_new_tokens: 1 }], &[]).is_err();
     assert!(of(&[]));
@@ -96,27 +100,26 @@ fn an_empty_prompt_or_a_foreign_token_is_an_error() {
 }
 
 /// Weights act as factors of the updates: half of an adapter and half of the same is the adapter.
-#[test]
-fn weighted_adapters_add_up() {
-    let model = model();
+fn weighted_adapters_add_up(b: &(impl Backend + Clone), _: f64) {
+    let model = model(b);
     let (one, two) = (adapter(&model, 4), adapter(&model, 5));
     let batch = Batch::new([[3, 1, 4, 1, 5].as_slice()]);
     let logits = |adapters: &[(&Adapter, f32)]| {
         let hidden = model.hidden(&batch, &attached(&model, adapters)).unwrap();
-        model.backend().read(&model.logits(&hidden).unwrap()).unwrap()
+        read(b, &model.logits(&hidden).unwrap())
     };
-    let close = |a: Vec<f32>, b: Vec<f32>| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+    let close = |a: Vec<f64>, b: Vec<f64>| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
     assert!(close(logits(&[(&one, 1.0), (&two, 0.5)]), logits(&[(&two, 0.25), (&one, 1.0), (&two, 0.25)])));
     assert!(!close(logits(&[(&one, 1.0)]), logits(&[(&one, 0.5)])));
 }
 
 #[test]
 fn adapters_that_do_not_fit_are_named() {
-    let model = model();
+    let model = model(&backend::<f32>());
     let error = |change: &dyn Fn(&mut Adapter)| {
         let mut adapter = adapter(&model, 4);
         change(&mut adapter);
-        let attached = Attached::<Single>::load(model.backend(), model.architecture(), &[(&adapter, 1.0)]);
+        let attached = Attached::load(model.backend(), model.architecture(), &[(&adapter, 1.0)]);
         attached.err().unwrap().to_string()
     };
     let name = "base_model.model.model.layers.1.mlp.up_proj.lora_A.weight";
@@ -134,9 +137,8 @@ fn adapters_that_do_not_fit_are_named() {
     );
 }
 
-#[test]
-fn evaluation_counts_tokens_and_exact_matches() {
-    let model = model();
+fn evaluation_counts_tokens_and_exact_matches(b: &(impl Backend + Clone), _: f64) {
+    let model = model(b);
     let base = Attached::none(model.architecture());
     let mut samples = samples(12);
     // The first samples are what the model itself would say.
@@ -163,7 +165,7 @@ fn evaluation_counts_tokens_and_exact_matches() {
 
 #[test]
 fn a_cancelled_evaluation_says_nothing() {
-    let model = model();
+    let model = model(&backend::<f32>());
     let base = Attached::none(model.architecture());
     let options = EvaluateOptions { batch_size: 4, stop: vec![], exact_match: false };
     assert!(evaluate(&model, &base, &samples(3), &options, &AtomicBool::new(true)).unwrap().is_none());

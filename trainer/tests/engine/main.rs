@@ -1,9 +1,13 @@
-//! The engine from outside: gradients of every operation and of a whole block, training runs, generation.
+//! The engine from outside: gradients of every operation and of a whole block, training runs, generation, each on
+//! every backend.
+
+mod operation;
+mod support;
 
 mod attention;
 mod block;
 mod fitting;
 mod generation;
+mod linear;
 mod ops;
 mod quantised;
-mod support;

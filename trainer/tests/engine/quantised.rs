@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use potluck_protocol::tensor::DType;
-use potluck_trainer::backend::{Backend, BackendError, Residency};
+use potluck_trainer::backend::{Backend, BackendError, Linear, Residency};
 use potluck_trainer::tensor::HostTensor;
 
-use crate::support::{backend, noise, size};
+use crate::operation::{assert_close, on_every_f32_backend};
+use crate::support::{backend, buffer, noise, read, size};
+
+on_every_f32_backend!(operations_see_the_values_that_the_format_defines, sixteen_bit_floats_are_widened);
 
 const INNER: usize = 64;
 
@@ -31,39 +34,35 @@ fn tensor(dtype: DType, shape: Vec<usize>, bytes: &[u8], shift: usize) -> HostTe
     HostTensor::new(dtype, shape, Arc::new(memory), shift..shift + bytes.len()).unwrap()
 }
 
-#[test]
-fn operations_see_the_values_that_the_format_defines() {
+fn operations_see_the_values_that_the_format_defines<B: Backend>(b: &B, tolerance: f64) {
     // Rows in more than one panel; addresses that a mapped file may give.
     for (rows, shift) in [(1, 0), (64, 1), (130, 3), (130, 8)] {
         let (bytes, values) = q4_1(rows, 40);
-        let b = backend::<f32>();
         let plain = b.upload(&HostTensor::from_f32(vec![rows, INNER], &values).unwrap(), Residency::Quantised).unwrap();
         let source = tensor(DType::Q4_1, vec![rows, INNER], &bytes, shift);
-        let x = b.buffer(noise(3, 2 * INNER).iter().map(|&x| x as f32).collect(), 2, INNER).unwrap();
+        let x = buffer(b, &noise(3, 2 * INNER), 2, INNER);
+        let linear = |weight: &B::Weight| b.project(&x, &[Linear { weight, pairs: &[] }], None).unwrap().ys.remove(0);
         let ids = [0, rows as u32 - 1, rows as u32 / 2, 0];
         for residency in [Residency::Quantised, Residency::Widened] {
             let quantised = b.upload(&source, residency).unwrap();
             for (got, expected) in [
-                (b.linear(&x, &quantised).unwrap(), b.linear(&x, &plain).unwrap()),
+                (linear(&quantised), linear(&plain)),
                 (b.embed(&quantised, &ids).unwrap(), b.embed(&plain, &ids).unwrap()),
             ] {
-                let (got, expected) = (b.read(&got).unwrap(), b.read(&expected).unwrap());
-                assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-4), "{rows} {shift}");
+                assert_close(&read(b, &got), &read(b, &expected), tolerance, &format!("{rows} {shift}"));
             }
             assert!(b.embed(&quantised, &[rows as u32]).is_err());
         }
     }
 }
 
-#[test]
-fn sixteen_bit_floats_are_widened() {
+fn sixteen_bit_floats_are_widened(b: &impl Backend, _: f64) {
     let values = [1.0f32, -2.5, 0.125, 3.0];
     let bf16: Vec<u8> = values.iter().flat_map(|&x| half::bf16::from_f32(x).to_le_bytes()).collect();
     let f16: Vec<u8> = values.iter().flat_map(|&x| half::f16::from_f32(x).to_le_bytes()).collect();
-    let b = backend::<f32>();
     for (dtype, bytes) in [(DType::BF16, bf16), (DType::F16, f16)] {
         let weight = b.upload(&tensor(dtype, vec![2, 2], &bytes, 2), Residency::Quantised).unwrap();
-        assert_eq!(b.read(&b.embed(&weight, &[0, 1]).unwrap()).unwrap(), values);
+        assert_eq!(read(b, &b.embed(&weight, &[0, 1]).unwrap()), values.map(f64::from));
     }
 }
 

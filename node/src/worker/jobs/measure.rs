@@ -8,7 +8,8 @@ use potluck_trainer::bench::{self, BenchStep};
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{self, Prompt};
 use potluck_trainer::lora::adapter::Adapter;
-use potluck_trainer::model::decoder::{Activations, Model};
+use potluck_trainer::model::block::Recompute;
+use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
 
 use super::open::{self, Cpu};
@@ -119,7 +120,7 @@ pub fn bench(base: &BaseSource, settings: &BenchSettings) -> Outcome<BenchAnswer
         seq: settings.seq,
         rank: settings.rank as usize,
         steps: settings.steps,
-        activations: Activations::Keep,
+        recompute: Recompute::None,
     };
     let report = bench::bench_step(&model, &step).map_err(|error| Failure::new(Kind::Failed, error))?;
     Ok(BenchAnswer {

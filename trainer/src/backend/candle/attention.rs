@@ -7,6 +7,7 @@ use candle_core::Tensor;
 
 use super::host::{Element, View, matrix, update};
 use super::product::product;
+use super::{in_range, same};
 use crate::backend::real::dot;
 use crate::backend::rows::{self, axpy, softmax};
 use crate::backend::{AttentionSaved, AttentionShape, Result, Span};
@@ -28,6 +29,7 @@ fn head(x: &Tensor, first_row: usize, length: usize, head: usize, head_dim: usiz
 }
 
 pub fn forward<T: Element>(q: &Tensor, k: &Tensor, v: &Tensor, shape: &AttentionShape) -> Result<(Tensor, Tensor)> {
+    check(shape, q.dim(0)?, k.dim(0)?.min(v.dim(0)?))?;
     let decoding = shape.spans.iter().all(|span| span.length <= 1);
     let one = |sequence: usize, head: usize| {
         if decoding {
@@ -38,10 +40,20 @@ pub fn forward<T: Element>(q: &Tensor, k: &Tensor, v: &Tensor, shape: &Attention
     };
     let heads = shape.heads;
     let parts = rows::map(shape.spans.len() * heads, work(shape), |index| one(index / heads, index % heads))?;
-    let rows = q.dim(0)?;
-    let out = join(rows, heads, shape, shape.head_dim, |index| &parts[index].out)?;
-    let lse = join(rows, heads, shape, 1, |index| &parts[index].lse)?;
+    let out = join(heads, shape, shape.head_dim, |index| &parts[index].out)?;
+    let lse = join(heads, shape, 1, |index| &parts[index].lse)?;
     Ok((out, lse))
+}
+
+/// That the spans are all rows of queries, in order, and that their keys exist.
+fn check(shape: &AttentionShape, queries: usize, keys: usize) -> Result<()> {
+    let mut next = 0;
+    for span in &shape.spans {
+        same("rows before a span", span.query, next)?;
+        next += span.length;
+        in_range("key", (span.key + span.start + span.length).saturating_sub(1), keys)?;
+    }
+    same("rows of queries", queries, next)
 }
 
 /// Values that attention touches, roughly: scores and what they weigh.
@@ -52,22 +64,22 @@ fn work(shape: &AttentionShape) -> usize {
 
 /// Puts parts (one for each sequence and head, `[length, width]`) beside each other: `[rows, heads * width]`.
 fn join<'a, T: Element>(
-    row_count: usize,
     heads: usize,
     shape: &AttentionShape,
     width: usize,
     part: impl Fn(usize) -> &'a [T] + Sync,
 ) -> Result<Tensor> {
-    let mut out = vec![T::ZERO; row_count * heads * width];
+    let spans = shape.spans.iter().enumerate();
+    let places: Vec<(usize, usize)> =
+        spans.flat_map(|(sequence, span)| (0..span.length).map(move |position| (sequence, position))).collect();
+    let mut out = vec![T::ZERO; places.len() * heads * width];
     rows::for_rows(&mut out, heads * width, |row, out| {
-        let (sequence, position) = (row / shape.queries, row % shape.queries);
-        if position < shape.spans[sequence].length {
-            for (head, out) in out.chunks_exact_mut(width).enumerate() {
-                out.copy_from_slice(&part(sequence * heads + head)[position * width..][..width]);
-            }
+        let (sequence, position) = places[row];
+        for (head, out) in out.chunks_exact_mut(width).enumerate() {
+            out.copy_from_slice(&part(sequence * heads + head)[position * width..][..width]);
         }
     });
-    matrix(out, row_count, heads * width)
+    matrix(out, places.len(), heads * width)
 }
 
 fn scale<T: Element>(shape: &AttentionShape) -> T {
@@ -88,9 +100,9 @@ fn forward_head<T: Element>(
     let mut lse = Vec::with_capacity(span.length);
     for block in blocks(span) {
         let keys = span.start + block.end;
-        let q = head(q, sequence * shape.queries + block.start, block.len(), index, dim)?;
-        let k = head(k, span.slot * shape.keys, keys, key_head, dim)?;
-        let v = head(v, span.slot * shape.keys, keys, key_head, dim)?;
+        let q = head(q, span.query + block.start, block.len(), index, dim)?;
+        let k = head(k, span.key, keys, key_head, dim)?;
+        let v = head(v, span.key, keys, key_head, dim)?;
         let scores = product::<T>(&q, &k.t()?)?;
         update(&scores, |scores| {
             for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
@@ -119,8 +131,8 @@ fn decode_head<T: Element>(
     }
     let (dim, key_head) = (shape.head_dim, index / shape.group());
     let (q, k, v) = (View::<T>::new(q)?, View::<T>::new(k)?, View::<T>::new(v)?);
-    let query = &q.slice()[(sequence * shape.queries * shape.heads + index) * dim..][..dim];
-    let row = |position: usize| ((span.slot * shape.keys + position) * shape.kv_heads + key_head) * dim;
+    let query = &q.slice()[(span.query * shape.heads + index) * dim..][..dim];
+    let row = |position: usize| ((span.key + position) * shape.kv_heads + key_head) * dim;
     let mut scores: Vec<T> = (0..=span.start).map(|position| dot(query, &k.slice()[row(position)..][..dim])).collect();
     let lse = softmax::normalise(&mut scores, scale(shape));
     let mut out = vec![T::ZERO; dim];
@@ -150,13 +162,17 @@ pub fn backward<T: Element>(
     saved: &AttentionSaved<'_, Tensor>,
     shape: &AttentionShape,
 ) -> Result<[Tensor; 3]> {
+    check(shape, dout.dim(0)?, saved.k.dim(0)?)?;
+    for span in &shape.spans {
+        same("first key of a span that attends to itself", span.key + span.start, span.query)?;
+    }
     let kv_heads = shape.kv_heads;
     let group_grad = |index: usize| backward_group::<T>(dout, saved, shape, index / kv_heads, index % kv_heads);
     let parts = rows::map(shape.spans.len() * kv_heads, work(shape), group_grad)?;
-    let (rows, dim, group) = (dout.dim(0)?, shape.head_dim, shape.group());
-    let dq = join(rows, shape.heads, shape, dim, |index| &parts[index / group].q[index % group])?;
-    let dk = join(rows, kv_heads, shape, dim, |index| &parts[index].k)?;
-    let dv = join(rows, kv_heads, shape, dim, |index| &parts[index].v)?;
+    let (dim, group) = (shape.head_dim, shape.group());
+    let dq = join(shape.heads, shape, dim, |index| &parts[index / group].q[index % group])?;
+    let dk = join(kv_heads, shape, dim, |index| &parts[index].k)?;
+    let dv = join(kv_heads, shape, dim, |index| &parts[index].v)?;
     Ok([dq, dk, dv])
 }
 
@@ -173,7 +189,7 @@ fn backward_group<T: Element>(
     for index in key_head * shape.group()..(key_head + 1) * shape.group() {
         let mut dq = Vec::with_capacity(span.length * dim);
         for block in blocks(span) {
-            let first = sequence * shape.queries;
+            let first = span.query;
             let rows = |x: &Tensor| head(x, first + block.start, block.len(), index, dim);
             let seen = |x: &Tensor| head(x, first, block.end, key_head, dim);
             let (q, k, v, dout) = (rows(saved.q)?, seen(saved.k)?, seen(saved.v)?, rows(dout)?);

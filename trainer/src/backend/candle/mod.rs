@@ -7,6 +7,7 @@
 mod attention;
 mod head;
 mod host;
+mod linear;
 mod product;
 mod weight;
 
@@ -15,13 +16,12 @@ use std::marker::PhantomData;
 use candle_core::Tensor;
 pub use host::Element;
 use host::{View, matrix, update};
-use product::product;
 pub use weight::Weight;
 
 use super::rows::{self, adamw, norm, rope, swiglu};
 use super::{
-    AdamWState, AdamWStep, AttentionSaved, AttentionShape, Backend, BackendError, HeadLoss, LoraGrad, LoraPair,
-    Residency, Result, Target,
+    AdamWState, AdamWStep, AttentionSaved, AttentionShape, Backend, BackendError, HeadLoss, Linear, Projected,
+    ProjectedGrad, Residency, Result, Target,
 };
 use crate::tensor::HostTensor;
 
@@ -52,12 +52,6 @@ fn gather<T: Element>(x: &Tensor, rows: &[usize]) -> Result<Tensor> {
         values.extend_from_slice(&view.slice()[row * cols..][..cols]);
     }
     matrix(values, rows.len(), cols)
-}
-
-/// `x *= factor`, for the skinny matrices of an adapter.
-fn scale<T: Element>(x: &Tensor, factor: f64) -> Result<()> {
-    let factor = T::of(factor);
-    update(x, |x: &mut [T]| x.iter_mut().for_each(|x| *x *= factor))
 }
 
 fn add<T: Element>(x: &Tensor, y: &Tensor) -> Result<()> {
@@ -92,33 +86,19 @@ impl<T: Element> Backend for CandleBackend<T> {
         Ok(View::new(x)?.slice().to_vec())
     }
 
-    fn linear(&self, x: &Tensor, w: &Weight) -> Result<Tensor> {
-        product::<T>(x, &w.dense::<T>()?.t()?)
+    fn project(&self, x: &Tensor, layers: &[Linear<'_, Self>], onto: Option<&Tensor>) -> Result<Projected<Tensor>> {
+        linear::project(x, layers, onto)
     }
 
-    fn linear_grad(&self, dy: &Tensor, w: &Weight) -> Result<Tensor> {
-        product::<T>(dy, &w.dense::<T>()?)
-    }
-
-    fn lora(&self, y: &mut Tensor, x: &Tensor, pair: &LoraPair<Tensor>) -> Result<Tensor> {
-        let h = product::<T>(x, &pair.a.t()?)?;
-        scale::<T>(&h, pair.scale)?;
-        add::<T>(y, &product::<T>(&h, &pair.b.t()?)?)?;
-        Ok(h)
-    }
-
-    fn lora_grad(
+    fn project_grad(
         &self,
-        dx: &mut Tensor,
-        dy: &Tensor,
+        dys: &[&Tensor],
         x: &Tensor,
-        h: &Tensor,
-        pair: &LoraPair<Tensor>,
-    ) -> Result<LoraGrad<Tensor>> {
-        let dh = product::<T>(dy, &pair.b)?;
-        scale::<T>(&dh, pair.scale)?;
-        add::<T>(dx, &product::<T>(&dh, &pair.a)?)?;
-        Ok(LoraGrad { a: product::<T>(&dh.t()?, x)?, b: product::<T>(&dy.t()?, h)? })
+        h: &[Tensor],
+        layers: &[Linear<'_, Self>],
+        wants_dx: bool,
+    ) -> Result<ProjectedGrad<Tensor>> {
+        linear::project_grad(dys, x, h, layers, wants_dx)
     }
 
     fn rms_norm(&self, x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
@@ -127,12 +107,14 @@ impl<T: Element> Backend for CandleBackend<T> {
         matrix(norm::forward::<T>(View::new(x)?.slice(), View::new(w)?.slice(), eps), rows, cols)
     }
 
-    fn rms_norm_grad(&self, dy: &Tensor, x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
+    fn rms_norm_grad(&self, dy: &Tensor, x: &Tensor, w: &Tensor, eps: f64, onto: Option<&Tensor>) -> Result<Tensor> {
         let (rows, cols) = x.dims2()?;
         same("weights of a norm", w.elem_count(), cols)?;
         let (dy, x, w) = (View::new(dy)?, View::new(x)?, View::new(w)?);
         same("gradients of a norm", dy.slice().len(), x.slice().len())?;
-        matrix(norm::backward::<T>(dy.slice(), x.slice(), w.slice(), eps), rows, cols)
+        let dx = matrix(norm::backward::<T>(dy.slice(), x.slice(), w.slice(), eps), rows, cols)?;
+        onto.map_or(Ok(()), |onto| add::<T>(&dx, onto))?;
+        Ok(dx)
     }
 
     fn rope(&self, x: &mut Tensor, cos: &Tensor, sin: &Tensor, inverse: bool) -> Result<()> {
@@ -177,17 +159,13 @@ impl<T: Element> Backend for CandleBackend<T> {
         matrix(swiglu::forward::<T>(View::new(gate)?.slice(), View::new(up)?.slice(), cols), rows, cols)
     }
 
-    fn swiglu_grad(&self, dy: &Tensor, gate: &Tensor, up: &Tensor) -> Result<[Tensor; 2]> {
+    fn swiglu_grad(&self, dy: &Tensor, gate: Tensor, up: Tensor) -> Result<[Tensor; 2]> {
         let (rows, cols) = gate.dims2()?;
         same("elements of `up`", up.elem_count(), gate.elem_count())?;
         same("gradients of the product", dy.elem_count(), gate.elem_count())?;
-        let (dy, gate, up) = (View::<T>::new(dy)?, View::new(gate)?, View::new(up)?);
+        let (dy, gate, up) = (View::<T>::new(dy)?, View::new(&gate)?, View::new(&up)?);
         let [d_gate, d_up] = swiglu::backward(dy.slice(), gate.slice(), up.slice(), cols);
         Ok([matrix(d_gate, rows, cols)?, matrix(d_up, rows, cols)?])
-    }
-
-    fn add(&self, x: &mut Tensor, y: &Tensor) -> Result<()> {
-        add::<T>(x, y)
     }
 
     fn embed(&self, w: &Weight, ids: &[u32]) -> Result<Tensor> {

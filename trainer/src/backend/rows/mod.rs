@@ -1,6 +1,7 @@
 //! Row-wise kernels on slices, shared by the backends that run on the host. Threads take whole rows of the output.
 
 pub mod adamw;
+pub mod dropout;
 pub mod norm;
 pub mod rope;
 pub mod softmax;
