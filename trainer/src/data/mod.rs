@@ -6,3 +6,4 @@ pub mod chat;
 pub mod tokenise;
 pub mod rehearsal;
 pub mod pack;
+pub mod check;

@@ -25,6 +25,15 @@ impl Kind {
             Self::Text => "a plain text",
         }
     }
+
+    /// What rows of this kind are.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Completion => "prompts with completions",
+            Self::Chat => "chats",
+            Self::Text => "plain texts",
+        }
+    }
 }
 
 /// One turn of a chat.
