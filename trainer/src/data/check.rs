@@ -10,7 +10,7 @@ mod tests;
 
 use std::path::Path;
 
-pub use report::{Blank, Line, Lengths, Packing, Piece, Preview, Report, Tokens};
+pub use report::{Blank, Lengths, Line, Packing, Piece, Preview, Report, Tokens};
 
 use super::jsonl::{self, BadLine, DataError};
 use super::pack::pack;
@@ -73,7 +73,8 @@ pub fn examine(
         report.data = Some(rows.digest());
         report.template = encoder.chat().map(|chat| chat.digest());
         report.preview = found.preview(tokenizer, options.preview);
-        (report.duplicates, report.duplicate_rows) = Repeats::of(rows.rows.iter().map(|row| (row.line, &row.content))).list();
+        (report.duplicates, report.duplicate_rows) =
+            Repeats::of(rows.rows.iter().map(|row| (row.line, &row.content))).list();
         (report.contradictions, report.contradicting_rows) = contradictions(rows);
         (report.blank, report.blank_rows) = blanks(rows);
     }

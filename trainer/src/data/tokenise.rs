@@ -64,8 +64,7 @@ pub enum TokeniseError {
 
 /// All rows as samples of at most `max` tokens.
 pub fn samples(rows: &Rows, tokenizer: &Tokenizer, max: usize, overlong: Overlong) -> Result<Tokenised, TokeniseError> {
-    let format =
-        |error| TokeniseError::Format { path: rows.path.clone(), error };
+    let format = |error| TokeniseError::Format { path: rows.path.clone(), error };
     let encoder = Encoder::new(tokenizer, rows.kind, max, overlong).map_err(format)?;
     let count = rows.rows.len();
     let mut tokenised = Tokenised { samples: Vec::with_capacity(count), lines: Vec::with_capacity(count), cut: 0 };

@@ -79,7 +79,9 @@ pub fn lines(report: &Report, marks: Marks) -> Vec<String> {
     report.preview.iter().for_each(|preview| lines.extend(shown(preview, marks)));
     if report.bad_rows > 0 {
         lines.push(format!("{} rows cannot be trained on:", report.bad_rows));
-        lines.extend(report.bad.iter().take(SHOWN).map(|bad| format!("  line {}: {}", bad.line, output::plain(&bad.reason))));
+        lines.extend(
+            report.bad.iter().take(SHOWN).map(|bad| format!("  line {}: {}", bad.line, output::plain(&bad.reason))),
+        );
         lines.extend(more(report.bad_rows));
     }
     lines

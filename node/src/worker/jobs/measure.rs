@@ -33,23 +33,14 @@ pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context:
 }
 
 /// Loss and exact match over rows; a plain text has no answer to match.
-pub fn rows(
-    model: &Model<Cpu>,
-    adapters: &[(Adapter, f32)],
-    rows: &Rows,
-    context: &Context,
-) -> Outcome<Measured> {
+pub fn rows(model: &Model<Cpu>, adapters: &[(Adapter, f32)], rows: &Rows, context: &Context) -> Outcome<Measured> {
     let attached = open::attach(model, adapters)?;
     let options =
         EvaluateOptions { batch_size: BATCH, stop: rows.stop.clone(), exact_match: rows.kind != RowKind::Text };
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
         .map_err(|error| failures::fit(rows, &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
-    Ok(Measured {
-        samples: measured.samples as u64,
-        accuracy: measured.accuracy(),
-        loss: measured.loss,
-    })
+    Ok(Measured { samples: measured.samples as u64, accuracy: measured.accuracy(), loss: measured.loss })
 }
 
 #[derive(Serialize)]
@@ -96,8 +87,7 @@ pub fn generate(
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let prompt = Prompt { ids: &ids, max_new_tokens };
-    generate::generate(&model, &attached, prompt, &stop, &mut on_token)
-        .map_err(|error| failures::model(&error))?;
+    generate::generate(&model, &attached, prompt, &stop, &mut on_token).map_err(|error| failures::model(&error))?;
     if let Some(error) = failed {
         return Err(unreadable(error));
     }

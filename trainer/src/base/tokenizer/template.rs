@@ -15,8 +15,7 @@ use crate::base::json::describe;
 pub const SOURCE_MAX: usize = 1 << 20;
 
 /// The names under which transformers gives a template the special tokens.
-const TOKENS: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const TOKENS: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// A template and the special tokens that it may write, by transformers' names (`bos_token`, ...).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +29,12 @@ impl Template {
         Self { source, tokens: BTreeMap::new() }
     }
 
-    /// Identifies the text of the template and the tokens that it is given.
+    /// Identifies the text of the template and the special tokens that it names: a base's folder and its GGUF file, which
+    /// may list different ones, have one digest.
     pub fn digest(&self) -> Digest {
         let mut bytes = Vec::new();
-        let tokens = self.tokens.iter().flat_map(|(name, token)| [name, token]);
+        let named = self.tokens.iter().filter(|(name, _)| self.source.contains(name.as_str()));
+        let tokens = named.flat_map(|(name, token)| [name, token]);
         for text in [&self.source].into_iter().chain(tokens) {
             bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
@@ -47,7 +48,9 @@ impl Template {
 pub fn from_folder(config: &Value, jinja: Option<Vec<u8>>) -> Result<Option<Template>, TokenizerError> {
     let wrong = |reason: String| TokenizerError::Metadata { key: "chat_template", reason };
     let source = match (jinja, config.get("chat_template")) {
-        (Some(bytes), _) => String::from_utf8(bytes).map_err(|_| wrong("chat_template.jinja is not UTF-8".to_owned()))?,
+        (Some(bytes), _) => {
+            String::from_utf8(bytes).map_err(|_| wrong("chat_template.jinja is not UTF-8".to_owned()))?
+        }
         (None, None | Some(Value::Null)) => return Ok(None),
         (None, Some(Value::String(source))) => source.clone(),
         (None, Some(Value::Array(named))) => {
@@ -103,11 +106,14 @@ mod tests {
 
     #[test]
     fn special_tokens_are_texts_or_objects_and_count_in_the_digest() {
-        let config = json!({"chat_template": "a", "bos_token": {"content": "<s>"}, "eos_token": "</s>", "pad_token": null});
+        let config =
+            json!({"chat_template": "a", "bos_token": {"content": "<s>"}, "eos_token": "</s>", "pad_token": null});
         let template = from_folder(&config, None).unwrap().unwrap();
         let tokens: Vec<_> = template.tokens.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
         assert_eq!(tokens, [("bos_token", "<s>"), ("eos_token", "</s>")]);
-        assert_ne!(template.digest(), Template::new("a".to_owned()).digest());
+        assert_eq!(template.digest(), Template::new("a".to_owned()).digest(), "it names none of them");
+        let source = "{{ eos_token }}".to_owned();
+        assert_ne!(Template { source: source.clone(), ..template }.digest(), Template::new(source).digest());
         assert_ne!(Template::new("b".to_owned()).digest(), Template::new("a".to_owned()).digest());
     }
 }

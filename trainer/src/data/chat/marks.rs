@@ -48,7 +48,9 @@ impl Marks {
         }
         let [from, to] = WORDS;
         Ok(match &self.any {
-            Some(any) => any.replace_all(words, |found: &regex::Captures<'_>| format!("{from}{}{to}", &found[0])).into(),
+            Some(any) => {
+                any.replace_all(words, |found: &regex::Captures<'_>| format!("{from}{}{to}", &found[0])).into()
+            }
             None => words.to_owned(),
         })
     }

@@ -97,9 +97,8 @@ impl<'a> ChatFormat<'a> {
     }
 
     fn marked(&self, messages: &[Message]) -> Result<Vec<Message>, ChatError> {
-        let mark = |message: &Message| {
-            Ok(Message { role: message.role.clone(), content: self.marks.mark(&message.content)? })
-        };
+        let mark =
+            |message: &Message| Ok(Message { role: message.role.clone(), content: self.marks.mark(&message.content)? });
         messages.iter().map(mark).collect()
     }
 

@@ -123,7 +123,11 @@ fn tojson(value: Value, kwargs: Kwargs) -> Result<String, Error> {
     }
     kwargs.assert_all_used()?;
     let indent = " ".repeat(indent.unwrap_or(0).min(16));
-    if indent.is_empty() { write_json(&value, Python) } else { write_json(&value, PrettyFormatter::with_indent(indent.as_bytes())) }
+    if indent.is_empty() {
+        write_json(&value, Python)
+    } else {
+        write_json(&value, PrettyFormatter::with_indent(indent.as_bytes()))
+    }
 }
 
 fn write_json(value: &Value, formatter: impl Formatter) -> Result<String, Error> {

@@ -118,19 +118,29 @@ fn templates_that_fail_loop_or_flood_are_errors() {
 
 #[test]
 fn templates_have_what_transformers_gives_them() {
-    let shown = |template: &str| sample(&format!("{{% generation %}}{template}{{% endgeneration %}}"), &TURNS).unwrap().0;
+    let shown =
+        |template: &str| sample(&format!("{{% generation %}}{template}{{% endgeneration %}}"), &TURNS).unwrap().0;
     assert_eq!(shown("{{ messages[1] | tojson }}"), r#"{"role": "user", "content": "hi"}"#);
     assert_eq!(shown("{{ {'a<': [1, 'é', none, true]} | tojson }}"), r#"{"a<": [1, "é", null, true]}"#);
     assert_eq!(shown("{{ [{'a': 1}, []] | tojson(indent=2) }}"), "[\n  {\n    \"a\": 1\n  },\n  []\n]");
     assert_eq!(shown("{{ ' x '.strip() + 'ab'.upper() }}{{ 'abc'.startswith('ab') }}"), "xABTrue");
     assert_eq!(shown("{% for k, v in messages[1].items() %}{{ k }}={{ v }};{% endfor %}"), "role=user;content=hi;");
     assert_eq!(shown("{{ messages[1].get('name', 'nobody') }}{{ 'a,b'.split(',')[-1] }}"), "nobodyb");
-    assert_eq!(shown("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}"), "5");
-    assert_eq!(shown("{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}{{ m.role }} {% endfor %}"), "system user ");
+    assert_eq!(
+        shown("{% set ns = namespace(n=0) %}{% for m in messages %}{% set ns.n = ns.n + 1 %}{% endfor %}{{ ns.n }}"),
+        "5"
+    );
+    assert_eq!(
+        shown("{% for m in messages %}{% if loop.index > 2 %}{% break %}{% endif %}{{ m.role }} {% endfor %}"),
+        "system user "
+    );
     assert_eq!(shown("{{ messages[1:] | length }}{{ messages[::-1][0].role }}"), "4assistant");
     assert_eq!(shown("{{ strftime_now is defined }}{{ tools is none }}{{ eos_token }}"), "FalseTrue<|end|>");
     assert_eq!(shown("a\n  {% if true %}\nb\n  {% endif %}\nc"), "a\nb\nc");
-    assert_eq!(shown("{{ messages | map(attribute='role') | list | last }}{{ messages[0].content is string }}"), "assistantTrue");
+    assert_eq!(
+        shown("{{ messages | map(attribute='role') | list | last }}{{ messages[0].content is string }}"),
+        "assistantTrue"
+    );
 }
 
 proptest! {

@@ -41,7 +41,10 @@ fn all_that_is_wrong_is_reported_not_only_the_first() {
     assert_eq!(found.overlong, [(5, 10), (9, 11)].map(Tokens::from));
     assert_eq!((found.duplicates, found.duplicate_rows), (vec![vec![1, 3]], 2));
     assert_eq!((found.contradictions, found.contradicting_rows), (vec![vec![1, 3, 4]], 3));
-    assert_eq!(found.blank.iter().map(|blank| (blank.line, &*blank.what)).collect::<Vec<_>>(), [(6, "prompt"), (8, "completion")]);
+    assert_eq!(
+        found.blank.iter().map(|blank| (blank.line, &*blank.what)).collect::<Vec<_>>(),
+        [(6, "prompt"), (8, "completion")]
+    );
     let cut = report(&text, &Options { overlong: Overlong::Cut, ..OPTIONS });
     assert_eq!((cut.overlong_rows, cut.cut_rows, cut.bad_rows, cut.samples), (2, 2, 2, 7));
 }
@@ -72,7 +75,10 @@ fn survey(text: &str) -> (Option<Rows>, Vec<BadLine>) {
 fn lengths_are_by_nearest_rank() {
     let rows = (1..=200).map(|n| (n, n)).collect();
     let lengths = Lengths::of(rows).unwrap();
-    assert_eq!((lengths.p50, lengths.p90, lengths.p99, lengths.longest, lengths.longest_line), (100, 180, 198, 200, 200));
+    assert_eq!(
+        (lengths.p50, lengths.p90, lengths.p99, lengths.longest, lengths.longest_line),
+        (100, 180, 198, 200, 200)
+    );
     assert_eq!(lengths.mean, 100.5);
     assert_eq!(Lengths::of(vec![(3, 7), (4, 7)]).unwrap().longest_line, 3, "the first of equals");
     assert_eq!(Lengths::of(Vec::new()), None);

@@ -44,9 +44,11 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 pub fn row(bytes: &[u8]) -> Result<Option<Content>, String> {
     let Some(fields) = fields::<Fields>(bytes)? else { return Ok(None) };
     if fields.conversations.is_some() {
-        return Err("`conversations` with `from` and `value` is not read: write it as {\"messages\": [{\"role\": ..., \
+        return Err(
+            "`conversations` with `from` and `value` is not read: write it as {\"messages\": [{\"role\": ..., \
                     \"content\": ...}]}, where human is \"user\" and gpt is \"assistant\""
-            .to_owned());
+                .to_owned(),
+        );
     }
     let content = match fields {
         Fields { prompt: Some(prompt), completion: Some(completion), messages: None, text: None, .. } => {
@@ -63,7 +65,12 @@ pub fn row(bytes: &[u8]) -> Result<Option<Content>, String> {
         Fields { prompt: None, completion: None, messages: None, text: None, .. } => {
             return Err(format!("the row has no fields: {WANTED} is a row"));
         }
-        _ => return Err("the row has fields of several kinds: it is either `prompt` and `completion`, `messages`, or `text`".to_owned()),
+        _ => {
+            return Err(
+                "the row has fields of several kinds: it is either `prompt` and `completion`, `messages`, or `text`"
+                    .to_owned(),
+            );
+        }
     };
     check(&content)?;
     Ok(Some(content))
@@ -100,7 +107,9 @@ fn chat(messages: &[Message]) -> Result<(), String> {
             return Err(format!("message {number}: the role is no short name such as \"user\" or \"assistant\""));
         }
         if message.is_assistant() && message.content.is_empty() {
-            return Err(format!("message {number}: the assistant's content is empty: there is nothing to learn from it"));
+            return Err(format!(
+                "message {number}: the assistant's content is empty: there is nothing to learn from it"
+            ));
         }
     }
     if messages.iter().any(Message::is_assistant) {
