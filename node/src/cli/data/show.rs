@@ -1,6 +1,5 @@
 //! A report on rows, in lines for people.
 
-use std::fmt::Display;
 use std::io::IsTerminal;
 
 use potluck_trainer::data::check::{Preview, Report};
@@ -30,65 +29,84 @@ impl Marks {
 
 pub fn lines(report: &Report, marks: Marks) -> Vec<String> {
     let mut lines = vec![format!("{} rows: {}", report.rows, report.kind_name())];
-    lines.extend(report.lengths.as_ref().map(|lengths| {
-        format!(
-            "tokens a row: mean {:.1}, median {}, 90 % up to {}, 99 % up to {}, longest {} (line {})",
-            lengths.mean, lengths.p50, lengths.p90, lengths.p99, lengths.longest, lengths.longest_line
-        )
-    }));
-    if report.samples > 0 {
-        let share = report.trained_tokens as f64 / report.tokens.max(1) as f64;
-        lines.push(format!(
-            "{} samples, {} tokens, {} of them trained ({})",
-            report.samples,
-            report.tokens,
-            report.trained_tokens,
-            output::percent(share)
-        ));
-        let packing = &report.packing;
-        let fill = report.tokens as f64 / (packing.micro_batches * packing.batch_tokens).max(1) as f64;
-        lines.push(format!(
-            "packed into {} micro-batches of {} tokens, {} full",
-            packing.micro_batches,
-            packing.batch_tokens,
-            output::percent(fill)
-        ));
-    }
-    if report.overlong_rows > 0 {
-        let what = if report.cut_rows == report.overlong_rows { "cut" } else { "refused" };
-        let rows = report.overlong.iter().map(|row| format!("{} ({})", row.line, row.tokens));
-        let head = format!("{} rows over {} tokens, {what}", report.overlong_rows, report.max_length);
-        lines.push(list(&head, rows, report.overlong_rows));
-    }
-    let group = |lines: &Vec<usize>| lines.iter().map(usize::to_string).collect::<Vec<_>>().join(" = ");
-    if report.duplicate_rows > 0 {
-        let head = format!("{} rows are there more than once", report.duplicate_rows);
-        lines.push(list(&head, report.duplicates.iter().map(group), report.duplicates.len()));
-    }
-    if report.contradicting_rows > 0 {
-        let head = format!("{} rows ask the same and answer differently", report.contradicting_rows);
-        lines.push(list(&head, report.contradictions.iter().map(group), report.contradictions.len()));
-    }
-    if report.blank_rows > 0 {
-        let head = format!("{} rows have a blank text", report.blank_rows);
-        let rows = report.blank.iter().map(|blank| format!("{} ({})", blank.line, blank.what));
-        lines.push(list(&head, rows, report.blank_rows));
-    }
+    lines.extend(sizes(report));
+    lines.extend(remarks(report));
     lines.extend(report.template.map(|digest| format!("chat template {digest}")));
     lines.extend(report.data.map(|digest| format!("data {digest}")));
     report.preview.iter().for_each(|preview| lines.extend(shown(preview, marks)));
     if report.bad_rows > 0 {
         lines.push(format!("{} rows cannot be trained on:", report.bad_rows));
-        lines.extend(
-            report.bad.iter().take(SHOWN).map(|bad| format!("  line {}: {}", bad.line, output::plain(&bad.reason))),
-        );
+        let bad = report.bad.iter().take(SHOWN);
+        lines.extend(bad.map(|bad| format!("  line {}: {}", bad.line, output::plain(&bad.reason))));
         lines.extend(more(report.bad_rows));
     }
     lines
 }
 
-fn list(head: &str, rows: impl Iterator<Item = impl Display>, count: usize) -> String {
-    let rows: Vec<_> = rows.take(SHOWN).map(|row| row.to_string()).collect();
+/// Lengths, samples and micro-batches.
+fn sizes(report: &Report) -> Vec<String> {
+    let lengths = report.lengths.as_ref().map(|lengths| {
+        format!(
+            "tokens a row: mean {:.1}, median {}, 90 % up to {}, 99 % up to {}, longest {} (line {})",
+            lengths.mean, lengths.p50, lengths.p90, lengths.p99, lengths.longest, lengths.longest_line
+        )
+    });
+    let mut lines: Vec<_> = lengths.into_iter().collect();
+    if report.samples > 0 {
+        let share = report.trained_tokens as f64 / report.tokens.max(1) as f64;
+        let (samples, tokens, trained) = (report.samples, report.tokens, report.trained_tokens);
+        lines.push(format!(
+            "{samples} samples, {tokens} tokens, {trained} of them trained ({})",
+            output::percent(share)
+        ));
+        let packing = &report.packing;
+        let fill = tokens as f64 / (packing.micro_batches * packing.batch_tokens).max(1) as f64;
+        lines.push(format!(
+            "micro-batches of {} tokens: {}, {} full",
+            packing.batch_tokens,
+            packing.micro_batches,
+            output::percent(fill)
+        ));
+    }
+    lines
+}
+
+/// What a person may want to look at, though none of it keeps rows from being trained on but refused lengths.
+fn remarks(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut remark = |head: String, rows: Vec<String>, count: usize| {
+        if count > 0 {
+            lines.push(list(&head, &rows, count));
+        }
+    };
+    let group = |lines: &Vec<usize>| lines.iter().map(usize::to_string).collect::<Vec<_>>().join(" = ");
+    let what = if report.cut_rows == report.overlong_rows { "cut" } else { "refused" };
+    remark(
+        format!("{} rows over {} tokens, {what}", report.overlong_rows, report.max_length),
+        report.overlong.iter().map(|row| format!("{} ({})", row.line, row.tokens)).collect(),
+        report.overlong_rows,
+    );
+    remark(
+        format!("{} rows are there more than once", report.duplicate_rows),
+        report.duplicates.iter().map(group).collect(),
+        report.duplicates.len(),
+    );
+    remark(
+        format!("{} rows ask the same and answer differently", report.contradicting_rows),
+        report.contradictions.iter().map(group).collect(),
+        report.contradictions.len(),
+    );
+    remark(
+        format!("{} rows have a blank text", report.blank_rows),
+        report.blank.iter().map(|blank| format!("{} ({})", blank.line, blank.what)).collect(),
+        report.blank_rows,
+    );
+    lines
+}
+
+/// `rows` are some of `count`.
+fn list(head: &str, rows: &[String], count: usize) -> String {
+    let rows = &rows[..rows.len().min(SHOWN)];
     let more = if count > SHOWN { ", ..." } else { "" };
     format!("{head}: lines {}{more}", rows.join(", "))
 }
@@ -131,7 +149,8 @@ mod tests {
 
     #[test]
     fn long_lists_are_cut_and_say_so() {
-        assert_eq!(list("x", [1, 2].iter(), 2), "x: lines 1, 2");
-        assert_eq!(list("x", 0..20, 20), "x: lines 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...");
+        let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert_eq!(list("x", &rows(2), 2), "x: lines 0, 1");
+        assert_eq!(list("x", &rows(20), 20), "x: lines 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...");
     }
 }

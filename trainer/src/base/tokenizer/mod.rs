@@ -221,6 +221,19 @@ mod tests {
     }
 
     #[test]
+    fn a_template_goes_through_the_written_configuration_and_changes_no_digest() {
+        let tokenizer = Tokenizer::from_json(SMALL.as_bytes(), special(), 4).unwrap();
+        let template = Template { source: "{{ bos_token }}".to_owned(), tokens: tokenizer.template_tokens() };
+        let with = tokenizer.clone().with_template(template.clone());
+        assert_eq!(with.digest(), tokenizer.digest());
+        let read = |tokenizer: &Tokenizer| {
+            let config = serde_json::from_str(&tokenizer.config_json()).unwrap();
+            template::from_folder(&config, None).unwrap()
+        };
+        assert_eq!((read(&with), read(&tokenizer)), (Some(template), None));
+    }
+
+    #[test]
     fn wrong_tokenizers_are_refused() {
         let check = |text: &str, special, vocabulary, expected: &str| {
             let error = Tokenizer::from_json(text.as_bytes(), special, vocabulary).unwrap_err().to_string();

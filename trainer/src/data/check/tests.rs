@@ -101,6 +101,8 @@ proptest! {
         prop_assert_eq!(found.rows, count);
         prop_assert!(found.duplicates.iter().map(Vec::len).sum::<usize>() <= LISTED_MAX);
         prop_assert!(found.preview.len() <= OPTIONS.preview);
-        prop_assert!(!same || found.duplicate_rows == if count > 1 { count } else { 0 });
+        if same {
+            prop_assert_eq!(found.duplicate_rows, count * usize::from(count > 1));
+        }
     }
 }
