@@ -102,7 +102,7 @@ mod tests {
         let sample = Sample::new((0..10).collect(), [6..8, 2..3]);
         assert_eq!(sample.targets().collect::<Vec<_>>(), [(1, 2), (5, 6), (6, 7)]);
         assert_eq!((sample.prompt().len(), sample.completion()), (6, &[6, 7][..]));
-        assert_eq!(sample.cut_start(3), Sample::new((3..10).collect(), [3..5]));
+        assert_eq!(sample.cut_start(3), Sample::new((3..10).collect(), std::iter::once(3..5)));
         assert_eq!(sample.cut_end(7), Sample::new((0..7).collect(), [2..3, 6..7]));
         assert_eq!(Sample::new(vec![1, 2], []).prompt(), [1, 2]);
     }
