@@ -1,3 +1,5 @@
+//! Templates that work, that lie and that never end; what is labelled, whatever is said.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Reports on small files whose every figure can be counted by hand.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Rows of each kind, lines that are none, and damaged files.
+
 use proptest::prelude::*;
 
 use super::*;
