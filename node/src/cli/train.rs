@@ -13,7 +13,11 @@ use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::proto::{Measured, TrainSettings};
 
-/// Train a LoRA adapter and write it as a PEFT folder.
+/// Train a LoRA adapter on rows and write it as a PEFT folder.
+///
+/// The data is JSON lines of one kind: {"prompt": "...", "completion": "..."}, of which the loss counts the completion;
+/// {"messages": [{"role": "user", "content": "..."}, ...]}, written by the base's chat template, of which it counts every
+/// assistant turn; or {"text": "..."}, of which it counts all. `potluck data check` shows what that means for a file.
 ///
 /// While a run goes on, OUT.run holds its checkpoint, its metrics (metrics.jsonl), its settings (training.json) and what
 /// it is made of (potluck.json). A run that was interrupted goes on from its last checkpoint, to the same bits, when the
@@ -77,12 +81,7 @@ pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
             lines.push(format!("kept the best state, that of step {}", trained.kept));
         }
         if let Some(measured) = trained.held_out {
-            lines.push(format!(
-                "held out: {} exact of {} rows, loss {:.4}",
-                output::percent(measured.accuracy),
-                measured.samples,
-                measured.loss
-            ));
+            lines.push(format!("held out: {}, loss {:.4}", output::exact(&measured), measured.loss));
         }
         lines.push(format!(
             "next: potluck publish {} --name NAME    potluck generate --base {base} --adapter {0} PROMPT",

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{ScheduleName, TrainSettings};
+use crate::worker::proto::{OverlongRows, ScheduleName, TrainSettings};
 
 /// Layers of the largest model that anybody trains here: bounds what a range may ask for.
 const LAYERS_MAX: u32 = 1024;
@@ -79,9 +79,12 @@ pub struct Flags {
     /// Seed of order, initial weights and dropout: the same seed gives the same bits
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Longest row in tokens; a longer one is an error that names it
+    /// Longest row in tokens; a longer text becomes several samples
     #[arg(long, default_value_t = 1024, value_name = "TOKENS")]
     max_length: usize,
+    /// What becomes of a longer prompt with its completion, or a longer chat
+    #[arg(long, value_enum, default_value = "refuse")]
+    overlong: OverlongRows,
     /// Tokens of a rehearsed answer: about as many as the new answers have, or the long ones drown the new rows
     #[arg(long, default_value_t = 20, value_name = "TOKENS")]
     rehearsal_tokens: usize,
@@ -126,6 +129,7 @@ impl Flags {
             weight_decay: self.weight_decay,
             seed: self.seed,
             max_length: self.max_length,
+            overlong: self.overlong,
             rehearsal_tokens: self.rehearsal_tokens,
             checkpoint_every: self.checkpoint_every,
             eval_every: self.eval_every,

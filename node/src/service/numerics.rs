@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::publish::run_record;
 use super::{Call, Service};
-use crate::api::proto::{Bench, Eval, Generate, Train, WeightedRef};
+use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::parent;
 use crate::worker::proto::{AdapterSource, BenchWork, Job, Task, TrainTask};
@@ -75,8 +75,21 @@ impl Service {
     pub(super) async fn generate(&self, call: &Call<'_>, generate: Generate) -> Outcome<Value> {
         let base = self.find_base(&generate.base)?.source;
         let adapters = self.sources(&generate.adapters).await?;
-        let task = Task::Generate { base, adapters, prompt: generate.prompt, max_new_tokens: generate.max_new_tokens };
+        let task = Task::Generate {
+            base,
+            adapters,
+            prompt: generate.prompt,
+            chat: generate.chat,
+            max_new_tokens: generate.max_new_tokens,
+        };
         self.schema("potluck.generate/1", self.numerics(call, generate.threads, task).await?)
+    }
+
+    pub(super) async fn data_check(&self, call: &Call<'_>, check: DataCheck) -> Outcome<Value> {
+        let base = self.find_base(&check.base)?.source;
+        let task = Task::CheckData { base, data: check.data, settings: check.settings };
+        // Tokenising runs on one thread.
+        self.schema("potluck.data.check/1", self.numerics(call, 1, task).await?)
     }
 
     pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {

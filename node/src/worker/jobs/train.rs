@@ -55,9 +55,9 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
             .hint("choose another --out, or remove it: a finished run is never overwritten"));
     }
     let base = open::base(&task.base)?;
-    let mut rows = Rows::read(&task.data, &base, task.settings.max_length)?;
-    let held_out =
-        task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
+    let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
+    let mut rows = read_rows(&task.data)?;
+    let held_out = task.held_out.as_deref().map(read_rows).transpose()?;
     let read =
         |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
     let from = task.from.as_ref().map(read).transpose()?;
@@ -74,9 +74,10 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
 
     let id = task.base_id.to_string();
+    let template = rows.template.map(|digest| digest.to_string()).unwrap_or_default();
     let mut progress = |event: &Event| report(event, context);
     let run = Run {
-        source: Source { base: &id, template: "", engine: ENGINE },
+        source: Source { base: &id, template: &template, engine: ENGINE },
         start: from.as_ref(),
         held_out: held_out.as_ref().map_or(&[], |rows| &rows.samples),
         folder: Some(&folder),
@@ -97,7 +98,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         }
     };
     let measured = match &held_out {
-        Some(rows) => Some(measure::rows(&base, &model, &[(fit.adapter.clone(), 1.0)], rows, context)?),
+        Some(rows) => Some(measure::rows(&model, &[(fit.adapter.clone(), 1.0)], rows, context)?),
         None => None,
     };
     let record = RunRecord { steps: fit.kept, tokens: fit.labelled, ..record };
@@ -233,7 +234,7 @@ fn record(task: &TrainTask, rows: &Rows, held_out: Option<&Rows>, from: Option<&
         learning_rate: task.settings.learning_rate,
         data: rows.digest,
         held_out: held_out.map(|rows| rows.digest),
-        template: None,
+        template: rows.template,
         from: from.map(factors),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     }
