@@ -158,16 +158,18 @@ pub struct Engine {
 #[serde(rename_all = "kebab-case")]
 pub enum BackendName {
     /// Kernels of our own
+    #[default]
     Cpu,
     /// candle's matrix products: the readable reference
-    #[default]
     Candle,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineType {
+    /// bf16 to train where the processor multiplies it, f32 otherwise
     #[default]
+    Auto,
     F32,
     Bf16,
 }
@@ -180,6 +182,8 @@ pub enum Instructions {
     Auto,
     /// What every processor has
     Portable,
+    /// aarch64
+    Neon,
     Avx2,
     /// AVX-512 F, BW, DQ and VL
     Avx512,

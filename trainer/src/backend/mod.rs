@@ -29,7 +29,9 @@ pub enum BackendError {
     Storage { what: &'static str },
     #[error("a buffer was to change while another one shares its memory")]
     Shared,
-    #[error("{bytes} bytes of memory could not be had: {source}; train with --recompute full, or on fewer tokens at once")]
+    #[error(
+        "{bytes} bytes of memory could not be had: {source}; train with --recompute full, or on fewer tokens at once"
+    )]
     Memory { bytes: usize, source: std::io::Error },
     #[error("{what} {index} is beyond the last one, {last}")]
     Range { what: &'static str, index: usize, last: usize },

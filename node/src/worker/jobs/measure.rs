@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use potluck_trainer::backend::cpu::CpuBackend;
 use potluck_trainer::base::Base;
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{self, Prompt};
@@ -10,7 +11,7 @@ use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
 
-use super::open::{self, Cpu};
+use super::open;
 use super::rows::Rows;
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
@@ -34,7 +35,7 @@ pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context:
 /// Loss and exact match over rows.
 pub fn rows(
     base: &Base,
-    model: &Model<Cpu>,
+    model: &Model<CpuBackend>,
     adapters: &[(Adapter, f32)],
     rows: &Rows,
     context: &Context,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use potluck_protocol::id::Digest;
+use potluck_trainer::backend::Residency;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::run::{self, Outcome as Ending, Run};
 use potluck_trainer::lora::config::{LoraConfig, Targets};
@@ -18,7 +19,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::service::{RUN_RECORD, RunRecord};
 use crate::worker::child::Context;
 use crate::worker::failures;
-use crate::worker::proto::{Measured, ScheduleName, TrainSettings, TrainTask};
+use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
 
 #[derive(Serialize)]
 pub struct Trained {
@@ -38,7 +39,8 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let mut rows = Rows::read(&task.data, &base, task.settings.max_length)?;
     let held_out =
         task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
-    let model = open::model(&base)?;
+    let backend = open::cpu(Engine::default(), open::Purpose::Train)?;
+    let model = open::load(backend, &base, Residency::Quantised)?;
     if let Some(prompts) = &task.rehearsal {
         rows.rehearse(prompts, &base, &task.settings, context)?;
     }

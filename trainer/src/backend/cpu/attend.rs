@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use super::attention::{self, Gradients, Saved, View, ViewMut};
 use super::element::{Element, convert};
+use super::instructions::Instructions;
 use super::kernel::product::Values;
+use super::kernel::{self, F32Portable};
 use super::matrix::{Matrix, Storage, ValuesMut};
 use super::{CpuBackend, Precision, same, with_tile};
 use crate::backend::{AttentionSaved, AttentionShape, BackendError, Result};
-use super::instructions::Instructions;
-use super::kernel::{self, F32Portable};
 
 fn view<S>(values: &[S], stride: usize) -> View<'_, S> {
     View { values, stride }

@@ -17,7 +17,10 @@ pub enum Stored<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
     /// Whole blocks in each row (blocks of one for `f16` and `f64`).
-    Blocks { dtype: DType, bytes: &'a [u8] },
+    Blocks {
+        dtype: DType,
+        bytes: &'a [u8],
+    },
 }
 
 /// Which way a stored matrix enters a product.
@@ -79,8 +82,12 @@ impl<'a> Factor<'a> {
         widened: &mut Widened,
     ) {
         match self.stored {
-            Stored::F32(values) => columns::<T, _>(&values[first * self.stride + from..], self.stride, depth, count, out),
-            Stored::Bf16(values) => columns::<T, _>(&values[first * self.stride + from..], self.stride, depth, count, out),
+            Stored::F32(values) => {
+                columns::<T, _>(&values[first * self.stride + from..], self.stride, depth, count, out)
+            }
+            Stored::Bf16(values) => {
+                columns::<T, _>(&values[first * self.stride + from..], self.stride, depth, count, out)
+            }
             Stored::Blocks { .. } => {
                 widened.0.resize(depth * count, 0.0);
                 for (n, row) in widened.0.chunks_exact_mut(depth).enumerate() {
@@ -101,7 +108,9 @@ impl<'a> Factor<'a> {
     ) {
         match self.stored {
             Stored::F32(values) => steps::<T, _>(&values[from * self.stride + first..], self.stride, depth, count, out),
-            Stored::Bf16(values) => steps::<T, _>(&values[from * self.stride + first..], self.stride, depth, count, out),
+            Stored::Bf16(values) => {
+                steps::<T, _>(&values[from * self.stride + first..], self.stride, depth, count, out)
+            }
             Stored::Blocks { .. } => {
                 widened.0.resize(depth * count, 0.0);
                 for (k, row) in widened.0.chunks_exact_mut(count).enumerate() {
@@ -155,13 +164,7 @@ const STRIP: usize = 32;
 
 /// Rows of `from` become the panel's columns.
 #[inline(always)]
-pub fn columns<T: Tile, S: Element>(
-    from: &[S],
-    stride: usize,
-    depth: usize,
-    count: usize,
-    out: &mut [T::Element],
-) {
+pub fn columns<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
     if T::GROUP == 2 && pairs::<T, S>(from, stride, depth, count, out) {
         return;
     }

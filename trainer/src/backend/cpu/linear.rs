@@ -172,16 +172,18 @@ impl CpuBackend {
     ) -> Result<Matrix> {
         let mut dx = Matrix::new(&self.pool, x.rows(), x.cols(), self.activations())?;
         let own = places.any_dropout();
-        let frozen = layers.iter().zip(dys).map(|(layer, dy)| Term {
-            x: dy.columns(0),
-            factor: layer.weight.factor(Orientation::RowsAreSteps),
-        });
+        let frozen = layers
+            .iter()
+            .zip(dys)
+            .map(|(layer, dy)| Term { x: dy.columns(0), factor: layer.weight.factor(Orientation::RowsAreSteps) });
         let mut terms: Vec<Term<'_>> = frozen.collect();
         if let (Some(dh), false) = (dh, own) {
-            terms.extend(places.pairs.iter().map(|&(_, at, pair)| Term {
-                x: dh.columns(at),
-                factor: factor(&pair.a, Orientation::RowsAreSteps),
-            }));
+            terms.extend(
+                places.pairs.iter().map(|&(_, at, pair)| Term {
+                    x: dh.columns(at),
+                    factor: factor(&pair.a, Orientation::RowsAreSteps),
+                }),
+            );
         }
         self.run(x.rows(), &mut [product(terms, x.cols(), dx.out()?)]);
         if let (Some(dh), true) = (dh, own) {

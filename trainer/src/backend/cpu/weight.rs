@@ -24,7 +24,10 @@ enum Held {
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
     /// On paper: the bytes of a copy that was not made, and those of the file that it would be read from.
-    Dry { owned: usize, file: usize },
+    Dry {
+        owned: usize,
+        file: usize,
+    },
 }
 
 impl Weight {

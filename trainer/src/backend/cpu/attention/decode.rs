@@ -110,12 +110,7 @@ fn exponentials<T: Tile>(scores: &mut [f32], factor: f32) -> (f32, f32) {
 
 /// `out = inverse * sum of weights[i] * values(i)`.
 #[inline(always)]
-fn sum<'v, T: Tile, S: Element>(
-    weights: &[f32],
-    values: impl Fn(usize) -> &'v [S],
-    inverse: f32,
-    out: &mut [S],
-) {
+fn sum<'v, T: Tile, S: Element>(weights: &[f32], values: impl Fn(usize) -> &'v [S], inverse: f32, out: &mut [S]) {
     let mut sums = [0.0f32; WIDTH];
     for (position, &weight) in weights.iter().enumerate() {
         let values = &values(position)[..out.len()];

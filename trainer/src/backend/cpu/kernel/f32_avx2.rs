@@ -42,13 +42,7 @@ impl Tile for F32Avx2 {
 /// # Safety
 /// The machine has the instructions, and the slices reach as far as `check` or, if `TRANSPOSED`, `check_transposed` asks.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn tile<const TRANSPOSED: bool>(
-    depth: usize,
-    x: *const f32,
-    stride: usize,
-    panel: *const f32,
-    sums: *mut f32,
-) {
+unsafe fn tile<const TRANSPOSED: bool>(depth: usize, x: *const f32, stride: usize, panel: *const f32, sums: *mut f32) {
     let (row, step) = if TRANSPOSED { (1, stride) } else { (stride, 1) };
     // SAFETY (all of it): pointers stay within what the checks proved.
     unsafe {

@@ -13,6 +13,7 @@ mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512;
 mod f32_portable;
+pub mod peak;
 pub mod product;
 
 #[cfg(target_arch = "x86_64")]
@@ -53,7 +54,14 @@ pub trait Tile: Copy + Send + Sync + 'static {
     ///
     /// # Panics
     /// If a slice is too short for `depth`.
-    fn run_transposed(self, depth: usize, x: &[Self::Element], stride: usize, panel: &[Self::Element], sums: &mut [f32]);
+    fn run_transposed(
+        self,
+        depth: usize,
+        x: &[Self::Element],
+        stride: usize,
+        panel: &[Self::Element],
+        sums: &mut [f32],
+    );
 }
 
 /// The bounds that the unsafe loops of a tile rely on.
@@ -77,7 +85,6 @@ fn check_panel<T: Tile>(depth: usize, panel: &[T::Element], sums: &[f32]) {
     assert!(depth * T::COLS <= panel.len(), "the panel is shorter than the contraction");
     assert!(T::ROWS * T::COLS <= sums.len(), "there are fewer sums than the tile has");
 }
-
 
 #[cfg(test)]
 mod tests;

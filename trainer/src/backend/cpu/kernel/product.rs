@@ -40,10 +40,19 @@ pub struct Term<'a> {
 
 /// Where a product goes, row-major.
 pub enum Out<'a> {
-    F32 { values: &'a mut [f32], stride: usize },
-    Bf16 { values: &'a mut [bf16], stride: usize },
+    F32 {
+        values: &'a mut [f32],
+        stride: usize,
+    },
+    Bf16 {
+        values: &'a mut [bf16],
+        stride: usize,
+    },
     /// Element `(row, column)` at `column * stride + row`.
-    Transposed { values: &'a mut [f32], stride: usize },
+    Transposed {
+        values: &'a mut [f32],
+        stride: usize,
+    },
 }
 
 /// One product, `[rows, cols]`.
@@ -195,7 +204,8 @@ impl<T: Tile> Running<'_, '_, '_, T> {
                 let valid = T::ROWS.min(self.task.rows.1 - row);
                 let at = self.task.rows.0 + row;
                 let mut blocks = [(&[][..], 0); MAX_PIECES];
-                let mut x = typed::<T::Element>(x, pieces.iter().map(|p| T::ROWS * p.depth.next_multiple_of(T::GROUP)).sum());
+                let mut x =
+                    typed::<T::Element>(x, pieces.iter().map(|p| T::ROWS * p.depth.next_multiple_of(T::GROUP)).sum());
                 for (block, piece) in blocks.iter_mut().zip(pieces) {
                     let depth = piece.depth.next_multiple_of(T::GROUP);
                     let (own, rest) = x.split_at_mut(T::ROWS * depth);
@@ -329,7 +339,9 @@ fn rows_of<'x, T: Tile>(
     let start = row * x.stride + from;
     let same: Option<&[T::Element]> = match x.values {
         Values::F32(values) => bytemuck::try_cast_slice(&values[start..]).ok().filter(|_| size_of::<T::Element>() == 4),
-        Values::Bf16(values) => bytemuck::try_cast_slice(&values[start..]).ok().filter(|_| size_of::<T::Element>() == 2),
+        Values::Bf16(values) => {
+            bytemuck::try_cast_slice(&values[start..]).ok().filter(|_| size_of::<T::Element>() == 2)
+        }
     };
     if let (true, Some(values)) = (direct, same) {
         return (values, x.stride);
@@ -399,8 +411,12 @@ unsafe impl Send for SharedOut {}
 impl SharedOut {
     fn new(out: &mut Out<'_>) -> Self {
         match out {
-            Out::F32 { values, stride } => Self { to: Pointer::F32(values.as_mut_ptr()), len: values.len(), stride: *stride },
-            Out::Bf16 { values, stride } => Self { to: Pointer::Bf16(values.as_mut_ptr()), len: values.len(), stride: *stride },
+            Out::F32 { values, stride } => {
+                Self { to: Pointer::F32(values.as_mut_ptr()), len: values.len(), stride: *stride }
+            }
+            Out::Bf16 { values, stride } => {
+                Self { to: Pointer::Bf16(values.as_mut_ptr()), len: values.len(), stride: *stride }
+            }
             Out::Transposed { values, stride } => {
                 Self { to: Pointer::Transposed(values.as_mut_ptr()), len: values.len(), stride: *stride }
             }

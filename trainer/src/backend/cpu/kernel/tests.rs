@@ -90,7 +90,10 @@ impl Case {
             let got = self.run(tile, instructions, storage);
             for (index, (got, expected)) in got.iter().zip(&expected).enumerate() {
                 let far = (f64::from(*got) - expected).abs();
-                prop_assert!(far < 1e-6 * depth + 1e-6, "{instructions:?} storage {storage} at {index}: {got}, {expected}");
+                prop_assert!(
+                    far < 1e-6 * depth + 1e-6,
+                    "{instructions:?} storage {storage} at {index}: {got}, {expected}"
+                );
             }
             let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             for threads in [1, 3] {

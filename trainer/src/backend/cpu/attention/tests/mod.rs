@@ -11,9 +11,9 @@ use super::forward::{self, Inputs};
 use super::{Limits, View, ViewMut};
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
-use crate::backend::cpu::kernel::{F32Neon, F32Portable, Tile};
 #[cfg(target_arch = "x86_64")]
 use crate::backend::cpu::kernel::{Bf16Avx512, F32Avx2, F32Avx512};
+use crate::backend::cpu::kernel::{F32Neon, F32Portable, Tile};
 use crate::backend::{AttentionShape, Span};
 
 /// So small that every way through the loops is taken by short spans.
@@ -158,7 +158,11 @@ impl Claim for IsTheReference<'_> {
         let rough = size_of::<S>() == 2 || size_of::<T::Element>() == 2;
         let close = |what: &str, error: f64| {
             let (instructions, least) = (kernel.1, if rough { 2e-2 } else { 1e-4 });
-            assert!(error < least, "{what} in {}-byte floats with {instructions:?}: {error}, {shape:?}", size_of::<S>());
+            assert!(
+                error < least,
+                "{what} in {}-byte floats with {instructions:?}: {error}, {shape:?}",
+                size_of::<S>()
+            );
         };
         run.forward(kernel, shape, limits);
         let (out, lse) = reference::forward(&x, shape);
