@@ -19,7 +19,6 @@ use std::time::Instant;
 
 use potluck_trainer::backend::candle::CandleBackend;
 use potluck_trainer::base::Base;
-use potluck_trainer::data::jsonl::Row;
 use potluck_trainer::data::rehearsal::answers;
 use potluck_trainer::data::tokenise;
 use potluck_trainer::evaluate::{EvaluateOptions, Evaluation, evaluate};
@@ -171,11 +170,8 @@ fn validation(skill: &Skill, trained: &[Example], options: &Options) -> Vec<Exam
 }
 
 fn samples(base: &Base, rows: &[Example]) -> Result<Vec<Sample>> {
-    let sample = |(index, row): (usize, &Example)| {
-        let row = Row { line: index + 1, prompt: row.prompt.clone(), completion: row.completion.clone() };
-        Ok(tokenise::sample(&row, base.tokenizer())?)
-    };
-    rows.iter().enumerate().map(sample).collect()
+    let sample = |row: &Example| Ok(tokenise::completion(&row.prompt, &row.completion, base.tokenizer())?);
+    rows.iter().map(sample).collect()
 }
 
 /// As `potluck train` takes the demo's settings.

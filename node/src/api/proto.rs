@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::worker::proto::{BenchWork, TrainSettings};
+use crate::worker::proto::{BenchWork, CheckSettings, TrainSettings};
 
 /// The longest line that either side reads: a prompt, a status or a list of peers.
 pub const LINE_MAX: usize = 4 << 20;
@@ -29,6 +29,7 @@ pub enum Request {
     Train(Box<Train>),
     Eval(Eval),
     Generate(Generate),
+    DataCheck(DataCheck),
     Publish(Publish),
     Show {
         reference: String,
@@ -84,8 +85,18 @@ pub struct Generate {
     pub base: String,
     pub adapters: Vec<WeightedRef>,
     pub prompt: String,
+    /// The prompt is a user's message, written by the base's chat template.
+    #[serde(default)]
+    pub chat: bool,
     pub max_new_tokens: usize,
     pub threads: usize,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataCheck {
+    pub base: String,
+    pub data: PathBuf,
+    pub settings: CheckSettings,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

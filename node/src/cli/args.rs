@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{base, bench, demo, eval, generate, merge, publish, pull, store, train, up};
+use super::{base, bench, data, demo, eval, generate, merge, publish, pull, store, train, up};
 
 /// Train LoRA adapters at home, exchange them with peers, merge them into one better base model.
 ///
@@ -46,9 +46,12 @@ pub enum Verb {
     /// Bases that this node knows
     #[command(subcommand)]
     Base(base::Base),
+    /// Look at rows before training on them
+    #[command(subcommand)]
+    Data(data::Data),
     /// Train a LoRA adapter
     Train(Box<train::Train>),
-    /// Measure loss and exact match on prompt/completion rows
+    /// Measure loss and exact match on rows
     Eval(eval::Eval),
     /// Continue a prompt, greedily
     Generate(generate::Generate),

@@ -11,7 +11,7 @@ use crate::config;
 use crate::failure::Outcome;
 use crate::worker::proto::Measured;
 
-/// Measure loss and exact match on prompt/completion rows.
+/// Measure loss and exact match on rows. Of a chat the last answer is compared, a plain text has no answer.
 #[derive(Debug, Args)]
 pub struct Eval {
     /// Base model: folder, .gguf file, name, base id, or `tiny`
@@ -36,12 +36,6 @@ pub async fn run(global: &Global, verb: &Eval) -> Outcome<()> {
         threads: verb.threads.unwrap_or_else(config::processors),
     });
     output::answer(global, ask(global, &request).await?, |measured: Measured| {
-        vec![format!(
-            "{} exact of {} rows, loss {:.4}, perplexity {:.3}",
-            output::percent(measured.accuracy),
-            measured.samples,
-            measured.loss,
-            measured.loss.exp()
-        )]
+        vec![format!("{}, loss {:.4}, perplexity {:.3}", output::exact(&measured), measured.loss, measured.loss.exp())]
     })
 }

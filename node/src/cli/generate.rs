@@ -17,8 +17,11 @@ pub struct Generate {
     /// Adapter to apply; may be given several times
     #[arg(long = "adapter", value_name = "REF[@WEIGHT]")]
     adapters: Vec<String>,
-    /// The text to continue
+    /// The text to continue, or with --chat the message to answer
     prompt: String,
+    /// Take the prompt as a user's message and write it by the base's chat template: for adapters trained on chats
+    #[arg(long)]
+    chat: bool,
     /// Longest answer
     #[arg(long, default_value_t = 64, value_name = "TOKENS")]
     max_new_tokens: usize,
@@ -32,6 +35,7 @@ pub async fn run(global: &Global, verb: &Generate) -> Outcome<()> {
         base: base::absolute_reference(&verb.base)?,
         adapters: base::weighted_references(&verb.adapters)?,
         prompt: verb.prompt.clone(),
+        chat: verb.chat,
         max_new_tokens: verb.max_new_tokens,
         threads: verb.threads.unwrap_or_else(config::processors),
     });

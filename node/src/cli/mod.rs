@@ -6,6 +6,7 @@ mod progress;
 mod run;
 mod base;
 mod bench;
+mod data;
 mod demo;
 mod eval;
 mod generate;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::args::Global;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::proto::Measured;
 
 /// Prints the object on one line. A closed pipe is no error: the reader had enough.
 pub fn json(value: &Value) {
@@ -34,6 +35,14 @@ pub fn answer<T: DeserializeOwned>(
     })?;
     human(typed).iter().for_each(|text| line(text));
     Ok(())
+}
+
+/// `87 % exact of 200 rows`, or how many texts there were.
+pub fn exact(measured: &Measured) -> String {
+    match measured.accuracy {
+        Some(accuracy) => format!("{} exact of {} rows", percent(accuracy), measured.samples),
+        None => format!("{} pieces of text", measured.samples),
+    }
 }
 
 pub use crate::text::{bytes, percent, table};

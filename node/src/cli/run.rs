@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, Global, Verb};
 use super::{
-    base, bench, demo, eval, generate, merge, output, peers, progress, publish, pull, show, status, store, train, up,
-    verify,
+    base, bench, data, demo, eval, generate, merge, output, peers, progress, publish, pull, show, status, store, train,
+    up, verify,
 };
 use crate::api::client::Client;
 use crate::api::proto::Request;
@@ -69,6 +69,7 @@ async fn dispatch(cli: &Cli) -> Outcome<()> {
         Verb::Train(verb) => train::run(global, verb).await,
         Verb::Eval(verb) => eval::run(global, verb).await,
         Verb::Generate(verb) => generate::run(global, verb).await,
+        Verb::Data(verb) => data::run(global, verb).await,
         Verb::Publish(verb) => publish::run(global, verb).await,
         Verb::Show { reference } => show::run(global, reference).await,
         Verb::Pull(verb) => pull::run(global, verb).await,

@@ -10,11 +10,13 @@ use super::{output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{Measured, ScheduleName, TrainSettings};
+use crate::worker::proto::{Measured, OverlongRows, ScheduleName, TrainSettings};
 
-/// Train a LoRA adapter on prompt/completion rows and write it as a PEFT folder.
+/// Train a LoRA adapter on rows and write it as a PEFT folder.
 ///
-/// The data is JSON lines of {"prompt": "...", "completion": "..."}; the loss counts completions only. A run that was
+/// The data is JSON lines of one kind: {"prompt": "...", "completion": "..."}, of which the loss counts the completion;
+/// {"messages": [{"role": "user", "content": "..."}, ...]}, written by the base's chat template, of which it counts every
+/// assistant turn; or {"text": "..."}, of which it counts all. `potluck data check` shows what that means for a file. A run that was
 /// interrupted resumes from its last checkpoint, to the same bits, when the same command is given again.
 #[derive(Debug, Args)]
 pub struct Train {
@@ -73,9 +75,12 @@ pub struct Train {
     /// Seed of order and initial weights: the same seed gives the same bits
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Longest row in tokens; a longer one is an error that names it
+    /// Longest row in tokens; a longer text becomes several samples
     #[arg(long, default_value_t = 1024, value_name = "TOKENS")]
     max_length: usize,
+    /// What becomes of a longer prompt with its completion, or a longer chat
+    #[arg(long, value_enum, default_value = "refuse")]
+    overlong: OverlongRows,
     /// Steps between checkpoints
     #[arg(long, default_value_t = 50, value_name = "STEPS")]
     checkpoint_every: u64,
@@ -103,12 +108,7 @@ pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
             trained.steps, trained.loss, trained.tokens_per_second
         )];
         if let Some(measured) = trained.held_out {
-            lines.push(format!(
-                "held out: {} exact of {} rows, loss {:.4}",
-                output::percent(measured.accuracy),
-                measured.samples,
-                measured.loss
-            ));
+            lines.push(format!("held out: {}, loss {:.4}", output::exact(&measured), measured.loss));
         }
         lines.push(format!(
             "next: potluck publish {} --name NAME    potluck generate --base {base} --adapter {0} PROMPT",
@@ -166,6 +166,7 @@ impl Train {
             weight_decay: self.weight_decay,
             seed: self.seed,
             max_length: self.max_length,
+            overlong: self.overlong,
             rehearsal_tokens: self.rehearsal_tokens,
             checkpoint_every: self.checkpoint_every,
             threads: self.threads.unwrap_or_else(config::processors),

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::Options;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{ScheduleName, TrainSettings};
+use crate::worker::proto::{OverlongRows, ScheduleName, TrainSettings};
 
 /// The same rows for everybody who runs the demo.
 const SEED: u64 = 2026;
@@ -133,6 +133,7 @@ fn settings(demo: &DemoSettings, threads: usize) -> TrainSettings {
         weight_decay: demo.weight_decay,
         seed: SEED,
         max_length: 256,
+        overlong: OverlongRows::Refuse,
         rehearsal_tokens: demo.answer_tokens,
         checkpoint_every: 0,
         threads,

@@ -60,7 +60,7 @@ pub struct Figure {
 
 impl From<Measured> for Figure {
     fn from(measured: Measured) -> Self {
-        Self { accuracy: measured.accuracy, loss: measured.loss }
+        Self { accuracy: measured.accuracy.unwrap_or_default(), loss: measured.loss }
     }
 }
 

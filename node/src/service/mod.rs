@@ -107,6 +107,7 @@ impl Service {
             Request::Train(train) => self.train(&call, *train).await,
             Request::Eval(eval) => self.eval(&call, eval).await,
             Request::Generate(generate) => self.generate(&call, generate).await,
+            Request::DataCheck(check) => self.data_check(&call, check).await,
             Request::Publish(publish) => self.publish(&call, publish).await,
             Request::Show { reference } => self.show(&reference).await,
             Request::Pull(pull) => self.pull(&call, pull).await,

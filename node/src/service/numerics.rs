@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Call, Service};
-use crate::api::proto::{Bench, Eval, Generate, Train, WeightedRef};
+use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
+use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::parent;
 use crate::worker::proto::{AdapterSource, BenchWork, Job, Task, TrainTask};
@@ -49,8 +50,20 @@ impl Service {
     pub(super) async fn generate(&self, call: &Call<'_>, generate: Generate) -> Outcome<Value> {
         let base = self.find_base(&generate.base)?.source;
         let adapters = self.sources(&generate.adapters).await?;
-        let task = Task::Generate { base, adapters, prompt: generate.prompt, max_new_tokens: generate.max_new_tokens };
+        let task = Task::Generate {
+            base,
+            adapters,
+            prompt: generate.prompt,
+            chat: generate.chat,
+            max_new_tokens: generate.max_new_tokens,
+        };
         self.schema("potluck.generate/1", self.numerics(call, generate.threads, task).await?)
+    }
+
+    pub(super) async fn data_check(&self, call: &Call<'_>, check: DataCheck) -> Outcome<Value> {
+        let base = self.find_base(&check.base)?.source;
+        let task = Task::CheckData { base, data: check.data, settings: check.settings };
+        self.schema("potluck.data.check/1", self.numerics(call, config::processors(), task).await?)
     }
 
     pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {

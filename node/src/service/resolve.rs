@@ -43,6 +43,9 @@ pub struct RunRecord {
     pub seed: u64,
     pub learning_rate: f64,
     pub data: potluck_protocol::id::Digest,
+    /// Of the chat template, where the rows are chats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<potluck_protocol::id::Digest>,
 }
 
 /// The file of a [`RunRecord`].

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use potluck_trainer::base::BaseError;
+use potluck_trainer::data::chat::ChatError;
+use potluck_trainer::data::check::CheckError;
 use potluck_trainer::data::jsonl::DataError;
-use potluck_trainer::data::tokenise::TokeniseError;
+use potluck_trainer::data::tokenise::{RowError, TokeniseError};
 use potluck_trainer::fit::FitError;
 use potluck_trainer::lora::LoraError;
 use potluck_trainer::merge::fold::FoldError;
@@ -21,6 +23,8 @@ pub fn base(error: &BaseError) -> Failure {
         BaseError::NotABase { .. } => Failure::new(Kind::NotFound, error)
             .hint("give a Hugging Face folder with safetensors, a .gguf file, or `tiny`"),
         BaseError::NoWeights { .. } => Failure::new(Kind::NotFound, error),
+        BaseError::NoTokenizer { .. } => Failure::new(Kind::NotFound, error)
+            .hint("put the tokenizer.json of the model that it was made from into the folder"),
         BaseError::Config { .. } => {
             Failure::new(Kind::Incompatible, error).hint("the Llama family is supported so far, SmolLM2 included")
         }
@@ -42,7 +46,31 @@ pub fn peft(folder: &Path, error: &PeftError) -> Failure {
 pub fn data(error: &DataError) -> Failure {
     match error {
         DataError::Io { path, error } => Failure::io(path.display(), error),
-        _ => Failure::new(Kind::Usage, error).hint("each line is {\"prompt\": \"...\", \"completion\": \"...\"}"),
+        _ => Failure::new(Kind::Usage, error)
+            .hint("`potluck data check FILE --base REF` lists every row that cannot be used, not only the first"),
+    }
+}
+
+pub fn check(file: &Path, error: &CheckError) -> Failure {
+    match error {
+        CheckError::Data(error) => data(error),
+        CheckError::Format(error) => chat(error).context(format!("{}: the rows are chats", file.display())),
+    }
+}
+
+/// A base that cannot write chats, or not this one.
+pub fn chat(error: &ChatError) -> Failure {
+    match error {
+        ChatError::NoTemplate => Failure::new(Kind::Incompatible, error).hint(
+            "take a base with a template (mostly one whose name says Instruct or Chat), put a chat_template.jinja into its folder, or use prompt and completion rows",
+        ),
+        ChatError::Template(_) | ChatError::Endless(_) | ChatError::TooLong(_) | ChatError::Rewrites { .. } => {
+            Failure::new(Kind::Usage, error).hint(
+                "change the row, or put a chat_template.jinja of your own into the base's folder; answers between {% generation %} and {% endgeneration %} are found in any template",
+            )
+        }
+        ChatError::Noncharacter(_) => Failure::new(Kind::Usage, error).hint("remove the character from the row"),
+        ChatError::Forgeable(_) | ChatError::Tokenizer(_) => Failure::new(Kind::Usage, error),
     }
 }
 
@@ -55,7 +83,15 @@ pub fn lora(error: &LoraError) -> Failure {
 }
 
 pub fn tokenise(error: &TokeniseError) -> Failure {
-    Failure::new(Kind::Usage, error).hint("allow longer rows with --max-length, or shorten them")
+    let failure = match error {
+        TokeniseError::Format { error, .. } | TokeniseError::Row { error: RowError::Chat(error), .. } => chat(error),
+        TokeniseError::Row { error: RowError::Masked, .. } => Failure::new(Kind::Usage, error)
+            .hint("does the base's template mark answers with {% generation %} and leave this one out?"),
+        TokeniseError::Row { .. } => Failure::new(Kind::Usage, error)
+            .hint("allow longer rows with --max-length, cut them with --overlong cut, or shorten them"),
+    };
+    // The outer error names the file and the row.
+    Failure { message: error.to_string(), ..failure }
 }
 
 pub fn sum(error: &SumError) -> Failure {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use potluck_trainer::data::tokenise::Overlong;
 use serde::{Deserialize, Serialize};
 
 /// One job.
@@ -29,7 +30,15 @@ pub enum Task {
         base: BaseSource,
         adapters: Vec<AdapterSource>,
         prompt: String,
+        /// The prompt is a user's message, written by the base's chat template.
+        chat: bool,
         max_new_tokens: usize,
+    },
+    /// Looks at rows as training would read them.
+    CheckData {
+        base: BaseSource,
+        data: PathBuf,
+        settings: CheckSettings,
     },
     /// The exact sum of adapters, as one adapter of stacked ranks.
     Sum {
@@ -125,6 +134,9 @@ pub struct TrainSettings {
     pub seed: u64,
     /// Longest row in tokens.
     pub max_length: usize,
+    /// What becomes of a longer one.
+    #[serde(default)]
+    pub overlong: OverlongRows,
     /// Tokens of a rehearsed answer.
     pub rehearsal_tokens: usize,
     /// Steps between checkpoints; 0 for none but the last.
@@ -138,6 +150,37 @@ pub enum ScheduleName {
     Constant,
     Linear,
     Cosine,
+}
+
+/// What becomes of a row over the length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum OverlongRows {
+    /// It is an error that names it
+    #[default]
+    Refuse,
+    /// A prompt loses its start, a chat its end; a completion is never cut
+    Cut,
+}
+
+impl From<OverlongRows> for Overlong {
+    fn from(rows: OverlongRows) -> Self {
+        match rows {
+            OverlongRows::Refuse => Self::Refuse,
+            OverlongRows::Cut => Self::Cut,
+        }
+    }
+}
+
+/// How `potluck data check` reads rows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CheckSettings {
+    pub max_length: usize,
+    pub overlong: OverlongRows,
+    /// Tokens of a micro-batch, for the estimate of packing.
+    pub batch_tokens: usize,
+    /// Rows to show.
+    pub preview: usize,
 }
 
 /// What the numerics run on: which backend, in which float type, with which of the processor's instructions.
@@ -262,8 +305,8 @@ pub struct BenchGenerateSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
     pub samples: u64,
-    /// Share of greedy answers that equal the completion, 0 to 1.
-    pub accuracy: f64,
+    /// Share of greedy answers that equal the completion (of chats: the last answer), 0 to 1; of plain texts none.
+    pub accuracy: Option<f64>,
     /// Mean loss per completion token, in nats.
     pub loss: f64,
 }

@@ -3,6 +3,7 @@
 mod bad_input;
 mod crash;
 mod daemon;
+mod data;
 mod full_disk;
 mod identity;
 mod kill;

@@ -21,6 +21,8 @@ pub enum BaseError {
     NotABase { path: PathBuf },
     #[error("{}: no *.safetensors in this folder{}", path.display(), pickle_hint(*pickles))]
     NoWeights { path: PathBuf, pickles: bool },
+    #[error("{}: no tokenizer.json in this folder: without it there is no way from text to tokens", path.display())]
+    NoTokenizer { path: PathBuf },
     #[error("{file}: {error}")]
     Json { file: String, error: JsonError },
     #[error("{file}: {error}")]

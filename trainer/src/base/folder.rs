@@ -13,10 +13,13 @@ use super::config::{self, ConfigError, SpecialTokens};
 use super::inventory::InventoryError;
 use super::json;
 use super::stored::Stored;
-use super::tokenizer::{TOKENIZER_MAX, Tokenizer};
+use super::tokenizer::{TOKENIZER_MAX, Tokenizer, template};
 use super::{Base, BaseError, mapped};
 use crate::tensor::{Bytes, HostTensor};
 
+const TOKENIZER: &str = "tokenizer.json";
+const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const TEMPLATE: &str = "chat_template.jinja";
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
@@ -31,15 +34,42 @@ pub fn open(path: &Path) -> Result<Base, BaseError> {
     let wrong = |error| BaseError::Config { file: "config.json".to_owned(), error };
     let architecture = config::architecture(&config).map_err(wrong)?;
     let special = special_tokens(path, &config)?;
-    let tokenizer = read_bounded(&path.join("tokenizer.json"), TOKENIZER_MAX)?;
-    let tokenizer = Tokenizer::from_json(&tokenizer, special, architecture.vocab_size)
-        .map_err(|error| BaseError::Tokenizer { file: "tokenizer.json".to_owned(), error })?;
+    let tokenizer = tokenizer(path, special, architecture.vocab_size)?;
     let mut tensors = BTreeMap::new();
     for file in weight_files(path)? {
         let bytes = mapped::map(&path.join(&file)).map_err(BaseError::io(&path.join(&file)))?;
         collect(&file, bytes, &mut tensors)?;
     }
     Base::assemble("config.json", architecture, tokenizer, tensors)
+}
+
+/// `tokenizer.json`, and the chat template if there is one: `chat_template.jinja`, else `tokenizer_config.json`.
+fn tokenizer(path: &Path, special: SpecialTokens, vocabulary: u32) -> Result<Tokenizer, BaseError> {
+    if !path.join(TOKENIZER).is_file() {
+        return Err(BaseError::NoTokenizer { path: path.to_owned() });
+    }
+    let tokenizer = Tokenizer::from_json(&read_bounded(&path.join(TOKENIZER), TOKENIZER_MAX)?, special, vocabulary)
+        .map_err(|error| BaseError::Tokenizer { file: TOKENIZER.to_owned(), error })?;
+    let optional = |file: &str, max| {
+        let path = path.join(file);
+        if path.is_file() { read_bounded(&path, max).map(Some) } else { Ok(None) }
+    };
+    let config = match optional(TOKENIZER_CONFIG, TOKENIZER_MAX)? {
+        Some(bytes) => json::parse(&bytes, TOKENIZER_MAX)
+            .map_err(|error| BaseError::Json { file: TOKENIZER_CONFIG.to_owned(), error })?,
+        None => Value::Null,
+    };
+    let template = template::from_folder(&config, optional(TEMPLATE, template::SOURCE_MAX)?)
+        .map_err(|error| BaseError::Tokenizer { file: TOKENIZER_CONFIG.to_owned(), error })?;
+    Ok(match template {
+        Some(mut template) => {
+            if config.is_null() {
+                template.tokens = tokenizer.template_tokens();
+            }
+            tokenizer.with_template(template)
+        }
+        None => tokenizer,
+    })
 }
 
 /// Adds the tensors of one safetensors file.

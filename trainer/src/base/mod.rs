@@ -34,7 +34,7 @@ pub use inventory::InventoryError;
 use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::JSON_MAX;
 use rayon::prelude::*;
-pub use tokenizer::{Tokenizer, TokenizerError};
+pub use tokenizer::{AddedToken, Template, Tokenizer, TokenizerError};
 
 use crate::model::weights::{SourceError, Weights};
 use crate::tensor::{Bytes, HostTensor};
@@ -75,8 +75,12 @@ impl Base {
         let gguf = gguf::Gguf::parse(content).map_err(wrong)?;
         let architecture = gguf::architecture(&gguf).map_err(wrong)?;
         let special = gguf::special_tokens(&gguf).map_err(wrong)?;
-        let tokenizer = Tokenizer::from_gguf(&gguf, special, architecture.vocab_size)
+        let mut tokenizer = Tokenizer::from_gguf(&gguf, special, architecture.vocab_size)
             .map_err(|error| BaseError::Tokenizer { file: file.to_owned(), error })?;
+        if let Some(source) = gguf::chat_template(&gguf).map_err(wrong)? {
+            let template = Template { source: source.to_owned(), tokens: tokenizer.template_tokens() };
+            tokenizer = tokenizer.with_template(template);
+        }
         let tensors = gguf::tensors(&gguf, &bytes, &architecture).map_err(wrong)?;
         Self::assemble(file, architecture, tokenizer, tensors)
     }

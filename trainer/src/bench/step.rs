@@ -103,7 +103,7 @@ struct Timed {
 }
 
 fn train<B: Backend>(state: &mut TrainState<'_, B>, step: usize, sequences: &Sequences) -> Result<Timed, FitError> {
-    let samples: Vec<Sample> = sequences.iter().map(|ids| Sample { ids: ids.clone(), labels_from: 0 }).collect();
+    let samples: Vec<Sample> = sequences.iter().map(|ids| Sample::completing(ids.clone(), 0)).collect();
     let optimizer = AdamW::default();
     let started = Instant::now();
     let (batch, targets) = Batch::training(&samples.iter().collect::<Vec<_>>());

@@ -43,7 +43,7 @@ pub fn answers<B: Backend>(
         for (prompt, answer) in chunk.iter().zip(answers) {
             let ended = answer.len() < max_new_tokens;
             let ids = prompt.iter().copied().chain(answer).chain(ended.then_some(end)).collect();
-            samples.push(Sample { ids, labels_from: prompt.len() });
+            samples.push(Sample::completing(ids, prompt.len()));
         }
     }
     Ok(Some(samples))

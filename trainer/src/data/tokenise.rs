@@ -1,101 +1,207 @@
 //! From rows to training samples.
 //!
-//! Prompt and completion are tokenised apart and joined, then the end-of-text token follows. Tokenised together, a
-//! token could reach across the boundary (`"= "` + `"7"`), and what the model sees after a prompt alone would not be
-//! what it was trained on; apart, the boundary is exact and the prompt's ids are those that generation starts from.
+//! - **Prompt and completion** are tokenised apart and joined, then the end-of-text token follows. Tokenised together, a
+//!   token could reach across the boundary (`"= "` + `"7"`), and what the model sees after a prompt alone would not be
+//!   what it was trained on; apart, the boundary is exact and the prompt's ids are those that generation starts from.
+//! - **Chats** are written by the base's template: see [`super::chat`].
+//! - **Plain text** ends with the end-of-text token, and all of it is labelled. What is longer than the limit becomes
+//!   several samples; each begins with the last token of the one before, so that every token is a label once.
 
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use crate::base::{Tokenizer, TokenizerError};
-use crate::data::jsonl::{Row, Rows};
+use crate::data::chat::{ChatError, ChatFormat};
+use crate::data::row::{Content, Kind, Row, Rows};
 use crate::sample::Sample;
 
-/// What happens to a row that is longer than the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What happens to a row that is longer than the limit. Plain text is never too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Overlong {
     /// The row is an error.
+    #[default]
     Refuse,
-    /// Tokens are cut from the start of the prompt. The completion is never cut: a row whose completion alone is too
-    /// long is an error.
-    CutPrompt,
+    /// Tokens are cut off: from the start of a prompt (never from its completion), from the end of a chat. A row that
+    /// then has no label is an error.
+    Cut,
 }
 
 /// Samples in the order of the rows.
 #[derive(Clone, Debug)]
 pub struct Tokenised {
     pub samples: Vec<Sample>,
-    /// How many prompts were cut.
+    /// The line of each sample's row.
+    pub lines: Vec<usize>,
+    /// How many rows were cut.
     pub cut: usize,
 }
 
 /// Why a row gives no sample.
 #[derive(Debug, thiserror::Error)]
+pub enum RowError {
+    #[error("{tokens} tokens, at most {max} are taken: allow longer rows, or have them cut")]
+    TooLong { tokens: usize, max: usize },
+    #[error("the completion alone has {tokens} tokens, at most {max} are taken")]
+    CompletionTooLong { tokens: usize, max: usize },
+    #[error("no assistant turn begins in the first {max} of {tokens} tokens: cut, this chat has nothing to learn")]
+    CutBeforeAnswer { tokens: usize, max: usize },
+    #[error("every token is masked, there is nothing to learn from this row")]
+    Masked,
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    #[error(transparent)]
+    Chat(#[from] ChatError),
+}
+
+/// Why rows give no samples.
+#[derive(Debug, thiserror::Error)]
 pub enum TokeniseError {
-    #[error("{}:{line}: {tokens} tokens, at most {max} are taken: allow longer rows, or have prompts cut at their start", path.display())]
-    TooLong { path: PathBuf, line: usize, tokens: usize, max: usize },
-    #[error("{}:{line}: the completion alone has {tokens} tokens, at most {max} are taken", path.display())]
-    CompletionTooLong { path: PathBuf, line: usize, tokens: usize, max: usize },
     #[error("{}:{line}: {error}", path.display())]
-    Tokenizer { path: PathBuf, line: usize, error: TokenizerError },
+    Row { path: PathBuf, line: usize, error: RowError },
+    #[error("{}: the rows are chats: {error}", path.display())]
+    Format { path: PathBuf, error: ChatError },
 }
 
 /// All rows as samples of at most `max` tokens.
 pub fn samples(rows: &Rows, tokenizer: &Tokenizer, max: usize, overlong: Overlong) -> Result<Tokenised, TokeniseError> {
-    let mut tokenised = Tokenised { samples: Vec::with_capacity(rows.rows.len()), cut: 0 };
-    for row in &rows.rows {
-        let (path, line) = (|| rows.path.clone(), row.line);
-        let wrong = |error| TokeniseError::Tokenizer { path: path(), line, error };
-        let mut sample = sample(row, tokenizer).map_err(wrong)?;
-        let tokens = sample.ids.len();
-        if tokens > max {
-            let completion = sample.completion().len();
-            if overlong == Overlong::Refuse {
-                return Err(TokeniseError::TooLong { path: path(), line, tokens, max });
-            }
-            // One token of prompt stays: without a token before it, the completion's first would be no label.
-            if completion + 1 > max {
-                return Err(TokeniseError::CompletionTooLong { path: path(), line, tokens: completion, max });
-            }
-            cut_prompt(&mut sample, tokens - max);
-            tokenised.cut += 1;
-        }
-        tokenised.samples.push(sample);
+    let format = |error| TokeniseError::Format { path: rows.path.clone(), error };
+    let encoder = Encoder::new(tokenizer, rows.kind, max, overlong).map_err(format)?;
+    let count = rows.rows.len();
+    let mut tokenised = Tokenised { samples: Vec::with_capacity(count), lines: Vec::with_capacity(count), cut: 0 };
+    for (row, encoded) in rows.rows.iter().zip(encoder.rows(&rows.rows)) {
+        let wrong = |error| TokeniseError::Row { path: rows.path.clone(), line: row.line, error };
+        let encoded = encoded.map_err(wrong)?;
+        tokenised.cut += usize::from(encoded.cut);
+        tokenised.lines.extend(encoded.samples.iter().map(|_| row.line));
+        tokenised.samples.extend(encoded.samples);
     }
     Ok(tokenised)
 }
 
-/// One row, without a limit.
-pub fn sample(row: &Row, tokenizer: &Tokenizer) -> Result<Sample, TokenizerError> {
-    let mut ids = tokenizer.encode_prompt(&row.prompt)?;
-    let labels_from = ids.len();
-    ids.extend(tokenizer.encode_continuation(&row.completion)?);
+/// A prompt and its completion, without a limit.
+pub fn completion(prompt: &str, completion: &str, tokenizer: &Tokenizer) -> Result<Sample, TokenizerError> {
+    let mut ids = tokenizer.encode_prompt(prompt)?;
+    let from = ids.len();
+    ids.extend(tokenizer.encode_continuation(completion)?);
     ids.push(tokenizer.eos());
-    Ok(Sample { ids, labels_from })
+    Ok(Sample::completing(ids, from))
 }
 
-fn cut_prompt(sample: &mut Sample, count: usize) {
-    sample.ids.drain(..count);
-    sample.labels_from -= count;
+/// What a row became.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// Each of at most the encoder's length; one, unless the row is a text.
+    pub samples: Vec<Sample>,
+    /// Tokens of the whole row.
+    pub tokens: usize,
+    pub cut: bool,
+}
+
+/// Makes samples of rows of one kind.
+#[derive(Debug)]
+pub struct Encoder<'a> {
+    tokenizer: &'a Tokenizer,
+    chat: Option<ChatFormat<'a>>,
+    max: usize,
+    overlong: Overlong,
+}
+
+impl<'a> Encoder<'a> {
+    /// Samples get at most `max` tokens, and room for two in any case: one to predict the other from.
+    pub fn new(tokenizer: &'a Tokenizer, kind: Kind, max: usize, overlong: Overlong) -> Result<Self, ChatError> {
+        let chat = (kind == Kind::Chat).then(|| ChatFormat::new(tokenizer)).transpose()?;
+        Ok(Self { tokenizer, chat, max: max.max(2), overlong })
+    }
+
+    /// How chats are written, if the rows are chats.
+    pub fn chat(&self) -> Option<&ChatFormat<'a>> {
+        self.chat.as_ref()
+    }
+
+    /// Each row by itself, in their order, on the calling thread's rayon pool.
+    pub fn rows(&self, rows: &[Row]) -> Vec<Result<Encoded, RowError>> {
+        rows.par_iter().map(|row| self.row(row)).collect()
+    }
+
+    pub fn row(&self, row: &Row) -> Result<Encoded, RowError> {
+        let encoded = match &row.content {
+            Content::Completion { prompt, completion } => {
+                let sample = self::completion(prompt, completion, self.tokenizer)?;
+                self.within(sample, |sample, over| self.cut_prompt(sample, over))?
+            }
+            Content::Chat(messages) => {
+                let format = self.chat.as_ref().ok_or(ChatError::NoTemplate)?;
+                self.within(format.sample(messages)?, |sample, _| Ok(sample.cut_end(self.max)))?
+            }
+            Content::Text(text) => self.windows(text)?,
+        };
+        match encoded.samples.iter().any(|sample| sample.labelled() > 0) {
+            true => Ok(encoded),
+            false if encoded.cut => Err(RowError::CutBeforeAnswer { tokens: encoded.tokens, max: self.max }),
+            false => Err(RowError::Masked),
+        }
+    }
+
+    /// The sample, cut if it is over the length and that is wanted.
+    fn within(
+        &self,
+        sample: Sample,
+        cut: impl Fn(&Sample, usize) -> Result<Sample, RowError>,
+    ) -> Result<Encoded, RowError> {
+        let tokens = sample.ids.len();
+        match tokens.checked_sub(self.max).filter(|&over| over > 0) {
+            None => Ok(Encoded { samples: vec![sample], tokens, cut: false }),
+            Some(_) if self.overlong == Overlong::Refuse => Err(RowError::TooLong { tokens, max: self.max }),
+            Some(over) => Ok(Encoded { samples: vec![cut(&sample, over)?], tokens, cut: true }),
+        }
+    }
+
+    fn cut_prompt(&self, sample: &Sample, over: usize) -> Result<Sample, RowError> {
+        let tokens = sample.completion().len();
+        // One token of prompt stays: without a token before it, the completion's first would be no label.
+        if tokens + 1 > self.max {
+            return Err(RowError::CompletionTooLong { tokens, max: self.max });
+        }
+        Ok(sample.cut_start(over))
+    }
+
+    fn windows(&self, text: &str) -> Result<Encoded, RowError> {
+        let mut ids = self.tokenizer.encode_prompt(text)?;
+        ids.push(self.tokenizer.eos());
+        let starts = (0..ids.len().saturating_sub(1)).step_by(self.max - 1);
+        let window = |start: usize| {
+            let ids = ids[start..ids.len().min(start + self.max)].to_vec();
+            Sample::completing(ids, 0)
+        };
+        Ok(Encoded { samples: starts.map(window).collect(), tokens: ids.len(), cut: false })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::base::small;
+    use crate::base::{Template, small};
     use crate::data::jsonl;
 
+    fn read(row: &serde_json::Value) -> Rows {
+        jsonl::read_from(Path::new("d.jsonl"), row.to_string().as_bytes()).unwrap()
+    }
+
     fn rows(prompt: &str, completion: &str) -> Rows {
-        let text = serde_json::json!({"prompt": prompt, "completion": completion}).to_string();
-        jsonl::read_from(Path::new("d.jsonl"), text.as_bytes()).unwrap()
+        read(&serde_json::json!({"prompt": prompt, "completion": completion}))
     }
 
     #[test]
     fn the_boundary_is_exact_and_the_end_is_a_label() {
         // Together, "a" + "b" would be the one token 4.
         let tokenised = samples(&rows("ca", "bc"), &small::tokenizer(), 9, Overlong::Refuse).unwrap();
-        assert_eq!(tokenised.samples, [Sample { ids: vec![3, 1, 2, 3, 0], labels_from: 2 }]);
+        assert_eq!(tokenised.samples, [Sample::completing(vec![3, 1, 2, 3, 0], 2)]);
     }
 
     #[test]
@@ -103,9 +209,48 @@ mod tests {
         let row = rows("caca", "b");
         let error = samples(&row, &small::tokenizer(), 5, Overlong::Refuse).unwrap_err().to_string();
         assert!(error.starts_with("d.jsonl:1: 6 tokens, at most 5"), "{error}");
-        let cut = samples(&row, &small::tokenizer(), 4, Overlong::CutPrompt).unwrap();
-        assert_eq!((cut.samples[0].ids.as_slice(), cut.samples[0].labels_from, cut.cut), (&[3, 1, 2, 0][..], 2, 1));
-        let error = samples(&row, &small::tokenizer(), 2, Overlong::CutPrompt).unwrap_err().to_string();
+        let cut = samples(&row, &small::tokenizer(), 4, Overlong::Cut).unwrap();
+        assert_eq!((&cut.samples[0], cut.cut), (&Sample::completing(vec![3, 1, 2, 0], 2), 1));
+        let error = samples(&row, &small::tokenizer(), 2, Overlong::Cut).unwrap_err().to_string();
         assert!(error.contains("completion alone has 2 tokens"), "{error}");
+    }
+
+    #[test]
+    fn long_chats_are_refused_or_lose_their_end() {
+        let template = "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}!{% endif %}{% endfor %}";
+        let tokenizer = small::tokenizer().with_template(Template::new(template.to_owned()));
+        let turn = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
+        let row = read(&serde_json::json!({"messages": [turn("user", "cc"), turn("assistant", "aaa")]}));
+        let cut = |max, overlong| samples(&row, &tokenizer, max, overlong);
+        assert_eq!(cut(6, Overlong::Refuse).unwrap().samples, [Sample::completing(vec![3, 3, 0, 1, 1, 1], 3)]);
+        assert!(cut(5, Overlong::Refuse).unwrap_err().to_string().contains("6 tokens, at most 5"));
+        assert_eq!(cut(4, Overlong::Cut).unwrap().samples, [Sample::completing(vec![3, 3, 0, 1], 3)]);
+        let error = cut(3, Overlong::Cut).unwrap_err().to_string();
+        assert!(error.starts_with("d.jsonl:1: no assistant turn begins in the first 3 of 6"), "{error}");
+        let error = samples(&row, &small::tokenizer(), 9, Overlong::Refuse).unwrap_err().to_string();
+        assert!(error.starts_with("d.jsonl: the rows are chats: the base has no chat template"), "{error}");
+    }
+
+    #[test]
+    fn a_chat_without_a_label_is_an_error() {
+        let template = "{% for m in messages %}{{ m.content }}{% if false %}{% generation %}{% endgeneration %}{% endif %}{% endfor %}";
+        let tokenizer = small::tokenizer().with_template(Template::new(template.to_owned()));
+        let row = read(&serde_json::json!({"messages": [{"role": "assistant", "content": "abc"}]}));
+        let error = samples(&row, &tokenizer, 9, Overlong::Refuse).unwrap_err().to_string();
+        assert_eq!(error, "d.jsonl:1: every token is masked, there is nothing to learn from this row");
+    }
+
+    proptest! {
+        #[test]
+        fn every_token_of_a_text_is_a_label_once(text in "[abc]{1,60}", max in 2usize..20) {
+            let tokenised =
+                samples(&read(&serde_json::json!({"text": text})), &small::tokenizer(), max, Overlong::Refuse).unwrap();
+            let mut ids = small::tokenizer().encode_prompt(&text).unwrap();
+            ids.push(0);
+            let labels = tokenised.samples.iter().flat_map(|sample| sample.targets().map(|(_, id)| id));
+            prop_assert_eq!(labels.collect::<Vec<_>>(), &ids[1..]);
+            prop_assert!(tokenised.samples.iter().all(|sample| (2..=max).contains(&sample.ids.len())));
+            prop_assert_eq!(tokenised.lines, vec![1; tokenised.samples.len()]);
+        }
     }
 }

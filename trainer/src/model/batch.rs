@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn samples_become_rows_one_behind_another_and_their_targets() {
-        let long = Sample { ids: vec![1, 2, 3, 4], labels_from: 2 };
-        let short = Sample { ids: vec![5, 6], labels_from: 1 };
+        let long = Sample::completing(vec![1, 2, 3, 4], 2);
+        let short = Sample::completing(vec![5, 6], 1);
         let (batch, targets) = Batch::training(&[&long, &short, &long]);
         assert_eq!(batch.ids(), [1, 2, 3, 5, 1, 2, 3]);
         assert_eq!(batch.lengths(), [3, 1, 3]);

@@ -42,7 +42,7 @@ pub fn samples(count: usize) -> Vec<Sample> {
     let sample = |index: usize| {
         let length = 3 + splitmix64(index as u64) as usize % 7;
         let ids = (0..length).map(|i| (splitmix64((index * 100 + i) as u64) % 37) as u32).collect();
-        Sample { ids, labels_from: 1 + index % 2 }
+        Sample::completing(ids, 1 + index % 2)
     };
     (0..count).map(sample).collect()
 }
@@ -128,7 +128,7 @@ fn the_number_of_threads_changes_no_bit(b: &(impl Backend + Clone), _: f64) {
     let model = Model::load(b.clone(), &noise_model(large, 1)).unwrap();
     let sample = |index: usize| {
         let ids = (0..90 + index * 10).map(|i| (splitmix64((index * 1000 + i) as u64) % 37) as u32).collect();
-        Sample { ids, labels_from: 3 }
+        Sample::completing(ids, 3)
     };
     let samples: Vec<Sample> = (0..6).map(sample).collect();
     let config = FitConfig { batch_size: 4, accumulation: 1, epochs: 1, ..config() };

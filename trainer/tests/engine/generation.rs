@@ -144,9 +144,8 @@ fn evaluation_counts_tokens_and_exact_matches(b: &(impl Backend + Clone), _: f64
     // The first samples are what the model itself would say.
     for sample in &mut samples[..5] {
         let said = uncached(&model, &base, &sample.ids, 3);
-        sample.labels_from = sample.ids.len();
-        sample.ids.extend(said);
-        sample.ids.push(STOP);
+        let prompt = sample.ids.len();
+        *sample = Sample::completing(sample.ids.iter().copied().chain(said).chain([STOP]).collect(), prompt);
     }
     let run = |batch_size: usize| {
         let options = EvaluateOptions { batch_size, stop: vec![STOP], exact_match: true };

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use potluck_trainer::backend::cpu::CpuBackend;
-use potluck_trainer::base::Base;
+use potluck_trainer::data::chat::ChatFormat;
+use potluck_trainer::data::row::{Kind as RowKind, Message};
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{self, Prompt};
 use potluck_trainer::lora::adapter::Adapter;
@@ -21,20 +22,17 @@ use crate::worker::proto::{AdapterSource, BaseSource, Measured};
 
 /// Rows that go through the model at once: enough to keep the matrix products large.
 const BATCH: usize = 50;
-/// Rows are measured whole: as long as a base's positions go.
-const LENGTH_MAX: usize = 1 << 20;
 
 pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context: &Context) -> Outcome<Measured> {
     let base = open::base(base)?;
     let adapters = open::adapters(&base, adapters)?;
-    let rows = Rows::read(data, &base, LENGTH_MAX)?;
+    let rows = Rows::read_whole(data, &base)?;
     let model = open::model_to_generate(&base)?;
-    self::rows(&base, &model, &adapters, &rows, context)
+    self::rows(&model, &adapters, &rows, context)
 }
 
-/// Loss and exact match over rows.
+/// Loss and exact match over rows; a plain text has no answer to match.
 pub fn rows(
-    base: &Base,
     model: &Model<CpuBackend>,
     adapters: &[(Adapter, f32)],
     rows: &Rows,
@@ -42,15 +40,11 @@ pub fn rows(
 ) -> Outcome<Measured> {
     let attached = open::attach(model, adapters)?;
     let options =
-        EvaluateOptions { batch_size: BATCH, stop: base.tokenizer().special().eos.clone(), exact_match: true };
+        EvaluateOptions { batch_size: BATCH, stop: rows.stop.clone(), exact_match: rows.kind != RowKind::Text };
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
         .map_err(|error| failures::fit(rows, &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
-    Ok(Measured {
-        samples: measured.samples as u64,
-        accuracy: measured.accuracy().unwrap_or_default(),
-        loss: measured.loss,
-    })
+    Ok(Measured { samples: measured.samples as u64, accuracy: measured.accuracy(), loss: measured.loss })
 }
 
 #[derive(Serialize)]
@@ -63,7 +57,7 @@ pub struct Generated {
 pub fn generate(
     base: &BaseSource,
     adapters: &[AdapterSource],
-    prompt: &str,
+    (prompt, chat): (&str, bool),
     max_new_tokens: usize,
     context: &Context,
 ) -> Outcome<Generated> {
@@ -73,7 +67,12 @@ pub fn generate(
     let attached = open::attach(&model, &adapters)?;
     let tokenizer = base.tokenizer();
     let unreadable = |error: potluck_trainer::base::TokenizerError| Failure::new(Kind::Usage, error);
-    let ids = tokenizer.encode_prompt(prompt).map_err(unreadable)?;
+    let format = chat.then(|| ChatFormat::new(tokenizer)).transpose().map_err(|error| failures::chat(&error))?;
+    let stop = super::rows::stop(&base, format.as_ref());
+    let ids = match &format {
+        Some(format) => format.prompt(&[Message::new("user", prompt)]).map_err(|error| failures::chat(&error))?,
+        None => tokenizer.encode_prompt(prompt).map_err(unreadable)?,
+    };
     let (mut tokens, mut shown) = (Vec::new(), String::new());
     let mut failed = None;
     let mut on_token = |token: u32| {
@@ -92,8 +91,7 @@ pub fn generate(
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let prompt = Prompt { ids: &ids, max_new_tokens };
-    generate::generate(&model, &attached, prompt, &tokenizer.special().eos, &mut on_token)
-        .map_err(|error| failures::model(&error))?;
+    generate::generate(&model, &attached, prompt, &stop, &mut on_token).map_err(|error| failures::model(&error))?;
     if let Some(error) = failed {
         return Err(unreadable(error));
     }

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod bench;
+mod data;
 mod identify;
 mod measure;
 mod open;
@@ -25,9 +26,10 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         Task::Identify { base } => value(identify::identify(base)?),
         Task::Train(task) => value(train::train(task, context)?),
         Task::Eval { base, adapters, data } => value(measure::eval(base, adapters, data, context)?),
-        Task::Generate { base, adapters, prompt, max_new_tokens } => {
-            value(measure::generate(base, adapters, prompt, *max_new_tokens, context)?)
+        Task::Generate { base, adapters, prompt, chat, max_new_tokens } => {
+            value(measure::generate(base, adapters, (prompt, *chat), *max_new_tokens, context)?)
         }
+        Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
         Task::Sum { base, adapters, out } => value(adapt::sum(base, adapters, out)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),

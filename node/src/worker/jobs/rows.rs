@@ -4,9 +4,11 @@ use std::path::Path;
 
 use potluck_protocol::id::Digest;
 use potluck_trainer::base::Base;
+use potluck_trainer::data::chat::ChatFormat;
 use potluck_trainer::data::jsonl;
 use potluck_trainer::data::rehearsal::answers;
-use potluck_trainer::data::tokenise::{self, Overlong, TokeniseError};
+use potluck_trainer::data::row::{Content, Kind, Row};
+use potluck_trainer::data::tokenise::{self, Overlong, RowError, TokeniseError};
 use potluck_trainer::sample::Sample;
 
 use super::open;
@@ -16,24 +18,53 @@ use crate::worker::child::Context;
 use crate::worker::failures;
 use crate::worker::proto::TrainSettings;
 
+/// Rows are measured whole: as long as a base's positions go.
+const WHOLE_MAX: usize = 1 << 20;
+
+/// Texts are measured in pieces of this many tokens.
+const TEXT_MAX: usize = 1024;
+
 /// Samples in the order of their rows.
 pub struct Rows {
     pub samples: Vec<Sample>,
+    /// What the rows are.
+    pub kind: Kind,
     /// BLAKE3 of the rows' content.
     pub digest: Digest,
+    /// Of the chat template, if the rows are chats.
+    pub template: Option<Digest>,
+    /// Tokens that end an answer to such rows.
+    pub stop: Vec<u32>,
     places: Vec<String>,
 }
 
 impl Rows {
-    /// Reads a file; a row of more than `max_length` tokens is an error that names it.
-    pub fn read(path: &Path, base: &Base, max_length: usize) -> Outcome<Self> {
+    /// Reads a file; `overlong` says what becomes of a row of more than `max_length` tokens.
+    pub fn read(path: &Path, base: &Base, max_length: usize, overlong: Overlong) -> Outcome<Self> {
         let rows = jsonl::read(path).map_err(|error| failures::data(&error))?;
-        let tokenised = tokenise::samples(&rows, base.tokenizer(), max_length, Overlong::Refuse);
+        Self::tokenise(&rows, base, max_length, overlong)
+    }
+
+    /// Reads a file to measure on: no row is too long.
+    pub fn read_whole(path: &Path, base: &Base) -> Outcome<Self> {
+        let rows = jsonl::read(path).map_err(|error| failures::data(&error))?;
+        let max = if rows.kind == Kind::Text { TEXT_MAX } else { WHOLE_MAX };
+        Self::tokenise(&rows, base, max, Overlong::Refuse)
+    }
+
+    fn tokenise(rows: &jsonl::Rows, base: &Base, max_length: usize, overlong: Overlong) -> Outcome<Self> {
+        let tokenizer = base.tokenizer();
+        let tokenised = tokenise::samples(rows, tokenizer, max_length, overlong);
         let tokenised = tokenised.map_err(|error| failures::tokenise(&error))?;
+        let format = (rows.kind == Kind::Chat).then(|| ChatFormat::new(tokenizer)).transpose();
+        let format = format.map_err(|error| failures::chat(&error))?;
         Ok(Self {
             samples: tokenised.samples,
+            kind: rows.kind,
             digest: rows.digest(),
-            places: rows.rows.iter().map(|row| place(path, row.line)).collect(),
+            template: format.as_ref().map(ChatFormat::digest),
+            stop: stop(base, format.as_ref()),
+            places: tokenised.lines.iter().map(|&line| place(&rows.path, line)).collect(),
         })
     }
 
@@ -42,9 +73,12 @@ impl Rows {
         let rows = jsonl::read_prompts(path).map_err(|error| failures::data(&error))?;
         context.report(Progress::Phase { text: format!("the base answers {} prompts to rehearse", rows.rows.len()) });
         let tokenizer = base.tokenizer();
-        let encode = |row: &jsonl::Row| {
-            let wrong = |error| TokeniseError::Tokenizer { path: path.to_path_buf(), line: row.line, error };
-            tokenizer.encode_prompt(&row.prompt).map_err(|error| failures::tokenise(&wrong(error)))
+        let encode = |row: &Row| {
+            let Content::Completion { prompt, .. } = &row.content else { return Ok(Vec::new()) };
+            tokenizer.encode_prompt(prompt).map_err(|error| {
+                let error = RowError::Tokenizer(error);
+                failures::tokenise(&TokeniseError::Row { path: path.to_path_buf(), line: row.line, error })
+            })
         };
         let prompts = rows.rows.iter().map(encode).collect::<Outcome<Vec<_>>>()?;
         let model = open::model_to_generate(base)?;
@@ -70,10 +104,17 @@ impl Rows {
         self.places.get(sample).map_or("", String::as_str)
     }
 
-    /// Completion tokens of all rows.
+    /// Labelled tokens of all rows.
     pub fn labelled(&self) -> usize {
         self.samples.iter().map(Sample::labelled).sum()
     }
+}
+
+/// The base's end-of-text tokens, and the one that ends a turn of a chat.
+pub fn stop(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
+    let mut stop = base.tokenizer().special().eos.clone();
+    stop.extend(format.and_then(ChatFormat::turn_end).filter(|end| !base.tokenizer().is_eos(*end)));
+    stop
 }
 
 fn place(path: &Path, line: usize) -> String {

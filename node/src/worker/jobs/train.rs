@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use potluck_protocol::id::Digest;
 use potluck_trainer::backend::Residency;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::run::{self, Outcome as Ending, Run};
@@ -36,9 +35,9 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
             .hint("choose another --out, or remove it: a finished run is never overwritten"));
     }
     let base = open::base(&task.base)?;
-    let mut rows = Rows::read(&task.data, &base, task.settings.max_length)?;
-    let held_out =
-        task.held_out.as_deref().map(|path| Rows::read(path, &base, task.settings.max_length)).transpose()?;
+    let read = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
+    let mut rows = read(&task.data)?;
+    let held_out = task.held_out.as_deref().map(read).transpose()?;
     let backend = open::cpu(Engine::default(), open::Purpose::Train)?;
     let model = open::load(backend, &base, Residency::Quantised)?;
     if let Some(prompts) = &task.rehearsal {
@@ -60,10 +59,10 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         )));
     }
     let measured = match &held_out {
-        Some(rows) => Some(measure::rows(&base, &model, &[(fit.adapter.clone(), 1.0)], rows, context)?),
+        Some(rows) => Some(measure::rows(&model, &[(fit.adapter.clone(), 1.0)], rows, context)?),
         None => None,
     };
-    let record = record(task, fit.steps, rows.labelled() * fit.steps as usize / rows.samples.len().max(1), rows.digest);
+    let record = record(task, fit.steps, rows.labelled() * fit.steps as usize / rows.samples.len().max(1), &rows);
     let notes = serde_json::to_vec_pretty(&record).map_err(|error| Failure::new(Kind::Failed, error))?;
     adapt::write(&task.out, &fit.adapter, &base, &[(RUN_RECORD, notes)])?;
     // The folder is whole: the checkpoint has done its work, and one that stays behind does no harm.
@@ -128,7 +127,7 @@ fn report(event: &Event, context: &Context) {
     });
 }
 
-fn record(task: &TrainTask, steps: u64, tokens: usize, data: Digest) -> RunRecord {
+fn record(task: &TrainTask, steps: u64, tokens: usize, rows: &Rows) -> RunRecord {
     RunRecord {
         base: task.base_name.clone(),
         base_id: task.base_id,
@@ -136,6 +135,7 @@ fn record(task: &TrainTask, steps: u64, tokens: usize, data: Digest) -> RunRecor
         tokens: tokens as u64,
         seed: task.settings.seed,
         learning_rate: task.settings.learning_rate,
-        data,
+        data: rows.digest,
+        template: rows.template,
     }
 }

@@ -106,6 +106,11 @@ pub fn special_tokens(gguf: &Gguf) -> Result<SpecialTokens, GgufError> {
     Ok(SpecialTokens { bos: id("tokenizer.ggml.bos_token_id")?, eos })
 }
 
+/// The source of the chat template, if the file has one.
+pub fn chat_template<'a>(gguf: &Gguf<'a>) -> Result<Option<&'a str>, GgufError> {
+    gguf.typed("tokenizer.chat_template", Value::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::sample::{self, Meta};
@@ -119,6 +124,15 @@ mod tests {
         assert_eq!((found.hidden_size, found.num_hidden_layers, found.head_dim), (32, 1, 16));
         assert!(found.tie_word_embeddings);
         assert_eq!(special_tokens(&gguf).unwrap(), SpecialTokens { bos: Some(0), eos: vec![1] });
+    }
+
+    #[test]
+    fn the_chat_template_is_a_text() {
+        let template = |bytes: &[u8]| chat_template(&Gguf::parse(bytes).unwrap()).map(|found| found.map(str::to_owned));
+        assert_eq!(template(&sample::llama()), Ok(None));
+        let with = |value| template(&sample::llama_with("tokenizer.chat_template", value));
+        assert_eq!(with(Meta::Text("{{ messages }}")), Ok(Some("{{ messages }}".to_owned())));
+        assert!(with(Meta::U32(1)).unwrap_err().to_string().contains("chat_template"));
     }
 
     #[test]

@@ -1,6 +1,10 @@
 //! Text to token ids and back, from `tokenizer.json` or from a GGUF file's vocabulary.
 
 mod gguf;
+pub mod template;
+mod verbatim;
+
+use std::collections::BTreeMap;
 
 use potluck_protocol::id::Digest;
 use serde_json::Value;
@@ -8,6 +12,8 @@ use serde_json::Value;
 use super::config::SpecialTokens;
 use super::gguf::Gguf;
 use super::json::{self, JsonError};
+pub use template::Template;
+pub use verbatim::AddedToken;
 
 /// Bytes of a `tokenizer.json`: the longest in use have about 30 MiB.
 pub const TOKENIZER_MAX: usize = 64 << 20;
@@ -40,6 +46,7 @@ pub struct Tokenizer {
     special: SpecialTokens,
     /// Put before every prompt, if the tokenizer does so itself.
     prefix: Option<u32>,
+    template: Option<Template>,
     json: Vec<u8>,
     digest: Digest,
 }
@@ -76,7 +83,26 @@ impl Tokenizer {
         }
         let empty = inner.encode("", true).map_err(|error| TokenizerError::Encode(error.to_string()))?;
         let prefix = empty.get_ids().first().copied().filter(|first| Some(*first) == special.bos);
-        Ok(Self { inner, special, prefix, json, digest })
+        Ok(Self { inner, special, prefix, template: None, json, digest })
+    }
+
+    /// With a chat template. What [`Tokenizer::digest`] and so a base's id say does not depend on it: a template is
+    /// how a base is spoken to, not what it computes.
+    #[must_use]
+    pub fn with_template(self, template: Template) -> Self {
+        Self { template: Some(template), ..self }
+    }
+
+    /// Begin and end of text by the names that a template knows them by.
+    pub fn template_tokens(&self) -> BTreeMap<String, String> {
+        let ids = [("bos_token", self.special.bos), ("eos_token", self.special.eos.first().copied())];
+        let text = |(name, id): (&str, Option<u32>)| Some((name.to_owned(), self.inner.id_to_token(id?)?));
+        ids.into_iter().filter_map(text).collect()
+    }
+
+    /// The chat template, if the base has one.
+    pub fn template(&self) -> Option<&Template> {
+        self.template.as_ref()
     }
 
     /// Ids of a prompt: with the begin-of-text token if this tokenizer puts one.
@@ -95,6 +121,11 @@ impl Tokenizer {
     /// The text of these ids, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
         self.inner.decode(ids, true).map_err(|error| TokenizerError::Decode(error.to_string()))
+    }
+
+    /// The text of these ids with special tokens as they are written.
+    pub fn decode_all(&self, ids: &[u32]) -> Result<String, TokenizerError> {
+        self.inner.decode(ids, false).map_err(|error| TokenizerError::Decode(error.to_string()))
     }
 
     /// The token that ends a completion in training.
@@ -125,11 +156,15 @@ impl Tokenizer {
     /// A `tokenizer_config.json` that lets transformers load `tokenizer.json`.
     pub fn config_json(&self) -> String {
         let token = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id)).map_or(Value::Null, Value::String);
-        let fields = serde_json::json!({
+        let mut fields = serde_json::json!({
             "bos_token": token(self.special.bos),
             "eos_token": token(self.special.eos.first().copied()),
             "tokenizer_class": "PreTrainedTokenizerFast",
         });
+        if let Some(template) = &self.template {
+            template.tokens.iter().for_each(|(name, token)| fields[name] = Value::String(token.clone()));
+            fields["chat_template"] = Value::String(template.source.clone());
+        }
         format!("{fields:#}\n")
     }
 }
@@ -183,6 +218,19 @@ mod tests {
             digest(&SMALL.replace("\"b\":2", "\"c\":2").replace(r#"["a","b"]"#, ""), special())
         );
         assert_ne!(digest(SMALL, special()), digest(SMALL, SpecialTokens { bos: None, eos: vec![0] }));
+    }
+
+    #[test]
+    fn a_template_goes_through_the_written_configuration_and_changes_no_digest() {
+        let tokenizer = Tokenizer::from_json(SMALL.as_bytes(), special(), 4).unwrap();
+        let template = Template { source: "{{ bos_token }}".to_owned(), tokens: tokenizer.template_tokens() };
+        let with = tokenizer.clone().with_template(template.clone());
+        assert_eq!(with.digest(), tokenizer.digest());
+        let read = |tokenizer: &Tokenizer| {
+            let config = serde_json::from_str(&tokenizer.config_json()).unwrap();
+            template::from_folder(&config, None).unwrap()
+        };
+        assert_eq!((read(&with), read(&tokenizer)), (Some(template), None));
     }
 
     #[test]

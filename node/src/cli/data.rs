@@ -1,0 +1,90 @@
+//! `potluck data check`
+
+mod show;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use potluck_trainer::data::check::Report;
+
+use super::args::Global;
+use super::{base, output, run::ask};
+use crate::api::proto::{self, Request};
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::proto::{CheckSettings, OverlongRows};
+
+/// Look at rows before training on them.
+#[derive(Debug, Subcommand)]
+pub enum Data {
+    /// Read rows as training would, and say what is in them: lengths, what is trained and what is masked, rows that
+    /// cannot be used, rows that are there twice
+    ///
+    /// Exit code 0 if `potluck train` takes the file as it is, 2 if not.
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Rows: JSON lines of {"prompt", "completion"}, of {"messages": [{"role", "content"}]}, or of {"text"}
+    #[arg(value_name = "FILE.jsonl")]
+    data: PathBuf,
+    /// Base model whose tokenizer and chat template are used
+    #[arg(long, value_name = "REF")]
+    base: String,
+    /// Longest row in tokens, as for `potluck train`
+    #[arg(long, default_value_t = 1024, value_name = "TOKENS")]
+    max_length: usize,
+    /// What becomes of a longer row, as for `potluck train`
+    #[arg(long, value_enum, default_value = "refuse")]
+    overlong: OverlongRows,
+    /// Tokens of a micro-batch, to estimate how many the rows fill [default: 4 times --max-length]
+    #[arg(long, value_name = "TOKENS")]
+    batch_tokens: Option<usize>,
+    /// Rows to show, trained text in [[ ]] or in green
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    preview: usize,
+}
+
+pub async fn run(global: &Global, verb: &Data) -> Outcome<()> {
+    let Data::Check(check) = verb;
+    let request = Request::DataCheck(check.request()?);
+    let answer = ask(global, &request).await?;
+    let report: Report = serde_json::from_value(answer.clone()).map_err(|error| {
+        Failure::new(Kind::Incompatible, format!("the answer is not what this version expects: {error}"))
+            .hint("daemon and command are of different versions: restart the daemon with `potluck up`")
+    })?;
+    output::answer(global, answer, |report: Report| show::lines(&report, show::Marks::for_stdout()))?;
+    verdict(&check.data.display().to_string(), &report)
+}
+
+/// A file that training would refuse is a failure, after the whole report.
+fn verdict(file: &str, report: &Report) -> Outcome<()> {
+    if report.trainable() {
+        return Ok(());
+    }
+    let first = report.bad.first().map(|bad| format!(", first {file}:{}: {}", bad.line, bad.reason));
+    let message = format!("{} rows cannot be trained on{}", report.bad_rows, first.unwrap_or_default());
+    Err(Failure::new(Kind::Usage, message)
+        .hint("mend or remove these rows; long ones are taken with a larger --max-length or with --overlong cut"))
+}
+
+impl Check {
+    fn request(&self) -> Outcome<proto::DataCheck> {
+        let batch_tokens = self.batch_tokens.unwrap_or(self.max_length.saturating_mul(4));
+        if self.max_length < 2 || batch_tokens == 0 {
+            return Err(Failure::new(Kind::Usage, "--max-length is below 2 or --batch-tokens is 0")
+                .hint("e.g. `--max-length 1024`: a token is learned from the one before it"));
+        }
+        Ok(proto::DataCheck {
+            base: base::absolute_reference(&self.base)?,
+            data: config::absolute(&self.data)?,
+            settings: CheckSettings {
+                max_length: self.max_length,
+                overlong: self.overlong,
+                batch_tokens,
+                preview: self.preview,
+            },
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! Looking at a file of rows before anything is trained on it.
+
+use std::path::Path;
+
+use potluck_trainer::data::check::{self, Options, Report};
+
+use super::open;
+use crate::failure::Outcome;
+use crate::worker::failures;
+use crate::worker::proto::{BaseSource, CheckSettings};
+
+pub fn check(base: &BaseSource, data: &Path, settings: &CheckSettings) -> Outcome<Report> {
+    let base = open::base(base)?;
+    let options = Options {
+        max_length: settings.max_length,
+        overlong: settings.overlong.into(),
+        batch_tokens: settings.batch_tokens,
+        preview: settings.preview,
+    };
+    check::check(data, base.tokenizer(), &options).map_err(|error| failures::check(data, &error))
+}

@@ -1,0 +1,129 @@
+//! What [`super::check`] answers.
+
+use potluck_protocol::id::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::data::jsonl::BadLine;
+use crate::data::row::Kind;
+
+/// Characters of a reason.
+const REASON_CHARS: usize = 400;
+
+/// Lines count from 1; lists are cut, counts are not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// `None` if not one line is a row.
+    pub kind: Option<Kind>,
+    /// Lines that are rows, whether or not they can be trained on.
+    pub rows: usize,
+    /// Samples to train on: one a row, several of a long text.
+    pub samples: usize,
+    /// Tokens of all samples.
+    pub tokens: usize,
+    /// Those of them that the loss counts.
+    pub trained_tokens: usize,
+    /// Of whole rows, before anything is cut.
+    pub lengths: Option<Lengths>,
+    pub max_length: usize,
+    pub overlong: Vec<Tokens>,
+    /// Rows over `max_length`; texts are never.
+    pub overlong_rows: usize,
+    /// Those of them that are cut rather than refused.
+    pub cut_rows: usize,
+    /// Lines that cannot be trained on, and why.
+    pub bad: Vec<Line>,
+    pub bad_rows: usize,
+    /// Groups of lines with equal content.
+    pub duplicates: Vec<Vec<usize>>,
+    pub duplicate_rows: usize,
+    /// Groups of lines with one question and different answers.
+    pub contradictions: Vec<Vec<usize>>,
+    pub contradicting_rows: usize,
+    pub blank: Vec<Blank>,
+    pub blank_rows: usize,
+    pub packing: Packing,
+    pub preview: Vec<Preview>,
+    /// Of the rows' content.
+    pub data: Option<Digest>,
+    /// Of the chat template, if the rows are chats.
+    pub template: Option<Digest>,
+}
+
+/// Tokens of rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Lengths {
+    pub mean: f64,
+    pub p50: usize,
+    pub p90: usize,
+    pub p99: usize,
+    pub longest: usize,
+    /// Where the longest row is.
+    pub longest_line: usize,
+}
+
+impl Lengths {
+    /// Of lines with their tokens; percentiles by nearest rank.
+    pub fn of(mut rows: Vec<(usize, usize)>) -> Option<Self> {
+        rows.sort_by_key(|&(line, tokens)| (tokens, std::cmp::Reverse(line)));
+        let &(longest_line, longest) = rows.last()?;
+        let rank = |percent: usize| rows[(rows.len() * percent).div_ceil(100).max(1) - 1].1;
+        let total: usize = rows.iter().map(|&(_, tokens)| tokens).sum();
+        let mean = total as f64 / rows.len() as f64;
+        Some(Self { mean, p50: rank(50), p90: rank(90), p99: rank(99), longest, longest_line })
+    }
+}
+
+/// A line and what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub line: usize,
+    pub reason: String,
+}
+
+impl From<BadLine> for Line {
+    fn from(bad: BadLine) -> Self {
+        Self { line: bad.line, reason: bad.reason.chars().take(REASON_CHARS).collect() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    pub line: usize,
+    pub tokens: usize,
+}
+
+impl From<(usize, usize)> for Tokens {
+    fn from((line, tokens): (usize, usize)) -> Self {
+        Self { line, tokens }
+    }
+}
+
+/// A row with a blank text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blank {
+    pub line: usize,
+    pub what: String,
+}
+
+/// How many micro-batches the samples fill, each up to a budget of tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packing {
+    pub batch_tokens: usize,
+    pub micro_batches: usize,
+}
+
+/// A row as it is trained on, special tokens written out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    pub line: usize,
+    pub pieces: Vec<Piece>,
+    /// False if the end is left out.
+    pub whole: bool,
+}
+
+/// A run of tokens that are all trained or all masked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    pub trained: bool,
+    pub text: String,
+}

@@ -1,0 +1,142 @@
+//! One line of JSON as a row.
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
+
+use super::{Content, Message};
+
+/// The forms, for error messages.
+pub const WANTED: &str = "one JSON object a line, {\"prompt\": \"...\", \"completion\": \"...\"}, {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, ...]} or {\"text\": \"...\"},";
+
+/// Messages of one chat.
+const MESSAGES_MAX: usize = 4096;
+
+/// Bytes of a role.
+const ROLE_MAX: usize = 32;
+
+#[derive(Deserialize)]
+struct Prompt {
+    prompt: String,
+}
+
+/// `null` is a wrong type, not a missing field.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Fields {
+    #[serde(default, deserialize_with = "present")]
+    prompt: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    completion: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    messages: Option<Vec<Message>>,
+    #[serde(default, deserialize_with = "present")]
+    text: Option<String>,
+    /// ShareGPT's form, known so that the error can say what to do.
+    #[serde(default, deserialize_with = "present")]
+    conversations: Option<IgnoredAny>,
+}
+
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// A row of any kind; `None` if the line is blank.
+pub fn row(bytes: &[u8]) -> Result<Option<Content>, String> {
+    let Some(fields) = fields::<Fields>(bytes)? else { return Ok(None) };
+    if fields.conversations.is_some() {
+        return Err(
+            "`conversations` with `from` and `value` is not read: write it as {\"messages\": [{\"role\": ..., \
+                    \"content\": ...}]}, where human is \"user\" and gpt is \"assistant\""
+                .to_owned(),
+        );
+    }
+    let content = match fields {
+        Fields { prompt: Some(prompt), completion: Some(completion), messages: None, text: None, .. } => {
+            Content::Completion { prompt, completion }
+        }
+        Fields { prompt: None, completion: None, messages: Some(messages), text: None, .. } => Content::Chat(messages),
+        Fields { prompt: None, completion: None, messages: None, text: Some(text), .. } => Content::Text(text),
+        Fields { prompt: Some(_), completion: None, messages: None, text: None, .. } => {
+            return Err("missing field `completion`".to_owned());
+        }
+        Fields { prompt: None, completion: Some(_), messages: None, text: None, .. } => {
+            return Err("missing field `prompt`".to_owned());
+        }
+        Fields { prompt: None, completion: None, messages: None, text: None, .. } => {
+            return Err(format!("the row has no fields: {WANTED} is a row"));
+        }
+        _ => {
+            return Err(
+                "the row has fields of several kinds: it is either `prompt` and `completion`, `messages`, or `text`"
+                    .to_owned(),
+            );
+        }
+    };
+    check(&content)?;
+    Ok(Some(content))
+}
+
+/// A prompt, whatever else the row has.
+pub fn prompt(bytes: &[u8]) -> Result<Option<Content>, String> {
+    let fields = fields::<Prompt>(bytes)?;
+    Ok(fields.map(|fields| Content::Completion { prompt: fields.prompt, completion: String::new() }))
+}
+
+/// What the types do not say: there is something to learn.
+fn check(content: &Content) -> Result<(), String> {
+    match content {
+        Content::Completion { completion, .. } if completion.is_empty() => {
+            Err("the completion is empty: there is nothing to learn from this row".to_owned())
+        }
+        Content::Text(text) if text.is_empty() => {
+            Err("the text is empty: there is nothing to learn from this row".to_owned())
+        }
+        Content::Chat(messages) => chat(messages),
+        _ => Ok(()),
+    }
+}
+
+fn chat(messages: &[Message]) -> Result<(), String> {
+    if messages.len() > MESSAGES_MAX {
+        return Err(format!("{} messages, at most {MESSAGES_MAX} are allowed", messages.len()));
+    }
+    let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    for (number, message) in (1..).zip(messages) {
+        let role = &message.role;
+        if role.is_empty() || role.len() > ROLE_MAX || !role.bytes().all(letters) {
+            return Err(format!("message {number}: the role is no short name such as \"user\" or \"assistant\""));
+        }
+        if message.is_assistant() && message.content.is_empty() {
+            return Err(format!(
+                "message {number}: the assistant's content is empty: there is nothing to learn from it"
+            ));
+        }
+    }
+    if messages.iter().any(Message::is_assistant) {
+        Ok(())
+    } else {
+        Err("no message of the role \"assistant\": there is nothing to learn from this row".to_owned())
+    }
+}
+
+fn fields<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, String> {
+    let text =
+        std::str::from_utf8(bytes).map_err(|error| format!("not valid UTF-8 at byte {}", error.valid_up_to() + 1))?;
+    if text.trim().is_empty() {
+        return Ok(None);
+    }
+    // serde takes a list of values for an object of fields.
+    if text.trim_start().starts_with('[') {
+        return Err(format!("a list is no row: {} is", WANTED.trim_end_matches(',')));
+    }
+    serde_json::from_str(text).map(Some).map_err(|error| explain(&error))
+}
+
+/// serde's words, with the column but without its line number, which is always 1 here.
+fn explain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" at line ").next().unwrap_or_default();
+    // The list of what was expected is as long as the forms themselves, which follow.
+    let text = text.split(", expected one of ").next().unwrap_or_default();
+    format!("{text} (column {}); {} is a row", error.column(), WANTED.trim_end_matches(','))
+}
