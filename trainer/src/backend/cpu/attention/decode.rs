@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use super::forward::{Inputs, Task, natural};
 use super::scale;
 use super::scratch::Scratch;
-use super::weights::{multiply_add, power_of_two};
+use super::weights::{fold, multiply_add, power_of_two};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
 
@@ -79,14 +79,7 @@ fn dot<T: Tile, S: Element>(query: &[f32], key: &[S]) -> f32 {
     for ((sum, &query), key) in sums.iter_mut().zip(query_rest).zip(key_rest) {
         *sum = multiply_add::<T>(query, key.widen(), *sum);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
+    fold(sums, |a, b| a + b)
 }
 
 /// Scores to weights that are yet to be divided by their sum; returns the maximum (in the exponent of two) and the sum.
@@ -97,7 +90,7 @@ fn exponentials<T: Tile>(scores: &mut [f32], factor: f32) -> (f32, f32) {
     for scores in scores.chunks(LANES) {
         most.iter_mut().zip(scores).for_each(|(most, &score)| *most = pick(*most, score));
     }
-    let most = most.into_iter().fold(f32::NEG_INFINITY, pick) * factor;
+    let most = fold(most, pick) * factor;
     let mut sums = [0.0f32; LANES];
     for scores in scores.chunks_mut(LANES) {
         for (sum, score) in sums.iter_mut().zip(scores) {
@@ -105,7 +98,7 @@ fn exponentials<T: Tile>(scores: &mut [f32], factor: f32) -> (f32, f32) {
             *sum += *score;
         }
     }
-    (most, sums.into_iter().sum())
+    (most, fold(sums, |a, b| a + b))
 }
 
 /// `out = inverse * sum of weights[i] * values(i)`.

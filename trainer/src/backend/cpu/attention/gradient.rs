@@ -16,11 +16,10 @@ use std::f32::consts::LOG2_E;
 use super::backward::{Inputs, Queries, Task};
 use super::pack::Head;
 use super::scratch::Scratch;
-use super::weights::{multiply_add, power_of_two};
+use super::weights::{fold, multiply_add, power_of_two};
 use super::{Limits, scale};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
-use crate::backend::cpu::rows;
 
 pub struct Pass<'t, 'a, T, S> {
     pub tile: T,
@@ -195,7 +194,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         for i in 0..rows {
             block.lse[i] = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
             let (dout, out) = (self.inputs.dout.row(row + i, head * dim, dim), saved.out.row(row + i, head * dim, dim));
-            block.inner[i] = rows::sum(dim, |j| dout[j].widen() * out[j].widen());
+            block.inner[i] = dot(dout, out);
         }
     }
 
@@ -329,6 +328,24 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             finish::<T, S>(&keys.dv[at..], row, 1.0, dv);
         }
     }
+}
+
+/// Independent sums of a dot product.
+const LANES: usize = 16;
+
+#[inline(always)]
+fn dot<S: Element>(a: &[S], b: &[S]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a.widen() * b.widen();
+        }
+    }
+    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += a.widen() * b.widen();
+    }
+    fold(sums, |a, b| a + b)
 }
 
 /// A row of a tile's sums, scaled.

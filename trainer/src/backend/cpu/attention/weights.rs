@@ -121,7 +121,7 @@ impl Row<'_> {
 
 /// Lanes by halves, and an odd one last.
 #[inline(always)]
-fn fold<const COLS: usize>(mut lanes: [f32; COLS], with: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn fold<const COLS: usize>(mut lanes: [f32; COLS], with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = COLS;
     while width > 1 {
         let half = width / 2;
