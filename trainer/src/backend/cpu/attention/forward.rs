@@ -149,10 +149,12 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         for head in 0..shape.group() {
             for from in (0..queries).step_by(width) {
                 let rows = width.min(queries - from);
+                let whole = rows.next_multiple_of(T::ROWS);
                 let col = (self.task.kv_head * shape.group() + head) * shape.head_dim;
                 let row = self.task.span.query + self.task.first + from;
-                Head { of: self.inputs.q, row, rows, col, dim: shape.head_dim }.rows(block.queries);
-                block.sums.fill(0.0);
+                Head { of: self.inputs.q, row, rows, col, dim: shape.head_dim }
+                    .rows(&mut block.queries[..whole * shape.head_dim]);
+                block.sums[..whole * self.panels() * T::COLS].fill(0.0);
                 block.most.fill(f32::NEG_INFINITY);
                 block.total.fill(0.0);
                 self.attend(&mut block, from, rows);

@@ -184,13 +184,14 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         let row = self.task.span.query + block.first;
         let head = self.task.kv_head * shape.group() + head;
         let of = |of| Head { of, row, rows, col: head * dim, dim };
-        of(saved.q).rows(block.q);
-        of(self.inputs.dout).rows(block.dout);
-        of(saved.q).steps::<T>(self.width(), block.q_steps);
-        of(self.inputs.dout).steps::<T>(self.width(), block.dout_steps);
-        block.lse.fill(f32::INFINITY);
-        block.inner.fill(0.0);
-        block.dq.fill(0.0);
+        let (whole, depth) = (rows.next_multiple_of(T::ROWS), rows.next_multiple_of(T::GROUP));
+        of(saved.q).rows(&mut block.q[..whole * dim]);
+        of(self.inputs.dout).rows(&mut block.dout[..whole * dim]);
+        of(saved.q).steps::<T>(depth, block.q_steps);
+        of(self.inputs.dout).steps::<T>(depth, block.dout_steps);
+        block.lse[rows..whole].fill(f32::INFINITY);
+        block.inner[rows..whole].fill(0.0);
+        block.dq[..whole / T::ROWS * self.tile_sums()].fill(0.0);
         for i in 0..rows {
             block.lse[i] = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
             let (dout, out) = (self.inputs.dout.row(row + i, head * dim, dim), saved.out.row(row + i, head * dim, dim));
@@ -285,8 +286,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         (from, count): (usize, usize),
         sums: &mut [f32],
     ) {
-        let (width, reach) = (self.width(), self.reach());
-        let depth = block.rows.next_multiple_of(T::GROUP);
+        let (depth, reach) = (block.rows.next_multiple_of(T::GROUP), self.reach());
         let tiles = sums.chunks_exact_mut(self.tile_sums()).skip(from / T::ROWS);
         for (key, sums) in (0..count).step_by(T::ROWS).zip(tiles) {
             // Queries before this one see none of the tile's keys.
@@ -295,7 +295,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
                 break;
             }
             let weights = &weights[first * reach + key * T::GROUP..];
-            let panels = steps.chunks_exact(width * T::COLS);
+            let panels = steps.chunks_exact(depth * T::COLS);
             for (sums, steps) in sums.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
                 self.tile.run_transposed(depth - first, weights, reach * T::GROUP, &steps[first * T::COLS..], sums);
             }
