@@ -18,6 +18,7 @@ pub mod peft;
 pub mod merge;
 
 pub mod fit;
+pub mod memory;
 pub mod optim;
 pub mod progress;
 

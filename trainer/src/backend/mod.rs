@@ -7,6 +7,7 @@
 //! padding. Operations give the same bits on any number of threads.
 
 pub mod candle;
+pub mod cpu;
 pub mod real;
 mod rows;
 
@@ -24,6 +25,12 @@ pub enum BackendError {
     Size { what: &'static str, got: usize, expected: usize },
     #[error("{what} is stored as {dtype:?}; only matrices may be quantised")]
     Quantised { what: &'static str, dtype: DType },
+    #[error("{what} is kept as bf16 where f32 belongs")]
+    Storage { what: &'static str },
+    #[error("a buffer was to change while another one shares its memory")]
+    Shared,
+    #[error("{bytes} bytes of memory could not be had: {source}; train with --recompute full, or on fewer tokens at once")]
+    Memory { bytes: usize, source: std::io::Error },
     #[error("{what} {index} is beyond the last one, {last}")]
     Range { what: &'static str, index: usize, last: usize },
 }

@@ -72,6 +72,12 @@ impl<B: Backend> Model<B> {
         &self.backend
     }
 
+    /// All frozen matrices.
+    pub fn weights(&self) -> impl Iterator<Item = &B::Weight> {
+        let layers = self.layers.iter().flat_map(|layer| &layer.linears);
+        std::iter::once(&self.embedding).chain(layers).chain(&self.head)
+    }
+
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }

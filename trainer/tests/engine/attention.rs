@@ -146,7 +146,7 @@ fn packed_sequences_equal_each_alone(b: &impl Backend, tolerance: f64) {
         let own_grads = alone.backward(b, &own, &part(&r, cols[0]));
         for ((grad, own), cols) in grads.iter().zip(own_grads).zip(cols) {
             let (grad, own) = (part(grad.as_ref().unwrap(), cols), own.unwrap());
-            // The only key of a sequence of one has the probability 1, so nothing goes to its score: not a relative matter.
+            // Not relative: the only key of a sequence of one has the probability 1, and its score no gradient.
             let error = grad.iter().zip(&own).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
             assert!(error < tolerance, "{what}: {error:e}");
         }

@@ -16,6 +16,14 @@ macro_rules! on_f32_backends {
         fn candle_f32() {
             super::$check(&crate::support::backend::<f32>(), crate::support::SINGLE);
         }
+
+        /// On every instruction set that this machine has.
+        #[test]
+        fn cpu_f32() {
+            for backend in crate::support::cpu(potluck_trainer::backend::cpu::Precision::F32) {
+                super::$check(&backend, crate::support::SINGLE);
+            }
+        }
     };
 }
 
@@ -27,6 +35,12 @@ macro_rules! on_every_backend {
             #[test]
             fn candle_f64() {
                 super::$check(&crate::support::backend::<f64>(), crate::support::DOUBLE);
+            }
+            #[test]
+            fn cpu_bf16() {
+                for backend in crate::support::cpu(potluck_trainer::backend::cpu::Precision::Bf16) {
+                    super::$check(&backend, crate::support::HALF);
+                }
             }
         })+
     };

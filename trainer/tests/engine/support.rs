@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor};
 use potluck_protocol::base::{Architecture, F32Bits, Family};
 use potluck_trainer::backend::candle::{CandleBackend, Element};
+use potluck_trainer::backend::cpu::instructions::Instructions;
+use potluck_trainer::backend::cpu::{CpuBackend, Precision};
 use potluck_trainer::backend::real::Real;
 use potluck_trainer::backend::{Backend, Residency};
 use potluck_trainer::lora::init::splitmix64;
@@ -14,6 +16,8 @@ use potluck_trainer::tensor::HostTensor;
 /// What must hold in `f32` and in `f64`, relative to the norm of the expected values.
 pub const SINGLE: f64 = 1e-4;
 pub const DOUBLE: f64 = 1e-6;
+/// And where products multiply bf16, which has eight bits.
+pub const HALF: f64 = 3e-2;
 
 /// Values in -1 .. 1.
 pub fn noise(seed: u64, len: usize) -> Vec<f64> {
@@ -68,6 +72,11 @@ pub fn distance(got: &[f64], expected: &[f64]) -> f64 {
 
 pub fn backend<T: Element>() -> CandleBackend<T> {
     CandleBackend::new()
+}
+
+/// The cpu backend on every instruction set that this machine has.
+pub fn cpu(precision: Precision) -> Vec<CpuBackend> {
+    Instructions::ALL.into_iter().filter_map(|instructions| CpuBackend::new(instructions, precision)).collect()
 }
 
 /// A model of noise.

@@ -147,6 +147,9 @@ fn widen_blocks(dtype: DType, bytes: &[u8], at: usize, to: &mut [f32]) {
     }
 }
 
+/// Columns of the widest panel.
+const MAX_COLS: usize = 32;
+
 /// Steps that are packed before going on to the next row, so that the panel's lines stay in the first cache.
 const STRIP: usize = 32;
 
@@ -198,9 +201,31 @@ fn pairs<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: us
     true
 }
 
+/// Two rows as one row of pairs, where nothing is converted.
+#[inline(always)]
+fn interleave(even: &[u16], odd: &[u16], out: &mut [u16]) {
+    for ((out, &even), &odd) in out.as_chunks_mut::<2>().0.iter_mut().zip(even).zip(odd) {
+        *out = [even, odd];
+    }
+}
+
 /// Rows of `from` are the panel's steps.
 #[inline(always)]
 pub fn steps<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: usize, out: &mut [T::Element]) {
+    if T::GROUP == 2
+        && size_of::<S>() == 2
+        && let (Ok(from), Ok(out)) = (bytemuck::try_cast_slice(from), bytemuck::try_cast_slice_mut(out))
+    {
+        for (pair, out) in out.chunks_exact_mut(2 * T::COLS).enumerate() {
+            let even = &from[2 * pair * stride..][..count];
+            if 2 * pair + 1 < depth {
+                interleave(even, &from[(2 * pair + 1) * stride..][..count], out);
+            } else {
+                interleave(even, &[0; MAX_COLS][..count], out);
+            }
+        }
+        return;
+    }
     let group_len = T::COLS * T::GROUP;
     for (group, out) in out.chunks_exact_mut(group_len).enumerate() {
         let k = group * T::GROUP;

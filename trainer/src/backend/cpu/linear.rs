@@ -256,8 +256,8 @@ impl CpuBackend {
         let mut turned = Matrix::new(&self.pool, cols, rows, x.storage())?;
         if !self.pool.is_dry() {
             match (x.values(), turned.values_mut()?) {
-                (Values::F32(from), ValuesMut::F32(to)) => turn(from, cols, to, rows),
-                (Values::Bf16(from), ValuesMut::Bf16(to)) => turn(from, cols, to, rows),
+                (Values::F32(from), ValuesMut::F32(to)) => each(self.instructions, to, rows, &Turn { from, cols }),
+                (Values::Bf16(from), ValuesMut::Bf16(to)) => each(self.instructions, to, rows, &Turn { from, cols }),
                 _ => {}
             }
         }
@@ -297,11 +297,16 @@ impl CpuBackend {
     }
 }
 
-/// `to[c][r] = from[r][c]`
-fn turn<E: Element>(from: &[E], from_cols: usize, to: &mut [E], to_cols: usize) {
-    for (r, row) in from.chunks_exact(from_cols.max(1)).enumerate() {
-        for (c, &value) in row.iter().enumerate() {
-            to[c * to_cols + r] = value;
+struct Turn<'a, E> {
+    from: &'a [E],
+    cols: usize,
+}
+
+impl<E: Element> RowLoop<&mut [E]> for Turn<'_, E> {
+    #[inline(always)]
+    fn row(&self, index: usize, to: &mut [E]) {
+        for (to, row) in to.iter_mut().zip(self.from.chunks_exact(self.cols)) {
+            *to = row[index];
         }
     }
 }
@@ -319,7 +324,7 @@ impl<E: Element> RowLoop<&mut [E]> for Drop<'_, E> {
         let scale = 1.0 / (1.0 - p);
         let first = index * to.len();
         for (i, (to, from)) in to.iter_mut().zip(&self.from[first..]).enumerate() {
-            let kept = p == 0.0 || keep(key, first + i, p);
+            let kept = p == 0.0 || keep(key, (first + i) as u64, p);
             let value = if kept { from.widen() * scale } else { 0.0 };
             *to = E::narrow(if self.add { to.widen() + value } else { value });
         }

@@ -9,6 +9,7 @@
 //! bits on any number of threads. Row loops give the same bits on all instructions; products do not, since a fused
 //! multiply-add rounds once.
 
+mod attend;
 mod attention;
 mod element;
 mod elementwise;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 use half::bf16;
 use instructions::Instructions;
 use kernel::product::{Product, Values};
-use kernel::{F32Neon, F32Portable, product};
+use kernel::{F32Portable, product};
 use matrix::{Matrix, Storage, ValuesMut};
 use pool::Pool;
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,7 @@ macro_rules! with_tile {
             }
         }
         #[cfg(not(target_arch = "x86_64"))]
-        if let Some($tile) = F32Neon::new().filter(|_| $backend.instructions >= Instructions::Neon) {
+        if let Some($tile) = kernel::F32Neon::new().filter(|_| $backend.instructions >= Instructions::Neon) {
             $body
         } else {
             let $tile = F32Portable;
@@ -176,7 +177,7 @@ impl Backend for CpuBackend {
 
     /// Weights stay as their file has them, whatever the residency: single tokens read them as they lie too.
     fn upload(&self, tensor: &HostTensor, _residency: Residency) -> Result<Weight> {
-        Weight::load(tensor, self.activations())
+        Weight::load(tensor, self.activations(), self.pool.is_dry())
     }
 
     fn buffer(&self, values: Vec<f32>, rows: usize, cols: usize) -> Result<Matrix> {
@@ -202,6 +203,9 @@ impl Backend for CpuBackend {
     }
 
     fn project(&self, x: &Matrix, layers: &[Linear<'_, Self>], onto: Option<&Matrix>) -> Result<Projected<Matrix>> {
+        if onto.is_some() {
+            same("linear layers onto the residual stream", layers.len(), 1)?;
+        }
         for layer in layers {
             same("columns of a linear layer's input", x.cols(), layer.weight.inner)?;
             for pair in layer.pairs {
@@ -225,6 +229,9 @@ impl Backend for CpuBackend {
         wants_dx: bool,
     ) -> Result<ProjectedGrad<Matrix>> {
         same("gradients of linear layers", dys.len(), layers.len())?;
+        if layers.iter().any(|layer| !layer.pairs.is_empty()) {
+            same("saved `h`", h.len(), 1)?;
+        }
         for (dy, layer) in dys.iter().zip(layers) {
             same("elements of a linear layer's gradient", dy.len(), x.rows() * layer.weight.out)?;
         }

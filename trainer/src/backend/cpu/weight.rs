@@ -23,15 +23,18 @@ enum Held {
     File(HostTensor),
     F32(Vec<f32>),
     Bf16(Vec<bf16>),
+    /// On paper: the bytes of a copy that was not made, and those of the file that it would be read from.
+    Dry { owned: usize, file: usize },
 }
 
 impl Weight {
-    /// `storage` is the type that plain floats are kept in; quantised blocks stay as they are.
-    pub fn load(tensor: &HostTensor, storage: Storage) -> Result<Self> {
+    /// `storage` is the type that plain floats are kept in; quantised blocks stay as they are. On paper nothing is
+    /// copied.
+    pub fn load(tensor: &HostTensor, storage: Storage, dry: bool) -> Result<Self> {
         let [out, inner] = tensor.shape[..] else {
             return Err(BackendError::Size { what: "dimensions of a matrix", got: tensor.shape.len(), expected: 2 });
         };
-        Ok(Self { out, inner, held: hold(tensor, storage) })
+        Ok(Self { out, inner, held: hold(tensor, storage, dry) })
     }
 
     /// As a product's factor: `[out, in]` used as `W^T` (columns) or as `W` (steps).
@@ -49,14 +52,16 @@ impl Weight {
             Held::File(_) => 0,
             Held::F32(values) => size_of_val(&values[..]),
             Held::Bf16(values) => size_of_val(&values[..]),
+            Held::Dry { owned, .. } => *owned,
         }
     }
 
-    /// Bytes that stay in memory while the weight is in use, whoever owns them.
+    /// Bytes that are in memory once the weight has been read, those of a mapped file included.
     pub fn resident_bytes(&self) -> usize {
         match &self.held {
             Held::File(tensor) => tensor.bytes().len(),
-            _ => self.owned_bytes(),
+            Held::Dry { owned, file } => owned + file,
+            Held::F32(_) | Held::Bf16(_) => self.owned_bytes(),
         }
     }
 
@@ -65,6 +70,7 @@ impl Weight {
             Held::F32(values) => Stored::F32(values),
             Held::Bf16(values) => Stored::Bf16(values),
             Held::File(tensor) => as_stored(tensor),
+            Held::Dry { .. } => Stored::F32(&[]),
         }
     }
 }
@@ -83,13 +89,17 @@ fn as_stored(tensor: &HostTensor) -> Stored<'_> {
     Stored::Blocks { dtype: tensor.dtype, bytes }
 }
 
-fn hold(tensor: &HostTensor, storage: Storage) -> Held {
+fn hold(tensor: &HostTensor, storage: Storage, dry: bool) -> Held {
     let as_it_is = match (tensor.dtype, storage) {
         (DType::F32, Storage::F32) | (DType::BF16, _) => !matches!(as_stored(tensor), Stored::Blocks { .. }),
         (dtype, _) => !dtype.is_float(),
     };
     if as_it_is {
         return Held::File(tensor.clone());
+    }
+    if dry {
+        let kept = if tensor.dtype == DType::BF16 { Storage::Bf16 } else { storage };
+        return Held::Dry { owned: tensor.shape.iter().product::<usize>() * kept.size(), file: tensor.bytes().len() };
     }
     match (storage, tensor.dtype) {
         // bf16 that does not lie on its alignment: widening it would only take room.

@@ -7,6 +7,7 @@ use super::{Tile, check, check_transposed};
 #[derive(Clone, Copy)]
 pub struct F32Portable;
 
+#[cfg_attr(all(not(test), target_arch = "x86_64"), expect(dead_code))]
 /// aarch64. Exists only there: elsewhere a fused multiply-add may be a call.
 #[derive(Clone, Copy)]
 pub struct F32Neon(());

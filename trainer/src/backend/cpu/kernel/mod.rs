@@ -21,7 +21,9 @@ pub use bf16_avx512::Bf16Avx512;
 pub use f32_avx2::F32Avx2;
 #[cfg(target_arch = "x86_64")]
 pub use f32_avx512::F32Avx512;
-pub use f32_portable::{F32Neon, F32Portable};
+#[cfg(any(test, not(target_arch = "x86_64")))]
+pub use f32_portable::F32Neon;
+pub use f32_portable::F32Portable;
 
 use super::element::Element;
 
@@ -75,6 +77,7 @@ fn check_panel<T: Tile>(depth: usize, panel: &[T::Element], sums: &[f32]) {
     assert!(depth * T::COLS <= panel.len(), "the panel is shorter than the contraction");
     assert!(T::ROWS * T::COLS <= sums.len(), "there are fewer sums than the tile has");
 }
+
 
 #[cfg(test)]
 mod tests;
