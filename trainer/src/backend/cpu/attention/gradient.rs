@@ -16,7 +16,7 @@ use std::f32::consts::LOG2_E;
 use super::backward::{Inputs, Queries, Task};
 use super::pack::Head;
 use super::scratch::Scratch;
-use super::weights::{fold, multiply_add, power_of_two};
+use super::weights::{Lanes, fold, multiply_add, power_of_two};
 use super::{Limits, scale};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
@@ -87,10 +87,6 @@ struct Weights<'s, T: Tile> {
     /// `dS` of one tile of queries, `[ROWS, keys]`
     row: &'s mut [T::Element],
 }
-
-/// A tile of queries with a panel of keys.
-#[repr(align(64))]
-struct Sums([f32; 12 * 32]);
 
 impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
     #[inline(always)]
@@ -222,8 +218,8 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             let (p, ds) = (&mut weights.p[groups.clone()], &mut weights.ds[groups]);
             for panel in 0..seen.div_ceil(T::COLS) {
                 let at = (from + panel * T::COLS) * dim;
-                let (mut scores, mut slopes) = (Sums([0.0; 384]), Sums([0.0; 384]));
-                let (scores, slopes) = (&mut scores.0[..T::ROWS * T::COLS], &mut slopes.0[..T::ROWS * T::COLS]);
+                let (mut scores, mut slopes) = (Lanes::new(0.0), Lanes::new(0.0));
+                let (scores, slopes) = (scores.of::<T>(), slopes.of::<T>());
                 self.tile.run(dim, q, dim, &keys.k[at..], scores);
                 self.tile.run(dim, dout, dim, &keys.v[at..], slopes);
                 let (lse, inner) = (&block.lse[first..], &block.inner[first..]);

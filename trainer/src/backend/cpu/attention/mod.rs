@@ -56,7 +56,7 @@ impl Default for Limits {
             queries: 96,
             worth_packing: 1024,
             few: 4,
-            block: 192,
+            block: 288,
             part: 576,
             part_max: 8192,
             parts: 16,
