@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use super::pack::Head;
 use super::scratch::Scratch;
 use super::view::{Rectangle, View, ViewMut};
-use super::weights::{Row, power_of_two};
+use super::weights::{self, power_of_two};
 use super::{Limits, alone, check, decode, queue, scale, scratch};
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
@@ -120,6 +120,9 @@ impl<T: Tile, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
     }
 }
 
+/// Rows of the largest tile.
+const ROWS_MAX: usize = 12;
+
 /// What a thread works on: the keys and values of the task, and one block of queries.
 struct Block<'s, T: Tile> {
     /// Panels with keys as columns, and with values as steps.
@@ -149,10 +152,12 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         for head in 0..shape.group() {
             for from in (0..queries).step_by(width) {
                 let rows = width.min(queries - from);
+                let whole = rows.next_multiple_of(T::ROWS);
                 let col = (self.task.kv_head * shape.group() + head) * shape.head_dim;
                 let row = self.task.span.query + self.task.first + from;
-                Head { of: self.inputs.q, row, rows, col, dim: shape.head_dim }.rows(block.queries);
-                block.sums.fill(0.0);
+                Head { of: self.inputs.q, row, rows, col, dim: shape.head_dim }
+                    .rows(&mut block.queries[..whole * shape.head_dim]);
+                block.sums[..whole * self.panels() * T::COLS].fill(0.0);
                 block.most.fill(f32::NEG_INFINITY);
                 block.total.fill(0.0);
                 self.attend(&mut block, from, rows);
@@ -240,29 +245,27 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
     /// its own, each other one more; the block begins with `key`.
     #[inline(always)]
     fn weigh(&self, block: &mut Block<'_, T>, before: usize, key: usize, first: usize, keys: usize) {
-        let factor = scale(self.inputs.shape) * LOG2_E;
-        let (width, tile) = (keys.next_multiple_of(T::COLS), self.panels() * T::ROWS * T::COLS);
-        let sums = &mut block.sums[first / T::ROWS * tile..][..tile];
-        for i in 0..T::ROWS {
-            let seen = (before + i + 1).saturating_sub(key).min(keys);
-            let row = Row { scores: &block.scores[i * T::COLS..], seen };
-            if row.seen == 0 {
-                block.weights[i * self.reach()..][..width].fill(T::Element::ZERO);
-                continue;
-            }
-            let earlier = block.most[first + i];
-            let most = row.greatest::<T>() * factor;
-            let most = if earlier > most { earlier } else { most };
-            let weights = &mut block.weights[i * self.reach()..][..width];
-            let total = row.exponentials::<T>(factor, most, weights);
-            let kept = power_of_two::<T>(earlier - most);
-            block.most[first + i] = most;
-            block.total[first + i] = block.total[first + i] * kept + total;
-            if kept != 1.0 && earlier > f32::NEG_INFINITY {
+        let (factor, width) = (scale(self.inputs.shape) * LOG2_E, self.panels() * T::COLS);
+        let scores = &mut block.scores[..keys.next_multiple_of(T::COLS) * T::ROWS];
+        let most = &mut block.most[first..first + T::ROWS];
+        let (mut now, mut totals) = ([0.0; ROWS_MAX], [0.0; ROWS_MAX]);
+        let (now, totals) = (&mut now[..T::ROWS], &mut totals[..T::ROWS]);
+        weights::hide::<T>(scores, |i| (before + i + 1).saturating_sub(key).min(keys));
+        weights::greatest::<T>(scores, now);
+        for (now, &most) in now.iter_mut().zip(&*most) {
+            *now = if most > *now * factor { most } else { *now * factor };
+        }
+        weights::exponentials::<T>(scores, (factor, now), (block.weights, self.reach()), totals);
+        let sums = &mut block.sums[first * width..][..T::ROWS * width];
+        for (i, (most, now)) in most.iter_mut().zip(now).enumerate() {
+            let kept = power_of_two::<T>(*most - *now);
+            block.total[first + i] = block.total[first + i] * kept + totals[i];
+            if key > 0 && kept != 1.0 {
                 for sums in sums.chunks_exact_mut(T::ROWS * T::COLS) {
                     sums[i * T::COLS..][..T::COLS].iter_mut().for_each(|sum| *sum *= kept);
                 }
             }
+            *most = *now;
         }
     }
 

@@ -16,11 +16,10 @@ use std::f32::consts::LOG2_E;
 use super::backward::{Inputs, Queries, Task};
 use super::pack::Head;
 use super::scratch::Scratch;
-use super::weights::{multiply_add, power_of_two};
+use super::weights::{Lanes, fold, multiply_add, power_of_two};
 use super::{Limits, scale};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
-use crate::backend::cpu::rows;
 
 pub struct Pass<'t, 'a, T, S> {
     pub tile: T,
@@ -88,10 +87,6 @@ struct Weights<'s, T: Tile> {
     /// `dS` of one tile of queries, `[ROWS, keys]`
     row: &'s mut [T::Element],
 }
-
-/// A tile of queries with a panel of keys.
-#[repr(align(64))]
-struct Sums([f32; 12 * 32]);
 
 impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
     #[inline(always)]
@@ -185,17 +180,18 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         let row = self.task.span.query + block.first;
         let head = self.task.kv_head * shape.group() + head;
         let of = |of| Head { of, row, rows, col: head * dim, dim };
-        of(saved.q).rows(block.q);
-        of(self.inputs.dout).rows(block.dout);
-        of(saved.q).steps::<T>(self.width(), block.q_steps);
-        of(self.inputs.dout).steps::<T>(self.width(), block.dout_steps);
-        block.lse.fill(f32::INFINITY);
-        block.inner.fill(0.0);
-        block.dq.fill(0.0);
+        let (whole, depth) = (rows.next_multiple_of(T::ROWS), rows.next_multiple_of(T::GROUP));
+        of(saved.q).rows(&mut block.q[..whole * dim]);
+        of(self.inputs.dout).rows(&mut block.dout[..whole * dim]);
+        of(saved.q).steps::<T>(depth, block.q_steps);
+        of(self.inputs.dout).steps::<T>(depth, block.dout_steps);
+        block.lse[rows..whole].fill(f32::INFINITY);
+        block.inner[rows..whole].fill(0.0);
+        block.dq[..whole / T::ROWS * self.tile_sums()].fill(0.0);
         for i in 0..rows {
             block.lse[i] = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
             let (dout, out) = (self.inputs.dout.row(row + i, head * dim, dim), saved.out.row(row + i, head * dim, dim));
-            block.inner[i] = rows::sum(dim, |j| dout[j].widen() * out[j].widen());
+            block.inner[i] = dot(dout, out);
         }
     }
 
@@ -222,8 +218,8 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             let (p, ds) = (&mut weights.p[groups.clone()], &mut weights.ds[groups]);
             for panel in 0..seen.div_ceil(T::COLS) {
                 let at = (from + panel * T::COLS) * dim;
-                let (mut scores, mut slopes) = (Sums([0.0; 384]), Sums([0.0; 384]));
-                let (scores, slopes) = (&mut scores.0[..T::ROWS * T::COLS], &mut slopes.0[..T::ROWS * T::COLS]);
+                let (mut scores, mut slopes) = (Lanes::new(0.0), Lanes::new(0.0));
+                let (scores, slopes) = (scores.of::<T>(), slopes.of::<T>());
                 self.tile.run(dim, q, dim, &keys.k[at..], scores);
                 self.tile.run(dim, dout, dim, &keys.v[at..], slopes);
                 let (lse, inner) = (&block.lse[first..], &block.inner[first..]);
@@ -286,8 +282,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         (from, count): (usize, usize),
         sums: &mut [f32],
     ) {
-        let (width, reach) = (self.width(), self.reach());
-        let depth = block.rows.next_multiple_of(T::GROUP);
+        let (depth, reach) = (block.rows.next_multiple_of(T::GROUP), self.reach());
         let tiles = sums.chunks_exact_mut(self.tile_sums()).skip(from / T::ROWS);
         for (key, sums) in (0..count).step_by(T::ROWS).zip(tiles) {
             // Queries before this one see none of the tile's keys.
@@ -296,7 +291,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
                 break;
             }
             let weights = &weights[first * reach + key * T::GROUP..];
-            let panels = steps.chunks_exact(width * T::COLS);
+            let panels = steps.chunks_exact(depth * T::COLS);
             for (sums, steps) in sums.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
                 self.tile.run_transposed(depth - first, weights, reach * T::GROUP, &steps[first * T::COLS..], sums);
             }
@@ -329,6 +324,24 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             finish::<T, S>(&keys.dv[at..], row, 1.0, dv);
         }
     }
+}
+
+/// Independent sums of a dot product.
+const LANES: usize = 16;
+
+#[inline(always)]
+fn dot<S: Element>(a: &[S], b: &[S]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a.widen() * b.widen();
+        }
+    }
+    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += a.widen() * b.widen();
+    }
+    fold(sums, |a, b| a + b)
 }
 
 /// A row of a tile's sums, scaled.
