@@ -142,7 +142,8 @@ fn train(base: &Base, model: &Model<Cpu>, skill: &'static Skill, options: &Optio
     let rows = options.settings.training_rows(skill, options.seed);
     let mut samples = samples(base, &rows)?;
     samples.extend(rehearsal(base, model, skill, options)?);
-    let run = Run { base: tiny::NAME, checkpoint: None, progress: &mut Silent, cancel: &AtomicBool::new(false) };
+    let (mut silent, cancel) = (Silent, AtomicBool::new(false));
+    let run = Run::new(tiny::NAME, &mut silent, &cancel);
     let started = Instant::now();
     let report = fit(model, &samples, &config(options, samples.len()), run)?;
     let (loss, seconds) = (report.loss.unwrap_or_default(), started.elapsed().as_secs_f64());
@@ -179,11 +180,7 @@ fn config(options: &Options, samples: usize) -> FitConfig {
     let settings = &options.settings;
     let per_epoch = samples.div_ceil(settings.batch_size).max(1) as u64;
     FitConfig {
-        lora: LoraConfig {
-            r: settings.r as usize,
-            lora_alpha: settings.lora_alpha,
-            target_modules: options.modules.clone(),
-        },
+        lora: LoraConfig::new(settings.r as usize, settings.lora_alpha, options.modules.clone()),
         optimizer: AdamW { lr: settings.learning_rate, weight_decay: settings.weight_decay, ..AdamW::default() },
         schedule: Schedule { shape: Shape::Cosine, warmup_steps: settings.warmup_steps },
         epochs: settings.max_steps.div_ceil(per_epoch).max(1) as u32,

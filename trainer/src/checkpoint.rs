@@ -3,19 +3,20 @@
 //! ```text
 //! magic "POTLUCKC" | header length u32 LE | header JSON | parameters | first moments | second moments | BLAKE3
 //! ```
-//! The three arrays are `f32` little-endian in the order of the adapter's layout; BLAKE3 covers all before it. With the
-//! step's number they are the whole state: the order of samples and the learning rate follow from the step.
+//! The three arrays are `f32` little-endian in the order of the adapter's layout; there are moments of trained factors
+//! only. BLAKE3 covers all before it. With the header's counts they are the whole state: the order of samples, the
+//! learning rate and what is dropped follow from the step.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use potluck_protocol::base::Architecture;
 use serde::{Deserialize, Serialize};
 
-use crate::fit::config::FitConfig;
+use crate::fit::alarm::Alarm;
+use crate::fit::identity::RunId;
 use crate::fit::state::HostState;
-use crate::sample::Sample;
+use crate::fit::watch::Watch;
 
 const MAGIC: &[u8; 8] = b"POTLUCKC";
 /// The header holds a few short fields.
@@ -26,41 +27,64 @@ const DIGEST: usize = 32;
 pub enum CheckpointError {
     #[error("the checkpoint {} cannot be {action}: {source}", path.display())]
     Io { path: PathBuf, action: &'static str, source: std::io::Error },
-    #[error("the checkpoint {} is damaged ({fault}); remove it to start again", path.display())]
+    #[error("the checkpoint {} is damaged ({fault})", path.display())]
     Damaged { path: PathBuf, fault: &'static str },
-    #[error("the checkpoint {} belongs to another run (other settings, data or base); remove it to start again", path.display())]
-    OtherRun { path: PathBuf },
+    #[error("the checkpoint {} belongs to another run, with {}", path.display(), different.join(" and "))]
+    OtherRun { path: PathBuf, different: Vec<&'static str> },
 }
 
-/// What makes a run the same run: settings (but how often it saves), base, architecture and samples.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An `f64` that JSON keeps to the bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct RunId(String);
+pub struct Exact(u64);
 
-impl RunId {
-    pub fn new(config: &FitConfig, base: &str, architecture: &Architecture, samples: &[Sample]) -> Self {
-        let config = FitConfig { checkpoint_every: 0, ..config.clone() };
-        let mut hasher = blake3::Hasher::new_derive_key("potluck 2026 training run/1");
-        // Length first, so that no two lists of parts read the same.
-        let mut part = |text: String| {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        };
-        part(format!("{config:?}"));
-        part(base.to_owned());
-        part(format!("{architecture:?}"));
-        for sample in samples {
-            part(format!("{sample:?}"));
-        }
-        Self(hasher.finalize().to_hex().to_string())
+impl Exact {
+    pub fn of(value: f64) -> Self {
+        Self(value.to_bits())
     }
+
+    pub fn get(self) -> f64 {
+        f64::from_bits(self.0)
+    }
+}
+
+/// What a run has counted and seen up to its step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Of the last step.
+    pub loss: Option<Exact>,
+    /// Tokens that went through the model, prompts included.
+    pub tokens: u64,
+    /// Those of them that were labelled.
+    pub labelled: u64,
+    pub alarm: Alarm,
+    pub watch: Watch,
 }
 
 /// The state after `step` optimiser steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
     pub step: u64,
+    pub tally: Tally,
     pub state: HostState,
+}
+
+/// Elements of the arrays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sizes {
+    pub params: usize,
+    /// Of each of the two moments.
+    pub moments: usize,
+}
+
+impl Sizes {
+    pub fn of(state: &HostState) -> Self {
+        Self { params: state.params.len(), moments: state.first.len() }
+    }
+
+    fn bytes(self) -> usize {
+        4 * self.params + 8 * self.moments
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,21 +92,22 @@ pub struct Checkpoint {
 struct Header {
     run: RunId,
     step: u64,
-    /// Elements of each array.
-    len: usize,
+    tally: Tally,
+    sizes: Sizes,
 }
 
-/// Writes beside the file, makes it durable, and puts it in the file's place.
+/// Writes beside the file, makes it durable, and puts it in the file's place. On failure the file is as it was.
 pub fn save(path: &Path, run: &RunId, checkpoint: &Checkpoint) -> Result<(), CheckpointError> {
     let io = |action| move |source| CheckpointError::Io { path: path.to_owned(), action, source };
-    let HostState { params, first, second } = &checkpoint.state;
-    let header = Header { run: run.clone(), step: checkpoint.step, len: params.len() };
+    let Checkpoint { step, tally, state } = checkpoint;
+    let sizes = Sizes::of(state);
+    let header = Header { run: run.clone(), step: *step, tally: *tally, sizes };
     let header = serde_json::to_vec(&header).map_err(|error| io("written")(error.into()))?;
-    let mut bytes = Vec::with_capacity(header.len() + 12 * params.len() + 64);
+    let mut bytes = Vec::with_capacity(header.len() + sizes.bytes() + 64);
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&(header.len() as u32).to_le_bytes());
     bytes.extend_from_slice(&header);
-    for values in [params, first, second] {
+    for values in [&state.params, &state.first, &state.second] {
         bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     }
     let digest = blake3::hash(&bytes);
@@ -90,16 +115,20 @@ pub fn save(path: &Path, run: &RunId, checkpoint: &Checkpoint) -> Result<(), Che
     replace(path, &bytes).map_err(io("written"))
 }
 
-/// Temporary name, fsync, rename, fsync of the folder.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Temporary name, fsync, rename, fsync of the folder. What could not be written whole is removed: it would keep space
+/// from what comes next.
+pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    drop(file);
-    std::fs::rename(&temporary, path)?;
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
+        let _never_made = fs::remove_file(&temporary);
+        return Err(error);
+    }
     sync_folder(path)
 }
 
@@ -115,30 +144,33 @@ fn sync_folder(_path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The state of this run; `None` if there is no file. `len` is the number of the adapter's elements.
-pub fn load(path: &Path, run: &RunId, len: usize) -> Result<Option<Checkpoint>, CheckpointError> {
+/// The state of this run; `None` if there is no file. `sizes` are those of the adapter.
+pub fn load(path: &Path, run: &RunId, sizes: Sizes) -> Result<Option<Checkpoint>, CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.to_owned(), action: "read", source };
     let file = match File::open(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         file => file.map_err(io)?,
     };
-    let max = MAGIC.len() + 4 + HEADER_MAX + 12 * len + DIGEST;
+    let max = MAGIC.len() + 4 + HEADER_MAX + sizes.bytes() + DIGEST;
     let mut bytes = Vec::new();
     file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(io)?;
     let damaged = |fault| CheckpointError::Damaged { path: path.to_owned(), fault };
     let (header, arrays) = parse(&bytes, max).map_err(damaged)?;
-    if header.run != *run {
-        return Err(CheckpointError::OtherRun { path: path.to_owned() });
+    let different = run.differences(&header.run);
+    if !different.is_empty() {
+        return Err(CheckpointError::OtherRun { path: path.to_owned(), different });
     }
-    if header.len != len || arrays.len() != 12 * len {
+    if header.sizes != sizes || arrays.len() != sizes.bytes() {
         return Err(damaged("its arrays have another length than the adapter"));
     }
-    let floats = |index: usize| -> Vec<f32> {
-        let bytes = &arrays[index * 4 * len..][..4 * len];
-        bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
-    };
-    let state = HostState { params: floats(0), first: floats(1), second: floats(2) };
-    Ok(Some(Checkpoint { step: header.step, state }))
+    let (params, moments) = arrays.split_at(4 * sizes.params);
+    let (first, second) = moments.split_at(4 * sizes.moments);
+    let state = HostState { params: floats(params), first: floats(first), second: floats(second) };
+    Ok(Some(Checkpoint { step: header.step, tally: header.tally, state }))
+}
+
+fn floats(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
 fn parse(bytes: &[u8], max: usize) -> Result<(Header, &[u8]), &'static str> {
@@ -164,10 +196,23 @@ fn parse(bytes: &[u8], max: usize) -> Result<(Header, &[u8]), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::small::architecture;
+    use crate::fit::config::FitConfig;
+    use crate::fit::identity::Source;
+
+    const SIZES: Sizes = Sizes { params: 3, moments: 2 };
+
+    fn run(base: &str) -> RunId {
+        let source = Source { base, ..Source::default() };
+        RunId::new(&FitConfig::default(), source, &architecture(), &[], &[], &[])
+    }
 
     fn example() -> (RunId, Checkpoint) {
-        let state = HostState { params: vec![1.0, -2.5], first: vec![0.5, 0.0], second: vec![1e-9, 3.0] };
-        (RunId("a".repeat(64)), Checkpoint { step: 7, state })
+        let state = HostState { params: vec![1.0, -2.5, 7.0], first: vec![0.5, 0.0], second: vec![1e-9, 3.0] };
+        let mut tally = Tally { loss: Some(Exact::of(0.1 + 0.2)), tokens: 5, ..Tally::default() };
+        tally.watch.take(4, 1.0 / 3.0, 0.0);
+        tally.alarm.step(1.0);
+        (run("a"), Checkpoint { step: 7, tally, state })
     }
 
     #[test]
@@ -175,20 +220,36 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
         let (run, checkpoint) = example();
-        assert!(load(&path, &run, 2).unwrap().is_none());
+        assert!(load(&path, &run, SIZES).unwrap().is_none());
         save(&path, &run, &checkpoint).unwrap();
-        assert_eq!(load(&path, &run, 2).unwrap(), Some(checkpoint));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(load(&path, &run, SIZES).unwrap(), Some(checkpoint));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]
     fn another_runs_state_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
+        let (mine, checkpoint) = example();
+        save(&path, &mine, &checkpoint).unwrap();
+        let error = load(&path, &run("b"), SIZES).unwrap_err();
+        assert!(matches!(error, CheckpointError::OtherRun { .. }));
+        assert!(error.to_string().ends_with("belongs to another run, with another base"), "{error}");
+        let larger = Sizes { params: 4, ..SIZES };
+        assert!(matches!(load(&path, &mine, larger), Err(CheckpointError::Damaged { .. })));
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_the_last_one_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
         let (run, checkpoint) = example();
         save(&path, &run, &checkpoint).unwrap();
-        let other = RunId("b".repeat(64));
-        assert!(matches!(load(&path, &other, 2), Err(CheckpointError::OtherRun { .. })));
+        // A folder under the temporary name: nothing can be written there.
+        fs::create_dir(folder.path().join("state.tmp")).unwrap();
+        let later = Checkpoint { step: 8, ..checkpoint.clone() };
+        assert!(matches!(save(&path, &run, &later), Err(CheckpointError::Io { action: "written", .. })));
+        assert_eq!(load(&path, &run, SIZES).unwrap(), Some(checkpoint));
     }
 
     #[test]
@@ -197,16 +258,16 @@ mod tests {
         let path = folder.path().join("state");
         let (run, checkpoint) = example();
         save(&path, &run, &checkpoint).unwrap();
-        let good = std::fs::read(&path).unwrap();
+        let good = fs::read(&path).unwrap();
         for len in 0..good.len() {
-            std::fs::write(&path, &good[..len]).unwrap();
-            assert!(matches!(load(&path, &run, 2), Err(CheckpointError::Damaged { .. })), "cut at {len}");
+            fs::write(&path, &good[..len]).unwrap();
+            assert!(matches!(load(&path, &run, SIZES), Err(CheckpointError::Damaged { .. })), "cut at {len}");
         }
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
-            std::fs::write(&path, &bad).unwrap();
-            assert!(load(&path, &run, 2).is_err(), "byte {at}");
+            fs::write(&path, &bad).unwrap();
+            assert!(load(&path, &run, SIZES).is_err(), "byte {at}");
         }
     }
 }

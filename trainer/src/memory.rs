@@ -45,7 +45,8 @@ impl MemoryPlan {
         resident: u64,
     ) -> Result<Self, FitError> {
         let model = Model::load(backend.dry(), weights)?;
-        let mut state = TrainState::new(&model, layout.clone(), &HostState::fresh(vec![0.0; layout.len]), recompute)?;
+        let start = HostState::fresh(vec![0.0; layout.len], layout.trained);
+        let mut state = TrainState::new(&model, layout.clone(), &start, recompute)?;
         let factors = model.backend().peak_bytes() as u64;
         state.accumulate(batch, targets, 1.0)?;
         state.update(&AdamW::default().step(1, 1e-4, 1.0))?;

@@ -13,11 +13,25 @@ pub struct StepDone {
     pub lr: f64,
     /// Before clipping.
     pub grad_norm: f64,
-    /// Tokens of the step, prompts included, padding not.
+    /// Tokens of the step, prompts included.
     pub tokens: usize,
-    /// Over the whole run so far.
+    /// Of this step alone.
+    pub seconds: f64,
+    /// Over this process's part of the run.
     pub tokens_per_second: f64,
     pub seconds_left: f64,
+}
+
+/// The held-out samples measured during a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluated {
+    /// Steps that the adapter had.
+    pub step: u64,
+    /// Mean loss over the held-out samples' labelled tokens.
+    pub loss: f64,
+    /// Whether it is the lowest so far.
+    pub best: bool,
+    pub seconds: f64,
 }
 
 /// Something worth telling.
@@ -29,6 +43,11 @@ pub enum Event {
         step: u64,
     },
     Step(StepDone),
+    Evaluated(Evaluated),
+    /// The held-out loss has not fallen any more: the run ends before its last step.
+    StoppedEarly {
+        step: u64,
+    },
     /// The state after this many steps is on disk.
     Checkpoint {
         step: u64,

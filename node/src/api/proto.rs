@@ -68,6 +68,8 @@ pub struct Train {
     pub held_out: Option<PathBuf>,
     /// Prompts that the base answers itself, as rows beside those of `data`.
     pub rehearsal: Option<PathBuf>,
+    /// Adapter to go on from.
+    pub from: Option<String>,
     pub out: PathBuf,
     pub settings: TrainSettings,
 }

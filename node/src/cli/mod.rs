@@ -18,6 +18,7 @@ mod show;
 mod status;
 mod store;
 mod train;
+mod train_flags;
 mod up;
 mod verify;
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use potluck_trainer::lora::config::Targets;
 use potluck_trainer::synthetic::Example;
 use potluck_trainer::synthetic::settings::DemoSettings;
 use potluck_trainer::synthetic::skills::{self, Skill, Split};
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::Options;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{OverlongRows, ScheduleName, TrainSettings};
+use crate::worker::proto::TrainSettings;
 
 /// The same rows for everybody who runs the demo.
 const SEED: u64 = 2026;
@@ -119,23 +120,21 @@ fn base_name(reference: &str) -> String {
 }
 
 fn settings(demo: &DemoSettings, threads: usize) -> TrainSettings {
+    let names: Vec<String> = demo.target_modules.iter().map(|&name| name.to_owned()).collect();
     TrainSettings {
         r: demo.r,
-        lora_alpha: demo.lora_alpha,
-        target_modules: demo.target_modules.iter().map(|&name| name.to_owned()).collect(),
+        lora_alpha: Some(demo.lora_alpha),
+        target_modules: if names.is_empty() { Targets::AllLinear } else { Targets::Names(names) },
         learning_rate: demo.learning_rate,
         max_steps: demo.max_steps,
         batch_size: demo.batch_size,
-        gradient_accumulation: 1,
         warmup_steps: demo.warmup_steps,
-        schedule: ScheduleName::Cosine,
-        max_grad_norm: 1.0,
         weight_decay: demo.weight_decay,
         seed: SEED,
         max_length: 256,
-        overlong: OverlongRows::Refuse,
         rehearsal_tokens: demo.answer_tokens,
         checkpoint_every: 0,
         threads,
+        ..TrainSettings::default()
     }
 }

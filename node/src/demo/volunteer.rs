@@ -88,6 +88,7 @@ impl Volunteer {
             data: self.seat.train.clone(),
             held_out: None,
             rehearsal: self.seat.rehearsal.clone(),
+            from: None,
             out: self.seat.adapter.clone(),
             settings: TrainSettings { seed: self.seat.seed, ..plan.settings.clone() },
         }));

@@ -108,7 +108,7 @@ impl Service {
     }
 
     /// An adapter applies only to its base. // I6
-    async fn check_base(&self, adapter: ManifestId, base: BaseId) -> Outcome<()> {
+    pub(super) async fn check_base(&self, adapter: ManifestId, base: BaseId) -> Outcome<()> {
         let manifest =
             self.on_store(move |store| store.manifest(&adapter)?.ok_or(StoreError::NoManifest(adapter))).await?;
         match manifest.body().base() {

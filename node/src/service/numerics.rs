@@ -1,8 +1,12 @@
 //! What the worker process does: training, evaluation, generation, measuring.
 
+use std::path::PathBuf;
+
+use potluck_protocol::id::BaseId;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::publish::run_record;
 use super::{Call, Service};
 use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
 use crate::config;
@@ -26,6 +30,10 @@ impl Service {
     pub(super) async fn train(&self, call: &Call<'_>, train: Train) -> Outcome<Value> {
         let base = self.find_base(&train.base)?;
         let base_id = self.base_id(call, &base).await?;
+        let from = match &train.from {
+            Some(reference) => Some(self.start(reference, base_id).await?),
+            None => None,
+        };
         let threads = train.settings.threads;
         let task = TrainTask {
             base: base.source,
@@ -34,10 +42,28 @@ impl Service {
             data: train.data,
             held_out: train.held_out,
             rehearsal: train.rehearsal,
+            from,
             out: train.out,
             settings: train.settings,
         };
         self.schema("potluck.train/1", self.numerics(call, threads, Task::Train(Box::new(task))).await?)
+    }
+
+    /// The folder of an adapter to go on from, which must be one of this base. // I6
+    async fn start(&self, reference: &str, base: BaseId) -> Outcome<PathBuf> {
+        let adapter = self.find_adapter(reference).await?;
+        if let Some(manifest) = adapter.manifest {
+            self.check_base(manifest, base).await?;
+        }
+        if let Some(record) = run_record(&adapter.folder)?.filter(|record| record.base_id != base) {
+            let (own, asked) = (record.base_id.short(), base.short());
+            return Err(Failure::new(
+                Kind::Incompatible,
+                format!("{} was trained on base {own} ({}), not on {asked}", adapter.folder.display(), record.base),
+            )
+            .hint("give the base that it was trained on with --base REF"));
+        }
+        Ok(adapter.folder)
     }
 
     pub(super) async fn eval(&self, call: &Call<'_>, eval: Eval) -> Outcome<Value> {

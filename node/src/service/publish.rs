@@ -173,7 +173,7 @@ fn adapter_files(folder: &Path) -> Vec<(RelPath, Source)> {
 }
 
 /// What `potluck train` noted in the folder, if it was it that made it.
-fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
+pub(super) fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
     let path = folder.join(RUN_RECORD);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 
@@ -33,19 +33,30 @@ pub struct FoundAdapter {
     pub manifest: Option<ManifestId>,
 }
 
-/// What `potluck train` notes beside the PEFT files.
+/// What `potluck train` notes beside the PEFT files. No path and no row is in it. // I16
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
     pub base: String,
     pub base_id: BaseId,
+    /// Optimiser steps that the adapter has had; 0 while it is trained.
     pub steps: u64,
+    /// Labelled tokens that it was trained on, each as often as it was seen; 0 while it is trained.
     pub tokens: u64,
     pub seed: u64,
     pub learning_rate: f64,
-    pub data: potluck_protocol::id::Digest,
-    /// Of the chat template, where the rows are chats.
+    /// BLAKE3 of the rows' content.
+    pub data: Digest,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<potluck_protocol::id::Digest>,
+    pub held_out: Option<Digest>,
+    /// BLAKE3 of the chat template that rendered the rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<Digest>,
+    /// BLAKE3 of the factors that the run began with, if it went on from an adapter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Digest>,
+    /// Of the program that trained.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// The file of a [`RunRecord`].

@@ -3,11 +3,13 @@
 use std::path::Path;
 
 use potluck_trainer::base::BaseError;
+use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::data::chat::ChatError;
 use potluck_trainer::data::check::CheckError;
 use potluck_trainer::data::jsonl::DataError;
 use potluck_trainer::data::tokenise::{RowError, TokeniseError};
 use potluck_trainer::fit::FitError;
+use potluck_trainer::fit::folder::FolderError;
 use potluck_trainer::lora::LoraError;
 use potluck_trainer::merge::fold::FoldError;
 use potluck_trainer::merge::sum::SumError;
@@ -16,6 +18,9 @@ use potluck_trainer::peft::PeftError;
 
 use super::jobs::rows::Rows;
 use crate::failure::{Failure, Kind};
+
+/// Rows that one message names.
+const ROWS_MAX: usize = 8;
 
 pub fn base(error: &BaseError) -> Failure {
     match error {
@@ -110,29 +115,73 @@ pub fn fold(error: &FoldError) -> Failure {
 
 /// Samples are named by the line of the file that they came from.
 pub fn fit(rows: &Rows, error: &FitError) -> Failure {
+    fit_watched(rows, None, error)
+}
+
+/// The same for a run that watches held-out rows.
+pub fn fit_watched(rows: &Rows, held_out: Option<&Rows>, error: &FitError) -> Failure {
+    let lower = "lower --learning-rate; the last good checkpoint is kept in the run's folder beside --out";
     match error {
         FitError::NonFinite { samples, .. } => {
-            let lines: Vec<_> = samples.iter().take(8).map(|&sample| rows.place(sample)).collect();
+            let lines: Vec<_> = samples.iter().take(ROWS_MAX).map(|&sample| rows.place(sample)).collect();
+            let more = if samples.len() > ROWS_MAX { ", ..." } else { "" };
             Failure::new(Kind::Verification, error)
-                .context(lines.join(", "))
-                .hint("look at these rows, or lower --learning-rate; the last checkpoint is kept")
+                .context(format!("{}{more}", lines.join(", ")))
+                .hint(format!("look at these rows, or {lower}"))
+        }
+        FitError::NonFiniteHeldOut { .. } | FitError::NonFiniteFactor { .. } => {
+            Failure::new(Kind::Verification, error).hint(lower)
         }
         FitError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(rows.place(*sample)),
+        FitError::UnlabelledHeldOut { sample } => {
+            Failure::new(Kind::Usage, error).context(held_out.map_or("", |rows| rows.place(*sample)))
+        }
+        FitError::NoHeldOut => Failure::new(Kind::Usage, error).hint("give rows with --held-out FILE.jsonl"),
+        FitError::ZeroB { .. } => {
+            Failure::new(Kind::Usage, error).hint("give an adapter with --from REF, or train both with --train both")
+        }
         FitError::NoSamples | FitError::Setting { .. } => Failure::new(Kind::Usage, error),
         FitError::DeadFactors { .. } => {
             Failure::new(Kind::Failed, error).hint("please report this: it must not happen")
         }
+        FitError::Metrics(error) => Failure::io("write the run's metrics", error),
+        FitError::Folder(error) => folder(error),
         FitError::Checkpoint(error) => checkpoint(error),
         FitError::Model(error) => model(error),
-        FitError::Lora(error) => lora(error),
+        FitError::Lora(error) => settings(error),
     }
 }
 
-fn checkpoint(error: &potluck_trainer::checkpoint::CheckpointError) -> Failure {
-    use potluck_trainer::checkpoint::CheckpointError;
+/// What a run's LoRA settings ask of a base.
+fn settings(error: &LoraError) -> Failure {
+    match error {
+        LoraError::Settings { .. }
+        | LoraError::NoTarget { .. }
+        | LoraError::Layer { .. }
+        | LoraError::Dropout(_)
+        | LoraError::Pattern { .. } => Failure::new(Kind::Usage, error),
+        _ => lora(error),
+    }
+}
+
+pub fn folder(error: &FolderError) -> Failure {
+    match error {
+        FolderError::Io { path, error } => Failure::io(format!("write {}", path.display()), error),
+        FolderError::Busy { .. } => {
+            Failure::new(Kind::Conflict, error).hint("wait until it has ended, or choose another --out")
+        }
+    }
+}
+
+fn checkpoint(error: &CheckpointError) -> Failure {
     match error {
         CheckpointError::Io { path, source, .. } => Failure::io(format!("the checkpoint {}", path.display()), source),
-        _ => Failure::new(Kind::Conflict, error)
-            .hint("remove the .checkpoint file beside --out to start afresh, or repeat the command that made it"),
+        CheckpointError::Damaged { path, .. } | CheckpointError::OtherRun { path, .. } => {
+            let folder = path.parent().unwrap_or(path);
+            Failure::new(Kind::Conflict, error).hint(format!(
+                "repeat the command that began the run, choose another --out, or remove {} to start afresh",
+                folder.display()
+            ))
+        }
     }
 }

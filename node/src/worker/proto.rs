@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use potluck_trainer::data::tokenise::Overlong;
+use potluck_trainer::fit::config::Train;
+use potluck_trainer::fit::watch::{EarlyStopping, Keep};
+use potluck_trainer::lora::config::Targets;
+use potluck_trainer::model::block::Recompute;
 use serde::{Deserialize, Serialize};
 
 /// One job.
@@ -110,23 +114,38 @@ pub struct TrainTask {
     pub held_out: Option<PathBuf>,
     /// Prompts that the base answers itself, as rows beside those of `data`.
     pub rehearsal: Option<PathBuf>,
-    /// The PEFT folder to write; it must not exist, or hold a checkpoint of the same run.
+    /// A PEFT folder to go on from; it decides rank and modules.
+    pub from: Option<PathBuf>,
+    /// The PEFT folder to write; it must not exist. `OUT.run` beside it holds the run while it runs.
     pub out: PathBuf,
     pub settings: TrainSettings,
 }
 
-/// A LoRA run. Field names are PEFT's and the Hugging Face trainer's where those have one.
+/// A LoRA run. Field names are PEFT's and the Hugging Face trainer's where those have one. Missing ones take their
+/// defaults, so that `--config` may say only what differs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct TrainSettings {
     pub r: u32,
-    pub lora_alpha: f32,
-    /// Module names such as `q_proj`; empty for all linear layers.
-    pub target_modules: Vec<String>,
+    /// `None` for twice the rank.
+    pub lora_alpha: Option<f32>,
+    pub use_rslora: bool,
+    pub lora_dropout: f32,
+    pub target_modules: Targets,
+    pub exclude_modules: Vec<String>,
+    pub layers_to_transform: Option<Vec<u32>>,
+    /// Which factors are trained.
+    pub train: Train,
     pub learning_rate: f64,
     /// Optimiser steps; the data is gone through as often as that takes.
     pub max_steps: u64,
     pub batch_size: usize,
     pub gradient_accumulation: usize,
+    /// Cuts a step into micro-batches of so many tokens instead of `batch_size` rows.
+    pub micro_batch_tokens: Option<usize>,
+    pub recompute: Recompute,
+    /// What matrix products multiply; parameters, gradients and sums are f32 in any case.
+    pub dtype: EngineType,
     pub warmup_steps: u64,
     pub schedule: ScheduleName,
     pub max_grad_norm: f64,
@@ -141,7 +160,46 @@ pub struct TrainSettings {
     pub rehearsal_tokens: usize,
     /// Steps between checkpoints; 0 for none but the last.
     pub checkpoint_every: u64,
+    /// Steps between evaluations on the held-out rows; 0 for one when the run is over.
+    pub eval_every: u64,
+    pub early_stopping: Option<EarlyStopping>,
+    pub keep: Keep,
     pub threads: usize,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            r: 16,
+            lora_alpha: None,
+            use_rslora: false,
+            lora_dropout: 0.0,
+            target_modules: Targets::AllLinear,
+            exclude_modules: Vec::new(),
+            layers_to_transform: None,
+            train: Train::Both,
+            learning_rate: 2e-4,
+            max_steps: 200,
+            batch_size: 8,
+            gradient_accumulation: 1,
+            micro_batch_tokens: None,
+            recompute: Recompute::None,
+            dtype: EngineType::Auto,
+            warmup_steps: 10,
+            schedule: ScheduleName::Cosine,
+            max_grad_norm: 1.0,
+            weight_decay: 0.0,
+            seed: 0,
+            max_length: 1024,
+            overlong: OverlongRows::Refuse,
+            rehearsal_tokens: 20,
+            checkpoint_every: 50,
+            eval_every: 0,
+            early_stopping: None,
+            keep: Keep::Last,
+            threads: 1,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

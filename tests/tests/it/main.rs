@@ -9,6 +9,8 @@ mod identity;
 mod kill;
 mod mdns;
 mod swarm;
+#[cfg(unix)]
+mod train;
 
 use potluck_tests::kit::Program;
 

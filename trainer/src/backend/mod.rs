@@ -11,6 +11,8 @@ pub mod cpu;
 pub mod real;
 mod rows;
 
+use std::sync::Arc;
+
 use potluck_protocol::tensor::DType;
 use real::Real;
 
@@ -117,12 +119,17 @@ pub struct LoraPair<Buf> {
     pub trains: Trains,
 }
 
-/// Zeroes elements with probability `p` and divides the others by `1 - p`. Element `i` (row-major) is dropped if
-/// `(splitmix64(key + i) >> 40) / 2^24 < p`: the same in every pass over the same rows, on every backend.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Zeroes elements with probability `p` and divides the others by `1 - p`. The element in column `c` of row `i` is
+/// dropped if `(splitmix64(splitmix64(key + rows[i]) + c) >> 40) / 2^24 < p` (sums modulo 2^64): the same in every pass,
+/// on every backend. A row is named by its sample and position, not by its place in the batch, so that neither packing
+/// nor accumulation changes what is dropped.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
     pub p: f32,
+    /// Another for each pair and each step.
     pub key: u64,
+    /// A name for each row of the pair's input.
+    pub rows: Arc<[u64]>,
 }
 
 /// Which factors of a pair are trained.

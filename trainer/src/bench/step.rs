@@ -79,9 +79,9 @@ pub fn bench_step<B: Backend>(
     bench: &BenchStep,
     on_step: &mut dyn FnMut(BenchProgress) -> ControlFlow<()>,
 ) -> Result<Option<BenchReport>, FitError> {
-    let config = LoraConfig { r: bench.rank, lora_alpha: 2.0 * bench.rank as f32, target_modules: Targets::AllLinear };
+    let config = LoraConfig::new(bench.rank, 2.0 * bench.rank as f32, Targets::AllLinear);
     let layout = Layout::new(&config, model.architecture())?;
-    let start = HostState::fresh(hashed_factors(&layout, bench.seed));
+    let start = HostState::fresh(hashed_factors(&layout, bench.seed), layout.trained);
     let mut state = TrainState::new(model, layout, &start, bench.recompute)?;
     drop(start);
     let mut done = Vec::with_capacity(bench.steps);

@@ -1,36 +1,40 @@
 //! The dead-adapter alarm: a wrong gradient path is silent (the loss still falls a little), so it is looked for.
+//!
+//! Adam's first moment is a running mean of the gradients: where it is all zero, there never was one. It is part of the
+//! checkpoint, so that the watch goes on in a resumed run, and frozen factors have none.
 
-use super::FitError;
-use crate::lora::layout::Layout;
+use serde::{Deserialize, Serialize};
 
-/// Steps in which every factor must have had a gradient. `A`'s first is zero, because `B` starts at zero.
+/// Steps with a rate above zero after which every trained factor must have had a gradient. `A`'s first is zero, because
+/// `B` starts at zero.
 const STEPS: u64 = 3;
 
-/// Watches the first steps of a process.
+/// Counts the first steps of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Alarm {
-    live: Vec<bool>,
     seen: u64,
 }
 
 impl Alarm {
-    pub fn new(layout: &Layout) -> Self {
-        Self { live: vec![false; layout.slots.len()], seen: 0 }
-    }
-
-    /// Whether the gradients of the coming step matter.
-    pub fn watching(&self) -> bool {
-        self.seen < STEPS
-    }
-
-    /// Takes which factors had a non-zero gradient in a step with a rate above zero.
-    pub fn step(&mut self, live: &[bool], layout: &Layout) -> Result<(), FitError> {
-        self.seen += 1;
-        self.live.iter_mut().zip(live).for_each(|(ever, &now)| *ever |= now);
-        let dead = layout.slots.iter().zip(&self.live).filter(|(_, live)| !**live);
-        let names: Vec<String> = dead.map(|(slot, _)| slot.name.clone()).collect();
-        if self.seen < STEPS || names.is_empty() {
-            return Ok(());
+    /// Takes note of a step's rate; whether this is the step after which to look.
+    pub fn step(&mut self, lr: f64) -> bool {
+        if lr <= 0.0 || self.seen >= STEPS {
+            return false;
         }
-        Err(FitError::DeadFactors { steps: self.seen, names })
+        self.seen += 1;
+        self.seen == STEPS
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_once_after_three_steps_that_could_change_anything() {
+        let mut alarm = Alarm::default();
+        let looks: Vec<bool> = [0.0, 1e-3, 0.0, 1e-3, 1e-3, 1e-3].iter().map(|&lr| alarm.step(lr)).collect();
+        assert_eq!(looks, [false, false, false, false, true, false]);
     }
 }

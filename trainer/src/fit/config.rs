@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::FitError;
-use crate::lora::config::{LoraConfig, Targets};
+use super::watch::{EarlyStopping, Keep};
+use crate::backend::Trains;
+use crate::lora::config::LoraConfig;
 use crate::model::block::Recompute;
 use crate::optim::AdamW;
 use crate::optim::schedule::Schedule;
@@ -20,32 +22,63 @@ pub struct FitConfig {
     pub epochs: u32,
     /// Ends the run earlier, and the schedule with it.
     pub max_steps: Option<u64>,
-    /// Samples that go through the model at once.
+    /// Samples that go through the model at once, unless [`Self::micro_batch_tokens`] says otherwise.
     pub batch_size: usize,
     /// Batches of one optimiser step. The loss is a mean over the labelled tokens of all of them, so `batch_size * 2`
     /// and `accumulation * 2` train the same.
     pub accumulation: usize,
+    /// Cuts the step's `batch_size * accumulation` samples into micro-batches of at most so many tokens instead
+    /// ([`crate::data::pack`]). Sequences lie one behind another without padding and see themselves only, so this
+    /// changes memory and speed alone.
+    pub micro_batch_tokens: Option<usize>,
     /// Gradients longer than this are scaled down to it.
     pub max_grad_norm: Option<f64>,
-    /// Decides the first `A` and the order of samples.
+    /// Which factors are trained. One alone: `A` stays as drawn, or `B` as it was in the adapter to start from.
+    pub train: Train,
+    /// Decides the first `A`, the order of samples and what is dropped.
     pub seed: u64,
+    /// Steps between evaluations on held-out samples, with one after the last step; 0 for none.
+    pub eval_every: u64,
+    pub early_stopping: Option<EarlyStopping>,
+    pub keep: Keep,
     /// Steps between checkpoints, where a run has a place for them; 0 for only one at the end.
     pub checkpoint_every: u64,
     pub recompute: Recompute,
 }
 
+/// Which factors of every pair are trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Train {
+    #[default]
+    Both,
+    A,
+    B,
+}
+
+impl Train {
+    pub fn factors(self) -> Trains {
+        Trains { a: self != Self::B, b: self != Self::A }
+    }
+}
+
 impl Default for FitConfig {
     fn default() -> Self {
         Self {
-            lora: LoraConfig { r: 16, lora_alpha: 32.0, target_modules: Targets::AllLinear },
+            lora: LoraConfig::default(),
             optimizer: AdamW::default(),
             schedule: Schedule::default(),
             epochs: 1,
             max_steps: None,
             batch_size: 8,
             accumulation: 1,
+            micro_batch_tokens: None,
             max_grad_norm: Some(1.0),
+            train: Train::Both,
             seed: 0,
+            eval_every: 0,
+            early_stopping: None,
+            keep: Keep::Last,
             checkpoint_every: 50,
             recompute: Recompute::None,
         }
@@ -63,11 +96,34 @@ impl FitConfig {
         unless(self.max_steps != Some(0), "max_steps", "at least 1")?;
         unless(self.batch_size >= 1, "batch_size", "at least 1")?;
         unless(self.accumulation >= 1, "accumulation", "at least 1")?;
+        unless(self.micro_batch_tokens != Some(0), "micro_batch_tokens", "at least 1")?;
         unless(lr.is_finite() && lr >= 0.0, "lr", "a finite number from 0 on")?;
         unless((0.0..1.0).contains(&beta1) && (0.0..1.0).contains(&beta2), "beta1 and beta2", "from 0 to below 1")?;
         unless(eps.is_finite() && eps > 0.0, "eps", "a finite number above 0")?;
         unless(weight_decay.is_finite() && weight_decay >= 0.0, "weight_decay", "a finite number from 0 on")?;
-        unless(self.max_grad_norm.is_none_or(|max| max.is_finite() && max > 0.0), "max_grad_norm", "above 0")
+        unless(self.max_grad_norm.is_none_or(|max| max.is_finite() && max > 0.0), "max_grad_norm", "above 0")?;
+        let delta = |stop: EarlyStopping| stop.min_delta.is_finite() && stop.min_delta >= 0.0 && stop.patience >= 1;
+        unless(
+            self.early_stopping.is_none_or(delta),
+            "early_stopping",
+            "a patience of at least 1, with a min_delta from 0 on",
+        )
+    }
+
+    /// What needs held-out samples, or evaluations of them.
+    pub fn check_held_out(&self, held_out: &[Sample]) -> Result<(), FitError> {
+        let judged = self.early_stopping.is_some() || self.keep == Keep::Best;
+        if judged && self.eval_every == 0 {
+            return Err(FitError::Setting {
+                field: "eval_every",
+                need: "above 0 to stop early or to keep the best state",
+            });
+        }
+        match held_out.iter().position(|sample| sample.labelled() == 0) {
+            _ if self.eval_every > 0 && held_out.is_empty() => Err(FitError::NoHeldOut),
+            Some(sample) => Err(FitError::UnlabelledHeldOut { sample }),
+            None => Ok(()),
+        }
     }
 
     pub fn samples_per_step(&self) -> usize {
@@ -112,5 +168,19 @@ mod tests {
     fn settings_out_of_bounds_are_named() {
         let config = FitConfig { batch_size: 0, ..FitConfig::default() };
         assert!(config.check().unwrap_err().to_string().contains("batch_size"));
+    }
+
+    #[test]
+    fn stopping_early_needs_something_to_measure() {
+        let stopping = Some(EarlyStopping { patience: 2, min_delta: 0.0 });
+        let sample = |labels_from| Sample::completing(vec![1, 2], labels_from);
+        let check = |eval_every, held_out: &[Sample]| {
+            let config = FitConfig { early_stopping: stopping, eval_every, ..FitConfig::default() };
+            config.check_held_out(held_out).map_err(|error| error.to_string())
+        };
+        assert!(check(0, &[sample(1)]).unwrap_err().contains("eval_every"));
+        assert!(matches!(check(5, &[]), Err(error) if error.contains("held-out")));
+        assert!(check(5, &[sample(1), sample(2)]).unwrap_err().contains("sample 1"));
+        assert!(check(5, &[sample(1)]).is_ok());
     }
 }

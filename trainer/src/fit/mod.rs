@@ -1,16 +1,27 @@
-//! Training an adapter: settings ([`config`]), order of samples ([`order`]), what changes ([`state`]), the loop ([`run`])
-//! and the alarm for factors that do not train (`alarm`).
+//! Training an adapter: settings ([`config`]), order of samples and micro-batches ([`order`]), what changes ([`state`]),
+//! the loop ([`run`]), what makes a run the same ([`identity`]), its folder ([`folder`]) and metrics ([`metrics`]), the
+//! watch over held-out loss ([`watch`]) and the alarm for factors that do not train ([`alarm`]).
 
-mod alarm;
 pub mod config;
 pub mod order;
-pub mod run;
+
 pub mod state;
+
+pub mod run;
+
+pub mod folder;
+pub mod identity;
+mod keeper;
+pub mod metrics;
+
+pub mod alarm;
+pub mod watch;
 
 use crate::backend::BackendError;
 use crate::checkpoint::CheckpointError;
 use crate::lora::LoraError;
 use crate::model::ModelError;
+use folder::FolderError;
 
 /// A run that could not start or go on. The last checkpoint, if any, is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +38,22 @@ pub enum FitError {
     NonFinite { step: u64, samples: Vec<usize> },
     #[error("after {steps} steps {} factors have had no gradient at all, among them `{}`: the adapter is not training", names.len(), names.first().map_or("", String::as_str))]
     DeadFactors { steps: u64, names: Vec<String> },
+    #[error("there are no held-out samples to evaluate on")]
+    NoHeldOut,
+    #[error("held-out sample {sample} has no completion token to measure")]
+    UnlabelledHeldOut { sample: usize },
+    #[error("after step {step} the held-out loss is not finite; a lower learning rate may help")]
+    NonFiniteHeldOut { step: u64 },
+    #[error("after step {step} the adapter `{name}` holds values that are not finite; a lower learning rate may help")]
+    NonFiniteFactor { step: u64, name: String },
+    #[error(
+        "`{name}` is zero, so training lora_A alone would change nothing: start from an adapter that has been trained"
+    )]
+    ZeroB { name: String },
+    #[error("the run's metrics cannot be written: {0}")]
+    Metrics(std::io::Error),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]

@@ -1,6 +1,10 @@
-//! Which samples a step sees: a seeded shuffle of each epoch, known from the step's number alone.
+//! Which samples a step sees: a seeded shuffle of each epoch, known from the step's number alone; and how they are cut
+//! into micro-batches, which changes memory and speed but not the step.
 
+use super::config::FitConfig;
+use crate::data::pack::pack;
 use crate::lora::init::splitmix64;
+use crate::sample::Sample;
 
 /// The order of samples over a whole run.
 #[derive(Clone, Copy, Debug)]
@@ -38,9 +42,66 @@ impl Order {
     }
 }
 
+/// The step's samples, by their place in the step, as they go through the model together.
+pub fn micro_batches(samples: &[&Sample], config: &FitConfig) -> Vec<Vec<usize>> {
+    match config.micro_batch_tokens {
+        // The last token of a sample is only predicted: it is no row.
+        Some(tokens) => {
+            pack(&samples.iter().map(|sample| sample.ids.len().saturating_sub(1)).collect::<Vec<_>>(), tokens)
+        }
+        None => (0..samples.len()).collect::<Vec<_>>().chunks(config.batch_size).map(<[usize]>::to_vec).collect(),
+    }
+}
+
+/// Steps times samples that are looked through for the heaviest micro-batch.
+const LOOK_AHEAD: u64 = 20_000_000;
+
+/// The micro-batch with the most tokens among all of a run. Of very many samples, the longest ones together, which is
+/// no less.
+pub fn heaviest<'a>(samples: &'a [Sample], config: &FitConfig) -> Vec<&'a Sample> {
+    if config.steps(samples.len()).saturating_mul(samples.len() as u64) > LOOK_AHEAD {
+        let mut longest: Vec<&Sample> = samples.iter().collect();
+        longest.sort_by_key(|sample| std::cmp::Reverse(sample.ids.len()));
+        longest.truncate(config.samples_per_step());
+        let first = micro_batches(&longest, config).into_iter().next().unwrap_or_default();
+        return first.into_iter().map(|at| longest[at]).collect();
+    }
+    let order = Order { seed: config.seed, samples: samples.len(), per_step: config.samples_per_step() };
+    let (mut most, mut found) = (0, Vec::new());
+    for step in 0..config.steps(samples.len()).min(order.steps_per_epoch()) {
+        let chosen: Vec<&Sample> = order.step(step).into_iter().map(|index| &samples[index]).collect();
+        for micro_batch in micro_batches(&chosen, config) {
+            let tokens = micro_batch.iter().map(|&at| chosen[at].ids.len()).sum();
+            if tokens > most {
+                (most, found) = (tokens, micro_batch.iter().map(|&at| chosen[at]).collect());
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_heaviest_micro_batch_is_found() {
+        let samples: Vec<Sample> = (2..40).map(|length| Sample::completing(vec![1; length], 1)).collect();
+        let config = FitConfig { batch_size: 1, accumulation: 4, ..FitConfig::default() };
+        assert_eq!(heaviest(&samples, &config).iter().map(|sample| sample.ids.len()).collect::<Vec<_>>(), [39]);
+    }
+
+    #[test]
+    fn a_step_is_cut_by_samples_or_by_tokens() {
+        let sample = |length: usize| Sample::completing(vec![1; length], 1);
+        let samples = [sample(6), sample(3), sample(5), sample(3)];
+        let samples: Vec<&Sample> = samples.iter().collect();
+        let cut = |batch_size, micro_batch_tokens| {
+            micro_batches(&samples, &FitConfig { batch_size, micro_batch_tokens, ..FitConfig::default() })
+        };
+        assert_eq!(cut(3, None), [vec![0, 1, 2], vec![3]]);
+        assert_eq!(cut(3, Some(7)), [vec![0, 1], vec![2, 3]]);
+    }
 
     #[test]
     fn each_epoch_sees_every_sample_once_and_in_another_order() {

@@ -1,19 +1,29 @@
 //! What training changes: parameters, moments, and the gradients of the step under way.
 
+use std::sync::Arc;
+
 use super::FitError;
 use crate::backend::real::Real;
 use crate::backend::{AdamWState, AdamWStep, Backend, LoraGrad, Target};
 use crate::lora::attached::Attached;
+use crate::lora::init::splitmix64;
 use crate::lora::layout::Layout;
 use crate::model::batch::Batch;
 use crate::model::block::Recompute;
 use crate::model::decoder::{Model, Training};
 
-/// Trainable factors of one adapter on one model. Everything is flat, in the order of [`Layout::slots`].
+/// Sets the draws of dropout apart from those of the order.
+const DROPOUT: u64 = 0x6472_6f70_6f75_7400;
+
+/// Trainable factors of one adapter on one model. Everything is flat, where [`Layout`] says.
 pub struct TrainState<'a, B: Backend> {
     model: &'a Model<B>,
     layout: Layout,
+    /// The trained factors.
     params: B::Buf,
+    /// The others, as they were at the start.
+    frozen: Option<B::Buf>,
+    frozen_host: Vec<f32>,
     first: B::Buf,
     second: B::Buf,
     grads: B::Buf,
@@ -23,16 +33,38 @@ pub struct TrainState<'a, B: Backend> {
 /// Parameters and moments on the host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostState {
+    /// All factors, trained ones first.
     pub params: Vec<f32>,
+    /// Of trained factors only.
     pub first: Vec<f32>,
     pub second: Vec<f32>,
 }
 
 impl HostState {
-    /// A start: these parameters, no moments.
-    pub fn fresh(params: Vec<f32>) -> Self {
-        let zeros = vec![0.0; params.len()];
-        Self { params, first: zeros.clone(), second: zeros }
+    /// A start: these parameters, of which the first `trained` have moments, all zero.
+    pub fn fresh(params: Vec<f32>, trained: usize) -> Self {
+        Self { params, first: vec![0.0; trained], second: vec![0.0; trained] }
+    }
+}
+
+/// What dropout is drawn from in one pass over a micro-batch: a key for the step, and a name for each row that does not
+/// depend on how the step is cut.
+#[derive(Clone, Debug)]
+pub struct Dropped {
+    key: u64,
+    rows: Arc<[u64]>,
+}
+
+impl Dropped {
+    /// For these samples, by their indices in the data, of so many rows each. A row's name is
+    /// `sample * 2^32 + position`; a step sees no sample twice.
+    pub fn new(seed: u64, step: u64, samples: &[usize], lengths: &[usize]) -> Self {
+        let key = splitmix64(splitmix64(seed ^ DROPOUT).wrapping_add(step));
+        let rows = samples.iter().zip(lengths).flat_map(|(&sample, &length)| {
+            let first = (sample as u64) << 32;
+            (0..length as u64).map(move |position| first | position)
+        });
+        Self { key, rows: rows.collect() }
     }
 }
 
@@ -41,16 +73,44 @@ impl<'a, B: Backend> TrainState<'a, B> {
         let backend = model.backend();
         let load = |values: &[f32]| {
             let values: Vec<B::Real> = values.iter().map(|&value| B::Real::of(value.into())).collect();
-            backend.buffer(values, 1, layout.len)
+            let len = values.len();
+            backend.buffer(values, 1, len)
         };
-        let params = load(&start.params)?;
-        let (first, second, grads) = (load(&start.first)?, load(&start.second)?, load(&vec![0.0; layout.len])?);
-        Ok(Self { model, layout, params, first, second, grads, recompute })
+        let (trained, still) = start.params.split_at(layout.trained);
+        let params = load(trained)?;
+        let frozen = if still.is_empty() { None } else { Some(load(still)?) };
+        let (first, second, grads) = (load(&start.first)?, load(&start.second)?, load(&vec![0.0; layout.trained])?);
+        Ok(Self { model, params, frozen, frozen_host: still.to_vec(), layout, first, second, grads, recompute })
     }
 
-    /// Adds the gradients of `scale * sum(losses)` of a micro-batch; returns the losses, one for each target.
+    /// Adds the gradients of `scale * sum(losses)` of a micro-batch; returns the losses, one for each target. Nothing is
+    /// dropped.
     pub fn accumulate(&mut self, batch: &Batch, targets: &[Target], scale: f64) -> Result<Vec<f64>, FitError> {
         let adapters = self.adapters()?;
+        self.accumulate_with(&adapters, batch, targets, scale)
+    }
+
+    /// The same with the layout's `lora_dropout`.
+    pub fn accumulate_dropped(
+        &mut self,
+        batch: &Batch,
+        targets: &[Target],
+        scale: f64,
+        dropped: &Dropped,
+    ) -> Result<Vec<f64>, FitError> {
+        let p = self.layout.config.lora_dropout;
+        let adapters = self.adapters()?;
+        let adapters = if p > 0.0 { adapters.with_dropout(p, dropped.key, &dropped.rows) } else { adapters };
+        self.accumulate_with(&adapters, batch, targets, scale)
+    }
+
+    fn accumulate_with(
+        &mut self,
+        adapters: &Attached<B>,
+        batch: &Batch,
+        targets: &[Target],
+        scale: f64,
+    ) -> Result<Vec<f64>, FitError> {
         let (backend, layout, grads) = (self.model.backend(), &self.layout, &mut self.grads);
         let mut sink = |layer: usize, linear: usize, _pair: usize, grad: LoraGrad<B::Buf>| {
             let place = layout.modules.iter().find(|module| module.layer == layer && module.linear == linear);
@@ -63,7 +123,7 @@ impl<'a, B: Backend> TrainState<'a, B> {
             Ok(())
         };
         let training = Training { scale, recompute: self.recompute, sink: &mut sink };
-        Ok(self.model.losses_and_gradients(batch, targets, &adapters, training)?)
+        Ok(self.model.losses_and_gradients(batch, targets, adapters, training)?)
     }
 
     pub fn grad_norm(&self) -> Result<f64, FitError> {
@@ -75,14 +135,16 @@ impl<'a, B: Backend> TrainState<'a, B> {
         Ok(self.model.backend().read(&self.grads)?)
     }
 
-    /// Whether each factor's gradient, in the order of [`Layout::slots`], has any non-zero value.
-    pub fn live(&self) -> Result<Vec<bool>, FitError> {
-        let backend = self.model.backend();
-        let live = self.layout.slots.iter().map(|slot| {
-            let view = backend.view(&self.grads, slot.offset, slot.shape[0], slot.shape[1])?;
-            Ok(backend.sum_squares(&view)? > 0.0)
-        });
-        live.collect()
+    /// The trained factors that have never had a gradient: their first moments are zero.
+    pub fn untouched(&self) -> Result<Vec<String>, FitError> {
+        let (backend, mut names) = (self.model.backend(), Vec::new());
+        for slot in self.layout.slots.iter().filter(|slot| slot.trained) {
+            let view = backend.view(&self.first, slot.offset, slot.shape[0], slot.shape[1])?;
+            if backend.sum_squares(&view)? == 0.0 {
+                names.push(slot.name.clone());
+            }
+        }
+        Ok(names)
     }
 
     /// Applies the accumulated gradients and clears them.
@@ -104,13 +166,20 @@ impl<'a, B: Backend> TrainState<'a, B> {
 
     /// The adapter as it is now, for a forward pass; let go before [`Self::update`], which changes what it views.
     pub fn adapters(&self) -> Result<Attached<B>, FitError> {
-        Ok(Attached::views(self.model.backend(), self.model.architecture(), &self.layout, &self.params)?)
+        Ok(Attached::views(
+            self.model.backend(),
+            self.model.architecture(),
+            &self.layout,
+            &self.params,
+            self.frozen.as_ref(),
+        )?)
     }
 
     pub fn host(&self) -> Result<HostState, FitError> {
         let read = |x: &B::Buf| -> Result<Vec<f32>, FitError> {
             Ok(self.model.backend().read(x)?.iter().map(|value| value.wide() as f32).collect())
         };
-        Ok(HostState { params: read(&self.params)?, first: read(&self.first)?, second: read(&self.second)? })
+        let params = [read(&self.params)?, self.frozen_host.clone()].concat();
+        Ok(HostState { params, first: read(&self.first)?, second: read(&self.second)? })
     }
 }

@@ -1,14 +1,17 @@
 //! Adapters on a model: the LoRA pairs that act on each linear layer of each block.
 
+use std::sync::Arc;
+
 use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::RANK_MAX;
 
 use super::LoraError;
 use super::adapter::{Adapter, AdapterTensor, Factor};
-use super::layout::{Layout, place};
+use super::init::splitmix64;
+use super::layout::{Layout, Slot, place};
 use crate::backend::real::Real;
-use crate::backend::{Backend, LoraPair, Trains};
-use crate::model::block::Pairs;
+use crate::backend::{Backend, Dropout, LoraPair, Trains};
+use crate::model::block::{LINEAR_COUNT, Pairs};
 use crate::model::decoder::no_pairs;
 
 /// Any number of adapters, each with its weight, acting together. Their effects add up.
@@ -31,7 +34,7 @@ impl<B: Backend> Attached<B> {
             if !(1..=RANK_MAX as usize).contains(&r) || !lora_alpha.is_finite() {
                 return Err(LoraError::Settings { r, lora_alpha, max: RANK_MAX as usize });
             }
-            let scale = f64::from(adapter.config.scale()) * f64::from(*weight);
+            let scale = adapter.config.scale() * f64::from(*weight);
             for name in adapter.tensors.keys() {
                 let Some((module, factor)) = Factor::parse(name) else {
                     return Err(LoraError::Unknown { name: name.clone() });
@@ -46,19 +49,46 @@ impl<B: Backend> Attached<B> {
         Ok(attached)
     }
 
-    /// The factors of a flat buffer as they are now. They may share its memory, so they are let go before it changes.
-    pub fn views(backend: &B, architecture: &Architecture, layout: &Layout, flat: &B::Buf) -> Result<Self, LoraError> {
+    /// The factors of a layout as they are now: `trained` holds the first [`Layout::trained`] values, `frozen` the rest, if
+    /// there are any. They may share the buffers' memory, so they are let go before those change.
+    pub fn views(
+        backend: &B,
+        architecture: &Architecture,
+        layout: &Layout,
+        trained: &B::Buf,
+        frozen: Option<&B::Buf>,
+    ) -> Result<Self, LoraError> {
         let mut attached = Self::none(architecture);
-        let scale = f64::from(layout.config.scale());
         for module in &layout.modules {
             let view = |index: usize| {
-                let slot = &layout.slots[index];
-                backend.view(flat, slot.offset, slot.shape[0], slot.shape[1])
+                let Slot { offset, shape: [rows, cols], .. } = layout.slots[index];
+                match frozen {
+                    Some(frozen) if offset >= layout.trained => {
+                        backend.view(frozen, offset - layout.trained, rows, cols)
+                    }
+                    _ => backend.view(trained, offset, rows, cols),
+                }
             };
-            let pair = LoraPair { a: view(module.a)?, b: view(module.b)?, scale, dropout: None, trains: Trains::BOTH };
+            let (a, b) = (view(module.a)?, view(module.b)?);
+            let pair = LoraPair { a, b, scale: layout.config.scale(), dropout: None, trains: layout.trains };
             attached.layers[module.layer][module.linear].push(pair);
         }
         Ok(attached)
+    }
+
+    /// The same with a share `p` of every pair's input dropped. `rows` names the rows of the batch; each linear layer
+    /// draws from a key of its own.
+    #[must_use]
+    pub fn with_dropout(mut self, p: f32, key: u64, rows: &Arc<[u64]>) -> Self {
+        for (layer, linears) in (0u64..).zip(&mut self.layers) {
+            for (linear, pairs) in (0u64..).zip(linears) {
+                for pair in pairs {
+                    let key = splitmix64(key.wrapping_add(layer * LINEAR_COUNT as u64 + linear));
+                    pair.dropout = Some(Dropout { p, key, rows: Arc::clone(rows) });
+                }
+            }
+        }
+        self
     }
 
     pub fn pairs(&self, layer: usize) -> &Pairs<B::Buf> {

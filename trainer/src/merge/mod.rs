@@ -9,7 +9,7 @@ use crate::lora::adapter::Adapter;
 
 /// What `B A` of an adapter is multiplied with, in full precision.
 fn scale(adapter: &Adapter) -> f64 {
-    f64::from(adapter.config.lora_alpha) / adapter.config.r as f64
+    adapter.config.scale()
 }
 
 #[cfg(test)]

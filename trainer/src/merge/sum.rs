@@ -44,7 +44,7 @@ pub fn sum(inputs: &[(Weight, &Adapter)], architecture: &Architecture) -> Result
         tensors.insert(Factor::B.peft_name(module), b);
     }
     let target_modules = target_modules(&modules, architecture);
-    Ok(Adapter { config: LoraConfig { r: rank, lora_alpha: rank as f32, target_modules }, tensors })
+    Ok(Adapter { config: LoraConfig::new(rank, rank as f32, target_modules), tensors })
 }
 
 /// Every module that an adapter has, its factors checked against the base.

@@ -20,7 +20,7 @@ pub fn adapter(seed: u64, r: usize, lora_alpha: f32, targets: usize) -> Adapter 
         [make(Factor::A, [r, inner as usize]), make(Factor::B, [out as usize, r])]
     });
     let tensors = factors.collect();
-    Adapter { config: LoraConfig { r, lora_alpha, target_modules: Targets::Names(modules) }, tensors }
+    Adapter { config: LoraConfig::new(r, lora_alpha, Targets::Names(modules)), tensors }
 }
 
 /// `scale B A` in f64; empty if the adapter does not have the module.

@@ -65,7 +65,7 @@ pub fn check(config: &[u8], model: &[u8], architecture: &Architecture) -> Result
         pair.load(module, settings.scale(module), rank, model, &mut tensors)?;
     }
     let target_modules = target_modules(&modules.into_keys().collect::<BTreeSet<_>>(), architecture);
-    Ok(Adapter { config: LoraConfig { r: rank, lora_alpha: rank as f32, target_modules }, tensors })
+    Ok(Adapter { config: LoraConfig::new(rank, rank as f32, target_modules), tensors })
 }
 
 /// The two factors of a module, in the file.

@@ -26,7 +26,7 @@ fn adapter(modules: &[(&str, usize, usize)], r: usize, lora_alpha: f32) -> Adapt
         }
     }
     let names = modules.iter().map(|(module, ..)| (*module).to_owned()).collect();
-    Adapter { config: LoraConfig { r, lora_alpha, target_modules: Targets::Names(names) }, tensors }
+    Adapter { config: LoraConfig::new(r, lora_alpha, Targets::Names(names)), tensors }
 }
 
 fn two() -> Adapter {

@@ -32,7 +32,7 @@ pub fn write(adapter: &Adapter, architecture: &Architecture, folder: &Path) -> i
 
 /// Both files, in f32, with the scale folded into B.
 pub fn encode(adapter: &Adapter, architecture: &Architecture) -> io::Result<Files> {
-    let scale = f64::from(adapter.config.lora_alpha) / adapter.config.r as f64;
+    let scale = adapter.config.scale();
     let entries: Vec<_> = adapter
         .tensors
         .iter()

@@ -31,7 +31,7 @@ fn model<B: Backend + Clone>(b: &B) -> Model<B> {
 }
 
 fn adapter(model: &Model<impl Backend>, seed: u64) -> Adapter {
-    let config = LoraConfig { r: 2, lora_alpha: 4.0, target_modules: Targets::AllLinear };
+    let config = LoraConfig::new(2, 4.0, Targets::AllLinear);
     let layout = Layout::new(&config, model.architecture()).unwrap();
     layout.adapter(&noise(seed, layout.len).iter().map(|&x| 0.2 * x as f32).collect::<Vec<_>>())
 }

@@ -14,7 +14,8 @@ const SCALE: f64 = 1.75;
 #[derive(Clone, Copy)]
 struct Pair {
     r: usize,
-    dropout: Option<Dropout>,
+    /// Probability and key.
+    dropout: Option<(f32, u64)>,
     trains: Trains,
 }
 
@@ -60,7 +61,7 @@ impl Project {
                 a: factor(pair.r, self.inner),
                 b: factor(*out, pair.r),
                 scale: SCALE,
-                dropout: pair.dropout,
+                dropout: pair.dropout.map(|(p, key)| Dropout { p, key, rows: (0..self.rows).map(name).collect() }),
                 trains: pair.trains,
             });
             let pairs = pairs.collect();
@@ -141,16 +142,22 @@ impl Operation for Project {
     }
 }
 
+/// A row's name: of no order, as in a packed batch.
+fn name(row: usize) -> u64 {
+    splitmix64(row as u64 + 77)
+}
+
 /// The rule as it is documented at `Dropout`, in other words.
-fn mask(dropout: Option<Dropout>, rows: usize, cols: usize) -> Tensor {
-    let element = |i: u64| match dropout {
+fn mask(dropout: Option<(f32, u64)>, rows: usize, cols: usize) -> Tensor {
+    let element = |row: usize, column: u64| match dropout {
         None => 1.0,
-        Some(Dropout { p, key }) => {
-            let draw = (splitmix64(key + i) / (1 << 40)) as f64 / 16_777_216.0;
+        Some((p, key)) => {
+            let row = splitmix64(key.wrapping_add(name(row)));
+            let draw = (splitmix64(row.wrapping_add(column)) / (1 << 40)) as f64 / 16_777_216.0;
             if draw < f64::from(p) { 0.0 } else { 1.0 / (1.0 - f64::from(p)) }
         }
     };
-    let values: Vec<f64> = (0..(rows * cols) as u64).map(element).collect();
+    let values: Vec<f64> = (0..rows).flat_map(|row| (0..cols as u64).map(move |column| element(row, column))).collect();
     Tensor::from_vec(values, (rows, cols), &Device::Cpu).unwrap()
 }
 
@@ -175,14 +182,14 @@ fn pairs_on_some_layers(b: &impl Backend, tolerance: f64) {
 
 fn dropout(b: &impl Backend, tolerance: f64) {
     for (seed, p) in [(0, 0.3), (1, 0.5), (2, 0.0)] {
-        let dropped = |key| Pair { dropout: Some(Dropout { p, key }), ..Pair::new(3) };
+        let dropped = |key| Pair { dropout: Some((p, key)), ..Pair::new(3) };
         let layers = vec![(5, vec![dropped(11)]), (7, vec![dropped(1 << 40), Pair::new(2)]), (4, vec![])];
         check(&Project { rows: 9, inner: 10, ..Project::new(seed, layers) }, b, tolerance);
     }
 }
 
 fn factors_that_are_not_trained(b: &impl Backend, tolerance: f64) {
-    let trains = |a, b| Pair { trains: Trains { a, b }, dropout: Some(Dropout { p: 0.2, key: 3 }), ..Pair::new(2) };
+    let trains = |a, b| Pair { trains: Trains { a, b }, dropout: Some((0.2, 3)), ..Pair::new(2) };
     for wants_dx in [true, false] {
         let layers = vec![
             (5, vec![trains(true, false)]),

@@ -9,5 +9,8 @@ mod block;
 mod fitting;
 mod generation;
 mod linear;
+mod micro_batches;
 mod ops;
 mod quantised;
+mod resuming;
+mod variants;

@@ -93,6 +93,16 @@ impl Noise {
     }
 }
 
+impl Noise {
+    /// One value in a whole row of a matrix.
+    pub fn fill_row(&mut self, name: &str, row: usize, value: f32) {
+        let tensor = self.tensors.get_mut(name).unwrap();
+        let mut values = potluck_trainer::base::dequantise::tensor(tensor);
+        values[row * tensor.shape[1]..][..tensor.shape[1]].fill(value);
+        *tensor = HostTensor::from_f32(tensor.shape.clone(), &values).unwrap();
+    }
+}
+
 impl Weights for Noise {
     fn architecture(&self) -> &Architecture {
         &self.architecture

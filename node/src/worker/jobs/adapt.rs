@@ -84,6 +84,8 @@ pub fn target_names(targets: &Targets) -> Vec<String> {
     match targets {
         Targets::AllLinear => vec!["all-linear".to_owned()],
         Targets::Names(names) => names.clone(),
+        // Read adapters list names; a pattern is only typed.
+        Targets::Pattern(pattern) => vec![pattern.clone()],
     }
 }
 

@@ -1,13 +1,27 @@
-//! Training: rows to a PEFT folder, with a checkpoint beside it while it runs.
+//! Training: rows to a PEFT folder. While it runs, everything of it lies in `OUT.run` beside the folder that is to come.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use potluck_protocol::id::Digest;
 use potluck_trainer::backend::Residency;
+use potluck_trainer::backend::cpu::CpuBackend;
+use potluck_trainer::base::Base;
+use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
-use potluck_trainer::fit::run::{self, Outcome as Ending, Run};
-use potluck_trainer::lora::config::{LoraConfig, Targets};
+use potluck_trainer::fit::folder::{FolderError, RunFolder};
+use potluck_trainer::fit::identity::Source;
+use potluck_trainer::fit::order::heaviest;
+use potluck_trainer::fit::run::{self, FitReport, Outcome as Ending, Run};
+use potluck_trainer::lora::adapter::Adapter;
+use potluck_trainer::lora::config::LoraConfig;
+use potluck_trainer::lora::layout::Layout;
+use potluck_trainer::memory::{self, MemoryPlan};
+use potluck_trainer::model::batch::Batch;
 use potluck_trainer::optim::AdamW;
 use potluck_trainer::optim::schedule::{Schedule, Shape};
+use potluck_trainer::peft;
 use potluck_trainer::progress::Event;
 use serde::Serialize;
 
@@ -20,10 +34,22 @@ use crate::worker::child::Context;
 use crate::worker::failures;
 use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
 
+/// All settings, as `potluck train --config` reads them.
+const SETTINGS: &str = "training.json";
+/// What is noted in the run's folder beside the trainer's own files.
+const NOTES: [&str; 2] = [SETTINGS, RUN_RECORD];
+/// One line for each step and evaluation.
+const METRICS: &str = "metrics.jsonl";
+/// How long a process whose parent was killed may take to the end of its micro-batch.
+const HANDOVER: Duration = Duration::from_secs(10);
+
 #[derive(Serialize)]
 pub struct Trained {
     folder: PathBuf,
     steps: u64,
+    /// Steps that the adapter has had: fewer where the best state was kept.
+    kept: u64,
+    stopped_early: bool,
     tokens_per_second: f64,
     loss: f64,
     held_out: Option<Measured>,
@@ -35,66 +61,157 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
             .hint("choose another --out, or remove it: a finished run is never overwritten"));
     }
     let base = open::base(&task.base)?;
-    let read = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
-    let mut rows = read(&task.data)?;
-    let held_out = task.held_out.as_deref().map(read).transpose()?;
-    let backend = open::cpu(Engine::default(), open::Purpose::Train)?;
-    let model = open::load(backend, &base, Residency::Quantised)?;
+    let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
+    let mut rows = read_rows(&task.data)?;
+    let held_out = task.held_out.as_deref().map(read_rows).transpose()?;
+    let read =
+        |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
+    let from = task.from.as_ref().map(read).transpose()?;
     if let Some(prompts) = &task.rehearsal {
         rows.rehearse(prompts, &base, &task.settings, context)?;
     }
-    let config = config(&task.settings, rows.samples.len());
+    let settings = effective(&task.settings, from.as_ref());
+    let config = config(&settings, rows.samples.len());
+    let engine = Engine { dtype: settings.dtype, ..Engine::default() };
+    let backend = open::cpu(engine, open::Purpose::Train)?;
+    plan(&backend, &base, &config, &rows, context)?;
+    let engine = format!("cpu {:?} {:?}", backend.precision(), backend.instructions());
+    let model = open::load(backend, &base, Residency::Quantised)?;
+    let folder = take(&beside(&task.out), context)?;
+    let record = record(task, &rows, held_out.as_ref(), from.as_ref());
+    let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?)];
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
 
-    let checkpoint = beside(&task.out);
     let id = task.base_id.to_string();
+    let template = rows.template.map(|digest| digest.to_string()).unwrap_or_default();
     let mut progress = |event: &Event| report(event, context);
-    let run = Run { base: &id, checkpoint: Some(&checkpoint), progress: &mut progress, cancel: context.cancel() };
-    let fit = run::fit(&model, &rows.samples, &config, run).map_err(|error| failures::fit(&rows, &error))?;
-    if fit.outcome == Ending::Cancelled {
-        return Err(Failure::interrupted().hint(format!(
-            "{} steps are kept in {}: the same command goes on from there",
-            fit.steps,
-            checkpoint.display()
-        )));
-    }
+    let run = Run {
+        source: Source { base: &id, template: &template, engine: &engine },
+        start: from.as_ref(),
+        held_out: held_out.as_ref().map_or(&[], |rows| &rows.samples),
+        folder: Some(&folder),
+        notes: &notes,
+        progress: &mut progress,
+        cancel: context.cancel(),
+    };
+    let fit = match run::fit(&model, &rows.samples, &config, run) {
+        Ok(fit) if fit.outcome != Ending::Cancelled => fit,
+        ended => {
+            let failure = match ended {
+                Ok(fit) => interrupted(fit.steps, folder.path()),
+                Err(error) => failures::fit_watched(&rows, held_out.as_ref(), &error),
+            };
+            // Settings that were refused have left nothing to go on from.
+            let _left_behind = folder.remove_if_empty(&NOTES);
+            return Err(failure);
+        }
+    };
     let measured = match &held_out {
         Some(rows) => Some(measure::rows(&model, &[(fit.adapter.clone(), 1.0)], rows, context)?),
         None => None,
     };
-    let record = record(task, fit.steps, rows.labelled() * fit.steps as usize / rows.samples.len().max(1), &rows);
-    let notes = serde_json::to_vec_pretty(&record).map_err(|error| Failure::new(Kind::Failed, error))?;
-    adapt::write(&task.out, &fit.adapter, &base, &[(RUN_RECORD, notes)])?;
-    // The folder is whole: the checkpoint has done its work, and one that stays behind does no harm.
-    let _left_behind = std::fs::remove_file(&checkpoint);
-    Ok(Trained {
+    let record = RunRecord { steps: fit.kept, tokens: fit.labelled, ..record };
+    let metrics = std::fs::read(folder.metrics()).map_err(|error| Failure::io("read the run's metrics", &error))?;
+    let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?), (METRICS, metrics)];
+    adapt::write(&task.out, &fit.adapter, &base, &notes)?;
+    // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
+    let _left_behind = folder.remove(&NOTES);
+    Ok(trained(task, &fit, measured))
+}
+
+/// What the run will need, told before it starts; a run that cannot fit is refused rather than killed half-way.
+fn plan(backend: &CpuBackend, base: &Base, config: &FitConfig, rows: &Rows, context: &Context) -> Outcome<()> {
+    let wrong = |error: FitError| failures::fit(rows, &error);
+    let layout = Layout::training(&config.lora, base.architecture(), config.train.factors());
+    let layout = layout.map_err(|error| wrong(error.into()))?;
+    let heaviest = heaviest(&rows.samples, config);
+    let (batch, targets) = Batch::training(&heaviest);
+    let resident = memory::current_rss().unwrap_or(0);
+    let step = (&batch, &targets[..]);
+    let plan = MemoryPlan::of_step(backend, base, &layout, config.recompute, step, resident).map_err(wrong)?;
+    context.report(Progress::Phase { text: format!("memory: {plan}") });
+    let Some(available) = memory::available().filter(|available| plan.total() - resident > *available) else {
+        return Ok(());
+    };
+    let megabytes = available as f64 / 1e6;
+    Err(Failure::new(Kind::NoSpace, format!("the run needs {plan}; {megabytes:.0} MB are free on this machine")).hint(
+        "take `--recompute full`, a smaller --micro-batch-tokens or --batch-size, shorter rows, or a quantised base",
+    ))
+}
+
+fn interrupted(steps: u64, folder: &Path) -> Failure {
+    let kept = format!("{steps} steps are kept in {}: the same command goes on from there", folder.display());
+    if steps == 0 { Failure::interrupted() } else { Failure::interrupted().hint(kept) }
+}
+
+fn trained(task: &TrainTask, fit: &FitReport, held_out: Option<Measured>) -> Trained {
+    Trained {
         folder: task.out.clone(),
         steps: fit.steps,
+        kept: fit.kept,
+        stopped_early: fit.outcome == Ending::StoppedEarly,
         tokens_per_second: fit.tokens_per_second(),
         loss: fit.loss.unwrap_or_default(),
-        held_out: measured,
-    })
+        held_out,
+    }
+}
+
+/// Takes the run's folder. A worker whose parent was killed ends at its next micro-batch: that long it is waited for.
+fn take(path: &Path, context: &Context) -> Outcome<RunFolder> {
+    let started = Instant::now();
+    loop {
+        match RunFolder::open(path) {
+            Err(FolderError::Busy { .. })
+                if started.elapsed() < HANDOVER && !context.cancel().load(Ordering::Relaxed) =>
+            {
+                // A lock's release cannot be awaited together with a cancellation.
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            taken => return taken.map_err(|error| failures::folder(&error)),
+        }
+    }
+}
+
+/// The settings that hold: an adapter to go on from decides rank and modules.
+fn effective(settings: &TrainSettings, from: Option<&Adapter>) -> TrainSettings {
+    let mut settings = settings.clone();
+    if let Some(adapter) = from {
+        settings.r = adapter.config.r as u32;
+        settings.target_modules = adapter.config.target_modules.clone();
+        (settings.exclude_modules, settings.layers_to_transform) = (Vec::new(), None);
+    }
+    settings.lora_alpha = Some(settings.lora_alpha.unwrap_or(2.0 * settings.r as f32));
+    settings
 }
 
 fn config(settings: &TrainSettings, samples: usize) -> FitConfig {
-    let target_modules = match &settings.target_modules[..] {
-        [] => Targets::AllLinear,
-        names => Targets::Names(names.to_vec()),
-    };
-    let per_step = settings.batch_size * settings.gradient_accumulation;
+    let per_step = settings.batch_size.saturating_mul(settings.gradient_accumulation);
     FitConfig {
-        lora: LoraConfig { r: settings.r as usize, lora_alpha: settings.lora_alpha, target_modules },
+        lora: LoraConfig {
+            r: settings.r as usize,
+            lora_alpha: settings.lora_alpha.unwrap_or(2.0 * settings.r as f32),
+            use_rslora: settings.use_rslora,
+            lora_dropout: settings.lora_dropout,
+            target_modules: settings.target_modules.clone(),
+            exclude_modules: settings.exclude_modules.clone(),
+            layers_to_transform: settings.layers_to_transform.clone(),
+        },
         optimizer: AdamW { lr: settings.learning_rate, weight_decay: settings.weight_decay, ..AdamW::default() },
         schedule: Schedule { shape: shape(settings.schedule), warmup_steps: settings.warmup_steps },
         // As many as the steps take.
-        epochs: (settings.max_steps as usize).div_ceil(samples.div_ceil(per_step).max(1)).max(1) as u32,
+        epochs: (settings.max_steps as usize).div_ceil(samples.div_ceil(per_step.max(1)).max(1)).max(1) as u32,
         max_steps: Some(settings.max_steps),
         batch_size: settings.batch_size,
         accumulation: settings.gradient_accumulation,
+        micro_batch_tokens: settings.micro_batch_tokens,
         max_grad_norm: Some(settings.max_grad_norm),
+        train: settings.train,
         seed: settings.seed,
+        eval_every: settings.eval_every,
+        early_stopping: settings.early_stopping,
+        keep: settings.keep,
         checkpoint_every: settings.checkpoint_every,
-        ..FitConfig::default()
+        recompute: settings.recompute,
     }
 }
 
@@ -106,14 +223,15 @@ fn shape(name: ScheduleName) -> Shape {
     }
 }
 
-/// `OUT.checkpoint`, beside the folder that is to come.
+/// `OUT.run`, beside the folder that is to come.
 fn beside(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
-    name.push(".checkpoint");
+    name.push(".run");
     name.into()
 }
 
 fn report(event: &Event, context: &Context) {
+    let phase = |text: String| Progress::Phase { text };
     context.report(match event {
         Event::Step(step) => Progress::Step {
             step: step.step,
@@ -122,20 +240,46 @@ fn report(event: &Event, context: &Context) {
             tokens_per_second: step.tokens_per_second,
             seconds_left: step.seconds_left,
         },
-        Event::Resumed { step } => Progress::Phase { text: format!("going on from step {step}") },
+        Event::Evaluated(evaluated) => phase(format!(
+            "step {}: held-out loss {:.4}{}",
+            evaluated.step,
+            evaluated.loss,
+            if evaluated.best { ", the best so far" } else { "" }
+        )),
+        Event::StoppedEarly { step } => phase(format!("stopped after step {step}: the held-out loss falls no more")),
+        Event::Resumed { step } => phase(format!("going on from step {step}")),
         Event::Checkpoint { .. } => return,
     });
 }
 
-fn record(task: &TrainTask, steps: u64, tokens: usize, rows: &Rows) -> RunRecord {
+/// What the run was made of; its steps and tokens are not known yet.
+fn record(task: &TrainTask, rows: &Rows, held_out: Option<&Rows>, from: Option<&Adapter>) -> RunRecord {
     RunRecord {
         base: task.base_name.clone(),
         base_id: task.base_id,
-        steps,
-        tokens: tokens as u64,
+        steps: 0,
+        tokens: 0,
         seed: task.settings.seed,
         learning_rate: task.settings.learning_rate,
         data: rows.digest,
+        held_out: held_out.map(|rows| rows.digest),
         template: rows.template,
+        from: from.map(factors),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
     }
+}
+
+/// BLAKE3 of an adapter's names and values.
+fn factors(adapter: &Adapter) -> Digest {
+    let tensors = adapter.tensors.iter();
+    let bytes = tensors.flat_map(|(name, tensor)| {
+        name.bytes().chain([0]).chain(tensor.values.iter().flat_map(|value| value.to_le_bytes()))
+    });
+    Digest::of(&bytes.collect::<Vec<u8>>())
+}
+
+fn json(value: &impl Serialize) -> Outcome<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| Failure::new(Kind::Failed, error))?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }

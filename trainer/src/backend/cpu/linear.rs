@@ -16,7 +16,7 @@ use super::factor::{Factor, Orientation, Stored};
 use super::kernel::product::{Out, Product, Term, Values};
 use super::matrix::{Matrix, Storage, ValuesMut};
 use super::rows::{RowLoop, each};
-use crate::backend::rows::dropout::keep;
+use crate::backend::rows::dropout::{keep, row_key};
 use crate::backend::{Dropout, Linear, LoraGrad, LoraPair, Projected, ProjectedGrad, Result};
 
 type Layer<'a> = Linear<'a, CpuBackend>;
@@ -100,7 +100,7 @@ impl CpuBackend {
         let mut h = Matrix::new(&self.pool, x.rows(), places.rank, self.activations())?;
         if places.any_dropout() {
             for &(_, at, pair) in &places.pairs {
-                let dropped = self.dropped(x, pair.dropout)?;
+                let dropped = self.dropped(x, pair.dropout.as_ref())?;
                 let term = Term { x: dropped.columns(0), factor: factor(&pair.a, Orientation::RowsAreColumns) };
                 let mut own = product(vec![term], pair.a.rows(), h.out_from(at)?);
                 own.scale = pair.scale as f32;
@@ -191,7 +191,7 @@ impl CpuBackend {
                 let mut part = Matrix::new(&self.pool, x.rows(), x.cols(), self.activations())?;
                 let term = Term { x: dh.columns(at), factor: factor(&pair.a, Orientation::RowsAreSteps) };
                 self.run(x.rows(), &mut [product(vec![term], x.cols(), part.out()?)]);
-                self.add_dropped(&mut dx, &part, pair.dropout)?;
+                self.add_dropped(&mut dx, &part, pair.dropout.as_ref())?;
             }
         }
         Ok(dx)
@@ -209,7 +209,7 @@ impl CpuBackend {
                 if !pair.trains.a {
                     return Ok(None);
                 }
-                let dropped = self.dropped(x, pair.dropout)?;
+                let dropped = self.dropped(x, pair.dropout.as_ref())?;
                 let rows = turned.part(at * turned.cols(), pair.a.rows(), turned.cols())?;
                 self.over_rows(&rows, &dropped).map(Some)
             };
@@ -267,15 +267,15 @@ impl CpuBackend {
     }
 
     /// `x` with its dropout applied.
-    fn dropped(&self, x: &Matrix, dropout: Option<Dropout>) -> Result<Matrix> {
+    fn dropped(&self, x: &Matrix, dropout: Option<&Dropout>) -> Result<Matrix> {
         let Some(dropout) = dropout else { return Ok(x.clone()) };
         let mut out = Matrix::new(&self.pool, x.rows(), x.cols(), x.storage())?;
         match (x.values(), out.values_mut()?) {
             (Values::F32(from), ValuesMut::F32(to)) => {
-                each(self.instructions, to, x.cols(), &Drop { from, dropout, add: false });
+                each(self.instructions, to, x.cols(), &Drop { from, dropout: Some(dropout), add: false });
             }
             (Values::Bf16(from), ValuesMut::Bf16(to)) => {
-                each(self.instructions, to, x.cols(), &Drop { from, dropout, add: false });
+                each(self.instructions, to, x.cols(), &Drop { from, dropout: Some(dropout), add: false });
             }
             _ => {}
         }
@@ -283,8 +283,7 @@ impl CpuBackend {
     }
 
     /// `to += dropout(part)`
-    fn add_dropped(&self, to: &mut Matrix, part: &Matrix, dropout: Option<Dropout>) -> Result<()> {
-        let dropout = dropout.unwrap_or(Dropout { p: 0.0, key: 0 });
+    fn add_dropped(&self, to: &mut Matrix, part: &Matrix, dropout: Option<&Dropout>) -> Result<()> {
         let cols = to.cols();
         match (part.values(), to.values_mut()?) {
             (Values::F32(from), ValuesMut::F32(to)) => {
@@ -315,18 +314,19 @@ impl<E: Element> RowLoop<&mut [E]> for Turn<'_, E> {
 
 struct Drop<'a, E> {
     from: &'a [E],
-    dropout: Dropout,
+    /// `None` keeps everything.
+    dropout: Option<&'a Dropout>,
     add: bool,
 }
 
 impl<E: Element> RowLoop<&mut [E]> for Drop<'_, E> {
     #[inline(always)]
     fn row(&self, index: usize, to: &mut [E]) {
-        let Dropout { p, key } = self.dropout;
-        let scale = 1.0 / (1.0 - p);
-        let first = index * to.len();
-        for (i, (to, from)) in to.iter_mut().zip(&self.from[first..]).enumerate() {
-            let kept = p == 0.0 || keep(key, (first + i) as u64, p);
+        let from = &self.from[index * to.len()..];
+        let drawn = self.dropout.map(|dropout| (row_key(dropout.key, dropout.rows[index]), dropout.p));
+        let scale = drawn.map_or(1.0, |(_, p)| 1.0 / (1.0 - p));
+        for (column, (to, from)) in (0u64..).zip(to.iter_mut().zip(from)) {
+            let kept = drawn.is_none_or(|(key, p)| keep(key, column, p));
             let value = if kept { from.widen() * scale } else { 0.0 };
             *to = E::narrow(if self.add { to.widen() + value } else { value });
         }

@@ -51,16 +51,7 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            keys: 512,
-            queries: 96,
-            worth_packing: 1024,
-            few: 4,
-            block: 288,
-            part: 576,
-            part_max: 8192,
-            parts: 16,
-        }
+        Self { keys: 512, queries: 96, worth_packing: 1024, few: 4, block: 288, part: 576, part_max: 8192, parts: 16 }
     }
 }
 
