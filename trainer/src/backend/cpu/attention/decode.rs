@@ -4,7 +4,8 @@
 use std::f32::consts::LOG2_E;
 use std::marker::PhantomData;
 
-use super::forward::{Inputs, Task, natural};
+use super::forward::{Inputs, Task};
+use super::output::natural;
 use super::scale;
 use super::scratch::Scratch;
 use super::weights::{fold, multiply_add, power_of_two};
@@ -111,12 +112,7 @@ fn exponentials<T: Tile>(scores: &mut [f32], factor: f32) -> (f32, f32) {
 
 /// `out = inverse * sum of weights[i] * values(i)`.
 #[inline(always)]
-fn sum<'v, T: Tile, S: Element>(
-    weights: &[f32],
-    values: impl Fn(usize) -> &'v [S],
-    inverse: f32,
-    out: &mut [S],
-) {
+fn sum<'v, T: Tile, S: Element>(weights: &[f32], values: impl Fn(usize) -> &'v [S], inverse: f32, out: &mut [S]) {
     let mut sums = [0.0f32; WIDTH];
     for (position, &weight) in weights.iter().enumerate() {
         let values = &values(position)[..out.len()];

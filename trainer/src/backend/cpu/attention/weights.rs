@@ -20,8 +20,7 @@ pub fn power_of_two<T: Tile>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0 + 127.0;
     const LEAST: f32 = -125.0;
     // Minimax in relative error on [-1/2, 1/2] (Remez).
-    const POLYNOMIAL: [f32; 6] =
-        [1.327_647_2e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.0];
+    const POLYNOMIAL: [f32; 6] = [1.327_647_2e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.0];
     let clamped = if x < LEAST { LEAST } else { x };
     let shifted = clamped + ROUND;
     let rest = clamped - (shifted - ROUND);
