@@ -4,7 +4,8 @@
 use std::f32::consts::LOG2_E;
 use std::marker::PhantomData;
 
-use super::forward::{Inputs, Task, natural};
+use super::forward::{Inputs, Task};
+use super::output::natural;
 use super::scale;
 use super::scratch::Scratch;
 use super::weights::{fold, multiply_add, power_of_two};

@@ -15,6 +15,7 @@ use crate::backend::cpu::instructions::Instructions;
 use crate::backend::cpu::kernel::{Bf16Avx512, F32Avx2, F32Avx512};
 use crate::backend::cpu::kernel::{F32Neon, F32Portable, Tile};
 use crate::backend::{AttentionShape, Span};
+use crate::lora::init::splitmix64;
 
 /// So small that every way through the loops is taken by short spans.
 const SMALL: Limits =
@@ -39,8 +40,7 @@ fn continued((heads, kv_heads, head_dim): (usize, usize, usize), spans: &[(usize
 
 /// Values in `-2 .. 2`, as `round` leaves them.
 fn noise(len: usize, seed: u64, round: impl Fn(f64) -> f64) -> Vec<f64> {
-    let mix = |i: u64| (i ^ (i >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let at = |i: u64| mix(mix(i.wrapping_add(seed << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 40;
+    let at = |i: u64| splitmix64((seed << 32) + i) >> 40;
     (0..len as u64).map(|i| round(at(i) as f64 / f64::from(1 << 22) - 2.0)).collect()
 }
 
