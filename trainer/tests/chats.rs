@@ -1,4 +1,4 @@
-//! Chats against transformers' `apply_chat_template` (`fixtures/make_chat_fixture.py`).
+//! Chats against transformers' `apply_chat_template` (`fixtures/make_chat_fixture.py`, `make_template_fixture.py`).
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use potluck_trainer::base::gguf::Gguf;
 use potluck_trainer::base::{Template, Tokenizer};
 use potluck_trainer::data::chat::ChatFormat;
 use potluck_trainer::data::row::Message;
+use potluck_trainer::tiny;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -27,7 +28,7 @@ struct Chat {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/gguf").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 fn check(tokenizer: &Tokenizer, chats: &[Chat]) {
@@ -48,8 +49,8 @@ fn check(tokenizer: &Tokenizer, chats: &[Chat]) {
 #[test]
 fn smollm2_chats_give_the_ids_and_masks_of_transformers() {
     let fixture: Fixture =
-        serde_json::from_str(&std::fs::read_to_string(self::fixture("smollm2_chats.json")).unwrap()).unwrap();
-    let file = std::fs::read(self::fixture("smollm2_vocabulary.gguf")).unwrap();
+        serde_json::from_str(&std::fs::read_to_string(self::fixture("gguf/smollm2_chats.json")).unwrap()).unwrap();
+    let file = std::fs::read(self::fixture("gguf/smollm2_vocabulary.gguf")).unwrap();
     let special = SpecialTokens { bos: Some(1), eos: vec![2] };
     let tokenizer = Tokenizer::from_gguf(&Gguf::parse(&file).unwrap(), special, 49_152).unwrap();
     assert_eq!(fixture.chats.len(), 9);
@@ -61,5 +62,32 @@ fn smollm2_chats_give_the_ids_and_masks_of_transformers() {
         ),
     ] {
         check(&tokenizer.clone().with_template(Template::new(source)), &fixture.chats);
+    }
+}
+
+#[derive(Deserialize)]
+struct Rendered {
+    name: String,
+    template: String,
+    messages: Vec<Message>,
+    /// With a generation prompt; `None` if the template raises an error.
+    text: Option<String>,
+}
+
+/// `tiny` has a token for each byte and none of these templates' special ones: its ids are the text.
+#[test]
+fn templates_of_many_families_write_what_they_write_in_transformers() {
+    let rows = std::fs::read_to_string(fixture("templates.json")).unwrap();
+    let rows: Vec<Rendered> = serde_json::from_str(&rows).unwrap();
+    assert_eq!((rows.len(), rows.iter().filter(|row| row.text.is_none()).count()), (20, 2));
+    let special = SpecialTokens { bos: None, eos: vec![tiny::END_ID] };
+    let bytes = Tokenizer::from_json(tiny::tokenizer_json().as_bytes(), special, tiny::VOCABULARY).unwrap();
+    for Rendered { name, template, messages, text } in rows {
+        let tokens =
+            [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, token)| (name.to_owned(), token.to_owned()));
+        let tokenizer = bytes.clone().with_template(Template { source: template, tokens: tokens.into() });
+        let found = ChatFormat::new(&tokenizer).unwrap().prompt(&messages);
+        let found = found.ok().map(|ids| tokenizer.decode_all(&ids).unwrap());
+        assert_eq!(found, text, "{name}: {messages:?}");
     }
 }

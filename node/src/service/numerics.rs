@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::publish::run_record;
 use super::{Call, Service};
 use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
+use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::parent;
 use crate::worker::proto::{AdapterSource, BenchWork, Job, Task, TrainTask};
@@ -88,8 +89,7 @@ impl Service {
     pub(super) async fn data_check(&self, call: &Call<'_>, check: DataCheck) -> Outcome<Value> {
         let base = self.find_base(&check.base)?.source;
         let task = Task::CheckData { base, data: check.data, settings: check.settings };
-        // Tokenising runs on one thread.
-        self.schema("potluck.data.check/1", self.numerics(call, 1, task).await?)
+        self.schema("potluck.data.check/1", self.numerics(call, config::processors(), task).await?)
     }
 
     pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {

@@ -144,6 +144,8 @@ pub struct TrainSettings {
     /// Cuts a step into micro-batches of so many tokens instead of `batch_size` rows.
     pub micro_batch_tokens: Option<usize>,
     pub recompute: Recompute,
+    /// What matrix products multiply; parameters, gradients and sums are f32 in any case.
+    pub dtype: EngineType,
     pub warmup_steps: u64,
     pub schedule: ScheduleName,
     pub max_grad_norm: f64,
@@ -182,6 +184,7 @@ impl Default for TrainSettings {
             gradient_accumulation: 1,
             micro_batch_tokens: None,
             recompute: Recompute::None,
+            dtype: EngineType::Auto,
             warmup_steps: 10,
             schedule: ScheduleName::Cosine,
             max_grad_norm: 1.0,
@@ -256,16 +259,18 @@ pub struct Engine {
 #[serde(rename_all = "kebab-case")]
 pub enum BackendName {
     /// Kernels of our own
+    #[default]
     Cpu,
     /// candle's matrix products: the readable reference
-    #[default]
     Candle,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineType {
+    /// bf16 to train where the processor multiplies it, f32 otherwise
     #[default]
+    Auto,
     F32,
     Bf16,
 }
@@ -278,6 +283,8 @@ pub enum Instructions {
     Auto,
     /// What every processor has
     Portable,
+    /// aarch64
+    Neon,
     Avx2,
     /// AVX-512 F, BW, DQ and VL
     Avx512,

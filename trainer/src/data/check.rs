@@ -67,7 +67,7 @@ pub fn examine(
     if let Some(rows) = rows {
         let encoder = Encoder::new(tokenizer, rows.kind, options.max_length, options.overlong);
         let encoder = encoder.map_err(CheckError::Format)?;
-        rows.rows.iter().for_each(|row| found.row(row, &encoder));
+        rows.rows.iter().zip(encoder.rows(&rows.rows)).for_each(|(row, encoded)| found.row(row.line, encoded));
         report.kind = Some(rows.kind);
         report.rows = rows.rows.len();
         report.data = Some(rows.digest());
@@ -97,23 +97,23 @@ struct Found {
 }
 
 impl Found {
-    fn row(&mut self, row: &Row, encoder: &Encoder<'_>) {
-        match encoder.row(row) {
+    fn row(&mut self, line: usize, encoded: Result<Encoded, RowError>) {
+        match encoded {
             Ok(Encoded { samples, tokens, cut }) => {
-                self.lengths.push((row.line, tokens));
+                self.lengths.push((line, tokens));
                 if cut {
-                    self.overlong.push((row.line, tokens));
+                    self.overlong.push((line, tokens));
                     self.cut += 1;
                 }
-                self.lines.extend(samples.iter().map(|_| row.line));
+                self.lines.extend(samples.iter().map(|_| line));
                 self.samples.extend(samples);
             }
             Err(error) => {
                 if let RowError::TooLong { tokens, .. } | RowError::CutBeforeAnswer { tokens, .. } = error {
-                    self.overlong.push((row.line, tokens));
-                    self.lengths.push((row.line, tokens));
+                    self.overlong.push((line, tokens));
+                    self.lengths.push((line, tokens));
                 }
-                self.bad.push(BadLine { line: row.line, reason: error.to_string() });
+                self.bad.push(BadLine { line, reason: error.to_string() });
             }
         }
     }

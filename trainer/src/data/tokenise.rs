@@ -9,6 +9,8 @@
 
 use std::path::PathBuf;
 
+use rayon::prelude::*;
+
 use crate::base::{Tokenizer, TokenizerError};
 use crate::data::chat::{ChatError, ChatFormat};
 use crate::data::row::{Content, Kind, Row, Rows};
@@ -68,9 +70,9 @@ pub fn samples(rows: &Rows, tokenizer: &Tokenizer, max: usize, overlong: Overlon
     let encoder = Encoder::new(tokenizer, rows.kind, max, overlong).map_err(format)?;
     let count = rows.rows.len();
     let mut tokenised = Tokenised { samples: Vec::with_capacity(count), lines: Vec::with_capacity(count), cut: 0 };
-    for row in &rows.rows {
+    for (row, encoded) in rows.rows.iter().zip(encoder.rows(&rows.rows)) {
         let wrong = |error| TokeniseError::Row { path: rows.path.clone(), line: row.line, error };
-        let encoded = encoder.row(row).map_err(wrong)?;
+        let encoded = encoded.map_err(wrong)?;
         tokenised.cut += usize::from(encoded.cut);
         tokenised.lines.extend(encoded.samples.iter().map(|_| row.line));
         tokenised.samples.extend(encoded.samples);
@@ -116,6 +118,11 @@ impl<'a> Encoder<'a> {
     /// How chats are written, if the rows are chats.
     pub fn chat(&self) -> Option<&ChatFormat<'a>> {
         self.chat.as_ref()
+    }
+
+    /// Each row by itself, in their order, on the calling thread's rayon pool.
+    pub fn rows(&self, rows: &[Row]) -> Vec<Result<Encoded, RowError>> {
+        rows.par_iter().map(|row| self.row(row)).collect()
     }
 
     pub fn row(&self, row: &Row) -> Result<Encoded, RowError> {

@@ -53,9 +53,43 @@ pub fn micro_batches(samples: &[&Sample], config: &FitConfig) -> Vec<Vec<usize>>
     }
 }
 
+/// Steps times samples that are looked through for the heaviest micro-batch.
+const LOOK_AHEAD: u64 = 20_000_000;
+
+/// The micro-batch with the most tokens among all of a run. Of very many samples, the longest ones together, which is
+/// no less.
+pub fn heaviest<'a>(samples: &'a [Sample], config: &FitConfig) -> Vec<&'a Sample> {
+    if config.steps(samples.len()).saturating_mul(samples.len() as u64) > LOOK_AHEAD {
+        let mut longest: Vec<&Sample> = samples.iter().collect();
+        longest.sort_by_key(|sample| std::cmp::Reverse(sample.ids.len()));
+        longest.truncate(config.samples_per_step());
+        let first = micro_batches(&longest, config).into_iter().next().unwrap_or_default();
+        return first.into_iter().map(|at| longest[at]).collect();
+    }
+    let order = Order { seed: config.seed, samples: samples.len(), per_step: config.samples_per_step() };
+    let (mut most, mut found) = (0, Vec::new());
+    for step in 0..config.steps(samples.len()).min(order.steps_per_epoch()) {
+        let chosen: Vec<&Sample> = order.step(step).into_iter().map(|index| &samples[index]).collect();
+        for micro_batch in micro_batches(&chosen, config) {
+            let tokens = micro_batch.iter().map(|&at| chosen[at].ids.len()).sum();
+            if tokens > most {
+                (most, found) = (tokens, micro_batch.iter().map(|&at| chosen[at]).collect());
+            }
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_heaviest_micro_batch_is_found() {
+        let samples: Vec<Sample> = (2..40).map(|length| Sample::completing(vec![1; length], 1)).collect();
+        let config = FitConfig { batch_size: 1, accumulation: 4, ..FitConfig::default() };
+        assert_eq!(heaviest(&samples, &config).iter().map(|sample| sample.ids.len()).collect::<Vec<_>>(), [39]);
+    }
 
     #[test]
     fn a_step_is_cut_by_samples_or_by_tokens() {

@@ -113,7 +113,10 @@ pub fn fit<'a, B: Backend>(
         tally: Tally::default(),
         state: HostState::fresh(start, layout.trained),
     });
-    let state = TrainState::new(model, layout, &state, config.recompute)?;
+    let host = state;
+    let state = TrainState::new(model, layout, &host, config.recompute)?;
+    // Three copies of the adapter that nobody needs any more.
+    drop(host);
     let order = Order { seed: config.seed, samples: samples.len(), per_step: config.samples_per_step() };
     let steps = config.steps(samples.len());
     let started = Instant::now();

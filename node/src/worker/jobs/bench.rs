@@ -13,12 +13,14 @@ use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
 
-use super::open::{self, ModelWork};
+use super::open::{self, ModelWork, Purpose};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::child::Context;
 use crate::worker::failures;
-use crate::worker::proto::{BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, RecomputeName};
+use crate::worker::proto::{
+    BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, RecomputeName,
+};
 
 /// Bytes of a file of tokens: some ten million tokens.
 const TOKENS_MAX: u64 = 64 << 20;
@@ -59,7 +61,9 @@ pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) 
     });
     let recompute = grade(settings.recompute);
     let bench = BenchStep { batches, rank: settings.rank as usize, steps, seed: settings.seed, recompute };
-    let report = open::with_model(&base, settings.engine, Residency::Quantised, Steps { bench: &bench, context })?;
+    let work = Steps { bench: &bench, context };
+    let (report, engine) = open::with_model(&base, settings.engine, Purpose::Train, Residency::Quantised, work)?;
+    let peak = (engine.backend == BackendName::Cpu).then(|| open::cpu(engine, Purpose::Train)).transpose()?;
     Ok(StepAnswer {
         tokens_per_second: report.tokens_per_second,
         step_seconds: report.step_seconds,
@@ -68,10 +72,10 @@ pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) 
         params_digest: report.params_digest,
         step_gflop: report.step_flop / 1e9,
         gflops: report.flops / 1e9,
-        peak_gflops: None,
+        peak_gflops: peak.map(|backend| backend.peak_flops() / 1e9),
         recompute: settings.recompute,
         seed: settings.seed,
-        engine: settings.engine,
+        engine,
         threads: settings.threads,
     })
 }
@@ -125,7 +129,8 @@ pub fn generate(base: &BaseSource, settings: &BenchGenerateSettings) -> Outcome<
     let base = open::base(base)?;
     let prompt = prompt(settings, base.architecture().vocab_size)?;
     let work = Generation { prompt: &prompt, new_tokens: settings.new_tokens };
-    let report = open::with_model(&base, settings.engine, open::residency_to_generate(&base), work)?;
+    let residency = open::residency_to_generate(&base);
+    let (report, engine) = open::with_model(&base, settings.engine, Purpose::Run, residency, work)?;
     Ok(GenerateAnswer {
         prompt_tokens: prompt.len(),
         new_tokens: report.tokens.len(),
@@ -133,7 +138,7 @@ pub fn generate(base: &BaseSource, settings: &BenchGenerateSettings) -> Outcome<
         new_tokens_per_second: report.new_tokens_per_second,
         peak_rss_mb: report.peak_rss_bytes.map(megabytes),
         tokens: report.tokens,
-        engine: settings.engine,
+        engine,
         threads: settings.threads,
     })
 }

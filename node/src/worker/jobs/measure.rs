@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use potluck_trainer::backend::cpu::CpuBackend;
 use potluck_trainer::data::chat::ChatFormat;
 use potluck_trainer::data::row::{Kind as RowKind, Message};
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
@@ -11,7 +12,7 @@ use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
 
-use super::open::{self, Cpu};
+use super::open;
 use super::rows::Rows;
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
@@ -31,7 +32,12 @@ pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context:
 }
 
 /// Loss and exact match over rows; a plain text has no answer to match.
-pub fn rows(model: &Model<Cpu>, adapters: &[(Adapter, f32)], rows: &Rows, context: &Context) -> Outcome<Measured> {
+pub fn rows(
+    model: &Model<CpuBackend>,
+    adapters: &[(Adapter, f32)],
+    rows: &Rows,
+    context: &Context,
+) -> Outcome<Measured> {
     let attached = open::attach(model, adapters)?;
     let options =
         EvaluateOptions { batch_size: BATCH, stop: rows.stop.clone(), exact_match: rows.kind != RowKind::Text };

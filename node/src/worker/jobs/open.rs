@@ -1,6 +1,8 @@
 //! Opening bases, adapters and models from what a job names.
 
 use potluck_trainer::backend::candle::CandleBackend;
+use potluck_trainer::backend::cpu::instructions::Instructions as CpuInstructions;
+use potluck_trainer::backend::cpu::{CpuBackend, Precision};
 use potluck_trainer::backend::{Backend, Residency};
 use potluck_trainer::base::Base;
 use potluck_trainer::lora::adapter::Adapter;
@@ -10,9 +12,6 @@ use potluck_trainer::model::decoder::Model;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BackendName, BaseSource, Engine, EngineType, Instructions};
-
-/// The backend that runs on every machine.
-pub type Cpu = CandleBackend<f32>;
 
 /// Bytes of a base in f32 up to which it is widened to generate: no contributor's machine is short of that.
 const WIDENED_MAX: u64 = 2 << 30;
@@ -25,14 +24,40 @@ pub fn base(source: &BaseSource) -> Outcome<Base> {
     }
 }
 
-/// A base as a model to train on: quantised weights stay as they are.
-pub fn model(base: &Base) -> Outcome<Model<Cpu>> {
-    Model::load(Cpu::new(), base).map_err(|error| failures::model(&error))
+/// What a model is loaded for, where the engine leaves the float type open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// bf16 where the processor multiplies it: several times faster, and the trained factors are f32 all the same.
+    Train,
+    /// f32: answers and measurements that do not depend on the machine more than they must.
+    Run,
 }
 
-/// A base as a model to generate with.
-pub fn model_to_generate(base: &Base) -> Outcome<Model<Cpu>> {
-    Model::load_as(Cpu::new(), base, residency_to_generate(base)).map_err(|error| failures::model(&error))
+/// The cpu backend as an engine asks for it.
+pub fn cpu(engine: Engine, purpose: Purpose) -> Outcome<CpuBackend> {
+    let instructions = match engine.instructions {
+        Instructions::Auto => CpuInstructions::best(),
+        Instructions::Portable => CpuInstructions::Portable,
+        Instructions::Neon => CpuInstructions::Neon,
+        Instructions::Avx2 => CpuInstructions::Avx2,
+        Instructions::Avx512 => CpuInstructions::Avx512,
+        Instructions::Avx512Bf16 => CpuInstructions::Avx512Bf16,
+    };
+    let precision = match (engine.dtype, purpose) {
+        (EngineType::F32, _) | (EngineType::Auto, Purpose::Run) => Precision::F32,
+        (EngineType::Bf16, _) => Precision::Bf16,
+        (EngineType::Auto, Purpose::Train) if instructions >= CpuInstructions::Avx512Bf16 => Precision::Bf16,
+        (EngineType::Auto, Purpose::Train) => Precision::F32,
+    };
+    CpuBackend::new(instructions, precision).ok_or_else(|| {
+        absent("this processor lacks the instructions that were asked for")
+            .hint("leave `--instructions` out: the best that it has are found at run time")
+    })
+}
+
+/// A base as a model to generate and to measure with.
+pub fn model_to_generate(base: &Base) -> Outcome<Model<CpuBackend>> {
+    load(cpu(Engine::default(), Purpose::Run)?, base, Residency::Quantised)
 }
 
 /// How a base lies in memory to generate with. Token by token, widening every quantised matrix anew costs more than the
@@ -48,24 +73,52 @@ pub trait ModelWork {
     fn run<B: Backend>(self, model: &Model<B>) -> Outcome<Self::Output>;
 }
 
-/// Loads a base on an engine and works with it: the one place where an [`Engine`] becomes a backend.
-pub fn with_model<W: ModelWork>(base: &Base, engine: Engine, residency: Residency, work: W) -> Outcome<W::Output> {
+/// Loads a base on an engine and works with it: the one place where an [`Engine`] becomes a backend. Also says what
+/// the engine came to, with nothing left open.
+pub fn with_model<W: ModelWork>(
+    base: &Base,
+    engine: Engine,
+    purpose: Purpose,
+    residency: Residency,
+    work: W,
+) -> Outcome<(W::Output, Engine)> {
     match (engine.backend, engine.dtype, engine.instructions) {
-        (BackendName::Candle, EngineType::F32, Instructions::Auto) => {
-            work.run(&load(CandleBackend::<f32>::new(), base, residency)?)
+        (BackendName::Cpu, ..) => {
+            let backend = cpu(engine, purpose)?;
+            let settled = Engine { dtype: dtype(&backend), instructions: instructions(&backend), ..engine };
+            Ok((work.run(&load(backend, base, residency)?)?, settled))
+        }
+        (BackendName::Candle, EngineType::Auto | EngineType::F32, Instructions::Auto) => {
+            let output = work.run(&load(CandleBackend::<f32>::new(), base, residency)?)?;
+            Ok((output, Engine { dtype: EngineType::F32, ..engine }))
         }
         (BackendName::Candle, EngineType::Bf16, _) => {
             Err(absent("the candle backend works in f32 alone").hint("take `--dtype f32`, or `--backend cpu`"))
         }
-        (BackendName::Candle, EngineType::F32, _) => Err(absent("the candle backend chooses its instructions itself")
+        (BackendName::Candle, _, _) => Err(absent("the candle backend chooses its instructions itself")
             .hint("leave `--instructions` out, or take `--backend cpu`")),
-        (BackendName::Cpu, ..) => {
-            Err(absent("this build has no cpu backend").hint("take `--backend candle --dtype f32`"))
-        }
     }
 }
 
-fn load<B: Backend>(backend: B, base: &Base, residency: Residency) -> Outcome<Model<B>> {
+fn dtype(backend: &CpuBackend) -> EngineType {
+    match backend.precision() {
+        Precision::F32 => EngineType::F32,
+        Precision::Bf16 => EngineType::Bf16,
+    }
+}
+
+fn instructions(backend: &CpuBackend) -> Instructions {
+    match backend.instructions() {
+        CpuInstructions::Portable => Instructions::Portable,
+        CpuInstructions::Neon => Instructions::Neon,
+        CpuInstructions::Avx2 => Instructions::Avx2,
+        CpuInstructions::Avx512 => Instructions::Avx512,
+        CpuInstructions::Avx512Bf16 => Instructions::Avx512Bf16,
+    }
+}
+
+/// A base as a model on a backend.
+pub fn load<B: Backend>(backend: B, base: &Base, residency: Residency) -> Outcome<Model<B>> {
     Model::load_as(backend, base, residency).map_err(|error| failures::model(&error))
 }
 

@@ -5,12 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use potluck_protocol::id::Digest;
+use potluck_trainer::backend::Residency;
+use potluck_trainer::backend::cpu::CpuBackend;
+use potluck_trainer::base::Base;
+use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::{FolderError, RunFolder};
 use potluck_trainer::fit::identity::Source;
+use potluck_trainer::fit::order::heaviest;
 use potluck_trainer::fit::run::{self, FitReport, Outcome as Ending, Run};
 use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::lora::config::LoraConfig;
+use potluck_trainer::lora::layout::Layout;
+use potluck_trainer::memory::{self, MemoryPlan};
+use potluck_trainer::model::batch::Batch;
 use potluck_trainer::optim::AdamW;
 use potluck_trainer::optim::schedule::{Schedule, Shape};
 use potluck_trainer::peft;
@@ -24,7 +32,7 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::service::{RUN_RECORD, RunRecord};
 use crate::worker::child::Context;
 use crate::worker::failures;
-use crate::worker::proto::{Measured, ScheduleName, TrainSettings, TrainTask};
+use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
 
 /// All settings, as `potluck train --config` reads them.
 const SETTINGS: &str = "training.json";
@@ -32,8 +40,6 @@ const SETTINGS: &str = "training.json";
 const NOTES: [&str; 2] = [SETTINGS, RUN_RECORD];
 /// One line for each step and evaluation.
 const METRICS: &str = "metrics.jsonl";
-/// What computes here: a run goes on only with the same, since others give other bits.
-const ENGINE: &str = "candle f32";
 /// How long a process whose parent was killed may take to the end of its micro-batch.
 const HANDOVER: Duration = Duration::from_secs(10);
 
@@ -61,13 +67,16 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let read =
         |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
     let from = task.from.as_ref().map(read).transpose()?;
-    let model = open::model(&base)?;
     if let Some(prompts) = &task.rehearsal {
         rows.rehearse(prompts, &base, &task.settings, context)?;
     }
     let settings = effective(&task.settings, from.as_ref());
     let config = config(&settings, rows.samples.len());
-    // The engine's memory plan is made here, before anything is written: it needs the settings and the rows' lengths.
+    let engine = Engine { dtype: settings.dtype, ..Engine::default() };
+    let backend = open::cpu(engine, open::Purpose::Train)?;
+    plan(&backend, &base, &config, &rows, context)?;
+    let engine = format!("cpu {:?} {:?}", backend.precision(), backend.instructions());
+    let model = open::load(backend, &base, Residency::Quantised)?;
     let folder = take(&beside(&task.out), context)?;
     let record = record(task, &rows, held_out.as_ref(), from.as_ref());
     let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?)];
@@ -77,7 +86,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let template = rows.template.map(|digest| digest.to_string()).unwrap_or_default();
     let mut progress = |event: &Event| report(event, context);
     let run = Run {
-        source: Source { base: &id, template: &template, engine: ENGINE },
+        source: Source { base: &id, template: &template, engine: &engine },
         start: from.as_ref(),
         held_out: held_out.as_ref().map_or(&[], |rows| &rows.samples),
         folder: Some(&folder),
@@ -108,6 +117,26 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
     let _left_behind = folder.remove(&NOTES);
     Ok(trained(task, &fit, measured))
+}
+
+/// What the run will need, told before it starts; a run that cannot fit is refused rather than killed half-way.
+fn plan(backend: &CpuBackend, base: &Base, config: &FitConfig, rows: &Rows, context: &Context) -> Outcome<()> {
+    let wrong = |error: FitError| failures::fit(rows, &error);
+    let layout = Layout::training(&config.lora, base.architecture(), config.train.factors());
+    let layout = layout.map_err(|error| wrong(error.into()))?;
+    let heaviest = heaviest(&rows.samples, config);
+    let (batch, targets) = Batch::training(&heaviest);
+    let resident = memory::current_rss().unwrap_or(0);
+    let step = (&batch, &targets[..]);
+    let plan = MemoryPlan::of_step(backend, base, &layout, config.recompute, step, resident).map_err(wrong)?;
+    context.report(Progress::Phase { text: format!("memory: {plan}") });
+    let Some(available) = memory::available().filter(|available| plan.total() - resident > *available) else {
+        return Ok(());
+    };
+    let megabytes = available as f64 / 1e6;
+    Err(Failure::new(Kind::NoSpace, format!("the run needs {plan}; {megabytes:.0} MB are free on this machine")).hint(
+        "take `--recompute full`, a smaller --micro-batch-tokens or --batch-size, shorter rows, or a quantised base",
+    ))
 }
 
 fn interrupted(steps: u64, folder: &Path) -> Failure {

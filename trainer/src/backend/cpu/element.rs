@@ -43,11 +43,17 @@ impl Element for bf16 {
     }
 }
 
+/// A value in the other type, or as it is where the types are one: rounding what is round already is not free.
+#[inline(always)]
+pub fn to<S: Element, D: Element>(value: S) -> D {
+    if size_of::<S>() == size_of::<D>() { bytemuck::cast(value) } else { D::narrow(value.widen()) }
+}
+
 /// `to = from`, element by element.
 #[inline(always)]
 pub fn convert<S: Element, D: Element>(from: &[S], to: &mut [D]) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = D::narrow(from.widen());
+    for (out, &from) in to.iter_mut().zip(from) {
+        *out = self::to(from);
     }
 }
 

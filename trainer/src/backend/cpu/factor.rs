@@ -192,16 +192,34 @@ fn pairs<T: Tile, S: Element>(from: &[S], stride: usize, depth: usize, count: us
         return false;
     }
     let (stride, depth) = (stride / 2, depth / 2);
-    for strip in (0..depth).step_by(STRIP) {
-        let end = (strip + STRIP).min(depth);
-        for n in 0..count {
-            let row = &from[n * stride..][strip..end];
-            for (out, &pair) in out[strip * T::COLS..].chunks_exact_mut(T::COLS).zip(row) {
-                out[n] = pair;
-            }
+    let squares = |len: usize| len / SQUARE * SQUARE;
+    for n in (0..squares(count)).step_by(SQUARE) {
+        for k in (0..squares(depth)).step_by(SQUARE) {
+            square(&from[n * stride + k..], stride, &mut out[k * T::COLS + n..], T::COLS);
+        }
+    }
+    for n in 0..count {
+        let done = if n < squares(count) { squares(depth) } else { 0 };
+        for (k, &pair) in (done..depth).zip(&from[n * stride + done..]) {
+            out[k * T::COLS + n] = pair;
         }
     }
     true
+}
+
+/// Rows and columns that are turned at a time, as the compiler does it well.
+const SQUARE: usize = 4;
+
+/// A square of pairs, turned.
+#[inline(always)]
+fn square(from: &[u32], stride: usize, out: &mut [u32], cols: usize) {
+    let row = |n: usize| from[n * stride..].first_chunk::<SQUARE>().copied().unwrap_or_default();
+    let rows: [[u32; SQUARE]; SQUARE] = std::array::from_fn(row);
+    for k in 0..SQUARE {
+        if let Some(out) = out[k * cols..].first_chunk_mut() {
+            *out = rows.map(|row| row[k]);
+        }
+    }
 }
 
 /// Two rows as one row of pairs, where nothing is converted.

@@ -133,6 +133,11 @@ impl CpuBackend {
         self.pool.peak()
     }
 
+    /// Operations a second that the backend's kernel reaches on the current threads when nothing slows it: measured now.
+    pub fn peak_flops(&self) -> f64 {
+        with_tile!(self, tile => kernel::peak::peak(tile))
+    }
+
     /// How activations are kept.
     fn activations(&self) -> Storage {
         match self.precision {

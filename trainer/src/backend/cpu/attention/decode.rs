@@ -4,10 +4,11 @@
 use std::f32::consts::LOG2_E;
 use std::marker::PhantomData;
 
-use super::forward::{Inputs, Task, natural};
+use super::forward::{Inputs, Task};
+use super::output::natural;
 use super::scale;
 use super::scratch::Scratch;
-use super::weights::{multiply_add, power_of_two};
+use super::weights::{fold, multiply_add, power_of_two};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
 
@@ -31,6 +32,8 @@ impl<T: Tile, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
     }
 }
 
+/// Keys whose scores are made at a time: what the group's first head reads, the others find in the nearest cache.
+const KEYS: usize = 16;
 /// Independent sums of a dot product.
 const LANES: usize = 16;
 /// Columns of the output whose sums stay in registers.
@@ -48,10 +51,10 @@ impl<S: Element> Pass<'_, '_, S> {
         let queries = buffers.take::<f32>(group * dim);
         let weights = buffers.take::<f32>(group * keys);
         convert(self.inputs.q.row(self.task.span.query + at, col * group, group * dim), queries);
-        for position in 0..keys {
-            let key = self.inputs.k.row(self.task.span.key + position, col, dim);
-            for (head, query) in queries.chunks_exact(dim).enumerate() {
-                weights[head * keys + position] = dot::<T, S>(query, key);
+        for from in (0..keys).step_by(KEYS) {
+            let key = |i| self.inputs.k.row(self.task.span.key + from + i, col, dim);
+            for (query, scores) in queries.chunks_exact(dim).zip(weights.chunks_exact_mut(keys)) {
+                dots::<T, S>(query, key, &mut scores[from..keys.min(from + KEYS)]);
             }
         }
         for (head, weights) in weights.chunks_exact_mut(keys).enumerate() {
@@ -66,27 +69,26 @@ impl<S: Element> Pass<'_, '_, S> {
     }
 }
 
+/// `scores[i] = query . key(i)`. Lanes go through memory, so that the compiler keeps them in whole vectors.
 #[inline(always)]
-fn dot<T: Tile, S: Element>(query: &[f32], key: &[S]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (query, query_rest) = query.as_chunks::<LANES>();
-    let (key, key_rest) = key.as_chunks::<LANES>();
-    for (query, key) in query.iter().zip(key) {
-        for ((sum, &query), key) in sums.iter_mut().zip(query).zip(key) {
+fn dots<'k, T: Tile, S: Element>(query: &[f32], key: impl Fn(usize) -> &'k [S], scores: &mut [f32]) {
+    let mut lanes = [[0.0f32; LANES]; KEYS];
+    for (i, sums) in lanes.iter_mut().enumerate().take(scores.len()) {
+        let ((query, query_rest), (key, key_rest)) = (query.as_chunks::<LANES>(), key(i).as_chunks::<LANES>());
+        for (query, key) in query.iter().zip(key) {
+            for ((sum, &query), key) in sums.iter_mut().zip(query).zip(key) {
+                *sum = multiply_add::<T>(query, key.widen(), *sum);
+            }
+        }
+        for ((sum, &query), key) in sums.iter_mut().zip(query_rest).zip(key_rest) {
             *sum = multiply_add::<T>(query, key.widen(), *sum);
         }
     }
-    for ((sum, &query), key) in sums.iter_mut().zip(query_rest).zip(key_rest) {
-        *sum = multiply_add::<T>(query, key.widen(), *sum);
+    for (score, lanes) in scores.iter_mut().zip(lanes) {
+        let sums: [f32; LANES / 2] = std::array::from_fn(|lane| lanes[lane] + lanes[lane + LANES / 2]);
+        let sums: [f32; LANES / 4] = std::array::from_fn(|lane| sums[lane] + sums[lane + LANES / 4]);
+        *score = (sums[0] + sums[2]) + (sums[1] + sums[3]);
     }
-    let mut width = LANES / 2;
-    while width > 0 {
-        for lane in 0..width {
-            sums[lane] += sums[lane + width];
-        }
-        width /= 2;
-    }
-    sums[0]
 }
 
 /// Scores to weights that are yet to be divided by their sum; returns the maximum (in the exponent of two) and the sum.
@@ -97,7 +99,7 @@ fn exponentials<T: Tile>(scores: &mut [f32], factor: f32) -> (f32, f32) {
     for scores in scores.chunks(LANES) {
         most.iter_mut().zip(scores).for_each(|(most, &score)| *most = pick(*most, score));
     }
-    let most = most.into_iter().fold(f32::NEG_INFINITY, pick) * factor;
+    let most = fold(most, pick) * factor;
     let mut sums = [0.0f32; LANES];
     for scores in scores.chunks_mut(LANES) {
         for (sum, score) in sums.iter_mut().zip(scores) {
@@ -105,17 +107,12 @@ fn exponentials<T: Tile>(scores: &mut [f32], factor: f32) -> (f32, f32) {
             *sum += *score;
         }
     }
-    (most, sums.into_iter().sum())
+    (most, fold(sums, |a, b| a + b))
 }
 
 /// `out = inverse * sum of weights[i] * values(i)`.
 #[inline(always)]
-fn sum<'v, T: Tile, S: Element>(
-    weights: &[f32],
-    values: impl Fn(usize) -> &'v [S],
-    inverse: f32,
-    out: &mut [S],
-) {
+fn sum<'v, T: Tile, S: Element>(weights: &[f32], values: impl Fn(usize) -> &'v [S], inverse: f32, out: &mut [S]) {
     let mut sums = [0.0f32; WIDTH];
     for (position, &weight) in weights.iter().enumerate() {
         let values = &values(position)[..out.len()];

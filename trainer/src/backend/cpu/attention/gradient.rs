@@ -13,14 +13,13 @@
 
 use std::f32::consts::LOG2_E;
 
-use super::backward::{Inputs, Queries, Task};
-use super::pack::Head;
+use super::backward::{Inputs, Task};
+use super::operands::{Block, Keys, Weights};
 use super::scratch::Scratch;
-use super::weights::{multiply_add, power_of_two};
+use super::weights::{Lanes, multiply_add, power_of_two};
 use super::{Limits, scale};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
-use crate::backend::cpu::rows;
 
 pub struct Pass<'t, 'a, T, S> {
     pub tile: T,
@@ -48,51 +47,6 @@ pub fn block<T: Tile>(limits: Limits) -> usize {
     limits.block.next_multiple_of(both)
 }
 
-/// The task's keys, packed, and their gradients.
-struct Keys<'s, T: Tile> {
-    /// Panels with keys and values as columns.
-    k: &'s [T::Element],
-    v: &'s [T::Element],
-    /// Panels with keys as steps, and the steps of one.
-    steps: &'s [T::Element],
-    depth: usize,
-    /// Tiles of sums: for each tile of keys one for each panel of columns.
-    dk: &'s mut [f32],
-    dv: &'s mut [f32],
-}
-
-/// A block of queries.
-struct Block<'s, T: Tile> {
-    /// Within the span.
-    first: usize,
-    rows: usize,
-    /// Rows, `[queries, head_dim]`; zero beyond the last.
-    q: &'s mut [T::Element],
-    dout: &'s mut [T::Element],
-    /// Panels with queries as steps.
-    q_steps: &'s mut [T::Element],
-    dout_steps: &'s mut [T::Element],
-    /// The log-sum-exp in the exponent of two; infinite beyond the last query.
-    lse: &'s mut [f32],
-    /// `D`
-    inner: &'s mut [f32],
-    /// Tiles of sums: for each tile of queries one for each panel of columns.
-    dq: &'s mut [f32],
-}
-
-/// Weights and their gradients, for a block of queries and one of keys.
-struct Weights<'s, T: Tile> {
-    /// `P` and `dS`, `[queries / GROUP, keys, GROUP]`
-    p: &'s mut [T::Element],
-    ds: &'s mut [T::Element],
-    /// `dS` of one tile of queries, `[ROWS, keys]`
-    row: &'s mut [T::Element],
-}
-
-/// A tile of queries with a panel of keys.
-#[repr(align(64))]
-struct Sums([f32; 12 * 32]);
-
 impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
     #[inline(always)]
     fn run(&mut self, scratch: &mut Scratch) {
@@ -106,8 +60,8 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
                 for from in (0..seen).step_by(self.reach()) {
                     let count = self.reach().min(self.task.dk.len() - from);
                     self.weigh(&mut weights, &keys, &mut queries, (from, count));
-                    self.sum(&weights.p, &queries, queries.dout_steps, (from, count), keys.dv);
-                    self.sum(&weights.ds, &queries, queries.q_steps, (from, count), keys.dk);
+                    self.sum(weights.p, &queries, queries.dout_steps, (from, count), keys.dv);
+                    self.sum(weights.ds, &queries, queries.q_steps, (from, count), keys.dk);
                 }
                 self.finish_queries(&queries, head);
             }
@@ -115,88 +69,10 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         self.finish_keys(&keys);
     }
 
-    /// Queries of a block.
-    #[inline(always)]
-    fn width(&self) -> usize {
-        self.limits.queries.next_multiple_of(T::ROWS)
-    }
-
-    /// Keys of a block.
-    #[inline(always)]
-    fn reach(&self) -> usize {
-        block::<T>(self.limits)
-    }
-
-    /// Panels of a head's columns.
-    #[inline(always)]
-    fn panels(&self) -> usize {
-        self.inputs.shape.head_dim.div_ceil(T::COLS)
-    }
-
-    /// Sums of a tile of rows over all columns of a head.
-    #[inline(always)]
-    fn tile_sums(&self) -> usize {
-        self.panels() * T::ROWS * T::COLS
-    }
-
     /// Keys that a query sees of a block of keys (from the task's key `from` on).
     #[inline(always)]
     fn seen(&self, query: usize, from: usize) -> usize {
         (query + 1).saturating_sub(self.task.first + from)
-    }
-
-    #[inline(always)]
-    fn memory<'s>(&self, scratch: &'s mut Scratch) -> (Keys<'s, T>, Block<'s, T>, Weights<'s, T>) {
-        let (dim, count, width, reach) = (self.inputs.shape.head_dim, self.task.dk.len(), self.width(), self.reach());
-        let (depth, sums) = (count.next_multiple_of(T::GROUP), self.tile_sums());
-        let row = self.task.span.key + self.task.first;
-        let head = |of| Head { of, row, rows: count, col: self.task.kv_head * dim, dim };
-        let mut buffers = scratch.buffers();
-        let columns = count.next_multiple_of(T::COLS) * dim;
-        let (k, v) = (buffers.take(columns), buffers.take(columns));
-        let steps = buffers.take(self.panels() * depth * T::COLS);
-        head(self.inputs.saved.k).columns::<T>(k);
-        head(self.inputs.saved.v).columns::<T>(v);
-        head(self.inputs.saved.k).steps::<T>(depth, steps);
-        let tiles = count.div_ceil(T::ROWS) * sums;
-        let keys = Keys { k, v, steps, depth, dk: buffers.zeros(tiles), dv: buffers.zeros(tiles) };
-        let packed = self.panels() * width * T::COLS;
-        let queries = Block {
-            first: 0,
-            rows: 0,
-            q: buffers.take(width * dim),
-            dout: buffers.take(width * dim),
-            q_steps: buffers.take(packed),
-            dout_steps: buffers.take(packed),
-            lse: buffers.take(width),
-            inner: buffers.take(width),
-            dq: buffers.take(width / T::ROWS * sums),
-        };
-        let p = buffers.take(width * reach);
-        let weights = Weights { p, ds: buffers.take(width * reach), row: buffers.take(T::ROWS * reach) };
-        (keys, queries, weights)
-    }
-
-    /// Reads and packs a block of queries of one head.
-    #[inline(always)]
-    fn load(&self, block: &mut Block<'_, T>, head: usize) {
-        let (shape, saved) = (self.inputs.shape, &self.inputs.saved);
-        let (dim, rows) = (shape.head_dim, block.rows);
-        let row = self.task.span.query + block.first;
-        let head = self.task.kv_head * shape.group() + head;
-        let of = |of| Head { of, row, rows, col: head * dim, dim };
-        of(saved.q).rows(block.q);
-        of(self.inputs.dout).rows(block.dout);
-        of(saved.q).steps::<T>(self.width(), block.q_steps);
-        of(self.inputs.dout).steps::<T>(self.width(), block.dout_steps);
-        block.lse.fill(f32::INFINITY);
-        block.inner.fill(0.0);
-        block.dq.fill(0.0);
-        for i in 0..rows {
-            block.lse[i] = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
-            let (dout, out) = (self.inputs.dout.row(row + i, head * dim, dim), saved.out.row(row + i, head * dim, dim));
-            block.inner[i] = rows::sum(dim, |j| dout[j].widen() * out[j].widen());
-        }
     }
 
     /// Weights and their gradients for a block of keys, and its share of the gradient in the queries.
@@ -208,44 +84,54 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         block: &mut Block<'_, T>,
         (from, count): (usize, usize),
     ) {
-        let (dim, reach) = (self.inputs.shape.head_dim, self.reach());
-        let tiles = block.dq.chunks_exact_mut(self.tile_sums());
-        for (first, dq) in (0..block.rows).step_by(T::ROWS).zip(tiles) {
-            let query = block.first + first;
-            let seen = self.seen(query + T::ROWS - 1, from).min(count);
+        let (reach, sums) = (self.reach(), self.tile_sums());
+        for first in (0..block.rows).step_by(T::ROWS) {
+            let seen = self.seen(block.first + first + T::ROWS - 1, from).min(count);
             if seen == 0 {
                 continue;
             }
-            let q = &block.q[first * dim..][..T::ROWS * dim];
-            let dout = &block.dout[first * dim..][..T::ROWS * dim];
-            let groups = first * reach..(first + T::ROWS) * reach;
-            let (p, ds) = (&mut weights.p[groups.clone()], &mut weights.ds[groups]);
-            for panel in 0..seen.div_ceil(T::COLS) {
-                let at = (from + panel * T::COLS) * dim;
-                let (mut scores, mut slopes) = (Sums([0.0; 384]), Sums([0.0; 384]));
-                let (scores, slopes) = (&mut scores.0[..T::ROWS * T::COLS], &mut slopes.0[..T::ROWS * T::COLS]);
-                self.tile.run(dim, q, dim, &keys.k[at..], scores);
-                self.tile.run(dim, dout, dim, &keys.v[at..], slopes);
-                let (lse, inner) = (&block.lse[first..], &block.inner[first..]);
-                self.gradients(scores, slopes, (lse, inner), query, from + panel * T::COLS);
-                groups_of::<T>(scores, &mut p[panel * T::COLS * T::GROUP..], reach);
-                groups_of::<T>(slopes, &mut ds[panel * T::COLS * T::GROUP..], reach);
-                for (i, slopes) in slopes.chunks_exact(T::COLS).enumerate() {
-                    convert(slopes, &mut weights.row[i * reach + panel * T::COLS..][..T::COLS]);
-                }
+            for panel in (0..seen).step_by(T::COLS) {
+                self.panel(weights, keys, block, first, (from, panel));
             }
             // The last tile of keys may reach into a panel that none of these queries sees.
-            let written = seen.next_multiple_of(T::COLS) * T::GROUP;
-            for group in (0..T::ROWS / T::GROUP).map(|group| group * reach * T::GROUP) {
-                let end = (written + T::ROWS * T::GROUP).min(reach * T::GROUP);
-                p[group + written..group + end].fill(T::Element::ZERO);
-                ds[group + written..group + end].fill(T::Element::ZERO);
+            let hidden =
+                seen.next_multiple_of(T::COLS).min(reach)..(seen.next_multiple_of(T::COLS) + T::ROWS).min(reach);
+            for group in first / T::GROUP..(first + T::ROWS) / T::GROUP {
+                let hidden = (group * reach + hidden.start) * T::GROUP..(group * reach + hidden.end) * T::GROUP;
+                weights.p[hidden.clone()].fill(T::Element::ZERO);
+                weights.ds[hidden].fill(T::Element::ZERO);
             }
             let panels = keys.steps.chunks_exact(keys.depth * T::COLS);
-            for (dq, steps) in dq.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
+            let dq = block.dq[first / T::ROWS * sums..][..sums].chunks_exact_mut(T::ROWS * T::COLS);
+            for (dq, steps) in dq.zip(panels) {
                 let depth = seen.next_multiple_of(T::GROUP);
                 self.tile.run(depth, weights.row, reach, &steps[from * T::COLS..], dq);
             }
+        }
+    }
+
+    /// A tile of queries with a panel of keys, the one from key `panel` of the block.
+    #[inline(always)]
+    fn panel(
+        &self,
+        weights: &mut Weights<'_, T>,
+        keys: &Keys<'_, T>,
+        block: &Block<'_, T>,
+        first: usize,
+        (from, panel): (usize, usize),
+    ) {
+        let (dim, reach) = (self.inputs.shape.head_dim, self.reach());
+        let (at, to) = ((from + panel) * dim, first * reach + panel * T::GROUP);
+        let (mut scores, mut slopes) = (Lanes::new(0.0), Lanes::new(0.0));
+        let (scores, slopes) = (scores.of::<T>(), slopes.of::<T>());
+        self.tile.run(dim, &block.q[first * dim..], dim, &keys.k[at..], scores);
+        self.tile.run(dim, &block.dout[first * dim..], dim, &keys.v[at..], slopes);
+        let (lse, inner) = (&block.lse[first..], &block.inner[first..]);
+        self.gradients(scores, slopes, (lse, inner), block.first + first, from + panel);
+        groups_of::<T>(scores, &mut weights.p[to..], reach);
+        groups_of::<T>(slopes, &mut weights.ds[to..], reach);
+        for (i, slopes) in slopes.chunks_exact(T::COLS).enumerate() {
+            convert(slopes, &mut weights.row[i * reach + panel..][..T::COLS]);
         }
     }
 
@@ -286,8 +172,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         (from, count): (usize, usize),
         sums: &mut [f32],
     ) {
-        let (width, reach) = (self.width(), self.reach());
-        let depth = block.rows.next_multiple_of(T::GROUP);
+        let (depth, reach) = (block.rows.next_multiple_of(T::GROUP), self.reach());
         let tiles = sums.chunks_exact_mut(self.tile_sums()).skip(from / T::ROWS);
         for (key, sums) in (0..count).step_by(T::ROWS).zip(tiles) {
             // Queries before this one see none of the tile's keys.
@@ -296,47 +181,11 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
                 break;
             }
             let weights = &weights[first * reach + key * T::GROUP..];
-            let panels = steps.chunks_exact(width * T::COLS);
+            let panels = steps.chunks_exact(depth * T::COLS);
             for (sums, steps) in sums.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
                 self.tile.run_transposed(depth - first, weights, reach * T::GROUP, &steps[first * T::COLS..], sums);
             }
         }
-    }
-
-    #[inline(always)]
-    fn finish_queries(&mut self, block: &Block<'_, T>, head: usize) {
-        let (dim, scale, sums) = (self.inputs.shape.head_dim, scale(self.inputs.shape), self.tile_sums());
-        let (length, first) = (self.task.span.length, self.task.first);
-        for row in 0..block.rows {
-            let query = block.first + row;
-            let sums = &block.dq[row / T::ROWS * sums..];
-            match &mut self.task.dq {
-                Queries::Whole(out) => finish::<T, S>(sums, row, scale, &mut out[query][head * dim..][..dim]),
-                Queries::Share(out) => {
-                    let at = (head * (length - first) + query - first) * dim;
-                    finish::<T, f32>(sums, row, scale, &mut out[at..at + dim]);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn finish_keys(&mut self, keys: &Keys<'_, T>) {
-        let (scale, sums) = (scale(self.inputs.shape), self.tile_sums());
-        for (row, (dk, dv)) in self.task.dk.iter_mut().zip(&mut self.task.dv).enumerate() {
-            let at = row / T::ROWS * sums;
-            finish::<T, S>(&keys.dk[at..], row, scale, dk);
-            finish::<T, S>(&keys.dv[at..], row, 1.0, dv);
-        }
-    }
-}
-
-/// A row of a tile's sums, scaled.
-#[inline(always)]
-fn finish<T: Tile, S: Element>(sums: &[f32], row: usize, scale: f32, out: &mut [S]) {
-    for (panel, out) in out.chunks_mut(T::COLS).enumerate() {
-        let sums = &sums[(panel * T::ROWS + row % T::ROWS) * T::COLS..];
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * scale));
     }
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Formulas: Dao et al. 2022 (FlashAttention), algorithms 2 and 4; Dao 2023 for what is kept between the passes.
 //!
-//! Reading order: [`view`] (what is read and written), [`forward`], [`decode`] (single queries), [`backward`]; below
-//! them `pack` (operands of the register tiles), `weights` (exponentials), `queue` (threads), `scratch`.
+//! Reading order: [`view`] (what is read and written); [`forward`] (tasks) with `output` (what one does) and `decode`
+//! (single queries); [`backward`] with `gradient` and `operands`; below them `pack` (operands of the register tiles),
+//! `weights` (exponentials), `queue` (threads), `scratch`.
 //!
 //! Threads own whole rows of whole key heads, and how a sum is cut depends on its own span alone. So a result has the
 //! same bits on any number of threads, and a span the same bits in any company.
@@ -12,6 +13,8 @@ mod backward;
 mod decode;
 mod forward;
 mod gradient;
+mod operands;
+mod output;
 mod pack;
 mod queue;
 mod scratch;
@@ -51,16 +54,7 @@ struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            keys: 512,
-            queries: 96,
-            worth_packing: 1024,
-            few: 4,
-            block: 192,
-            part: 576,
-            part_max: 8192,
-            parts: 16,
-        }
+        Self { keys: 512, queries: 96, worth_packing: 1024, few: 4, block: 288, part: 576, part_max: 8192, parts: 16 }
     }
 }
 

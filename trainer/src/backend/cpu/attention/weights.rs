@@ -1,8 +1,8 @@
-//! Rows of scores to weights: maximum, exponential, sum.
+//! Scores of a tile of queries to weights: maximum, exponential, sum.
 //!
-//! Scores lie as register tiles leave them: row `i` of a tile has [`Tile::COLS`] values in each panel of keys.
+//! Scores lie as register tiles leave them: for each panel of keys `[ROWS, COLS]`.
 
-use crate::backend::cpu::element::Element;
+use crate::backend::cpu::element::convert;
 use crate::backend::cpu::kernel::Tile;
 
 /// `a * b + c`, fused where the kernel's instructions do so.
@@ -20,8 +20,7 @@ pub fn power_of_two<T: Tile>(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0 + 127.0;
     const LEAST: f32 = -125.0;
     // Minimax in relative error on [-1/2, 1/2] (Remez).
-    const POLYNOMIAL: [f32; 6] =
-        [1.327_647_2e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.0];
+    const POLYNOMIAL: [f32; 6] = [1.327_647_2e-3, 9.675_541e-3, 5.550_713e-2, 2.402_212e-1, 6.931_469_4e-1, 1.0];
     let clamped = if x < LEAST { LEAST } else { x };
     let shifted = clamped + ROUND;
     let rest = clamped - (shifted - ROUND);
@@ -33,95 +32,93 @@ pub fn power_of_two<T: Tile>(x: f32) -> f32 {
     if x < LEAST { 0.0 } else { power }
 }
 
-/// A row of a tile's scores, over panels.
-pub struct Row<'a> {
-    /// From the row's first score on.
-    pub scores: &'a [f32],
-    /// Keys that it sees, the first ones.
-    pub seen: usize,
+/// Values of a tile of queries and a panel of keys.
+pub const TILE_MAX: usize = 12 * 32;
+
+/// One value for each place of a tile, on a cache line. In memory rather than in registers: the compiler makes vectors
+/// of loops over slices, and scalars of arrays that it takes apart.
+#[repr(align(64))]
+pub struct Lanes([f32; TILE_MAX]);
+
+impl Lanes {
+    #[inline(always)]
+    pub fn new(value: f32) -> Self {
+        Self([value; TILE_MAX])
+    }
+
+    #[inline(always)]
+    pub fn of<T: Tile>(&mut self) -> &mut [f32] {
+        &mut self.0[..T::ROWS * T::COLS]
+    }
+
+    /// Each row's lanes to one value, by halves and an odd one last.
+    #[inline(always)]
+    fn fold<T: Tile>(&mut self, with: impl Fn(f32, f32) -> f32) -> impl Iterator<Item = f32> {
+        let mut width = T::COLS;
+        while width > 1 {
+            let half = width / 2;
+            for row in self.of::<T>().chunks_exact_mut(T::COLS) {
+                let (low, high) = row.split_at_mut(half);
+                low.iter_mut().zip(&*high).for_each(|(low, &high)| *low = with(*low, high));
+                if width % 2 == 1 {
+                    low[0] = with(low[0], high[half]);
+                }
+            }
+            width = half;
+        }
+        self.of::<T>().iter().copied().step_by(T::COLS)
+    }
 }
 
-impl Row<'_> {
-    /// The greatest score that is seen; NaN is passed over (it shows in the sum).
-    #[inline(always)]
-    pub fn greatest<T: Tile>(&self) -> f32 {
-        match T::COLS {
-            32 => self.greatest_of::<T, 32>(),
-            16 => self.greatest_of::<T, 16>(),
-            12 => self.greatest_of::<T, 12>(),
-            _ => self.greatest_of::<T, 8>(),
+/// Puts scores that are not seen below all others. Row `i` sees the first `seen(i)` keys, no fewer than the row above.
+#[inline(always)]
+pub fn hide<T: Tile>(scores: &mut [f32], seen: impl Fn(usize) -> usize) {
+    let whole = seen(0) / T::COLS;
+    for (panel, scores) in scores.chunks_exact_mut(T::ROWS * T::COLS).enumerate().skip(whole) {
+        for (i, scores) in scores.chunks_exact_mut(T::COLS).enumerate() {
+            let seen = seen(i).saturating_sub(panel * T::COLS);
+            scores[seen.min(T::COLS)..].fill(f32::NEG_INFINITY);
         }
     }
+}
 
-    /// `out = 2^(factor * score - shift)`, zero for what is not seen. Returns the sum.
-    #[inline(always)]
-    pub fn exponentials<T: Tile>(&self, factor: f32, shift: f32, out: &mut [T::Element]) -> f32 {
-        match T::COLS {
-            32 => self.exponentials_of::<T, 32>(factor, shift, out),
-            16 => self.exponentials_of::<T, 16>(factor, shift, out),
-            12 => self.exponentials_of::<T, 12>(factor, shift, out),
-            _ => self.exponentials_of::<T, 8>(factor, shift, out),
-        }
+/// The greatest score of each row; NaN is passed over (it shows in the sum).
+#[inline(always)]
+pub fn greatest<T: Tile>(scores: &[f32], rows: &mut [f32]) {
+    let pick = |a: f32, b: f32| if b > a { b } else { a };
+    let mut most = Lanes::new(f32::NEG_INFINITY);
+    for scores in scores.chunks_exact(T::ROWS * T::COLS) {
+        most.of::<T>().iter_mut().zip(scores).for_each(|(most, &score)| *most = pick(*most, score));
     }
+    rows.iter_mut().zip(most.fold::<T>(pick)).for_each(|(row, most)| *row = most);
+}
 
-    #[inline(always)]
-    fn panel<T: Tile, const COLS: usize>(&self, panel: usize) -> &[f32; COLS] {
-        self.scores[panel * T::ROWS * COLS..].first_chunk().expect("a row has whole panels")
-    }
-
-    #[inline(always)]
-    fn greatest_of<T: Tile, const COLS: usize>(&self) -> f32 {
-        let pick = |a: f32, b: f32| if b > a { b } else { a };
-        let mut most = [f32::NEG_INFINITY; COLS];
-        for panel in 0..self.seen / COLS {
-            let scores = self.panel::<T, COLS>(panel);
-            for (most, &score) in most.iter_mut().zip(scores) {
-                *most = pick(*most, score);
+/// `out = 2^(factor * score - shift)`, with a shift for each row and `stride` from one row of `out` to the next; `sums`
+/// are those of the rows. Scores are used up.
+#[inline(always)]
+pub fn exponentials<T: Tile>(
+    scores: &mut [f32],
+    (factor, shifts): (f32, &[f32]),
+    (out, stride): (&mut [T::Element], usize),
+    sums: &mut [f32],
+) {
+    let mut lanes = Lanes::new(0.0);
+    for (panel, scores) in scores.chunks_exact_mut(T::ROWS * T::COLS).enumerate() {
+        let rows = scores.chunks_exact_mut(T::COLS).zip(lanes.of::<T>().chunks_exact_mut(T::COLS));
+        for (i, ((scores, lanes), &shift)) in rows.zip(shifts).enumerate() {
+            for (score, lane) in scores.iter_mut().zip(lanes) {
+                *score = power_of_two::<T>(multiply_add::<T>(*score, factor, -shift));
+                *lane += *score;
             }
+            convert(scores, &mut out[i * stride + panel * T::COLS..][..T::COLS]);
         }
-        let rest = self.seen % COLS;
-        if rest > 0 {
-            let scores = self.panel::<T, COLS>(self.seen / COLS);
-            for (j, (most, &score)) in most.iter_mut().zip(scores).enumerate() {
-                *most = if j < rest { pick(*most, score) } else { *most };
-            }
-        }
-        fold(most, pick)
     }
-
-    #[inline(always)]
-    fn exponentials_of<T: Tile, const COLS: usize>(
-        &self,
-        factor: f32,
-        shift: f32,
-        out: &mut [T::Element],
-    ) -> f32 {
-        let mut sums = [0.0f32; COLS];
-        for (panel, out) in out.chunks_exact_mut(COLS).enumerate() {
-            let seen = self.seen.saturating_sub(panel * COLS);
-            if seen == 0 {
-                out.fill(T::Element::ZERO);
-                continue;
-            }
-            let mut weights = *self.panel::<T, COLS>(panel);
-            for weight in &mut weights {
-                *weight = power_of_two::<T>(multiply_add::<T>(*weight, factor, -shift));
-            }
-            if seen < COLS {
-                weights[seen..].fill(0.0);
-            }
-            for ((out, sum), weight) in out.iter_mut().zip(&mut sums).zip(weights) {
-                *sum += weight;
-                *out = T::Element::narrow(weight);
-            }
-        }
-        fold(sums, |a, b| a + b)
-    }
+    sums.iter_mut().zip(lanes.fold::<T>(|a, b| a + b)).for_each(|(sum, total)| *sum = total);
 }
 
 /// Lanes by halves, and an odd one last.
 #[inline(always)]
-fn fold<const COLS: usize>(mut lanes: [f32; COLS], with: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn fold<const COLS: usize>(mut lanes: [f32; COLS], with: impl Fn(f32, f32) -> f32) -> f32 {
     let mut width = COLS;
     while width > 1 {
         let half = width / 2;

@@ -13,6 +13,7 @@ mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512;
 mod f32_portable;
+pub mod peak;
 pub mod product;
 
 #[cfg(target_arch = "x86_64")]

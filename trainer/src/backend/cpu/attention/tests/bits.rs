@@ -53,7 +53,7 @@ struct ThreadsDoNotShow;
 
 impl Claim for ThreadsDoNotShow {
     fn check<T: Tile, S: Element>(&self, kernel: (T, Instructions)) {
-        let shape = shape((3, 1, 64), &[300, 1, 45]);
+        let shape = shape((3, 1, 64), &[300, 1, 45, 0, 2]);
         for limits in [Limits::default(), SMALL] {
             let on = |threads: usize| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -11,10 +11,11 @@ use super::forward::{self, Inputs};
 use super::{Limits, View, ViewMut};
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
-use crate::backend::cpu::kernel::{F32Neon, F32Portable, Tile};
 #[cfg(target_arch = "x86_64")]
 use crate::backend::cpu::kernel::{Bf16Avx512, F32Avx2, F32Avx512};
+use crate::backend::cpu::kernel::{F32Neon, F32Portable, Tile};
 use crate::backend::{AttentionShape, Span};
+use crate::lora::init::splitmix64;
 
 /// So small that every way through the loops is taken by short spans.
 const SMALL: Limits =
@@ -39,8 +40,7 @@ fn continued((heads, kv_heads, head_dim): (usize, usize, usize), spans: &[(usize
 
 /// Values in `-2 .. 2`, as `round` leaves them.
 fn noise(len: usize, seed: u64, round: impl Fn(f64) -> f64) -> Vec<f64> {
-    let mix = |i: u64| (i ^ (i >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let at = |i: u64| mix(mix(i.wrapping_add(seed << 32).wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 40;
+    let at = |i: u64| splitmix64((seed << 32) + i) >> 40;
     (0..len as u64).map(|i| round(at(i) as f64 / f64::from(1 << 22) - 2.0)).collect()
 }
 
@@ -158,7 +158,11 @@ impl Claim for IsTheReference<'_> {
         let rough = size_of::<S>() == 2 || size_of::<T::Element>() == 2;
         let close = |what: &str, error: f64| {
             let (instructions, least) = (kernel.1, if rough { 2e-2 } else { 1e-4 });
-            assert!(error < least, "{what} in {}-byte floats with {instructions:?}: {error}, {shape:?}", size_of::<S>());
+            assert!(
+                error < least,
+                "{what} in {}-byte floats with {instructions:?}: {error}, {shape:?}",
+                size_of::<S>()
+            );
         };
         run.forward(kernel, shape, limits);
         let (out, lse) = reference::forward(&x, shape);
