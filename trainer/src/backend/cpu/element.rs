@@ -49,11 +49,22 @@ pub fn to<S: Element, D: Element>(value: S) -> D {
     if size_of::<S>() == size_of::<D>() { bytemuck::cast(value) } else { D::narrow(value.widen()) }
 }
 
+/// Elements that loops take at a time: a number that the compiler knows becomes whole vectors, with no remainder.
+pub const LANES: usize = 32;
+
 /// `to = from`, element by element.
 #[inline(always)]
 pub fn convert<S: Element, D: Element>(from: &[S], to: &mut [D]) {
-    for (out, &from) in to.iter_mut().zip(from) {
-        *out = self::to(from);
+    let len = from.len().min(to.len());
+    let (from, from_rest) = from[..len].as_chunks::<LANES>();
+    let (to, to_rest) = to[..len].as_chunks_mut::<LANES>();
+    for (to, from) in to.iter_mut().zip(from) {
+        for (to, &from) in to.iter_mut().zip(from) {
+            *to = self::to(from);
+        }
+    }
+    for (to, &from) in to_rest.iter_mut().zip(from_rest) {
+        *to = self::to(from);
     }
 }
 

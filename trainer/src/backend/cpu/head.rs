@@ -4,11 +4,11 @@
 //! own type, and goes straight into the gradient of the hidden states: two products a chunk, nothing is made twice.
 
 use super::CpuBackend;
-use super::element::convert;
+use super::element::{LANES, convert};
 use super::factor::Orientation;
 use super::kernel::product::{Out, Product, Rows, Term, Values};
 use super::matrix::{Matrix, Storage};
-use super::rows::{RowLoop, each_pair, sum};
+use super::rows::{RowLoop, each_pair, fold, sum};
 use super::weight::Weight;
 use crate::backend::real::Real;
 use crate::backend::{HeadLoss, Result, Target};
@@ -112,7 +112,10 @@ impl RowLoop<(&mut [f32], &mut [f64])> for Softmax<'_> {
         let target = self.targets[index].id as usize;
         let largest = largest(logits);
         let own = logits[target];
-        let total = sum(logits.len(), |i| (logits[i] - largest).exponential());
+        let total = match self.scale {
+            Some(_) => exponentials(logits, largest),
+            None => sum(logits, logits, |x, _| (x - largest).exponential()),
+        };
         loss[0] = f64::from(total).ln() + f64::from(largest) - f64::from(own);
         let Some(scale) = self.scale else { return };
         let each = scale / total;
@@ -120,10 +123,10 @@ impl RowLoop<(&mut [f32], &mut [f64])> for Softmax<'_> {
         let d_target = (own - largest).exponential() * each - scale;
         match self.narrow {
             Storage::F32 => {
-                logits.iter_mut().for_each(|x| *x = (*x - largest).exponential() * each);
+                logits.iter_mut().for_each(|x| *x *= each);
                 logits[target] = d_target;
             }
-            Storage::Bf16 => narrow_in_place(logits, largest, each, (target, d_target)),
+            Storage::Bf16 => narrow_in_place(logits, each, (target, d_target)),
         }
     }
 }
@@ -141,9 +144,27 @@ fn largest(values: &[f32]) -> f32 {
     lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
 }
 
-/// Writes the gradient as bf16 over the front half of the row, reading ahead of where it writes.
+/// Turns a row into `e^(x - largest)` and gives their sum.
 #[inline(always)]
-fn narrow_in_place(row: &mut [f32], largest: f32, each: f32, (target, d_target): (usize, f32)) {
+fn exponentials(row: &mut [f32], largest: f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *value = (*value - largest).exponential();
+            *lane += *value;
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *value = (*value - largest).exponential();
+        *lane += *value;
+    }
+    fold(lanes)
+}
+
+/// Writes the row times `each` as bf16 over the front half of the row, reading ahead of where it writes.
+#[inline(always)]
+fn narrow_in_place(row: &mut [f32], each: f32, (target, d_target): (usize, f32)) {
     const STRETCH: usize = 64;
     let len = row.len();
     for start in (0..len).step_by(STRETCH) {
@@ -151,7 +172,7 @@ fn narrow_in_place(row: &mut [f32], largest: f32, each: f32, (target, d_target):
         let mut wide = [0.0f32; STRETCH];
         wide[..count].copy_from_slice(&row[start..start + count]);
         for value in &mut wide {
-            *value = (*value - largest).exponential() * each;
+            *value *= each;
         }
         if (start..start + count).contains(&target) {
             wide[target - start] = d_target;

@@ -236,20 +236,33 @@ impl CpuBackend {
             return Ok(places.pairs.iter().map(|_| None).collect());
         }
         let turned = self.turned(h)?;
-        let one = |&(layer, at, pair): &(usize, usize, &LoraPair<Matrix>)| {
-            if !pair.trains.b {
-                return Ok(None);
-            }
-            let (out, r) = (pair.b.rows(), pair.b.cols());
-            let mut d_b = Matrix::new(&self.pool, out, r, Storage::F32)?;
-            let rows = turned.part(at * turned.cols(), r, turned.cols())?;
-            let term = Term { x: rows.columns(0), factor: factor(dys[layer], Orientation::RowsAreSteps) };
-            let values = d_b.f32_mut("the gradient of lora_B")?;
-            let to = Out::Transposed { values, stride: r };
-            self.run(r, &mut [product(vec![term], out, to)]);
-            Ok(Some(d_b))
+        let wanted = |pair: &LoraPair<Matrix>| pair.trains.b.then(|| pair.b.shape());
+        let new = |&(_, _, pair): &(usize, usize, &LoraPair<Matrix>)| {
+            wanted(pair).map(|(out, r)| Matrix::new(&self.pool, out, r, Storage::F32)).transpose()
         };
-        places.pairs.iter().map(one).collect()
+        let mut d_bs = places.pairs.iter().map(new).collect::<Result<Vec<_>>>()?;
+        if self.pool.is_dry() {
+            return Ok(d_bs);
+        }
+        let parts =
+            places.pairs.iter().map(|&(_, at, pair)| turned.part(at * turned.cols(), pair.b.cols(), turned.cols()));
+        let parts = parts.collect::<Result<Vec<_>>>()?;
+        let mut runs: Vec<(usize, Vec<Product<'_>>)> = Vec::new();
+        for ((&(layer, _, pair), part), d_b) in places.pairs.iter().zip(&parts).zip(&mut d_bs) {
+            let Some(d_b) = d_b else { continue };
+            let (out, r) = pair.b.shape();
+            let term = Term { x: part.columns(0), factor: factor(dys[layer], Orientation::RowsAreSteps) };
+            let to = Out::Transposed { values: d_b.f32_mut("the gradient of lora_B")?, stride: r };
+            let own = product(vec![term], out, to);
+            match runs.iter_mut().find(|(rank, _)| *rank == r) {
+                Some((_, products)) => products.push(own),
+                None => runs.push((r, vec![own])),
+            }
+        }
+        for (r, mut products) in runs {
+            self.run(r, &mut products);
+        }
+        Ok(d_bs)
     }
 
     /// Its transpose.

@@ -49,6 +49,10 @@ impl Matrix {
         self.cols
     }
 
+    pub fn shape(&self) -> (usize, usize) {
+        (self.rows, self.cols)
+    }
+
     pub fn len(&self) -> usize {
         self.rows * self.cols
     }

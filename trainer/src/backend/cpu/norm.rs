@@ -2,9 +2,9 @@
 //!
 //! With `s = 1 / sqrt(mean(x^2) + eps)`: `y = x s w`, and `dx = s (w dy - x s^2 mean(x w dy))`.
 
-use super::element::Element;
+use super::element::{Element, LANES};
 use super::instructions::Instructions;
-use super::rows::{RowLoop, each, sum};
+use super::rows::{RowLoop, each, fold, sum};
 
 struct Forward<'a> {
     x: &'a [f32],
@@ -14,7 +14,7 @@ struct Forward<'a> {
 
 #[inline(always)]
 fn inverse_root(x: &[f32], eps: f32) -> f32 {
-    1.0 / (sum(x.len(), |i| x[i] * x[i]) / x.len() as f32 + eps).sqrt()
+    1.0 / (sum(x, x, |x, _| x * x) / x.len() as f32 + eps).sqrt()
 }
 
 impl<O: Element> RowLoop<&mut [O]> for Forward<'_> {
@@ -40,13 +40,30 @@ struct Backward<'a, D> {
     onto: Option<&'a [f32]>,
 }
 
+/// The sum of `x w dy`.
+#[inline(always)]
+fn weighed<D: Element>(x: &[f32], w: &[f32], dy: &[D]) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let ((x, x_rest), (w, w_rest)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
+    let (dy, dy_rest) = dy.as_chunks::<LANES>();
+    for ((x, w), dy) in x.iter().zip(w).zip(dy) {
+        for (lane, ((x, w), dy)) in lanes.iter_mut().zip(x.iter().zip(w).zip(dy)) {
+            *lane += x * w * dy.widen();
+        }
+    }
+    for (lane, ((x, w), dy)) in lanes.iter_mut().zip(x_rest.iter().zip(w_rest).zip(dy_rest)) {
+        *lane += x * w * dy.widen();
+    }
+    fold(lanes)
+}
+
 impl<D: Element> RowLoop<&mut [f32]> for Backward<'_, D> {
     #[inline(always)]
     fn row(&self, index: usize, dx: &mut [f32]) {
         let cols = dx.len();
         let (dy, x, w) = (&self.dy[index * cols..][..cols], &self.x[index * cols..][..cols], &self.w[..cols]);
         let scale = inverse_root(x, self.eps);
-        let mean = sum(cols, |i| x[i] * w[i] * dy[i].widen()) / cols as f32;
+        let mean = weighed(x, w, dy) / cols as f32;
         let pull = scale * scale * mean;
         match self.onto {
             None => {

@@ -69,17 +69,19 @@ impl Pool {
 
     /// At least so many bytes, of any content.
     pub fn take(self: &Arc<Self>, bytes: usize) -> Result<Piece, std::io::Error> {
-        let size = class(bytes);
-        let found = {
+        let (found, size) = {
             let mut books = self.books();
-            let found = books.take(size);
+            let (found, size) = match books.fitting(class(bytes)) {
+                Some((memory, size)) => (Some(memory), size),
+                None => (None, class(bytes)),
+            };
             books.used += size;
             books.need = books.need.max(books.used);
             if found.is_none() {
                 books.trim();
             }
             books.peak = books.peak.max(books.used + books.idle_bytes);
-            found
+            (found, size)
         };
         let memory = match found {
             Some(memory) => memory,
@@ -96,6 +98,12 @@ impl Pool {
 }
 
 impl Books {
+    /// The smallest idle piece of this size or up to twice that, with its size.
+    fn fitting(&mut self, size: usize) -> Option<(Memory, usize)> {
+        let (&size, _) = self.idle.range(size..=2 * size).next()?;
+        Some((self.take(size)?, size))
+    }
+
     fn take(&mut self, size: usize) -> Option<Memory> {
         let pieces = self.idle.get_mut(&size)?;
         let memory = pieces.pop()?;

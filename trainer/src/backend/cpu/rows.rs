@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::element::LANES;
 use super::instructions::Instructions;
 
 /// Values that a thread takes at a time. Less than twice as much stays on the calling thread.
@@ -75,26 +76,32 @@ pub fn each_pair<E: Send, F: Send>(
 }
 
 /// Lanes of a sum over a row: a fixed number, so that the order of additions is the same on all instructions.
-const LANES: usize = 32;
+pub type Lanes = [f32; LANES];
 
-/// The sum of `f(i)` over `0 .. len`, by lanes and then by halves.
+/// The sum of `f(a[i], b[i])`, by lanes and then by halves.
 #[inline(always)]
-pub fn sum(len: usize, f: impl Fn(usize) -> f32) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let whole = len / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum += f(start + lane);
+pub fn sum<A: Copy, B: Copy>(a: &[A], b: &[B], f: impl Fn(A, B) -> f32) -> f32 {
+    let mut lanes = [0.0; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += f(a, b);
         }
     }
-    for (sum, i) in sums.iter_mut().zip(whole..len) {
-        *sum += f(i);
+    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += f(a, b);
     }
+    fold(lanes)
+}
+
+/// The sum of all lanes, by halves.
+#[inline(always)]
+pub fn fold(mut lanes: Lanes) -> f32 {
     let mut width = LANES / 2;
     while width > 0 {
-        let (low, high) = sums.split_at_mut(width);
+        let (low, high) = lanes.split_at_mut(width);
         low.iter_mut().zip(high).for_each(|(low, high)| *low += *high);
         width /= 2;
     }
-    sums[0]
+    lanes[0]
 }

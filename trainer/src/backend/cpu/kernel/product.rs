@@ -71,6 +71,8 @@ const PANEL_BYTES: usize = 512 << 10;
 const DEPTH_MAX: usize = 3328;
 /// The length that they are cut into.
 const DEPTH_CUT: usize = 1024;
+/// Tasks for each thread, where there are panels enough: what the last one leaves the others waiting is a part of that.
+const TASKS: usize = 8;
 /// Multiplications below which waking threads costs more than it gives.
 const ALONE: usize = 1 << 18;
 /// Fewer rows than this are taken one stored row at a time, without packing.
@@ -131,7 +133,7 @@ fn cut<T: Tile>(products: &[Shared<'_, '_>], rows: usize, threads: usize) -> Vec
     let panels: usize = products.iter().map(|p| p.product.cols.div_ceil(T::COLS)).sum();
     let splits = if threads == 1 { 1 } else { (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(8 * T::ROWS)) };
     let rows_each = rows.div_ceil(splits.max(1)).next_multiple_of(T::ROWS);
-    let even = (panels / (4 * threads)).max(1);
+    let even = (panels / (TASKS * threads)).max(1);
     let mut tasks = Vec::new();
     for (index, shared) in products.iter().enumerate() {
         let (cols, depth) = (shared.product.cols, shared.product.depth());
@@ -371,6 +373,17 @@ fn widen_row(x: &Rows<'_>, row: usize, to: &mut [f32]) {
     }
 }
 
+/// `sums += onto`
+#[inline(always)]
+fn add<E: Element>(onto: &[E], sums: &mut [f32]) {
+    let (chunks, rest) = sums.as_chunks_mut::<8>();
+    let (onto, onto_rest) = onto.as_chunks::<8>();
+    for (sums, onto) in chunks.iter_mut().zip(onto) {
+        sums.iter_mut().zip(onto).for_each(|(sum, onto)| *sum += onto.widen());
+    }
+    rest.iter_mut().zip(onto_rest).for_each(|(sum, onto)| *sum += onto.widen());
+}
+
 /// Scales a row's sums, adds what they go onto, and writes them.
 #[inline(always)]
 fn finish(shared: &Shared<'_, '_>, row: usize, col: usize, sums: &mut [f32]) {
@@ -381,8 +394,8 @@ fn finish(shared: &Shared<'_, '_>, row: usize, col: usize, sums: &mut [f32]) {
     if let Some(onto) = &shared.product.onto {
         let at = row * onto.stride + col;
         match onto.values {
-            Values::F32(values) => sums.iter_mut().zip(&values[at..]).for_each(|(sum, onto)| *sum += onto),
-            Values::Bf16(values) => sums.iter_mut().zip(&values[at..]).for_each(|(sum, onto)| *sum += onto.widen()),
+            Values::F32(values) => add(&values[at..at + sums.len()], sums),
+            Values::Bf16(values) => add(&values[at..at + sums.len()], sums),
         }
     }
     // SAFETY: tasks have different rows or columns, so no two write the same element.
