@@ -14,7 +14,7 @@ use crate::backend::real::Real;
 use crate::backend::{HeadLoss, Result, Target};
 
 /// Bytes of logits that exist at once, and the fewest and most rows that they may be.
-const LOGIT_BYTES: usize = 64 << 20;
+const LOGIT_BYTES: usize = 50 << 20;
 const ROWS: (usize, usize) = (48, 4096);
 
 impl CpuBackend {

@@ -15,7 +15,7 @@ const MAPPED: usize = 1 << 20;
 /// Pieces are made in steps of an eighth of their size, so that batches of like size share them.
 const STEPS: usize = 8;
 /// What may lie idle beyond the greatest need so far, in parts of it.
-const SLACK: usize = 8;
+const SLACK: usize = 32;
 
 /// A cache line: what heap pieces are aligned to.
 #[derive(Clone, Copy, Pod, Zeroable)]

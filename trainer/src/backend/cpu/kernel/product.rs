@@ -66,7 +66,7 @@ pub struct Product<'a> {
 }
 
 /// Bytes of packed panels that a task works on: about half of a second-level cache.
-const PANEL_BYTES: usize = 512 << 10;
+const PANEL_BYTES: usize = 640 << 10;
 /// Longer contractions are cut, so that a task has several panels even then.
 const DEPTH_MAX: usize = 3328;
 /// The length that they are cut into.
@@ -133,13 +133,20 @@ fn cut<T: Tile>(products: &[Shared<'_, '_>], rows: usize, threads: usize) -> Vec
     let panels: usize = products.iter().map(|p| p.product.cols.div_ceil(T::COLS)).sum();
     let splits = if threads == 1 { 1 } else { (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(8 * T::ROWS)) };
     let rows_each = rows.div_ceil(splits.max(1)).next_multiple_of(T::ROWS);
-    let even = (panels / (TASKS * threads)).max(1);
     let mut tasks = Vec::new();
     for (index, shared) in products.iter().enumerate() {
         let (cols, depth) = (shared.product.cols, shared.product.depth());
-        let depth = if depth > DEPTH_MAX { DEPTH_CUT } else { depth };
-        let fit = PANEL_BYTES / (depth.max(1) * T::COLS * size_of::<T::Element>()).max(1);
-        let each = (if threads == 1 { fit } else { fit.min(even) }).max(1) * T::COLS;
+        let long = depth > DEPTH_MAX;
+        let depth = if long { DEPTH_CUT } else { depth };
+        let fit = (PANEL_BYTES / (depth.max(1) * T::COLS * size_of::<T::Element>()).max(1)).max(1);
+        let own = cols.div_ceil(T::COLS);
+        let even = match (threads, long) {
+            (1, _) => own,
+            // Every task reads all of a long `x`, which no cache holds: few tasks, of one width.
+            (_, true) => own.div_ceil(own.div_ceil(fit).next_multiple_of(threads)),
+            (_, false) => panels / (TASKS * threads),
+        };
+        let each = fit.min(even).max(1) * T::COLS;
         for first in (0..cols).step_by(each) {
             for row in (0..rows).step_by(rows_each) {
                 let rows = (row, rows_each.min(rows - row));
