@@ -11,7 +11,7 @@
 //! an `x` of its own, so it goes by itself.
 
 use super::CpuBackend;
-use super::element::Element;
+use super::element::{Element, convert};
 use super::factor::{Factor, Orientation, Stored};
 use super::kernel::product::{Out, Product, Term, Values};
 use super::matrix::{Matrix, Storage, ValuesMut};
@@ -136,6 +136,10 @@ impl CpuBackend {
         layers: &[Layer<'_>],
         wants_dx: bool,
     ) -> Result<ProjectedGrad<Matrix>> {
+        // The residual stream's gradient is kept in f32: narrowed here once rather than by every task that reads it.
+        let narrowed = dys.iter().map(|dy| self.as_activations(dy)).collect::<Result<Vec<_>>>()?;
+        let dys: Vec<&Matrix> = narrowed.iter().zip(dys).map(|(narrow, dy)| narrow.as_ref().unwrap_or(dy)).collect();
+        let dys = &dys[..];
         let places = Places::new(layers);
         let dh = if places.rank == 0 { None } else { Some(self.dh(dys, &places, x.rows())?) };
         let dx = if wants_dx { Some(self.dx(dys, x, dh.as_ref(), layers, &places)?) } else { None };
@@ -148,6 +152,20 @@ impl CpuBackend {
             }
         }
         Ok(ProjectedGrad { dx, pairs })
+    }
+
+    /// A copy in the activations' type; `None` for what has it already.
+    fn as_activations(&self, x: &Matrix) -> Result<Option<Matrix>> {
+        if x.storage() == self.activations() {
+            return Ok(None);
+        }
+        let mut out = Matrix::new(&self.pool, x.rows(), x.cols(), self.activations())?;
+        match (x.values(), out.values_mut()?) {
+            (Values::F32(from), ValuesMut::Bf16(to)) => each(self.instructions, to, x.cols(), &Convert { from }),
+            (Values::Bf16(from), ValuesMut::F32(to)) => each(self.instructions, to, x.cols(), &Convert { from }),
+            _ => {}
+        }
+        Ok(Some(out))
     }
 
     /// `dh = scale dy B` of all pairs, `[rows, sum of ranks]`.
@@ -308,6 +326,17 @@ impl CpuBackend {
             _ => {}
         }
         Ok(())
+    }
+}
+
+struct Convert<'a, E> {
+    from: &'a [E],
+}
+
+impl<S: Element, D: Element> RowLoop<&mut [D]> for Convert<'_, S> {
+    #[inline(always)]
+    fn row(&self, index: usize, to: &mut [D]) {
+        convert(&self.from[index * to.len()..], to);
     }
 }
 
