@@ -78,10 +78,34 @@ fn few_files_read_the_environment() {
     assert_none("ask node/src/config.rs", places(wrong));
 }
 
+/// Where memory is read past what the compiler can check: mapped files, and the kernels of the cpu backend.
+fn may_be_unsafe(path: &str) -> bool {
+    path == "trainer/src/base/mapped.rs" || path.starts_with("trainer/src/backend/cpu/kernel/")
+}
+
 #[test]
-fn memory_is_safe_but_for_mapped_files() {
+fn memory_is_safe_but_for_mapped_files_and_kernels() {
     let wrong = |source: &Source, code: &str| {
-        source.path != "trainer/src/base/mapped.rs" && (code.contains("unsafe {") || code.contains("unsafe fn"))
+        !may_be_unsafe(&source.path) && (code.contains("unsafe {") || code.contains("unsafe fn"))
     };
     assert_none("no unsafe code", places(wrong));
+}
+
+#[test]
+fn every_unsafe_block_has_its_reason() {
+    let mut bare = Vec::new();
+    for source in sources::all().into_iter().filter(|source| may_be_unsafe(&source.path)) {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (index, line) in lines.iter().enumerate() {
+            let opens = line.contains("unsafe {") || line.trim_start().starts_with("unsafe impl");
+            let above = lines[..index].iter().rev().take_while(|line| line.trim_start().starts_with("//"));
+            // A statement may begin on the line above the block.
+            let reason =
+                above.chain(lines[..index].iter().rev().skip(1).take(1)).any(|line| line.contains("// SAFETY"));
+            if opens && !reason && !line.contains("unsafe fn") {
+                bare.push(format!("{}:{}", source.path, index + 1));
+            }
+        }
+    }
+    assert_none("a line `// SAFETY: ...` above each unsafe block", bare);
 }

@@ -21,7 +21,7 @@ use potluck_trainer::progress::{Event, Silent};
 use potluck_trainer::sample::Sample;
 
 use crate::operation::{finite_differences, on_every_backend, on_every_f32_backend};
-use crate::support::{architecture, backend, buffer, distance, noise, noise_model, wide};
+use crate::support::{HALF, architecture, backend, buffer, distance, noise, noise_model, wide};
 
 on_every_backend!(gradients_of_the_whole_model_match_finite_differences, at_step_zero_the_output_is_the_bases);
 on_every_f32_backend!(a_run_lowers_the_loss, the_number_of_threads_changes_no_bit);
@@ -176,8 +176,12 @@ fn check_model<B: Backend + Clone>(b: &B, lora: LoraConfig, tolerance: f64) {
         oracle.losses(&batch, &targets, &adapters).unwrap().iter().sum::<f64>() * scale
     };
     let expected = finite_differences(&loss, &[start]).remove(0);
+    let whole = distance(&got, &expected);
+    assert!(whole < tolerance, "all: {whole:e}");
+    // Rounding to bf16 takes the larger a part of a gradient, the smaller that gradient is beside the others.
+    let each = if tolerance == HALF { 3.0 * HALF } else { tolerance };
     for slot in &layout.slots {
         let distance = distance(&got[slot.range()], &expected[slot.range()]);
-        assert!(distance < tolerance, "{}: {distance:e}", slot.name);
+        assert!(distance < each, "{}: {distance:e}", slot.name);
     }
 }

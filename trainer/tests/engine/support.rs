@@ -16,7 +16,7 @@ use potluck_trainer::tensor::HostTensor;
 /// What must hold in `f32` and in `f64`, relative to the norm of the expected values.
 pub const SINGLE: f64 = 1e-4;
 pub const DOUBLE: f64 = 1e-6;
-/// And where products multiply bf16, which has eight bits.
+/// And where products multiply bf16, whose eight bits are rounded several times on the way through a model.
 pub const HALF: f64 = 3e-2;
 
 /// Values in -1 .. 1.
