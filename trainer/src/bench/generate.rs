@@ -3,10 +3,11 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::{median, peak_rss};
+use super::median;
 use crate::backend::Backend;
 use crate::generate::{Prompt, generate};
 use crate::lora::attached::Attached;
+use crate::memory::peak_rss;
 use crate::model::ModelError;
 use crate::model::decoder::Model;
 

@@ -25,14 +25,6 @@ fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The process's largest resident memory so far, in bytes. Linux keeps it as `VmHWM`; elsewhere it is not asked for.
-fn peak_rss() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,16 +13,19 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use super::{arithmetic, hashed_id, median, peak_rss};
+use super::{arithmetic, hashed_id, median};
 use crate::backend::Backend;
+use crate::backend::cpu::CpuBackend;
 use crate::fit::FitError;
 use crate::fit::state::{HostState, TrainState};
 use crate::lora::config::{LoraConfig, Targets};
 use crate::lora::init::{splitmix64, uniform};
 use crate::lora::layout::Layout;
+use crate::memory::{MemoryPlan, current_rss, peak_rss};
 use crate::model::batch::Batch;
 use crate::model::block::Recompute;
 use crate::model::decoder::Model;
+use crate::model::weights::Weights;
 use crate::optim::AdamW;
 use crate::sample::Sample;
 
@@ -73,6 +76,21 @@ pub fn hashed_sequences(batch: usize, seq: usize, vocabulary: u32) -> Sequences 
     (0..batch).map(sequence).collect()
 }
 
+/// What [`bench_step`] will need on this backend, beside what the process holds already.
+pub fn plan(backend: &CpuBackend, weights: &dyn Weights, bench: &BenchStep) -> Result<MemoryPlan, FitError> {
+    let config = LoraConfig::new(bench.rank, 2.0 * bench.rank as f32, Targets::AllLinear);
+    let layout = Layout::new(&config, weights.architecture())?;
+    let heaviest = bench.batches.iter().max_by_key(|sequences| sequences.iter().map(Vec::len).sum::<usize>());
+    let samples = heaviest.map(samples).unwrap_or_default();
+    let (batch, targets) = Batch::training(&samples.iter().collect::<Vec<_>>());
+    let resident = current_rss().unwrap_or(0);
+    MemoryPlan::of_step(backend, weights, &layout, bench.recompute, (&batch, &targets), resident)
+}
+
+fn samples(sequences: &Sequences) -> Vec<Sample> {
+    sequences.iter().map(|ids| Sample::completing(ids.clone(), 0)).collect()
+}
+
 /// Runs the steps on the calling thread's rayon pool. `None` if `on_step` breaks.
 pub fn bench_step<B: Backend>(
     model: &Model<B>,
@@ -103,7 +121,7 @@ struct Timed {
 }
 
 fn train<B: Backend>(state: &mut TrainState<'_, B>, step: usize, sequences: &Sequences) -> Result<Timed, FitError> {
-    let samples: Vec<Sample> = sequences.iter().map(|ids| Sample::completing(ids.clone(), 0)).collect();
+    let samples = samples(sequences);
     let optimizer = AdamW::default();
     let started = Instant::now();
     let (batch, targets) = Batch::training(&samples.iter().collect::<Vec<_>>());

@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use potluck_trainer::backend::{Backend, Residency};
 use potluck_trainer::bench::generate::{GenerateReport, bench_generate};
 use potluck_trainer::bench::hashed_id;
-use potluck_trainer::bench::step::{BenchProgress, BenchReport, BenchStep, Sequences, bench_step, hashed_sequences};
+use potluck_trainer::bench::step::{
+    BenchProgress, BenchReport, BenchStep, Sequences, bench_step, hashed_sequences, plan,
+};
 use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
@@ -35,6 +37,9 @@ pub struct StepAnswer {
     step_seconds: f64,
     /// In 10^6 bytes, of this worker process.
     peak_rss_mb: Option<f64>,
+    /// What the plan said before the first step, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planned_mb: Option<f64>,
     losses: Vec<f64>,
     params_digest: String,
     /// Arithmetic of a step in 10^9 operations, by formula.
@@ -61,6 +66,11 @@ pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) 
     });
     let recompute = grade(settings.recompute);
     let bench = BenchStep { batches, rank: settings.rank as usize, steps, seed: settings.seed, recompute };
+    let planned = match settings.engine.backend {
+        BackendName::Cpu => Some(plan(&open::cpu(settings.engine, Purpose::Train)?, &base, &bench)),
+        BackendName::Candle => None,
+    };
+    let planned = planned.transpose().map_err(|error| Failure::new(Kind::Failed, error))?;
     let work = Steps { bench: &bench, context };
     let (report, engine) = open::with_model(&base, settings.engine, Purpose::Train, Residency::Quantised, work)?;
     let peak = (engine.backend == BackendName::Cpu).then(|| open::cpu(engine, Purpose::Train)).transpose()?;
@@ -68,6 +78,7 @@ pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) 
         tokens_per_second: report.tokens_per_second,
         step_seconds: report.step_seconds,
         peak_rss_mb: report.peak_rss_bytes.map(megabytes),
+        planned_mb: planned.map(|plan| megabytes(plan.total())),
         losses: report.losses,
         params_digest: report.params_digest,
         step_gflop: report.step_flop / 1e9,
