@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::args::Global;
 use super::output;
 use crate::api::proto::{Progress, Unit};
 
@@ -14,20 +15,26 @@ const LINE_EVERY: Duration = Duration::from_secs(5);
 /// What is shown now.
 pub struct Shown {
     quiet: bool,
+    /// Standard output is for one JSON object: generated text comes within it.
+    json: bool,
     terminal: bool,
     bar: Option<ProgressBar>,
     last_line: Option<Instant>,
 }
 
 impl Shown {
-    pub fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal(), bar: None, last_line: None }
+    pub fn new(global: &Global) -> Self {
+        let Global { quiet, json, .. } = *global;
+        Self { quiet, json, terminal: std::io::stderr().is_terminal(), bar: None, last_line: None }
     }
 
     /// Shows one report. Text that a model generates goes to standard output, everything else to standard error.
     pub fn report(&mut self, progress: Progress) {
         if let Progress::Text { text } = progress {
             use std::io::Write;
+            if self.json {
+                return;
+            }
             let mut stdout = std::io::stdout().lock();
             let _closed_pipe = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
             return;

@@ -44,7 +44,7 @@ pub async fn run(global: &Global, verb: &Pull) -> Outcome<()> {
         None => {
             // No daemon: this command is on the network for as long as it takes.
             let daemon = Daemon::start(&home, verb.network.settings()?).await?;
-            let answer = run::ask_here(daemon.service(), &request, &mut progress::Shown::new(global.quiet)).await;
+            let answer = run::ask_here(daemon.service(), &request, &mut progress::Shown::new(global)).await;
             daemon.stop().await;
             answer?
         }

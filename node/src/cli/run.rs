@@ -84,7 +84,7 @@ async fn dispatch(cli: &Cli) -> Outcome<()> {
 /// Asks the daemon if one runs on this home, else opens the home and does it here. Ctrl-C cancels and waits.
 pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
     let home = config::home(global.home.as_deref())?;
-    let mut shown = progress::Shown::new(global.quiet);
+    let mut shown = progress::Shown::new(global);
     match Client::connect(&home).await? {
         Some(mut client) => {
             tokio::select! {

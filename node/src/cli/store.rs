@@ -76,5 +76,5 @@ async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<serde_json::Va
     let home = config::home(global.home.as_deref())?;
     let options = Options { salvage_state, ..Options::default() };
     let service = Service::offline_with(&home, options).await?;
-    ask_here(&service, &Request::StoreRebuild, &mut Shown::new(global.quiet)).await
+    ask_here(&service, &Request::StoreRebuild, &mut Shown::new(global)).await
 }
