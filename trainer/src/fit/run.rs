@@ -126,8 +126,8 @@ pub fn fit<'a, B: Backend>(
 
 /// A gradient in A goes through B: where that is zero, A alone would never change.
 fn check_start(layout: &Layout, start: &[f32]) -> Result<(), FitError> {
-    let dead = layout.modules.iter().map(|module| &layout.slots[module.b]);
-    let dead = dead.filter(|slot| !layout.trains.b && start[slot.range()].iter().all(|value| *value == 0.0)).next();
+    let mut slots = layout.modules.iter().map(|module| &layout.slots[module.b]);
+    let dead = slots.find(|slot| !layout.trains.b && start[slot.range()].iter().all(|value| *value == 0.0));
     dead.map_or(Ok(()), |slot| Err(FitError::ZeroB { name: slot.name.clone() }))
 }
 

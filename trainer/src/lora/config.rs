@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::LoraError;
 pub use super::targets::Targets;
 
+/// A module's path and its `(out, in)`.
+pub type Module = (String, (usize, usize));
+
 /// Rank, scale and places of an adapter.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -52,7 +55,7 @@ impl LoraConfig {
     }
 
     /// The selected modules of a model with their `(out, in)`, sorted by path.
-    pub fn modules(&self, architecture: &Architecture) -> Result<Vec<(String, (usize, usize))>, LoraError> {
+    pub fn modules(&self, architecture: &Architecture) -> Result<Vec<Module>, LoraError> {
         let (targets, excluded) = (self.target_modules.matcher()?, Targets::Names(self.exclude_modules.clone()));
         let excluded = excluded.matcher()?;
         let layers = self.layers(architecture.num_hidden_layers)?;

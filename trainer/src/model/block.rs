@@ -112,6 +112,9 @@ impl<Buf> Saved<Buf> {
     }
 }
 
+/// Outputs of a group of linear layers, and what the backward pass needs of their pairs.
+type Outputs<B, const N: usize> = ([<B as Backend>::Buf; N], Vec<<B as Backend>::Buf>);
+
 /// Takes the gradients of a pair: the linear layer, the pair's index there, the gradients.
 pub type Sink<'a, Buf> = dyn FnMut(Linear, usize, LoraGrad<Buf>) -> Result<()> + 'a;
 
@@ -217,12 +220,7 @@ impl<B: Backend> Block<'_, B> {
     }
 
     /// Each layer's output, and what the backward pass needs of the pairs.
-    fn project<const N: usize>(
-        &self,
-        group: [Linear; N],
-        x: &B::Buf,
-        onto: Option<&B::Buf>,
-    ) -> Result<([B::Buf; N], Vec<B::Buf>)> {
+    fn project<const N: usize>(&self, group: [Linear; N], x: &B::Buf, onto: Option<&B::Buf>) -> Result<Outputs<B, N>> {
         let projected = self.backend.project(x, &self.applied(group), onto)?;
         let outputs = |ys: Vec<B::Buf>| BackendError::Size { what: "outputs", got: ys.len(), expected: N };
         Ok((projected.ys.try_into().map_err(outputs)?, projected.h))

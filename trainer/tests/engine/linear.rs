@@ -53,7 +53,7 @@ impl Project {
     }
 
     /// Weights and pairs of each layer on a backend, and x.
-    fn load<B: Backend>(&self, b: &B, inputs: &[Vec<f64>]) -> (Vec<(B::Weight, Vec<LoraPair<B::Buf>>)>, B::Buf) {
+    fn load<B: Backend>(&self, b: &B, inputs: &[Vec<f64>]) -> (Vec<Loaded<B>>, B::Buf) {
         let mut factors = inputs[1..].iter();
         let mut factor = |rows, cols| buffer(b, factors.next().unwrap(), rows, cols);
         let layers = self.layers.iter().enumerate().map(|(index, (out, pairs))| {
@@ -71,7 +71,10 @@ impl Project {
     }
 }
 
-fn applied<B: Backend>(layers: &[(B::Weight, Vec<LoraPair<B::Buf>>)]) -> Vec<Linear<'_, B>> {
+/// A weight with its pairs.
+type Loaded<B> = (<B as Backend>::Weight, Vec<LoraPair<<B as Backend>::Buf>>);
+
+fn applied<B: Backend>(layers: &[Loaded<B>]) -> Vec<Linear<'_, B>> {
     layers.iter().map(|(weight, pairs)| Linear { weight, pairs }).collect()
 }
 

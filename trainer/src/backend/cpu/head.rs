@@ -42,7 +42,7 @@ impl CpuBackend {
             self.logits(&rows, w, values);
             self.softmax(values, targets, losses, scale);
             let (Some(_), Some(d_hidden)) = (scale, d_hidden.as_mut()) else { continue };
-            self.into_hidden(values, targets.len(), w, &mut d_rows)?;
+            self.hidden_grad(values, targets.len(), w, &mut d_rows)?;
             for (index, target) in targets.iter().enumerate() {
                 let row = d_rows.values().part(index * hidden.cols(), hidden.cols());
                 d_hidden.write(target.row * hidden.cols(), row)?;
@@ -84,7 +84,7 @@ impl CpuBackend {
     }
 
     /// The gradient in the hidden states of a chunk's rows, from the gradient in its logits.
-    fn into_hidden(&self, d_logits: &[f32], rows: usize, w: &Weight, out: &mut Matrix) -> Result<()> {
+    fn hidden_grad(&self, d_logits: &[f32], rows: usize, w: &Weight, out: &mut Matrix) -> Result<()> {
         let x = match self.activations() {
             Storage::F32 => Rows { values: Values::F32(d_logits), stride: w.out },
             Storage::Bf16 => Rows { values: Values::Bf16(bytemuck::cast_slice(d_logits)), stride: 2 * w.out },

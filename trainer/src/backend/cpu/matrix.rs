@@ -57,6 +57,10 @@ impl Matrix {
         self.rows * self.cols
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     pub fn storage(&self) -> Storage {
         self.storage
     }
