@@ -1,7 +1,7 @@
 //! The right-hand factor of a product, in whatever form it is stored, and its packing into panels.
 //!
 //! A frozen matrix is kept once, as its file has it; what a kernel wants (pairs side by side, columns in panels, either
-//! way round) is made panel by panel where it is used. For a training batch that costs about one in a hundred of the
+//! way round) is made panel by panel where it is used. For a training batch that costs a few in a hundred of the
 //! product's time, and saves two packed copies of every matrix.
 
 use half::bf16;
