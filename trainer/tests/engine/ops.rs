@@ -6,7 +6,7 @@ use potluck_trainer::backend::{Backend, Residency, Target};
 use crate::operation::{Input, Operation, check, on_every_backend};
 use crate::support::{backend, buffer, cast, frozen, noise, read, size, tensor, weight};
 
-on_every_backend!(rms_norm, swiglu, rope, head_loss);
+on_every_backend!(rms_norm, swiglu, rope, head_loss, unlikely_targets);
 
 pub fn rms_norm_auto(x: &Tensor, w: &Tensor, eps: f64) -> Tensor {
     let mean = x.sqr().unwrap().mean_keepdim(D::Minus1).unwrap();
@@ -235,6 +235,23 @@ fn head_loss(b: &impl Backend, tolerance: f64) {
         check(&HeadLoss { seed, rows, cols, vocabulary, differences: true }, b, tolerance);
     }
     check(&HeadLoss { seed: 9, rows: 600, cols: 3, vocabulary: 5, differences: false }, b, tolerance);
+}
+
+/// Logits whose exponentials are no `f32` numbers, beside the target's or beyond all others.
+fn unlikely_targets(b: &impl Backend, tolerance: f64) {
+    let mut logits = [0.0; 40];
+    (logits[3], logits[36], logits[37]) = (-200.0, 300.0, 300.0);
+    let w = weight(b, &logits, 40, 1);
+    let targets: Vec<Target> = [3, 5, 36].into_iter().enumerate().map(|(row, id)| Target { row, id }).collect();
+    let head = b.head_loss(&buffer(b, &[1.0, 1.0, 1.0], 3, 1), &w, &targets, Some(1.0)).unwrap();
+    let two = 2.0f64.ln();
+    let close = |got: f64, expected: f64| assert!((got - expected).abs() < tolerance * 500.0, "{got} for {expected}");
+    head.losses.iter().zip([500.0 + two, 300.0 + two, two]).for_each(|(&got, expected)| close(got, expected));
+    read(b, &head.d_hidden.unwrap())
+        .into_iter()
+        .zip([500.0, 300.0, 0.0])
+        .for_each(|(got, expected)| close(got, expected));
+    assert!((head.losses[2] - two).abs() < tolerance);
 }
 
 #[test]

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use super::attention::{self, Gradients, Saved, View, ViewMut};
 use super::element::{Element, convert};
 use super::instructions::Instructions;
-use super::kernel::product::Values;
+use super::kernel::product::{Values, ValuesMut};
 use super::kernel::{self, F32Portable};
-use super::matrix::{Matrix, Storage, ValuesMut};
+use super::matrix::{Matrix, Storage};
 use super::{CpuBackend, Precision, same, with_tile};
 use crate::backend::{AttentionSaved, AttentionShape, BackendError, Result};
 

@@ -1,19 +1,22 @@
 //! The output projection: cross-entropy of labelled rows, a chunk of rows at a time, and the most likely token.
 //!
-//! The logits of a chunk are made in `f32`; the gradient in them is written where they were, narrowed to the kernels'
-//! own type, and goes straight into the gradient of the hidden states: two products a chunk, nothing is made twice.
+//! A chunk is two products. The first leaves `e^(logit - shift)` in the kernels' own type (see `kernel::exponentials`),
+//! the second takes them as they lie to the gradient in the hidden states, and each of its rows is divided by the row's
+//! total at the end. Logits themselves exist nowhere but in the tiles.
 
 use super::CpuBackend;
-use super::element::{LANES, convert};
-use super::factor::Orientation;
-use super::kernel::product::{Out, Product, Rows, Term, Values};
+use super::element::{Element, convert};
+use super::factor::{Factor, Orientation};
+use super::kernel::exponentials::Exponentials;
+use super::kernel::output::Out;
+use super::kernel::product::{Product, Rows, Term, Values, ValuesMut};
 use super::matrix::{Matrix, Storage};
-use super::rows::{RowLoop, each_pair, fold, sum};
+use super::rows::{RowLoop, each, sum};
 use super::weight::Weight;
 use crate::backend::real::Real;
 use crate::backend::{HeadLoss, Result, Target};
 
-/// Bytes of logits that exist at once, and the fewest and most rows that they may be.
+/// Bytes of a chunk's exponentials or logits, and the fewest and most rows that they may be.
 const LOGIT_BYTES: usize = 50 << 20;
 const ROWS: (usize, usize) = (48, 4096);
 
@@ -25,24 +28,25 @@ impl CpuBackend {
         targets: &[Target],
         scale: Option<f64>,
     ) -> Result<HeadLoss<Matrix>> {
-        let chunk = chunk_rows(w.out).min(targets.len().max(1));
-        let mut losses = vec![0.0; targets.len()];
+        let chunk = even(targets.len(), chunk_rows(w.out, self.activations()));
         let mut d_hidden = match scale {
             Some(_) => Some(self.zeroed(hidden.rows(), hidden.cols(), self.activations())?),
             None => None,
         };
-        let mut logits = Matrix::new(&self.pool, chunk, w.out, Storage::F32)?;
+        let mut softmax = Softmax::new(self, chunk, w, scale.is_some())?;
+        let mut sums = Matrix::new(&self.pool, chunk, hidden.cols(), Storage::F32)?;
         let mut d_rows = Matrix::new(&self.pool, chunk, hidden.cols(), self.activations())?;
-        for (targets, losses) in targets.chunks(chunk).zip(losses.chunks_mut(chunk)) {
+        let mut losses = Vec::with_capacity(targets.len());
+        for targets in targets.chunks(chunk) {
             let rows = self.gathered(hidden, &targets.iter().map(|target| target.row).collect::<Vec<_>>())?;
             if self.pool.is_dry() {
+                losses.resize(losses.len() + targets.len(), 0.0);
                 continue;
             }
-            let values = &mut logits.f32_mut("logits")?[..targets.len() * w.out];
-            self.logits(&rows, w, values);
-            self.softmax(values, targets, losses, scale);
-            let (Some(_), Some(d_hidden)) = (scale, d_hidden.as_mut()) else { continue };
-            self.hidden_grad(values, targets.len(), w, &mut d_rows)?;
+            self.exponentials(&rows, w, targets, &mut softmax)?;
+            losses.extend((0..targets.len()).map(|row| softmax.loss(row)));
+            let (Some(scale), Some(d_hidden)) = (scale, d_hidden.as_mut()) else { continue };
+            self.hidden_grad((&softmax, targets), w, scale as f32, (&mut sums, &mut d_rows))?;
             for (index, target) in targets.iter().enumerate() {
                 let row = d_rows.values().part(index * hidden.cols(), hidden.cols());
                 d_hidden.write(target.row * hidden.cols(), row)?;
@@ -51,9 +55,76 @@ impl CpuBackend {
         Ok(HeadLoss { losses, d_hidden })
     }
 
+    /// The exponentials of a chunk's logits and all that belongs to them.
+    fn exponentials(&self, rows: &Matrix, w: &Weight, targets: &[Target], softmax: &mut Softmax) -> Result<()> {
+        softmax.targets.clear();
+        softmax.targets.extend(targets.iter().map(|target| target.id));
+        self.target_logits(rows, w, softmax);
+        self.run_exponentials(rows, w, softmax)?;
+        let too_large: Vec<usize> = (0..targets.len()).filter(|&row| softmax.total(row) >= TOO_LARGE).collect();
+        if too_large.is_empty() {
+            return Ok(());
+        }
+        let mut logits = Matrix::new(&self.pool, 1, w.out, Storage::F32)?;
+        for row in too_large {
+            let one = rows.part(row * rows.cols(), 1, rows.cols())?;
+            let values = logits.f32_mut("logits")?;
+            self.logits(&one, w, values);
+            softmax.shifts[row] = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        }
+        self.run_exponentials(rows, w, softmax)
+    }
+
+    fn run_exponentials(&self, rows: &Matrix, w: &Weight, softmax: &mut Softmax) -> Result<()> {
+        let (count, panels) = (softmax.targets.len(), softmax.panels);
+        let out = Exponentials {
+            shifts: &softmax.shifts[..count],
+            targets: &softmax.targets,
+            values: softmax.values.as_mut().map(Matrix::values_mut).transpose()?,
+            stride: padded(w.out),
+            totals: &mut softmax.totals[..count * panels],
+            own: &mut softmax.own[..count],
+        };
+        let term = Term { x: rows.columns(0), factor: w.factor(Orientation::RowsAreColumns) };
+        let out = Out::Exponentials(out);
+        self.run(count, &mut [Product { terms: vec![term], cols: w.out, scale: 1.0, onto: None, out }]);
+        Ok(())
+    }
+
+    /// Each row's shift: its target's logit, but for the order of additions. No total can vanish then, and one grows too
+    /// large only where the loss is nearly a hundred; such rows get their greatest logit instead.
+    fn target_logits(&self, rows: &Matrix, w: &Weight, softmax: &mut Softmax) {
+        let factor = w.factor(Orientation::RowsAreColumns);
+        let work = TargetLogits { x: rows.values(), factor, targets: &softmax.targets };
+        each(self.instructions, &mut softmax.shifts[..softmax.targets.len()], 1, &work);
+    }
+
+    /// The gradient in the hidden states of a chunk's rows: of all columns but the target's by a product, of that one
+    /// in `f32`, as what it adds is nearly the negative of the rest.
+    fn hidden_grad(
+        &self,
+        (softmax, targets): (&Softmax, &[Target]),
+        w: &Weight,
+        scale: f32,
+        (sums, out): (&mut Matrix, &mut Matrix),
+    ) -> Result<()> {
+        let Some(values) = &softmax.values else { return Ok(()) };
+        let x = Rows { values: values.values(), stride: padded(w.out) };
+        let term = Term { x, factor: w.factor(Orientation::RowsAreSteps) };
+        let product = Product { terms: vec![term], cols: w.inner, scale: 1.0, onto: None, out: sums.out()? };
+        self.run(targets.len(), &mut [product]);
+        let sums = &sums.f32("gradients of a chunk")?[..targets.len() * w.inner];
+        let work = Divide { softmax, scale, sums, factor: w.factor(Orientation::RowsAreColumns) };
+        match out.values_mut()? {
+            ValuesMut::F32(out) => each(self.instructions, &mut out[..sums.len()], w.inner, &work),
+            ValuesMut::Bf16(out) => each(self.instructions, &mut out[..sums.len()], w.inner, &work),
+        }
+        Ok(())
+    }
+
     /// The index of the greatest logit of each row, the lowest among equals.
     pub(super) fn argmax(&self, hidden: &Matrix, w: &Weight) -> Result<Vec<u32>> {
-        let chunk = chunk_rows(w.out).min(hidden.rows().max(1));
+        let chunk = even(hidden.rows(), chunk_rows(w.out, Storage::F32));
         let mut logits = Matrix::new(&self.pool, chunk, w.out, Storage::F32)?;
         let mut found = Vec::with_capacity(hidden.rows());
         for first in (0..hidden.rows()).step_by(chunk) {
@@ -75,110 +146,114 @@ impl CpuBackend {
         let out = Out::F32 { values: out, stride: w.out };
         self.run(rows.rows(), &mut [Product { terms: vec![term], cols: w.out, scale: 1.0, onto: None, out }]);
     }
+}
 
-    /// Losses of a chunk; with `scale`, logits become the gradient in them, narrowed in place.
-    fn softmax(&self, logits: &mut [f32], targets: &[Target], losses: &mut [f64], scale: Option<f64>) {
-        let cols = logits.len() / targets.len().max(1);
-        let work = Softmax { targets, scale: scale.map(|scale| scale as f32), narrow: self.activations() };
-        each_pair(self.instructions, (logits, cols), (losses, 1), &work);
-    }
+fn chunk_rows(vocabulary: usize, storage: Storage) -> usize {
+    (LOGIT_BYTES / storage.size() / vocabulary.max(1)).clamp(ROWS.0, ROWS.1)
+}
 
-    /// The gradient in the hidden states of a chunk's rows, from the gradient in its logits.
-    fn hidden_grad(&self, d_logits: &[f32], rows: usize, w: &Weight, out: &mut Matrix) -> Result<()> {
-        let x = match self.activations() {
-            Storage::F32 => Rows { values: Values::F32(d_logits), stride: w.out },
-            Storage::Bf16 => Rows { values: Values::Bf16(bytemuck::cast_slice(d_logits)), stride: 2 * w.out },
+/// Rows of a chunk where all chunks have about the same.
+fn even(rows: usize, most: usize) -> usize {
+    rows.div_ceil(rows.div_ceil(most).max(1)).max(1)
+}
+
+/// Elements from one row of exponentials to the next. A vocabulary is often a multiple of what the caches are sorted by,
+/// and then the rows of a tile would push each other out.
+fn padded(vocabulary: usize) -> usize {
+    const LINE: usize = 32;
+    vocabulary.next_multiple_of(LINE) + LINE
+}
+
+/// A total that no logits near the shift can make: the exponential stops at `e^88`.
+const TOO_LARGE: f32 = 1e37;
+
+/// A chunk's logits as the output projection leaves them.
+struct Softmax {
+    panels: usize,
+    /// `e^(logit - shift)`, zero for the target; none if no gradient is wanted.
+    values: Option<Matrix>,
+    targets: Vec<u32>,
+    shifts: Vec<f32>,
+    /// The sum of each row's exponentials, first by panels.
+    totals: Vec<f32>,
+    own: Vec<f32>,
+}
+
+impl Softmax {
+    fn new(backend: &CpuBackend, rows: usize, w: &Weight, wants_values: bool) -> Result<Self> {
+        let panels = w.out.div_ceil(backend.panel_cols());
+        let values = if wants_values {
+            Some(Matrix::new(&backend.pool, rows, padded(w.out), backend.activations())?)
+        } else {
+            None
         };
-        let term = Term { x, factor: w.factor(Orientation::RowsAreSteps) };
-        let out = out.out()?;
-        self.run(rows, &mut [Product { terms: vec![term], cols: w.inner, scale: 1.0, onto: None, out }]);
-        Ok(())
+        let zeros = |len| vec![0.0; len];
+        let targets = Vec::with_capacity(rows);
+        Ok(Self { panels, values, targets, shifts: zeros(rows), totals: zeros(rows * panels), own: zeros(rows) })
+    }
+
+    fn total(&self, row: usize) -> f32 {
+        self.totals[row * self.panels..][..self.panels].iter().sum()
+    }
+
+    fn loss(&self, row: usize) -> f64 {
+        f64::from(self.total(row)).ln() + f64::from(self.shifts[row]) - f64::from(self.own[row])
     }
 }
 
-fn chunk_rows(vocabulary: usize) -> usize {
-    (LOGIT_BYTES / 4 / vocabulary.max(1)).clamp(ROWS.0, ROWS.1)
+struct TargetLogits<'a> {
+    x: Values<'a>,
+    factor: Factor<'a>,
+    targets: &'a [u32],
 }
 
-struct Softmax<'a> {
-    targets: &'a [Target],
-    scale: Option<f32>,
-    narrow: Storage,
-}
-
-impl RowLoop<(&mut [f32], &mut [f64])> for Softmax<'_> {
+impl RowLoop<&mut [f32]> for TargetLogits<'_> {
     #[inline(always)]
-    fn row(&self, index: usize, (logits, loss): (&mut [f32], &mut [f64])) {
-        let target = self.targets[index].id as usize;
-        let largest = largest(logits);
-        let own = logits[target];
-        let total = match self.scale {
-            Some(_) => exponentials(logits, largest),
-            None => sum(logits, logits, |x, _| (x - largest).exponential()),
-        };
-        loss[0] = f64::from(total).ln() + f64::from(largest) - f64::from(own);
-        let Some(scale) = self.scale else { return };
-        let each = scale / total;
-        // What the target's own element has to become, as the others' formula alone would leave out the label.
-        let d_target = (own - largest).exponential() * each - scale;
-        match self.narrow {
-            Storage::F32 => {
-                logits.iter_mut().for_each(|x| *x *= each);
-                logits[target] = d_target;
+    fn row(&self, index: usize, out: &mut [f32]) {
+        let inner = self.factor.depth;
+        let mut w = [0.0; STRETCH];
+        let mut x = [0.0; STRETCH];
+        out[0] = 0.0;
+        for from in (0..inner).step_by(STRETCH) {
+            let count = STRETCH.min(inner - from);
+            self.factor.widen(self.targets[index] as usize, from, &mut w[..count]);
+            match self.x.part(index * inner + from, count) {
+                Values::F32(values) => x[..count].copy_from_slice(values),
+                Values::Bf16(values) => convert(values, &mut x[..count]),
             }
-            Storage::Bf16 => narrow_in_place(logits, each, (target, d_target)),
+            out[0] += sum(&w[..count], &x[..count], |w, x| w * x);
         }
     }
 }
 
-/// The largest value; NaN counts as nothing here and shows itself in the sum.
-#[inline(always)]
-fn largest(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 32];
-    let (chunks, rest) = values.as_chunks::<32>();
-    for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane = if value > *lane { value } else { *lane };
-        }
-    }
-    lanes.iter().chain(rest).fold(f32::NEG_INFINITY, |a, &b| if b > a { b } else { a })
+/// Elements of a row of weights that are widened at a time: whole blocks of any quantised type.
+const STRETCH: usize = 256;
+
+/// Divides the sums by the totals and adds the target's share.
+struct Divide<'a> {
+    softmax: &'a Softmax,
+    scale: f32,
+    sums: &'a [f32],
+    factor: Factor<'a>,
 }
 
-/// Turns a row into `e^(x - largest)` and gives their sum.
-#[inline(always)]
-fn exponentials(row: &mut [f32], largest: f32) -> f32 {
-    let mut lanes = [0.0; LANES];
-    let (chunks, rest) = row.as_chunks_mut::<LANES>();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *value = (*value - largest).exponential();
-            *lane += *value;
+impl<E: Element> RowLoop<&mut [E]> for Divide<'_> {
+    #[inline(always)]
+    fn row(&self, index: usize, out: &mut [E]) {
+        let softmax = self.softmax;
+        let total = softmax.total(index);
+        let each = self.scale / total;
+        let own = (softmax.own[index] - softmax.shifts[index]).exponential() / total;
+        let own = self.scale * (own - 1.0);
+        let sums = &self.sums[index * out.len()..][..out.len()];
+        let mut w = [0.0; STRETCH];
+        for (part, (out, sums)) in out.chunks_mut(STRETCH).zip(sums.chunks(STRETCH)).enumerate() {
+            let w = &mut w[..out.len()];
+            self.factor.widen(softmax.targets[index] as usize, part * STRETCH, w);
+            for ((out, sum), w) in out.iter_mut().zip(sums).zip(w) {
+                *out = E::narrow(sum * each + *w * own);
+            }
         }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *value = (*value - largest).exponential();
-        *lane += *value;
-    }
-    fold(lanes)
-}
-
-/// Writes the row times `each` as bf16 over the front half of the row, reading ahead of where it writes.
-#[inline(always)]
-fn narrow_in_place(row: &mut [f32], each: f32, (target, d_target): (usize, f32)) {
-    const STRETCH: usize = 64;
-    let len = row.len();
-    for start in (0..len).step_by(STRETCH) {
-        let count = STRETCH.min(len - start);
-        let mut wide = [0.0f32; STRETCH];
-        wide[..count].copy_from_slice(&row[start..start + count]);
-        for value in &mut wide {
-            *value *= each;
-        }
-        if (start..start + count).contains(&target) {
-            wide[target - start] = d_target;
-        }
-        let narrow: &mut [half::bf16] = bytemuck::cast_slice_mut(row);
-        convert(&wide[..count], &mut narrow[start..start + count]);
     }
 }
 

@@ -13,8 +13,9 @@
 use super::CpuBackend;
 use super::element::{Element, convert};
 use super::factor::{Factor, Orientation, Stored};
-use super::kernel::product::{Out, Product, Term, Values};
-use super::matrix::{Matrix, Storage, ValuesMut};
+use super::kernel::output::Out;
+use super::kernel::product::{Product, Term, Values, ValuesMut};
+use super::matrix::{Matrix, Storage};
 use super::rows::{RowLoop, each};
 use crate::backend::rows::dropout::{keep, row_key};
 use crate::backend::{Dropout, Linear, LoraGrad, LoraPair, Projected, ProjectedGrad, Result};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use half::bf16;
 
 use super::element::{Element, convert};
-use super::kernel::product::{Out, Rows, Values};
+use super::kernel::output::Out;
+use super::kernel::product::{Rows, Values, ValuesMut};
 use super::pool::{Piece, Pool};
 use crate::backend::{BackendError, Result};
 
@@ -25,12 +26,6 @@ pub struct Matrix {
     piece: Arc<Piece>,
     /// Elements before the first.
     offset: usize,
-}
-
-/// Values to write.
-pub enum ValuesMut<'a> {
-    F32(&'a mut [f32]),
-    Bf16(&'a mut [bf16]),
 }
 
 impl Matrix {

@@ -29,9 +29,9 @@ use std::sync::Arc;
 
 use half::bf16;
 use instructions::Instructions;
-use kernel::product::{Product, Values};
+use kernel::product::{Product, Values, ValuesMut};
 use kernel::{F32Portable, product};
-use matrix::{Matrix, Storage, ValuesMut};
+use matrix::{Matrix, Storage};
 use pool::Pool;
 use serde::{Deserialize, Serialize};
 pub use weight::Weight;
@@ -150,6 +150,14 @@ impl CpuBackend {
         if !self.pool.is_dry() && rows > 0 {
             with_tile!(self, tile => product::run(tile, self.instructions, rows, products));
         }
+    }
+
+    /// Columns of the kernel's panels.
+    fn panel_cols(&self) -> usize {
+        fn cols<T: kernel::Tile>(_: T) -> usize {
+            T::COLS
+        }
+        with_tile!(self, tile => cols(tile))
     }
 
     fn new_matrix(&self, rows: usize, cols: usize, storage: Storage) -> Result<Matrix> {

@@ -40,6 +40,21 @@ impl Tile for Bf16Avx512 {
         // SAFETY: a value of this type proves the instructions; `check_transposed` proved the bounds.
         unsafe { tile::<true>(depth / 2, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
     }
+
+    #[inline(always)]
+    fn narrow(self, sums: &[f32], to: &mut [bf16]) {
+        assert!(to.len() <= COLS && to.len() <= sums.len(), "a row of sums is as wide as the tile");
+        // SAFETY: a value of this type proves the instructions; the lengths were just asserted.
+        unsafe { narrow(sums.as_ptr(), to) }
+    }
+
+    #[inline(always)]
+    fn prefetch<E>(self, to: *const E) {
+        for line in (0..COLS * size_of::<E>()).step_by(64) {
+            // SAFETY: a prefetch of any address is allowed.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(to.wrapping_byte_add(line).cast()) }
+        }
+    }
 }
 
 /// # Safety
@@ -74,5 +89,20 @@ unsafe fn tile<const TRANSPOSED: bool>(
             _mm512_storeu_ps(sums.add(i * COLS), c[0]);
             _mm512_storeu_ps(sums.add(i * COLS + 16), c[1]);
         }
+    }
+}
+
+/// # Safety
+/// The machine has the instructions, and `sums` reaches as far as `to`, which is no longer than a tile's row.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+#[inline]
+unsafe fn narrow(sums: *const f32, to: &mut [bf16]) {
+    let mask = u32::MAX >> (COLS - to.len()).min(31);
+    // SAFETY: masked lanes are neither read nor written.
+    unsafe {
+        let low = _mm512_maskz_loadu_ps(mask as u16, sums);
+        let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, sums.wrapping_add(16));
+        let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+        _mm512_mask_storeu_epi16(to.as_mut_ptr().cast(), mask, both);
     }
 }

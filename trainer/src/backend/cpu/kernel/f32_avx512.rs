@@ -37,6 +37,14 @@ impl Tile for F32Avx512 {
         // SAFETY: a value of this type proves the instructions; `check_transposed` proved the bounds.
         unsafe { tile::<true>(depth, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
     }
+
+    #[inline(always)]
+    fn prefetch<E>(self, to: *const E) {
+        for line in (0..COLS * size_of::<E>()).step_by(64) {
+            // SAFETY: a prefetch of any address is allowed.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(to.wrapping_byte_add(line).cast()) }
+        }
+    }
 }
 
 /// # Safety

@@ -12,7 +12,9 @@ mod bf16_avx512;
 mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512;
+pub mod exponentials;
 mod f32_portable;
+pub mod output;
 pub mod peak;
 pub mod product;
 
@@ -26,7 +28,9 @@ pub use f32_avx512::F32Avx512;
 pub use f32_portable::F32Neon;
 pub use f32_portable::F32Portable;
 
-use super::element::Element;
+use half::bf16;
+
+use super::element::{Element, convert};
 
 /// A micro-kernel. Values exist only where the machine has the instructions.
 pub trait Tile: Copy + Send + Sync + 'static {
@@ -62,6 +66,17 @@ pub trait Tile: Copy + Send + Sync + 'static {
         panel: &[Self::Element],
         sums: &mut [f32],
     );
+
+    /// Rounds the first sums of a tile's row to bf16, to nearest and ties to even. NaN stays NaN; subnormal numbers may
+    /// become zero.
+    #[inline(always)]
+    fn narrow(self, sums: &[f32], to: &mut [bf16]) {
+        convert(sums, to);
+    }
+
+    /// Asks for the memory under a row of sums, wherever it is: a hint, which may do nothing.
+    #[inline(always)]
+    fn prefetch<E>(self, _to: *const E) {}
 }
 
 /// The bounds that the unsafe loops of a tile rely on.

@@ -14,6 +14,7 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::Tile;
+use super::output::{Out, SharedOut, finish};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::factor::{Factor, Orientation, Widened};
 use crate::backend::cpu::instructions::Instructions;
@@ -23,6 +24,12 @@ use crate::backend::cpu::instructions::Instructions;
 pub enum Values<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
+}
+
+/// Values to write.
+pub enum ValuesMut<'a> {
+    F32(&'a mut [f32]),
+    Bf16(&'a mut [bf16]),
 }
 
 /// A left-hand factor, `[rows, depth]`.
@@ -36,23 +43,6 @@ pub struct Rows<'a> {
 pub struct Term<'a> {
     pub x: Rows<'a>,
     pub factor: Factor<'a>,
-}
-
-/// Where a product goes, row-major.
-pub enum Out<'a> {
-    F32 {
-        values: &'a mut [f32],
-        stride: usize,
-    },
-    Bf16 {
-        values: &'a mut [bf16],
-        stride: usize,
-    },
-    /// Element `(row, column)` at `column * stride + row`.
-    Transposed {
-        values: &'a mut [f32],
-        stride: usize,
-    },
 }
 
 /// One product, `[rows, cols]`.
@@ -172,6 +162,7 @@ impl<T: Tile> pulp::NullaryFnOnce for Running<'_, '_, '_, T> {
     #[inline(always)]
     fn call(self) {
         let few = self.rows < FEW
+            && !matches!(self.shared.product.out, Out::Exponentials(_))
             && self.shared.product.terms.iter().all(|t| t.factor.orientation == Orientation::RowsAreColumns);
         if few { self.few() } else { self.tiles() }
     }
@@ -228,6 +219,9 @@ impl<T: Tile> Running<'_, '_, '_, T> {
                     if !is_first {
                         sums.copy_from_slice(&partial[kept..][..T::ROWS * T::COLS]);
                     }
+                    if is_last {
+                        self.shared.out.prefetch(self.tile, (at, valid), first + panel * T::COLS);
+                    }
                     for (piece, (x, stride)) in pieces.iter().zip(blocks) {
                         let packed = &packed[piece.at + panel * piece.panel..][..piece.panel];
                         self.tile.run(piece.depth.next_multiple_of(T::GROUP), x, stride, packed, sums);
@@ -235,9 +229,7 @@ impl<T: Tile> Running<'_, '_, '_, T> {
                     if is_last {
                         let col = first + panel * T::COLS;
                         let cols = (count - panel * T::COLS).min(T::COLS);
-                        for (i, sums) in sums.chunks_exact_mut(T::COLS).enumerate().take(valid) {
-                            finish(self.shared, at + i, col, &mut sums[..cols]);
-                        }
+                        finish(self.tile, product, &self.shared.out, (at, valid), (col, cols), sums);
                     } else {
                         partial[kept..][..T::ROWS * T::COLS].copy_from_slice(sums);
                     }
@@ -270,7 +262,8 @@ impl<T: Tile> Running<'_, '_, '_, T> {
                 at += term.factor.depth;
             }
             for (i, x) in xs.chunks_exact(depth).enumerate() {
-                finish(self.shared, row + i, col, &mut [dot(x, &partial[..depth])]);
+                let mut sum = [dot(x, &partial[..depth])];
+                finish(self.tile, product, &self.shared.out, (row + i, 1), (col, 1), &mut sum);
             }
         }
     }
@@ -377,94 +370,6 @@ fn widen_row(x: &Rows<'_>, row: usize, to: &mut [f32]) {
     match x.values {
         Values::F32(values) => to.copy_from_slice(&values[at..at + to.len()]),
         Values::Bf16(values) => convert(&values[at..at + to.len()], to),
-    }
-}
-
-/// `sums += onto`
-#[inline(always)]
-fn add<E: Element>(onto: &[E], sums: &mut [f32]) {
-    let (chunks, rest) = sums.as_chunks_mut::<8>();
-    let (onto, onto_rest) = onto.as_chunks::<8>();
-    for (sums, onto) in chunks.iter_mut().zip(onto) {
-        sums.iter_mut().zip(onto).for_each(|(sum, onto)| *sum += onto.widen());
-    }
-    rest.iter_mut().zip(onto_rest).for_each(|(sum, onto)| *sum += onto.widen());
-}
-
-/// Scales a row's sums, adds what they go onto, and writes them.
-#[inline(always)]
-fn finish(shared: &Shared<'_, '_>, row: usize, col: usize, sums: &mut [f32]) {
-    let scale = shared.product.scale;
-    if scale != 1.0 {
-        sums.iter_mut().for_each(|sum| *sum *= scale);
-    }
-    if let Some(onto) = &shared.product.onto {
-        let at = row * onto.stride + col;
-        match onto.values {
-            Values::F32(values) => add(&values[at..at + sums.len()], sums),
-            Values::Bf16(values) => add(&values[at..at + sums.len()], sums),
-        }
-    }
-    // SAFETY: tasks have different rows or columns, so no two write the same element.
-    unsafe { shared.out.write(row, col, sums) }
-}
-
-/// An output that tasks write in places that do not overlap.
-struct SharedOut {
-    to: Pointer,
-    len: usize,
-    stride: usize,
-}
-
-#[derive(Clone, Copy)]
-enum Pointer {
-    F32(*mut f32),
-    Bf16(*mut bf16),
-    Transposed(*mut f32),
-}
-
-// SAFETY: only `write` follows the pointer, and its callers keep their places apart.
-unsafe impl Sync for SharedOut {}
-// SAFETY: as above; the pointer is not bound to a thread.
-unsafe impl Send for SharedOut {}
-
-impl SharedOut {
-    fn new(out: &mut Out<'_>) -> Self {
-        match out {
-            Out::F32 { values, stride } => {
-                Self { to: Pointer::F32(values.as_mut_ptr()), len: values.len(), stride: *stride }
-            }
-            Out::Bf16 { values, stride } => {
-                Self { to: Pointer::Bf16(values.as_mut_ptr()), len: values.len(), stride: *stride }
-            }
-            Out::Transposed { values, stride } => {
-                Self { to: Pointer::Transposed(values.as_mut_ptr()), len: values.len(), stride: *stride }
-            }
-        }
-    }
-
-    /// # Safety
-    /// The output outlives this, and no other thread touches these elements meanwhile.
-    #[inline(always)]
-    unsafe fn write(&self, row: usize, col: usize, sums: &[f32]) {
-        if let Pointer::Transposed(to) = self.to {
-            assert!((col + sums.len() - 1) * self.stride + row < self.len, "a product reaches beyond its output");
-            for (i, &sum) in sums.iter().enumerate() {
-                // SAFETY: within the bounds just asserted.
-                unsafe { to.add((col + i) * self.stride + row).write(sum) }
-            }
-            return;
-        }
-        let at = row * self.stride + col;
-        assert!(at + sums.len() <= self.len, "a product reaches beyond its output");
-        // SAFETY: within the bounds just asserted, and nobody else's for now.
-        unsafe {
-            match self.to {
-                Pointer::F32(to) => std::slice::from_raw_parts_mut(to.add(at), sums.len()).copy_from_slice(sums),
-                Pointer::Bf16(to) => convert(sums, std::slice::from_raw_parts_mut(to.add(at), sums.len())),
-                Pointer::Transposed(_) => {}
-            }
-        }
     }
 }
 

@@ -4,7 +4,8 @@
 use half::bf16;
 use proptest::prelude::*;
 
-use super::product::{Out, Product, Rows, Term, Values, run};
+use super::output::Out;
+use super::product::{Product, Rows, Term, Values, run};
 use super::*;
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::factor::{Factor, Orientation, Stored};
