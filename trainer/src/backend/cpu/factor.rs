@@ -50,6 +50,16 @@ pub struct Factor<'a> {
 pub struct Widened(Vec<f32>);
 
 impl<'a> Factor<'a> {
+    /// The stored values if they are of this type.
+    #[inline(always)]
+    pub fn elements<E: Element>(&self) -> Option<&'a [E]> {
+        match self.stored {
+            Stored::F32(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 4),
+            Stored::Bf16(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 2),
+            Stored::Blocks { .. } => None,
+        }
+    }
+
     /// Packs the steps `from .. from + depth` of the columns `first .. first + count` into consecutive panels. Columns
     /// beyond the last and steps that fill up a group are zero.
     #[inline(always)]

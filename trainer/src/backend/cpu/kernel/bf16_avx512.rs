@@ -1,107 +1,200 @@
-//! 12 rows by 32 columns of bf16 pairs, `VDPBF16PS`: 24 sums of 16 lanes, two loads and twelve broadcasts for each pair
-//! of the contraction. The instruction adds both products of a pair to an `f32` lane.
+//! Blocks of bf16 pairs, `VDPBF16PS`: 24 sums of 16 lanes, which leaves registers for the factors. The instruction adds
+//! both products of a pair to an `f32` lane.
 
 use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{Tile, check, check_transposed};
+use super::{RunThin, Thin, Tile, check, check_thin, check_transposed};
+use crate::backend::cpu::instructions::Instructions;
 
-const ROWS: usize = 12;
-const COLS: usize = 32;
+/// Lanes of a vector of sums.
+const LANES: usize = 16;
 
-/// Exists only on a machine that has AVX-512 with bf16.
+/// 12 rows by 32 columns: two loads and twelve broadcasts for each pair of the contraction. Exists only on a machine that
+/// has AVX-512 with bf16.
 #[derive(Clone, Copy)]
 pub struct Bf16Avx512(());
 
+/// 24 rows by 16 columns, for products of few columns.
+#[derive(Clone, Copy)]
+pub struct Bf16Avx512Narrow(());
+
 impl Bf16Avx512 {
     pub fn new() -> Option<Self> {
-        super::super::instructions::Instructions::Avx512Bf16.available().then_some(Self(()))
+        Instructions::Avx512Bf16.available().then_some(Self(()))
     }
 }
 
-impl Tile for Bf16Avx512 {
-    type Element = bf16;
-    const ROWS: usize = ROWS;
-    const COLS: usize = COLS;
-    const GROUP: usize = 2;
-    const FUSED: bool = true;
+macro_rules! tile {
+    ($name:ty, $rows:literal, $cols:literal, narrow: $narrow:ty, thin: $thin:expr) => {
+        impl Tile for $name {
+            type Element = bf16;
+            type Narrow = $narrow;
+            const ROWS: usize = $rows;
+            const COLS: usize = $cols;
+            const GROUP: usize = 2;
+            const FUSED: bool = true;
+            const THIN: Option<RunThin<Self>> = $thin;
 
-    #[inline]
-    fn run(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
-        check::<Self>(depth, x, stride, panel, sums);
-        // SAFETY: a value of this type proves the instructions; `check` proved the bounds.
-        unsafe { tile::<false>(depth / 2, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
-    }
+            #[inline]
+            fn run(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
+                check::<Self>(depth, x, stride, panel, sums);
+                let steps = Steps { pairs: depth / 2, row: stride, step: 2 };
+                // SAFETY: a value of this type proves the instructions; `check` proved the bounds.
+                unsafe { tile::<$rows, { $cols / LANES }>(steps, x.as_ptr(), panel.as_ptr(), sums.as_mut_ptr()) }
+            }
 
-    #[inline]
-    fn run_transposed(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
-        check_transposed::<Self>(depth, x, stride, panel, sums);
-        // SAFETY: a value of this type proves the instructions; `check_transposed` proved the bounds.
-        unsafe { tile::<true>(depth / 2, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
-    }
+            #[inline]
+            fn run_transposed(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
+                check_transposed::<Self>(depth, x, stride, panel, sums);
+                let steps = Steps { pairs: depth / 2, row: 2, step: stride };
+                // SAFETY: a value of this type proves the instructions; `check_transposed` proved the bounds.
+                unsafe { tile::<$rows, { $cols / LANES }>(steps, x.as_ptr(), panel.as_ptr(), sums.as_mut_ptr()) }
+            }
 
-    #[inline(always)]
-    fn narrow(self, sums: &[f32], to: &mut [bf16]) {
-        assert!(to.len() <= COLS && to.len() <= sums.len(), "a row of sums is as wide as the tile");
-        // SAFETY: a value of this type proves the instructions; the lengths were just asserted.
-        unsafe { narrow(sums.as_ptr(), to) }
-    }
+            fn narrow_tile(self) -> $narrow {
+                Bf16Avx512Narrow(())
+            }
 
-    #[inline(always)]
-    fn prefetch<E>(self, to: *const E) {
-        for line in (0..COLS * size_of::<E>()).step_by(64) {
-            // SAFETY: a prefetch of any address is allowed.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(to.wrapping_byte_add(line).cast()) }
+            #[inline(always)]
+            fn narrow(self, sums: &[f32], to: &mut [bf16]) {
+                assert!(to.len() <= $cols && to.len() <= sums.len(), "a row of sums is as wide as the tile");
+                // SAFETY: a value of this type proves the instructions; the lengths were just asserted.
+                unsafe { narrow(sums.as_ptr(), to) }
+            }
+
+            #[inline(always)]
+            fn prefetch<E>(self, to: *const E) {
+                for line in (0..$cols * size_of::<E>()).step_by(64) {
+                    // SAFETY: a prefetch of any address is allowed.
+                    unsafe { _mm_prefetch::<_MM_HINT_T0>(to.wrapping_byte_add(line).cast()) }
+                }
+            }
+        }
+    };
+}
+
+tile!(Bf16Avx512, 12, 32, narrow: Bf16Avx512Narrow, thin: Some(run_thin));
+tile!(Bf16Avx512Narrow, 24, 16, narrow: Self, thin: None);
+
+fn run_thin(_proof: Bf16Avx512, thin: Thin<'_, bf16>, sums: &mut [f32]) {
+    check_thin::<Bf16Avx512>(&thin, sums);
+    // SAFETY: the tile's value proves the instructions; `check_thin` proved the bounds.
+    unsafe {
+        match thin.rows {
+            8 => self::thin::<8>(thin, sums.as_mut_ptr()),
+            _ => self::thin::<12>(thin, sums.as_mut_ptr()),
         }
     }
+}
+
+/// How to go through rows of `x`, in elements.
+#[derive(Clone, Copy)]
+struct Steps {
+    pairs: usize,
+    /// From a row to the next.
+    row: usize,
+    /// From a pair of the contraction to the next.
+    step: usize,
 }
 
 /// # Safety
-/// The machine has the instructions, and the slices reach as far as `check` or, if `TRANSPOSED`, `check_transposed` asks.
+/// The machine has the instructions, and the slices reach as far as `check` or `check_transposed` asks.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn tile<const TRANSPOSED: bool>(
-    pairs: usize,
+unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
+    Steps { pairs, row, step }: Steps,
     x: *const bf16,
-    stride: usize,
     panel: *const bf16,
     sums: *mut f32,
 ) {
-    let (row, step) = if TRANSPOSED { (2, stride) } else { (stride, 2) };
     // SAFETY (all of it): pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
+    unsafe {
+        let mut c = [[_mm512_setzero_ps(); VECTORS]; ROWS];
+        // Nested, not flattened: a loop that is not unrolled would keep the sums in memory.
+        for (i, c) in c.iter_mut().enumerate() {
+            for (v, c) in c.iter_mut().enumerate() {
+                *c = _mm512_loadu_ps(sums.add((i * VECTORS + v) * LANES));
+            }
+        }
+        for pair in 0..pairs {
+            let b = panel.add(pair * 2 * LANES * VECTORS);
+            let b: [__m512bh; VECTORS] =
+                std::array::from_fn(|v| std::mem::transmute(_mm512_loadu_si512(b.add(v * 2 * LANES).cast())));
+            for (i, c) in c.iter_mut().enumerate() {
+                let two = x.add(i * row + pair * step).cast::<i32>().read_unaligned();
+                let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(two));
+                for (c, b) in c.iter_mut().zip(b) {
+                    *c = _mm512_dpbf16_ps(*c, a, b);
+                }
+            }
+        }
+        for (i, c) in c.iter().enumerate() {
+            for (v, c) in c.iter().enumerate() {
+                _mm512_storeu_ps(sums.add((i * VECTORS + v) * LANES), *c);
+            }
+        }
+    }
+}
+
+/// Steps of the contraction that are asked for ahead: no processor foresees lines a row apart.
+const AHEAD: usize = 32;
+
+/// Few rows by 32 columns of a factor that lies as rows: two of them are woven into pairs in registers.
+///
+/// # Safety
+/// The machine has the instructions, the slices reach as far as `check_thin` asks, and `ROWS` is `thin.rows`.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn thin<const ROWS: usize>(thin: Thin<'_, bf16>, sums: *mut f32) {
+    let Thin { depth, x, stride, factor, factor_stride, cols, .. } = thin;
+    let mask = u32::MAX >> (2 * LANES - cols);
+    let weave = |first: i16| {
+        let mut index = [0i16; 32];
+        for (i, index) in index.iter_mut().enumerate() {
+            *index = first + i as i16 / 2 + if i % 2 == 1 { 32 } else { 0 };
+        }
+        // SAFETY: an array of the vector's size.
+        unsafe { _mm512_loadu_si512(index.as_ptr().cast()) }
+    };
+    let (low, high) = (weave(0), weave(LANES as i16));
+    // SAFETY (all of it): pointers stay within what the check proved, and masked lanes are not read.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); 2]; ROWS];
         for (i, c) in c.iter_mut().enumerate() {
-            *c = [_mm512_loadu_ps(sums.add(i * COLS)), _mm512_loadu_ps(sums.add(i * COLS + 16))];
+            *c = [_mm512_loadu_ps(sums.add(2 * i * LANES)), _mm512_loadu_ps(sums.add((2 * i + 1) * LANES))];
         }
-        for pair in 0..pairs {
-            let b = panel.add(pair * 2 * COLS);
-            let b0: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.cast()));
-            let b1: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.add(COLS).cast()));
+        let row = |k: usize| _mm512_maskz_loadu_epi16(mask, factor.as_ptr().add(k * factor_stride).cast());
+        for k in (0..depth).step_by(2) {
+            for ahead in [k + AHEAD, k + AHEAD + 1] {
+                _mm_prefetch::<_MM_HINT_T0>(factor.as_ptr().wrapping_add(ahead * factor_stride).cast());
+            }
+            let (even, odd) = (row(k), row(k + 1));
+            let b0: __m512bh = std::mem::transmute(_mm512_permutex2var_epi16(even, low, odd));
+            let b1: __m512bh = std::mem::transmute(_mm512_permutex2var_epi16(even, high, odd));
             for (i, c) in c.iter_mut().enumerate() {
-                let two = x.add(i * row + pair * step).cast::<i32>().read_unaligned();
+                let two = x.as_ptr().add(i * stride + k).cast::<i32>().read_unaligned();
                 let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(two));
                 c[0] = _mm512_dpbf16_ps(c[0], a, b0);
                 c[1] = _mm512_dpbf16_ps(c[1], a, b1);
             }
         }
         for (i, c) in c.iter().enumerate() {
-            _mm512_storeu_ps(sums.add(i * COLS), c[0]);
-            _mm512_storeu_ps(sums.add(i * COLS + 16), c[1]);
+            _mm512_storeu_ps(sums.add(2 * i * LANES), c[0]);
+            _mm512_storeu_ps(sums.add((2 * i + 1) * LANES), c[1]);
         }
     }
 }
 
 /// # Safety
-/// The machine has the instructions, and `sums` reaches as far as `to`, which is no longer than a tile's row.
+/// The machine has the instructions, and `sums` reaches as far as `to`, which is no longer than 32.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 #[inline]
 unsafe fn narrow(sums: *const f32, to: &mut [bf16]) {
-    let mask = u32::MAX >> (COLS - to.len()).min(31);
+    let mask = u32::MAX >> (2 * LANES - to.len()).min(31);
     // SAFETY: masked lanes are neither read nor written.
     unsafe {
         let low = _mm512_maskz_loadu_ps(mask as u16, sums);
-        let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, sums.wrapping_add(16));
+        let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, sums.wrapping_add(LANES));
         let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
         _mm512_mask_storeu_epi16(to.as_mut_ptr().cast(), mask, both);
     }

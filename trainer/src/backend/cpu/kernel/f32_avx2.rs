@@ -19,6 +19,7 @@ impl F32Avx2 {
 
 impl Tile for F32Avx2 {
     type Element = f32;
+    type Narrow = Self;
     const ROWS: usize = ROWS;
     const COLS: usize = COLS;
     const GROUP: usize = 1;
@@ -36,6 +37,10 @@ impl Tile for F32Avx2 {
         check_transposed::<Self>(depth, x, stride, panel, sums);
         // SAFETY: a value of this type proves the instructions; `check_transposed` proved the bounds.
         unsafe { tile::<true>(depth, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
+    }
+
+    fn narrow_tile(self) -> Self {
+        self
     }
 
     #[inline(always)]

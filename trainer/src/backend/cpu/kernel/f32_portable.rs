@@ -20,6 +20,7 @@ impl F32Neon {
 
 impl Tile for F32Portable {
     type Element = f32;
+    type Narrow = Self;
     const ROWS: usize = 4;
     const COLS: usize = 8;
     const GROUP: usize = 1;
@@ -36,10 +37,15 @@ impl Tile for F32Portable {
         check_transposed::<Self>(depth, x, stride, panel, sums);
         tile::<4, 8>(depth, x, (1, stride), panel, sums, |a, b, c| a * b + c);
     }
+
+    fn narrow_tile(self) -> Self {
+        self
+    }
 }
 
 impl Tile for F32Neon {
     type Element = f32;
+    type Narrow = Self;
     const ROWS: usize = 8;
     const COLS: usize = 12;
     const GROUP: usize = 1;
@@ -55,6 +61,10 @@ impl Tile for F32Neon {
     fn run_transposed(self, depth: usize, x: &[f32], stride: usize, panel: &[f32], sums: &mut [f32]) {
         check_transposed::<Self>(depth, x, stride, panel, sums);
         tile::<8, 12>(depth, x, (1, stride), panel, sums, f32::mul_add);
+    }
+
+    fn narrow_tile(self) -> Self {
+        self
     }
 }
 

@@ -36,6 +36,8 @@ use super::element::{Element, convert};
 pub trait Tile: Copy + Send + Sync + 'static {
     /// What rows and panels hold.
     type Element: Element;
+    /// A tile of the same arithmetic with fewer columns and more rows, or the tile itself.
+    type Narrow: Tile<Element = Self::Element>;
     /// Rows of `x` that one call takes.
     const ROWS: usize;
     /// Columns of a panel.
@@ -45,6 +47,9 @@ pub trait Tile: Copy + Send + Sync + 'static {
     const GROUP: usize;
     /// Whether the instructions multiply and add in one step. Elsewhere `f32::mul_add` is a call of the C library.
     const FUSED: bool;
+    /// `run` for a few rows, with the other factor as its rows lie: to pack it would be most of the work. The same sums in
+    /// the same order.
+    const THIN: Option<RunThin<Self>> = None;
 
     /// `sums[i * COLS + n] += sum over k of x[i * stride + k] * panel(k, n)`, for all `ROWS * COLS` sums. `depth` is a
     /// multiple of `GROUP`. The order of additions is a function of `depth` alone.
@@ -67,6 +72,9 @@ pub trait Tile: Copy + Send + Sync + 'static {
         sums: &mut [f32],
     );
 
+    /// For products whose last panel would be mostly empty.
+    fn narrow_tile(self) -> Self::Narrow;
+
     /// Rounds the first sums of a tile's row to bf16, to nearest and ties to even. NaN stays NaN; subnormal numbers may
     /// become zero.
     #[inline(always)]
@@ -77,6 +85,45 @@ pub trait Tile: Copy + Send + Sync + 'static {
     /// Asks for the memory under a row of sums, wherever it is: a hint, which may do nothing.
     #[inline(always)]
     fn prefetch<E>(self, _to: *const E) {}
+}
+
+/// # Panics
+/// If a slice is too short.
+pub type RunThin<T> = fn(T, Thin<'_, <T as Tile>::Element>, &mut [f32]);
+
+/// What [`Tile::THIN`] multiplies.
+#[derive(Clone, Copy)]
+pub struct Thin<'a, E> {
+    /// One of [`THIN_ROWS`].
+    pub rows: usize,
+    /// Whole groups.
+    pub depth: usize,
+    /// `[rows, depth]`, `stride` from one row to the next.
+    pub x: &'a [E],
+    pub stride: usize,
+    /// `[depth, cols]`, `factor_stride` from one row to the next.
+    pub factor: &'a [E],
+    pub factor_stride: usize,
+    /// From 1 to `COLS`.
+    pub cols: usize,
+}
+
+/// Rows that a thin product takes at a time.
+pub const THIN_ROWS: [usize; 2] = [12, 8];
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn check_thin<T: Tile>(thin: &Thin<'_, T::Element>, sums: &[f32]) {
+    let most = T::COLS;
+    let reach = |rows: usize, stride: usize, len: usize| rows.checked_sub(1).map_or(0, |last| last * stride + len);
+    assert!(
+        THIN_ROWS.contains(&thin.rows) && (1..=most).contains(&thin.cols),
+        "rows and columns are those of the tile"
+    );
+    assert!(reach(thin.rows, thin.stride, thin.depth) <= thin.x.len(), "rows of x reach beyond their slice");
+    assert!(reach(thin.depth, thin.factor_stride, thin.cols) <= thin.factor.len(), "steps reach beyond their slice");
+    assert!(thin.depth.is_multiple_of(T::GROUP), "a thin product has whole groups");
+    assert!(thin.rows * most <= sums.len(), "there are fewer sums than the tile has");
 }
 
 /// The bounds that the unsafe loops of a tile rely on.

@@ -13,8 +13,8 @@ use std::cell::RefCell;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::Tile;
 use super::output::{Out, SharedOut, finish};
+use super::{RunThin, THIN_ROWS, Thin, Tile};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::factor::{Factor, Orientation, Widened};
 use crate::backend::cpu::instructions::Instructions;
@@ -37,6 +37,17 @@ pub enum ValuesMut<'a> {
 pub struct Rows<'a> {
     pub values: Values<'a>,
     pub stride: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The values if they are of this type.
+    #[inline(always)]
+    pub fn elements<E: Element>(&self) -> Option<&'a [E]> {
+        match self.values {
+            Values::F32(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 4),
+            Values::Bf16(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 2),
+        }
+    }
 }
 
 /// One term of a sum of products.
@@ -83,6 +94,19 @@ thread_local! {
 
 /// Runs products over the same rows.
 pub fn run<T: Tile>(tile: T, instructions: Instructions, rows: usize, products: &mut [Product<'_>]) {
+    let cols = |width| products.iter().map(|product| product.cols.next_multiple_of(width)).sum::<usize>();
+    // Where the last panel is a great part of all, a tile that fits the columns outweighs one that is a little faster.
+    if cols(T::Narrow::COLS) * NARROW < cols(T::COLS) * (NARROW - 1) {
+        run_with(tile.narrow_tile(), instructions, rows, products);
+    } else {
+        run_with(tile, instructions, rows, products);
+    }
+}
+
+/// The part of the columns that a narrow tile must save.
+const NARROW: usize = 8;
+
+fn run_with<T: Tile>(tile: T, instructions: Instructions, rows: usize, products: &mut [Product<'_>]) {
     let outs: Vec<SharedOut> = products.iter_mut().map(|product| SharedOut::new(&mut product.out)).collect();
     let products: Vec<Shared<'_, '_>> = products.iter().zip(outs).map(|(p, out)| Shared { product: p, out }).collect();
     let work: usize = products.iter().map(|p| p.product.work(rows)).sum();
@@ -164,9 +188,20 @@ impl<T: Tile> pulp::NullaryFnOnce for Running<'_, '_, '_, T> {
         let few = self.rows < FEW
             && !matches!(self.shared.product.out, Out::Exponentials(_))
             && self.shared.product.terms.iter().all(|t| t.factor.orientation == Orientation::RowsAreColumns);
-        if few { self.few() } else { self.tiles() }
+        if few {
+            self.few();
+        } else if let (Some(run), Some(height)) = (T::THIN, self.thin_height()) {
+            self.thin(run, height);
+        } else {
+            self.tiles();
+        }
     }
 }
+
+/// More rows than this are worth packing the other factor for.
+const THIN: usize = 64;
+/// Steps that all rows go through before the next: their lines share few sets of the caches where rows are of such lengths.
+const THIN_STEPS: usize = 512;
 
 /// A run of the contraction within one term.
 #[derive(Clone, Copy)]
@@ -235,6 +270,57 @@ impl<T: Tile> Running<'_, '_, '_, T> {
                     }
                 }
             }
+        }
+    }
+
+    /// Rows that a tile takes at a time if the other factor is to be read as it lies.
+    #[inline(always)]
+    fn thin_height(&self) -> Option<usize> {
+        let product = self.shared.product;
+        let [Term { x, factor }] = &product.terms[..] else { return None };
+        let stored = factor.elements::<T::Element>().is_some() && x.elements::<T::Element>().is_some();
+        let worth = factor.orientation == Orientation::RowsAreSteps && self.rows <= THIN && T::COLS <= product.cols;
+        THIN_ROWS.into_iter().find(|rows| stored && worth && self.task.rows.1.is_multiple_of(*rows))
+    }
+
+    /// Few rows: the other factor is read as it lies, some steps at a time that stay cached for all rows.
+    #[inline(always)]
+    fn thin(self, run: RunThin<T>, height: usize) {
+        let product = self.shared.product;
+        let [Term { x, factor }] = &product.terms[..] else { return };
+        let (Some(values), Some(stored)) = (x.elements::<T::Element>(), factor.elements::<T::Element>()) else {
+            return;
+        };
+        let ((first, count), (top, rows)) = (self.task.cols, self.task.rows);
+        // A last step that is not a whole group is added by itself.
+        let grouped = factor.depth / T::GROUP * T::GROUP;
+        self.scratch.partial.resize(rows * T::COLS, 0.0);
+        let sums = &mut self.scratch.partial[..rows * T::COLS];
+        for col in (first..first + count).step_by(T::COLS) {
+            let cols = T::COLS.min(first + count - col);
+            sums.fill(0.0);
+            for from in (0..grouped).step_by(THIN_STEPS) {
+                for (tile, sums) in sums.chunks_exact_mut(height * T::COLS).enumerate() {
+                    let thin = Thin {
+                        rows: height,
+                        depth: THIN_STEPS.min(grouped - from),
+                        x: &values[(top + tile * height) * x.stride + from..],
+                        stride: x.stride,
+                        factor: &stored[from * factor.stride + col..],
+                        factor_stride: factor.stride,
+                        cols,
+                    };
+                    run(self.tile, thin, sums);
+                }
+            }
+            for k in grouped..factor.depth {
+                let stored = &stored[k * factor.stride + col..][..cols];
+                for (row, sums) in sums.chunks_exact_mut(T::COLS).enumerate() {
+                    let x = values[(top + row) * x.stride + k].widen();
+                    sums.iter_mut().zip(stored).for_each(|(sum, w)| *sum += x * w.widen());
+                }
+            }
+            finish(self.tile, product, &self.shared.out, (top, rows), (col, cols), sums);
         }
     }
 
@@ -339,14 +425,8 @@ fn rows_of<'x, T: Tile>(
 ) -> (&'x [T::Element], usize) {
     let direct = valid == T::ROWS && depth.is_multiple_of(T::GROUP);
     let start = row * x.stride + from;
-    let same: Option<&[T::Element]> = match x.values {
-        Values::F32(values) => bytemuck::try_cast_slice(&values[start..]).ok().filter(|_| size_of::<T::Element>() == 4),
-        Values::Bf16(values) => {
-            bytemuck::try_cast_slice(&values[start..]).ok().filter(|_| size_of::<T::Element>() == 2)
-        }
-    };
-    if let (true, Some(values)) = (direct, same) {
-        return (values, x.stride);
+    if let (true, Some(values)) = (direct, x.elements::<T::Element>()) {
+        return (&values[start..], x.stride);
     }
     let padded = depth.next_multiple_of(T::GROUP);
     for (i, own) in own.chunks_exact_mut(padded).enumerate() {

@@ -79,7 +79,9 @@ impl Case {
         });
         let onto = Some(Rows { values: Values::F32(&self.onto), stride: self.cols });
         let to = Out::F32 { values: &mut out, stride: self.cols };
-        let product = Product { terms: terms.into(), cols: self.cols, scale: self.scale, onto, out: to };
+        let terms = terms.into_iter().enumerate().filter(|&(i, _)| i == 0 || self.depths[i] > 0);
+        let terms = terms.map(|(_, term)| term).collect();
+        let product = Product { terms, cols: self.cols, scale: self.scale, onto, out: to };
         run(tile, instructions, self.rows, &mut [product]);
         out
     }
@@ -152,6 +154,16 @@ fn long_contractions_and_many_tasks() {
     for orientation in [Orientation::RowsAreColumns, Orientation::RowsAreSteps] {
         Case::new(1, 13, [3_500, 17], 131, orientation).check_all().unwrap();
         Case::new(2, 131, [2_047, 16], 70, orientation).check_all().unwrap();
+    }
+}
+
+/// Products of few rows, which do not pack the other factor: every height, whole groups and not, and beyond one stretch.
+#[test]
+fn few_rows_over_a_factor_as_it_lies() {
+    for (seed, rows) in [8, 12, 16, 24, 48, 64].into_iter().enumerate() {
+        for (depth, cols) in [(1, 32), (2, 97), (513, 33), (1_030, 64)] {
+            Case::new(seed as u64, rows, [depth, 0], cols, Orientation::RowsAreSteps).check_all().unwrap();
+        }
     }
 }
 
