@@ -7,12 +7,11 @@ use super::gradient::{Pass, block};
 use super::pack::Head;
 use super::scale;
 use super::scratch::Scratch;
-use super::weights::fold;
 use crate::backend::cpu::element::Element;
-use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::kernel::scores::{Attend, fold};
 
 /// The task's keys, packed, and their gradients.
-pub struct Keys<'s, T: Tile> {
+pub struct Keys<'s, T: Attend> {
     /// Panels with keys and values as columns.
     pub k: &'s [T::Element],
     pub v: &'s [T::Element],
@@ -25,7 +24,7 @@ pub struct Keys<'s, T: Tile> {
 }
 
 /// A block of queries.
-pub struct Block<'s, T: Tile> {
+pub struct Block<'s, T: Attend> {
     /// Within the span.
     pub first: usize,
     pub rows: usize,
@@ -44,15 +43,18 @@ pub struct Block<'s, T: Tile> {
 }
 
 /// Weights and their gradients, for a block of queries and one of keys.
-pub struct Weights<'s, T: Tile> {
+pub struct Weights<'s, T: Attend> {
     /// `P` and `dS`, `[queries / GROUP, keys, GROUP]`
     pub p: &'s mut [T::Element],
     pub ds: &'s mut [T::Element],
     /// `dS` of one tile of queries, `[ROWS, keys]`
     pub row: &'s mut [T::Element],
+    /// Of one tile, as products leave them.
+    pub scores: &'s mut [f32],
+    pub slopes: &'s mut [f32],
 }
 
-impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
+impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
     /// Queries of a block.
     #[inline(always)]
     pub fn width(&self) -> usize {
@@ -105,8 +107,13 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             inner: buffers.take(width),
             dq: buffers.take(width / T::ROWS * sums),
         };
-        let p = buffers.take(width * reach);
-        let weights = Weights { p, ds: buffers.take(width * reach), row: buffers.take(T::ROWS * reach) };
+        let weights = Weights {
+            p: buffers.take(width * reach),
+            ds: buffers.take(width * reach),
+            row: buffers.take(T::ROWS * reach),
+            scores: buffers.take(T::ROWS * T::COLS),
+            slopes: buffers.take(T::ROWS * T::COLS),
+        };
         (keys, queries, weights)
     }
 
@@ -125,7 +132,6 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         of(self.inputs.dout).steps::<T>(depth, block.dout_steps);
         block.lse[rows..whole].fill(f32::INFINITY);
         block.inner[rows..whole].fill(0.0);
-        block.dq[..whole / T::ROWS * self.tile_sums()].fill(0.0);
         for i in 0..rows {
             block.lse[i] = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
             let (dout, out) = (self.inputs.dout.row(row + i, head * dim, dim), saved.out.row(row + i, head * dim, dim));
@@ -183,7 +189,7 @@ fn dot<S: Element>(a: &[S], b: &[S]) -> f32 {
 
 /// A row of a tile's sums, scaled.
 #[inline(always)]
-fn finish<T: Tile, S: Element>(sums: &[f32], row: usize, scale: f32, out: &mut [S]) {
+fn finish<T: Attend, S: Element>(sums: &[f32], row: usize, scale: f32, out: &mut [S]) {
     for (panel, out) in out.chunks_mut(T::COLS).enumerate() {
         let sums = &sums[(panel * T::ROWS + row % T::ROWS) * T::COLS..];
         out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * scale));

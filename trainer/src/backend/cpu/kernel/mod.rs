@@ -15,6 +15,9 @@ mod f32_avx512;
 mod f32_portable;
 pub mod peak;
 pub mod product;
+pub mod scores;
+#[cfg(target_arch = "x86_64")]
+mod scores_avx512;
 
 #[cfg(target_arch = "x86_64")]
 pub use bf16_avx512::Bf16Avx512;
