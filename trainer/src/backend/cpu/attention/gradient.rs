@@ -105,7 +105,7 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
             for (dq, steps) in dq.zip(panels) {
                 let (depth, steps) = (seen.next_multiple_of(T::GROUP), &steps[from * T::COLS..]);
                 if from == 0 {
-                    self.tile.product(depth, weights.row, reach, steps, dq);
+                    self.tile.product(T::COLS, depth, weights.row, reach, steps, dq);
                 } else {
                     self.tile.run(depth, weights.row, reach, steps, dq);
                 }
@@ -126,9 +126,10 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let (dim, reach) = (self.inputs.shape.head_dim, self.reach());
         let (at, to) = ((from + panel) * dim, first * reach + panel * T::GROUP);
         let (scores, slopes) = (&mut *weights.scores, &mut *weights.slopes);
-        self.tile.product(dim, &block.q[first * dim..], dim, &keys.k[at..], scores);
-        self.tile.product(dim, &block.dout[first * dim..], dim, &keys.v[at..], slopes);
         let sight = Sight { query: block.first + first, key: self.task.first + from + panel, keys: T::COLS };
+        let cols = sight.of(T::ROWS - 1);
+        self.tile.product(cols, dim, &block.q[first * dim..], dim, &keys.k[at..], scores);
+        self.tile.product(cols, dim, &block.dout[first * dim..], dim, &keys.v[at..], slopes);
         let factor = scale(self.inputs.shape) * LOG2_E;
         let (lse, inner) = (&block.lse[first..], &block.inner[first..]);
         let (p, ds, rows) = (&mut weights.p[to..], &mut weights.ds[to..], &mut weights.row[panel..]);

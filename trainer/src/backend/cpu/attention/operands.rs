@@ -8,7 +8,7 @@ use super::pack::Head;
 use super::scale;
 use super::scratch::Scratch;
 use crate::backend::cpu::element::Element;
-use crate::backend::cpu::kernel::scores::{Attend, fold};
+use crate::backend::cpu::kernel::scores::Attend;
 
 /// The task's keys, packed, and their gradients.
 pub struct Keys<'s, T: Attend> {
@@ -90,8 +90,8 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let columns = count.next_multiple_of(T::COLS) * dim;
         let (k, v) = (buffers.take(columns), buffers.take(columns));
         let steps = buffers.take(self.panels() * depth * T::COLS);
-        head(self.inputs.saved.k).columns::<T>(k);
-        head(self.inputs.saved.v).columns::<T>(v);
+        head(self.inputs.saved.k).columns(self.tile, k);
+        head(self.inputs.saved.v).columns(self.tile, v);
         head(self.inputs.saved.k).steps::<T>(depth, steps);
         let tiles = count.div_ceil(T::ROWS) * sums;
         let keys = Keys { k, v, steps, depth, dk: buffers.zeros(tiles), dv: buffers.zeros(tiles) };
@@ -120,23 +120,24 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
     /// Reads and packs a block of queries of one head.
     #[inline(always)]
     pub fn load(&self, block: &mut Block<'_, T>, head: usize) {
-        let (shape, saved) = (self.inputs.shape, &self.inputs.saved);
+        let (shape, saved, dout) = (self.inputs.shape, &self.inputs.saved, self.inputs.dout);
         let (dim, rows) = (shape.head_dim, block.rows);
         let row = self.task.span.query + block.first;
         let head = self.task.kv_head * shape.group() + head;
         let of = |of| Head { of, row, rows, col: head * dim, dim };
         let (whole, depth) = (rows.next_multiple_of(T::ROWS), rows.next_multiple_of(T::GROUP));
         of(saved.q).rows(&mut block.q[..whole * dim]);
-        of(self.inputs.dout).rows(&mut block.dout[..whole * dim]);
+        of(dout).rows(&mut block.dout[..whole * dim]);
         of(saved.q).steps::<T>(depth, block.q_steps);
-        of(self.inputs.dout).steps::<T>(depth, block.dout_steps);
-        block.lse[rows..whole].fill(f32::INFINITY);
-        block.inner[rows..whole].fill(0.0);
-        for i in 0..rows {
-            block.lse[i] = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
-            let (dout, out) = (self.inputs.dout.row(row + i, head * dim, dim), saved.out.row(row + i, head * dim, dim));
-            block.inner[i] = dot(dout, out);
+        of(dout).steps::<T>(depth, block.dout_steps);
+        for (i, lse) in block.lse[..rows].iter_mut().enumerate() {
+            *lse = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
         }
+        let (inner, rest) = block.inner[..whole].split_at_mut(rows);
+        let values = [dout, saved.out].map(|of| (of.from(row, head * dim), of.stride));
+        self.tile.dots(values, dim, inner);
+        block.lse[rows..whole].fill(f32::INFINITY);
+        rest.fill(0.0);
     }
 
     /// Writes the gradient in a block of queries.
@@ -146,12 +147,12 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let (length, first) = (self.task.span.length, self.task.first);
         for row in 0..block.rows {
             let query = block.first + row;
-            let sums = &block.dq[row / T::ROWS * sums..];
+            let sums = &block.dq[row / T::ROWS * sums + row % T::ROWS * T::COLS..];
             match &mut self.task.dq {
-                Queries::Whole(out) => finish::<T, S>(sums, row, scale, &mut out[query][head * dim..][..dim]),
+                Queries::Whole(out) => self.tile.finish(sums, scale, &mut out[query][head * dim..][..dim]),
                 Queries::Share(out) => {
                     let at = (head * (length - first) + query - first) * dim;
-                    finish::<T, f32>(sums, row, scale, &mut out[at..at + dim]);
+                    self.tile.finish(sums, scale, &mut out[at..at + dim]);
                 }
             }
         }
@@ -162,36 +163,9 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
     pub fn finish_keys(&mut self, keys: &Keys<'_, T>) {
         let (scale, sums) = (scale(self.inputs.shape), self.tile_sums());
         for (row, (dk, dv)) in self.task.dk.iter_mut().zip(&mut self.task.dv).enumerate() {
-            let at = row / T::ROWS * sums;
-            finish::<T, S>(&keys.dk[at..], row, scale, dk);
-            finish::<T, S>(&keys.dv[at..], row, 1.0, dv);
+            let at = row / T::ROWS * sums + row % T::ROWS * T::COLS;
+            self.tile.finish(&keys.dk[at..], scale, dk);
+            self.tile.finish(&keys.dv[at..], 1.0, dv);
         }
-    }
-}
-
-/// Independent sums of a dot product.
-const LANES: usize = 16;
-
-#[inline(always)]
-fn dot<S: Element>(a: &[S], b: &[S]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a.widen() * b.widen();
-        }
-    }
-    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
-        *sum += a.widen() * b.widen();
-    }
-    fold(sums, |a, b| a + b)
-}
-
-/// A row of a tile's sums, scaled.
-#[inline(always)]
-fn finish<T: Attend, S: Element>(sums: &[f32], row: usize, scale: f32, out: &mut [S]) {
-    for (panel, out) in out.chunks_mut(T::COLS).enumerate() {
-        let sums = &sums[(panel * T::ROWS + row % T::ROWS) * T::COLS..];
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * scale));
     }
 }

@@ -108,7 +108,7 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let mut buffers = scratch.buffers();
         let keys = buffers.take(seen.next_multiple_of(T::COLS) * dim);
         let values = buffers.take(panels * depth * T::COLS);
-        head(self.inputs.k).columns::<T>(keys);
+        head(self.inputs.k).columns(self.tile, keys);
         head(self.inputs.v).steps::<T>(depth, values);
         Block {
             keys,
@@ -148,8 +148,9 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let queries = &block.queries[first * dim..][..T::ROWS * dim];
         let scores = &mut block.scores[..keys.next_multiple_of(T::COLS) * T::ROWS];
         let panels = block.keys[key * dim..].chunks_exact(T::COLS * dim);
-        for (scores, panel) in scores.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
-            self.tile.product(dim, queries, dim, panel, scores);
+        let scores = scores.chunks_exact_mut(T::ROWS * T::COLS).enumerate();
+        for ((index, scores), panel) in scores.zip(panels) {
+            self.tile.product(keys - index * T::COLS, dim, queries, dim, panel, scores);
         }
     }
 
@@ -188,7 +189,7 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         for (sums, values) in sums.zip(block.values.chunks_exact(block.depth * T::COLS)) {
             let (depth, values) = (keys.next_multiple_of(T::GROUP), &values[key * T::COLS..]);
             if key == 0 {
-                self.tile.product(depth, block.weights, self.reach(), values, sums);
+                self.tile.product(T::COLS, depth, block.weights, self.reach(), values, sums);
             } else {
                 self.tile.run(depth, block.weights, self.reach(), values, sums);
             }
@@ -202,11 +203,8 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
             let (most, total) = (block.most[row], block.total[row]);
             let inverse = 1.0 / total;
             let out = &mut self.task.out[from + row][head * dim..][..dim];
-            for (panel, out) in out.chunks_mut(T::COLS).enumerate() {
-                let tile = row / T::ROWS * panels + panel;
-                let sums = &block.sums[(tile * T::ROWS + row % T::ROWS) * T::COLS..];
-                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * inverse));
-            }
+            let at = (row / T::ROWS * panels * T::ROWS + row % T::ROWS) * T::COLS;
+            self.tile.finish(&block.sums[at..], inverse, out);
             self.task.lse[from + row][head] = natural(most, total);
         }
     }

@@ -5,6 +5,7 @@
 
 use super::Tile;
 use crate::backend::cpu::element::{Element, convert};
+use crate::backend::cpu::factor;
 
 /// Which keys a tile's queries see: none after themselves.
 #[derive(Clone, Copy)]
@@ -27,7 +28,7 @@ impl Sight {
 
 /// Scores on their way to weights.
 pub struct Scores<'a> {
-    /// Whole panels: the keys that are seen, and what fills up the last panel. Used up.
+    /// Whole panels: the keys that are seen, and anything to fill up the last panel. Used up.
     pub values: &'a mut [f32],
     pub sight: Sight,
     /// Brings scores to the exponent of two.
@@ -36,7 +37,7 @@ pub struct Scores<'a> {
 
 /// What a tile of queries has for a panel of keys on the way back.
 pub struct Slopes<'a> {
-    /// `Q K^T` and `dO V^T`. Used up.
+    /// `Q K^T` and `dO V^T`, with anything where no row sees a key. Used up.
     pub scores: &'a mut [f32],
     pub slopes: &'a mut [f32],
     pub sight: Sight,
@@ -59,12 +60,30 @@ pub struct Weights<'a, E> {
 
 /// A kernel as attention uses it.
 pub trait Attend: Tile {
-    /// [`Tile::run`] onto nothing: whatever is in `sums` is lost.
+    /// `count` rows of `depth` values, `stride` apart, become the columns of a panel; columns beyond them are zero.
+    ///
+    /// # Panics
+    /// If a slice is too short.
+    #[inline(always)]
+    fn columns<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [Self::Element]) {
+        columns::<Self, S>(from, stride, depth, count, out);
+    }
+
+    /// [`Tile::run`] onto nothing: whatever is in `sums` is lost. Only the first `cols` columns are wanted; of the
+    /// others nothing is said.
     ///
     /// # Panics
     /// If a slice is too short for `depth`.
     #[inline(always)]
-    fn product(self, depth: usize, x: &[Self::Element], stride: usize, panel: &[Self::Element], sums: &mut [f32]) {
+    fn product(
+        self,
+        _cols: usize,
+        depth: usize,
+        x: &[Self::Element],
+        stride: usize,
+        panel: &[Self::Element],
+        sums: &mut [f32],
+    ) {
         sums[..Self::ROWS * Self::COLS].fill(0.0);
         self.run(depth, x, stride, panel, sums);
     }
@@ -116,6 +135,25 @@ pub trait Attend: Tile {
         for (i, slopes) in slopes.chunks_exact(Self::COLS).enumerate() {
             convert(slopes, &mut to.rows[i * to.stride..][..Self::COLS]);
         }
+    }
+
+    /// Dot products of as many rows as there are in `out`; `values` are two matrices from their first rows on, with
+    /// their strides. Products of bf16 are added in f32.
+    ///
+    /// # Panics
+    /// If a row reaches beyond its matrix.
+    #[inline(always)]
+    fn dots<S: Element>(self, values: [(&[S], usize); 2], dim: usize, out: &mut [f32]) {
+        dots(values, dim, out);
+    }
+
+    /// `out = scale * sums` for a row of tiles' sums side by side; `sums` begins with the row in the first tile.
+    ///
+    /// # Panics
+    /// If there are fewer tiles than `out` has columns for.
+    #[inline(always)]
+    fn finish<S: Element>(self, sums: &[f32], scale: f32, out: &mut [S]) {
+        finish::<Self, S>(sums, scale, out);
     }
 }
 
@@ -253,6 +291,53 @@ fn groups_of<T: Tile>(tile: &[f32], out: &mut [T::Element], stride: usize) {
             *out = [T::Element::narrow(even), T::Element::narrow(odd)];
         }
     }
+}
+
+#[inline(always)]
+pub(super) fn columns<T: Tile, S: Element>(
+    from: &[S],
+    stride: usize,
+    depth: usize,
+    count: usize,
+    out: &mut [T::Element],
+) {
+    if count < T::COLS {
+        out.fill(T::Element::ZERO);
+    }
+    factor::columns::<T, S>(from, stride, depth, count, out);
+}
+
+#[inline(always)]
+pub(super) fn finish<T: Tile, S: Element>(sums: &[f32], scale: f32, out: &mut [S]) {
+    for (out, sums) in out.chunks_mut(T::COLS).zip(sums.chunks(T::ROWS * T::COLS)) {
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * scale));
+    }
+}
+
+#[inline(always)]
+pub(super) fn dots<S: Element>(values: [(&[S], usize); 2], dim: usize, out: &mut [f32]) {
+    for (i, out) in out.iter_mut().enumerate() {
+        let [a, b] = values.map(|(values, stride)| &values[i * stride..][..dim]);
+        *out = dot(a, b);
+    }
+}
+
+/// Independent sums of a dot product.
+const LANES: usize = 16;
+
+#[inline(always)]
+fn dot<S: Element>(a: &[S], b: &[S]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a.widen() * b.widen();
+        }
+    }
+    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
+        *sum += a.widen() * b.widen();
+    }
+    fold(sums, |a, b| a + b)
 }
 
 /// Lanes by halves, and an odd one last.

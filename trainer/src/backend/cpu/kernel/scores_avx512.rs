@@ -5,8 +5,9 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::scores::{Attend, Scores, Sight, Slopes, Weights};
+use super::scores::{self, Attend, POLYNOMIAL, Scores, Sight, Slopes, Weights};
 use super::{Bf16Avx512, Tile, check};
+use crate::backend::cpu::element::Element;
 
 const ROWS: usize = Bf16Avx512::ROWS;
 const COLS: usize = Bf16Avx512::COLS;
@@ -15,10 +16,25 @@ const TILE: usize = ROWS * COLS;
 
 impl Attend for Bf16Avx512 {
     #[inline]
-    fn product(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
+    fn columns<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [bf16]) {
+        match bytemuck::try_cast_slice(from) {
+            Ok(from) if size_of::<S>() == size_of::<bf16>() => self.columns(from, stride, depth, count, out),
+            _ => scores::columns::<Self, S>(from, stride, depth, count, out),
+        }
+    }
+
+    #[inline]
+    fn product(self, cols: usize, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
         check::<Self>(depth, x, stride, panel, sums);
+        let (pairs, x, panel, sums) = (depth / 2, x.as_ptr(), panel.as_ptr(), sums.as_mut_ptr());
         // SAFETY: a value of this type proves the instructions; `check` proved the bounds.
-        unsafe { product(depth / 2, x.as_ptr(), stride, panel.as_ptr(), sums.as_mut_ptr()) }
+        unsafe {
+            if cols > COLS / 2 {
+                product::<2>(pairs, x, stride, panel, sums)
+            } else {
+                product::<1>(pairs, x, stride, panel, sums)
+            }
+        }
     }
 
     #[inline]
@@ -42,29 +58,69 @@ impl Attend for Bf16Avx512 {
         // SAFETY: a value of this type proves the instructions; the lengths are as asserted.
         unsafe { if of.sight.of(0) < COLS { gradients::<true>(of, to) } else { gradients::<false>(of, to) } }
     }
+
+    #[inline]
+    fn dots<S: Element>(self, values: [(&[S], usize); 2], dim: usize, out: &mut [f32]) {
+        let narrow = size_of::<S>() == size_of::<bf16>();
+        let [a, b] = values.map(|(values, stride)| {
+            assert!(out.is_empty() || (out.len() - 1) * stride + dim <= values.len(), "rows reach beyond their matrix");
+            (values.as_ptr().cast::<bf16>(), stride)
+        });
+        if narrow {
+            // SAFETY: a value of this type proves the instructions; bf16 is the only element of its size; rows are within
+            // their matrices.
+            unsafe { dots(a, b, dim, out) }
+        } else {
+            scores::dots(values, dim, out);
+        }
+    }
+
+    #[inline]
+    fn finish<S: Element>(self, sums: &[f32], scale: f32, out: &mut [S]) {
+        match bytemuck::try_cast_slice_mut::<S, bf16>(out) {
+            Ok(out) if size_of::<S>() == size_of::<bf16>() => {
+                let last = out.len().saturating_sub(1);
+                assert!(last / COLS * TILE + last % COLS < sums.len(), "there are fewer sums than columns");
+                // SAFETY: a value of this type proves the instructions; there are sums for all columns.
+                unsafe { finish(sums.as_ptr(), scale, out) }
+            }
+            _ => scores::finish::<Self, S>(sums, scale, out),
+        }
+    }
 }
 
+/// The first `HALVES` times 16 columns of a tile.
+///
 /// # Safety
 /// The machine has the instructions, and the slices reach as far as `check` asks.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn product(pairs: usize, x: *const bf16, stride: usize, panel: *const bf16, sums: *mut f32) {
+unsafe fn product<const HALVES: usize>(
+    pairs: usize,
+    x: *const bf16,
+    stride: usize,
+    panel: *const bf16,
+    sums: *mut f32,
+) {
     // SAFETY (all of it): pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
     unsafe {
-        let mut c = [[_mm512_setzero_ps(); 2]; ROWS];
+        let mut c = [[_mm512_setzero_ps(); HALVES]; ROWS];
         for pair in 0..pairs {
-            let b = panel.add(pair * 2 * COLS);
-            let b0: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.cast()));
-            let b1: __m512bh = std::mem::transmute(_mm512_loadu_si512(b.add(COLS).cast()));
+            let mut b = [_mm512_setzero_si512(); HALVES];
+            for (half, b) in b.iter_mut().enumerate() {
+                *b = _mm512_loadu_si512(panel.add((pair * 2 + half) * COLS).cast());
+            }
             for (i, c) in c.iter_mut().enumerate() {
                 let two = x.add(i * stride + pair * 2).cast::<i32>().read_unaligned();
                 let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(two));
-                c[0] = _mm512_dpbf16_ps(c[0], a, b0);
-                c[1] = _mm512_dpbf16_ps(c[1], a, b1);
+                for (c, b) in c.iter_mut().zip(b) {
+                    *c = _mm512_dpbf16_ps(*c, a, std::mem::transmute::<__m512i, __m512bh>(b));
+                }
             }
         }
         for (i, c) in c.iter().enumerate() {
-            _mm512_storeu_ps(sums.add(i * COLS), c[0]);
-            _mm512_storeu_ps(sums.add(i * COLS + 16), c[1]);
+            for (half, c) in c.iter().enumerate() {
+                _mm512_storeu_ps(sums.add(i * COLS + half * 16), *c);
+            }
         }
     }
 }
@@ -108,23 +164,32 @@ unsafe fn weigh(
             let now = _mm512_reduce_max_ps(_mm512_mul_ps(_mm512_max_ps(low, high), factor));
             *most = if *most > now { *most } else { now };
         }
-        for (row, (&most, total)) in most.iter().zip(totals).enumerate() {
-            let (mut low, mut high) = (_mm512_setzero_ps(), _mm512_setzero_ps());
-            let shift = _mm512_set1_ps(most);
-            let at = |panel: usize| values.add(panel * TILE + row * COLS);
-            let weight = |at: *const f32| power_of_two(_mm512_fmsub_ps(_mm512_loadu_ps(at), factor, shift));
-            for panel in 0..whole {
-                let (first, second) = (weight(at(panel)), weight(at(panel).add(16)));
-                (low, high) = (_mm512_add_ps(low, first), _mm512_add_ps(high, second));
-                _mm512_storeu_si512(out.add(row * stride + panel * COLS).cast(), rounded(first, second));
+        for (pair, (most, totals)) in most.as_chunks::<2>().0.iter().zip(totals.as_chunks_mut::<2>().0).enumerate() {
+            // Two rows at a time: four chains for the processor to overlap.
+            let places = [(2 * pair, 0), (2 * pair, 16), (2 * pair + 1, 0), (2 * pair + 1, 16)];
+            let shifts = [_mm512_set1_ps(most[0]), _mm512_set1_ps(most[1])];
+            let mut sums = [_mm512_setzero_ps(); 4];
+            for panel in 0..panels {
+                let mut weights = [_mm512_setzero_ps(); 4];
+                for (i, (row, col)) in places.into_iter().enumerate() {
+                    let score = _mm512_loadu_ps(values.add(panel * TILE + row * COLS + col));
+                    weights[i] = _mm512_fmsub_ps(score, factor, shifts[i / 2]);
+                }
+                weights = powers_of_two(weights);
+                if panel >= whole {
+                    for (weights, (row, col)) in weights.iter_mut().zip(places) {
+                        *weights = _mm512_maskz_mov_ps(lanes(sight, row, panel * COLS + col), *weights);
+                    }
+                }
+                for (sum, weights) in sums.iter_mut().zip(weights) {
+                    *sum = _mm512_add_ps(*sum, weights);
+                }
+                let out = out.add(2 * pair * stride + panel * COLS);
+                _mm512_storeu_si512(out.cast(), rounded(weights[0], weights[1]));
+                _mm512_storeu_si512(out.add(stride).cast(), rounded(weights[2], weights[3]));
             }
-            for panel in whole..panels {
-                let first = _mm512_maskz_mov_ps(lanes(sight, row, panel * COLS), weight(at(panel)));
-                let second = _mm512_maskz_mov_ps(lanes(sight, row, panel * COLS + 16), weight(at(panel).add(16)));
-                (low, high) = (_mm512_add_ps(low, first), _mm512_add_ps(high, second));
-                _mm512_storeu_si512(out.add(row * stride + panel * COLS).cast(), rounded(first, second));
-            }
-            *total = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
+            totals[0] = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
+            totals[1] = _mm512_reduce_add_ps(_mm512_add_ps(sums[2], sums[3]));
         }
     }
 }
@@ -137,25 +202,28 @@ unsafe fn weigh(
 unsafe fn gradients<const HIDDEN: bool>(of: Slopes<'_>, to: Weights<'_, bf16>) {
     let factor = _mm512_set1_ps(of.factor);
     let pairs = pairs();
+    let (Some(lse), Some(inner)) = (of.lse.first_chunk::<ROWS>(), of.inner.first_chunk::<ROWS>()) else { return };
     // SAFETY (all of it): columns and rows stay within a tile, and what is written within the lengths asserted.
     unsafe {
         for group in 0..ROWS / 2 {
-            for col in [0, 16] {
-                let weights = |row: usize| {
-                    let at = row * COLS + col;
-                    let (score, slope) =
-                        (_mm512_loadu_ps(of.scores.as_ptr().add(at)), _mm512_loadu_ps(of.slopes.as_ptr().add(at)));
-                    let (lse, inner) = (_mm512_set1_ps(of.lse[row]), _mm512_set1_ps(of.inner[row]));
-                    let p = power_of_two(_mm512_fmsub_ps(score, factor, lse));
-                    let ds = _mm512_mul_ps(p, _mm512_sub_ps(slope, inner));
-                    if !HIDDEN {
-                        return (p, ds);
-                    }
+            // Two rows, the first 16 columns of both before the others: four chains for the processor to overlap.
+            let places = [(2 * group, 0), (2 * group + 1, 0), (2 * group, 16), (2 * group + 1, 16)];
+            let (mut p, mut ds) = ([_mm512_setzero_ps(); 4], [_mm512_setzero_ps(); 4]);
+            for (p, (row, col)) in p.iter_mut().zip(places) {
+                let score = _mm512_loadu_ps(of.scores.as_ptr().add(row * COLS + col));
+                *p = _mm512_fmsub_ps(score, factor, _mm512_set1_ps(lse[row]));
+            }
+            p = powers_of_two(p);
+            for ((ds, p), (row, col)) in ds.iter_mut().zip(&mut p).zip(places) {
+                let slope = _mm512_loadu_ps(of.slopes.as_ptr().add(row * COLS + col));
+                *ds = _mm512_mul_ps(*p, _mm512_sub_ps(slope, _mm512_set1_ps(inner[row])));
+                if HIDDEN {
                     let seen = lanes(of.sight, row, col);
-                    (_mm512_maskz_mov_ps(seen, p), _mm512_maskz_mov_ps(seen, ds))
-                };
-                let ((p0, ds0), (p1, ds1)) = (weights(2 * group), weights(2 * group + 1));
-                let (p, ds) = (rounded(p0, p1), rounded(ds0, ds1));
+                    (*p, *ds) = (_mm512_maskz_mov_ps(seen, *p), _mm512_maskz_mov_ps(seen, *ds));
+                }
+            }
+            for (half, col) in [0, 16].into_iter().enumerate() {
+                let (p, ds) = (rounded(p[2 * half], p[2 * half + 1]), rounded(ds[2 * half], ds[2 * half + 1]));
                 let at = 2 * (group * to.stride + col);
                 _mm512_storeu_si512(to.p.as_mut_ptr().add(at).cast(), _mm512_permutexvar_epi16(pairs, p));
                 _mm512_storeu_si512(to.ds.as_mut_ptr().add(at).cast(), _mm512_permutexvar_epi16(pairs, ds));
@@ -163,6 +231,45 @@ unsafe fn gradients<const HIDDEN: bool>(of: Slopes<'_>, to: Weights<'_, bf16>) {
                 _mm256_storeu_si256(row.cast(), _mm512_castsi512_si256(ds));
                 _mm256_storeu_si256(row.add(to.stride).cast(), _mm512_extracti64x4_epi64::<1>(ds));
             }
+        }
+    }
+}
+
+/// # Safety
+/// The machine has the instructions, and both matrices reach to the end of the last row that `out` has room for.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn dots((a, a_stride): (*const bf16, usize), (b, b_stride): (*const bf16, usize), dim: usize, out: &mut [f32]) {
+    // SAFETY (all of it): loads stay within a row, those of its end by their mask; bit patterns are interchangeable.
+    unsafe {
+        let load = |from: *const bf16, at: usize| -> __m512bh {
+            let mask = u32::MAX >> (32 - (dim - at).min(32));
+            std::mem::transmute(_mm512_maskz_loadu_epi16(mask, from.add(at).cast()))
+        };
+        for (i, out) in out.iter_mut().enumerate() {
+            let (a, b) = (a.add(i * a_stride), b.add(i * b_stride));
+            let mut sums = _mm512_setzero_ps();
+            for at in (0..dim).step_by(32) {
+                sums = _mm512_dpbf16_ps(sums, load(a, at), load(b, at));
+            }
+            *out = _mm512_reduce_add_ps(sums);
+        }
+    }
+}
+
+/// # Safety
+/// The machine has the instructions, and there is a sum for each column.
+#[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
+unsafe fn finish(sums: *const f32, scale: f32, out: &mut [bf16]) {
+    let scale = _mm512_set1_ps(scale);
+    for (panel, out) in out.chunks_mut(COLS).enumerate() {
+        let mask = u32::MAX >> (COLS - out.len());
+        // SAFETY: masked lanes are neither read nor written.
+        unsafe {
+            let sums = sums.add(panel * TILE);
+            let first = _mm512_maskz_loadu_ps(mask as __mmask16, sums);
+            let second = _mm512_maskz_loadu_ps((mask >> 16) as __mmask16, sums.wrapping_add(16));
+            let both = rounded(_mm512_mul_ps(first, scale), _mm512_mul_ps(second, scale));
+            _mm512_mask_storeu_epi16(out.as_mut_ptr().cast(), mask, both);
         }
     }
 }
@@ -187,21 +294,29 @@ fn pairs() -> __m512i {
 /// `2^x` for `x < 127`; zero below -126.5. Relative error below 3e-7; NaN stays NaN.
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn power_of_two(x: __m512) -> __m512 {
+fn powers_of_two(x: [__m512; 4]) -> [__m512; 4] {
     // As in the portable one, but a clamped `x` gives the exponent of zero, so that nothing has to be put out after.
     const ROUND: f32 = 12_582_912.0 + 127.0;
     const LEAST: f32 = -127.0;
-    const POLYNOMIAL: [f32; 6] = super::scores::POLYNOMIAL;
-    let round = _mm512_set1_ps(ROUND);
-    // Of NaN and a number, the second is taken.
-    let clamped = _mm512_max_ps(_mm512_set1_ps(LEAST), x);
-    let shifted = _mm512_add_ps(clamped, round);
-    let rest = _mm512_sub_ps(clamped, _mm512_sub_ps(shifted, round));
-    let mut value = _mm512_set1_ps(POLYNOMIAL[0]);
-    for &c in &POLYNOMIAL[1..] {
-        value = _mm512_fmadd_ps(value, rest, _mm512_set1_ps(c));
+    let (round, zero) = (_mm512_set1_ps(ROUND), _mm512_setzero_ps());
+    let (mut shifted, mut rest) = ([zero; 4], [zero; 4]);
+    for i in 0..4 {
+        // Of NaN and a number, the second is taken.
+        let clamped = _mm512_max_ps(_mm512_set1_ps(LEAST), x[i]);
+        shifted[i] = _mm512_add_ps(clamped, round);
+        rest[i] = _mm512_sub_ps(clamped, _mm512_sub_ps(shifted[i], round));
     }
-    _mm512_mul_ps(value, _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(shifted))))
+    let mut values = [_mm512_set1_ps(POLYNOMIAL[0]); 4];
+    for &c in &POLYNOMIAL[1..] {
+        for i in 0..4 {
+            values[i] = _mm512_fmadd_ps(values[i], rest[i], _mm512_set1_ps(c));
+        }
+    }
+    for i in 0..4 {
+        let exponent = _mm512_slli_epi32::<23>(_mm512_castps_si512(shifted[i]));
+        values[i] = _mm512_mul_ps(values[i], _mm512_castsi512_ps(exponent));
+    }
+    values
 }
 
 #[cfg(test)]
@@ -214,7 +329,7 @@ mod tests {
             return;
         }
         // SAFETY: the machine has the instructions.
-        let power = |x: f32| unsafe { _mm512_cvtss_f32(power_of_two(_mm512_set1_ps(x))) };
+        let power = |x: f32| unsafe { _mm512_cvtss_f32(powers_of_two([_mm512_set1_ps(x); 4])[0]) };
         for i in -12_400..100 {
             let x = i as f32 / 100.0 + 0.003;
             let exact = f64::from(x).exp2();
