@@ -12,7 +12,7 @@ use super::view::{Rectangle, View, ViewMut};
 use super::{Limits, alone, check, queue};
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
-use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::kernel::scores::Attend;
 use crate::backend::{AttentionShape, Span};
 
 /// The forward pass's inputs and results.
@@ -67,7 +67,7 @@ pub enum Queries<'a, S> {
 ///
 /// # Panics
 /// If a matrix is smaller than the shape, the shape contradicts itself, or keys and queries are not the same rows.
-pub fn backward<T: Tile, S: Element>(
+pub fn backward<T: Attend, S: Element>(
     tile: T,
     instructions: Instructions,
     dout: View<'_, S>,
@@ -78,7 +78,7 @@ pub fn backward<T: Tile, S: Element>(
     within(tile, instructions, &Inputs { dout, saved, shape }, gradients, Limits::default());
 }
 
-pub(super) fn within<T: Tile, S: Element>(
+pub(super) fn within<T: Attend, S: Element>(
     tile: T,
     instructions: Instructions,
     inputs: &Inputs<'_, S>,
@@ -112,7 +112,7 @@ struct Plan {
 }
 
 impl Plan {
-    fn new<T: Tile>(span: Span, shape: &AttentionShape, limits: Limits) -> Self {
+    fn new<T: Attend>(span: Span, shape: &AttentionShape, limits: Limits) -> Self {
         let parts = limits.parts.div_ceil(shape.kv_heads);
         let even = span.length.div_ceil(parts).clamp(limits.part, limits.part_max.max(limits.part));
         Self { span, part: even.next_multiple_of(super::gradient::block::<T>(limits)) }

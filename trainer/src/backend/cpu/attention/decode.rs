@@ -8,9 +8,9 @@ use super::forward::{Inputs, Task};
 use super::output::natural;
 use super::scale;
 use super::scratch::Scratch;
-use super::weights::{fold, multiply_add, power_of_two};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::kernel::scores::{fold, multiply_add, power_of_two};
 
 pub struct Pass<'t, 'a, S> {
     pub inputs: &'t Inputs<'a, S>,

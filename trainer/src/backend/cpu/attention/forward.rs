@@ -9,7 +9,7 @@ use super::view::{Rectangle, View, ViewMut};
 use super::{Limits, alone, check, decode, queue, scratch};
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
-use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::kernel::scores::Attend;
 use crate::backend::{AttentionShape, Span};
 
 /// What the pass reads: queries `[rows, heads * head_dim]`, keys and values `[key rows, kv_heads * head_dim]`.
@@ -37,7 +37,7 @@ pub struct Task<'a, S> {
 ///
 /// # Panics
 /// If a matrix is smaller than the shape, or the shape contradicts itself.
-pub fn forward<T: Tile, S: Element>(
+pub fn forward<T: Attend, S: Element>(
     tile: T,
     instructions: Instructions,
     [q, k, v]: [View<'_, S>; 3],
@@ -48,7 +48,7 @@ pub fn forward<T: Tile, S: Element>(
     within(tile, instructions, &Inputs { q, k, v, shape }, out, lse, Limits::default());
 }
 
-pub(super) fn within<T: Tile, S: Element>(
+pub(super) fn within<T: Attend, S: Element>(
     tile: T,
     instructions: Instructions,
     inputs: &Inputs<'_, S>,
@@ -73,7 +73,7 @@ pub(super) fn within<T: Tile, S: Element>(
 
 /// Whole spans, if they are enough for the threads; or else parts that are worth packing their keys for. Parts are whole
 /// tiles, so where they are cut does not show in the numbers.
-fn tasks<'a, T: Tile, S: Element>(
+fn tasks<'a, T: Attend, S: Element>(
     shape: &AttentionShape,
     out: ViewMut<'a, S>,
     lse: ViewMut<'a, f32>,

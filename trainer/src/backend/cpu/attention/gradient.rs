@@ -16,10 +16,9 @@ use std::f32::consts::LOG2_E;
 use super::backward::{Inputs, Task};
 use super::operands::{Block, Keys, Weights};
 use super::scratch::Scratch;
-use super::weights::{Lanes, multiply_add, power_of_two};
 use super::{Limits, scale};
-use crate::backend::cpu::element::{Element, convert};
-use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::element::Element;
+use crate::backend::cpu::kernel::scores::{self, Attend, Sight, Slopes};
 
 pub struct Pass<'t, 'a, T, S> {
     pub tile: T,
@@ -31,7 +30,7 @@ pub struct Pass<'t, 'a, T, S> {
 /// A task as something that can be compiled for given instructions.
 pub struct Compiled<'t, 'a, T, S>(pub Pass<'t, 'a, T, S>, pub &'t mut Scratch);
 
-impl<T: Tile, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
+impl<T: Attend, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
     type Output = ();
 
     #[inline(always)]
@@ -42,12 +41,12 @@ impl<T: Tile, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
 }
 
 /// Keys of a block: whole tiles and whole panels.
-pub fn block<T: Tile>(limits: Limits) -> usize {
+pub fn block<T: Attend>(limits: Limits) -> usize {
     let both = (1..=T::ROWS).map(|n| n * T::COLS).find(|n| n.is_multiple_of(T::ROWS)).unwrap_or(T::ROWS * T::COLS);
     limits.block.next_multiple_of(both)
 }
 
-impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
+impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
     #[inline(always)]
     fn run(&mut self, scratch: &mut Scratch) {
         let (shape, length, width) = (self.inputs.shape, self.task.span.length, self.width());
@@ -104,8 +103,12 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             let panels = keys.steps.chunks_exact(keys.depth * T::COLS);
             let dq = block.dq[first / T::ROWS * sums..][..sums].chunks_exact_mut(T::ROWS * T::COLS);
             for (dq, steps) in dq.zip(panels) {
-                let depth = seen.next_multiple_of(T::GROUP);
-                self.tile.run(depth, weights.row, reach, &steps[from * T::COLS..], dq);
+                let (depth, steps) = (seen.next_multiple_of(T::GROUP), &steps[from * T::COLS..]);
+                if from == 0 {
+                    self.tile.product(T::COLS, depth, weights.row, reach, steps, dq);
+                } else {
+                    self.tile.run(depth, weights.row, reach, steps, dq);
+                }
             }
         }
     }
@@ -122,44 +125,18 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
     ) {
         let (dim, reach) = (self.inputs.shape.head_dim, self.reach());
         let (at, to) = ((from + panel) * dim, first * reach + panel * T::GROUP);
-        let (mut scores, mut slopes) = (Lanes::new(0.0), Lanes::new(0.0));
-        let (scores, slopes) = (scores.of::<T>(), slopes.of::<T>());
-        self.tile.run(dim, &block.q[first * dim..], dim, &keys.k[at..], scores);
-        self.tile.run(dim, &block.dout[first * dim..], dim, &keys.v[at..], slopes);
-        let (lse, inner) = (&block.lse[first..], &block.inner[first..]);
-        self.gradients(scores, slopes, (lse, inner), block.first + first, from + panel);
-        groups_of::<T>(scores, &mut weights.p[to..], reach);
-        groups_of::<T>(slopes, &mut weights.ds[to..], reach);
-        for (i, slopes) in slopes.chunks_exact(T::COLS).enumerate() {
-            convert(slopes, &mut weights.row[i * reach + panel..][..T::COLS]);
-        }
-    }
-
-    /// Scores to weights and, from `dO V^T`, their gradients, both in place. `query` is the tile's first, `from` the
-    /// panel's first key.
-    #[inline(always)]
-    fn gradients(
-        &self,
-        scores: &mut [f32],
-        slopes: &mut [f32],
-        (lse, inner): (&[f32], &[f32]),
-        query: usize,
-        from: usize,
-    ) {
+        let (scores, slopes) = (&mut *weights.scores, &mut *weights.slopes);
+        let sight = Sight { query: block.first + first, key: self.task.first + from + panel, keys: T::COLS };
+        let cols = sight.of(T::ROWS - 1);
+        self.tile.product(cols, dim, &block.q[first * dim..], dim, &keys.k[at..], scores);
+        self.tile.product(cols, dim, &block.dout[first * dim..], dim, &keys.v[at..], slopes);
         let factor = scale(self.inputs.shape) * LOG2_E;
-        let rows = scores.chunks_exact_mut(T::COLS).zip(slopes.chunks_exact_mut(T::COLS));
-        for (i, (scores, slopes)) in rows.enumerate() {
-            let (lse, inner) = (lse[i], inner[i]);
-            for (score, slope) in scores.iter_mut().zip(&mut *slopes) {
-                *score = power_of_two::<T>(multiply_add::<T>(*score, factor, -lse));
-                *slope = *score * (*slope - inner);
-            }
-            let seen = self.seen(query + i, from);
-            if seen < T::COLS {
-                scores[seen..].fill(0.0);
-                slopes[seen..].fill(0.0);
-            }
-        }
+        let (lse, inner) = (&block.lse[first..], &block.inner[first..]);
+        let (p, ds, rows) = (&mut weights.p[to..], &mut weights.ds[to..], &mut weights.row[panel..]);
+        self.tile.gradients(
+            Slopes { scores, slopes, sight, factor, lse, inner },
+            scores::Weights { p, ds, rows, stride: reach },
+        );
     }
 
     /// Adds the products of transposed weights with rows of queries to the sums of the keys.
@@ -185,22 +162,6 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             for (sums, steps) in sums.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
                 self.tile.run_transposed(depth - first, weights, reach * T::GROUP, &steps[first * T::COLS..], sums);
             }
-        }
-    }
-}
-
-/// A tile's rows with groups of them side by side; `stride` columns from one group to the next.
-#[inline(always)]
-fn groups_of<T: Tile>(tile: &[f32], out: &mut [T::Element], stride: usize) {
-    for (group, rows) in tile.chunks_exact(T::COLS * T::GROUP).enumerate() {
-        let out = &mut out[group * stride * T::GROUP..][..T::COLS * T::GROUP];
-        if T::GROUP == 1 {
-            convert(rows, out);
-            continue;
-        }
-        let (even, odd) = rows.split_at(T::COLS);
-        for ((out, &even), &odd) in out.as_chunks_mut::<2>().0.iter_mut().zip(even).zip(odd) {
-            *out = [T::Element::narrow(even), T::Element::narrow(odd)];
         }
     }
 }

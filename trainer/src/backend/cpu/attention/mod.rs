@@ -4,7 +4,7 @@
 //!
 //! Reading order: [`view`] (what is read and written); [`forward`] (tasks) with `output` (what one does) and `decode`
 //! (single queries); [`backward`] with `gradient` and `operands`; below them `pack` (operands of the register tiles),
-//! `weights` (exponentials), `queue` (threads), `scratch`.
+//! `queue` (threads), `scratch`, and the kernels' [`scores`](super::kernel::scores) (exponentials).
 //!
 //! Threads own whole rows of whole key heads, and how a sum is cut depends on its own span alone. So a result has the
 //! same bits on any number of threads, and a span the same bits in any company.
@@ -21,7 +21,6 @@ mod scratch;
 #[cfg(test)]
 mod tests;
 mod view;
-mod weights;
 
 pub use backward::{Gradients, Saved, backward};
 pub use forward::forward;

@@ -7,12 +7,11 @@ use super::gradient::{Pass, block};
 use super::pack::Head;
 use super::scale;
 use super::scratch::Scratch;
-use super::weights::fold;
 use crate::backend::cpu::element::Element;
-use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::kernel::scores::Attend;
 
 /// The task's keys, packed, and their gradients.
-pub struct Keys<'s, T: Tile> {
+pub struct Keys<'s, T: Attend> {
     /// Panels with keys and values as columns.
     pub k: &'s [T::Element],
     pub v: &'s [T::Element],
@@ -25,7 +24,7 @@ pub struct Keys<'s, T: Tile> {
 }
 
 /// A block of queries.
-pub struct Block<'s, T: Tile> {
+pub struct Block<'s, T: Attend> {
     /// Within the span.
     pub first: usize,
     pub rows: usize,
@@ -44,15 +43,18 @@ pub struct Block<'s, T: Tile> {
 }
 
 /// Weights and their gradients, for a block of queries and one of keys.
-pub struct Weights<'s, T: Tile> {
+pub struct Weights<'s, T: Attend> {
     /// `P` and `dS`, `[queries / GROUP, keys, GROUP]`
     pub p: &'s mut [T::Element],
     pub ds: &'s mut [T::Element],
     /// `dS` of one tile of queries, `[ROWS, keys]`
     pub row: &'s mut [T::Element],
+    /// Of one tile, as products leave them.
+    pub scores: &'s mut [f32],
+    pub slopes: &'s mut [f32],
 }
 
-impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
+impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
     /// Queries of a block.
     #[inline(always)]
     pub fn width(&self) -> usize {
@@ -88,8 +90,8 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         let columns = count.next_multiple_of(T::COLS) * dim;
         let (k, v) = (buffers.take(columns), buffers.take(columns));
         let steps = buffers.take(self.panels() * depth * T::COLS);
-        head(self.inputs.saved.k).columns::<T>(k);
-        head(self.inputs.saved.v).columns::<T>(v);
+        head(self.inputs.saved.k).columns(self.tile, k);
+        head(self.inputs.saved.v).columns(self.tile, v);
         head(self.inputs.saved.k).steps::<T>(depth, steps);
         let tiles = count.div_ceil(T::ROWS) * sums;
         let keys = Keys { k, v, steps, depth, dk: buffers.zeros(tiles), dv: buffers.zeros(tiles) };
@@ -105,32 +107,37 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             inner: buffers.take(width),
             dq: buffers.take(width / T::ROWS * sums),
         };
-        let p = buffers.take(width * reach);
-        let weights = Weights { p, ds: buffers.take(width * reach), row: buffers.take(T::ROWS * reach) };
+        let weights = Weights {
+            p: buffers.take(width * reach),
+            ds: buffers.take(width * reach),
+            row: buffers.take(T::ROWS * reach),
+            scores: buffers.take(T::ROWS * T::COLS),
+            slopes: buffers.take(T::ROWS * T::COLS),
+        };
         (keys, queries, weights)
     }
 
     /// Reads and packs a block of queries of one head.
     #[inline(always)]
     pub fn load(&self, block: &mut Block<'_, T>, head: usize) {
-        let (shape, saved) = (self.inputs.shape, &self.inputs.saved);
+        let (shape, saved, dout) = (self.inputs.shape, &self.inputs.saved, self.inputs.dout);
         let (dim, rows) = (shape.head_dim, block.rows);
         let row = self.task.span.query + block.first;
         let head = self.task.kv_head * shape.group() + head;
         let of = |of| Head { of, row, rows, col: head * dim, dim };
         let (whole, depth) = (rows.next_multiple_of(T::ROWS), rows.next_multiple_of(T::GROUP));
         of(saved.q).rows(&mut block.q[..whole * dim]);
-        of(self.inputs.dout).rows(&mut block.dout[..whole * dim]);
+        of(dout).rows(&mut block.dout[..whole * dim]);
         of(saved.q).steps::<T>(depth, block.q_steps);
-        of(self.inputs.dout).steps::<T>(depth, block.dout_steps);
-        block.lse[rows..whole].fill(f32::INFINITY);
-        block.inner[rows..whole].fill(0.0);
-        block.dq[..whole / T::ROWS * self.tile_sums()].fill(0.0);
-        for i in 0..rows {
-            block.lse[i] = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
-            let (dout, out) = (self.inputs.dout.row(row + i, head * dim, dim), saved.out.row(row + i, head * dim, dim));
-            block.inner[i] = dot(dout, out);
+        of(dout).steps::<T>(depth, block.dout_steps);
+        for (i, lse) in block.lse[..rows].iter_mut().enumerate() {
+            *lse = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
         }
+        let (inner, rest) = block.inner[..whole].split_at_mut(rows);
+        let values = [dout, saved.out].map(|of| (of.from(row, head * dim), of.stride));
+        self.tile.dots(values, dim, inner);
+        block.lse[rows..whole].fill(f32::INFINITY);
+        rest.fill(0.0);
     }
 
     /// Writes the gradient in a block of queries.
@@ -140,12 +147,12 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         let (length, first) = (self.task.span.length, self.task.first);
         for row in 0..block.rows {
             let query = block.first + row;
-            let sums = &block.dq[row / T::ROWS * sums..];
+            let sums = &block.dq[row / T::ROWS * sums + row % T::ROWS * T::COLS..];
             match &mut self.task.dq {
-                Queries::Whole(out) => finish::<T, S>(sums, row, scale, &mut out[query][head * dim..][..dim]),
+                Queries::Whole(out) => self.tile.finish(sums, scale, &mut out[query][head * dim..][..dim]),
                 Queries::Share(out) => {
                     let at = (head * (length - first) + query - first) * dim;
-                    finish::<T, f32>(sums, row, scale, &mut out[at..at + dim]);
+                    self.tile.finish(sums, scale, &mut out[at..at + dim]);
                 }
             }
         }
@@ -156,36 +163,9 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
     pub fn finish_keys(&mut self, keys: &Keys<'_, T>) {
         let (scale, sums) = (scale(self.inputs.shape), self.tile_sums());
         for (row, (dk, dv)) in self.task.dk.iter_mut().zip(&mut self.task.dv).enumerate() {
-            let at = row / T::ROWS * sums;
-            finish::<T, S>(&keys.dk[at..], row, scale, dk);
-            finish::<T, S>(&keys.dv[at..], row, 1.0, dv);
+            let at = row / T::ROWS * sums + row % T::ROWS * T::COLS;
+            self.tile.finish(&keys.dk[at..], scale, dk);
+            self.tile.finish(&keys.dv[at..], 1.0, dv);
         }
-    }
-}
-
-/// Independent sums of a dot product.
-const LANES: usize = 16;
-
-#[inline(always)]
-fn dot<S: Element>(a: &[S], b: &[S]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a.widen() * b.widen();
-        }
-    }
-    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
-        *sum += a.widen() * b.widen();
-    }
-    fold(sums, |a, b| a + b)
-}
-
-/// A row of a tile's sums, scaled.
-#[inline(always)]
-fn finish<T: Tile, S: Element>(sums: &[f32], row: usize, scale: f32, out: &mut [S]) {
-    for (panel, out) in out.chunks_mut(T::COLS).enumerate() {
-        let sums = &sums[(panel * T::ROWS + row % T::ROWS) * T::COLS..];
-        out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * scale));
     }
 }

@@ -11,10 +11,9 @@ use std::f64::consts::LN_2;
 use super::forward::{Inputs, Task};
 use super::pack::Head;
 use super::scratch::Scratch;
-use super::weights::{self, power_of_two};
 use super::{Limits, scale};
 use crate::backend::cpu::element::Element;
-use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::kernel::scores::{Attend, Scores, Sight, power_of_two};
 
 pub struct Pass<'t, 'a, T, S> {
     pub tile: T,
@@ -26,7 +25,7 @@ pub struct Pass<'t, 'a, T, S> {
 /// A task as something that can be compiled for given instructions.
 pub struct Compiled<'t, 'a, T, S>(pub Pass<'t, 'a, T, S>, pub &'t mut Scratch);
 
-impl<T: Tile, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
+impl<T: Attend, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
     type Output = ();
 
     #[inline(always)]
@@ -40,7 +39,7 @@ impl<T: Tile, S: Element> pulp::NullaryFnOnce for Compiled<'_, '_, T, S> {
 const ROWS_MAX: usize = 12;
 
 /// What a thread works on: the keys and values of the task, and one block of queries.
-struct Block<'s, T: Tile> {
+struct Block<'s, T: Attend> {
     /// Panels with keys as columns, and with values as steps.
     keys: &'s [T::Element],
     values: &'s [T::Element],
@@ -59,7 +58,7 @@ struct Block<'s, T: Tile> {
     total: &'s mut [f32],
 }
 
-impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
+impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
     #[inline(always)]
     fn run(&mut self, scratch: &mut Scratch) {
         let shape = self.inputs.shape;
@@ -73,9 +72,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
                 let row = self.task.span.query + self.task.first + from;
                 Head { of: self.inputs.q, row, rows, col, dim: shape.head_dim }
                     .rows(&mut block.queries[..whole * shape.head_dim]);
-                block.sums[..whole * self.panels() * T::COLS].fill(0.0);
                 block.most.fill(f32::NEG_INFINITY);
-                block.total.fill(0.0);
                 self.attend(&mut block, from, rows);
                 self.finish(&block, head, from, rows);
             }
@@ -111,7 +108,7 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         let mut buffers = scratch.buffers();
         let keys = buffers.take(seen.next_multiple_of(T::COLS) * dim);
         let values = buffers.take(panels * depth * T::COLS);
-        head(self.inputs.k).columns::<T>(keys);
+        head(self.inputs.k).columns(self.tile, keys);
         head(self.inputs.v).steps::<T>(depth, values);
         Block {
             keys,
@@ -150,10 +147,10 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         let dim = self.inputs.shape.head_dim;
         let queries = &block.queries[first * dim..][..T::ROWS * dim];
         let scores = &mut block.scores[..keys.next_multiple_of(T::COLS) * T::ROWS];
-        scores.fill(0.0);
         let panels = block.keys[key * dim..].chunks_exact(T::COLS * dim);
-        for (scores, panel) in scores.chunks_exact_mut(T::ROWS * T::COLS).zip(panels) {
-            self.tile.run(dim, queries, dim, panel, scores);
+        let scores = scores.chunks_exact_mut(T::ROWS * T::COLS).enumerate();
+        for ((index, scores), panel) in scores.zip(panels) {
+            self.tile.product(keys - index * T::COLS, dim, queries, dim, panel, scores);
         }
     }
 
@@ -162,26 +159,25 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
     #[inline(always)]
     fn weigh(&self, block: &mut Block<'_, T>, before: usize, key: usize, first: usize, keys: usize) {
         let (factor, width) = (scale(self.inputs.shape) * LOG2_E, self.panels() * T::COLS);
-        let scores = &mut block.scores[..keys.next_multiple_of(T::COLS) * T::ROWS];
+        let values = &mut block.scores[..keys.next_multiple_of(T::COLS) * T::ROWS];
         let most = &mut block.most[first..first + T::ROWS];
-        let (mut now, mut totals) = ([0.0; ROWS_MAX], [0.0; ROWS_MAX]);
-        let (now, totals) = (&mut now[..T::ROWS], &mut totals[..T::ROWS]);
-        weights::hide::<T>(scores, |i| (before + i + 1).saturating_sub(key).min(keys));
-        weights::greatest::<T>(scores, now);
-        for (now, &most) in now.iter_mut().zip(&*most) {
-            *now = if most > *now * factor { most } else { *now * factor };
+        let (mut earlier, mut totals) = ([0.0; ROWS_MAX], [0.0; ROWS_MAX]);
+        let (earlier, totals) = (&mut earlier[..T::ROWS], &mut totals[..T::ROWS]);
+        earlier.copy_from_slice(most);
+        let sight = Sight { query: before, key, keys };
+        self.tile.weigh(Scores { values, sight, factor }, most, (block.weights, self.reach()), totals);
+        if key == 0 {
+            return block.total[first..first + T::ROWS].copy_from_slice(totals);
         }
-        weights::exponentials::<T>(scores, (factor, now), (block.weights, self.reach()), totals);
         let sums = &mut block.sums[first * width..][..T::ROWS * width];
-        for (i, (most, now)) in most.iter_mut().zip(now).enumerate() {
-            let kept = power_of_two::<T>(*most - *now);
+        for (i, (earlier, now)) in earlier.iter().zip(most).enumerate() {
+            let kept = power_of_two::<T>(earlier - *now);
             block.total[first + i] = block.total[first + i] * kept + totals[i];
-            if key > 0 && kept != 1.0 {
+            if kept != 1.0 {
                 for sums in sums.chunks_exact_mut(T::ROWS * T::COLS) {
                     sums[i * T::COLS..][..T::COLS].iter_mut().for_each(|sum| *sum *= kept);
                 }
             }
-            *most = *now;
         }
     }
 
@@ -191,8 +187,12 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
         let tile = self.panels() * T::ROWS * T::COLS;
         let sums = block.sums[first / T::ROWS * tile..][..tile].chunks_exact_mut(T::ROWS * T::COLS);
         for (sums, values) in sums.zip(block.values.chunks_exact(block.depth * T::COLS)) {
-            let depth = keys.next_multiple_of(T::GROUP);
-            self.tile.run(depth, block.weights, self.reach(), &values[key * T::COLS..], sums);
+            let (depth, values) = (keys.next_multiple_of(T::GROUP), &values[key * T::COLS..]);
+            if key == 0 {
+                self.tile.product(T::COLS, depth, block.weights, self.reach(), values, sums);
+            } else {
+                self.tile.run(depth, block.weights, self.reach(), values, sums);
+            }
         }
     }
 
@@ -203,11 +203,8 @@ impl<T: Tile, S: Element> Pass<'_, '_, T, S> {
             let (most, total) = (block.most[row], block.total[row]);
             let inverse = 1.0 / total;
             let out = &mut self.task.out[from + row][head * dim..][..dim];
-            for (panel, out) in out.chunks_mut(T::COLS).enumerate() {
-                let tile = row / T::ROWS * panels + panel;
-                let sums = &block.sums[(tile * T::ROWS + row % T::ROWS) * T::COLS..];
-                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = S::narrow(sum * inverse));
-            }
+            let at = (row / T::ROWS * panels * T::ROWS + row % T::ROWS) * T::COLS;
+            self.tile.finish(&block.sums[at..], inverse, out);
             self.task.lse[from + row][head] = natural(most, total);
         }
     }

@@ -4,6 +4,7 @@ use super::view::View;
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::factor;
 use crate::backend::cpu::kernel::Tile;
+use crate::backend::cpu::kernel::scores::Attend;
 
 /// One head over some rows: `[rows, dim]`.
 pub struct Head<'a, S> {
@@ -20,16 +21,18 @@ impl<'a, S: Element> Head<'a, S> {
         self.of.from(self.row + row, self.col + col)
     }
 
+    #[inline(always)]
+    fn at(&self, row: usize) -> &'a [S] {
+        &self.from(row, 0)[..self.dim]
+    }
+
     /// Panels whose columns are the rows: panel `p`, at `p * dim * COLS`, has the rows from `p * COLS` on.
     #[inline(always)]
-    pub fn columns<T: Tile>(&self, out: &mut [T::Element]) {
+    pub fn columns<T: Attend>(&self, tile: T, out: &mut [T::Element]) {
         let panels = out.chunks_exact_mut(self.dim * T::COLS);
         for (panel, first) in panels.zip((0..self.rows).step_by(T::COLS)) {
             let count = T::COLS.min(self.rows - first);
-            if count < T::COLS {
-                panel.fill(T::Element::ZERO);
-            }
-            factor::columns::<T, S>(self.from(first, 0), self.of.stride, self.dim, count, panel);
+            tile.columns(self.from(first, 0), self.of.stride, self.dim, count, panel);
         }
     }
 
@@ -58,8 +61,20 @@ impl<'a, S: Element> Head<'a, S> {
     pub fn rows<E: Element>(&self, out: &mut [E]) {
         let (own, rest) = out.split_at_mut(self.rows * self.dim);
         for (row, own) in own.chunks_exact_mut(self.dim).enumerate() {
-            convert(&self.from(row, 0)[..self.dim], own);
+            copy(self.at(row), own);
         }
         rest.fill(E::ZERO);
     }
+}
+
+/// `to = from`. Where nothing is converted, a cache line at a time, which the compiler does not find by itself.
+#[inline(always)]
+fn copy<S: Element, E: Element>(from: &[S], to: &mut [E]) {
+    if size_of::<S>() != size_of::<E>() {
+        return convert(from, to);
+    }
+    let (from, from_rest) = bytemuck::cast_slice::<_, u8>(from).as_chunks::<64>();
+    let (to, to_rest) = bytemuck::cast_slice_mut::<_, u8>(to).as_chunks_mut::<64>();
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    to_rest.copy_from_slice(from_rest);
 }

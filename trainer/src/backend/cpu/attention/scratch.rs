@@ -10,7 +10,7 @@ use crate::backend::cpu::kernel::product::typed;
 pub struct Scratch([Vec<u8>; BUFFERS]);
 
 /// Buffers of the pass that needs most.
-const BUFFERS: usize = 15;
+const BUFFERS: usize = 17;
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::default();

@@ -9,6 +9,8 @@
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
 #[cfg(target_arch = "x86_64")]
+mod columns_avx512;
+#[cfg(target_arch = "x86_64")]
 mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512;
@@ -17,6 +19,9 @@ mod f32_portable;
 pub mod output;
 pub mod peak;
 pub mod product;
+pub mod scores;
+#[cfg(target_arch = "x86_64")]
+mod scores_avx512;
 
 #[cfg(target_arch = "x86_64")]
 pub use bf16_avx512::Bf16Avx512;

@@ -16,7 +16,7 @@ fn results<S: Element>(run: &Run<S>, shape: &AttentionShape) -> Vec<Vec<u32>> {
     shape.spans.iter().flat_map(of).collect()
 }
 
-fn both<T: Tile, S: Element>(kernel: (T, Instructions), run: &mut Run<S>, shape: &AttentionShape, limits: Limits) {
+fn both<T: Attend, S: Element>(kernel: (T, Instructions), run: &mut Run<S>, shape: &AttentionShape, limits: Limits) {
     run.forward(kernel, shape, limits);
     run.backward(kernel, shape, limits);
 }
@@ -24,7 +24,7 @@ fn both<T: Tile, S: Element>(kernel: (T, Instructions), run: &mut Run<S>, shape:
 struct SpansDoNotMeet;
 
 impl Claim for SpansDoNotMeet {
-    fn check<T: Tile, S: Element>(&self, kernel: (T, Instructions)) {
+    fn check<T: Attend, S: Element>(&self, kernel: (T, Instructions)) {
         let together = shape((4, 2, 34), &[7, 150, 0, 1, 62]);
         for limits in [Limits::default(), SMALL] {
             let mut run = Run::<S>::new(&together, 3);
@@ -52,7 +52,7 @@ fn a_span_is_the_same_in_any_company() {
 struct ThreadsDoNotShow;
 
 impl Claim for ThreadsDoNotShow {
-    fn check<T: Tile, S: Element>(&self, kernel: (T, Instructions)) {
+    fn check<T: Attend, S: Element>(&self, kernel: (T, Instructions)) {
         let shape = shape((3, 1, 64), &[300, 1, 45, 0, 2]);
         for limits in [Limits::default(), SMALL] {
             let on = |threads: usize| {
@@ -75,7 +75,7 @@ fn any_number_of_threads_gives_the_same_bits() {
 struct NanStays;
 
 impl Claim for NanStays {
-    fn check<T: Tile, S: Element>(&self, kernel: (T, Instructions)) {
+    fn check<T: Attend, S: Element>(&self, kernel: (T, Instructions)) {
         let shape = shape((2, 1, 34), &[7, 3, 41, 1]);
         for limits in [Limits::default(), SMALL] {
             for bad in 0..shape.spans.len() {
@@ -100,7 +100,7 @@ fn nan_stays_in_its_span() {
 struct ColumnsOfOneMatrix;
 
 impl Claim for ColumnsOfOneMatrix {
-    fn check<T: Tile, S: Element>(&self, kernel: (T, Instructions)) {
+    fn check<T: Attend, S: Element>(&self, kernel: (T, Instructions)) {
         let shape = shape((3, 1, 34), &[29, 8]);
         let (mut run, widths) = (Run::<S>::new(&shape, 3), [102, 34, 34]);
         let wide: Vec<S> = (0..shape.rows())
@@ -144,7 +144,7 @@ fn columns_of_a_wider_matrix_are_read_the_same() {
 struct EitherWayRound;
 
 impl Claim for EitherWayRound {
-    fn check<T: Tile, S: Element>(&self, (tile, instructions): (T, Instructions)) {
+    fn check<T: Attend, S: Element>(&self, (tile, instructions): (T, Instructions)) {
         let depth = 7 * T::GROUP;
         let values: Vec<T::Element> = stored(&noise(T::ROWS * depth, 1, |value| value));
         let panel: Vec<T::Element> = stored(&noise(T::COLS * depth, 2, |value| value));

@@ -11,9 +11,10 @@ use super::forward::{self, Inputs};
 use super::{Limits, View, ViewMut};
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
+use crate::backend::cpu::kernel::scores::Attend;
 #[cfg(target_arch = "x86_64")]
 use crate::backend::cpu::kernel::{Bf16Avx512, F32Avx2, F32Avx512};
-use crate::backend::cpu::kernel::{F32Neon, F32Portable, Tile};
+use crate::backend::cpu::kernel::{F32Neon, F32Portable};
 use crate::backend::{AttentionShape, Span};
 use crate::lora::init::splitmix64;
 
@@ -82,7 +83,7 @@ impl<S: Element> Run<S> {
         Self { out: none(&q), dq: none(&q), dk: none(&k), dv: none(&v), lse, q, k, v, dout }
     }
 
-    fn forward<T: Tile>(&mut self, (tile, instructions): (T, Instructions), shape: &AttentionShape, limits: Limits) {
+    fn forward<T: Attend>(&mut self, (tile, instructions): (T, Instructions), shape: &AttentionShape, limits: Limits) {
         let (width, kv_width) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
         let q = View { values: &self.q, stride: width };
         let k = View { values: &self.k, stride: kv_width };
@@ -91,7 +92,7 @@ impl<S: Element> Run<S> {
         forward::within(tile, instructions, &Inputs { q, k, v, shape }, out, &mut self.lse, limits);
     }
 
-    fn backward<T: Tile>(&mut self, (tile, instructions): (T, Instructions), shape: &AttentionShape, limits: Limits) {
+    fn backward<T: Attend>(&mut self, (tile, instructions): (T, Instructions), shape: &AttentionShape, limits: Limits) {
         let (width, kv_width) = (shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim);
         let dout = View { values: &self.dout, stride: width };
         let saved = Saved {
@@ -112,7 +113,7 @@ impl<S: Element> Run<S> {
 
 /// Something that is so with every kernel and storage.
 trait Claim {
-    fn check<T: Tile, S: Element>(&self, kernel: (T, Instructions));
+    fn check<T: Attend, S: Element>(&self, kernel: (T, Instructions));
 }
 
 fn on_every_kernel(claim: &impl Claim) {
@@ -151,7 +152,7 @@ fn error<S: Element>(got: &[S], expected: &[f64]) -> f64 {
 struct IsTheReference<'a>(&'a AttentionShape, Limits);
 
 impl Claim for IsTheReference<'_> {
-    fn check<T: Tile, S: Element>(&self, kernel: (T, Instructions)) {
+    fn check<T: Attend, S: Element>(&self, kernel: (T, Instructions)) {
         let Self(shape, limits) = *self;
         let x = tensors(shape, 5, rounded::<S>);
         let mut run = Run::<S>::new(shape, 5);
