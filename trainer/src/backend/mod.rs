@@ -222,14 +222,14 @@ pub trait Backend: Send + Sync {
 
     /// `x / sqrt(mean(x^2) + eps) * w` in each row.
     fn rms_norm(&self, x: &Self::Buf, w: &Self::Buf, eps: f64) -> Result<Self::Buf>;
-    /// The gradient of [`Self::rms_norm`] in `x`, added to `onto` where that is given.
+    /// The gradient of [`Self::rms_norm`] in `x`, added to `onto` where that is given, in whose place it may be written.
     fn rms_norm_grad(
         &self,
         dy: &Self::Buf,
         x: &Self::Buf,
         w: &Self::Buf,
         eps: f64,
-        onto: Option<&Self::Buf>,
+        onto: Option<Self::Buf>,
     ) -> Result<Self::Buf>;
 
     /// Rotates each head's halves (Hugging Face's order: `x[i]` with `x[i + head_dim / 2]`) by the row's angles, in

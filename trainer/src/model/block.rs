@@ -185,7 +185,7 @@ impl<B: Backend> Block<'_, B> {
         let normed = backend.rms_norm(&mid, norm, self.eps)?;
         let d_normed = wanted(self.project_grad(GATE_UP, [&d_gate, &d_up], &normed, &h, true, sink)?)?;
         drop((normed, h, d_gate, d_up));
-        backend.rms_norm_grad(&d_normed, &mid, norm, self.eps, Some(&dy))
+        backend.rms_norm_grad(&d_normed, &mid, norm, self.eps, Some(dy))
     }
 
     fn backward_attention(
@@ -209,7 +209,7 @@ impl<B: Backend> Block<'_, B> {
         let normed = backend.rms_norm(&x, norm, self.eps)?;
         let d_normed = self.project_grad(QKV, [&dq, &dk, &dv], &normed, &h, wants_dx, sink)?;
         drop((normed, h, dq, dk, dv));
-        d_normed.map(|d_normed| backend.rms_norm_grad(&d_normed, &x, norm, self.eps, Some(&d_mid))).transpose()
+        d_normed.map(|d_normed| backend.rms_norm_grad(&d_normed, &x, norm, self.eps, Some(d_mid))).transpose()
     }
 
     fn applied<const N: usize>(&self, group: [Linear; N]) -> [Applied<'_, B>; N] {

@@ -69,7 +69,7 @@ impl Operation for RmsNorm {
         let (r, onto) = r.split_at(self.rows * self.cols);
         let onto = self.onto.then(|| matrix(onto));
         let w = buffer(b, &self.weight(), 1, self.cols);
-        let dx = b.rms_norm_grad(&matrix(r), &matrix(&inputs[0]), &w, EPS, onto.as_ref()).unwrap();
+        let dx = b.rms_norm_grad(&matrix(r), &matrix(&inputs[0]), &w, EPS, onto).unwrap();
         vec![Some(read(b, &dx))]
     }
 

@@ -107,13 +107,13 @@ impl<T: Element> Backend for CandleBackend<T> {
         matrix(norm::forward::<T>(View::new(x)?.slice(), View::new(w)?.slice(), eps), rows, cols)
     }
 
-    fn rms_norm_grad(&self, dy: &Tensor, x: &Tensor, w: &Tensor, eps: f64, onto: Option<&Tensor>) -> Result<Tensor> {
+    fn rms_norm_grad(&self, dy: &Tensor, x: &Tensor, w: &Tensor, eps: f64, onto: Option<Tensor>) -> Result<Tensor> {
         let (rows, cols) = x.dims2()?;
         same("weights of a norm", w.elem_count(), cols)?;
         let (dy, x, w) = (View::new(dy)?, View::new(x)?, View::new(w)?);
         same("gradients of a norm", dy.slice().len(), x.slice().len())?;
         let dx = matrix(norm::backward::<T>(dy.slice(), x.slice(), w.slice(), eps), rows, cols)?;
-        onto.map_or(Ok(()), |onto| add::<T>(&dx, onto))?;
+        onto.map_or(Ok(()), |onto| add::<T>(&dx, &onto))?;
         Ok(dx)
     }
 

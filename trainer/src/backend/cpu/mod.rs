@@ -42,7 +42,8 @@ use super::{
 };
 use crate::base::dequantise;
 use crate::tensor::HostTensor;
-use factor::Orientation;
+use factor::{Factor, Orientation};
+use rows::RowLoop;
 
 /// What matrix products multiply, and what activations are kept in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -183,6 +184,19 @@ impl CpuBackend {
     }
 }
 
+/// The rows of a matrix that ids name.
+struct Embed<'a> {
+    rows: &'a Factor<'a>,
+    ids: &'a [u32],
+}
+
+impl RowLoop<&mut [f32]> for Embed<'_> {
+    #[inline(always)]
+    fn row(&self, index: usize, out: &mut [f32]) {
+        self.rows.widen(self.ids[index] as usize, 0, out);
+    }
+}
+
 impl Backend for CpuBackend {
     type Real = f32;
     type Buf = Matrix;
@@ -262,17 +276,17 @@ impl Backend for CpuBackend {
         Ok(out)
     }
 
-    fn rms_norm_grad(&self, dy: &Matrix, x: &Matrix, w: &Matrix, eps: f64, onto: Option<&Matrix>) -> Result<Matrix> {
+    fn rms_norm_grad(&self, dy: &Matrix, x: &Matrix, w: &Matrix, eps: f64, onto: Option<Matrix>) -> Result<Matrix> {
         same("weights of a norm", w.len(), x.cols())?;
         same("gradients of a norm", dy.len(), x.len())?;
-        let onto = onto.map(|onto| same("elements to add to", onto.len(), x.len()).and(onto.f32("a gradient")));
-        let onto = onto.transpose()?;
-        let mut out = self.new_matrix(x.rows(), x.cols(), Storage::F32)?;
+        let add = onto.is_some();
+        let mut out = onto.map_or_else(|| self.new_matrix(x.rows(), x.cols(), Storage::F32), Ok)?;
+        same("elements to add to", out.len(), x.len())?;
         let dx = out.f32_mut("a gradient")?;
         let (x, w) = (x.f32("the input of a norm")?, w.f32("the weight of a norm")?);
         match dy.values() {
-            Values::F32(dy) => norm::backward(self.instructions, (dy, x, w), eps as f32, onto, dx),
-            Values::Bf16(dy) => norm::backward(self.instructions, (dy, x, w), eps as f32, onto, dx),
+            Values::F32(dy) => norm::backward(self.instructions, (dy, x, w), eps as f32, add, dx),
+            Values::Bf16(dy) => norm::backward(self.instructions, (dy, x, w), eps as f32, add, dx),
         }
         Ok(out)
     }
@@ -351,9 +365,7 @@ impl Backend for CpuBackend {
         let rows = w.factor(Orientation::RowsAreColumns);
         ids.iter().try_for_each(|&id| in_range("row", id as usize, w.out))?;
         let values = out.f32_mut("embeddings")?;
-        for (row, &id) in values.chunks_exact_mut(w.inner.max(1)).zip(ids) {
-            rows.widen(id as usize, 0, row);
-        }
+        rows::each(self.instructions, values, w.inner, &Embed { rows: &rows, ids });
         Ok(out)
     }
 
@@ -389,7 +401,8 @@ impl Backend for CpuBackend {
         in_range("element", offset + part.len().saturating_sub(1), flat.len())?;
         let part = part.f32("a gradient")?;
         let flat = flat.f32_mut("gradients")?;
-        flat.iter_mut().skip(offset).zip(part).for_each(|(sum, part)| *sum += part);
+        let sums = flat.get_mut(offset..).unwrap_or_default();
+        sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         Ok(())
     }
 
