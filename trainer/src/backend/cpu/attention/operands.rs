@@ -92,7 +92,7 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let steps = buffers.take(self.panels() * depth * T::COLS);
         head(self.inputs.saved.k).columns(self.tile, k);
         head(self.inputs.saved.v).columns(self.tile, v);
-        head(self.inputs.saved.k).steps::<T>(depth, steps);
+        head(self.inputs.saved.k).steps(self.tile, depth, steps);
         let tiles = count.div_ceil(T::ROWS) * sums;
         let keys = Keys { k, v, steps, depth, dk: buffers.zeros(tiles), dv: buffers.zeros(tiles) };
         let packed = self.panels() * width * T::COLS;
@@ -128,8 +128,8 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let (whole, depth) = (rows.next_multiple_of(T::ROWS), rows.next_multiple_of(T::GROUP));
         of(saved.q).rows(&mut block.q[..whole * dim]);
         of(dout).rows(&mut block.dout[..whole * dim]);
-        of(saved.q).steps::<T>(depth, block.q_steps);
-        of(dout).steps::<T>(depth, block.dout_steps);
+        of(saved.q).steps(self.tile, depth, block.q_steps);
+        of(dout).steps(self.tile, depth, block.dout_steps);
         for (i, lse) in block.lse[..rows].iter_mut().enumerate() {
             *lse = saved.lse[(row + i) * shape.heads + head] * LOG2_E;
         }

@@ -109,7 +109,7 @@ impl<T: Attend, S: Element> Pass<'_, '_, T, S> {
         let keys = buffers.take(seen.next_multiple_of(T::COLS) * dim);
         let values = buffers.take(panels * depth * T::COLS);
         head(self.inputs.k).columns(self.tile, keys);
-        head(self.inputs.v).steps::<T>(depth, values);
+        head(self.inputs.v).steps(self.tile, depth, values);
         Block {
             keys,
             values,

@@ -2,9 +2,7 @@
 
 use super::view::View;
 use crate::backend::cpu::element::{Element, convert};
-use crate::backend::cpu::factor;
 use crate::backend::cpu::kernel::Tile;
-use crate::backend::cpu::kernel::scores::Attend;
 
 /// One head over some rows: `[rows, dim]`.
 pub struct Head<'a, S> {
@@ -28,10 +26,13 @@ impl<'a, S: Element> Head<'a, S> {
 
     /// Panels whose columns are the rows: panel `p`, at `p * dim * COLS`, has the rows from `p * COLS` on.
     #[inline(always)]
-    pub fn columns<T: Attend>(&self, tile: T, out: &mut [T::Element]) {
+    pub fn columns<T: Tile>(&self, tile: T, out: &mut [T::Element]) {
         let panels = out.chunks_exact_mut(self.dim * T::COLS);
         for (panel, first) in panels.zip((0..self.rows).step_by(T::COLS)) {
             let count = T::COLS.min(self.rows - first);
+            if count < T::COLS {
+                panel.fill(T::Element::ZERO);
+            }
             tile.columns(self.from(first, 0), self.of.stride, self.dim, count, panel);
         }
     }
@@ -39,7 +40,7 @@ impl<'a, S: Element> Head<'a, S> {
     /// Panels whose steps are the rows: panel `p`, at `p * depth * COLS`, has the columns from `p * COLS` on. Steps from
     /// `rows` to `depth` are zero.
     #[inline(always)]
-    pub fn steps<T: Tile>(&self, depth: usize, out: &mut [T::Element]) {
+    pub fn steps<T: Tile>(&self, tile: T, depth: usize, out: &mut [T::Element]) {
         let whole = self.rows / T::GROUP * T::GROUP;
         let panels = out.chunks_exact_mut(depth * T::COLS);
         for (panel, first) in panels.zip((0..self.dim).step_by(T::COLS)) {
@@ -51,7 +52,7 @@ impl<'a, S: Element> Head<'a, S> {
             }
             if self.rows > 0 {
                 let panel = &mut panel[..self.rows.next_multiple_of(T::GROUP) * T::COLS];
-                factor::steps::<T, S>(self.from(0, first), self.of.stride, self.rows, count, panel);
+                tile.steps(self.from(0, first), self.of.stride, self.rows, count, panel);
             }
         }
     }

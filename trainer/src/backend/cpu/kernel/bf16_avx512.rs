@@ -5,7 +5,9 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::{RunThin, Thin, Tile, check, check_thin, check_transposed};
+use super::panel_avx512::woven;
+use super::{RunThin, Thin, Tile, check, check_thin, check_transposed, panel, panel_avx512};
+use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
 
 /// Lanes of a vector of sums.
@@ -27,7 +29,7 @@ impl Bf16Avx512 {
 }
 
 macro_rules! tile {
-    ($name:ty, $rows:literal, $cols:literal, narrow: $narrow:ty, thin: $thin:expr) => {
+    ($name:ty, $rows:literal, $cols:literal, narrow: $narrow:ty, thin: $thin:expr, { $($own:item)* }) => {
         impl Tile for $name {
             type Element = bf16;
             type Narrow = $narrow;
@@ -53,6 +55,8 @@ macro_rules! tile {
                 unsafe { tile::<$rows, { $cols / LANES }>(steps, x.as_ptr(), panel.as_ptr(), sums.as_mut_ptr()) }
             }
 
+            $($own)*
+
             fn narrow_tile(self) -> $narrow {
                 Bf16Avx512Narrow(())
             }
@@ -75,8 +79,28 @@ macro_rules! tile {
     };
 }
 
-tile!(Bf16Avx512, 12, 32, narrow: Bf16Avx512Narrow, thin: Some(run_thin));
-tile!(Bf16Avx512Narrow, 24, 16, narrow: Self, thin: None);
+tile!(Bf16Avx512, 12, 32, narrow: Bf16Avx512Narrow, thin: Some(run_thin), {
+    #[inline(always)]
+    fn columns<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [bf16]) {
+        match bytemuck::try_cast_slice(from) {
+            Ok(from) if size_of::<S>() == size_of::<bf16>() && depth.is_multiple_of(2) => {
+                panel_avx512::columns(self, from, stride, depth, count, out);
+            }
+            _ => panel::columns::<Self, S>(from, stride, depth, count, out),
+        }
+    }
+
+    #[inline(always)]
+    fn steps<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [bf16]) {
+        match bytemuck::try_cast_slice(from) {
+            Ok(from) if size_of::<S>() == size_of::<bf16>() && count > 0 => {
+                panel_avx512::steps(self, from, stride, depth, count, out);
+            }
+            _ => panel::steps::<Self, S>(from, stride, depth, count, out),
+        }
+    }
+});
+tile!(Bf16Avx512Narrow, 24, 16, narrow: Self, thin: None, {});
 
 fn run_thin(_proof: Bf16Avx512, thin: Thin<'_, bf16>, sums: &mut [f32]) {
     check_thin::<Bf16Avx512>(&thin, sums);
@@ -148,15 +172,7 @@ const AHEAD: usize = 32;
 unsafe fn thin<const ROWS: usize>(thin: Thin<'_, bf16>, sums: *mut f32) {
     let Thin { depth, x, stride, factor, factor_stride, cols, .. } = thin;
     let mask = u32::MAX >> (2 * LANES - cols);
-    let weave = |first: i16| {
-        let mut index = [0i16; 32];
-        for (i, index) in index.iter_mut().enumerate() {
-            *index = first + i as i16 / 2 + if i % 2 == 1 { 32 } else { 0 };
-        }
-        // SAFETY: an array of the vector's size.
-        unsafe { _mm512_loadu_si512(index.as_ptr().cast()) }
-    };
-    let (low, high) = (weave(0), weave(LANES as i16));
+    let (low, high) = (woven(0), woven(LANES as i16));
     // SAFETY (all of it): pointers stay within what the check proved, and masked lanes are not read.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); 2]; ROWS];

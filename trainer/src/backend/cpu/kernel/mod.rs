@@ -9,7 +9,7 @@
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
 #[cfg(target_arch = "x86_64")]
-mod columns_avx512;
+mod panel_avx512;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
@@ -17,6 +17,7 @@ mod f32_avx512;
 pub mod exponentials;
 mod f32_portable;
 pub mod output;
+mod panel;
 pub mod peak;
 pub mod product;
 pub mod scores;
@@ -79,6 +80,25 @@ pub trait Tile: Copy + Send + Sync + 'static {
 
     /// For products whose last panel would be mostly empty.
     fn narrow_tile(self) -> Self::Narrow;
+
+    /// Packs `count` rows of `depth` values, `stride` apart, as the columns of a panel. What they do not fill stays.
+    ///
+    /// # Panics
+    /// If a slice is too short.
+    #[inline(always)]
+    fn columns<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [Self::Element]) {
+        panel::columns::<Self, S>(from, stride, depth, count, out);
+    }
+
+    /// Packs `depth` rows of `count` values, `stride` apart, as the steps of a panel. What they do not fill stays, but for
+    /// the last group.
+    ///
+    /// # Panics
+    /// If a slice is too short.
+    #[inline(always)]
+    fn steps<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [Self::Element]) {
+        panel::steps::<Self, S>(from, stride, depth, count, out);
+    }
 
     /// Rounds the first sums of a tile's row to bf16, to nearest and ties to even. NaN stays NaN; subnormal numbers may
     /// become zero.

@@ -232,7 +232,7 @@ impl<T: Tile> Running<'_, '_, '_, T> {
             for piece in pieces {
                 let packed = &mut packed[piece.at..][..panels * piece.panel];
                 let term = &product.terms[piece.term];
-                term.factor.pack::<T>((piece.from, piece.depth), (first, count), packed, widened);
+                term.factor.pack(self.tile, (piece.from, piece.depth), (first, count), packed, widened);
             }
             let (is_first, is_last) = (index == 0, index + 1 == passes.len());
             for row in (0..self.task.rows.1).step_by(T::ROWS) {

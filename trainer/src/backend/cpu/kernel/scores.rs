@@ -5,7 +5,6 @@
 
 use super::Tile;
 use crate::backend::cpu::element::{Element, convert};
-use crate::backend::cpu::factor;
 
 /// Which keys a tile's queries see: none after themselves.
 #[derive(Clone, Copy)]
@@ -60,15 +59,6 @@ pub struct Weights<'a, E> {
 
 /// A kernel as attention uses it.
 pub trait Attend: Tile {
-    /// `count` rows of `depth` values, `stride` apart, become the columns of a panel; columns beyond them are zero.
-    ///
-    /// # Panics
-    /// If a slice is too short.
-    #[inline(always)]
-    fn columns<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [Self::Element]) {
-        columns::<Self, S>(from, stride, depth, count, out);
-    }
-
     /// [`Tile::run`] onto nothing: whatever is in `sums` is lost. Only the first `cols` columns are wanted; of the
     /// others nothing is said.
     ///
@@ -291,20 +281,6 @@ fn groups_of<T: Tile>(tile: &[f32], out: &mut [T::Element], stride: usize) {
             *out = [T::Element::narrow(even), T::Element::narrow(odd)];
         }
     }
-}
-
-#[inline(always)]
-pub(super) fn columns<T: Tile, S: Element>(
-    from: &[S],
-    stride: usize,
-    depth: usize,
-    count: usize,
-    out: &mut [T::Element],
-) {
-    if count < T::COLS {
-        out.fill(T::Element::ZERO);
-    }
-    factor::columns::<T, S>(from, stride, depth, count, out);
 }
 
 #[inline(always)]

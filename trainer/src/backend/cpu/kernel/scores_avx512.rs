@@ -16,14 +16,6 @@ const TILE: usize = ROWS * COLS;
 
 impl Attend for Bf16Avx512 {
     #[inline]
-    fn columns<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [bf16]) {
-        match bytemuck::try_cast_slice(from) {
-            Ok(from) if size_of::<S>() == size_of::<bf16>() => self.columns(from, stride, depth, count, out),
-            _ => scores::columns::<Self, S>(from, stride, depth, count, out),
-        }
-    }
-
-    #[inline]
     fn product(self, cols: usize, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
         check::<Self>(depth, x, stride, panel, sums);
         let (pairs, x, panel, sums) = (depth / 2, x.as_ptr(), panel.as_ptr(), sums.as_mut_ptr());
