@@ -105,15 +105,12 @@ impl<D: Element> RowLoop<&mut [f32]> for Backward<'_, D> {
         let [squares, weighed] = folds(&mut sums(x, w, dy));
         let scale = inverse_root(squares, cols, self.eps);
         let pull = scale * scale * (weighed / cols as f32);
-        let gradient = |i: usize| scale * (w[i] * dy[i].widen() - x[i] * pull);
+        let values = dx.iter_mut().zip(w.iter().zip(x).zip(dy));
+        let gradient = |w: f32, x: f32, dy: D| scale * (w * dy.widen() - x * pull);
         if self.add {
-            for i in 0..cols {
-                dx[i] += gradient(i);
-            }
+            values.for_each(|(dx, ((&w, &x), &dy))| *dx += gradient(w, x, dy));
         } else {
-            for i in 0..cols {
-                dx[i] = gradient(i);
-            }
+            values.for_each(|(dx, ((&w, &x), &dy))| *dx = gradient(w, x, dy));
         }
     }
 }

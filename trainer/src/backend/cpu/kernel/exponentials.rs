@@ -71,6 +71,17 @@ impl SharedExponentials {
         }
     }
 
+    /// Asks for the lines under a row of a tile.
+    #[inline(always)]
+    pub fn prefetch<T: Tile>(&self, tile: T, row: usize, col: usize) {
+        let at = row * self.stride + col;
+        match self.values {
+            Values::None => {}
+            Values::F32(to) => tile.prefetch(to.wrapping_add(at)),
+            Values::Bf16(to) => tile.prefetch(to.wrapping_add(at)),
+        }
+    }
+
     /// Takes a tile's logits, `T::COLS` apart; they are used up.
     ///
     /// # Safety

@@ -14,6 +14,7 @@ mod panel_avx512;
 mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512;
+mod cut;
 pub mod exponentials;
 mod f32_portable;
 pub mod output;

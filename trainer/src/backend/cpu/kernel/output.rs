@@ -26,6 +26,28 @@ pub enum Out<'a> {
     Exponentials(Exponentials<'a>),
 }
 
+/// Asks for the lines that a tile is about to fill and to add: without it each of its rows waits for memory, which costs
+/// a twentieth of the whole product.
+#[inline(always)]
+pub fn prefetch<T: Tile>(
+    tile: T,
+    Product { onto, .. }: &Product<'_>,
+    out: &SharedOut,
+    (row, rows): (usize, usize),
+    col: usize,
+) {
+    for row in row..row + rows {
+        out.prefetch(tile, row, col);
+        if let Some(onto) = onto {
+            let at = row * onto.stride + col;
+            match onto.values {
+                Values::F32(values) => tile.prefetch(values.as_ptr().wrapping_add(at)),
+                Values::Bf16(values) => tile.prefetch(values.as_ptr().wrapping_add(at)),
+            }
+        }
+    }
+}
+
 /// Scales sums (rows of `T::COLS`, or a single one), adds what they go onto, and writes them. What is the same for all
 /// rows is asked once: this runs for every tile.
 #[inline(always)]
@@ -102,16 +124,14 @@ impl SharedOut {
         }
     }
 
-    /// Asks for the lines that a tile is about to fill: without it each row's write waits for memory, which costs a
-    /// twentieth of the whole product.
     #[inline(always)]
-    pub fn prefetch<T: Tile>(&self, tile: T, (row, rows): (usize, usize), col: usize) {
-        for at in (row..row + rows).map(|row| row * self.stride + col) {
-            match &self.to {
-                Pointer::F32(to) => tile.prefetch(to.wrapping_add(at)),
-                Pointer::Bf16(to) => tile.prefetch(to.wrapping_add(at)),
-                Pointer::Transposed(_) | Pointer::Exponentials(_) => return,
-            }
+    fn prefetch<T: Tile>(&self, tile: T, row: usize, col: usize) {
+        let at = row * self.stride + col;
+        match &self.to {
+            Pointer::F32(to) => tile.prefetch(to.wrapping_add(at)),
+            Pointer::Bf16(to) => tile.prefetch(to.wrapping_add(at)),
+            Pointer::Exponentials(out) => out.prefetch(tile, row, col),
+            Pointer::Transposed(_) => {}
         }
     }
 

@@ -141,7 +141,7 @@ mod tests {
             columns(tile, &from[..end], stride, depth, count, &mut got);
             assert_eq!(got, expected, "{count} rows of {depth}, {stride} apart, as columns");
         }
-        for (stride, depth, count) in [(32, 150, 32), (60, 75, 31), (40, 34, 16), (3, 1, 1), (17, 8, 17)] {
+        for (stride, depth, count) in [(32, 150usize, 32), (60, 75, 31), (40, 34, 16), (3, 1, 1), (17, 8, 17)] {
             let mut expected = vec![bf16::ONE; depth.next_multiple_of(2) * COLS];
             panel::steps::<Bf16Avx512, _>(&from, stride, depth, count, &mut expected);
             let mut got = vec![bf16::ONE; depth.next_multiple_of(2) * COLS];

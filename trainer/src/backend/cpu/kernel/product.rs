@@ -13,7 +13,8 @@ use std::cell::RefCell;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::output::{Out, SharedOut, finish};
+use super::cut::{MAX_PIECES, Task, cut, passes};
+use super::output::{Out, SharedOut, finish, prefetch};
 use super::{RunThin, THIN_ROWS, Thin, Tile};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::factor::{Factor, Orientation, Widened};
@@ -66,14 +67,6 @@ pub struct Product<'a> {
     pub out: Out<'a>,
 }
 
-/// Bytes of packed panels that a task works on: about half of a second-level cache.
-const PANEL_BYTES: usize = 640 << 10;
-/// Longer contractions are cut, so that a task has several panels even then.
-const DEPTH_MAX: usize = 3328;
-/// The length that they are cut into.
-const DEPTH_CUT: usize = 1024;
-/// Tasks for each thread, where there are panels enough: what the last one leaves the others waiting is a part of that.
-const TASKS: usize = 8;
 /// Multiplications below which waking threads costs more than it gives.
 const ALONE: usize = 1 << 18;
 /// Fewer rows than this are taken one stored row at a time, without packing.
@@ -96,7 +89,9 @@ thread_local! {
 pub fn run<T: Tile>(tile: T, instructions: Instructions, rows: usize, products: &mut [Product<'_>]) {
     let cols = |width| products.iter().map(|product| product.cols.next_multiple_of(width)).sum::<usize>();
     // Where the last panel is a great part of all, a tile that fits the columns outweighs one that is a little faster.
-    if cols(T::Narrow::COLS) * NARROW < cols(T::COLS) * (NARROW - 1) {
+    // Sums of exponentials are by panels of the tile itself.
+    let by_panels = products.iter().any(|product| matches!(product.out, Out::Exponentials(_)));
+    if !by_panels && cols(T::Narrow::COLS) * NARROW < cols(T::COLS) * (NARROW - 1) {
         run_with(tile.narrow_tile(), instructions, rows, products);
     } else {
         run_with(tile, instructions, rows, products);
@@ -120,7 +115,7 @@ fn run_with<T: Tile>(tile: T, instructions: Instructions, rows: usize, products:
 }
 
 impl Product<'_> {
-    fn depth(&self) -> usize {
+    pub fn depth(&self) -> usize {
         self.terms.iter().map(|term| term.factor.depth).sum()
     }
 
@@ -130,45 +125,9 @@ impl Product<'_> {
 }
 
 /// A product whose outputs several tasks write.
-struct Shared<'a, 'b> {
-    product: &'b Product<'a>,
+pub struct Shared<'a, 'b> {
+    pub product: &'b Product<'a>,
     out: SharedOut,
-}
-
-/// A part of a product: some columns of some rows.
-struct Task {
-    product: usize,
-    cols: (usize, usize),
-    rows: (usize, usize),
-}
-
-/// Tasks enough to keep the threads even, each with panels that fit its cache.
-fn cut<T: Tile>(products: &[Shared<'_, '_>], rows: usize, threads: usize) -> Vec<Task> {
-    let panels: usize = products.iter().map(|p| p.product.cols.div_ceil(T::COLS)).sum();
-    let splits = if threads == 1 { 1 } else { (2 * threads).div_ceil(panels.max(1)).min(rows.div_ceil(8 * T::ROWS)) };
-    let rows_each = rows.div_ceil(splits.max(1)).next_multiple_of(T::ROWS);
-    let mut tasks = Vec::new();
-    for (index, shared) in products.iter().enumerate() {
-        let (cols, depth) = (shared.product.cols, shared.product.depth());
-        let long = depth > DEPTH_MAX;
-        let depth = if long { DEPTH_CUT } else { depth };
-        let fit = (PANEL_BYTES / (depth.max(1) * T::COLS * size_of::<T::Element>()).max(1)).max(1);
-        let own = cols.div_ceil(T::COLS);
-        let even = match (threads, long) {
-            (1, _) => own,
-            // Every task reads all of a long `x`, which no cache holds: few tasks, of one width.
-            (_, true) => own.div_ceil(own.div_ceil(fit).next_multiple_of(threads)),
-            (_, false) => panels / (TASKS * threads),
-        };
-        let each = fit.min(even).max(1) * T::COLS;
-        for first in (0..cols).step_by(each) {
-            for row in (0..rows).step_by(rows_each) {
-                let rows = (row, rows_each.min(rows - row));
-                tasks.push(Task { product: index, cols: (first, each.min(cols - first)), rows });
-            }
-        }
-    }
-    tasks
 }
 
 /// A task with all that it needs, as something that can be compiled for given instructions.
@@ -202,17 +161,6 @@ impl<T: Tile> pulp::NullaryFnOnce for Running<'_, '_, '_, T> {
 const THIN: usize = 64;
 /// Steps that all rows go through before the next: their lines share few sets of the caches where rows are of such lengths.
 const THIN_STEPS: usize = 512;
-
-/// A run of the contraction within one term.
-#[derive(Clone, Copy)]
-struct Piece {
-    term: usize,
-    from: usize,
-    depth: usize,
-    /// Where its panels begin, and the length of one, in elements.
-    at: usize,
-    panel: usize,
-}
 
 impl<T: Tile> Running<'_, '_, '_, T> {
     #[inline(always)]
@@ -255,7 +203,7 @@ impl<T: Tile> Running<'_, '_, '_, T> {
                         sums.copy_from_slice(&partial[kept..][..T::ROWS * T::COLS]);
                     }
                     if is_last {
-                        self.shared.out.prefetch(self.tile, (at, valid), first + panel * T::COLS);
+                        prefetch(self.tile, product, &self.shared.out, (at, valid), first + panel * T::COLS);
                     }
                     for (piece, (x, stride)) in pieces.iter().zip(blocks) {
                         let packed = &packed[piece.at + panel * piece.panel..][..piece.panel];
@@ -387,33 +335,6 @@ const SUMS_MAX: usize = 12 * 32;
 
 #[repr(align(64))]
 struct Sums([f32; SUMS_MAX]);
-
-/// Pieces of one pass: terms are a few layers and their adapters.
-const MAX_PIECES: usize = 32;
-
-/// The contraction in passes whose panels fit, each of some pieces.
-fn passes<T: Tile>(product: &Product<'_>, panels: usize) -> Vec<Vec<Piece>> {
-    let whole = product.depth() <= DEPTH_MAX;
-    let limit = if whole { DEPTH_MAX } else { DEPTH_CUT };
-    let (mut passes, mut pieces, mut filled, mut at) = (Vec::new(), Vec::new(), 0, 0);
-    for (term, Term { factor, .. }) in product.terms.iter().enumerate() {
-        let mut from = 0;
-        while from < factor.depth {
-            if filled == limit || pieces.len() == MAX_PIECES {
-                passes.push(std::mem::take(&mut pieces));
-                (filled, at) = (0, 0);
-            }
-            let depth = (factor.depth - from).min(limit - filled);
-            let panel = depth.next_multiple_of(T::GROUP) * T::COLS;
-            pieces.push(Piece { term, from, depth, at, panel });
-            (from, filled, at) = (from + depth, filled + depth, at + panels * panel);
-        }
-    }
-    if !pieces.is_empty() || passes.is_empty() {
-        passes.push(pieces);
-    }
-    passes
-}
 
 /// Rows as a tile wants them: as they lie, where type, number and length allow, or else copied to `own`.
 #[inline(always)]
