@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use half::bf16;
 
 use super::panel_avx512::woven;
-use super::{RunThin, Thin, Tile, check, check_thin, check_transposed, panel, panel_avx512};
+use super::{Operand, RunThin, Thin, Tile, check, check_thin, check_transposed, panel, panel_avx512};
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::instructions::Instructions;
 
@@ -41,18 +41,24 @@ macro_rules! tile {
 
             #[inline]
             fn run(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
-                check::<Self>(depth, x, stride, panel, sums);
-                let steps = Steps { pairs: depth / 2, row: stride, step: 2 };
+                self.run_all(&[Operand { depth, x, stride, panel }], true, sums);
+            }
+
+            #[inline]
+            fn run_all(self, operands: &[Operand<'_, bf16>], add: bool, sums: &mut [f32]) {
+                for operand in operands {
+                    check::<Self>(operand.depth, operand.x, operand.stride, operand.panel, sums);
+                }
                 // SAFETY: a value of this type proves the instructions; `check` proved the bounds.
-                unsafe { tile::<$rows, { $cols / LANES }>(steps, x.as_ptr(), panel.as_ptr(), sums.as_mut_ptr()) }
+                unsafe { tile::<false, $rows, { $cols / LANES }>(operands, add, sums.as_mut_ptr()) }
             }
 
             #[inline]
             fn run_transposed(self, depth: usize, x: &[bf16], stride: usize, panel: &[bf16], sums: &mut [f32]) {
                 check_transposed::<Self>(depth, x, stride, panel, sums);
-                let steps = Steps { pairs: depth / 2, row: 2, step: stride };
+                let operands = [Operand { depth, x, stride, panel }];
                 // SAFETY: a value of this type proves the instructions; `check_transposed` proved the bounds.
-                unsafe { tile::<$rows, { $cols / LANES }>(steps, x.as_ptr(), panel.as_ptr(), sums.as_mut_ptr()) }
+                unsafe { tile::<true, $rows, { $cols / LANES }>(&operands, true, sums.as_mut_ptr()) }
             }
 
             $($own)*
@@ -113,43 +119,38 @@ fn run_thin(_proof: Bf16Avx512, thin: Thin<'_, bf16>, sums: &mut [f32]) {
     }
 }
 
-/// How to go through rows of `x`, in elements.
-#[derive(Clone, Copy)]
-struct Steps {
-    pairs: usize,
-    /// From a row to the next.
-    row: usize,
-    /// From a pair of the contraction to the next.
-    step: usize,
-}
-
 /// # Safety
-/// The machine has the instructions, and the slices reach as far as `check` or `check_transposed` asks.
+/// The machine has the instructions, and the slices reach as far as `check` or, if `TRANSPOSED`, `check_transposed` asks.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn tile<const ROWS: usize, const VECTORS: usize>(
-    Steps { pairs, row, step }: Steps,
-    x: *const bf16,
-    panel: *const bf16,
+unsafe fn tile<const TRANSPOSED: bool, const ROWS: usize, const VECTORS: usize>(
+    operands: &[Operand<'_, bf16>],
+    add: bool,
     sums: *mut f32,
 ) {
     // SAFETY (all of it): pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); VECTORS]; ROWS];
-        // Nested, not flattened: a loop that is not unrolled would keep the sums in memory.
-        for (i, c) in c.iter_mut().enumerate() {
-            for (v, c) in c.iter_mut().enumerate() {
-                *c = _mm512_loadu_ps(sums.add((i * VECTORS + v) * LANES));
+        if add {
+            // Nested, not flattened: a loop that is not unrolled would keep the sums in memory.
+            for (i, c) in c.iter_mut().enumerate() {
+                for (v, c) in c.iter_mut().enumerate() {
+                    *c = _mm512_loadu_ps(sums.add((i * VECTORS + v) * LANES));
+                }
             }
         }
-        for pair in 0..pairs {
-            let b = panel.add(pair * 2 * LANES * VECTORS);
-            let b: [__m512bh; VECTORS] =
-                std::array::from_fn(|v| std::mem::transmute(_mm512_loadu_si512(b.add(v * 2 * LANES).cast())));
-            for (i, c) in c.iter_mut().enumerate() {
-                let two = x.add(i * row + pair * step).cast::<i32>().read_unaligned();
-                let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(two));
-                for (c, b) in c.iter_mut().zip(b) {
-                    *c = _mm512_dpbf16_ps(*c, a, b);
+        for &Operand { depth, x, stride, panel } in operands {
+            let (row, step) = if TRANSPOSED { (2, stride) } else { (stride, 2) };
+            let (x, panel) = (x.as_ptr(), panel.as_ptr());
+            for pair in 0..depth / 2 {
+                let b = panel.add(pair * 2 * LANES * VECTORS);
+                let b: [__m512bh; VECTORS] =
+                    std::array::from_fn(|v| std::mem::transmute(_mm512_loadu_si512(b.add(v * 2 * LANES).cast())));
+                for (i, c) in c.iter_mut().enumerate() {
+                    let two = x.add(i * row + pair * step).cast::<i32>().read_unaligned();
+                    let a: __m512bh = std::mem::transmute(_mm512_set1_epi32(two));
+                    for (c, b) in c.iter_mut().zip(b) {
+                        *c = _mm512_dpbf16_ps(*c, a, b);
+                    }
                 }
             }
         }

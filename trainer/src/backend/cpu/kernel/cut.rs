@@ -1,7 +1,7 @@
 //! How products are cut: into tasks for the threads, and a task's contraction into pieces whose panels fit its cache.
 
 use super::Tile;
-use super::product::{Product, Shared, Term};
+use super::product::{Product, Term};
 
 /// Bytes of packed panels that a task works on: about half of a second-level cache.
 const PANEL_BYTES: usize = 640 << 10;
@@ -11,6 +11,10 @@ const DEPTH_MAX: usize = 3328;
 const DEPTH_CUT: usize = 1024;
 /// Tasks for each thread, where there are panels enough: what the last one leaves the others waiting is a part of that.
 const TASKS: usize = 8;
+/// Fewer rows than this would read their panels from afar for too little.
+const ROWS_MIN: usize = 96;
+/// Bytes of panels that are packed at once for all tasks.
+pub const SHARED_BYTES: usize = 8 << 20;
 
 /// A part of a product: some columns of some rows.
 pub struct Task {
@@ -20,33 +24,41 @@ pub struct Task {
     pub rows: (usize, usize),
 }
 
-/// Tasks enough to keep the threads even, each with panels that fit its cache.
-pub fn cut<T: Tile>(products: &[Shared<'_, '_>], rows: usize, threads: usize) -> Vec<Task> {
-    let panels: usize = products.iter().map(|p| p.product.cols.div_ceil(T::COLS)).sum();
-    // Few panels: rows are split instead, and each task has all panels, so that it reads its rows once.
-    let by_rows = threads > 1 && panels < 2 * threads && rows > 8 * T::ROWS;
-    let splits = if by_rows { (2 * threads).min(rows.div_ceil(8 * T::ROWS)) } else { 1 };
-    let rows_each = rows.div_ceil(splits.max(1)).next_multiple_of(T::ROWS);
+/// A product whose panels are packed once, for all tasks.
+pub fn is_shared(product: &Product<'_>) -> bool {
+    product.depth() <= DEPTH_MAX && product.terms.len() <= MAX_PIECES
+}
+
+/// Tasks by columns, for what needs no panels.
+pub fn by_columns<T: Tile>(index: usize, cols: usize, rows: usize, threads: usize) -> Vec<Task> {
+    let each = (cols.div_ceil(T::COLS) / (TASKS * threads)).max(1) * T::COLS;
+    let task = |first| Task { product: index, cols: (first, each.min(cols - first)), rows: (0, rows) };
+    (0..cols).step_by(each).map(task).collect()
+}
+
+/// Tasks enough to keep the threads even. Where panels are packed before, a task has as many as its cache holds and some
+/// of the rows; a task that packs for itself has all rows.
+pub fn cut<T: Tile>(
+    index: usize,
+    product: &Product<'_>,
+    (first, cols): (usize, usize),
+    rows: usize,
+    threads: usize,
+) -> Vec<Task> {
+    let shared = is_shared(product);
+    let depth = if shared { product.depth() } else { DEPTH_CUT };
+    let fit = (PANEL_BYTES / (depth.max(1) * T::COLS * size_of::<T::Element>()).max(1)).max(1);
+    let own = cols.div_ceil(T::COLS);
+    // Every task reads all of a long `x`, which no cache holds: few tasks, of one width.
+    let groups = if shared { own.div_ceil(fit) } else { own.div_ceil(fit).next_multiple_of(threads) };
+    let each = own.div_ceil(groups.max(1)).max(1) * T::COLS;
+    let splits = if shared && threads > 1 { (TASKS * threads).div_ceil(groups.max(1)) } else { 1 };
+    let rows_each = rows.div_ceil(splits).max(ROWS_MIN.min(rows.div_ceil(threads))).next_multiple_of(T::ROWS);
     let mut tasks = Vec::new();
-    for (index, shared) in products.iter().enumerate() {
-        let (cols, depth) = (shared.product.cols, shared.product.depth());
-        let long = depth > DEPTH_MAX;
-        let depth = if long { DEPTH_CUT } else { depth };
-        let fit = (PANEL_BYTES / (depth.max(1) * T::COLS * size_of::<T::Element>()).max(1)).max(1);
-        let own = cols.div_ceil(T::COLS);
-        let even = match (threads, long) {
-            (1, _) => own,
-            (_, false) if by_rows => own,
-            // Every task reads all of a long `x`, which no cache holds: few tasks, of one width.
-            (_, true) => own.div_ceil(own.div_ceil(fit).next_multiple_of(threads)),
-            (_, false) => panels / (TASKS * threads),
-        };
-        let each = fit.min(even).max(1) * T::COLS;
-        for first in (0..cols).step_by(each) {
-            for row in (0..rows).step_by(rows_each) {
-                let rows = (row, rows_each.min(rows - row));
-                tasks.push(Task { product: index, cols: (first, each.min(cols - first)), rows });
-            }
+    for col in (first..first + cols).step_by(each) {
+        for row in (0..rows).step_by(rows_each) {
+            let rows = (row, rows_each.min(rows - row));
+            tasks.push(Task { product: index, cols: (col, each.min(first + cols - col)), rows });
         }
     }
     tasks
@@ -58,34 +70,40 @@ pub struct Piece {
     pub term: usize,
     pub from: usize,
     pub depth: usize,
-    /// Where its panels begin, and the length of one, in elements.
+    /// Where it begins in a panel of the pass, in elements.
     pub at: usize,
-    pub panel: usize,
 }
 
 /// Pieces of one pass: terms are a few layers and their adapters.
 pub const MAX_PIECES: usize = 32;
 
-/// The contraction in passes whose panels fit, each of some pieces.
-pub fn passes<T: Tile>(product: &Product<'_>, panels: usize) -> Vec<Vec<Piece>> {
-    let whole = product.depth() <= DEPTH_MAX;
-    let limit = if whole { DEPTH_MAX } else { DEPTH_CUT };
-    let (mut passes, mut pieces, mut filled, mut at) = (Vec::new(), Vec::new(), 0, 0);
+/// Some of a contraction, in pieces whose panel of all lies in one place.
+pub struct Pass {
+    pub pieces: Vec<Piece>,
+    /// Elements of a panel.
+    pub panel: usize,
+}
+
+/// The contraction in passes, one only where panels are shared.
+pub fn passes<T: Tile>(product: &Product<'_>) -> Vec<Pass> {
+    let limit = if is_shared(product) { DEPTH_MAX } else { DEPTH_CUT };
+    let empty = || Pass { pieces: Vec::new(), panel: 0 };
+    let (mut passes, mut pass, mut filled) = (Vec::new(), empty(), 0);
     for (term, Term { factor, .. }) in product.terms.iter().enumerate() {
         let mut from = 0;
         while from < factor.depth {
-            if filled == limit || pieces.len() == MAX_PIECES {
-                passes.push(std::mem::take(&mut pieces));
-                (filled, at) = (0, 0);
+            if filled == limit || pass.pieces.len() == MAX_PIECES {
+                passes.push(std::mem::replace(&mut pass, empty()));
+                filled = 0;
             }
             let depth = (factor.depth - from).min(limit - filled);
-            let panel = depth.next_multiple_of(T::GROUP) * T::COLS;
-            pieces.push(Piece { term, from, depth, at, panel });
-            (from, filled, at) = (from + depth, filled + depth, at + panels * panel);
+            pass.pieces.push(Piece { term, from, depth, at: pass.panel });
+            pass.panel += depth.next_multiple_of(T::GROUP) * T::COLS;
+            (from, filled) = (from + depth, filled + depth);
         }
     }
-    if !pieces.is_empty() || passes.is_empty() {
-        passes.push(pieces);
+    if !pass.pieces.is_empty() || passes.is_empty() {
+        passes.push(pass);
     }
     passes
 }

@@ -14,6 +14,7 @@ mod panel_avx512;
 mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512;
+mod block;
 mod cut;
 pub mod exponentials;
 mod f32_portable;
@@ -65,7 +66,21 @@ pub trait Tile: Copy + Send + Sync + 'static {
     /// If a slice is too short for `depth`.
     fn run(self, depth: usize, x: &[Self::Element], stride: usize, panel: &[Self::Element], sums: &mut [f32]);
 
-    /// The same with `x` lying the other way round, groups of steps side by side as in a panel: element `(i, k)` is at
+    /// [`Self::run`] over several operands, one after another, onto `sums` or, unless `add`, onto nothing.
+    ///
+    /// # Panics
+    /// If a slice is too short for its depth.
+    #[inline(always)]
+    fn run_all(self, operands: &[Operand<'_, Self::Element>], add: bool, sums: &mut [f32]) {
+        if !add {
+            sums.fill(0.0);
+        }
+        for operand in operands {
+            self.run(operand.depth, operand.x, operand.stride, operand.panel, sums);
+        }
+    }
+
+    /// [`Self::run`] with `x` lying the other way round, groups of steps side by side as in a panel: element `(i, k)` is at
     /// `(k / GROUP) * stride + i * GROUP + k % GROUP`.
     ///
     /// # Panics
@@ -111,6 +126,21 @@ pub trait Tile: Copy + Send + Sync + 'static {
     /// Asks for the memory under a row of sums, wherever it is: a hint, which may do nothing.
     #[inline(always)]
     fn prefetch<E>(self, _to: *const E) {}
+}
+
+/// What one run of a tile multiplies.
+#[derive(Clone, Copy)]
+pub struct Operand<'a, E> {
+    /// Whole groups.
+    pub depth: usize,
+    /// `[ROWS, depth]`, `stride` from one row to the next.
+    pub x: &'a [E],
+    pub stride: usize,
+    pub panel: &'a [E],
+}
+
+impl<E> Operand<'_, E> {
+    pub const NONE: Self = Self { depth: 0, x: &[], stride: 0, panel: &[] };
 }
 
 /// # Panics

@@ -13,9 +13,10 @@ use std::cell::RefCell;
 use half::bf16;
 use rayon::prelude::*;
 
-use super::cut::{MAX_PIECES, Task, cut, passes};
+use super::block::Blocks;
+use super::cut::{MAX_PIECES, Pass, Task, by_columns, cut, is_shared, passes};
 use super::output::{Out, SharedOut, finish, prefetch};
-use super::{RunThin, THIN_ROWS, Thin, Tile};
+use super::{Operand, RunThin, THIN_ROWS, Thin, Tile};
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::factor::{Factor, Orientation, Widened};
 use crate::backend::cpu::instructions::Instructions;
@@ -74,15 +75,15 @@ const FEW: usize = 4;
 
 /// Scratch of one thread: it grows to what its largest task needs and stays.
 #[derive(Default)]
-struct Scratch {
+pub struct Scratch {
     panels: Vec<u8>,
-    x: Vec<u8>,
+    pub x: Vec<u8>,
     partial: Vec<f32>,
-    widened: Widened,
+    pub widened: Widened,
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::default();
+    pub static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Runs products over the same rows.
@@ -105,13 +106,51 @@ fn run_with<T: Tile>(tile: T, instructions: Instructions, rows: usize, products:
     let outs: Vec<SharedOut> = products.iter_mut().map(|product| SharedOut::new(&mut product.out)).collect();
     let products: Vec<Shared<'_, '_>> = products.iter().zip(outs).map(|(p, out)| Shared { product: p, out }).collect();
     let work: usize = products.iter().map(|p| p.product.work(rows)).sum();
-    let tasks = cut::<T>(&products, rows, if work < ALONE { 1 } else { rayon::current_num_threads() });
-    let run = |task: &Task| {
+    let threads = if work < ALONE { 1 } else { rayon::current_num_threads() };
+    let mut tasks = Vec::new();
+    let mut blocks = Blocks::new();
+    for (index, Shared { product, .. }) in products.iter().enumerate() {
+        match way::<T>(product, rows) {
+            Way::Tiles if is_shared(product) => blocks.add::<T>(index, product),
+            Way::Tiles => tasks.extend(cut::<T>(index, product, (0, product.cols), rows, threads)),
+            Way::Few | Way::Thin(..) => tasks.extend(by_columns::<T>(index, product.cols, rows, threads)),
+        }
+    }
+    each(threads, tasks, |task| {
         SCRATCH.with_borrow_mut(|scratch| {
-            instructions.vectorise(Running { tile, shared: &products[task.product], task, rows, scratch });
+            instructions.vectorise(Running { tile, shared: &products[task.product], task: &task, rows, scratch });
         });
-    };
-    if work < ALONE { tasks.iter().for_each(run) } else { tasks.par_iter().with_max_len(1).for_each(run) }
+    });
+    blocks.run(tile, instructions, &products, rows, threads);
+}
+
+/// Calls `run` for each, on the threads of the current pool or on this one alone.
+pub fn each<I: Send>(threads: usize, items: Vec<I>, run: impl Fn(I) + Sync + Send) {
+    if threads == 1 { items.into_iter().for_each(run) } else { items.into_par_iter().with_max_len(1).for_each(run) }
+}
+
+/// How a product is computed.
+enum Way<T: Tile> {
+    /// So few rows of `x` that each stored row is taken once, without packing.
+    Few,
+    /// So few that the other factor is read as it lies, by so many of them at a time.
+    Thin(RunThin<T>, usize),
+    Tiles,
+}
+
+fn way<T: Tile>(product: &Product<'_>, rows: usize) -> Way<T> {
+    let columns = product.terms.iter().all(|term| term.factor.orientation == Orientation::RowsAreColumns);
+    if rows < FEW && columns && !matches!(product.out, Out::Exponentials(_)) {
+        return Way::Few;
+    }
+    let ([Term { x, factor }], Some(run)) = (&product.terms[..], T::THIN) else { return Way::Tiles };
+    let stored = factor.elements::<T::Element>().is_some() && x.elements::<T::Element>().is_some();
+    let worth = factor.orientation == Orientation::RowsAreSteps && rows <= THIN && T::COLS <= product.cols;
+    let height = THIN_ROWS.into_iter().find(|height| rows.is_multiple_of(*height));
+    match height {
+        Some(height) if stored && worth => Way::Thin(run, height),
+        _ => Way::Tiles,
+    }
 }
 
 impl Product<'_> {
@@ -127,7 +166,7 @@ impl Product<'_> {
 /// A product whose outputs several tasks write.
 pub struct Shared<'a, 'b> {
     pub product: &'b Product<'a>,
-    out: SharedOut,
+    pub out: SharedOut,
 }
 
 /// A task with all that it needs, as something that can be compiled for given instructions.
@@ -144,15 +183,10 @@ impl<T: Tile> pulp::NullaryFnOnce for Running<'_, '_, '_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let few = self.rows < FEW
-            && !matches!(self.shared.product.out, Out::Exponentials(_))
-            && self.shared.product.terms.iter().all(|t| t.factor.orientation == Orientation::RowsAreColumns);
-        if few {
-            self.few();
-        } else if let (Some(run), Some(height)) = (T::THIN, self.thin_height()) {
-            self.thin(run, height);
-        } else {
-            self.tiles();
+        match way::<T>(self.shared.product, self.rows) {
+            Way::Few => self.few(),
+            Way::Thin(run, height) => self.thin(run, height),
+            Way::Tiles => self.tiles(),
         }
     }
 }
@@ -163,72 +197,26 @@ const THIN: usize = 64;
 const THIN_STEPS: usize = 512;
 
 impl<T: Tile> Running<'_, '_, '_, T> {
+    /// Packs what it needs, pass by pass.
     #[inline(always)]
     fn tiles(self) {
-        let product = self.shared.product;
+        let Shared { product, out } = self.shared;
         let (first, count) = self.task.cols;
         let panels = count.div_ceil(T::COLS);
-        let passes = passes::<T>(product, panels);
-        let width = panels * T::COLS;
+        let passes = passes::<T>(product);
         let Scratch { panels: packed, x, partial, widened } = self.scratch;
         if passes.len() > 1 {
-            partial.resize(self.task.rows.1.next_multiple_of(T::ROWS) * width, 0.0);
+            partial.resize(self.task.rows.1.next_multiple_of(T::ROWS) * panels * T::COLS, 0.0);
         }
-        for (index, pieces) in passes.iter().enumerate() {
-            let len = pieces.last().map_or(0, |piece| piece.at + panels * piece.panel);
-            let packed = typed::<T::Element>(packed, len);
-            for piece in pieces {
-                let packed = &mut packed[piece.at..][..panels * piece.panel];
-                let term = &product.terms[piece.term];
-                term.factor.pack(self.tile, (piece.from, piece.depth), (first, count), packed, widened);
+        for (index, pass) in passes.iter().enumerate() {
+            let packed = typed::<T::Element>(packed, panels * pass.panel);
+            for (panel, packed) in packed.chunks_exact_mut(pass.panel.max(1)).enumerate() {
+                let from = panel * T::COLS;
+                pack(self.tile, product, pass, (first + from, T::COLS.min(count - from)), packed, widened);
             }
-            let (is_first, is_last) = (index == 0, index + 1 == passes.len());
-            for row in (0..self.task.rows.1).step_by(T::ROWS) {
-                let valid = T::ROWS.min(self.task.rows.1 - row);
-                let at = self.task.rows.0 + row;
-                let mut blocks = [(&[][..], 0); MAX_PIECES];
-                let mut x =
-                    typed::<T::Element>(x, pieces.iter().map(|p| T::ROWS * p.depth.next_multiple_of(T::GROUP)).sum());
-                for (block, piece) in blocks.iter_mut().zip(pieces) {
-                    let depth = piece.depth.next_multiple_of(T::GROUP);
-                    let (own, rest) = x.split_at_mut(T::ROWS * depth);
-                    x = rest;
-                    *block = rows_of::<T>(&product.terms[piece.term].x, (at, valid), (piece.from, piece.depth), own);
-                }
-                for panel in 0..panels {
-                    let mut sums = Sums([0.0; SUMS_MAX]);
-                    let sums = &mut sums.0[..T::ROWS * T::COLS];
-                    let kept = row * width + panel * T::ROWS * T::COLS;
-                    if !is_first {
-                        sums.copy_from_slice(&partial[kept..][..T::ROWS * T::COLS]);
-                    }
-                    if is_last {
-                        prefetch(self.tile, product, &self.shared.out, (at, valid), first + panel * T::COLS);
-                    }
-                    for (piece, (x, stride)) in pieces.iter().zip(blocks) {
-                        let packed = &packed[piece.at + panel * piece.panel..][..piece.panel];
-                        self.tile.run(piece.depth.next_multiple_of(T::GROUP), x, stride, packed, sums);
-                    }
-                    if is_last {
-                        let col = first + panel * T::COLS;
-                        let cols = (count - panel * T::COLS).min(T::COLS);
-                        finish(self.tile, product, &self.shared.out, (at, valid), (col, cols), sums);
-                    } else {
-                        partial[kept..][..T::ROWS * T::COLS].copy_from_slice(sums);
-                    }
-                }
-            }
+            let kept = Kept { first: index == 0, last: index + 1 == passes.len(), partial };
+            multiply(self.tile, (product, out), self.task, (pass, packed), kept, x);
         }
-    }
-
-    /// Rows that a tile takes at a time if the other factor is to be read as it lies.
-    #[inline(always)]
-    fn thin_height(&self) -> Option<usize> {
-        let product = self.shared.product;
-        let [Term { x, factor }] = &product.terms[..] else { return None };
-        let stored = factor.elements::<T::Element>().is_some() && x.elements::<T::Element>().is_some();
-        let worth = factor.orientation == Orientation::RowsAreSteps && self.rows <= THIN && T::COLS <= product.cols;
-        THIN_ROWS.into_iter().find(|rows| stored && worth && self.task.rows.1.is_multiple_of(*rows))
     }
 
     /// Few rows: the other factor is read as it lies, some steps at a time that stay cached for all rows.
@@ -335,6 +323,80 @@ const SUMS_MAX: usize = 12 * 32;
 
 #[repr(align(64))]
 struct Sums([f32; SUMS_MAX]);
+
+/// Packs one panel of a pass.
+#[inline(always)]
+pub fn pack<T: Tile>(
+    tile: T,
+    product: &Product<'_>,
+    pass: &Pass,
+    cols: (usize, usize),
+    to: &mut [T::Element],
+    widened: &mut Widened,
+) {
+    for piece in &pass.pieces {
+        let to = &mut to[piece.at..][..piece.depth.next_multiple_of(T::GROUP) * T::COLS];
+        product.terms[piece.term].factor.pack(tile, (piece.from, piece.depth), cols, to, widened);
+    }
+}
+
+/// What a contraction of several passes keeps between them.
+pub struct Kept<'a> {
+    pub first: bool,
+    pub last: bool,
+    /// A task's sums, tile by tile.
+    pub partial: &'a mut [f32],
+}
+
+/// Multiplies a task's rows with its packed panels.
+#[inline(always)]
+pub fn multiply<T: Tile>(
+    tile: T,
+    (product, out): (&Product<'_>, &SharedOut),
+    Task { cols: (first, count), rows: (top, rows), .. }: &Task,
+    (pass, packed): (&Pass, &[T::Element]),
+    kept: Kept<'_>,
+    x: &mut Vec<u8>,
+) {
+    let pieces = &pass.pieces[..];
+    let panels = count.div_ceil(T::COLS);
+    let mut sums = Sums([0.0; SUMS_MAX]);
+    let sums = &mut sums.0[..T::ROWS * T::COLS];
+    let copies = pieces.iter().map(|piece| T::ROWS * piece.depth.next_multiple_of(T::GROUP)).sum();
+    for row in (0..*rows).step_by(T::ROWS) {
+        let (at, valid) = (top + row, T::ROWS.min(rows - row));
+        let mut copy = typed::<T::Element>(x, copies);
+        let mut operands = [Operand::NONE; MAX_PIECES];
+        let operands = &mut operands[..pieces.len()];
+        for (operand, piece) in operands.iter_mut().zip(pieces) {
+            operand.depth = piece.depth.next_multiple_of(T::GROUP);
+            let (own, rest) = copy.split_at_mut(T::ROWS * operand.depth);
+            copy = rest;
+            let x = &product.terms[piece.term].x;
+            (operand.x, operand.stride) = rows_of::<T>(x, (at, valid), (piece.from, piece.depth), own);
+        }
+        for panel in 0..panels {
+            let packed = &packed[panel * pass.panel..][..pass.panel];
+            for (operand, piece) in operands.iter_mut().zip(pieces) {
+                operand.panel = &packed[piece.at..][..operand.depth * T::COLS];
+            }
+            let place = (row * panels + panel * T::ROWS) * T::COLS;
+            if !kept.first {
+                sums.copy_from_slice(&kept.partial[place..][..T::ROWS * T::COLS]);
+            }
+            let col = first + panel * T::COLS;
+            if kept.last {
+                prefetch(tile, product, out, (at, valid), col);
+            }
+            tile.run_all(operands, !kept.first, sums);
+            if kept.last {
+                finish(tile, product, out, (at, valid), (col, T::COLS.min(first + count - col)), sums);
+            } else {
+                kept.partial[place..][..T::ROWS * T::COLS].copy_from_slice(sums);
+            }
+        }
+    }
+}
 
 /// Rows as a tile wants them: as they lie, where type, number and length allow, or else copied to `own`.
 #[inline(always)]
