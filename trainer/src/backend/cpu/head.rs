@@ -61,7 +61,7 @@ impl CpuBackend {
         softmax.targets.extend(targets.iter().map(|target| target.id));
         self.target_logits(rows, w, softmax);
         self.run_exponentials(rows, w, softmax)?;
-        let too_large: Vec<usize> = (0..targets.len()).filter(|&row| softmax.total(row) >= TOO_LARGE).collect();
+        let too_large: Vec<usize> = (0..targets.len()).filter(|&row| softmax.totals[row] >= TOO_LARGE).collect();
         if too_large.is_empty() {
             return Ok(());
         }
@@ -82,12 +82,13 @@ impl CpuBackend {
             targets: &softmax.targets,
             values: softmax.values.as_mut().map(Matrix::values_mut).transpose()?,
             stride: padded(w.out),
-            totals: &mut softmax.totals[..count * panels],
+            totals: &mut softmax.parts[..count * panels],
             own: &mut softmax.own[..count],
         };
         let term = Term { x: rows.columns(0), factor: w.factor(Orientation::RowsAreColumns) };
         let out = Out::Exponentials(out);
         self.run(count, &mut [Product { terms: vec![term], cols: w.out, scale: 1.0, onto: None, out }]);
+        each(self.instructions, &mut softmax.totals[..count], 1, &Totals { parts: &softmax.parts, panels });
         Ok(())
     }
 
@@ -174,7 +175,8 @@ struct Softmax {
     values: Option<Matrix>,
     targets: Vec<u32>,
     shifts: Vec<f32>,
-    /// The sum of each row's exponentials, first by panels.
+    /// The sum of each row's exponentials, by panels and in all.
+    parts: Vec<f32>,
     totals: Vec<f32>,
     own: Vec<f32>,
 }
@@ -189,15 +191,26 @@ impl Softmax {
         };
         let zeros = |len| vec![0.0; len];
         let targets = Vec::with_capacity(rows);
-        Ok(Self { panels, values, targets, shifts: zeros(rows), totals: zeros(rows * panels), own: zeros(rows) })
-    }
-
-    fn total(&self, row: usize) -> f32 {
-        self.totals[row * self.panels..][..self.panels].iter().sum()
+        let (shifts, parts, totals) = (zeros(rows), zeros(rows * panels), zeros(rows));
+        Ok(Self { panels, values, targets, shifts, parts, totals, own: zeros(rows) })
     }
 
     fn loss(&self, row: usize) -> f64 {
-        f64::from(self.total(row)).ln() + f64::from(self.shifts[row]) - f64::from(self.own[row])
+        f64::from(self.totals[row]).ln() + f64::from(self.shifts[row]) - f64::from(self.own[row])
+    }
+}
+
+/// The sums of the panels' sums.
+struct Totals<'a> {
+    parts: &'a [f32],
+    panels: usize,
+}
+
+impl RowLoop<&mut [f32]> for Totals<'_> {
+    #[inline(always)]
+    fn row(&self, index: usize, total: &mut [f32]) {
+        let parts = &self.parts[index * self.panels..][..self.panels];
+        total[0] = sum(parts, parts, |part, _| part);
     }
 }
 
@@ -241,7 +254,7 @@ impl<E: Element> RowLoop<&mut [E]> for Divide<'_> {
     #[inline(always)]
     fn row(&self, index: usize, out: &mut [E]) {
         let softmax = self.softmax;
-        let total = softmax.total(index);
+        let total = softmax.totals[index];
         let each = self.scale / total;
         let own = (softmax.own[index] - softmax.shifts[index]).exponential() / total;
         let own = self.scale * (own - 1.0);

@@ -68,10 +68,11 @@ macro_rules! tile {
             }
 
             #[inline(always)]
-            fn narrow(self, sums: &[f32], to: &mut [bf16]) {
-                assert!(to.len() <= $cols && to.len() <= sums.len(), "a row of sums is as wide as the tile");
-                // SAFETY: a value of this type proves the instructions; the lengths were just asserted.
-                unsafe { narrow(sums.as_ptr(), to) }
+            unsafe fn narrow(self, sums: &[f32], (rows, cols): (usize, usize), to: *mut bf16, stride: usize) {
+                assert!((1..=$cols).contains(&cols) && (rows - 1) * $cols + cols <= sums.len(), "rows are those of a tile");
+                // SAFETY: a value of this type proves the instructions, the lengths were just asserted, and `to` is the
+                // caller's word.
+                unsafe { narrow::<$cols>(sums.as_ptr(), (rows, cols), to, stride) }
             }
 
             #[inline(always)]
@@ -203,16 +204,18 @@ unsafe fn thin<const ROWS: usize>(thin: Thin<'_, bf16>, sums: *mut f32) {
 }
 
 /// # Safety
-/// The machine has the instructions, and `sums` reaches as far as `to`, which is no longer than 32.
+/// The machine has the instructions, sums and `to` have so many rows and columns, `COLS` and `stride` apart.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-#[inline]
-unsafe fn narrow(sums: *const f32, to: &mut [bf16]) {
-    let mask = u32::MAX >> (2 * LANES - to.len()).min(31);
-    // SAFETY: masked lanes are neither read nor written.
-    unsafe {
-        let low = _mm512_maskz_loadu_ps(mask as u16, sums);
-        let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, sums.wrapping_add(LANES));
-        let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
-        _mm512_mask_storeu_epi16(to.as_mut_ptr().cast(), mask, both);
+unsafe fn narrow<const COLS: usize>(sums: *const f32, (rows, cols): (usize, usize), to: *mut bf16, stride: usize) {
+    let mask = u32::MAX >> (2 * LANES - cols);
+    for row in 0..rows {
+        // SAFETY: masked lanes are neither read nor written.
+        unsafe {
+            let sums = sums.add(row * COLS);
+            let low = _mm512_maskz_loadu_ps(mask as u16, sums);
+            let high = _mm512_maskz_loadu_ps((mask >> 16) as u16, sums.wrapping_add(LANES));
+            let both: __m512i = std::mem::transmute(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_mask_storeu_epi16(to.add(row * stride).cast(), mask, both);
+        }
     }
 }

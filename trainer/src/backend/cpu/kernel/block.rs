@@ -15,6 +15,9 @@ thread_local! {
     static PANELS: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Elements that are packed sooner than threads are woken.
+const ALONE: usize = 1 << 16;
+
 /// Some columns of a product.
 #[derive(Clone)]
 struct Part {
@@ -69,6 +72,7 @@ impl Blocks {
         for parts in &self.blocks {
             let mut memory = PANELS.take();
             let packed = typed::<T::Element>(&mut memory, parts.last().map_or(0, |part| part.panels.end));
+            let packers = if packed.len() < ALONE { 1 } else { threads };
             let pass = |product: usize| self.passes.iter().find(|(index, _)| *index == product).map(|(_, pass)| pass);
             let mut panels = Vec::new();
             let mut rest = &mut packed[..];
@@ -85,7 +89,7 @@ impl Blocks {
                 let own = cut::<T>(part.product, product, part.cols, rows, threads);
                 tasks.extend(own.into_iter().map(|task| (task, pass, part)));
             }
-            each(threads, panels, |(product, pass, cols, to)| {
+            each(packers, panels, |(product, pass, cols, to)| {
                 SCRATCH.with_borrow_mut(|scratch| {
                     instructions.vectorise(Packing { tile, product, pass, cols, to, widened: &mut scratch.widened });
                 });

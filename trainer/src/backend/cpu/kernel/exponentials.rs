@@ -116,17 +116,19 @@ impl SharedExponentials {
             if let Some(target) = target {
                 logits[target] = 0.0;
             }
-            let at = row * self.stride + col;
-            // SAFETY: no further than `reach`, which is within the values.
-            unsafe {
-                match self.values {
-                    Values::None => {}
-                    Values::F32(to) => {
-                        std::slice::from_raw_parts_mut(to.add(at), cols).copy_from_slice(&logits[..cols])
-                    }
-                    Values::Bf16(to) => tile.narrow(logits, std::slice::from_raw_parts_mut(to.add(at), cols)),
+        }
+        let at = row * self.stride + col;
+        match self.values {
+            Values::None => {}
+            Values::F32(to) => {
+                for (i, values) in logits.chunks(T::COLS).enumerate().take(rows) {
+                    // SAFETY: no further than `reach`, which is within the values.
+                    let to = unsafe { std::slice::from_raw_parts_mut(to.add(at + i * self.stride), cols) };
+                    to.copy_from_slice(&values[..cols]);
                 }
             }
+            // SAFETY: as above.
+            Values::Bf16(to) => unsafe { tile.narrow(logits, (rows, cols), to.add(at), self.stride) },
         }
     }
 }

@@ -116,11 +116,17 @@ pub trait Tile: Copy + Send + Sync + 'static {
         panel::steps::<Self, S>(from, stride, depth, count, out);
     }
 
-    /// Rounds the first sums of a tile's row to bf16, to nearest and ties to even. NaN stays NaN; subnormal numbers may
-    /// become zero.
+    /// Rounds `rows` rows of `cols` sums to bf16, to nearest and ties to even, and writes them `stride` apart. NaN stays
+    /// NaN; subnormal numbers may become zero.
+    ///
+    /// # Safety
+    /// All of it may be written, and nobody else reads or writes it meanwhile.
     #[inline(always)]
-    fn narrow(self, sums: &[f32], to: &mut [bf16]) {
-        convert(sums, to);
+    unsafe fn narrow(self, sums: &[f32], (rows, cols): (usize, usize), to: *mut bf16, stride: usize) {
+        for (row, sums) in sums.chunks(Self::COLS).enumerate().take(rows) {
+            // SAFETY: as for this function.
+            convert(sums, unsafe { std::slice::from_raw_parts_mut(to.add(row * stride), cols) });
+        }
     }
 
     /// Asks for the memory under a row of sums, wherever it is: a hint, which may do nothing.

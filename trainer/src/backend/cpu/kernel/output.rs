@@ -154,21 +154,26 @@ impl SharedOut {
             Pointer::F32(_) | Pointer::Bf16(_) => (row + rows - 1) * self.stride + col + cols,
         };
         assert!(last <= self.len, "a product reaches beyond its output");
-        for (i, sums) in sums.chunks(T::COLS).enumerate().take(rows) {
-            let at = (row + i) * self.stride + col;
+        let at = row * self.stride + col;
+        match &self.to {
             // SAFETY: no further than `last`, which is within bounds, and nobody else's for now.
-            unsafe {
-                match &self.to {
-                    Pointer::F32(to) => copy::<T>(sums, std::slice::from_raw_parts_mut(to.add(at), cols)),
-                    Pointer::Bf16(to) => tile.narrow(sums, std::slice::from_raw_parts_mut(to.add(at), cols)),
-                    Pointer::Transposed(to) => {
-                        for (j, &sum) in sums[..cols].iter().enumerate() {
-                            to.add((col + j) * self.stride + row + i).write(sum);
-                        }
-                    }
-                    Pointer::Exponentials(_) => {}
+            Pointer::Bf16(to) => unsafe { tile.narrow(sums, (rows, cols), to.add(at), self.stride) },
+            Pointer::F32(to) => {
+                for (i, sums) in sums.chunks(T::COLS).enumerate().take(rows) {
+                    // SAFETY: as above.
+                    let to = unsafe { std::slice::from_raw_parts_mut(to.add(at + i * self.stride), cols) };
+                    copy::<T>(sums, to);
                 }
             }
+            Pointer::Transposed(to) => {
+                for (i, sums) in sums.chunks(T::COLS).enumerate().take(rows) {
+                    for (j, &sum) in sums[..cols].iter().enumerate() {
+                        // SAFETY: as above.
+                        unsafe { to.add((col + j) * self.stride + row + i).write(sum) }
+                    }
+                }
+            }
+            Pointer::Exponentials(_) => {}
         }
     }
 }

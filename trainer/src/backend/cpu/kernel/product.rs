@@ -362,40 +362,56 @@ pub fn multiply<T: Tile>(
     let panels = count.div_ceil(T::COLS);
     let mut sums = Sums([0.0; SUMS_MAX]);
     let sums = &mut sums.0[..T::ROWS * T::COLS];
-    let copies = pieces.iter().map(|piece| T::ROWS * piece.depth.next_multiple_of(T::GROUP)).sum();
-    for row in (0..*rows).step_by(T::ROWS) {
-        let (at, valid) = (top + row, T::ROWS.min(rows - row));
-        let mut copy = typed::<T::Element>(x, copies);
-        let mut operands = [Operand::NONE; MAX_PIECES];
-        let operands = &mut operands[..pieces.len()];
-        for (operand, piece) in operands.iter_mut().zip(pieces) {
-            operand.depth = piece.depth.next_multiple_of(T::GROUP);
-            let (own, rest) = copy.split_at_mut(T::ROWS * operand.depth);
-            copy = rest;
-            let x = &product.terms[piece.term].x;
-            (operand.x, operand.stride) = rows_of::<T>(x, (at, valid), (piece.from, piece.depth), own);
+    let copies: usize = pieces.iter().map(|piece| T::ROWS * piece.depth.next_multiple_of(T::GROUP)).sum();
+    for row in (0..*rows).step_by(BLOCK * T::ROWS) {
+        let tiles = (rows - row).div_ceil(T::ROWS).min(BLOCK);
+        let mut copy = typed::<T::Element>(x, tiles * copies);
+        let mut operands = [[Operand::NONE; MAX_PIECES]; BLOCK];
+        for (tile, operands) in operands.iter_mut().enumerate().take(tiles) {
+            let (at, valid) = valid::<T>((*top, *rows), row + tile * T::ROWS);
+            for (operand, piece) in operands.iter_mut().zip(pieces) {
+                operand.depth = piece.depth.next_multiple_of(T::GROUP);
+                let (own, rest) = copy.split_at_mut(T::ROWS * operand.depth);
+                copy = rest;
+                let x = &product.terms[piece.term].x;
+                (operand.x, operand.stride) = rows_of::<T>(x, (at, valid), (piece.from, piece.depth), own);
+            }
         }
         for panel in 0..panels {
             let packed = &packed[panel * pass.panel..][..pass.panel];
-            for (operand, piece) in operands.iter_mut().zip(pieces) {
-                operand.panel = &packed[piece.at..][..operand.depth * T::COLS];
-            }
-            let place = (row * panels + panel * T::ROWS) * T::COLS;
-            if !kept.first {
-                sums.copy_from_slice(&kept.partial[place..][..T::ROWS * T::COLS]);
-            }
             let col = first + panel * T::COLS;
-            if kept.last {
-                prefetch(tile, product, out, (at, valid), col);
-            }
-            tile.run_all(operands, !kept.first, sums);
-            if kept.last {
-                finish(tile, product, out, (at, valid), (col, T::COLS.min(first + count - col)), sums);
-            } else {
-                kept.partial[place..][..T::ROWS * T::COLS].copy_from_slice(sums);
+            for (index, operands) in operands.iter_mut().enumerate().take(tiles) {
+                let operands = &mut operands[..pieces.len()];
+                let row = row + index * T::ROWS;
+                let rows = valid::<T>((*top, *rows), row);
+                for (operand, piece) in operands.iter_mut().zip(pieces) {
+                    operand.panel = &packed[piece.at..][..operand.depth * T::COLS];
+                }
+                let place = (row * panels + panel * T::ROWS) * T::COLS;
+                if !kept.first {
+                    sums.copy_from_slice(&kept.partial[place..][..T::ROWS * T::COLS]);
+                }
+                if kept.last {
+                    prefetch(tile, product, out, rows, col);
+                }
+                tile.run_all(operands, !kept.first, sums);
+                if kept.last {
+                    finish(tile, product, out, rows, (col, T::COLS.min(first + count - col)), sums);
+                } else {
+                    kept.partial[place..][..T::ROWS * T::COLS].copy_from_slice(sums);
+                }
             }
         }
     }
+}
+
+/// Tiles of rows that go through a panel one after another, while it is in the first cache.
+const BLOCK: usize = 8;
+
+/// The first row of a tile and how many of its rows there are, of a task's rows.
+#[inline(always)]
+fn valid<T: Tile>((top, rows): (usize, usize), row: usize) -> (usize, usize) {
+    (top + row, T::ROWS.min(rows - row))
 }
 
 /// Rows as a tile wants them: as they lie, where type, number and length allow, or else copied to `own`.
