@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use potluck_trainer::data::row;
 use serde::Deserialize;
 
 use super::args::Global;
@@ -58,6 +59,7 @@ pub struct Train {
 #[derive(Deserialize)]
 struct Trained {
     folder: PathBuf,
+    rows: row::Kind,
     steps: u64,
     kept: u64,
     stopped_early: bool,
@@ -83,8 +85,10 @@ pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
         if let Some(measured) = trained.held_out {
             lines.push(format!("held out: {}, loss {:.4}", output::exact(&measured), measured.loss));
         }
+        // An adapter that learned to answer is asked as it was taught.
+        let chat = if trained.rows == row::Kind::Chat { "--chat " } else { "" };
         lines.push(format!(
-            "next: potluck publish {} --name NAME    potluck generate --base {base} --adapter {0} PROMPT",
+            "next: potluck publish {} --name NAME    potluck generate --base {base} --adapter {0} {chat}PROMPT",
             trained.folder.display()
         ));
         lines.push(trained.folder.display().to_string());

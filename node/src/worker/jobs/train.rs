@@ -8,6 +8,7 @@ use potluck_protocol::id::Digest;
 use potluck_trainer::backend::Residency;
 use potluck_trainer::backend::cpu::CpuBackend;
 use potluck_trainer::base::Base;
+use potluck_trainer::data::row;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::{FolderError, RunFolder};
@@ -46,6 +47,8 @@ const HANDOVER: Duration = Duration::from_secs(10);
 #[derive(Serialize)]
 pub struct Trained {
     folder: PathBuf,
+    /// What it was trained on.
+    rows: row::Kind,
     steps: u64,
     /// Steps that the adapter has had: fewer where the best state was kept.
     kept: u64,
@@ -116,7 +119,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     adapt::write(&task.out, &fit.adapter, &base, &notes)?;
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
     let _left_behind = folder.remove(&NOTES);
-    Ok(trained(task, &fit, measured))
+    Ok(trained(task, rows.kind, &fit, measured))
 }
 
 /// What the run will need, told before it starts; a run that cannot fit is refused rather than killed half-way.
@@ -144,9 +147,10 @@ fn interrupted(steps: u64, folder: &Path) -> Failure {
     if steps == 0 { Failure::interrupted() } else { Failure::interrupted().hint(kept) }
 }
 
-fn trained(task: &TrainTask, fit: &FitReport, held_out: Option<Measured>) -> Trained {
+fn trained(task: &TrainTask, rows: row::Kind, fit: &FitReport, held_out: Option<Measured>) -> Trained {
     Trained {
         folder: task.out.clone(),
+        rows,
         steps: fit.steps,
         kept: fit.kept,
         stopped_early: fit.outcome == Ending::StoppedEarly,

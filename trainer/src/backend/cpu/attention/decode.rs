@@ -10,7 +10,8 @@ use super::scale;
 use super::scratch::Scratch;
 use crate::backend::cpu::element::{Element, convert};
 use crate::backend::cpu::kernel::Tile;
-use crate::backend::cpu::kernel::scores::{fold, multiply_add, power_of_two};
+use crate::backend::cpu::kernel::power::{multiply_add, power_of_two};
+use crate::backend::cpu::kernel::scores::fold;
 
 pub struct Pass<'t, 'a, S> {
     pub inputs: &'t Inputs<'a, S>,

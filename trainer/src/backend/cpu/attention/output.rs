@@ -13,7 +13,8 @@ use super::pack::Head;
 use super::scratch::Scratch;
 use super::{Limits, scale};
 use crate::backend::cpu::element::Element;
-use crate::backend::cpu::kernel::scores::{Attend, Scores, Sight, power_of_two};
+use crate::backend::cpu::kernel::power::power_of_two;
+use crate::backend::cpu::kernel::scores::{Attend, Scores, Sight};
 
 pub struct Pass<'t, 'a, T, S> {
     pub tile: T,

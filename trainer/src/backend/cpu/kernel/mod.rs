@@ -17,11 +17,14 @@ mod f32_avx512;
 mod block;
 mod cut;
 pub mod exponentials;
+mod few;
 mod f32_portable;
 pub mod output;
 mod panel;
 pub mod peak;
+pub mod power;
 pub mod product;
+mod tiles;
 pub mod scores;
 #[cfg(target_arch = "x86_64")]
 mod scores_avx512;

@@ -14,10 +14,10 @@ use half::bf16;
 use rayon::prelude::*;
 
 use super::block::Blocks;
-use super::cut::{MAX_PIECES, Pass, Task, by_columns, cut, is_shared, passes};
-use super::output::{Out, SharedOut, finish, prefetch};
-use super::{Operand, RunThin, THIN_ROWS, Thin, Tile};
-use crate::backend::cpu::element::{Element, convert};
+use super::cut::{Task, by_columns, cut, is_shared};
+use super::output::{Out, SharedOut};
+use super::{RunThin, THIN_ROWS, Tile};
+use crate::backend::cpu::element::Element;
 use crate::backend::cpu::factor::{Factor, Orientation, Widened};
 use crate::backend::cpu::instructions::Instructions;
 
@@ -72,13 +72,15 @@ pub struct Product<'a> {
 const ALONE: usize = 1 << 18;
 /// Fewer rows than this are taken one stored row at a time, without packing.
 const FEW: usize = 4;
+/// More rows than this are worth packing the other factor for.
+const THIN: usize = 64;
 
 /// Scratch of one thread: it grows to what its largest task needs and stays.
 #[derive(Default)]
 pub struct Scratch {
-    panels: Vec<u8>,
+    pub panels: Vec<u8>,
     pub x: Vec<u8>,
-    partial: Vec<f32>,
+    pub partial: Vec<f32>,
     pub widened: Widened,
 }
 
@@ -170,12 +172,12 @@ pub struct Shared<'a, 'b> {
 }
 
 /// A task with all that it needs, as something that can be compiled for given instructions.
-struct Running<'t, 'a, 'b, T> {
-    tile: T,
-    shared: &'t Shared<'a, 'b>,
-    task: &'t Task,
+pub struct Running<'t, 'a, 'b, T> {
+    pub tile: T,
+    pub shared: &'t Shared<'a, 'b>,
+    pub task: &'t Task,
     rows: usize,
-    scratch: &'t mut Scratch,
+    pub scratch: &'t mut Scratch,
 }
 
 impl<T: Tile> pulp::NullaryFnOnce for Running<'_, '_, '_, T> {
@@ -188,267 +190,6 @@ impl<T: Tile> pulp::NullaryFnOnce for Running<'_, '_, '_, T> {
             Way::Thin(run, height) => self.thin(run, height),
             Way::Tiles => self.tiles(),
         }
-    }
-}
-
-/// More rows than this are worth packing the other factor for.
-const THIN: usize = 64;
-/// Steps that all rows go through before the next: their lines share few sets of the caches where rows are of such lengths.
-const THIN_STEPS: usize = 512;
-
-impl<T: Tile> Running<'_, '_, '_, T> {
-    /// Packs what it needs, pass by pass.
-    #[inline(always)]
-    fn tiles(self) {
-        let Shared { product, out } = self.shared;
-        let (first, count) = self.task.cols;
-        let panels = count.div_ceil(T::COLS);
-        let passes = passes::<T>(product);
-        let Scratch { panels: packed, x, partial, widened } = self.scratch;
-        if passes.len() > 1 {
-            partial.resize(self.task.rows.1.next_multiple_of(T::ROWS) * panels * T::COLS, 0.0);
-        }
-        for (index, pass) in passes.iter().enumerate() {
-            let packed = typed::<T::Element>(packed, panels * pass.panel);
-            for (panel, packed) in packed.chunks_exact_mut(pass.panel.max(1)).enumerate() {
-                let from = panel * T::COLS;
-                pack(self.tile, product, pass, (first + from, T::COLS.min(count - from)), packed, widened);
-            }
-            let kept = Kept { first: index == 0, last: index + 1 == passes.len(), partial };
-            multiply(self.tile, (product, out), self.task, (pass, packed), kept, x);
-        }
-    }
-
-    /// Few rows: the other factor is read as it lies, some steps at a time that stay cached for all rows.
-    #[inline(always)]
-    fn thin(self, run: RunThin<T>, height: usize) {
-        let product = self.shared.product;
-        let [Term { x, factor }] = &product.terms[..] else { return };
-        let (Some(values), Some(stored)) = (x.elements::<T::Element>(), factor.elements::<T::Element>()) else {
-            return;
-        };
-        let ((first, count), (top, rows)) = (self.task.cols, self.task.rows);
-        // A last step that is not a whole group is added by itself.
-        let grouped = factor.depth / T::GROUP * T::GROUP;
-        self.scratch.partial.resize(rows * T::COLS, 0.0);
-        let sums = &mut self.scratch.partial[..rows * T::COLS];
-        for col in (first..first + count).step_by(T::COLS) {
-            let cols = T::COLS.min(first + count - col);
-            sums.fill(0.0);
-            for from in (0..grouped).step_by(THIN_STEPS) {
-                for (tile, sums) in sums.chunks_exact_mut(height * T::COLS).enumerate() {
-                    let thin = Thin {
-                        rows: height,
-                        depth: THIN_STEPS.min(grouped - from),
-                        x: &values[(top + tile * height) * x.stride + from..],
-                        stride: x.stride,
-                        factor: &stored[from * factor.stride + col..],
-                        factor_stride: factor.stride,
-                        cols,
-                    };
-                    run(self.tile, thin, sums);
-                }
-            }
-            for k in grouped..factor.depth {
-                let stored = &stored[k * factor.stride + col..][..cols];
-                for (row, sums) in sums.chunks_exact_mut(T::COLS).enumerate() {
-                    let x = values[(top + row) * x.stride + k].widen();
-                    sums.iter_mut().zip(stored).for_each(|(sum, w)| *sum += x * w.widen());
-                }
-            }
-            finish(self.tile, product, &self.shared.out, (top, rows), (col, cols), sums);
-        }
-    }
-
-    /// Each stored row is widened once and multiplied with each row of `x`: for single tokens, where packing would be
-    /// most of the work.
-    #[inline(always)]
-    fn few(self) {
-        let product = self.shared.product;
-        let Scratch { x: xs, widened: _, partial, .. } = self.scratch;
-        let depth = product.depth();
-        let (row, rows) = self.task.rows;
-        let xs = typed::<f32>(xs, rows * depth);
-        for (i, xs) in xs.chunks_exact_mut(depth).enumerate() {
-            let mut at = 0;
-            for term in &product.terms {
-                widen_row(&term.x, row + i, &mut xs[at..at + term.factor.depth]);
-                at += term.factor.depth;
-            }
-        }
-        partial.resize(depth, 0.0);
-        for col in self.task.cols.0..self.task.cols.0 + self.task.cols.1 {
-            let mut at = 0;
-            for term in &product.terms {
-                term.factor.widen(col, 0, &mut partial[at..at + term.factor.depth]);
-                at += term.factor.depth;
-            }
-            for (i, x) in xs.chunks_exact(depth).enumerate() {
-                let mut sum = [dot(x, &partial[..depth])];
-                finish(self.tile, product, &self.shared.out, (row + i, 1), (col, 1), &mut sum);
-            }
-        }
-    }
-}
-
-/// Lanes of a sum over a row: a fixed number, so that the order of additions is the same on all instructions.
-const LANES: usize = 64;
-
-#[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; LANES];
-    let (a, a_rest) = a.as_chunks::<LANES>();
-    let (b, b_rest) = b.as_chunks::<LANES>();
-    for (a, b) in a.iter().zip(b) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum += a * b;
-        }
-    }
-    for ((sum, a), b) in sums.iter_mut().zip(a_rest).zip(b_rest) {
-        *sum += a * b;
-    }
-    let mut width = LANES / 2;
-    while width > 0 {
-        let (low, high) = sums.split_at_mut(width);
-        for (low, high) in low.iter_mut().zip(high) {
-            *low += *high;
-        }
-        width /= 2;
-    }
-    sums[0]
-}
-
-/// The largest tile's sums, on a cache line of their own.
-const SUMS_MAX: usize = 12 * 32;
-
-#[repr(align(64))]
-struct Sums([f32; SUMS_MAX]);
-
-/// Packs one panel of a pass.
-#[inline(always)]
-pub fn pack<T: Tile>(
-    tile: T,
-    product: &Product<'_>,
-    pass: &Pass,
-    cols: (usize, usize),
-    to: &mut [T::Element],
-    widened: &mut Widened,
-) {
-    for piece in &pass.pieces {
-        let to = &mut to[piece.at..][..piece.depth.next_multiple_of(T::GROUP) * T::COLS];
-        product.terms[piece.term].factor.pack(tile, (piece.from, piece.depth), cols, to, widened);
-    }
-}
-
-/// What a contraction of several passes keeps between them.
-pub struct Kept<'a> {
-    pub first: bool,
-    pub last: bool,
-    /// A task's sums, tile by tile.
-    pub partial: &'a mut [f32],
-}
-
-/// Multiplies a task's rows with its packed panels.
-#[inline(always)]
-pub fn multiply<T: Tile>(
-    tile: T,
-    (product, out): (&Product<'_>, &SharedOut),
-    Task { cols: (first, count), rows: (top, rows), .. }: &Task,
-    (pass, packed): (&Pass, &[T::Element]),
-    kept: Kept<'_>,
-    x: &mut Vec<u8>,
-) {
-    let pieces = &pass.pieces[..];
-    let panels = count.div_ceil(T::COLS);
-    let mut sums = Sums([0.0; SUMS_MAX]);
-    let sums = &mut sums.0[..T::ROWS * T::COLS];
-    let copies: usize = pieces.iter().map(|piece| T::ROWS * piece.depth.next_multiple_of(T::GROUP)).sum();
-    for row in (0..*rows).step_by(BLOCK * T::ROWS) {
-        let tiles = (rows - row).div_ceil(T::ROWS).min(BLOCK);
-        let mut copy = typed::<T::Element>(x, tiles * copies);
-        let mut operands = [[Operand::NONE; MAX_PIECES]; BLOCK];
-        for (tile, operands) in operands.iter_mut().enumerate().take(tiles) {
-            let (at, valid) = valid::<T>((*top, *rows), row + tile * T::ROWS);
-            for (operand, piece) in operands.iter_mut().zip(pieces) {
-                operand.depth = piece.depth.next_multiple_of(T::GROUP);
-                let (own, rest) = copy.split_at_mut(T::ROWS * operand.depth);
-                copy = rest;
-                let x = &product.terms[piece.term].x;
-                (operand.x, operand.stride) = rows_of::<T>(x, (at, valid), (piece.from, piece.depth), own);
-            }
-        }
-        for panel in 0..panels {
-            let packed = &packed[panel * pass.panel..][..pass.panel];
-            let col = first + panel * T::COLS;
-            for (index, operands) in operands.iter_mut().enumerate().take(tiles) {
-                let operands = &mut operands[..pieces.len()];
-                let row = row + index * T::ROWS;
-                let rows = valid::<T>((*top, *rows), row);
-                for (operand, piece) in operands.iter_mut().zip(pieces) {
-                    operand.panel = &packed[piece.at..][..operand.depth * T::COLS];
-                }
-                let place = (row * panels + panel * T::ROWS) * T::COLS;
-                if !kept.first {
-                    sums.copy_from_slice(&kept.partial[place..][..T::ROWS * T::COLS]);
-                }
-                if kept.last {
-                    prefetch(tile, product, out, rows, col);
-                }
-                tile.run_all(operands, !kept.first, sums);
-                if kept.last {
-                    finish(tile, product, out, rows, (col, T::COLS.min(first + count - col)), sums);
-                } else {
-                    kept.partial[place..][..T::ROWS * T::COLS].copy_from_slice(sums);
-                }
-            }
-        }
-    }
-}
-
-/// Tiles of rows that go through a panel one after another, while it is in the first cache.
-const BLOCK: usize = 8;
-
-/// The first row of a tile and how many of its rows there are, of a task's rows.
-#[inline(always)]
-fn valid<T: Tile>((top, rows): (usize, usize), row: usize) -> (usize, usize) {
-    (top + row, T::ROWS.min(rows - row))
-}
-
-/// Rows as a tile wants them: as they lie, where type, number and length allow, or else copied to `own`.
-#[inline(always)]
-fn rows_of<'x, T: Tile>(
-    x: &Rows<'x>,
-    (row, valid): (usize, usize),
-    (from, depth): (usize, usize),
-    own: &'x mut [T::Element],
-) -> (&'x [T::Element], usize) {
-    let direct = valid == T::ROWS && depth.is_multiple_of(T::GROUP);
-    let start = row * x.stride + from;
-    if let (true, Some(values)) = (direct, x.elements::<T::Element>()) {
-        return (&values[start..], x.stride);
-    }
-    let padded = depth.next_multiple_of(T::GROUP);
-    for (i, own) in own.chunks_exact_mut(padded).enumerate() {
-        if i >= valid {
-            own.fill(T::Element::ZERO);
-            continue;
-        }
-        let at = start + i * x.stride;
-        match x.values {
-            Values::F32(values) => convert(&values[at..at + depth], own),
-            Values::Bf16(values) => convert(&values[at..at + depth], own),
-        }
-        own[depth..].fill(T::Element::ZERO);
-    }
-    (own, padded)
-}
-
-#[inline(always)]
-fn widen_row(x: &Rows<'_>, row: usize, to: &mut [f32]) {
-    let at = row * x.stride;
-    match x.values {
-        Values::F32(values) => to.copy_from_slice(&values[at..at + to.len()]),
-        Values::Bf16(values) => convert(&values[at..at + to.len()], to),
     }
 }
 

@@ -5,7 +5,8 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::scores::{self, Attend, POLYNOMIAL, Scores, Sight, Slopes, Weights};
+use super::power::POLYNOMIAL;
+use super::scores::{self, Attend, Scores, Sight, Slopes, Weights};
 use super::{Bf16Avx512, Tile, check};
 use crate::backend::cpu::element::Element;
 
