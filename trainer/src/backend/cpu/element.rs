@@ -49,6 +49,12 @@ pub fn to<S: Element, D: Element>(value: S) -> D {
     if size_of::<S>() == size_of::<D>() { bytemuck::cast(value) } else { D::narrow(value.widen()) }
 }
 
+/// The values as they are, if they are of the type that is asked for.
+#[inline(always)]
+pub fn same<S: Element, E: Element>(values: &[S]) -> Option<&[E]> {
+    bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<S>() == size_of::<E>())
+}
+
 /// Elements that loops take at a time: a number that the compiler knows becomes whole vectors, with no remainder.
 pub const LANES: usize = 32;
 

@@ -7,7 +7,7 @@
 use half::bf16;
 use potluck_protocol::tensor::DType;
 
-use super::element::{Element, convert};
+use super::element::{Element, convert, same};
 use super::kernel::Tile;
 use super::kernel::product::typed;
 use crate::base::dequantise;
@@ -58,13 +58,13 @@ impl<'a> Factor<'a> {
     #[inline(always)]
     pub fn elements<E: Element>(&self) -> Option<&'a [E]> {
         match self.stored {
-            Stored::F32(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 4),
-            Stored::Bf16(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 2),
+            Stored::F32(values) => same(values),
+            Stored::Bf16(values) => same(values),
             Stored::Blocks { .. } => None,
         }
     }
 
-    /// Packs the steps `from .. from + depth` of the columns `first .. first + count` into consecutive panels. Columns
+    /// Packs the steps `from .. from + depth` of the columns `first .. first + count`, at most `COLS`, into a panel. Columns
     /// beyond the last and steps that fill up a group are zero.
     #[inline(always)]
     pub fn pack<T: Tile>(
@@ -75,16 +75,12 @@ impl<'a> Factor<'a> {
         out: &mut [T::Element],
         widened: &mut Widened,
     ) {
-        let padded = depth.next_multiple_of(T::GROUP);
-        for (panel, out) in out.chunks_exact_mut(padded * T::COLS).enumerate().take(count.div_ceil(T::COLS)) {
-            let (first, count) = (first + panel * T::COLS, (count - panel * T::COLS).min(T::COLS));
-            if count < T::COLS || padded > depth {
-                out.fill(T::Element::ZERO);
-            }
-            match self.orientation {
-                Orientation::RowsAreColumns => self.columns(tile, (from, depth), (first, count), out, widened),
-                Orientation::RowsAreSteps => self.steps(tile, (from, depth), (first, count), out, widened),
-            }
+        if count < T::COLS || !depth.is_multiple_of(T::GROUP) {
+            out.fill(T::Element::ZERO);
+        }
+        match self.orientation {
+            Orientation::RowsAreColumns => self.columns(tile, (from, depth), (first, count), out, widened),
+            Orientation::RowsAreSteps => self.steps(tile, (from, depth), (first, count), out, widened),
         }
     }
 

@@ -7,7 +7,7 @@ use half::bf16;
 
 use super::panel_avx512::woven;
 use super::{Operand, RunThin, Thin, Tile, check, check_thin, check_transposed, panel, panel_avx512};
-use crate::backend::cpu::element::Element;
+use crate::backend::cpu::element::{Element, same};
 use crate::backend::cpu::instructions::Instructions;
 
 /// Lanes of a vector of sums.
@@ -74,14 +74,6 @@ macro_rules! tile {
                 // caller's word.
                 unsafe { narrow::<$cols>(sums.as_ptr(), (rows, cols), to, stride) }
             }
-
-            #[inline(always)]
-            fn prefetch<E>(self, to: *const E) {
-                for line in (0..$cols * size_of::<E>()).step_by(64) {
-                    // SAFETY: a prefetch of any address is allowed.
-                    unsafe { _mm_prefetch::<_MM_HINT_T0>(to.wrapping_byte_add(line).cast()) }
-                }
-            }
         }
     };
 }
@@ -89,8 +81,8 @@ macro_rules! tile {
 tile!(Bf16Avx512, 12, 32, narrow: Bf16Avx512Narrow, thin: Some(run_thin), {
     #[inline(always)]
     fn columns<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [bf16]) {
-        match bytemuck::try_cast_slice(from) {
-            Ok(from) if size_of::<S>() == size_of::<bf16>() && depth.is_multiple_of(2) => {
+        match same(from) {
+            Some(from) if depth.is_multiple_of(2) => {
                 panel_avx512::columns(self, from, stride, depth, count, out);
             }
             _ => panel::columns::<Self, S>(from, stride, depth, count, out),
@@ -99,8 +91,8 @@ tile!(Bf16Avx512, 12, 32, narrow: Bf16Avx512Narrow, thin: Some(run_thin), {
 
     #[inline(always)]
     fn steps<S: Element>(self, from: &[S], stride: usize, depth: usize, count: usize, out: &mut [bf16]) {
-        match bytemuck::try_cast_slice(from) {
-            Ok(from) if size_of::<S>() == size_of::<bf16>() && count > 0 => {
+        match same(from) {
+            Some(from) if count > 0 => {
                 panel_avx512::steps(self, from, stride, depth, count, out);
             }
             _ => panel::steps::<Self, S>(from, stride, depth, count, out),

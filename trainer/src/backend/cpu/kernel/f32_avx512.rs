@@ -42,14 +42,6 @@ impl Tile for F32Avx512 {
     fn narrow_tile(self) -> Self {
         self
     }
-
-    #[inline(always)]
-    fn prefetch<E>(self, to: *const E) {
-        for line in (0..COLS * size_of::<E>()).step_by(64) {
-            // SAFETY: a prefetch of any address is allowed.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(to.wrapping_byte_add(line).cast()) }
-        }
-    }
 }
 
 /// # Safety

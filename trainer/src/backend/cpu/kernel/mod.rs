@@ -1,30 +1,33 @@
 //! Register tiles: the innermost loops of every matrix product.
 //!
 //! A tile multiplies a few rows of `x` (row-major, as they lie) with a panel of some columns of the other factor
-//! (packed by `super::panel`) and adds to a block of `f32` sums that never leaves the registers on the way. What
-//! surrounds it (blocking, threads, conversion) is `super::product`.
+//! (packed by `panel`) and adds to a block of `f32` sums that never leaves the registers on the way. What surrounds it
+//! is [`product`] (which way a product goes), `cut`, `block` and `tiles` (packed panels), `few` (so few rows that nothing is
+//! packed), [`output`] and [`exponentials`] (what becomes of sums); [`scores`] and [`power`] are attention's.
 //!
 //! `unsafe` is allowed in these files alone, for intrinsics and for reads whose bounds [`check`] has settled.
 
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
 #[cfg(target_arch = "x86_64")]
-mod panel_avx512;
-#[cfg(target_arch = "x86_64")]
 mod f32_avx2;
 #[cfg(target_arch = "x86_64")]
 mod f32_avx512;
-mod block;
-mod cut;
-pub mod exponentials;
-mod few;
 mod f32_portable;
-pub mod output;
 mod panel;
+#[cfg(target_arch = "x86_64")]
+mod panel_avx512;
 pub mod peak;
-pub mod power;
+
 pub mod product;
+mod cut;
+mod block;
 mod tiles;
+mod few;
+pub mod output;
+pub mod exponentials;
+
+pub mod power;
 pub mod scores;
 #[cfg(target_arch = "x86_64")]
 mod scores_avx512;
@@ -132,9 +135,18 @@ pub trait Tile: Copy + Send + Sync + 'static {
         }
     }
 
-    /// Asks for the memory under a row of sums, wherever it is: a hint, which may do nothing.
+    /// Asks for the memory under a row of sums, wherever it is: a hint, where there is an instruction for it.
     #[inline(always)]
-    fn prefetch<E>(self, _to: *const E) {}
+    fn prefetch<E>(self, to: *const E) {
+        for line in (0..Self::COLS * size_of::<E>()).step_by(64) {
+            let _line = to.wrapping_byte_add(line);
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: every such processor has the instruction, and it may be given any address.
+            unsafe {
+                std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(_line.cast());
+            }
+        }
+    }
 }
 
 /// What one run of a tile multiplies.
@@ -149,6 +161,7 @@ pub struct Operand<'a, E> {
 }
 
 impl<E> Operand<'_, E> {
+    /// Nothing to multiply: what arrays of operands begin with.
     pub const NONE: Self = Self { depth: 0, x: &[], stride: 0, panel: &[] };
 }
 

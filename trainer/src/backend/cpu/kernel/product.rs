@@ -4,8 +4,8 @@
 //! out_j = scale_j * (sum of x_t factor_t over the terms t of product j) + onto_j
 //! ```
 //! Several products over the same number of rows go through together, so that threads wait once. A task takes some
-//! panels of columns (packed into its second-level cache) and some rows; it goes through the rows a register tile at a
-//! time. No sum is ever split between tasks, and the order of additions depends on the contraction's length alone:
+//! panels of columns (as many as its second-level cache holds) and some rows; it goes through the rows a register tile at
+//! a time. No sum is ever split between tasks, and the order of additions depends on the contraction's length alone:
 //! the same bits on any number of threads, in any cut into tasks.
 
 use std::cell::RefCell;
@@ -17,7 +17,7 @@ use super::block::Blocks;
 use super::cut::{Task, by_columns, cut, is_shared};
 use super::output::{Out, SharedOut};
 use super::{RunThin, THIN_ROWS, Tile};
-use crate::backend::cpu::element::Element;
+use crate::backend::cpu::element::{Element, same};
 use crate::backend::cpu::factor::{Factor, Orientation, Widened};
 use crate::backend::cpu::instructions::Instructions;
 
@@ -46,8 +46,8 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub fn elements<E: Element>(&self) -> Option<&'a [E]> {
         match self.values {
-            Values::F32(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 4),
-            Values::Bf16(values) => bytemuck::try_cast_slice(values).ok().filter(|_| size_of::<E>() == 2),
+            Values::F32(values) => same(values),
+            Values::Bf16(values) => same(values),
         }
     }
 }
