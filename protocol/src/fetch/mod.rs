@@ -27,6 +27,7 @@
 //! what is overdue may be asked again whatever that cost, one at a time.
 
 mod board;
+mod events;
 mod help;
 mod machine;
 mod memory;

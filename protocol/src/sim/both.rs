@@ -1,6 +1,6 @@
 //! Two machines in one node, that know nothing of each other.
 
-use super::world::{Actor, Input, Out, Send};
+use super::actor::{Actor, Input, Out, Send};
 
 /// A node of two parts. The run ends when both are done everywhere.
 #[derive(Clone, Debug)]

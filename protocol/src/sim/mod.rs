@@ -7,11 +7,13 @@
 //!
 //! It lies here rather than among the tests because two crates test with it; nothing that users run calls it.
 
+mod actor;
 mod both;
 mod ledger;
 pub mod swarm;
 mod world;
 
+pub use actor::{Actor, Fault, Input, Line, Out};
 pub use both::{Both, Either};
 pub use ledger::Ledger;
-pub use world::{Actor, Fault, Input, Line, Out, World};
+pub use world::World;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Conduct, Library, Node};
 use crate::dice::{Dice, mix};
-use crate::sim::{Fault, Line, World};
+use crate::sim::{Actor, Fault, Line, World};
 
 /// A run may take so long, in simulated time.
 const LIMIT_MS: u64 = 4 * 3_600_000;
@@ -148,16 +148,21 @@ impl Plan {
 
     /// The world, ready to run.
     pub fn world(&self) -> World<Node> {
+        self.world_with(|_, node| node)
+    }
+
+    /// The same with more in each node than the swarm's part.
+    pub fn world_with<A: Actor>(&self, mut wrap: impl FnMut(usize, Node) -> A) -> World<A> {
         let library = Rc::new(Library::new(&self.lens, self.manifests.clone(), self.nodes.len()));
         let mut dice = Dice::new(self.seed);
         let mut world = World::default();
-        for planned in &self.nodes {
+        for (n, planned) in self.nodes.iter().enumerate() {
             let mut node = Node::new(library.clone(), planned.conduct, dice.roll());
             node.give(planned.has.iter().copied());
             for pull in &planned.pulls {
                 node.pull(pull.manifest, pull.start_ms, dice.roll());
             }
-            world.add(node, planned.line);
+            world.add(wrap(n, node), planned.line);
         }
         self.links.iter().for_each(|(a, b, delay_ms)| world.link(*a, *b, *delay_ms));
         self.cuts.iter().for_each(|(a, b, from, to)| world.cut(*a, *b, *from, *to));
