@@ -19,15 +19,16 @@ const COPIES_PART: u64 = 20;
 /// The account of second copies.
 #[derive(Clone, Debug)]
 pub struct Copies {
-    /// All bytes.
+    /// All bytes, and those of the longest shard.
     total: u64,
+    longest: u64,
     /// Bytes of copies that were not needed.
     pub wasted: u64,
 }
 
 impl Copies {
-    pub fn of(total: u64) -> Self {
-        Self { total, wasted: 0 }
+    pub fn new(lens: impl Iterator<Item = u32> + Clone) -> Self {
+        Self { total: lens.clone().map(u64::from).sum(), longest: lens.map(u64::from).max().unwrap_or(0), wasted: 0 }
     }
 
     fn allow(&self, on_their_way: u64, len: u32, at_least: u64) -> bool {
@@ -128,7 +129,7 @@ impl Fetch {
         let len = self.wants[index].len;
         let times = if self.board.is_empty() { LATER_AT_END } else { LATER_AT_ONCE };
         let much = theirs_ms / times >= ours_ms;
-        let in_bounds = self.copies.allow(copies, len, SHARD_MAX as u64);
+        let in_bounds = self.copies.allow(copies, len, self.copies.longest);
         // Only one that has kept its word takes anything away from another; and where requests are not called back in
         // time, the account of waste ends it.
         if let Some((from, request)) = standing.waits.filter(|_| much && in_bounds && state.is_proven()) {

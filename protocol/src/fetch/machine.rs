@@ -54,7 +54,7 @@ impl Fetch {
             peers: BTreeMap::new(),
             wrong: VecDeque::new(),
             memory: Memory::default(),
-            copies: Copies::of(missing_bytes),
+            copies: Copies::new(wants.iter().map(|row| row.len)),
             dice,
             next_request: 0,
             helped_ms: 0,
