@@ -76,6 +76,20 @@ fn the_copy_that_loses_is_cancelled() {
 }
 
 #[test]
+fn second_copies_on_their_way_are_bounded() {
+    let mut fetch = Fetch::new(shards([MIB; 20]), 1);
+    for node in 0..20 {
+        let request = asks(&fetch.handle(found(node), 0), node)[0];
+        for second in 1..=2 {
+            fetch.handle(Event::Progress { peer: peer_id(node), request, bytes: 1000 }, 1000 * second);
+        }
+    }
+    // Each of these would be a thousand times faster; 5 % of twenty shards is one.
+    let copies: usize = (20..25).map(|node| asks(&fetch.handle(found(node), 2_000), node).len()).sum();
+    assert_eq!(copies, 1);
+}
+
+#[test]
 fn what_has_not_begun_is_taken_over() {
     let mut fetch = Fetch::new(shards([MIB / 4; 8]), 1);
     // The slow one gets four at once; the other one proves itself with the rest.

@@ -81,6 +81,18 @@ fn a_connection_that_breaks_costs_what_was_on_its_way() {
     assert!(outcome.took_ms < 24_500, "{outcome:?}");
 }
 
+/// At the end the fast one could ask for everything that the slow ones have begun.
+#[test]
+fn many_slow_providers_do_not_cost_many_second_copies() {
+    let mut providers = vec![(HONEST, 600 << 10); 20];
+    providers.push((HONEST, 20 << 20));
+    let outcome = run(&one_pull(1, vec![MIB; 60], &providers, 1));
+    let excess = outcome.came_bytes - outcome.wanted_bytes;
+    println!("{excess} bytes too many of {}", outcome.wanted_bytes);
+    // One piece more for each that was called back.
+    assert!(excess <= outcome.wanted_bytes / 20 + 21 * 65_536, "{outcome:?}");
+}
+
 fn conduct() -> impl Strategy<Value = Conduct> {
     prop_oneof![
         3 => Just(HONEST),
