@@ -158,7 +158,12 @@ impl Peer {
     /// May be asked for another shard now. The first one is always allowed, however long.
     pub fn has_room(&self, now_ms: u64) -> bool {
         now_ms >= self.paused_until_ms
-            && (self.owed.is_empty() || (self.owed.len() < REQUESTS_MAX && self.left_bytes() < self.window()))
+            && (self.owed.is_empty() || (self.owed.len() < REQUESTS_MAX && self.counted_bytes() < self.window()))
+    }
+
+    /// The first piece says nothing about speed, and makes no room yet.
+    fn counted_bytes(&self) -> u64 {
+        if self.pace.is_measured() { self.left_bytes() } else { self.owed_bytes }
     }
 
     /// When a further shard of `len` bytes would be there.

@@ -77,11 +77,14 @@ fn the_copy_that_loses_is_cancelled() {
 
 #[test]
 fn second_copies_on_their_way_are_bounded() {
-    let mut fetch = Fetch::new(shards([MIB; 20]), 1);
+    let (mut fetch, mut slow) = (Fetch::new(shards([MIB; 20]), 1), Vec::new());
     for node in 0..20 {
         let request = asks(&fetch.handle(found(node), 0), node)[0];
-        for second in 1..=2 {
-            fetch.handle(Event::Progress { peer: peer_id(node), request, bytes: 1000 }, 1000 * second);
+        slow.push((peer_id(node), request));
+    }
+    for now in [1_000, 2_000] {
+        for (peer, request) in &slow {
+            fetch.handle(Event::Progress { peer: *peer, request: *request, bytes: 1000 }, now);
         }
     }
     // Each of these would be a thousand times faster; 5 % of twenty shards is one.
