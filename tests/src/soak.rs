@@ -1,5 +1,6 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
+mod simulated_swarm;
 mod store_kill;
 mod store_scale;
 
@@ -16,6 +17,11 @@ pub struct Soak {
 
 /// All soaks, by name.
 pub const ALL: &[Soak] = &[
+    Soak {
+        name: "simulated-swarm",
+        about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends",
+        run: simulated_swarm::run,
+    },
     Soak { name: "store-kill", about: "kill -9 of a growing home, 300 times: nothing is lost", run: store_kill::run },
     Soak { name: "store-scale", about: "a store of 10,000 shards: rates, and times to open", run: store_scale::run },
 ];

@@ -1,50 +1,69 @@
 //! The machine itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use libp2p_identity::PeerId;
 
+use super::board::{Board, Place};
+use super::help::Copies;
+use super::memory::Memory;
 use super::peer::{Owed, Peer};
 use super::{Action, Event, RequestId};
+use crate::dice::Dice;
 use crate::shard::ShardRow;
+
+/// While pieces come, helping is looked at so often.
+const HELP_EVERY_MS: u64 = 100;
 
 /// A transfer of some shards from any number of providers.
 #[derive(Clone, Debug)]
 pub struct Fetch {
-    wants: Vec<ShardRow>,
-    /// Wanted, not here, and asked from nobody.
-    open: BTreeSet<usize>,
+    pub(super) wants: Vec<ShardRow>,
+    pub(super) arrived: Vec<bool>,
+    /// Requests on their way for each shard.
+    pub(super) live: Vec<u8>,
     /// How many have not arrived, and their bytes.
-    missing: usize,
-    missing_bytes: u64,
-    arrived: Vec<bool>,
+    pub(super) missing: usize,
+    pub(super) missing_bytes: u64,
+    pub(super) board: Board,
     /// Ordered, so that one seed has one trace.
-    peers: BTreeMap<PeerId, Peer>,
-    /// Peers that sent wrong bytes.
-    wrong: BTreeSet<PeerId>,
+    pub(super) peers: BTreeMap<PeerId, Peer>,
+    /// Peers that sent wrong bytes, the oldest first.
+    pub(super) wrong: VecDeque<PeerId>,
+    pub(super) memory: Memory,
+    pub(super) copies: Copies,
+    pub(super) dice: Dice,
     next_request: u64,
+    helped_ms: u64,
     done: bool,
 }
 
 impl Fetch {
-    /// Wants these shards; one that occurs twice is fetched once.
-    pub fn new(wants: impl IntoIterator<Item = ShardRow>) -> Self {
+    /// Wants these shards; one that occurs twice is fetched once. The seed makes the choices between equals.
+    pub fn new(wants: impl IntoIterator<Item = ShardRow>, seed: u64) -> Self {
         let mut seen = BTreeSet::new();
         let wants: Vec<_> = wants.into_iter().filter(|row| seen.insert(row.id)).collect();
+        let mut dice = Dice::new(seed);
+        let missing_bytes = wants.iter().map(|row| u64::from(row.len)).sum();
         Self {
-            open: (0..wants.len()).collect(),
-            missing: wants.len(),
-            missing_bytes: wants.iter().map(|row| u64::from(row.len)).sum(),
             arrived: vec![false; wants.len()],
-            wants,
+            live: vec![0; wants.len()],
+            missing: wants.len(),
+            missing_bytes,
+            board: Board::new(wants.len(), dice.roll()),
             peers: BTreeMap::new(),
-            wrong: BTreeSet::new(),
+            wrong: VecDeque::new(),
+            memory: Memory::default(),
+            copies: Copies::new(wants.iter().map(|row| row.len)),
+            dice,
             next_request: 0,
+            helped_ms: 0,
             done: false,
+            wants,
         }
     }
 
-    /// What is fetched, each shard once: the order of [`super::Holdings::These`].
+    /// What is fetched, each shard once: the order of [`Holdings::These`].
     pub fn wants(&self) -> &[ShardRow] {
         &self.wants
     }
@@ -63,14 +82,28 @@ impl Fetch {
         self.missing == 0
     }
 
+    /// Bytes that came, as far as is known, of shards that had come or then came from elsewhere.
+    pub fn wasted_bytes(&self) -> u64 {
+        self.copies.wasted
+    }
+
     /// Takes an event at a time (milliseconds of any clock that does not go back) and says what to do.
     pub fn handle(&mut self, event: Event, now_ms: u64) -> Vec<Action> {
         let mut actions = Vec::new();
+        let is_piece = matches!(event, Event::Progress { .. });
         self.note(event, now_ms, &mut actions);
-        self.reset_stalled(now_ms, &mut actions);
-        self.give_out(now_ms, &mut actions);
-        self.double_up(now_ms, &mut actions);
-        if self.missing == 0 && !self.done {
+        if self.done {
+            return Vec::new();
+        }
+        if self.missing > 0 {
+            self.reset_stalled(now_ms, &mut actions);
+            self.give_out(now_ms, &mut actions);
+            // Pieces are many and change little; somebody who sends nothing else must not stop all help.
+            if !is_piece || now_ms >= self.helped_ms + HELP_EVERY_MS {
+                self.helped_ms = now_ms;
+                self.help(now_ms, &mut actions);
+            }
+        } else {
             self.done = true;
             actions.push(Action::Done);
         }
@@ -84,77 +117,12 @@ impl Fetch {
         }
         let stalls = self.peers.values().filter_map(Peer::stalls_at_ms);
         let pauses = self.peers.values().filter_map(|peer| peer.resumes_at_ms(now_ms));
-        // A shard that falls overdue may be asked from another one.
-        let overdue = self.peers.values().flat_map(Peer::owed).map(Owed::overdue_ms);
-        stalls.chain(pauses).chain(overdue).filter(|at| *at > now_ms).min()
-    }
-
-    fn note(&mut self, event: Event, now_ms: u64, actions: &mut Vec<Action>) {
-        match event {
-            Event::Found { peer, holdings } if !self.wrong.contains(&peer) => match self.peers.get_mut(&peer) {
-                Some(known) => known.set_holdings(holdings),
-                None => drop(self.peers.insert(peer, Peer::new(holdings))),
-            },
-            Event::Progress { peer } => {
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.progress(now_ms);
-                }
-            }
-            Event::Arrived { peer, request } => self.note_arrived(peer, request, now_ms),
-            Event::Wrong { peer } => {
-                self.forget(&peer);
-                if self.wrong.insert(peer) {
-                    actions.push(Action::Drop { peer });
-                }
-            }
-            Event::NotFound { peer, request } => {
-                if let Some(owed) = self.settle(&peer, request) {
-                    let wanted = self.wants.len();
-                    self.peers.entry(peer).and_modify(|peer| peer.lacks(owed.index, wanted));
-                }
-            }
-            Event::Busy { peer, request, retry_ms } => {
-                self.settle(&peer, request);
-                self.peers.entry(peer).and_modify(|peer| peer.refused(now_ms, retry_ms));
-            }
-            Event::Lost { peer } => self.forget(&peer),
-            Event::Found { .. } | Event::Tick => {}
-        }
-    }
-
-    fn note_arrived(&mut self, peer: PeerId, request: RequestId, now_ms: u64) {
-        let Some(provider) = self.peers.get_mut(&peer) else { return };
-        // Of a request that was given up meanwhile nothing is known any more.
-        let Some(owed) = provider.delivered(request, now_ms) else { return };
-        if !self.arrived[owed.index] {
-            self.arrived[owed.index] = true;
-            self.missing -= 1;
-            self.missing_bytes -= u64::from(owed.len);
-            self.open.remove(&owed.index);
-        }
-    }
-
-    fn settle(&mut self, peer: &PeerId, request: RequestId) -> Option<Owed> {
-        let owed = self.peers.get_mut(peer)?.settle(request)?;
-        self.reopen(&owed);
-        Some(owed)
-    }
-
-    fn forget(&mut self, peer: &PeerId) {
-        if let Some(mut peer) = self.peers.remove(peer) {
-            peer.forget_owed().iter().for_each(|owed| self.reopen(owed));
-        }
-    }
-
-    /// Gives a shard back to be given out again, unless it has arrived or somebody else owes it too.
-    fn reopen(&mut self, owed: &Owed) {
-        if self.arrived[owed.index] || self.peers.values().any(|peer| peer.owes(owed.index)) {
-            return;
-        }
-        self.open.insert(owed.index);
-        for peer in self.peers.values_mut() {
-            peer.cursor = peer.cursor.min(owed.index);
-        }
+        let sooner = stalls.chain(pauses).filter(|at| *at > now_ms).min();
+        // What falls overdue may be asked from somebody who has nothing to do.
+        let helper = self.peers.values().any(|peer| peer.is_idle() && peer.has_room(now_ms));
+        let owed = self.peers.values().filter(|_| helper).flat_map(Peer::owed);
+        let overdue = owed.map(Owed::overdue_ms).filter(|at| *at > now_ms).min();
+        sooner.into_iter().chain(overdue).min()
     }
 
     fn reset_stalled(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
@@ -164,82 +132,52 @@ impl Fetch {
         for peer in stalled {
             let Some(state) = self.peers.get_mut(&peer) else { continue };
             let owed = state.forget_owed();
-            state.stalled(now_ms);
-            owed.iter().for_each(|owed| self.reopen(owed));
+            state.stalled(now_ms, &mut self.dice);
+            self.give_up(peer, owed);
             actions.push(Action::Reset { peer });
         }
     }
 
-    /// Gives open shards out: each time to the provider that would be done first.
+    /// Gives open shards out: each time to the provider that would be done first. // I15
     fn give_out(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let mut able: Vec<PeerId> = self.peers.keys().copied().collect();
         loop {
             // Providers that have nothing to give or no room are out until the next event.
             able.retain(|peer| self.next_open(peer, now_ms).is_some());
             let due = |peer: &PeerId| {
-                let (index, state) = (self.next_open(peer, now_ms)?, self.peers.get(peer)?);
-                Some((state.due_ms(self.wants[index].len, now_ms), *peer, index))
+                let (place, state) = (self.next_open(peer, now_ms)?, self.peers.get(peer)?);
+                Some((state.due_ms(self.wants[place.index].len, now_ms), state.luck, *peer, place.index))
             };
-            let Some((_, peer, index)) = able.iter().filter_map(due).min() else { return };
-            self.open.remove(&index);
+            let Some((_, _, peer, index)) = able.iter().filter_map(due).min() else { return };
+            self.board.close(index);
             self.ask(peer, index, now_ms, actions);
             self.advance_cursors();
         }
     }
 
     /// The first open shard that a provider with room has.
-    fn next_open(&self, peer: &PeerId, now_ms: u64) -> Option<usize> {
+    fn next_open(&self, peer: &PeerId, now_ms: u64) -> Option<Place> {
         let state = self.peers.get(peer)?;
         if !state.has_room(now_ms) {
             return None;
         }
-        self.open.range(state.cursor..).copied().find(|index| state.has(*index))
+        self.board.next(state.cursor, |index| state.has(index))
     }
 
     /// Keeps looking for a provider's next shard cheap: what lies before its cursor is not looked at again.
     fn advance_cursors(&mut self) {
         for state in self.peers.values_mut() {
-            let next = self.open.range(state.cursor..).copied().find(|index| state.has(*index));
-            state.cursor = next.unwrap_or(self.wants.len());
+            state.cursor = self.board.next(state.cursor, |index| state.has(index)).unwrap_or(Place::END);
         }
     }
 
-    /// Lets providers that have nothing to do ask for what others owe and would deliver later, or are late with. // I15
-    fn double_up(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
-        let idle = |(_, state): &(&PeerId, &Peer)| state.is_idle() && state.has_room(now_ms);
-        let idle: Vec<PeerId> = self.peers.iter().filter(idle).map(|(peer, _)| *peer).collect();
-        for peer in idle {
-            if let Some(index) = self.worth_doubling(&peer, now_ms) {
-                self.ask(peer, index, now_ms, actions);
-            }
-        }
-    }
-
-    /// The shard owed by others that would gain most.
-    fn worth_doubling(&self, peer: &PeerId, now_ms: u64) -> Option<usize> {
-        let state = self.peers.get(peer)?;
-        let mut best_due = BTreeMap::new();
-        for owed in self.peers.values().flat_map(Peer::owed).filter(|owed| !self.arrived[owed.index]) {
-            let due = if now_ms >= owed.overdue_ms() { u64::MAX } else { owed.due_ms };
-            let best = best_due.entry(owed.index).or_insert(due);
-            *best = due.min(*best);
-        }
-        // Only what would be here in half the time: speeds are estimates, and every second copy is waste.
-        let gains = |(index, due): (&usize, &u64)| {
-            let ours_ms = state.due_ms(self.wants[*index].len, now_ms) - now_ms;
-            let theirs_ms = due.saturating_sub(now_ms);
-            let worth = theirs_ms > 2 * ours_ms && state.has(*index);
-            worth.then_some((theirs_ms - ours_ms, std::cmp::Reverse(*index)))
-        };
-        best_due.iter().filter_map(gains).max().map(|(_, index)| index.0)
-    }
-
-    fn ask(&mut self, peer: PeerId, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
+    pub(super) fn ask(&mut self, peer: PeerId, index: usize, now_ms: u64, actions: &mut Vec<Action>) {
         let request = RequestId(self.next_request);
         self.next_request += 1;
         let shard = self.wants[index];
         if let Some(state) = self.peers.get_mut(&peer) {
-            state.ask(request, index, shard.len, now_ms);
+            state.ask(request, index, shard.len, self.live[index] > 0, now_ms);
+            self.live[index] += 1;
             actions.push(Action::Ask { peer, request, shard });
         }
     }

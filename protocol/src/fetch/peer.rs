@@ -2,25 +2,36 @@
 
 use std::collections::VecDeque;
 
+use super::board::Place;
+use super::pace::Pace;
 use super::{Holdings, RequestId};
+use crate::dice::Dice;
 
-/// Taken for a provider's speed until it has delivered something, in bytes a second.
-const RATE_GUESS: u64 = 512 << 10;
-/// Below this a provider counts as this fast: keeps the times finite.
-const RATE_MIN: u64 = 1 << 10;
-/// Bytes on their way from a provider that has not yet delivered anything.
+/// Bytes on their way from a provider that has not yet sent anything.
 const WINDOW_FIRST: u64 = 1 << 20;
-/// Bytes on their way: what the provider delivers in two seconds, within these.
+/// At least the bytes of two seconds, of which so many are enough.
 const WINDOW_MIN: u64 = 2 << 20;
-const WINDOW_MAX: u64 = 32 << 20;
+const WINDOW_MIN_MS: u64 = 2_000;
+/// Bytes on their way, before the last request.
+pub const WINDOW_MAX: u64 = 32 << 20;
+/// What a round trip takes beside the way: our own turn, the provider's disk.
+const TURN_MS: u64 = 50;
 /// Requests on their way, however small the shards.
-const REQUESTS_MAX: usize = 64;
+pub const REQUESTS_MAX: usize = 64;
 /// A provider may stand still for this long, or for four times what the shard should take.
 const PATIENCE_MS: u64 = 5_000;
+/// Whoever sends no byte for so long has gone, however slow it was.
+const PATIENCE_MAX_MS: u64 = 120_000;
+/// A request is not overdue before it is so much late: less may be our own fault.
+const GRACE_MS: u64 = 500;
 /// Pauses and patience double with each failure in a row, up to this many times.
 const DOUBLINGS_MAX: u32 = 6;
 /// The shortest and longest pause that a busy provider may ask for.
 const BUSY_MS: std::ops::RangeInclusive<u64> = 50..=10_000;
+/// No pause is longer.
+const PAUSE_MAX_MS: u64 = 60_000;
+/// So many shards in a row may be missing before a pause.
+const MISSES_FREE: u32 = 4;
 
 /// A request on its way.
 #[derive(Clone, Copy, Debug)]
@@ -29,16 +40,27 @@ pub struct Owed {
     /// Index among the wanted shards.
     pub index: usize,
     pub len: u32,
-    pub asked_ms: u64,
+    asked_ms: u64,
     /// When it should be there, by the speed known when it was asked.
-    pub due_ms: u64,
+    due_ms: u64,
+    /// Somebody else owed the same shard already.
+    pub copy: bool,
 }
 
 impl Owed {
-    /// It has taken twice as long as it should.
+    /// When it has taken twice as long as it should.
     pub fn overdue_ms(&self) -> u64 {
-        self.due_ms + (self.due_ms - self.asked_ms)
+        self.due_ms + (self.due_ms - self.asked_ms).max(GRACE_MS)
     }
+}
+
+/// What is known about a request on its way.
+pub struct Forecast<'a> {
+    pub owed: &'a Owed,
+    /// When it will be there, as far as can be said now.
+    pub finish_ms: u64,
+    /// Bytes of it are on their way: it is the first.
+    pub begun: bool,
 }
 
 /// A provider.
@@ -47,35 +69,55 @@ pub struct Peer {
     holdings: Holdings,
     /// In the order in which they are answered.
     owed: VecDeque<Owed>,
-    /// No shard before this index is both held here and still to be given out.
-    pub cursor: usize,
-    rate: u64,
-    delivered: bool,
-    /// A rate is measured between deliveries.
-    last_delivery_ms: u64,
-    /// The last sign of life while something is owed.
+    /// Bytes of all that is owed, and those of the first that have come.
+    owed_bytes: u64,
+    came: u64,
+    /// No shard before this place is both held here and still to be given out.
+    pub cursor: Place,
+    /// Between equals: downloaders that begin together shall not all ask the same one first.
+    pub luck: u64,
+    pace: Pace,
+    /// It has delivered a whole shard.
+    proven: bool,
+    /// The last sign of life, or the question to one that had nothing to do.
     alive_ms: u64,
+    /// No sign of life came since that question.
+    unanswered: bool,
     /// Not asked before this.
     paused_until_ms: u64,
-    /// Stalls in a row, and refusals in a row.
+    /// Failures in a row.
     stalls: u32,
     refusals: u32,
+    misses: u32,
 }
 
 impl Peer {
-    pub fn new(holdings: Holdings) -> Self {
+    pub fn new(holdings: Holdings, luck: u64) -> Self {
         Self {
             holdings,
             owed: VecDeque::new(),
-            cursor: 0,
-            rate: RATE_GUESS,
-            delivered: false,
-            last_delivery_ms: 0,
+            owed_bytes: 0,
+            came: 0,
+            cursor: Place::FIRST,
+            luck,
+            pace: Pace::new(),
+            proven: false,
             alive_ms: 0,
+            unanswered: false,
             paused_until_ms: 0,
             stalls: 0,
             refusals: 0,
+            misses: 0,
         }
+    }
+
+    pub fn holdings(&self) -> &Holdings {
+        &self.holdings
+    }
+
+    pub fn set_holdings(&mut self, holdings: Holdings) -> Holdings {
+        self.cursor = Place::FIRST;
+        std::mem::replace(&mut self.holdings, holdings)
     }
 
     pub fn has(&self, index: usize) -> bool {
@@ -83,27 +125,6 @@ impl Peer {
             Holdings::All => true,
             Holdings::These(flags) => flags.get(index).copied().unwrap_or(false),
         }
-    }
-
-    pub fn set_holdings(&mut self, holdings: Holdings) {
-        self.holdings = holdings;
-        self.cursor = 0;
-    }
-
-    /// It said that it does not have this one.
-    pub fn lacks(&mut self, index: usize, wanted: usize) {
-        if self.holdings == Holdings::All {
-            self.holdings = Holdings::These(vec![true; wanted]);
-        }
-        if let Holdings::These(flags) = &mut self.holdings
-            && let Some(flag) = flags.get_mut(index)
-        {
-            *flag = false;
-        }
-    }
-
-    pub fn owes(&self, index: usize) -> bool {
-        self.owed.iter().any(|owed| owed.index == index)
     }
 
     pub fn owed(&self) -> impl Iterator<Item = &Owed> {
@@ -114,80 +135,169 @@ impl Peer {
         self.owed.is_empty()
     }
 
-    fn owed_bytes(&self) -> u64 {
-        self.owed.iter().map(|owed| u64::from(owed.len)).sum()
+    pub fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    pub fn failures(&self) -> u32 {
+        self.stalls + self.refusals + self.misses
+    }
+
+    fn left_bytes(&self) -> u64 {
+        self.owed_bytes - self.came
     }
 
     fn window(&self) -> u64 {
-        if self.delivered { (2 * self.rate).clamp(WINDOW_MIN, WINDOW_MAX) } else { WINDOW_FIRST }
+        if !self.pace.is_measured() {
+            return WINDOW_FIRST;
+        }
+        let in_ms = |ms: u64| self.pace.rate().saturating_mul(ms) / 1000;
+        in_ms(2 * (self.pace.rtt_ms() + TURN_MS)).clamp(WINDOW_MIN.min(in_ms(WINDOW_MIN_MS)), WINDOW_MAX)
     }
 
     /// May be asked for another shard now. The first one is always allowed, however long.
     pub fn has_room(&self, now_ms: u64) -> bool {
         now_ms >= self.paused_until_ms
-            && (self.owed.is_empty() || (self.owed.len() < REQUESTS_MAX && self.owed_bytes() < self.window()))
+            && (self.owed.is_empty() || (self.owed.len() < REQUESTS_MAX && self.counted_bytes() < self.window()))
+    }
+
+    /// The first piece says nothing about speed, and makes no room yet.
+    fn counted_bytes(&self) -> u64 {
+        if self.pace.is_measured() { self.left_bytes() } else { self.owed_bytes }
     }
 
     /// When a further shard of `len` bytes would be there.
     pub fn due_ms(&self, len: u32, now_ms: u64) -> u64 {
-        now_ms + (self.owed_bytes() + u64::from(len)) * 1000 / self.rate.max(RATE_MIN)
+        now_ms + self.pace.rtt_ms() + (self.left_bytes() + u64::from(len)) * 1000 / self.rate_at(now_ms)
     }
 
-    pub fn ask(&mut self, request: RequestId, index: usize, len: u32, now_ms: u64) {
+    /// When each thing that it owes will be there.
+    pub fn forecast(&self, now_ms: u64) -> impl Iterator<Item = Forecast<'_>> {
+        let rate = self.rate_at(now_ms);
+        let mut bytes = 0;
+        self.owed.iter().enumerate().map(move |(place, owed)| {
+            bytes += u64::from(owed.len);
+            let finish_ms = now_ms + bytes.saturating_sub(self.came) * 1000 / rate;
+            Forecast { owed, finish_ms, begun: place == 0 }
+        })
+    }
+
+    fn rate_at(&self, now_ms: u64) -> u64 {
+        let silent_ms = if self.owed.is_empty() { 0 } else { now_ms.saturating_sub(self.alive_ms) };
+        self.pace.rate_after(silent_ms)
+    }
+
+    pub fn ask(&mut self, request: RequestId, index: usize, len: u32, copy: bool, now_ms: u64) {
         if self.owed.is_empty() {
-            self.alive_ms = now_ms;
+            (self.alive_ms, self.unanswered) = (now_ms, true);
         }
         let due_ms = self.due_ms(len, now_ms);
-        self.owed.push_back(Owed { request, index, len, asked_ms: now_ms, due_ms });
+        self.owed.push_back(Owed { request, index, len, asked_ms: now_ms, due_ms, copy });
+        self.owed_bytes += u64::from(len);
     }
 
-    pub fn progress(&mut self, now_ms: u64) {
+    /// Bytes came, of the first request unless that was given up.
+    pub fn progress(&mut self, request: RequestId, bytes: u32, now_ms: u64) {
+        if let Some(first) = self.owed.front().copied().filter(|first| first.request == request) {
+            self.measure(u64::from(bytes), false, now_ms);
+            self.came = (self.came + u64::from(bytes)).min(u64::from(first.len));
+        }
         self.alive_ms = now_ms;
     }
 
     /// The request was delivered: it is no longer owed, and tells how fast the provider is.
     pub fn delivered(&mut self, request: RequestId, now_ms: u64) -> Option<Owed> {
-        let owed = self.settle(request)?;
-        let took_ms = now_ms.saturating_sub(owed.asked_ms.max(self.last_delivery_ms)).max(1);
-        let sample = u64::from(owed.len) * 1000 / took_ms;
-        self.rate = if self.delivered { (7 * self.rate + 3 * sample) / 10 } else { sample };
-        (self.delivered, self.last_delivery_ms, self.alive_ms) = (true, now_ms, now_ms);
-        (self.stalls, self.refusals) = (0, 0);
+        let (owed, came) = self.settle(request)?;
+        self.measure(u64::from(owed.len) - came, true, now_ms);
+        (self.proven, self.alive_ms) = (true, now_ms);
+        (self.stalls, self.refusals, self.misses) = (0, 0, 0);
         Some(owed)
     }
 
-    /// The request was answered in whatever way.
-    pub fn settle(&mut self, request: RequestId) -> Option<Owed> {
+    fn measure(&mut self, bytes: u64, whole: bool, now_ms: u64) {
+        let took_ms = now_ms.saturating_sub(self.alive_ms);
+        if std::mem::take(&mut self.unanswered) {
+            self.pace.answered(took_ms);
+            // How long the first piece itself took is not known.
+            if !whole {
+                return;
+            }
+        }
+        self.pace.took(bytes, took_ms);
+    }
+
+    /// The request was answered in whatever way: with how many of its bytes have come.
+    pub fn settle(&mut self, request: RequestId) -> Option<(Owed, u64)> {
         let position = self.owed.iter().position(|owed| owed.request == request)?;
-        self.owed.remove(position)
+        let owed = self.owed.remove(position)?;
+        let came = if position == 0 { std::mem::take(&mut self.came) } else { 0 };
+        self.owed_bytes -= u64::from(owed.len);
+        Some((owed, came))
     }
 
     /// Everything that it owes is forgotten.
     pub fn forget_owed(&mut self) -> Vec<Owed> {
+        (self.owed_bytes, self.came) = (0, 0);
         self.owed.drain(..).collect()
     }
 
     /// When it will have stood still for too long.
     pub fn stalls_at_ms(&self) -> Option<u64> {
-        let head = self.owed.front()?;
-        let expected = u64::from(head.len) * 1000 / self.rate.max(RATE_MIN);
+        let first = self.owed.front()?;
+        let expected = self.pace.rtt_ms() + u64::from(first.len) * 1000 / self.pace.rate();
         let patience = PATIENCE_MS.max(4 * expected) << self.stalls.min(DOUBLINGS_MAX);
-        Some(self.alive_ms + patience)
+        Some(self.alive_ms + patience.min(PATIENCE_MAX_MS))
     }
 
     /// It stood still: it is thought slower, gets more time the next time, and is left alone for a while.
-    pub fn stalled(&mut self, now_ms: u64) {
-        self.paused_until_ms = now_ms + (PATIENCE_MS << self.stalls.min(DOUBLINGS_MAX));
+    pub fn stalled(&mut self, now_ms: u64, dice: &mut Dice) {
+        self.pause(PATIENCE_MS, self.stalls, now_ms, dice);
         self.stalls += 1;
-        self.rate = (self.rate / 2).max(RATE_MIN);
+        self.pace.halve();
     }
 
-    pub fn refused(&mut self, now_ms: u64, retry_ms: u32) {
-        let pause = u64::from(retry_ms).clamp(*BUSY_MS.start(), *BUSY_MS.end());
-        self.paused_until_ms = self.paused_until_ms.max(now_ms + (pause << self.refusals.min(DOUBLINGS_MAX)));
-        self.refusals += 1;
+    /// What it was reset for came after all.
+    pub fn excuse(&mut self, now_ms: u64) {
+        self.stalls = 0;
+        self.paused_until_ms = self.paused_until_ms.min(now_ms);
+    }
+
+    /// It said `Busy`. What it says to all that it owes counts once.
+    pub fn refused(&mut self, retry_ms: u32, now_ms: u64, dice: &mut Dice) {
+        let asked_ms = u64::from(retry_ms).clamp(*BUSY_MS.start(), *BUSY_MS.end());
+        if self.paused_until_ms > now_ms {
+            self.paused_until_ms = self.paused_until_ms.max(now_ms + asked_ms);
+        } else {
+            self.pause(asked_ms, self.refusals, now_ms, dice);
+            self.refusals += 1;
+        }
         // Answering is a sign of life.
         self.alive_ms = now_ms;
+    }
+
+    /// It said that it does not have this one. Returns its holdings before, if it had said that it has all.
+    pub fn lacks(&mut self, index: usize, wanted: usize, now_ms: u64, dice: &mut Dice) -> Option<Holdings> {
+        self.alive_ms = now_ms;
+        self.misses += 1;
+        if self.misses > MISSES_FREE {
+            self.pause(*BUSY_MS.start(), self.misses - MISSES_FREE, now_ms, dice);
+        }
+        let before = (self.holdings == Holdings::All).then_some(Holdings::All);
+        if before.is_some() {
+            self.holdings = Holdings::These(vec![true; wanted]);
+        }
+        if let Holdings::These(flags) = &mut self.holdings
+            && let Some(flag) = flags.get_mut(index)
+        {
+            *flag = false;
+        }
+        before
+    }
+
+    /// A part by chance: many downloaders that were refused together shall not come back together.
+    fn pause(&mut self, first_ms: u64, doublings: u32, now_ms: u64, dice: &mut Dice) {
+        let pause = (first_ms << doublings.min(DOUBLINGS_MAX)).min(PAUSE_MAX_MS);
+        self.paused_until_ms = self.paused_until_ms.max(now_ms + pause + dice.below(pause / 4 + 1));
     }
 
     /// When its pause ends, if it is in one.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use potluck_protocol::fetch::Fetch;
-use potluck_protocol::id::{ManifestId, ShardId};
+use potluck_protocol::id::{Digest, ManifestId, ShardId};
 use potluck_protocol::limits::SHARD_MAX;
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::shard::ShardRow;
@@ -90,10 +90,10 @@ pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -
         Some(manifest) => manifest,
         None => session.find().await?,
     };
-    session.fetch(missing(exchange, table_shards(manifest.body())).await?).await?;
+    session.fetch(missing(exchange, id, table_shards(manifest.body())).await?).await?;
     let mapped = exchange.blocking(move |store| store.map(manifest)).await??;
     let shards: Vec<ShardRow> = mapped.shards().collect();
-    session.fetch(missing(exchange, shards.clone()).await?).await?;
+    session.fetch(missing(exchange, id, shards.clone()).await?).await?;
     let complete = exchange
         .blocking(move |store| {
             let complete = mapped.complete(|shard| store.has_shard(shard))??;
@@ -118,7 +118,7 @@ fn table_shards(manifest: &Manifest) -> Vec<ShardRow> {
 }
 
 /// What the store does not have: nothing else is ever fetched.
-async fn missing(exchange: &Exchange, shards: Vec<ShardRow>) -> Result<Fetch, PullError> {
+async fn missing(exchange: &Exchange, id: ManifestId, shards: Vec<ShardRow>) -> Result<Fetch, PullError> {
     let missing = exchange.blocking(move |store| {
         let mut missing = Vec::new();
         for row in shards {
@@ -128,7 +128,13 @@ async fn missing(exchange: &Exchange, shards: Vec<ShardRow>) -> Result<Fetch, Pu
         }
         Ok::<_, StoreError>(missing)
     });
-    Ok(Fetch::new(missing.await?))
+    Ok(Fetch::new(missing.await?, seed(exchange.0.net.peer_id(), id)))
+}
+
+/// Another one for each node and manifest, so that downloaders that begin together begin with different shards.
+fn seed(us: PeerId, id: ManifestId) -> u64 {
+    let digest = Digest::of(&[us.to_bytes().as_slice(), &id.0.0].concat()).0;
+    digest.iter().take(8).fold(0, |seed, byte| seed << 8 | u64::from(*byte))
 }
 
 fn distinct_bytes(shards: &[ShardRow]) -> u64 {

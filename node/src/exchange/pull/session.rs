@@ -209,7 +209,7 @@ impl Session {
 
     fn said(&mut self, fetch: &mut Fetch, peer: PeerId, said: Said) -> Result<(), PullError> {
         let event = match said {
-            Said::Progress => Event::Progress { peer },
+            Said::Progress { request, bytes } => Event::Progress { peer, request, bytes },
             Said::Arrived { ask, shard } => {
                 // The bytes are right and the publisher's table states another length for them.
                 if shard.bytes().len() != ask.shard.len as usize {
@@ -249,7 +249,8 @@ impl Session {
                     let _ = self.worker(peer).asks.try_send(Ask { request, shard });
                 }
                 Action::Reset { peer } | Action::Drop { peer } => drop(self.workers.remove(&peer)),
-                Action::Done => {}
+                // The wire has no way to call a request back: its answer comes and is counted as waste.
+                Action::Cancel { .. } | Action::Done => {}
             }
         }
     }

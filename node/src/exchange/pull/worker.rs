@@ -22,8 +22,11 @@ pub struct Ask {
 /// What a provider's task says.
 #[derive(Debug)]
 pub enum Said {
-    /// A piece came.
-    Progress,
+    /// So many bytes of the request came.
+    Progress {
+        request: RequestId,
+        bytes: u32,
+    },
     /// The bytes of the request, and they are what they should be.
     Arrived {
         ask: Ask,
@@ -132,6 +135,7 @@ impl Worker {
             let Some(stream) = &mut self.stream else { return Ok(Said::Busy { request: ask.request, retry_ms: 0 }) };
             match stream.receive().await.map_err(end)? {
                 Reply::Shard { len, offset, bytes: piece } if offset as usize == bytes.len() => {
+                    let piece_len = piece.len() as u32;
                     bytes.extend_from_slice(&piece);
                     // The codec has bounded `len` by the longest shard, and the piece by `len`. // I4
                     if bytes.len() == len as usize {
@@ -140,7 +144,7 @@ impl Worker {
                             Err(error) => Err(End::Wrong(error.to_string())),
                         };
                     }
-                    self.say(Said::Progress).await?;
+                    self.say(Said::Progress { request: ask.request, bytes: piece_len }).await?;
                 }
                 Reply::Refused(Refusal::NotFound) if bytes.is_empty() => return Ok(Said::NotFound(ask.request)),
                 Reply::Refused(Refusal::Busy { retry_ms }) if bytes.is_empty() => {

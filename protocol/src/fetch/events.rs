@@ -1,0 +1,183 @@
+//! What the machine makes of what happened.
+
+use libp2p_identity::PeerId;
+
+use super::board::Place;
+use super::machine::Fetch;
+use super::memory::GivenUp;
+use super::peer::{Owed, Peer};
+use super::{Action, Event, Holdings, RequestId};
+
+/// Providers that are looked at; a further one takes the place of an idle one that has failed, or is ignored. // I12
+const PEERS_MAX: usize = 64;
+/// Peers that sent wrong bytes and are remembered: each can cost one shard again when it is forgotten. // I12
+const WRONG_MAX: usize = 1024;
+
+impl Fetch {
+    pub(super) fn note(&mut self, event: Event, now_ms: u64, actions: &mut Vec<Action>) {
+        match event {
+            Event::Found { peer, holdings } => self.note_found(peer, holdings),
+            Event::Progress { peer, request, bytes } => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.progress(request, bytes, now_ms);
+                }
+            }
+            Event::Arrived { peer, request } => self.note_arrived(peer, request, now_ms, actions),
+            Event::Wrong { peer } => self.note_wrong(peer, actions),
+            Event::NotFound { peer, request } => self.note_not_found(&peer, request, now_ms),
+            Event::Busy { peer, request, retry_ms } => {
+                if self.settle(&peer, request).is_some()
+                    && let Some(state) = self.peers.get_mut(&peer)
+                {
+                    state.refused(retry_ms, now_ms, &mut self.dice);
+                }
+            }
+            Event::Lost { peer } => self.forget(&peer),
+            Event::Tick => {}
+        }
+    }
+
+    fn note_found(&mut self, peer: PeerId, holdings: Holdings) {
+        if self.wrong.contains(&peer) {
+            return;
+        }
+        let holdings = self.bounded(holdings);
+        if let Some(known) = self.peers.get_mut(&peer) {
+            let before = known.set_holdings(holdings);
+            let first = self.board.recount(Some(&before), Some(known.holdings()));
+            self.lower_cursors(first);
+        } else if self.peers.len() < PEERS_MAX || self.make_place() {
+            let first = self.board.recount(None, Some(&holdings));
+            self.lower_cursors(first);
+            self.peers.insert(peer, Peer::new(holdings, self.dice.roll()));
+        }
+    }
+
+    /// One flag for each shard, and who has all of them is no partial provider.
+    fn bounded(&self, holdings: Holdings) -> Holdings {
+        match holdings {
+            Holdings::These(mut flags) => {
+                flags.resize(self.wants.len(), false);
+                if flags.iter().all(|flag| *flag) { Holdings::All } else { Holdings::These(flags) }
+            }
+            Holdings::All => Holdings::All,
+        }
+    }
+
+    /// An idle provider that has failed makes place for a new one. Whoever fills the list must at least serve.
+    fn make_place(&mut self) -> bool {
+        let failed = self.peers.iter().filter(|(_, state)| state.is_idle() && state.failures() > 0);
+        let Some((_, peer)) = failed.map(|(peer, state)| (state.failures(), *peer)).max() else { return false };
+        self.forget(&peer);
+        true
+    }
+
+    fn note_arrived(&mut self, peer: PeerId, request: RequestId, now_ms: u64, actions: &mut Vec<Action>) {
+        let owed = self.peers.get_mut(&peer).and_then(|provider| provider.delivered(request, now_ms));
+        let index = if let Some(owed) = owed {
+            self.live[owed.index] -= 1;
+            owed.index
+        } else if let Some(late) = self.memory.recall(&peer, request) {
+            if let Some(provider) = self.peers.get_mut(&peer) {
+                provider.excuse(now_ms);
+            }
+            if self.arrived[late.index] {
+                self.copies.wasted += u64::from(self.wants[late.index].len) - late.wasted;
+                return;
+            }
+            late.index
+        } else {
+            return;
+        };
+        self.arrived[index] = true;
+        self.missing -= 1;
+        self.missing_bytes -= u64::from(self.wants[index].len);
+        self.board.close(index);
+        self.cancel_others(index, actions);
+    }
+
+    /// The shard is here: nobody else needs to send it.
+    fn cancel_others(&mut self, index: usize, actions: &mut Vec<Action>) {
+        if self.live[index] == 0 {
+            return;
+        }
+        for (peer, state) in &mut self.peers {
+            let Some(request) = state.owed().find(|owed| owed.index == index).map(|owed| owed.request) else {
+                continue;
+            };
+            let Some((_, came)) = state.settle(request) else { continue };
+            self.live[index] -= 1;
+            self.copies.wasted += came;
+            self.memory.remember(GivenUp { peer: *peer, request, index, wasted: came });
+            actions.push(Action::Cancel { peer: *peer, request });
+        }
+    }
+
+    fn note_wrong(&mut self, peer: PeerId, actions: &mut Vec<Action>) {
+        self.forget(&peer);
+        if self.wrong.contains(&peer) {
+            return;
+        }
+        if self.wrong.len() == WRONG_MAX {
+            self.wrong.pop_front();
+        }
+        self.wrong.push_back(peer);
+        actions.push(Action::Drop { peer });
+    }
+
+    fn note_not_found(&mut self, peer: &PeerId, request: RequestId, now_ms: u64) {
+        let Some(owed) = self.settle(peer, request) else { return };
+        let Some(state) = self.peers.get_mut(peer) else { return };
+        let had = state.has(owed.index);
+        let first = match state.lacks(owed.index, self.wants.len(), now_ms, &mut self.dice) {
+            Some(before) => self.board.recount(Some(&before), Some(state.holdings())),
+            None if had => self.board.one_less(owed.index),
+            None => Place::END,
+        };
+        self.lower_cursors(first);
+    }
+
+    /// The request was answered with less than the shard.
+    fn settle(&mut self, peer: &PeerId, request: RequestId) -> Option<Owed> {
+        let (owed, _) = self.peers.get_mut(peer)?.settle(request)?;
+        self.reopen(&owed);
+        Some(owed)
+    }
+
+    fn forget(&mut self, peer: &PeerId) {
+        if let Some(mut state) = self.peers.remove(peer) {
+            let first = self.board.recount(Some(state.holdings()), None);
+            self.lower_cursors(first);
+            self.give_up(*peer, state.forget_owed());
+        }
+    }
+
+    /// Asks others, and remembers: what has arrived and not been told yet counts.
+    pub(super) fn give_up(&mut self, peer: PeerId, requests: Vec<Owed>) {
+        for owed in requests {
+            self.reopen(&owed);
+            self.remember(peer, &owed);
+        }
+    }
+
+    /// A request ended without its shard, which is given out again unless it has arrived or somebody else owes it too.
+    fn reopen(&mut self, owed: &Owed) {
+        let index = owed.index;
+        self.live[index] -= 1;
+        if self.arrived[index] || self.live[index] > 0 {
+            return;
+        }
+        let place = self.board.reopen(index);
+        for state in self.peers.values_mut().filter(|state| state.has(index)) {
+            state.cursor = state.cursor.min(place);
+        }
+    }
+
+    fn lower_cursors(&mut self, first: Place) {
+        self.peers.values_mut().for_each(|state| state.cursor = state.cursor.min(first));
+    }
+
+    pub(super) fn remember(&mut self, peer: PeerId, owed: &Owed) {
+        self.memory.remember(GivenUp { peer, request: owed.request, index: owed.index, wasted: 0 });
+    }
+}

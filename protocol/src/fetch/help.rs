@@ -1,0 +1,165 @@
+//! What providers with nothing to do do for the others: take over, or bring a second copy. // I15
+
+use std::collections::BTreeMap;
+
+use libp2p_identity::PeerId;
+
+use super::machine::Fetch;
+use super::peer::Peer;
+use super::{Action, RequestId};
+use crate::limits::SHARD_MAX;
+
+/// Worth it at once if the other would take so many times longer.
+const LATER_AT_ONCE: u64 = 10;
+/// Worth it when nothing is left to give out.
+const LATER_AT_END: u64 = 3;
+/// Second copies may be one part in so many of all bytes.
+const COPIES_PART: u64 = 20;
+
+/// The account of second copies.
+#[derive(Clone, Debug)]
+pub struct Copies {
+    /// All bytes, and those of the longest shard.
+    total: u64,
+    longest: u64,
+    /// Bytes of copies that were not needed.
+    pub wasted: u64,
+}
+
+impl Copies {
+    pub fn new(lens: impl Iterator<Item = u32> + Clone) -> Self {
+        Self { total: lens.clone().map(u64::from).sum(), longest: lens.map(u64::from).max().unwrap_or(0), wasted: 0 }
+    }
+
+    fn allow(&self, on_their_way: u64, len: u32, at_least: u64) -> bool {
+        self.wasted + on_their_way + u64::from(len) <= (self.total / COPIES_PART).max(at_least)
+    }
+}
+
+/// How the requests for one shard stand.
+#[derive(Clone, Copy, Debug)]
+struct Standing {
+    /// When the first of them will be there.
+    finish_ms: u64,
+    /// All of them are overdue.
+    late: bool,
+    /// The only request, if it has not begun.
+    waits: Option<(PeerId, RequestId)>,
+}
+
+/// Of all shards that are on their way.
+struct Standings {
+    shards: BTreeMap<usize, Standing>,
+    /// Bytes of second copies that are not overdue.
+    copies: u64,
+}
+
+/// What an idle provider can do.
+#[derive(Clone, Copy, Debug)]
+enum Help {
+    TakeOver { from: PeerId, request: RequestId },
+    Copy,
+}
+
+impl Fetch {
+    /// Lets providers with nothing to do help, the fastest first.
+    pub(super) fn help(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let able = |(_, state): &(&PeerId, &Peer)| state.is_idle() && state.has_room(now_ms);
+        let speed = |(peer, state): (&PeerId, &Peer)| (state.due_ms(SHARD_MAX as u32, now_ms), state.luck, *peer);
+        let mut idle: Vec<_> = self.peers.iter().filter(able).map(speed).collect();
+        if idle.is_empty() || idle.len() == self.peers.len() {
+            return;
+        }
+        idle.sort_unstable();
+        let mut standings = self.standings(now_ms);
+        for (_, _, peer) in idle {
+            let Some((index, help)) = self.best_help(&peer, &standings, now_ms) else { continue };
+            if let Help::TakeOver { from, request } = help {
+                self.take_from(from, request, actions);
+            }
+            self.ask(peer, index, now_ms, actions);
+            standings = self.standings(now_ms);
+        }
+    }
+
+    fn standings(&self, now_ms: u64) -> Standings {
+        let mut standings = Standings { shards: BTreeMap::new(), copies: 0 };
+        for (peer, state) in &self.peers {
+            for one in state.forecast(now_ms) {
+                let late = now_ms >= one.owed.overdue_ms();
+                if one.owed.copy && !late {
+                    standings.copies += u64::from(one.owed.len);
+                }
+                let waits = (!one.begun && self.live[one.owed.index] == 1).then_some((*peer, one.owed.request));
+                let new = Standing { finish_ms: one.finish_ms, late, waits };
+                standings.shards.entry(one.owed.index).and_modify(|standing| standing.join(new)).or_insert(new);
+            }
+        }
+        standings
+    }
+
+    /// The shard with which this provider gains most.
+    fn best_help(&self, peer: &PeerId, standings: &Standings, now_ms: u64) -> Option<(usize, Help)> {
+        let state = self.peers.get(peer)?;
+        let mut best = None;
+        for (index, standing) in &standings.shards {
+            if !state.has(*index) {
+                continue;
+            }
+            let ours_ms = state.due_ms(self.wants[*index].len, now_ms).saturating_sub(now_ms).max(1);
+            let theirs_ms = if standing.late { u64::MAX } else { standing.finish_ms.saturating_sub(now_ms) };
+            let gain = (theirs_ms.saturating_sub(ours_ms), std::cmp::Reverse(*index));
+            if best.as_ref().is_none_or(|(most, _)| gain > *most)
+                && let Some(help) = self.help_with(state, *index, standing, standings.copies, (ours_ms, theirs_ms))
+            {
+                best = Some((gain, help));
+            }
+        }
+        best.map(|((_, index), help)| (index.0, help))
+    }
+
+    fn help_with(
+        &self,
+        state: &Peer,
+        index: usize,
+        standing: &Standing,
+        copies: u64,
+        (ours_ms, theirs_ms): (u64, u64),
+    ) -> Option<Help> {
+        let len = self.wants[index].len;
+        let times = if self.board.is_empty() { LATER_AT_END } else { LATER_AT_ONCE };
+        let much = theirs_ms / times >= ours_ms;
+        let in_bounds = self.copies.allow(copies, len, self.copies.longest);
+        // Only one that has kept its word takes anything away from another; and where requests are not called back in
+        // time, the account of waste ends it.
+        if let Some((from, request)) = standing.waits.filter(|_| much && in_bounds && state.is_proven()) {
+            return Some(Help::TakeOver { from, request });
+        }
+        let allowed = if standing.late && copies == 0 {
+            // Whatever it costs: nobody else may ever bring it. One at a time.
+            true
+        } else if !standing.late && self.live[index] > 1 {
+            false
+        } else if much {
+            in_bounds
+        } else {
+            self.board.is_empty() && theirs_ms > ours_ms && self.copies.allow(copies, len, 0)
+        };
+        allowed.then_some(Help::Copy)
+    }
+
+    fn take_from(&mut self, peer: PeerId, request: RequestId, actions: &mut Vec<Action>) {
+        let Some((owed, _)) = self.peers.get_mut(&peer).and_then(|state| state.settle(request)) else { return };
+        self.live[owed.index] -= 1;
+        self.remember(peer, &owed);
+        actions.push(Action::Cancel { peer, request });
+    }
+}
+
+impl Standing {
+    fn join(&mut self, other: Self) {
+        self.finish_ms = self.finish_ms.min(other.finish_ms);
+        self.late &= other.late;
+        self.waits = None;
+    }
+}
