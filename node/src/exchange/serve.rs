@@ -13,8 +13,8 @@ use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, DA
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::{Exchange, lock};
 use super::limits::{BUSY_RETRY_MS, SEND_SHARD};
+use super::{Exchange, lock};
 use crate::net::{FrameError, Inbound};
 use crate::store::StoreError;
 

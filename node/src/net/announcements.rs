@@ -108,8 +108,7 @@ impl Announcements {
         if stale {
             return Verdict::Ignore(Reason::Stale);
         }
-        let allowed =
-            if familiar { self.publishers.take(publisher, now_ms) } else { self.newcomers.take(now_ms) };
+        let allowed = if familiar { self.publishers.take(publisher, now_ms) } else { self.newcomers.take(now_ms) };
         if !allowed {
             return Verdict::Ignore(Reason::TooMany);
         }

@@ -251,6 +251,9 @@ impl Reconcile {
             self.rounds.values().all(|round| round.peer != *peer && !(round.base == *base && young(round)))
         };
         let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && free(base, peer));
-        ready.map(|((base, peer), at)| (self.patience.fruitless(peer), *at, *base, *peer)).min().map(|one| (one.2, one.3))
+        ready
+            .map(|((base, peer), at)| (self.patience.fruitless(peer), *at, *base, *peer))
+            .min()
+            .map(|one| (one.2, one.3))
     }
 }

@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 
 use super::random::Random;
-use super::{Action, Blame, Bounds, Catalogue, Event, Outcome, RoundId, Reconcile, verified};
+use super::{Action, Blame, Bounds, Catalogue, Event, Outcome, Reconcile, RoundId, verified};
 use crate::announce::{self, Announcement, KindTag};
 use crate::bulk::{Reply, Request};
 use crate::codec;

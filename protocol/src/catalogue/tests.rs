@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::messages::bucket_of;
 use super::testing::{Manner, Said, World, announcement, base, catalogue, ids, keypair, many};
 use super::timing::{MEET_MS, PERIOD_MS, REST_MAX_MS, ROUND_MS, SOON_MS};
-use super::{Bounds, Bucket, Catalogue, Differing, Inserted, Outcome, Wanted};
+use super::{Bounds, Bucket, Catalogue, Differing, Event, Inserted, Outcome, Wanted};
 use crate::announce::{self, Announcement};
 use crate::id::AnnouncementId;
 use crate::limits::{CATALOGUE_BUCKETS, CATALOGUE_PER_BASE, CATALOGUE_RECORD_MAX};
@@ -244,9 +244,11 @@ fn liars_and_idlers_waste_their_own_turns() {
         for node in [0, 1] {
             assert!(wanted.is_subset(&ids(&world.nodes[node].catalogue)), "{manner:?}");
         }
-        let blamed = world.nodes[0].blamed.len();
-        assert_eq!(blamed, if matches!(manner, Forger | Pusher) { 4 } else { 0 }, "{manner:?}");
-        assert!(!world.nodes[0].blamed.contains(&world.nodes[1].peer));
+        // Of those who only idle nothing is proved. (After one pusher's records there is nothing to ask the others for.)
+        let blamed = &world.nodes[0].blamed;
+        assert_eq!(!blamed.is_empty(), matches!(manner, Forger | Pusher), "{manner:?}");
+        assert!(manner != Forger || blamed.len() == 4);
+        assert!(!blamed.contains(&world.nodes[1].peer));
     }
 }
 
@@ -257,10 +259,23 @@ fn endless_answers_cost_a_bounded_number_of_questions() {
         world.give(1, &many(3, 200));
         world.connect(0, 1);
         world.run_until(20 * REST_MAX_MS);
-        // Two hundred minutes: one or two rounds each ten.
-        assert!(world.messages < 400, "{manner:?}: {}", world.messages);
+        // Two hundred minutes: one or two rounds each ten, from either side.
+        assert!(world.messages < 800, "{manner:?}: {}", world.messages);
         assert!(world.nodes[0].outcomes.len() < 80, "{manner:?}: {}", world.nodes[0].outcomes.len());
     }
+}
+
+#[test]
+fn what_gossip_was_too_fast_for_is_fetched_soon() {
+    let mut world = World::new(5, &[Honest, Honest]);
+    world.connect(0, 1);
+    world.run_until(SOON);
+    world.give(1, &many(1, 30));
+    world.run_until(2 * SOON);
+    assert!(world.nodes[0].catalogue.is_empty(), "nothing asks yet");
+    world.handle(0, Event::Missed { base: base(0) });
+    world.run_until(2 * SOON + 2 * SOON_MS + 2_000);
+    assert_eq!(world.nodes[0].catalogue.len(), 30);
 }
 
 #[test]

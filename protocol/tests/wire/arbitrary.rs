@@ -177,9 +177,8 @@ pub fn request() -> impl Strategy<Value = Request> {
         shard_id().prop_map(Request::Shard),
         manifest_id().prop_map(Request::Providers),
         digest().prop_map(|base| Request::Announcements(BaseId(base))),
-        (digest(), vec(digest(), 64)).prop_map(|(base, buckets)| {
-            Request::Compare(Compare { base: BaseId(base), buckets })
-        }),
+        (digest(), vec(digest(), 64))
+            .prop_map(|(base, buckets)| { Request::Compare(Compare { base: BaseId(base), buckets }) }),
         (digest(), btree_set(digest(), 1..20)).prop_map(|(base, ids)| {
             Request::Records(Wanted { base: BaseId(base), ids: ids.into_iter().map(AnnouncementId).collect() })
         }),

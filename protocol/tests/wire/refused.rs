@@ -227,7 +227,8 @@ fn catalogue_requests() -> Vec<Refused> {
     };
     let wanted = |ids| by_hand::request(&Request::Records(Wanted { base: samples::base_id(), ids }));
     let id = |n: u16| AnnouncementId(Digest([&n.to_be_bytes()[..], &[0; 30]].concat().try_into().expect("32 bytes")));
-    let (parts, bounds) = ("Malformed: not one digest for each part", "Malformed: too many records, none, or not sorted");
+    let (parts, bounds) =
+        ("Malformed: not one digest for each part", "Malformed: too many records, none, or not sorted");
     vec![
         Refused::new("compare_few", "63 digests", compare(63), parts),
         Refused::new("compare_many", "65 digests", compare(65), parts),
