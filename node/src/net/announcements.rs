@@ -184,9 +184,9 @@ mod tests {
         assert_eq!((count(&known), known.rejected), (0, 2 + bytes(&good).len() as u64));
     }
 
-    /// How many of so many announcements by each of these keys are accepted at a time.
-    fn accepted(known: &mut Announcements, keys: impl Iterator<Item = u8>, each: usize, now_ms: u64) -> usize {
-        let judged = keys.flat_map(|key| (0..each).map(move |n| announcement(key, &format!("a{key}.{n}.{now_ms}"), 1)));
+    /// How many of so many announcements by each of these keys are accepted at a time. `tag` makes them others.
+    fn accepted(known: &mut Announcements, tag: &str, keys: std::ops::Range<u8>, each: usize, now_ms: u64) -> usize {
+        let judged = keys.flat_map(|key| (0..each).map(move |n| announcement(key, &format!("{tag}.{key}.{n}"), 1)));
         let verdicts = judged.map(|one| known.judge(one.body().base, &bytes(&one), now_ms));
         verdicts.filter(|verdict| matches!(verdict, Verdict::Accept(_))).count()
     }
@@ -195,20 +195,20 @@ mod tests {
     fn a_publisher_that_floods_silences_nobody_else() {
         let mut known = Announcements::default();
         // Its first one as a newcomer.
-        assert_eq!(accepted(&mut known, 1..2, 300, 0), 1 + PUBLISHERS.burst as usize);
-        assert_eq!(accepted(&mut known, 2..12, 1, 0), 10, "newcomers are heard");
-        assert_eq!(accepted(&mut known, 2..12, 5, 0), 50, "and those that are known");
-        assert_eq!(accepted(&mut known, 1..2, 300, PUBLISHERS.refill_ms), 1);
+        assert_eq!(accepted(&mut known, "flood", 1..2, 300, 0), 1 + PUBLISHERS.burst as usize);
+        assert_eq!(accepted(&mut known, "first", 2..12, 1, 0), 10, "newcomers are heard");
+        assert_eq!(accepted(&mut known, "more", 2..12, 5, 0), 50, "and those that are known");
+        assert_eq!(accepted(&mut known, "again", 1..2, 300, PUBLISHERS.refill_ms), 1);
     }
 
     #[test]
     fn a_flood_of_keys_silences_newcomers_alone() {
         let mut known = Announcements::default();
-        assert_eq!(accepted(&mut known, 1..2, 1, 0), 1);
-        assert_eq!(accepted(&mut known, 2..200, 1, 0), NEWCOMERS.burst as usize - 1);
-        assert_eq!(accepted(&mut known, 200..201, 1, 0), 0);
-        assert_eq!(accepted(&mut known, 1..2, 5, 0), 5);
-        assert_eq!(accepted(&mut known, 200..201, 1, NEWCOMERS.refill_ms), 1);
+        assert_eq!(accepted(&mut known, "first", 1..2, 1, 0), 1);
+        assert_eq!(accepted(&mut known, "first", 2..200, 1, 0), NEWCOMERS.burst as usize - 1);
+        assert_eq!(accepted(&mut known, "late", 200..201, 1, 0), 0);
+        assert_eq!(accepted(&mut known, "more", 1..2, 5, 0), 5);
+        assert_eq!(accepted(&mut known, "late", 200..201, 1, NEWCOMERS.refill_ms), 1);
         assert!(known.tell_missed(5) && !known.tell_missed(5) && known.tell_missed(5 + MISSED_PAUSE_MS));
     }
 }

@@ -41,7 +41,9 @@ impl Keeper {
         if gone.is_empty() && new.is_empty() {
             return;
         }
-        gone.iter().for_each(|(id, _)| drop(self.kept.remove(id)));
+        for (id, _) in &gone {
+            self.kept.remove(id);
+        }
         self.kept.extend(new.iter().map(|one| (announce::id(one), Key::of(one.body()))));
         exchange
             .blocking(move |store| {
