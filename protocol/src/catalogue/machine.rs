@@ -115,7 +115,9 @@ impl Reconcile {
     }
 
     fn gone(&mut self, peer: &PeerId, now_ms: u64, actions: &mut Vec<Action>) {
-        self.bases.values_mut().for_each(|followed| drop(followed.peers.remove(peer)));
+        for followed in self.bases.values_mut() {
+            followed.peers.remove(peer);
+        }
         self.due.retain(|(_, other), _| other != peer);
         let theirs = self.rounds.iter().filter(|(_, round)| round.peer == *peer);
         for id in theirs.map(|(id, _)| *id).collect::<Vec<_>>() {
