@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use libp2p::PeerId;
 use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Bucket, Differing, Record};
@@ -199,23 +198,24 @@ fn boast() -> Differing {
 }
 
 /// A peer that lies, met first, keeps nobody from learning what an honest one knows.
-async fn survives(manner: Manner) -> (Node, PeerId) {
+/// All three stay: a node whose handle is gone ends.
+async fn survives(manner: Manner) -> (Node, Node, Handle) {
     let (node, good, bad) = (follower(1).await, follower(2).await, liar(3, manner).await);
     give(&good, &said(10, 20));
     let listening = events(&[&node]);
     connect(&node.net, &bad).await;
     connect(&node.net, &good.net).await;
     agree(&[&node], listening, 20).await;
-    (node, bad.peer_id())
+    (node, good, bad)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_that_answer_nonsense_are_blamed() {
     for manner in [Manner::Garbage, Manner::Oversized, Manner::Unasked] {
-        let (node, bad) = survives(manner).await;
+        let (node, _good, bad) = survives(manner).await;
         // The honest answer may have come before the wrong one.
         let blamed = async {
-            while !node.exchange.reputation().is_blamed(&bad, Instant::now()) {
+            while !node.exchange.reputation().is_blamed(&bad.peer_id(), Instant::now()) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
@@ -227,8 +227,8 @@ async fn peers_that_answer_nonsense_are_blamed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn peers_that_answer_endlessly_or_never_are_left_alone() {
     for manner in [Manner::Endless, Manner::Silent] {
-        let (node, bad) = survives(manner).await;
-        assert!(!node.exchange.reputation().is_blamed(&bad, Instant::now()), "{manner:?}");
+        let (node, _good, bad) = survives(manner).await;
+        assert!(!node.exchange.reputation().is_blamed(&bad.peer_id(), Instant::now()), "{manner:?}");
     }
 }
 
