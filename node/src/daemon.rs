@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::api::server::Server;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Outcome};
-use crate::net::{self, Event};
+use crate::net;
 use crate::service::{self, Network, Service};
-use crate::store::{Options, Store};
-use crate::task::{self, Tasks};
+use crate::store::Options;
+use crate::task::Tasks;
 
 /// How a daemon is on the network.
 #[derive(Clone, Debug)]
@@ -61,9 +61,8 @@ impl Daemon {
         };
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
-        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks);
+        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks).await;
         let stop = CancellationToken::new();
-        remember_heard(&tasks, store.clone(), &handle);
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
         let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
         service.follow_bases().await?;
@@ -117,33 +116,6 @@ impl Service {
         }
         Ok(())
     }
-}
-
-/// Writes what is heard to the store. A listener that fell behind asks for what it missed by listening on: the network
-/// keeps announcements and replays them.
-fn remember_heard(tasks: &Tasks, store: Store, handle: &net::Handle) {
-    use tokio::sync::broadcast::error::RecvError;
-    let (mut events, stop) = (handle.events(), tasks.stop().clone());
-    tasks.spawn("catalogue", async move {
-        loop {
-            let event = tokio::select! {
-                biased;
-                () = stop.cancelled() => return,
-                event = events.recv() => event,
-            };
-            match event {
-                Ok(Event::Heard(announcement)) => {
-                    let store = store.clone();
-                    if let Err(error) = task::blocking(move || store.hear(&announcement)).await {
-                        tracing::error!("noting an announcement failed: {error}");
-                    }
-                }
-                Ok(_) => {}
-                Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "heard more than could be noted"),
-                Err(RecvError::Closed) => return,
-            }
-        }
-    });
 }
 
 /// The standard signals to end. Ending by a signal is what a daemon's user wants, so it is no error.

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Malformed, Wire};
-use crate::id::{BaseId, ManifestId};
+use crate::codec::{CodecError, Malformed, Wire};
+use crate::id::{AnnouncementId, BaseId, ManifestId};
 use crate::limits::{ANNOUNCEMENT_MAX, BASE_BYTES_MAX, SIGNED_MANIFEST_MAX};
-use crate::signed::{PublicKey, Signable};
+use crate::signed::{Authentic, PublicKey, Signable, SignatureError, Signed};
 use crate::text::Name;
 
 /// The kind of a manifest, without its fields. Append only.
@@ -56,4 +56,32 @@ impl Wire for Announcement {
 /// The gossip topic of a base within a network.
 pub fn topic(network: &Name, base: &BaseId) -> String {
     format!("/potluck/{network}/announce/1/{base}")
+}
+
+/// Why an announcement is provably wrong: by its bytes alone, so that whoever passed it on could have known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("{len} bytes, at most {ANNOUNCEMENT_MAX} are allowed")]
+    TooLong { len: usize },
+    #[error("it cannot be read: {0}")]
+    Codec(#[from] CodecError),
+    #[error("it is not signed by its publisher: {0}")]
+    Signature(#[from] SignatureError),
+    #[error("it belongs to base {named:?}, not to base {expected:?}")]
+    OtherBase { named: BaseId, expected: BaseId },
+}
+
+/// Takes an announcement's bytes apart, checks its signature, and that it belongs to `base`. // I8
+pub fn authentic(base: BaseId, bytes: &[u8]) -> Result<Authentic<Announcement>, Fault> {
+    if bytes.len() > ANNOUNCEMENT_MAX {
+        return Err(Fault::TooLong { len: bytes.len() });
+    }
+    let announcement = Signed::<Announcement>::decode(bytes)?.verify()?;
+    let named = announcement.body().base;
+    if named == base { Ok(announcement) } else { Err(Fault::OtherBase { named, expected: base }) }
+}
+
+/// The announcement's name: of its body alone, whoever signed it beside its publisher.
+pub fn id(announcement: &Authentic<Announcement>) -> AnnouncementId {
+    AnnouncementId(announcement.digest())
 }

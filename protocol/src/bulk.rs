@@ -10,11 +10,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::{Compare, Differing, Wanted};
 use crate::codec::{Malformed, Wire};
 use crate::id::{BaseId, ManifestId, ShardId};
 use crate::limits::{
-    ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX,
-    REQUEST_MAX, SHARD_MAX, SIGNED_MANIFEST_MAX,
+    ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, CATALOGUE_RECORD_MAX, CATALOGUE_WANTED_MAX,
+    DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX, REQUEST_MAX, SHARD_MAX, SIGNED_MANIFEST_MAX,
 };
 
 /// What a downloader asks.
@@ -28,8 +29,12 @@ pub enum Request {
     Shard(ShardId),
     /// Peers that the provider believes to hold the manifest.
     Providers(ManifestId),
-    /// The announcements of a base that the provider knows: gossip says everything once, and late comers miss it.
+    /// Some announcements of a base that the provider knows. Nodes before the catalogue asked so; it is answered still.
     Announcements(BaseId),
+    /// Where the provider's catalogue of a base differs from ours.
+    Compare(Compare),
+    /// Records of its catalogue.
+    Records(Wanted),
 }
 
 /// What a provider answers.
@@ -50,8 +55,12 @@ pub enum Reply {
     Providers(Vec<Provider>),
     /// The request cannot be served.
     Refused(Refusal),
-    /// Signed announcements, newest last.
+    /// Signed announcements.
     Announcements(Vec<Vec<u8>>),
+    /// The parts that differ, with the ids of the records in them.
+    Differing(Differing),
+    /// Signed announcements, each one that was asked for; those that are gone are left out.
+    Records(Vec<Vec<u8>>),
 }
 
 /// Why not. Append only.
@@ -81,6 +90,12 @@ impl Wire for Request {
             Self::Have(shards) => Malformed::unless((1..=HAVE_MAX).contains(&shards.len()), || {
                 format!("{} shards asked about, not 1 to {HAVE_MAX}", shards.len())
             }),
+            Self::Compare(compare) => {
+                Malformed::unless(compare.is_bounded(), || "not one digest for each part of a catalogue".to_owned())
+            }
+            Self::Records(wanted) => {
+                Malformed::unless(wanted.is_bounded(), || "too many records, none, or not sorted".to_owned())
+            }
             Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) => Ok(()),
         }
     }
@@ -108,6 +123,12 @@ impl Wire for Reply {
             Self::Announcements(all) => (
                 all.len() <= ANNOUNCEMENTS_MAX && all.iter().all(|one| (1..=ANNOUNCEMENT_MAX).contains(&one.len())),
                 "too many announcements, or too long ones",
+            ),
+            Self::Differing(differing) => (differing.is_bounded(), "the parts or ids are too many or not sorted"),
+            Self::Records(all) => (
+                all.len() <= CATALOGUE_WANTED_MAX
+                    && all.iter().all(|one| (1..=CATALOGUE_RECORD_MAX).contains(&one.len())),
+                "too many records, or too long ones",
             ),
         };
         Malformed::unless(good, || rule.to_owned())

@@ -22,6 +22,13 @@ impl Digest {
         Self(blake3::derive_key(context, bytes))
     }
 
+    /// The smallest digest that starts with `first`.
+    pub(crate) fn smallest(first: u8) -> Self {
+        let mut bytes = [0; 32];
+        bytes[0] = first;
+        Self(bytes)
+    }
+
     /// The first 12 hex digits, for people. Never an identity.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
@@ -133,6 +140,8 @@ ids! {
     FileDigest;
     /// BLAKE3 of an encoded [`crate::manifest::Manifest`] body under its context. Signatures are beside it, not in it.
     ManifestId;
+    /// BLAKE3 of an encoded [`crate::announce::Announcement`] body under its context.
+    AnnouncementId;
     /// BLAKE3 of an encoded [`crate::base::BaseIdentity`] under its context: weights, not files.
     BaseId;
     /// BLAKE3 of an encoded [`crate::recipe::Recipe`] under its context.

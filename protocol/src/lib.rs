@@ -13,6 +13,7 @@
 pub mod announce;
 pub mod base;
 pub mod bulk;
+pub mod catalogue;
 pub mod codec;
 pub mod dice;
 pub mod fetch;

@@ -99,3 +99,18 @@ pub const ADDRESSES_MAX: usize = 4;
 pub const ADDRESS_MAX: usize = 256;
 /// Announcements in one reply: as many of full length as fit half a reply frame.
 pub const ANNOUNCEMENTS_MAX: usize = 64;
+
+/// One record of a catalogue: an announcement with its publisher's signature is at most 304 bytes. Whoever adds
+/// signatures of his own to somebody's announcement makes it another envelope of the same record, and is refused here.
+pub const CATALOGUE_RECORD_MAX: usize = 512;
+/// Records of one base: their ids (128 KiB) fit one reply, so that one answer tells all that a peer has.
+pub const CATALOGUE_PER_BASE: usize = 4096;
+/// Records of one publisher for one base: its newest.
+pub const CATALOGUE_PER_PUBLISHER: usize = 256;
+/// Records in all: some 32 MiB of memory.
+pub const CATALOGUE_MAX: usize = 32_768;
+/// Parts of a base's records that are compared by their digests: 2 KiB a question, and with 4,096 records one that
+/// differs costs 64 ids.
+pub const CATALOGUE_BUCKETS: usize = 64;
+/// Records asked for in one question: at most 130 KiB come back.
+pub const CATALOGUE_WANTED_MAX: usize = 256;

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
-use potluck_protocol::announce::Announcement;
 use potluck_protocol::bulk::{Refusal, Reply, Request};
-use potluck_protocol::id::{BaseId, ManifestId, ShardId};
+use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::limits::HAVE_MAX;
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
@@ -13,7 +12,7 @@ use potluck_protocol::verify;
 use tokio::time::timeout;
 
 use super::limits::{QUESTION, QUESTION_TRIES};
-use crate::net::{FrameError, Handle, NetError, announcements};
+use crate::net::{FrameError, Handle, NetError};
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -79,21 +78,6 @@ pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec
     }
 }
 
-/// The announcements of a base that the peer knows, each verified.
-pub async fn announcements(net: &Handle, peer: PeerId, base: BaseId) -> Result<Vec<Authentic<Announcement>>, AskError> {
-    match one(net, peer, &Request::Announcements(base)).await? {
-        Reply::Announcements(all) => all
-            .iter()
-            .map(|bytes| match announcements::authentic(bytes) {
-                Ok(one) if one.body().base == base => Ok(one),
-                Ok(_) => Err(AskError::Wrong("it names an announcement of another base".to_owned())),
-                Err(fault) => Err(AskError::Wrong(fault.to_string())),
-            })
-            .collect(),
-        other => Err(unexpected(&other)),
-    }
-}
-
 async fn one(net: &Handle, peer: PeerId, request: &Request) -> Result<Reply, AskError> {
     for _ in 0..QUESTION_TRIES {
         let question = async { Ok::<_, AskError>(net.open(peer).await?.ask(request).await?) };
@@ -104,7 +88,7 @@ async fn one(net: &Handle, peer: PeerId, request: &Request) -> Result<Reply, Ask
     Err(AskError::Busy)
 }
 
-fn unexpected(reply: &Reply) -> AskError {
+pub(super) fn unexpected(reply: &Reply) -> AskError {
     let what = match reply {
         Reply::Manifest(_) => "a manifest",
         Reply::Have(_) => "flags",
@@ -112,6 +96,8 @@ fn unexpected(reply: &Reply) -> AskError {
         Reply::Providers(_) => "providers",
         Reply::Refused(_) => "a refusal",
         Reply::Announcements(_) => "announcements",
+        Reply::Differing(_) => "a comparison of catalogues",
+        Reply::Records(_) => "records of a catalogue",
     };
     AskError::Wrong(format!("it answered another question than the one that was asked, with {what}"))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_protocol::catalogue::Rate;
+
 /// Shards being read or sent at once, each up to 1 MiB of memory. More: `Busy`.
 pub const SERVING: usize = 64;
 
@@ -44,5 +46,15 @@ pub const BATCH_AGE: Duration = Duration::from_millis(500);
 /// A provider's stream is closed after this long without a question, before the provider's own patience ends.
 pub const STREAM_KEEP: Duration = Duration::from_secs(10);
 
-/// Peers asked for missed announcements at once.
-pub const REPLAYS: usize = 8;
+/// Questions about our catalogue that one peer may ask: a node that follows many bases asks once for each when it comes,
+/// and seventeen times for all of a full one. At most 130 KiB go out for each. More: `Busy`.
+pub const CATALOGUE_QUESTIONS: Rate = Rate { burst: 256, refill_ms: 250 };
+
+/// Peers whose questions are counted.
+pub const CATALOGUE_ASKERS: usize = 1024;
+
+/// Comparisons that showed a difference and that our own have not followed yet. Full: the next ones find it.
+pub const CATALOGUE_ASKED: usize = 64;
+
+/// Changes of the catalogue are written together: so long after the first. Less than what gossip takes to come again.
+pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);

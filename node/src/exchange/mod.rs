@@ -6,15 +6,15 @@
 //!
 //! ```text
 //! net::Inbound -> serve -> Store            pull: find -> table shards -> content shards -> commit(Complete)
-//!                 replay: a new peer is asked for the announcements that we missed
+//!                 catalogue: what others have announced, compared with theirs, and kept
 //! ```
 
 mod ask;
+mod catalogue;
 mod error;
 mod holders;
 mod limits;
 pub mod pull;
-mod replay;
 mod reputation;
 mod serve;
 #[cfg(test)]
@@ -24,8 +24,11 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use potluck_protocol::id::ManifestId;
+use libp2p::PeerId;
+use potluck_protocol::catalogue::Allowances;
+use potluck_protocol::id::{BaseId, ManifestId};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 
 pub use error::PullError;
 pub use pull::{Options, Progress, Pulled};
@@ -48,12 +51,18 @@ struct Inner {
     reputation: Mutex<Reputation>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
+    /// Peers whose comparison showed a difference.
+    asked: mpsc::Sender<(PeerId, BaseId)>,
+    /// What each peer may still ask of the catalogue.
+    questions: Mutex<Allowances<PeerId>>,
+    started: Instant,
 }
 
 impl Exchange {
-    /// Serves `inbound` streams from `store`, and asks new peers for the announcements that we missed, until `tasks`
-    /// are stopped.
-    pub fn start(net: Handle, inbound: mpsc::Receiver<Inbound>, store: Store, tasks: &Tasks) -> Self {
+    /// Takes the catalogue over from `store`; then serves `inbound` streams from it, and keeps the catalogue equal to
+    /// those of its peers, until `tasks` are stopped.
+    pub async fn start(net: Handle, inbound: mpsc::Receiver<Inbound>, store: Store, tasks: &Tasks) -> Self {
+        let (asked, comparisons) = mpsc::channel(limits::CATALOGUE_ASKED);
         let exchange = Self(Arc::new(Inner {
             net,
             store,
@@ -61,11 +70,16 @@ impl Exchange {
             holders: Mutex::default(),
             reputation: Mutex::default(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
+            asked,
+            questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            started: Instant::now(),
         }));
+        let kept = catalogue::Keeper::restore(&exchange).await;
         // Listening before the first event can come.
         let events = exchange.0.net.events();
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
-        tasks.spawn("replay", replay::run(exchange.clone(), events));
+        tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
+        tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
         exchange
     }
 
@@ -73,6 +87,11 @@ impl Exchange {
     /// What the store has already is not fetched. Its content has not been inspected then.
     pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
         pull::run(self, manifest, options).await
+    }
+
+    /// Milliseconds since the start.
+    fn now_ms(&self) -> u64 {
+        self.0.started.elapsed().as_millis() as u64
     }
 
     fn holders(&self) -> MutexGuard<'_, Holders> {

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
+use potluck_protocol::catalogue::{Compare, Wanted};
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, DATA_MAX, PROVIDERS_MAX};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, timeout};
 
-use super::Exchange;
 use super::limits::{BUSY_RETRY_MS, SEND_SHARD};
+use super::{Exchange, lock};
 use crate::net::{FrameError, Inbound};
 use crate::store::StoreError;
 
@@ -68,7 +69,9 @@ impl Exchange {
                 Request::Have(shards) => stream.send(&self.have(shards).await?).await?,
                 Request::Shard(id) => self.shard(stream, id).await?,
                 Request::Providers(id) => stream.send(&self.providers(stream.peer(), id).await).await?,
-                Request::Announcements(base) => stream.send(&self.announcements(base).await).await?,
+                Request::Announcements(base) => stream.send(&self.announcements(base)).await?,
+                Request::Compare(compare) => stream.send(&self.compare(stream.peer(), &compare)).await?,
+                Request::Records(wanted) => stream.send(&self.records(stream.peer(), &wanted)).await?,
             }
         }
         Ok(())
@@ -110,8 +113,7 @@ impl Exchange {
 
     async fn providers(&self, asker: PeerId, id: ManifestId) -> Reply {
         let mut peers = self.holders().of(&id);
-        // A network that is being restarted knows nobody: that is an answer too.
-        peers.extend(self.0.net.announcers(id).await.unwrap_or_default());
+        peers.extend(self.0.net.announcers(id));
         let mut providers: Vec<Provider> = Vec::new();
         for peer in peers {
             let bytes = peer.to_bytes();
@@ -129,10 +131,34 @@ impl Exchange {
         Reply::Providers(providers)
     }
 
-    async fn announcements(&self, base: BaseId) -> Reply {
-        let known = self.0.net.announcements(base).await.unwrap_or_default();
-        let newest = &known[known.len().saturating_sub(ANNOUNCEMENTS_MAX)..];
-        Reply::Announcements(newest.iter().filter_map(|one| one.signed().encode().ok()).collect())
+    /// For nodes from before the catalogue.
+    fn announcements(&self, base: BaseId) -> Reply {
+        let known = self.0.net.announcements(base);
+        let some = known.iter().take(ANNOUNCEMENTS_MAX);
+        Reply::Announcements(some.filter_map(|one| one.signed().encode().ok()).collect())
+    }
+
+    fn compare(&self, asker: PeerId, compare: &Compare) -> Reply {
+        if !self.may_ask(asker) {
+            return busy();
+        }
+        let differing = self.0.net.known().with(|catalogue| catalogue.compare(compare));
+        if !differing.0.is_empty() {
+            // Full: the next comparison finds it.
+            let _ = self.0.asked.try_send((asker, compare.base));
+        }
+        Reply::Differing(differing)
+    }
+
+    fn records(&self, asker: PeerId, wanted: &Wanted) -> Reply {
+        if !self.may_ask(asker) {
+            return busy();
+        }
+        Reply::Records(self.0.net.known().with(|catalogue| catalogue.answer(wanted)))
+    }
+
+    fn may_ask(&self, asker: PeerId) -> bool {
+        lock(&self.0.questions).take(asker, self.now_ms())
     }
 
     fn place(&self) -> Option<OwnedSemaphorePermit> {

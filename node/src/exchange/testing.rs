@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::catalogue::Differing;
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::limits::DATA_MAX;
 use potluck_protocol::manifest::{DatasetInfo, Kind, Manifest};
@@ -39,7 +40,20 @@ pub async fn honest(seed: u8) -> Node {
     let (net, inbound) = node(seed).await;
     let (store, home) = store();
     let tasks = Tasks::default();
-    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks);
+    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks).await;
+    Node { net, store, exchange, tasks, _home: home }
+}
+
+/// The same node after its process has ended and begun again: the same key and store.
+pub async fn restarted(node: Node, seed: u8) -> Node {
+    let Node { net, store, exchange, tasks, _home: home } = node;
+    assert!(tasks.finish().await, "every task ends when it is told to");
+    net.shutdown().await;
+    drop((net, store, exchange));
+    let (net, inbound) = crate::net::testing::node(seed).await;
+    let store = Store::open(&Home::open(home.path().join("home")).expect("a home")).expect("the store opens again");
+    let tasks = Tasks::default();
+    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks).await;
     Node { net, store, exchange, tasks, _home: home }
 }
 
@@ -137,6 +151,8 @@ async fn answer(
             Request::Have(ids) => Reply::Have(ids.iter().map(|id| has(fault, &content, id)).collect()),
             Request::Providers(_) => Reply::Providers(Vec::new()),
             Request::Announcements(_) => Reply::Announcements(Vec::new()),
+            Request::Compare(_) => Reply::Differing(Differing(Vec::new())),
+            Request::Records(_) => Reply::Records(Vec::new()),
             Request::Shard(shard) => {
                 let bytes = store.shard(&shard).expect("the store works").expect("it is there").into_bytes();
                 let is_content = content.iter().any(|row| row.id == shard);

@@ -13,7 +13,7 @@ use potluck_protocol::signed::Authentic;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::announcements::Verdict;
+use super::announcements::{Reason, Verdict};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
 use super::handle::{Command, Event, NetError};
 use super::seat::Seat;
@@ -75,12 +75,6 @@ impl<'a> Actor<'a> {
             Command::Addresses(peer, back) => answer(back, self.seat.peers.addresses(&peer)),
             Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
             Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),
-            Command::Replayed(from, announcement) => self.replayed(from, *announcement),
-            Command::Announcements(base, back) => answer(back, self.seat.announcements.of_base(base)),
-            Command::Announcers(manifest, back) => {
-                let publishers = self.seat.announcements.publishers(manifest);
-                answer(back, publishers.iter().filter_map(|key| key.peer_id()).collect());
-            }
             Command::Open(peer, back) => self.swarm.behaviour_mut().bulk.open(peer, back),
             Command::Dial(peer, addresses, back) => self.dial_peer(peer, addresses, back),
             Command::DialAddress(address, back) => self.dial(DialOpts::from(address), back),
@@ -249,7 +243,7 @@ impl<'a> Actor<'a> {
         let base = announcement.body().base;
         let bytes = announcement.signed().encode().map_err(|error| NetError::Announce(error.to_string()))?;
         self.subscribe(base)?;
-        self.seat.announcements.learn(announcement);
+        self.seat.announcements.insert(announcement);
         self.publish(base, bytes)
     }
 
@@ -263,15 +257,6 @@ impl<'a> Actor<'a> {
                 Ok(())
             }
             Err(error) => Err(NetError::Announce(error.to_string())),
-        }
-    }
-
-    fn replayed(&mut self, from: PeerId, announcement: Authentic<Announcement>) {
-        if self.seat.bases.contains(&announcement.body().base)
-            && let Some(announcement) = self.seat.announcements.learn(announcement)
-        {
-            tracing::debug!(%from, manifest = ?announcement.body().manifest, "an announcement was replayed to us");
-            self.seat.emit(Event::Heard(announcement));
         }
     }
 
@@ -311,6 +296,9 @@ impl<'a> Actor<'a> {
             }
             Verdict::Ignore(reason) => {
                 tracing::debug!(%from, ?reason, "an announcement was ignored");
+                if reason == Reason::TooMany && self.seat.announcements.tell_missed(now_ms) {
+                    self.seat.emit(Event::Missed(base));
+                }
                 MessageAcceptance::Ignore
             }
         }

@@ -1,41 +1,55 @@
-//! The announcements that are known, and the verdict over each that comes.
+//! The announcements that are known, and the verdict over each that comes by gossip.
 //!
 //! The verdict is a function of the bytes and of our own state, never of who forwarded them: gossipsub delivers one
 //! content once, so an honest copy behind a judged one would never be heard.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use potluck_protocol::announce::Announcement;
-use potluck_protocol::codec::CodecError;
-use potluck_protocol::id::{BaseId, ManifestId};
-use potluck_protocol::limits::ANNOUNCEMENT_MAX;
-use potluck_protocol::signed::{Authentic, PublicKey, SignatureError, Signed};
+use potluck_protocol::announce::{self, Announcement, Fault};
+use potluck_protocol::catalogue::{Allowances, Catalogue, Inserted, Record, Tokens};
+use potluck_protocol::id::BaseId;
+use potluck_protocol::signed::{Authentic, PublicKey};
+use tokio::sync::Notify;
 
-use super::limits::{ANNOUNCEMENTS, GOSSIP_BURST, GOSSIP_PER_SECOND};
+use super::limits::{MISSED_PAUSE_MS, NEWCOMERS, PUBLISHERS, PUBLISHERS_REMEMBERED};
+
+/// The catalogue of this node. Gossip judges by it, the exchange compares it with others', the store keeps it. Clones
+/// share it.
+#[derive(Clone, Debug, Default)]
+pub struct Known(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// A `std::sync::Mutex`: held for operations on maps only, never over an await, so the swarm's loop may take it.
+    catalogue: Mutex<Catalogue>,
+    changed: Notify,
+}
+
+impl Known {
+    /// Looks at the catalogue, or changes it. Whoever has changed it says so with [`Known::tell_changed`].
+    pub fn with<T>(&self, f: impl FnOnce(&mut Catalogue) -> T) -> T {
+        f(&mut self.0.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn tell_changed(&self) {
+        self.0.changed.notify_one();
+    }
+
+    /// Until somebody has said that it changed since this was last waited for.
+    pub async fn changed(&self) {
+        self.0.changed.notified().await;
+    }
+}
 
 /// What is done with an announcement.
 #[derive(Debug)]
 pub enum Verdict {
     /// Authentic and new: remembered, and passed on.
-    Accept(Arc<Authentic<Announcement>>),
+    Accept(Record),
     /// Provably wrong by its bytes: whoever forwarded it could have known.
     Reject(Fault),
     /// Not passed on, and nobody's fault.
     Ignore(Reason),
-}
-
-/// Why an announcement is provably wrong.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    #[error("{len} bytes, at most {ANNOUNCEMENT_MAX} are allowed")]
-    TooLong { len: usize },
-    #[error("it cannot be read: {0}")]
-    Codec(#[from] CodecError),
-    #[error("it is not signed by its publisher: {0}")]
-    Signature(#[from] SignatureError),
-    #[error("it belongs to base {named:?} and came on the topic of {topic:?}")]
-    OtherBase { named: BaseId, topic: BaseId },
 }
 
 /// Why an announcement is ignored.
@@ -45,127 +59,97 @@ pub enum Reason {
     Stale,
     /// More come than can be looked at.
     TooMany,
+    /// The catalogue is full of ones that come before it.
+    NoRoom,
+    /// It carries more signatures than its publisher's.
+    TooLong,
 }
 
-type Key = (PublicKey, ManifestId);
-
-/// What is known: the newest announcement of each manifest by each publisher, the oldest forgotten first.
-#[derive(Debug, Default)]
+/// The judge of gossip. // I12
+#[derive(Debug)]
 pub struct Announcements {
-    known: HashMap<Key, Arc<Authentic<Announcement>>>,
-    /// In the order of arrival; each key of `known` once.
-    order: VecDeque<Key>,
-    allowance: Allowance,
+    pub known: Known,
+    /// What publishers may say of whom something is known already: each for himself, so that one who floods is not
+    /// heard for a while and nobody else notices.
+    publishers: Allowances<PublicKey>,
+    /// What all others may say together, because keys are free.
+    newcomers: Tokens,
+    /// When it may next be told that something was missed.
+    tell_missed_ms: u64,
     /// How many were provably wrong.
     pub rejected: u64,
 }
 
-/// Gossip that is still allowed: everybody's together, because keys are free.
-#[derive(Debug)]
-struct Allowance {
-    tokens: f64,
-    at_ms: u64,
-}
-
-impl Default for Allowance {
+impl Default for Announcements {
     fn default() -> Self {
-        Self { tokens: GOSSIP_BURST, at_ms: 0 }
-    }
-}
-
-impl Allowance {
-    fn take(&mut self, now_ms: u64) -> bool {
-        let elapsed = now_ms.saturating_sub(self.at_ms) as f64 / 1000.0;
-        self.at_ms = self.at_ms.max(now_ms);
-        self.tokens = (self.tokens + elapsed * GOSSIP_PER_SECOND).min(GOSSIP_BURST);
-        let allowed = self.tokens >= 1.0;
-        if allowed {
-            self.tokens -= 1.0;
+        Self {
+            known: Known::default(),
+            publishers: Allowances::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
+            newcomers: Tokens::new(NEWCOMERS),
+            tell_missed_ms: 0,
+            rejected: 0,
         }
-        allowed
     }
-}
-
-/// Takes an announcement's bytes apart and checks its signature. // I8
-pub fn authentic(bytes: &[u8]) -> Result<Authentic<Announcement>, Fault> {
-    if bytes.len() > ANNOUNCEMENT_MAX {
-        return Err(Fault::TooLong { len: bytes.len() });
-    }
-    Ok(Signed::<Announcement>::decode(bytes)?.verify()?)
-}
-
-fn on_topic(topic: BaseId, bytes: &[u8]) -> Result<Authentic<Announcement>, Fault> {
-    let announcement = authentic(bytes)?;
-    let named = announcement.body().base;
-    if named == topic { Ok(announcement) } else { Err(Fault::OtherBase { named, topic }) }
 }
 
 impl Announcements {
-    /// The verdict over gossip that came on the topic of `topic`.
+    /// The verdict over gossip that came on the topic of `topic`. // I8
     pub fn judge(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
-        let announcement = match on_topic(topic, bytes) {
+        let announcement = match announce::authentic(topic, bytes) {
             Ok(announcement) => announcement,
             Err(fault) => {
                 self.rejected += 1;
                 return Verdict::Reject(fault);
             }
         };
-        if self.is_stale(&announcement) {
+        let publisher = announcement.body().publisher;
+        let (stale, familiar) =
+            self.known.with(|catalogue| (catalogue.is_stale(&announcement), catalogue.knows(&publisher)));
+        if stale {
             return Verdict::Ignore(Reason::Stale);
         }
-        if !self.allowance.take(now_ms) {
+        let allowed = if familiar { self.publishers.take(publisher, now_ms) } else { self.newcomers.take(now_ms) };
+        if !allowed {
             return Verdict::Ignore(Reason::TooMany);
         }
-        Verdict::Accept(self.insert(announcement))
-    }
-
-    /// Remembers an announcement; `None` if it or a newer one is known.
-    pub fn learn(&mut self, announcement: Authentic<Announcement>) -> Option<Arc<Authentic<Announcement>>> {
-        (!self.is_stale(&announcement)).then(|| self.insert(announcement))
-    }
-
-    /// The announcements of a base, newest last.
-    pub fn of_base(&self, base: BaseId) -> Vec<Arc<Authentic<Announcement>>> {
-        let all = self.order.iter().filter_map(|key| self.known.get(key));
-        all.filter(|one| one.body().base == base).cloned().collect()
-    }
-
-    /// Who announced a manifest.
-    pub fn publishers(&self, manifest: ManifestId) -> Vec<PublicKey> {
-        self.order.iter().filter(|(_, id)| *id == manifest).map(|(publisher, _)| *publisher).collect()
-    }
-
-    fn is_stale(&self, new: &Authentic<Announcement>) -> bool {
-        self.known.get(&key(new)).is_some_and(|known| known.body().sequence >= new.body().sequence)
-    }
-
-    fn insert(&mut self, announcement: Authentic<Announcement>) -> Arc<Authentic<Announcement>> {
-        let key = key(&announcement);
-        let announcement = Arc::new(announcement);
-        if self.known.insert(key, announcement.clone()).is_some() {
-            self.order.retain(|other| *other != key);
+        match self.insert(announcement) {
+            Inserted::New { record, .. } => Verdict::Accept(record),
+            Inserted::Stale => Verdict::Ignore(Reason::Stale),
+            Inserted::NoRoom => Verdict::Ignore(Reason::NoRoom),
+            Inserted::TooLong => Verdict::Ignore(Reason::TooLong),
         }
-        self.order.push_back(key);
-        if self.order.len() > ANNOUNCEMENTS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
-        }
-        announcement
     }
-}
 
-fn key(announcement: &Authentic<Announcement>) -> Key {
-    (announcement.body().publisher, announcement.body().manifest)
+    /// Remembers an announcement of our own.
+    pub fn insert(&self, announcement: Authentic<Announcement>) -> Inserted {
+        let inserted = self.known.with(|catalogue| catalogue.insert(announcement));
+        self.known.tell_changed();
+        inserted
+    }
+
+    /// Whether it is time to say that announcements were missed: not for each of a flood.
+    pub fn tell_missed(&mut self, now_ms: u64) -> bool {
+        let now = now_ms >= self.tell_missed_ms;
+        if now {
+            self.tell_missed_ms = now_ms.saturating_add(MISSED_PAUSE_MS);
+        }
+        now
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::limits::ANNOUNCEMENT_MAX;
+
     use super::*;
     use crate::net::testing::announcement;
 
     fn bytes(announcement: &Authentic<Announcement>) -> Vec<u8> {
         announcement.signed().encode().expect("it was encoded before")
+    }
+
+    fn count(known: &Announcements) -> usize {
+        known.known.with(|catalogue| catalogue.len())
     }
 
     #[test]
@@ -177,9 +161,11 @@ mod tests {
         assert!(matches!(known.judge(base, &bytes(&first), 0), Verdict::Ignore(Reason::Stale)));
         assert!(matches!(known.judge(base, &bytes(&second), 0), Verdict::Accept(_)));
         assert!(matches!(known.judge(base, &bytes(&first), 0), Verdict::Ignore(Reason::Stale)));
-        assert_eq!(known.of_base(base).len(), 1);
-        assert_eq!(known.of_base(base)[0].body().sequence, 2);
-        assert_eq!(known.publishers(first.body().manifest), [first.body().publisher]);
+        known.known.with(|catalogue| {
+            let sequences: Vec<_> = catalogue.of_base(&base).map(|one| one.body().sequence).collect();
+            assert_eq!(sequences, [2]);
+            assert_eq!(catalogue.publishers(&first.body().manifest), [first.body().publisher]);
+        });
     }
 
     #[test]
@@ -195,19 +181,34 @@ mod tests {
             wrong[index] ^= 1;
             assert!(matches!(known.judge(base, &wrong, 0), Verdict::Reject(_)), "byte {index}");
         }
-        assert!(known.of_base(base).is_empty());
+        assert_eq!((count(&known), known.rejected), (0, 2 + bytes(&good).len() as u64));
+    }
+
+    /// How many of so many announcements by each of these keys are accepted at a time. `tag` makes them others.
+    fn accepted(known: &mut Announcements, tag: &str, keys: std::ops::Range<u8>, each: usize, now_ms: u64) -> usize {
+        let judged = keys.flat_map(|key| (0..each).map(move |n| announcement(key, &format!("{tag}.{key}.{n}"), 1)));
+        let verdicts = judged.map(|one| known.judge(one.body().base, &bytes(&one), now_ms));
+        verdicts.filter(|verdict| matches!(verdict, Verdict::Accept(_))).count()
     }
 
     #[test]
-    fn a_flood_is_ignored() {
+    fn a_publisher_that_floods_silences_nobody_else() {
         let mut known = Announcements::default();
-        let judged = (0..200).map(|n| {
-            let one = announcement(1, &format!("a{n}"), 1);
-            known.judge(one.body().base, &bytes(&one), 0)
-        });
-        let accepted = judged.filter(|verdict| matches!(verdict, Verdict::Accept(_))).count();
-        assert_eq!(accepted, GOSSIP_BURST as usize);
-        let late = announcement(1, "late", 1);
-        assert!(matches!(known.judge(late.body().base, &bytes(&late), 1000), Verdict::Accept(_)));
+        // Its first one as a newcomer.
+        assert_eq!(accepted(&mut known, "flood", 1..2, 300, 0), 1 + PUBLISHERS.burst as usize);
+        assert_eq!(accepted(&mut known, "first", 2..12, 1, 0), 10, "newcomers are heard");
+        assert_eq!(accepted(&mut known, "more", 2..12, 5, 0), 50, "and those that are known");
+        assert_eq!(accepted(&mut known, "again", 1..2, 300, PUBLISHERS.refill_ms), 1);
+    }
+
+    #[test]
+    fn a_flood_of_keys_silences_newcomers_alone() {
+        let mut known = Announcements::default();
+        assert_eq!(accepted(&mut known, "first", 1..2, 1, 0), 1);
+        assert_eq!(accepted(&mut known, "first", 2..200, 1, 0), NEWCOMERS.burst as usize - 1);
+        assert_eq!(accepted(&mut known, "late", 200..201, 1, 0), 0);
+        assert_eq!(accepted(&mut known, "more", 1..2, 5, 0), 5);
+        assert_eq!(accepted(&mut known, "late", 200..201, 1, NEWCOMERS.refill_ms), 1);
+        assert!(known.tell_missed(5) && !known.tell_missed(5) && known.tell_missed(5 + MISSED_PAUSE_MS));
     }
 }

@@ -1,15 +1,16 @@
 //! What the rest of the daemon sees of the network: a cheap handle, its commands and events.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::announce::Announcement;
+use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::signed::Authentic;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::announcements::Known;
 use super::bulk::{OpenError, Outbound};
 
 /// Why the network could not do what was asked.
@@ -60,7 +61,9 @@ pub enum Event {
         base: BaseId,
     },
     /// An announcement that is authentic and new to us.
-    Heard(Arc<Authentic<Announcement>>),
+    Heard(Record),
+    /// More announcements of a base came by gossip than are looked at: some were ignored.
+    Missed(BaseId),
     /// The swarm panicked and was built anew; connections are being made again.
     Restarted,
 }
@@ -72,6 +75,7 @@ pub struct Handle {
     pub(super) peer: PeerId,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: broadcast::Sender<Event>,
+    pub(super) known: Known,
     pub(super) stop: CancellationToken,
 }
 
@@ -83,9 +87,6 @@ pub(super) enum Command {
     Addresses(PeerId, oneshot::Sender<Vec<Multiaddr>>),
     Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
     Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
-    Replayed(PeerId, Box<Authentic<Announcement>>),
-    Announcements(BaseId, oneshot::Sender<Vec<Arc<Authentic<Announcement>>>>),
-    Announcers(ManifestId, oneshot::Sender<Vec<PeerId>>),
     Open(PeerId, oneshot::Sender<Result<Outbound, OpenError>>),
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
@@ -136,19 +137,26 @@ impl Handle {
         self.ask(|back| Command::Announce(Box::new(announcement), back)).await?
     }
 
-    /// The announcements of a base that are known now, ours included, newest last.
-    pub async fn announcements(&self, base: BaseId) -> Result<Vec<Arc<Authentic<Announcement>>>, NetError> {
-        self.ask(|back| Command::Announcements(base, back)).await
+    /// The announcements of a base that are known now, ours included.
+    pub fn announcements(&self, base: BaseId) -> Vec<Record> {
+        self.known.with(|catalogue| catalogue.of_base(&base).cloned().collect())
     }
 
     /// Who announced a manifest.
-    pub async fn announcers(&self, manifest: ManifestId) -> Result<Vec<PeerId>, NetError> {
-        self.ask(|back| Command::Announcers(manifest, back)).await
+    pub fn announcers(&self, manifest: ManifestId) -> Vec<PeerId> {
+        let publishers = self.known.with(|catalogue| catalogue.publishers(&manifest));
+        publishers.iter().filter_map(|key| key.peer_id()).collect()
     }
 
-    /// Takes an announcement that `from` replayed to us: judged as gossip is, but not passed on.
-    pub async fn replayed(&self, from: PeerId, announcement: Authentic<Announcement>) -> Result<(), NetError> {
-        self.tell(Command::Replayed(from, Box::new(announcement))).await
+    /// Everything that is known to be announced.
+    pub(crate) fn known(&self) -> &Known {
+        &self.known
+    }
+
+    /// Tells everybody who listens of an announcement that came into the catalogue otherwise than by gossip.
+    pub(crate) fn heard(&self, record: Record) {
+        // Nobody listening is no error.
+        let _ = self.events.send(Event::Heard(record));
     }
 
     /// A new bulk stream to a connected peer, on a direct connection if there is one.

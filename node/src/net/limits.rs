@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_protocol::catalogue::Rate;
+
 /// Commands waiting for the actor. Full: callers wait.
 pub const COMMANDS: usize = 256;
 
@@ -49,9 +51,6 @@ pub const BOOK_ADDRESSES: usize = 8;
 /// Bases that one node follows, and topics that one peer may subscribe to.
 pub const TOPICS: usize = 100;
 
-/// Announcements remembered, all bases together, oldest forgotten first.
-pub const ANNOUNCEMENTS: usize = 4096;
-
 /// Own announcements that wait for a listener, oldest dropped first.
 pub const OUTBOX: usize = 1024;
 
@@ -62,7 +61,15 @@ pub const REDIAL_MAX: Duration = Duration::from_secs(30);
 /// Pause before a swarm that panicked is built anew: under the promised second.
 pub const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
-/// New announcements looked at, everybody's together: a bucket of this size, refilled at this many a second. More are
-/// ignored; they are asked for again when a peer connects.
-pub const GOSSIP_BURST: f64 = 100.0;
-pub const GOSSIP_PER_SECOND: f64 = 20.0;
+/// New announcements of one publisher of whom something is known already: twelve at once, six an hour. Nobody trains
+/// adapters faster; what is ignored is found by comparing catalogues.
+pub const PUBLISHERS: Rate = Rate { burst: 12, refill_ms: 600_000 };
+
+/// Publishers whose allowance is remembered.
+pub const PUBLISHERS_REMEMBERED: usize = 4096;
+
+/// New announcements of all other publishers together: a hundred at once, twenty a second.
+pub const NEWCOMERS: Rate = Rate { burst: 100, refill_ms: 50 };
+
+/// Between two notes that announcements were ignored because too many came.
+pub const MISSED_PAUSE_MS: u64 = 1_000;

@@ -73,7 +73,10 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
     let (events, _) = broadcast::channel(limits::EVENTS);
     let (accepted, inbound) = mpsc::channel(limits::ACCEPT_QUEUE);
     let stop = CancellationToken::new();
-    let handle = Handle { peer: identity.public().to_peer_id(), commands, events: events.clone(), stop: stop.clone() };
+    let announcements = Announcements::default();
+    let known = announcements.known.clone();
+    let peer = identity.public().to_peer_id();
+    let handle = Handle { peer, commands, events: events.clone(), known, stop: stop.clone() };
     let seat = Seat {
         config,
         identity,
@@ -82,7 +85,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         accepted,
         stop,
         bases: Vec::new(),
-        announcements: Announcements::default(),
+        announcements,
         peers: Peers::default(),
         reconnect: Vec::new(),
         listening: Vec::new(),

@@ -73,7 +73,7 @@ impl Service {
         let mut events = network.handle.events();
         let waiting = async {
             loop {
-                let heard = network.handle.announcements(followed).await?;
+                let heard = network.handle.announcements(followed);
                 let known = |id: &ManifestId| {
                     self.store.is_well_formed(id) || heard.iter().any(|one| one.body().manifest == *id)
                 };

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest, Training};
 use potluck_protocol::signed::{Authentic, Signable, Signed};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::inspect::{CONFIG_FILE, MODEL_FILE};
 use super::resolve::{RUN_RECORD, RunRecord};
-use super::{Call, Service};
+use super::{Call, Network, Service};
 use crate::api::proto::Publish;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -148,12 +149,26 @@ impl Service {
         Ok(())
     }
 
+    /// With the announcement that is known already, if one is: a new one would have to travel to every catalogue.
     async fn announce_again(&self, id: ManifestId) -> Outcome<()> {
         if self.store.is_well_formed(&id) {
             let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
-            self.announce(&self.inspect(complete).await?).await?;
+            let well_formed = self.inspect(complete).await?;
+            match self.announced(well_formed.manifest()) {
+                Some((network, kept)) => network.handle.announce(kept).await?,
+                None => drop(self.announce(&well_formed).await?),
+            }
         }
         Ok(())
+    }
+
+    /// Our own announcement of a manifest, as the network knows it.
+    fn announced(&self, manifest: &Authentic<Manifest>) -> Option<(&Network, Authentic<Announcement>)> {
+        let (network, base) = (self.network.as_ref()?, manifest.body().base()?);
+        let (id, own) = (manifest.id(), self.identity.public());
+        let ours = |one: &Record| one.body().manifest == id && one.body().publisher == own;
+        let known = network.handle.announcements(base).into_iter().find(ours)?;
+        Some((network, (*known).clone()))
     }
 
     fn sign<T: Signable>(&self, body: &T) -> Outcome<Authentic<T>> {

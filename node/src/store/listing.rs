@@ -4,6 +4,7 @@
 //! index in doubt, or the next start finds it unclosed, and it is built anew.
 
 use potluck_protocol::announce::Announcement;
+use potluck_protocol::catalogue::{Key, Record};
 use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::signed::Authentic;
 
@@ -18,13 +19,21 @@ impl Store {
         self.with_index(|index| index.manifests()).map_or_else(|| scan_manifests(self.layout()), Ok)
     }
 
-    /// Keeps an announcement. `false` if a newer one of that publisher for that manifest is known, or the publisher has
-    /// too many newer ones (256 of one publisher and 16,384 in all are kept).
+    /// Keeps an announcement. `false` if a newer one of its key is kept, or as many as a catalogue has.
+    #[cfg(test)]
     pub fn hear(&self, announcement: &Authentic<Announcement>) -> bool {
         self.with_index(|index| index.heard.put(announcement)).unwrap_or(false)
     }
 
-    /// The newest announcement of each publisher and manifest, by publisher. Not durable: what is lost is heard again.
+    /// Makes what is kept of the catalogue what it is now: forgets some keys, then keeps some records.
+    pub fn keep_heard(&self, gone: &[Key], new: &[Record]) {
+        self.with_index(|index| {
+            gone.iter().try_for_each(|key| index.heard.forget(key))?;
+            new.iter().try_for_each(|record| index.heard.put(record).map(drop))
+        });
+    }
+
+    /// The announcements of the catalogue, by base and publisher. Not durable: what is lost is heard again.
     pub fn heard(&self) -> Vec<Authentic<Announcement>> {
         self.with_index(|index| index.heard.all()).unwrap_or_default()
     }

@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
+use potluck_protocol::catalogue::Differing;
 use potluck_protocol::codec;
 use potluck_protocol::id::{Digest, RecipeId};
 use potluck_protocol::manifest::Manifest;
@@ -133,6 +134,8 @@ fn request() -> Vec<Accepted> {
         ("shard", "one shard", Request::Shard(samples::shard("a"))),
         ("providers", "who else has it", Request::Providers(id)),
         ("announcements", "what is announced for a base", Request::Announcements(samples::base_id())),
+        ("compare", "64 digests of a base's records", Request::Compare(samples::compare())),
+        ("records", "two records", Request::Records(samples::wanted())),
     ];
     all.iter().map(|(name, says, request)| vector(name, says, request, by_hand::request(request))).collect()
 }
@@ -146,6 +149,9 @@ fn reply() -> Vec<Accepted> {
         ("shard", "the last two bytes of five", Reply::Shard { len: 5, offset: 3, bytes: vec![7, 8] }),
         ("providers", "two peers, one with two addresses", Reply::Providers(vec![provider, bare])),
         ("announcements", "two announcements (any bytes here)", Reply::Announcements(vec![vec![1, 2], vec![3]])),
+        ("differing", "one part differs, with two records; one is empty", Reply::Differing(samples::differing())),
+        ("equal", "nothing differs", Reply::Differing(Differing(vec![]))),
+        ("records", "two records (any bytes here)", Reply::Records(vec![vec![1, 2], vec![3]])),
         ("no_providers", "nobody known", Reply::Providers(vec![])),
         ("not_found", "refused: not here", Reply::Refused(Refusal::NotFound)),
         ("busy", "refused: later", Reply::Refused(Refusal::Busy { retry_ms: 1500 })),

@@ -4,7 +4,8 @@ use libp2p_identity::ed25519::Keypair;
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::base::{Architecture, BaseIdentity, F32Bits, Family};
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
-use potluck_protocol::id::{BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
+use potluck_protocol::catalogue::{Bucket, Compare, Differing, Wanted};
+use potluck_protocol::id::{AnnouncementId, BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
 use potluck_protocol::limits::{BASE_BYTES_MAX, RANK_MAX, RECIPE_WEIGHT_MAX, SHARD_MAX, SIGNED_MANIFEST_MAX};
 use potluck_protocol::manifest::{AdapterInfo, BaseInfo, DatasetInfo, Evaluation, FileEntry, Kind, Manifest, Training};
 use potluck_protocol::recipe::{Recipe, Weight};
@@ -176,7 +177,25 @@ pub fn request() -> impl Strategy<Value = Request> {
         shard_id().prop_map(Request::Shard),
         manifest_id().prop_map(Request::Providers),
         digest().prop_map(|base| Request::Announcements(BaseId(base))),
+        (digest(), vec(digest(), 64))
+            .prop_map(|(base, buckets)| { Request::Compare(Compare { base: BaseId(base), buckets }) }),
+        (digest(), btree_set(digest(), 1..20)).prop_map(|(base, ids)| {
+            Request::Records(Wanted { base: BaseId(base), ids: ids.into_iter().map(AnnouncementId).collect() })
+        }),
     ]
+}
+
+/// The parts in which these ids lie.
+fn differing(ids: std::collections::BTreeSet<Digest>) -> Reply {
+    let mut buckets: Vec<Bucket> = Vec::new();
+    for id in ids {
+        let index = id.0[0] / 4;
+        if buckets.last().is_none_or(|last| last.index != index) {
+            buckets.push(Bucket { index, ids: Vec::new() });
+        }
+        buckets.iter_mut().last().expect("just pushed").ids.push(AnnouncementId(id));
+    }
+    Reply::Differing(Differing(buckets))
 }
 
 pub fn reply() -> impl Strategy<Value = Reply> {
@@ -191,6 +210,8 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         vec(any::<u8>(), 0..300).prop_map(Reply::Manifest),
         vec(any::<bool>(), 0..100).prop_map(Reply::Have),
         vec(vec(any::<u8>(), 1..100), 0..=64).prop_map(Reply::Announcements),
+        vec(vec(any::<u8>(), 1..100), 0..=64).prop_map(Reply::Records),
+        btree_set(digest(), 0..30).prop_map(differing),
         piece,
         vec(provider, 0..=16).prop_map(Reply::Providers),
         Just(Reply::Refused(Refusal::NotFound)),

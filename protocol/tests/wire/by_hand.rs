@@ -6,6 +6,7 @@
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::base::{Architecture, BaseIdentity, Family};
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
+use potluck_protocol::catalogue::{Bucket, Compare, Differing, Wanted};
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::manifest::{AdapterInfo, BaseInfo, DatasetInfo, Evaluation, FileEntry, Kind, Manifest, Training};
 use potluck_protocol::recipe::{Recipe, Rule, Weight};
@@ -220,6 +221,12 @@ pub fn request(request: &Request) -> Vec<u8> {
             Request::Shard(id) => out.u32(2).digest(&id.0),
             Request::Providers(id) => out.u32(3).digest(&id.0),
             Request::Announcements(base) => out.u32(4).digest(&base.0),
+            Request::Compare(Compare { base, buckets }) => out.u32(5).digest(&base.0).list(buckets, |out, digest| {
+                out.digest(digest);
+            }),
+            Request::Records(Wanted { base, ids }) => out.u32(6).digest(&base.0).list(ids, |out, id| {
+                out.digest(&id.0);
+            }),
         };
     })
 }
@@ -240,6 +247,14 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
             Reply::Refused(Refusal::NotFound) => out.u32(4).u32(0),
             Reply::Refused(Refusal::Busy { retry_ms }) => out.u32(4).u32(1).u32(*retry_ms),
             Reply::Announcements(all) => out.u32(5).list(all, |out, one| {
+                out.bytes(one);
+            }),
+            Reply::Differing(Differing(buckets)) => out.u32(6).list(buckets, |out, Bucket { index, ids }| {
+                out.u8(*index).list(ids, |out, id| {
+                    out.digest(&id.0);
+                });
+            }),
+            Reply::Records(all) => out.u32(7).list(all, |out, one| {
                 out.bytes(one);
             }),
         };

@@ -1,8 +1,11 @@
 //! Bytes that each type must refuse, by name. The general ways (every truncation, every trailing byte, every bit of a
 //! signed body, every length out of bounds) are in `properties`; here is one of each, and what only one type has.
 
-use potluck_protocol::id::Digest;
-use potluck_protocol::limits::{ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, HAVE_MAX, RECIPE_WEIGHT_MAX, SHARD_MAX};
+use potluck_protocol::id::{AnnouncementId, Digest};
+use potluck_protocol::limits::{
+    ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, CATALOGUE_RECORD_MAX, CATALOGUE_WANTED_MAX, HAVE_MAX, RECIPE_WEIGHT_MAX,
+    SHARD_MAX,
+};
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::shard::Cut;
 use potluck_protocol::tensor::DType;
@@ -205,13 +208,36 @@ fn request() -> Vec<Refused> {
     let have = |count: usize| by_hand::request(&Request::Have(vec![samples::shard("a"); count]));
     let good = have(2);
     let mut all = vec![
-        Refused::new("unknown_request", "enum tag 5", patch(&good, 0, &[5]), "Undecodable"),
+        Refused::new("unknown_request", "enum tag 7", patch(&good, 0, &[7]), "Undecodable"),
         Refused::new("have_none", "no shard asked about", have(0), "Malformed: 0 shards"),
         Refused::new("have_many", "1025 shards asked about", have(HAVE_MAX + 1), "Malformed: 1025 shards"),
         Refused::new("have_2_63", "2^63 shards asked about", patch(&good, 4, &HUGE), "Undecodable"),
     ];
+    all.extend(catalogue_requests());
     all.extend(ends(&good));
     all
+}
+
+fn catalogue_requests() -> Vec<Refused> {
+    use potluck_protocol::bulk::Request;
+    use potluck_protocol::catalogue::{Compare, Wanted};
+    let compare = |count: usize| {
+        let buckets = vec![samples::digest("part"); count];
+        by_hand::request(&Request::Compare(Compare { base: samples::base_id(), buckets }))
+    };
+    let wanted = |ids| by_hand::request(&Request::Records(Wanted { base: samples::base_id(), ids }));
+    let id = |n: u16| AnnouncementId(Digest([&n.to_be_bytes()[..], &[0; 30]].concat().try_into().expect("32 bytes")));
+    let (parts, bounds) =
+        ("Malformed: not one digest for each part", "Malformed: too many records, none, or not sorted");
+    vec![
+        Refused::new("compare_few", "63 digests", compare(63), parts),
+        Refused::new("compare_many", "65 digests", compare(65), parts),
+        Refused::new("compare_2_63", "2^63 digests", patch(&compare(64), 36, &HUGE), "Undecodable"),
+        Refused::new("records_none", "no record", wanted(vec![]), bounds),
+        Refused::new("records_many", "257 records", wanted((0..257).map(id).collect()), bounds),
+        Refused::new("records_unsorted", "ids that fall", wanted(vec![id(2), id(1)]), bounds),
+        Refused::new("records_twice", "one id twice", wanted(vec![id(1), id(1)]), bounds),
+    ]
 }
 
 fn reply() -> Vec<Refused> {
@@ -229,7 +255,7 @@ fn reply() -> Vec<Refused> {
     let busy = by_hand::reply(&Reply::Refused(Refusal::Busy { retry_ms: 1 }));
     let (bounds, crowd) = ("Malformed: the piece does not lie", "Malformed: too many providers or addresses");
     let mut all = vec![
-        Refused::new("unknown_reply", "enum tag 6", patch(&flags, 0, &[6]), "Undecodable"),
+        Refused::new("unknown_reply", "enum tag 8", patch(&flags, 0, &[8]), "Undecodable"),
         Refused::new("unknown_refusal", "enum tag 2 of the reason", patch(&busy, 4, &[2]), "Undecodable"),
         Refused::new("flag_2", "a flag of 2", patch(&flags, 12, &[2]), "Undecodable"),
         Refused::new(
@@ -252,6 +278,29 @@ fn reply() -> Vec<Refused> {
         Refused::new("announcement_long", "one of 2049 bytes", announcements(&[ANNOUNCEMENT_MAX + 1]), talk),
         Refused::new("peer_long", "a peer id of 65 bytes", providers(vec![provider(65, &[])]), crowd),
     ];
+    all.extend(catalogue_replies());
     all.extend(ends(&flags));
     all
+}
+
+fn catalogue_replies() -> Vec<Refused> {
+    use potluck_protocol::bulk::Reply;
+    use potluck_protocol::catalogue::{Bucket, Differing};
+    let differing = |buckets| by_hand::reply(&Reply::Differing(Differing(buckets)));
+    let part = |index: u8, firsts: &[u8]| Bucket {
+        index,
+        ids: firsts.iter().map(|&first| samples::announcement_id(first, "x")).collect(),
+    };
+    let records = |lens: &[usize]| by_hand::reply(&Reply::Records(lens.iter().map(|&len| vec![1; len]).collect()));
+    let (parts, talk) = ("Malformed: the parts or ids are too many", "Malformed: too many records, or too long ones");
+    vec![
+        Refused::new("part_64", "a part beyond the last", differing(vec![part(64, &[])]), parts),
+        Refused::new("parts_unsorted", "parts that fall", differing(vec![part(2, &[]), part(1, &[])]), parts),
+        Refused::new("parts_twice", "one part twice", differing(vec![part(2, &[]), part(2, &[])]), parts),
+        Refused::new("part_foreign", "an id of another part", differing(vec![part(1, &[8])]), parts),
+        Refused::new("part_unsorted", "ids that fall", differing(vec![part(1, &[6, 5])]), parts),
+        Refused::new("records_many", "257 records", records(&[1; CATALOGUE_WANTED_MAX + 1]), talk),
+        Refused::new("record_empty", "a record of no bytes", records(&[1, 0]), talk),
+        Refused::new("record_long", "a record of 513 bytes", records(&[CATALOGUE_RECORD_MAX + 1]), talk),
+    ]
 }

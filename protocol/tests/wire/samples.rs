@@ -3,7 +3,8 @@
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::base::{Architecture, BaseIdentity, F32Bits, Family};
-use potluck_protocol::id::{BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
+use potluck_protocol::catalogue::{Bucket, Compare, Differing, Wanted};
+use potluck_protocol::id::{AnnouncementId, BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
 use potluck_protocol::manifest::{AdapterInfo, BaseInfo, DatasetInfo, Evaluation, FileEntry, Kind, Manifest, Training};
 use potluck_protocol::shard::{Cut, ShardRow, ShardTable};
 use potluck_protocol::signed::PublicKey;
@@ -160,4 +161,24 @@ pub fn announcement() -> Announcement {
         publisher: publisher(),
         sequence: 42,
     }
+}
+
+/// An announcement's id that starts with a byte.
+pub fn announcement_id(first: u8, text: &str) -> AnnouncementId {
+    let mut id = digest(text);
+    id.0[0] = first;
+    AnnouncementId(id)
+}
+
+pub fn compare() -> Compare {
+    Compare { base: base_id(), buckets: (0..64).map(|index| digest(&format!("part {index}"))).collect() }
+}
+
+pub fn wanted() -> Wanted {
+    Wanted { base: base_id(), ids: vec![announcement_id(4, "a"), announcement_id(200, "b")] }
+}
+
+pub fn differing() -> Differing {
+    let part = Bucket { index: 1, ids: vec![announcement_id(4, "a"), announcement_id(7, "b")] };
+    Differing(vec![part, Bucket { index: 63, ids: vec![] }])
 }

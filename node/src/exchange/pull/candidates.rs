@@ -81,7 +81,7 @@ impl Candidates {
 
     async fn dial_named(&mut self, exchange: &Exchange, id: ManifestId, connected: &[PeerId]) {
         let mut likely = self.hints.clone();
-        likely.extend(exchange.0.net.announcers(id).await.unwrap_or_default());
+        likely.extend(exchange.0.net.announcers(id));
         likely.extend(exchange.holders().of(&id));
         for peer in likely.into_iter().filter(|peer| !connected.contains(peer)) {
             let addresses = exchange.0.net.addresses(peer).await.unwrap_or_default();

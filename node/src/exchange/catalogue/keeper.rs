@@ -1,0 +1,64 @@
+//! The catalogue on disk: what changed is written in one go, a moment after it changed.
+//!
+//! What is written is the difference between what is kept and what is known, so nothing is missed however much changes
+//! at once, and no list of changes has to be bounded. It is not durable at once: what a crash loses is heard again.
+
+use std::collections::BTreeMap;
+
+use potluck_protocol::announce;
+use potluck_protocol::catalogue::{Key, Record};
+use potluck_protocol::id::AnnouncementId;
+
+use super::super::Exchange;
+use super::super::limits::CATALOGUE_KEEP;
+
+/// Knows what the store has.
+pub(in crate::exchange) struct Keeper {
+    kept: BTreeMap<AnnouncementId, Key>,
+}
+
+impl Keeper {
+    /// Takes what the store has into the catalogue.
+    pub async fn restore(exchange: &Exchange) -> Self {
+        let heard = exchange.blocking(|store| store.heard()).await;
+        let kept = heard.iter().map(|one| (announce::id(one), Key::of(one.body()))).collect();
+        exchange.0.net.known().with(|catalogue| heard.into_iter().for_each(|one| drop(catalogue.insert(one))));
+        Self { kept }
+    }
+
+    /// Until the node stops; what is known then is written before this ends.
+    pub async fn run(mut self, exchange: Exchange) {
+        let stop = exchange.0.tasks.stop().clone();
+        while stop.run_until_cancelled(exchange.0.net.known().changed()).await.is_some() {
+            let _ = stop.run_until_cancelled(tokio::time::sleep(CATALOGUE_KEEP)).await;
+            self.write(&exchange).await;
+        }
+        self.write(&exchange).await;
+    }
+
+    async fn write(&mut self, exchange: &Exchange) {
+        let (gone, new) = self.difference(exchange);
+        if gone.is_empty() && new.is_empty() {
+            return;
+        }
+        for (id, _) in &gone {
+            self.kept.remove(id);
+        }
+        self.kept.extend(new.iter().map(|one| (announce::id(one), Key::of(one.body()))));
+        exchange
+            .blocking(move |store| {
+                let keys: Vec<Key> = gone.into_iter().map(|(_, key)| key).collect();
+                store.keep_heard(&keys, &new);
+            })
+            .await;
+    }
+
+    /// What is kept and no longer known, and what is known and not kept.
+    fn difference(&self, exchange: &Exchange) -> (Vec<(AnnouncementId, Key)>, Vec<Record>) {
+        exchange.0.net.known().with(|catalogue| {
+            let gone = self.kept.iter().filter(|(id, key)| !catalogue.contains(&key.base, id));
+            let new = catalogue.records().filter(|one| !self.kept.contains_key(&announce::id(one)));
+            (gone.map(|(id, key)| (*id, *key)).collect(), new.cloned().collect())
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! How much of something is still allowed: token buckets, one for each of a bounded number of keys.
+
+use std::collections::BTreeMap;
+
+/// A bucket's size, and how long one token takes to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub burst: u64,
+    pub refill_ms: u64,
+}
+
+/// One bucket. Counts in milliseconds of refill, so that no rounding adds up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    rate: Rate,
+    /// Missing from a full bucket, in milliseconds of refill, at `at_ms`.
+    missing_ms: u64,
+    at_ms: u64,
+}
+
+impl Tokens {
+    /// A full bucket.
+    pub fn new(rate: Rate) -> Self {
+        Self { rate, missing_ms: 0, at_ms: 0 }
+    }
+
+    /// Takes a token if there is one.
+    pub fn take(&mut self, now_ms: u64) -> bool {
+        let missing_ms = self.missing_ms(now_ms);
+        self.at_ms = self.at_ms.max(now_ms);
+        let after = missing_ms.saturating_add(self.rate.refill_ms);
+        let allowed = after <= self.rate.burst.saturating_mul(self.rate.refill_ms);
+        self.missing_ms = if allowed { after } else { missing_ms };
+        allowed
+    }
+
+    fn missing_ms(&self, now_ms: u64) -> u64 {
+        self.missing_ms.saturating_sub(now_ms.saturating_sub(self.at_ms))
+    }
+}
+
+/// A bucket for each key. // I12
+#[derive(Clone, Debug)]
+pub struct Allowances<K> {
+    rate: Rate,
+    max: usize,
+    buckets: BTreeMap<K, Tokens>,
+}
+
+impl<K: Ord + Copy> Allowances<K> {
+    /// At most `max` keys are remembered; what is forgotten first is the fullest bucket, which says least.
+    pub fn new(rate: Rate, max: usize) -> Self {
+        Self { rate, max, buckets: BTreeMap::new() }
+    }
+
+    /// Takes a token of `key` if it has one.
+    pub fn take(&mut self, key: K, now_ms: u64) -> bool {
+        if !self.buckets.contains_key(&key) && self.buckets.len() >= self.max {
+            self.forget(now_ms);
+        }
+        self.buckets.entry(key).or_insert_with(|| Tokens::new(self.rate)).take(now_ms)
+    }
+
+    /// Forgets all full buckets, which are as new ones, or else the fullest.
+    fn forget(&mut self, now_ms: u64) {
+        self.buckets.retain(|_, tokens| tokens.missing_ms(now_ms) > 0);
+        if self.buckets.len() >= self.max
+            && let Some((_, key)) = self.buckets.iter().map(|(key, tokens)| (tokens.missing_ms(now_ms), *key)).min()
+        {
+            self.buckets.remove(&key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { burst: 12, refill_ms: 600_000 };
+
+    #[test]
+    fn a_burst_is_allowed_and_then_one_token_at_a_time() {
+        let mut tokens = Tokens::new(RATE);
+        assert_eq!((0..50).filter(|_| tokens.take(5)).count(), 12);
+        assert!(!tokens.take(5 + RATE.refill_ms - 1));
+        assert!(tokens.take(5 + RATE.refill_ms));
+        assert!(!tokens.take(5 + RATE.refill_ms));
+        assert_eq!((0..50).filter(|_| tokens.take(u64::MAX / 2)).count(), 12, "no more than full");
+        assert!(!tokens.take(0), "a clock that goes back gives nothing");
+    }
+
+    #[test]
+    fn one_key_does_not_use_up_anothers_and_the_keys_are_bounded() {
+        let mut all = Allowances::new(RATE, 3);
+        assert_eq!((0..50).filter(|_| all.take(0, 0)).count(), 12);
+        assert!(all.take(1, 0));
+        for key in 2..100 {
+            assert!(all.take(key, 0), "{key}");
+            assert!(all.buckets.len() <= 3);
+        }
+        assert!(!all.take(0, 0), "the emptiest bucket is not forgotten for others");
+    }
+}

@@ -1,0 +1,261 @@
+//! When to compare with whom: the machine that keeps a catalogue equal to its neighbours'.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p_identity::PeerId;
+
+use super::patience::Patience;
+use super::random::Random;
+use super::round::{Action, Event, Next, Outcome, Question, Round, RoundId};
+use super::shelves::{Catalogue, Inserted};
+use super::timing::{
+    BASES, HEDGE_MS, MEET_MS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
+};
+use crate::announce::Announcement;
+use crate::id::BaseId;
+use crate::signed::Authentic;
+
+/// Decides what is asked of whom, and when. Holds no record: the catalogue is handed in.
+#[derive(Clone, Debug)]
+pub struct Reconcile {
+    random: Random,
+    bases: BTreeMap<BaseId, Followed>,
+    /// Rounds that are to be, and not before which time.
+    due: BTreeMap<(BaseId, PeerId), u64>,
+    rounds: BTreeMap<RoundId, Round>,
+    patience: Patience,
+    next_round: u64,
+}
+
+/// A base that we and others follow.
+#[derive(Clone, Debug)]
+struct Followed {
+    peers: BTreeSet<PeerId>,
+    /// The next round with a random peer.
+    next_ms: u64,
+    /// When some neighbours are asked because we learned something; `None`: we did not.
+    spread_ms: Option<u64>,
+    /// Not before.
+    spread_again_ms: u64,
+}
+
+impl Reconcile {
+    /// Knows nobody. Nodes should have different seeds, so that they do not all ask at once.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            random: Random::new(seed),
+            bases: BTreeMap::new(),
+            due: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            patience: Patience::default(),
+            next_round: 0,
+        }
+    }
+
+    /// Takes an event at a time (milliseconds of any clock that does not go back) and says what to do. What is learned
+    /// is in `catalogue` when it returns.
+    pub fn handle(&mut self, event: Event, now_ms: u64, catalogue: &mut Catalogue) -> Vec<Action> {
+        let mut actions = Vec::new();
+        self.note(event, now_ms, catalogue, &mut actions);
+        self.end_overdue(now_ms, &mut actions);
+        self.plan(now_ms);
+        self.start_due(now_ms, catalogue, &mut actions);
+        actions
+    }
+
+    /// When [`Event::Tick`] is wanted next if nothing else happens; `None` if time alone changes nothing.
+    pub fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
+        // What is due and does not start waits for a round to end or to be slow: those times are among these.
+        let rounds = self.rounds.values().flat_map(|round| [round.ends_at_ms(), round.started_ms + HEDGE_MS]);
+        let bases = self.bases.values().filter(|followed| !followed.peers.is_empty());
+        let planned = bases.flat_map(|followed| std::iter::once(followed.next_ms).chain(followed.spread_ms));
+        rounds.chain(planned).chain(self.due.values().copied()).filter(|at| *at > now_ms).min()
+    }
+
+    fn note(&mut self, event: Event, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
+        match event {
+            Event::Met { peer, base } => self.met(peer, base, now_ms),
+            Event::Gone { peer } => self.gone(&peer, now_ms, actions),
+            Event::Asked { peer, base } => {
+                if self.bases.contains_key(&base) {
+                    let at_ms = now_ms + self.random.below(TURN_MS);
+                    self.schedule(base, peer, at_ms);
+                }
+            }
+            Event::Missed { base } => self.sooner(&base, now_ms),
+            Event::Differs { round, differing } => {
+                if let Some(one) = self.rounds.get_mut(&round) {
+                    let next = one.differs(&differing, catalogue, now_ms);
+                    self.go_on(round, next, now_ms, actions);
+                }
+            }
+            Event::Records { round, records } => self.records(round, records, now_ms, catalogue, actions),
+            Event::Unanswered { round } => self.end(round, Outcome::Unanswered, now_ms, actions),
+            Event::Wrong { round, blame } => self.go_on(round, Next::Wrong(blame), now_ms, actions),
+            Event::Tick => {}
+        }
+    }
+
+    fn met(&mut self, peer: PeerId, base: BaseId, now_ms: u64) {
+        if self.bases.len() >= BASES && !self.bases.contains_key(&base) {
+            return;
+        }
+        let next_ms = now_ms + self.about(PERIOD_MS);
+        let followed = self.bases.entry(base).or_insert_with(|| Followed {
+            peers: BTreeSet::new(),
+            next_ms,
+            spread_ms: None,
+            spread_again_ms: 0,
+        });
+        if followed.peers.len() < PEERS_PER_BASE || followed.peers.contains(&peer) {
+            followed.peers.insert(peer);
+            let at_ms = now_ms + self.random.below(MEET_MS);
+            self.schedule(base, peer, at_ms);
+        }
+    }
+
+    fn gone(&mut self, peer: &PeerId, now_ms: u64, actions: &mut Vec<Action>) {
+        for followed in self.bases.values_mut() {
+            followed.peers.remove(peer);
+        }
+        self.due.retain(|(_, other), _| other != peer);
+        let theirs = self.rounds.iter().filter(|(_, round)| round.peer == *peer);
+        for id in theirs.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end(id, Outcome::Unanswered, now_ms, actions);
+        }
+    }
+
+    fn records(
+        &mut self,
+        id: RoundId,
+        records: Vec<Authentic<Announcement>>,
+        now_ms: u64,
+        catalogue: &mut Catalogue,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(round) = self.rounds.get_mut(&id) else { return };
+        let count = records.len();
+        for record in records {
+            if let Err(blame) = round.expects(&record) {
+                return self.go_on(id, Next::Wrong(blame), now_ms, actions);
+            }
+            if let Inserted::New { record, .. } = catalogue.insert(record) {
+                round.learned += 1;
+                actions.push(Action::Learned(record));
+            }
+        }
+        let next = round.page_came(count, catalogue, now_ms);
+        self.go_on(id, next, now_ms, actions);
+    }
+
+    fn go_on(&mut self, id: RoundId, next: Next, now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(round) = self.rounds.get(&id) else { return };
+        let peer = round.peer;
+        match next {
+            Next::Ask(question) => actions.push(Action::Ask { round: id, peer, question }),
+            Next::End(outcome) => self.end(id, outcome, now_ms, actions),
+            Next::Wrong(blame) => {
+                actions.push(Action::Blame { peer, blame });
+                self.end(id, Outcome::Wrong, now_ms, actions);
+            }
+        }
+    }
+
+    fn end(&mut self, id: RoundId, outcome: Outcome, now_ms: u64, actions: &mut Vec<Action>) {
+        let Some(Round { peer, base, learned, .. }) = self.rounds.remove(&id) else { return };
+        match outcome {
+            Outcome::Equal | Outcome::Learned(_) => self.patience.satisfied(&peer),
+            Outcome::Nothing | Outcome::Unanswered => self.patience.disappointed(peer, now_ms),
+            Outcome::Wrong => self.patience.betrayed(peer, now_ms),
+        }
+        if matches!(outcome, Outcome::Unanswered | Outcome::Wrong) {
+            self.sooner(&base, now_ms);
+        }
+        if learned > 0
+            && let Some(followed) = self.bases.get_mut(&base)
+        {
+            let soonest_ms = followed.spread_again_ms.max(now_ms);
+            followed.spread_ms.get_or_insert(soonest_ms);
+        }
+        actions.push(Action::Ended { round: id, peer, base, outcome });
+    }
+
+    fn end_overdue(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
+        let overdue = self.rounds.iter().filter(|(_, round)| now_ms >= round.ends_at_ms());
+        for id in overdue.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end(id, Outcome::Unanswered, now_ms, actions);
+        }
+    }
+
+    /// A round with a peer, not before a time, and not before the peer's rest is over.
+    fn schedule(&mut self, base: BaseId, peer: PeerId, at_ms: u64) {
+        if self.due.len() < BASES * PEERS_PER_BASE || self.due.contains_key(&(base, peer)) {
+            let at_ms = at_ms.max(self.patience.rests_until_ms(&peer));
+            self.due.entry((base, peer)).and_modify(|due| *due = at_ms.min(*due)).or_insert(at_ms);
+        }
+    }
+
+    fn sooner(&mut self, base: &BaseId, now_ms: u64) {
+        let soon_ms = now_ms + SOON_MS + self.random.below(SOON_MS);
+        if let Some(followed) = self.bases.get_mut(base) {
+            followed.next_ms = followed.next_ms.min(soon_ms);
+        }
+    }
+
+    /// Three to five quarters of a time.
+    fn about(&mut self, ms: u64) -> u64 {
+        ms - ms / 4 + self.random.below(ms / 2)
+    }
+
+    /// Makes rounds due whose time has come.
+    fn plan(&mut self, now_ms: u64) {
+        let next_ms = now_ms + self.about(PERIOD_MS);
+        let mut chosen = Vec::new();
+        for (base, followed) in &mut self.bases {
+            let rested = |peer: &&PeerId| self.patience.rests_until_ms(peer) <= now_ms;
+            let mut count = 0;
+            if followed.spread_ms.is_some_and(|at| at <= now_ms) {
+                followed.spread_ms = None;
+                followed.spread_again_ms = now_ms + SPREAD_PAUSE_MS;
+                count = SPREAD;
+            }
+            if followed.next_ms <= now_ms {
+                followed.next_ms = next_ms;
+                count = count.max(1);
+            }
+            if count > 0 {
+                let peers = followed.peers.iter().filter(rested).copied().collect();
+                chosen.extend(self.random.some_of(peers, count).into_iter().map(|peer| (*base, peer)));
+            }
+        }
+        for (base, peer) in chosen {
+            let at_ms = now_ms + self.random.below(SPREAD_MS);
+            self.schedule(base, peer, at_ms);
+        }
+    }
+
+    fn start_due(&mut self, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
+        while self.rounds.len() < ROUNDS
+            && let Some((base, peer)) = self.next_due(now_ms)
+        {
+            self.due.remove(&(base, peer));
+            let id = RoundId(self.next_round);
+            self.next_round += 1;
+            self.rounds.insert(id, Round::new(peer, base, now_ms));
+            actions.push(Action::Ask { round: id, peer, question: Question::Compare(catalogue.question(base)) });
+        }
+    }
+
+    /// Of the rounds that may start: the one with the peer that disappointed least, then the one that waited longest.
+    fn next_due(&self, now_ms: u64) -> Option<(BaseId, PeerId)> {
+        let young = |round: &Round| now_ms < round.started_ms + HEDGE_MS;
+        let free = |base: &BaseId, peer: &PeerId| {
+            self.rounds.values().all(|round| round.peer != *peer && !(round.base == *base && young(round)))
+        };
+        let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && free(base, peer));
+        ready
+            .map(|((base, peer), at)| (self.patience.fruitless(peer), *at, *base, *peer))
+            .min()
+            .map(|one| (one.2, one.3))
+    }
+}

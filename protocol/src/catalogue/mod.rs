@@ -1,0 +1,42 @@
+//! What the network offers: the newest announcement of each manifest by each publisher, the same on every node.
+//!
+//! Gossip says everything once, so a node that was away, late or cut off misses some of it. Catalogues therefore compare
+//! themselves with each other, and each fetches what it lacks.
+//!
+//! Goals: whoever has heard the same announcements keeps the same records, in whatever order they came and however many
+//! were forgotten for want of room; two catalogues that meet end equal; a peer that lies or stalls wastes its own turns;
+//! one seed, one trace. Non-goals: to judge what is announced, to tell when (there is no time in it), to keep a
+//! forger of keys from filling it (keys are free: see `docs/decisions/0008-catalogue.md`).
+//!
+//! ```text
+//! bytes -announce::authentic-> Authentic<Announcement> -> Catalogue (a Shelf for each base)
+//!
+//! asker                                   answerer
+//! Compare { base, 64 digests }        ->
+//!                                     <-  Differing: its ids in the parts that differ
+//! Wanted { base, ids that we lack }   ->                              (again, until nothing is lacking)
+//!                                     <-  records, verified before they are believed
+//! ```
+//!
+//! Nothing is ever pushed: the answerer of a comparison that found a difference asks in its turn.
+
+mod allowance;
+mod machine;
+mod messages;
+mod patience;
+mod random;
+mod round;
+mod shelf;
+mod shelves;
+mod timing;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use allowance::{Allowances, Rate, Tokens};
+pub use machine::Reconcile;
+pub use messages::{Bucket, Compare, Differing, Wanted};
+pub use round::{Action, Blame, Event, Outcome, Question, RoundId};
+pub use shelf::{Key, Record};
+pub use shelves::{Bounds, Catalogue, Inserted, verified};

@@ -1,0 +1,182 @@
+//! One round with one peer: what differs, then the records that we lack, page by page.
+
+use std::collections::BTreeSet;
+
+use libp2p_identity::PeerId;
+
+use super::messages::{Compare, Differing, Wanted};
+use super::shelf::Record;
+use super::shelves::Catalogue;
+use super::timing::{ANSWER_MS, ROUND_MS};
+use crate::announce::{Announcement, Fault};
+use crate::bulk::Request;
+use crate::id::{AnnouncementId, BaseId};
+use crate::limits::CATALOGUE_WANTED_MAX;
+use crate::signed::Authentic;
+
+/// Names one round; never used twice by one machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoundId(pub u64);
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A connected peer follows a base that we follow.
+    Met { peer: PeerId, base: BaseId },
+    /// A peer is gone.
+    Gone { peer: PeerId },
+    /// A peer compared its catalogue with ours, and they differ: it may have what we lack.
+    Asked { peer: PeerId, base: BaseId },
+    /// Something about a base was heard and not taken, because too much came at once.
+    Missed { base: BaseId },
+    /// The answer to [`Question::Compare`].
+    Differs { round: RoundId, differing: Differing },
+    /// The answer to [`Question::Records`], each verified.
+    Records { round: RoundId, records: Vec<Authentic<Announcement>> },
+    /// The peer did not answer, or would not.
+    Unanswered { round: RoundId },
+    /// The answer makes no sense.
+    Wrong { round: RoundId, blame: Blame },
+    /// Time passed.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Ask the peer. A round has one question under way at a time.
+    Ask { round: RoundId, peer: PeerId, question: Question },
+    /// This is in the catalogue now, and was not before.
+    Learned(Record),
+    /// The peer broke the rules.
+    Blame { peer: PeerId, blame: Blame },
+    /// The round is over; an answer that still comes is of no use.
+    Ended { round: RoundId, peer: PeerId, base: BaseId, outcome: Outcome },
+}
+
+/// What a peer is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    Compare(Compare),
+    Records(Wanted),
+}
+
+impl From<Question> for Request {
+    fn from(question: Question) -> Self {
+        match question {
+            Question::Compare(compare) => Self::Compare(compare),
+            Question::Records(wanted) => Self::Records(wanted),
+        }
+    }
+}
+
+/// How a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both have the same.
+    Equal,
+    /// So many records are new here.
+    Learned(usize),
+    /// They differ, and there is nothing to learn from this peer.
+    Nothing,
+    /// It did not say what it has, in time or at all.
+    Unanswered,
+    /// It broke the rules.
+    Wrong,
+}
+
+/// What a peer did that no honest one does.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Blame {
+    #[error("it passed on a wrong announcement: {0}")]
+    Announcement(#[from] Fault),
+    #[error("it sent record {} that was not asked for", .0.short())]
+    NotAsked(AnnouncementId),
+    #[error("{0}")]
+    Protocol(String),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Round {
+    pub peer: PeerId,
+    pub base: BaseId,
+    pub started_ms: u64,
+    pub answer_by_ms: u64,
+    /// Records that are new here by this round.
+    pub learned: usize,
+    compared: bool,
+    /// Still to be asked for.
+    wanted: BTreeSet<AnnouncementId>,
+    /// On their way.
+    asked: BTreeSet<AnnouncementId>,
+}
+
+/// What a round does after an answer.
+pub(super) enum Next {
+    Ask(Question),
+    End(Outcome),
+    Wrong(Blame),
+}
+
+impl Round {
+    pub fn new(peer: PeerId, base: BaseId, now_ms: u64) -> Self {
+        Self {
+            peer,
+            base,
+            started_ms: now_ms,
+            answer_by_ms: now_ms + ANSWER_MS,
+            learned: 0,
+            compared: false,
+            wanted: BTreeSet::new(),
+            asked: BTreeSet::new(),
+        }
+    }
+
+    /// When it is over at the latest if nothing more comes.
+    pub fn ends_at_ms(&self) -> u64 {
+        self.answer_by_ms.min(self.started_ms + ROUND_MS)
+    }
+
+    pub fn differs(&mut self, differing: &Differing, catalogue: &Catalogue, now_ms: u64) -> Next {
+        if std::mem::replace(&mut self.compared, true) || !differing.is_bounded() {
+            return Next::Wrong(Blame::Protocol("it answered another question than the one asked".to_owned()));
+        }
+        if differing.0.is_empty() {
+            return Next::End(Outcome::Equal);
+        }
+        self.wanted.extend(catalogue.lacking(&self.base, differing));
+        self.next_page(catalogue, now_ms)
+    }
+
+    /// Takes the answer's records off those that were asked for. // I8
+    pub fn expects(&mut self, record: &Authentic<Announcement>) -> Result<(), Blame> {
+        let id = crate::announce::id(record);
+        if self.asked.remove(&id) && record.body().base == self.base { Ok(()) } else { Err(Blame::NotAsked(id)) }
+    }
+
+    /// After a page of so many records.
+    pub fn page_came(&mut self, records: usize, catalogue: &Catalogue, now_ms: u64) -> Next {
+        if records == 0 {
+            // It named them and has none of them: at best they have just gone.
+            return Next::End(Outcome::Unanswered);
+        }
+        self.next_page(catalogue, now_ms)
+    }
+
+    fn next_page(&mut self, catalogue: &Catalogue, now_ms: u64) -> Next {
+        self.asked.clear();
+        while self.asked.len() < CATALOGUE_WANTED_MAX
+            && let Some(id) = self.wanted.pop_first()
+        {
+            // It may have come by gossip meanwhile.
+            if !catalogue.contains(&self.base, &id) {
+                self.asked.insert(id);
+            }
+        }
+        if self.asked.is_empty() {
+            return Next::End(if self.learned > 0 { Outcome::Learned(self.learned) } else { Outcome::Nothing });
+        }
+        self.answer_by_ms = now_ms + ANSWER_MS;
+        Next::Ask(Question::Records(Wanted { base: self.base, ids: self.asked.iter().copied().collect() }))
+    }
+}

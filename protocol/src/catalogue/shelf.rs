@@ -1,0 +1,194 @@
+//! The records of one base, and which of them go first when room is wanted.
+//!
+//! **What is kept is a function of what was heard**, not of the order in which it came; else catalogues that forget
+//! would never be equal. Every record has a place: (its rank among its publisher's, newest first; its publisher's
+//! lot). The last place is given up first. So everybody keeps his newest before anybody keeps his second, and
+//! whoever floods pushes out his own. It is a function of the set because a publisher's places are always the first
+//! ones: a record behind `n` filled places stays behind them, whatever comes. The lot (BLAKE3 of base and publisher)
+//! decides among equals, and not everywhere in favour of the same.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::messages::{Bucket, Compare, Differing, bucket_of};
+use crate::announce::{self, Announcement};
+use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
+use crate::limits::CATALOGUE_BUCKETS;
+use crate::signed::{Authentic, PublicKey};
+
+const BUCKET_CONTEXT: &str = "potluck 2026 catalogue bucket/1";
+const LOT_CONTEXT: &str = "potluck 2026 catalogue lot/1";
+
+/// A record: an announcement that was verified. Shared, because it is handed out often.
+pub type Record = Arc<Authentic<Announcement>>;
+
+/// What a catalogue has one record for. The base is part of it: a publisher that announces one manifest for two bases
+/// lies in one of them, and nodes that follow one base cannot know of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    pub base: BaseId,
+    pub publisher: PublicKey,
+    pub manifest: ManifestId,
+}
+
+impl Key {
+    pub fn of(body: &Announcement) -> Self {
+        Self { base: body.base, publisher: body.publisher, manifest: body.manifest }
+    }
+}
+
+/// The smaller, the better: the higher sequence number; among equal ones, which only an equivocating publisher makes,
+/// the lower id, so that all catalogues choose the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Standing {
+    sequence: Reverse<u64>,
+    id: AnnouncementId,
+}
+
+impl Standing {
+    fn of(record: &Authentic<Announcement>) -> Self {
+        Self { sequence: Reverse(record.body().sequence), id: announce::id(record) }
+    }
+}
+
+/// One publisher's records.
+#[derive(Clone, Debug)]
+struct Share {
+    lot: Digest,
+    by_manifest: BTreeMap<ManifestId, Standing>,
+    /// Best first.
+    order: BTreeSet<(Standing, ManifestId)>,
+}
+
+/// The records of one base.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    base: BaseId,
+    records: BTreeMap<AnnouncementId, Record>,
+    shares: BTreeMap<PublicKey, Share>,
+    /// Publishers by the number of their records, then by lot: the last one has the last place.
+    fullest: BTreeSet<(usize, Digest, PublicKey)>,
+    /// Digests of the parts; `None`: changed since.
+    digests: Vec<Option<Digest>>,
+}
+
+impl Shelf {
+    pub fn new(base: BaseId) -> Self {
+        Self {
+            base,
+            records: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            fullest: BTreeSet::new(),
+            digests: vec![None; CATALOGUE_BUCKETS],
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// How many records of a publisher there are.
+    pub fn share_len(&self, publisher: &PublicKey) -> usize {
+        self.shares.get(publisher).map_or(0, |share| share.order.len())
+    }
+
+    pub fn get(&self, id: &AnnouncementId) -> Option<&Record> {
+        self.records.get(id)
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.records.values()
+    }
+
+    /// Whether this record, or a better one for its key, is there.
+    pub fn has_better(&self, record: &Authentic<Announcement>) -> bool {
+        let body = record.body();
+        let known = self.shares.get(&body.publisher).and_then(|share| share.by_manifest.get(&body.manifest));
+        known.is_some_and(|known| *known <= Standing::of(record))
+    }
+
+    /// Puts a record in the place of an older one for its key; `false` if a better one is there.
+    pub fn insert(&mut self, record: Record) -> bool {
+        if self.has_better(&record) {
+            return false;
+        }
+        let (publisher, manifest) = (record.body().publisher, record.body().manifest);
+        let standing = Standing::of(&record);
+        let lot = || Digest::of_context(LOT_CONTEXT, &[self.base.0.0, publisher.0.0].concat());
+        let share = self.shares.entry(publisher).or_insert_with(|| Share {
+            lot: lot(),
+            by_manifest: BTreeMap::new(),
+            order: BTreeSet::new(),
+        });
+        self.fullest.remove(&(share.order.len(), share.lot, publisher));
+        let replaced = share.by_manifest.insert(manifest, standing);
+        if let Some(old) = replaced {
+            share.order.remove(&(old, manifest));
+        }
+        share.order.insert((standing, manifest));
+        self.fullest.insert((share.order.len(), share.lot, publisher));
+        if let Some(old) = replaced {
+            self.remove_record(&old.id);
+        }
+        self.digests[bucket_of(&standing.id)] = None;
+        self.records.insert(standing.id, record);
+        true
+    }
+
+    /// Removes the record in the last place.
+    pub fn evict(&mut self) -> Option<Record> {
+        let (_, _, publisher) = *self.fullest.last()?;
+        self.evict_of(&publisher)
+    }
+
+    /// Removes a publisher's last record.
+    pub fn evict_of(&mut self, publisher: &PublicKey) -> Option<Record> {
+        let share = self.shares.get_mut(publisher)?;
+        let lot = share.lot;
+        self.fullest.remove(&(share.order.len(), lot, *publisher));
+        let (standing, manifest) = share.order.pop_last()?;
+        share.by_manifest.remove(&manifest);
+        match share.order.len() {
+            0 => drop(self.shares.remove(publisher)),
+            len => drop(self.fullest.insert((len, lot, *publisher))),
+        }
+        self.remove_record(&standing.id)
+    }
+
+    fn remove_record(&mut self, id: &AnnouncementId) -> Option<Record> {
+        self.digests[bucket_of(id)] = None;
+        self.records.remove(id)
+    }
+
+    /// The digests of all parts.
+    pub fn digests(&mut self) -> Vec<Digest> {
+        (0..CATALOGUE_BUCKETS).map(|index| self.digest(index)).collect()
+    }
+
+    fn digest(&mut self, index: usize) -> Digest {
+        if let Some(known) = self.digests[index] {
+            return known;
+        }
+        // Of the sorted ids, not their sum or difference: those can be steered by whoever publishes a few hundred
+        // records, so that two catalogues look equal that are not.
+        let ids: Vec<u8> = self.ids(index).flat_map(|id| id.0.0).collect();
+        let digest = Digest::of_context(BUCKET_CONTEXT, &ids);
+        self.digests[index] = Some(digest);
+        digest
+    }
+
+    fn ids(&self, index: usize) -> impl Iterator<Item = &AnnouncementId> {
+        let from = AnnouncementId(Digest::smallest((index * 256 / CATALOGUE_BUCKETS) as u8));
+        self.records.range(from..).map(|(id, _)| id).take_while(move |id| bucket_of(id) == index)
+    }
+
+    /// Where these records differ from the asker's.
+    pub fn compare(&mut self, compare: &Compare) -> Differing {
+        let differs = |(index, theirs): (usize, &Digest)| {
+            (self.digest(index) != *theirs)
+                .then(|| Bucket { index: index as u8, ids: self.ids(index).copied().collect() })
+        };
+        Differing(compare.buckets.iter().take(CATALOGUE_BUCKETS).enumerate().filter_map(differs).collect())
+    }
+}
