@@ -26,6 +26,7 @@ pub struct Settings {
     pub bootstrap: Vec<Multiaddr>,
     pub network: Name,
     pub mdns: bool,
+    pub nat: net::nat::Settings,
 }
 
 /// A running daemon.
@@ -58,6 +59,7 @@ impl Daemon {
             listen: settings.listen,
             bootstrap: settings.bootstrap,
             mdns: settings.mdns,
+            nat: settings.nat,
         };
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();

@@ -67,6 +67,8 @@ impl Exchange {
             match request {
                 Request::Manifest(id) => stream.send(&self.manifest(stream.peer(), id).await?).await?,
                 Request::Have(shards) => stream.send(&self.have(shards).await?).await?,
+                // Whoever relays pays for it: nobody who follows the protocol asks.
+                Request::Shard(_) if stream.is_relayed() => stream.send(&Reply::Refused(Refusal::NotFound)).await?,
                 Request::Shard(id) => self.shard(stream, id).await?,
                 Request::Providers(id) => stream.send(&self.providers(stream.peer(), id).await).await?,
                 Request::Announcements(base) => stream.send(&self.announcements(base)).await?,

@@ -1,5 +1,5 @@
-//! What the swarm does, and under which names. Every protocol name holds the network's, but for two that libp2p fixes
-//! (identify and ping); there the identify protocol version tells networks apart.
+//! What the swarm does, and under which names. Every protocol name holds the network's, but for those that libp2p fixes
+//! (identify, ping and NAT traversal); there the identify protocol version tells networks apart.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping};
+use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping, relay};
 use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
 use super::handle::NetError;
-use super::{Config, gossip, limits};
+use super::{Config, gossip, limits, nat};
 
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
@@ -25,6 +25,7 @@ pub struct Behaviour {
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub bulk: bulk::Behaviour,
+    pub nat: nat::Behaviour,
 }
 
 /// What identify says of us first: peers that say something else belong to another network.
@@ -33,8 +34,13 @@ pub fn protocol_version(network: &Name) -> String {
 }
 
 impl Behaviour {
-    /// Inbound bulk streams go to `accepted`.
-    pub fn new(config: &Config, identity: &Keypair, accepted: mpsc::Sender<Inbound>) -> Result<Self, NetError> {
+    /// Inbound bulk streams go to `accepted`; `relayed` belongs to the relay transport of the same swarm.
+    pub fn new(
+        config: &Config,
+        identity: &Keypair,
+        accepted: mpsc::Sender<Inbound>,
+        relayed: relay::client::Behaviour,
+    ) -> Result<Self, NetError> {
         let setup = |what: &str, error: String| NetError::Setup(format!("{what}: {error}"));
         let bulk = StreamProtocol::try_from_owned(format!("/potluck/{}/bulk/1", config.network))
             .map_err(|error| setup("bulk", error.to_string()))?;
@@ -52,6 +58,7 @@ impl Behaviour {
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
             mdns: mdns.into(),
             bulk: bulk::Behaviour::new(bulk, accepted),
+            nat: nat::Behaviour::new(&config.nat, identity.public().to_peer_id(), relayed),
         })
     }
 }

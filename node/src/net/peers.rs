@@ -65,12 +65,14 @@ impl Peers {
         self.book.get(peer).cloned().unwrap_or_default()
     }
 
-    pub fn infos(&self) -> Vec<PeerInfo> {
+    /// Everybody who is connected; `direct` knows whether not through relays only.
+    pub fn infos(&self, direct: impl Fn(&PeerId) -> bool) -> Vec<PeerInfo> {
         let info = |(peer, connected): (&PeerId, &Connected)| PeerInfo {
             peer: *peer,
             addresses: self.addresses(peer),
             agent: connected.agent.clone(),
             connected_for: connected.since.elapsed(),
+            direct: direct(peer),
         };
         let mut infos: Vec<_> = self.connected.iter().map(info).collect();
         infos.sort_by_key(|info| info.peer);
@@ -100,12 +102,17 @@ impl Peers {
     }
 }
 
-/// An address without the `/p2p/...` at its end.
+/// An address without the `/p2p/...` at its end. One before it is a relay's, and stays.
 pub fn without_peer(address: &Multiaddr) -> Multiaddr {
-    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
 }
 
-fn is_loopback(address: &Multiaddr) -> bool {
+/// The address, or the relay that it leads through, is on this machine.
+pub fn is_loopback(address: &Multiaddr) -> bool {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
         Some(Protocol::Ip6(ip)) => ip.is_loopback(),

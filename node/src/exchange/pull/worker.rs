@@ -116,7 +116,7 @@ impl Worker {
         self.queue.push_back(ask);
         let stream = match &mut self.stream {
             Some(stream) => stream,
-            None => match self.net.open(self.peer).await {
+            None => match self.net.open_direct(self.peer).await {
                 Ok(stream) => self.stream.insert(stream),
                 Err(NetError::Open { error: OpenError::TooMany, .. }) => return self.all_busy(0).await,
                 Err(error) => return Err(End::Lost(error.to_string())),

@@ -56,19 +56,25 @@ impl Outbound {
 #[derive(Debug)]
 pub struct Inbound {
     peer: PeerId,
+    relayed: bool,
     stream: Stream,
     /// Held, not read: gives the peer's place back.
     _place: Place,
 }
 
 impl Inbound {
-    pub(super) fn new(peer: PeerId, stream: Stream, place: Place) -> Self {
-        Self { peer, stream, _place: place }
+    pub(super) fn new(peer: PeerId, relayed: bool, stream: Stream, place: Place) -> Self {
+        Self { peer, relayed, stream, _place: place }
     }
 
     /// Who asks.
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// It came through a relay, which carries no shards.
+    pub fn is_relayed(&self) -> bool {
+        self.relayed
     }
 
     /// The next request; `None` when the peer is done.
