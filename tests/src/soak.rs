@@ -1,5 +1,6 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
+mod nat;
 mod simulated_swarm;
 mod store_kill;
 mod store_scale;
@@ -17,6 +18,7 @@ pub struct Soak {
 
 /// All soaks, by name.
 pub const ALL: &[Soak] = &[
+    Soak { name: "nat", about: "pairs of nodes behind NATs in network namespaces: all meet", run: nat::run },
     Soak {
         name: "simulated-swarm",
         about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends",

@@ -23,7 +23,12 @@ struct Peer {
 
 pub async fn run(global: &Global) -> Outcome<()> {
     output::answer(global, ask(global, &Request::Peers).await?, |answer: Peers| {
-        let rows: Vec<_> = answer.peers.into_iter().map(|peer| vec![peer.peer, peer.agent, peer.route, peer.address]).collect();
-        if rows.is_empty() { vec!["no peers".to_owned()] } else { output::table(&["peer", "agent", "route", "address"], &rows) }
+        let rows: Vec<_> =
+            answer.peers.into_iter().map(|peer| vec![peer.peer, peer.agent, peer.route, peer.address]).collect();
+        if rows.is_empty() {
+            vec!["no peers".to_owned()]
+        } else {
+            output::table(&["peer", "agent", "route", "address"], &rows)
+        }
     })
 }

@@ -21,7 +21,7 @@ impl Actor<'_> {
     /// States the addresses that are known beforehand.
     pub(in super::super) fn nat_start(&mut self) {
         for address in self.seat.config.nat.external.clone() {
-            self.swarm.add_external_address(address);
+            self.nat_state(&address);
         }
         for address in self.seat.listening.clone() {
             self.nat_listens(&address);
@@ -50,7 +50,9 @@ impl Actor<'_> {
 
     pub(in super::super) fn nat_event(&mut self, event: BehaviourEvent) {
         match event {
-            BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted { relay_peer_id, renewal, .. }) => {
+            BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id, renewal, ..
+            }) => {
                 tracing::debug!(relay = %relay_peer_id, renewal, "a relay holds a place for us");
                 self.nat.relays.accepted(&relay_peer_id);
                 self.seat.emit(Event::Reserved { relay: relay_peer_id, renewal });
@@ -146,11 +148,21 @@ impl Actor<'_> {
         }
     }
 
-    /// A relay is reached where it listens: whoever started it has said so.
+    /// A relay is reached where it listens: whoever started it has said so. On the loopback interface only if it was
+    /// told to listen there.
     fn nat_listens(&mut self, address: &Multiaddr) {
-        if self.seat.config.nat.relay.is_some() && !is_relayed(address) {
-            self.swarm.add_external_address(address.clone());
+        let config = &self.seat.config;
+        let near = is_loopback(address) && !config.listen.iter().any(is_loopback);
+        if config.nat.relay.is_some() && !near && !is_relayed(address) {
+            self.nat_state(address);
         }
+    }
+
+    /// An address of ours that needs no probe.
+    fn nat_state(&mut self, address: &Multiaddr) {
+        let address = without_peer(address);
+        self.swarm.add_external_address(address.clone());
+        self.nat_confirmed(&address);
     }
 
     fn nat_confirmed(&mut self, address: &Multiaddr) {

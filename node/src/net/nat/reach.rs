@@ -115,7 +115,9 @@ mod tests {
         let mut reach = Reach::new(false);
         let relay = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
         assert!(!reach.confirm(&address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"))));
-        (1..100).for_each(|port| drop(reach.confirm(&address(&format!("/ip4/198.51.100.1/tcp/{port}")))));
+        for port in 1..100 {
+            reach.confirm(&address(&format!("/ip4/198.51.100.1/tcp/{port}")));
+        }
         assert_eq!(reach.confirmed().len(), EXTERNAL);
     }
 

@@ -92,8 +92,7 @@ impl Relays {
 
     /// Relays that said yes.
     pub fn held(&self) -> Vec<PeerId> {
-        let mut held: Vec<_> =
-            self.places.values().filter(|place| place.accepted).map(|place| place.relay).collect();
+        let mut held: Vec<_> = self.places.values().filter(|place| place.accepted).map(|place| place.relay).collect();
         held.sort();
         held
     }
