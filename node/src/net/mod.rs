@@ -31,7 +31,7 @@ pub(crate) mod testing;
 mod tests;
 mod transport;
 
-pub use bulk::{FrameError, Inbound, OpenError, Outbound};
+pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use handle::{Event, Handle, NetError, PeerInfo};
 pub use peers::is_loopback;
 
