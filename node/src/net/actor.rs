@@ -109,7 +109,10 @@ impl<'a> Actor<'a> {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.discovered(found),
-            SwarmEvent::NewListenAddr { address, .. } => self.seat.heard_listen_address(address),
+            SwarmEvent::NewListenAddr { address, .. } => {
+                self.seat.heard_listen_address(address);
+                self.nat_listens();
+            }
             SwarmEvent::ExpiredListenAddr { address, .. } => self.seat.listening.retain(|one| *one != address),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.seat.peers.established(peer_id, &endpoint);

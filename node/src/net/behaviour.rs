@@ -52,7 +52,7 @@ impl Behaviour {
             .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
-            limits: connection_limits::Behaviour::new(connection_limits()),
+            limits: connection_limits::Behaviour::new(connection_limits(config)),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
@@ -63,11 +63,13 @@ impl Behaviour {
     }
 }
 
-fn connection_limits() -> ConnectionLimits {
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    // A relay keeps a connection for every place that it gives.
+    let places = config.nat.relay.as_ref().map_or(0, |relay| relay.reservations as u32);
     ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits::PENDING_IN))
         .with_max_pending_outgoing(Some(limits::PENDING_OUT))
-        .with_max_established_incoming(Some(limits::ESTABLISHED_IN))
+        .with_max_established_incoming(Some(limits::ESTABLISHED_IN.saturating_add(places)))
         .with_max_established_outgoing(Some(limits::ESTABLISHED_OUT))
         .with_max_established_per_peer(Some(limits::ESTABLISHED_PER_PEER))
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::super::actor::Actor;
 use super::super::behaviour::BehaviourEvent as AnyEvent;
 use super::super::handle::Event;
-use super::super::peers::{is_loopback, without_peer};
+use super::super::peers::{is_loopback, is_private, without_peer};
 use super::limits::DIALLED;
 use super::{BehaviourEvent, Reachability, is_relayed};
 
@@ -23,9 +23,7 @@ impl Actor<'_> {
         for address in self.seat.config.nat.external.clone() {
             self.nat_state(&address);
         }
-        for address in self.seat.listening.clone() {
-            self.nat_listens(&address);
-        }
+        self.nat_listens();
     }
 
     /// Looks at everything that concerns ways, before anybody else does.
@@ -41,7 +39,6 @@ impl Actor<'_> {
             }
             SwarmEvent::ExternalAddrConfirmed { address } => self.nat_confirmed(address),
             SwarmEvent::ExternalAddrExpired { address } => self.nat.reach.expire(address),
-            SwarmEvent::NewListenAddr { address, .. } => self.nat_listens(address),
             SwarmEvent::ListenerClosed { listener_id, addresses, .. } => self.nat_closed(listener_id, addresses),
             _ => {}
         }
@@ -148,21 +145,34 @@ impl Actor<'_> {
         }
     }
 
-    /// A relay is reached where it listens: whoever started it has said so. On the loopback interface only if it was
-    /// told to listen there.
-    fn nat_listens(&mut self, address: &Multiaddr) {
+    /// A relay is reached where it listens: whoever started it has said so. Where it has a public address, that one is
+    /// stated; on the loopback interface only if it was told to listen there.
+    pub(in super::super) fn nat_listens(&mut self) {
         let config = &self.seat.config;
-        let near = is_loopback(address) && !config.listen.iter().any(is_loopback);
-        if config.nat.relay.is_some() && !near && !is_relayed(address) {
-            self.nat_state(address);
+        if config.nat.relay.is_none() {
+            return;
+        }
+        let near = config.listen.iter().any(is_loopback);
+        let all = self.seat.listening.iter().filter(|one| !is_relayed(one) && (near || !is_loopback(one)));
+        let all: Vec<_> = all.cloned().collect();
+        let public = all.iter().any(|address| !is_private(address));
+        for address in all {
+            if public && is_private(&address) {
+                self.swarm.remove_external_address(&address);
+                self.nat.reach.expire(&address);
+            } else {
+                self.nat_state(&address);
+            }
         }
     }
 
     /// An address of ours that needs no probe.
     fn nat_state(&mut self, address: &Multiaddr) {
         let address = without_peer(address);
-        self.swarm.add_external_address(address.clone());
-        self.nat_confirmed(&address);
+        if !self.nat.reach.confirmed().contains(&address) {
+            self.swarm.add_external_address(address.clone());
+            self.nat_confirmed(&address);
+        }
     }
 
     fn nat_confirmed(&mut self, address: &Multiaddr) {
