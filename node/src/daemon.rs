@@ -27,6 +27,7 @@ pub struct Settings {
     pub network: Name,
     pub mdns: bool,
     pub speeds: Speeds,
+    pub nat: net::nat::Settings,
 }
 
 /// A running daemon.
@@ -59,6 +60,7 @@ impl Daemon {
             listen: settings.listen,
             bootstrap: settings.bootstrap,
             mdns: settings.mdns,
+            nat: settings.nat,
         };
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();

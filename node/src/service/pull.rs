@@ -11,8 +11,9 @@ use tokio::sync::watch;
 
 use super::{Call, Service};
 use crate::api::proto::{Fetched, Pull, PulledFrom};
-use crate::exchange::{self, Options, Pulled};
+use crate::exchange::{self, Options, PullError, Pulled};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::net;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
@@ -69,7 +70,10 @@ impl Service {
         loop {
             tokio::select! {
                 biased;
-                pulled = &mut pulling => return Ok(pulled?),
+                pulled = &mut pulling => match pulled {
+                    Ok(pulled) => return Ok(pulled),
+                    Err(error) => return Err(explained(error, &network.handle).await),
+                },
                 changed = seen.changed(), if reporting => {
                     reporting = changed.is_ok();
                     let (done, total) = { let now = seen.borrow_and_update(); (now.bytes, now.bytes_total) };
@@ -98,6 +102,24 @@ impl Service {
 
 fn by_peer(fetched: BTreeMap<PeerId, u64>) -> Vec<PulledFrom> {
     fetched.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect()
+}
+
+/// With the reason that the network knows, if a pull failed because relays carry no shards.
+async fn explained(error: PullError, network: &net::Handle) -> Failure {
+    let asked = match &error {
+        PullError::Incomplete { asked, .. } => asked.clone(),
+        _ => Vec::new(),
+    };
+    let failure = Failure::from(error);
+    let peers = network.peers().await.unwrap_or_default();
+    let relayed = peers.iter().filter(|info| !info.direct && asked.contains(&info.peer)).count();
+    if relayed == 0 {
+        return failure;
+    }
+    failure.hint(format!(
+        "{relayed} of the peers asked are reached through a relay only, and a relay carries no shards; the pull goes on \
+         from what is here once a node with an open port has the adapter too: run the same command again then"
+    ))
 }
 
 fn unheard(reference: &str) -> Failure {

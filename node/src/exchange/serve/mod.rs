@@ -85,12 +85,13 @@ impl Exchange {
         uploader: &Uploader,
     ) -> Result<(), ServeError> {
         let asked = Asked::default();
+        let relayed = replier.is_relayed();
         let (queue, waiting) = mpsc::channel(REQUESTS);
         // One answer ahead of the one that is being sent.
         let (ready, answers) = mpsc::channel(1);
         let steps = future::try_join3(
             read(requests, &asked, queue),
-            self.prepare(uploader, &asked, waiting, ready),
+            self.prepare((uploader, relayed), &asked, waiting, ready),
             self.send(replier, uploader, &asked, answers),
         );
         steps.await.map(|_| ())
@@ -98,7 +99,7 @@ impl Exchange {
 
     async fn prepare(
         &self,
-        uploader: &Uploader,
+        (uploader, relayed): (&Uploader, bool),
         asked: &Asked,
         mut waiting: mpsc::Receiver<Pending>,
         ready: mpsc::Sender<(Pending, Answer)>,
@@ -108,7 +109,11 @@ impl Exchange {
                 Ok(Some(pending)) => {
                     // A place first: one answer is sent and one is ready, and no third one is in memory.
                     let Ok(place) = ready.reserve().await else { return Ok(()) };
-                    let answer = self.answer(uploader, &pending).await?;
+                    let answer = match &pending.request {
+                        // Whoever relays pays for it: nobody who follows the protocol asks.
+                        Request::Shard(_) if relayed => Answer::Whole(Reply::Refused(Refusal::NotFound)),
+                        _ => self.answer(uploader, &pending).await?,
+                    };
                     place.send((pending, answer));
                 }
                 Ok(None) => return Ok(()),

@@ -12,7 +12,7 @@ use tokio::runtime::Runtime;
 
 use crate::crash::Outcome;
 use crate::kit::{Program, Up};
-use crate::soak::nat::{Kind, Lab};
+use crate::soak::lab::{Kind, Lab};
 
 /// A megabyte, as links are measured.
 pub const MB: u64 = 1_000_000;
@@ -32,7 +32,7 @@ pub struct World {
     counted: Vec<String>,
     place: String,
     runtime: Runtime,
-    _lab: Lab,
+    lab: Lab,
     folder: tempfile::TempDir,
 }
 
@@ -74,12 +74,12 @@ impl World {
         std::fs::remove_file(&file)?;
         let manifest = manifest.ok_or("at least one source")?;
         let (program, runtime) = (program.clone(), Runtime::new()?);
-        Ok(Self { program, manifest, sources, addresses, counted, place, runtime, _lab: lab, folder })
+        Ok(Self { program, manifest, sources, addresses, counted, place, runtime, lab, folder })
     }
 
     /// Bytes that the sources have put on the wire, headers included.
     pub fn sent(&self) -> Outcome<u64> {
-        self.counted.iter().map(|namespace| self._lab.sent(namespace)).sum()
+        Ok(self.counted.iter().map(|namespace| self.lab.sent(namespace)).sum::<Result<u64, String>>()?)
     }
 
     /// The puller's daemon, started anew on the same home.
