@@ -1,0 +1,308 @@
+//! Whom to dial when, of those who are said to be somewhere. A pure machine.
+//!
+//! Everything here is a hint: peers say where others are, multicast DNS says who is near, the disk says who was there
+//! last time. So: bounded in peers and in addresses of one group, each address left alone for a while after it failed,
+//! whoever it was said to be, and no more dials than peers are wanted. // I12
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::limits;
+use super::reach::Group;
+use crate::net::peers::without_peer;
+
+/// Why a peer is dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// On the local network: wanted however many peers there are, until it is gone from there.
+    Nearby,
+    /// Somebody named it, or it was here before: wanted while peers are wanting.
+    Named,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    why: Why,
+    addresses: Vec<Multiaddr>,
+    tries: u32,
+    /// Not before.
+    at_ms: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Away,
+    Dialled,
+    Connected,
+}
+
+/// The hints.
+#[derive(Debug, Default)]
+pub struct Dials {
+    wanted: HashMap<PeerId, Wanted>,
+    /// In the order in which they came.
+    order: VecDeque<PeerId>,
+    groups: HashMap<Group, usize>,
+    failed: HashMap<Multiaddr, Failed>,
+    failed_order: VecDeque<Multiaddr>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    times: u32,
+    until_ms: u64,
+}
+
+impl Dials {
+    /// Somebody is said to be at some addresses; not dialled before `at_ms`. The caller has left out those that this
+    /// source is not believed.
+    pub fn hint(&mut self, peer: PeerId, addresses: &[Multiaddr], why: Why, at_ms: u64) {
+        if !self.wanted.contains_key(&peer) {
+            if self.wanted.len() >= limits::HINTS && !self.make_room() {
+                return;
+            }
+            let new = Wanted { why, addresses: Vec::new(), tries: 0, at_ms, state: State::Away };
+            self.wanted.insert(peer, new);
+            self.order.push_back(peer);
+        }
+        for address in addresses.iter().map(without_peer) {
+            self.add(&peer, address);
+        }
+        match self.wanted.get_mut(&peer) {
+            Some(wanted) if !wanted.addresses.is_empty() => {
+                if why == Why::Nearby {
+                    wanted.why = why;
+                }
+            }
+            _ => self.forget(&peer),
+        }
+    }
+
+    fn add(&mut self, peer: &PeerId, address: Multiaddr) {
+        let Some(wanted) = self.wanted.get_mut(peer) else { return };
+        let group = self.groups.entry(Group::of(&address)).or_default();
+        let known = wanted.addresses.contains(&address);
+        if !known && wanted.addresses.len() < limits::HINT_ADDRESSES && *group < limits::HINTS_PER_GROUP {
+            *group += 1;
+            wanted.addresses.push(address);
+        } else if *group == 0 {
+            self.groups.remove(&Group::of(&address));
+        }
+    }
+
+    /// The oldest hint that is not being used goes.
+    fn make_room(&mut self) -> bool {
+        let idle = |wanted: &Wanted| wanted.why == Why::Named && wanted.state == State::Away;
+        let oldest = self.order.iter().find(|peer| self.wanted.get(*peer).is_some_and(idle)).copied();
+        oldest.inspect(|peer| self.forget(peer)).is_some()
+    }
+
+    /// It is not there any more.
+    pub fn forget(&mut self, peer: &PeerId) {
+        let Some(wanted) = self.wanted.remove(peer) else { return };
+        self.order.retain(|one| one != peer);
+        for group in wanted.addresses.iter().map(Group::of) {
+            if let Some(count) = self.groups.get_mut(&group) {
+                *count -= 1;
+                if *count == 0 {
+                    self.groups.remove(&group);
+                }
+            }
+        }
+    }
+
+    /// Whom to dial now, and where; of those who are merely named at most `room`, dials on their way counted.
+    pub fn due(&mut self, room: usize, now_ms: u64) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        let dialled = |wanted: &&Wanted| wanted.why == Why::Named && wanted.state == State::Dialled;
+        let mut room = room.saturating_sub(self.wanted.values().filter(dialled).count());
+        let (failed, mut due) = (&self.failed, Vec::new());
+        for peer in &self.order {
+            let Some(wanted) = self.wanted.get_mut(peer) else { continue };
+            if wanted.state != State::Away || wanted.at_ms > now_ms || (wanted.why == Why::Named && room == 0) {
+                continue;
+            }
+            let rested = |one: &&Multiaddr| failed.get(*one).is_none_or(|failed| failed.until_ms <= now_ms);
+            let addresses: Vec<Multiaddr> = wanted.addresses.iter().filter(rested).cloned().collect();
+            if !addresses.is_empty() {
+                wanted.state = State::Dialled;
+                room -= usize::from(wanted.why == Why::Named);
+                due.push((*peer, addresses));
+            }
+        }
+        due
+    }
+
+    /// A connection to it stands.
+    pub fn connected(&mut self, peer: &PeerId) {
+        let Some(wanted) = self.wanted.get_mut(peer) else { return };
+        (wanted.state, wanted.tries) = (State::Connected, 0);
+        let addresses: HashSet<Multiaddr> = wanted.addresses.iter().cloned().collect();
+        if wanted.why == Why::Named {
+            self.forget(peer);
+        }
+        self.failed.retain(|address, _| !addresses.contains(address));
+        self.failed_order.retain(|address| !addresses.contains(address));
+    }
+
+    /// The last connection to it is gone.
+    pub fn lost(&mut self, peer: &PeerId, now_ms: u64) {
+        if let Some(wanted) = self.wanted.get_mut(peer) {
+            (wanted.state, wanted.at_ms) = (State::Away, now_ms + back_off_ms(1));
+        }
+    }
+
+    /// A dial to it ended without a connection, at these addresses or, if there are none, at all that it has.
+    pub fn failed(&mut self, peer: &PeerId, addresses: &[Multiaddr], now_ms: u64) {
+        let known = self.wanted.get(peer).map(|wanted| wanted.addresses.clone()).unwrap_or_default();
+        let tried = if addresses.is_empty() { known } else { addresses.iter().map(without_peer).collect() };
+        for address in tried {
+            self.rest(address, now_ms);
+        }
+        let Some(wanted) = self.wanted.get_mut(peer) else { return };
+        wanted.tries += 1;
+        wanted.at_ms = now_ms + back_off_ms(wanted.tries);
+        wanted.state = State::Away;
+        if wanted.why == Why::Named && wanted.tries >= limits::TRIES {
+            self.forget(peer);
+        }
+    }
+
+    fn rest(&mut self, address: Multiaddr, now_ms: u64) {
+        if !self.failed.contains_key(&address) {
+            self.failed_order.push_back(address.clone());
+            if self.failed_order.len() > limits::FAILED
+                && let Some(oldest) = self.failed_order.pop_front()
+            {
+                self.failed.remove(&oldest);
+            }
+        }
+        let failed = self.failed.entry(address).or_insert(Failed { times: 0, until_ms: 0 });
+        failed.times += 1;
+        failed.until_ms = now_ms + back_off_ms(failed.times);
+    }
+
+    /// When [`Self::due`] may give something that it does not give now.
+    pub fn wake_at_ms(&self, room: usize, now_ms: u64) -> Option<u64> {
+        let wanting = |wanted: &&Wanted| wanted.state == State::Away && (wanted.why == Why::Nearby || room > 0);
+        let at = |wanted: &Wanted| {
+            let rested = |one: &Multiaddr| self.failed.get(one).map_or(0, |failed| failed.until_ms);
+            wanted.addresses.iter().map(rested).min().unwrap_or(u64::MAX).max(wanted.at_ms)
+        };
+        let next = self.wanted.values().filter(wanting).map(at).min()?;
+        // What is due now and was not dialled waits for room: looked at again soon enough.
+        Some(if next > now_ms { next } else { now_ms + back_off_ms(1) })
+    }
+}
+
+/// Doubles with each failure in a row.
+fn back_off_ms(times: u32) -> u64 {
+    let doubled = limits::BACK_OFF_FIRST.saturating_mul(1 << times.saturating_sub(1).min(16));
+    doubled.min(limits::BACK_OFF_MAX).as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(n: usize) -> Multiaddr {
+        format!("/ip4/10.{}.{}.1/tcp/7740", n / 250, n % 250).parse().expect("a good address")
+    }
+
+    fn hinted(dials: &mut Dials, n: usize, why: Why) -> PeerId {
+        let peer = PeerId::random();
+        dials.hint(peer, &[address(n)], why, 0);
+        peer
+    }
+
+    #[test]
+    fn no_more_are_dialled_than_are_wanted() {
+        let mut dials = Dials::default();
+        let peers: Vec<_> = (0..10).map(|n| hinted(&mut dials, n, Why::Named)).collect();
+        let first = dials.due(3, 0);
+        assert_eq!(first.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), peers[..3]);
+        assert!(dials.due(3, 0).is_empty(), "three are on their way");
+        dials.connected(&peers[0]);
+        assert!(dials.due(2, 0).is_empty());
+        dials.failed(&peers[1], &[], 0);
+        assert_eq!(dials.due(2, 0).len(), 1);
+        let near = hinted(&mut dials, 99, Why::Nearby);
+        assert_eq!(dials.due(0, 0), [(near, vec![address(99)])]);
+    }
+
+    #[test]
+    fn an_address_that_failed_is_left_alone_whoever_is_said_to_be_there() {
+        let mut dials = Dials::default();
+        let victim = address(1);
+        let first = hinted(&mut dials, 1, Why::Named);
+        assert_eq!(dials.due(8, 0).len(), 1);
+        dials.failed(&first, std::slice::from_ref(&victim), 0);
+        for _ in 0..50 {
+            dials.hint(PeerId::random(), std::slice::from_ref(&victim), Why::Named, 0);
+        }
+        assert!(dials.due(8, 0).is_empty());
+        let wake = dials.wake_at_ms(8, 0).expect("it is tried again");
+        assert_eq!(wake, limits::BACK_OFF_FIRST.as_millis() as u64);
+        assert!(!dials.due(8, wake).is_empty());
+    }
+
+    #[test]
+    fn pauses_double_and_named_peers_are_given_up() {
+        let mut dials = Dials::default();
+        let (named, near) = (hinted(&mut dials, 1, Why::Named), hinted(&mut dials, 2, Why::Nearby));
+        let (mut now, mut dialled, mut last) = (0, HashMap::new(), 0);
+        while let Some(at) = dials.wake_at_ms(8, now).filter(|at| *at < 7_200_000) {
+            now = at;
+            for (peer, addresses) in dials.due(8, now) {
+                *dialled.entry(peer).or_insert(0u32) += 1;
+                dials.failed(&peer, &addresses, now);
+                last = now;
+            }
+        }
+        assert_eq!(dialled[&named], limits::TRIES);
+        let longest = limits::BACK_OFF_MAX.as_millis() as u64;
+        assert!((15..30).contains(&dialled[&near]) && last + longest >= 7_200_000, "{dialled:?}");
+        // It was there after all, and is dialled again when it has gone.
+        dials.connected(&near);
+        assert_eq!(dials.wake_at_ms(8, now), None);
+        dials.lost(&near, now);
+        assert_eq!(dials.due(0, now + back_off_ms(1)).len(), 1);
+        dials.forget(&near);
+        assert_eq!(dials.wake_at_ms(8, now), None);
+    }
+
+    #[test]
+    fn hints_are_bounded_in_peers_addresses_and_groups() {
+        let mut dials = Dials::default();
+        let near = hinted(&mut dials, 9_000, Why::Nearby);
+        (0..2 * limits::HINTS).for_each(|n| drop(hinted(&mut dials, n, Why::Named)));
+        assert_eq!((dials.wanted.len(), dials.order.len()), (limits::HINTS, limits::HINTS));
+        assert!(dials.wanted.contains_key(&near), "who is near is not forgotten for who is named");
+        let peer = PeerId::random();
+        dials.hint(peer, &(0..20).map(|n| address(10_000 + n)).collect::<Vec<_>>(), Why::Named, 0);
+        assert_eq!(dials.wanted[&peer].addresses.len(), limits::HINT_ADDRESSES);
+        let mut dials = Dials::default();
+        for port in 1..100 {
+            let address = format!("/ip4/198.51.100.{port}/tcp/22").parse().expect("a good address");
+            dials.hint(PeerId::random(), &[address], Why::Named, 0);
+        }
+        assert_eq!(dials.wanted.len(), limits::HINTS_PER_GROUP);
+        for n in 0..2 * limits::FAILED {
+            dials.failed(&peer, &[address(n)], 0);
+        }
+        assert_eq!((dials.failed.len(), dials.failed_order.len()), (limits::FAILED, limits::FAILED));
+        let peers: Vec<_> = dials.wanted.keys().copied().collect();
+        peers.iter().for_each(|peer| dials.forget(peer));
+        assert!(dials.groups.is_empty() && dials.order.is_empty());
+    }
+
+    #[test]
+    fn who_dials_second_waits() {
+        let mut dials = Dials::default();
+        dials.hint(PeerId::random(), &[address(1)], Why::Nearby, 5_000);
+        assert!(dials.due(8, 4_999).is_empty());
+        assert_eq!(dials.wake_at_ms(8, 0), Some(5_000));
+        assert_eq!(dials.due(8, 5_000).len(), 1);
+    }
+}
