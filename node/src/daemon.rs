@@ -14,7 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::api::server::Server;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Outcome};
-use crate::net;
+use crate::home::Layout;
+use crate::net::finding::Dht;
+use crate::netfiles::peers::{self, Remembered};
+use crate::netfiles::{key, lists};
+use crate::{config, net};
 use crate::service::{self, Network, Service};
 use crate::store::Options;
 use crate::task::Tasks;
@@ -26,6 +30,9 @@ pub struct Settings {
     pub bootstrap: Vec<Multiaddr>,
     pub network: Name,
     pub mdns: bool,
+    pub dht: Dht,
+    /// Peers that may connect, beside those of the home's `allow` file; if both are none, everybody may.
+    pub allow: Vec<PeerId>,
 }
 
 /// A running daemon.
@@ -53,15 +60,17 @@ impl Daemon {
     /// Brings a node onto its network. The home's lock keeps a second one away.
     pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
         let (home, store, identity) = service::open(root, Options::default()).await?;
-        let config = net::Config {
-            network: settings.network.clone(),
-            listen: settings.listen,
-            bootstrap: settings.bootstrap,
-            mdns: settings.mdns,
-        };
+        let remembered = Remembered::open(
+            &home.layout().peers(),
+            settings.network.clone(),
+            config::seconds_since_1970(),
+        );
+        let config = configured(home.layout(), &settings, &remembered)?;
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
         let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks).await;
+        let keeping = peers::keep(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
+        tasks.spawn("who is here", keeping);
         let stop = CancellationToken::new();
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
         let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
@@ -105,6 +114,29 @@ impl Daemon {
             tracing::error!("some tasks did not end in time");
         }
     }
+}
+
+/// What a person said on the command line and in the home's files, and who was here last time.
+fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> Outcome<net::Config> {
+    let mut bootstrap = settings.bootstrap.clone();
+    for address in lists::bootstrap(&layout.bootstrap())? {
+        if !bootstrap.contains(&address) {
+            bootstrap.push(address);
+        }
+    }
+    let listed = lists::allow(&layout.allow())?;
+    let restricted = listed.is_some() || !settings.allow.is_empty();
+    let allowed = settings.allow.iter().copied().chain(listed.into_iter().flatten());
+    Ok(net::Config {
+        network: settings.network.clone(),
+        listen: settings.listen.clone(),
+        bootstrap,
+        mdns: settings.mdns,
+        dht: settings.dht,
+        remembered: remembered.peers(),
+        allow: restricted.then(|| allowed.collect()),
+        pre_shared_key: key::open(&layout.swarm_key())?,
+    })
 }
 
 impl Service {

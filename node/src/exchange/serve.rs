@@ -72,6 +72,8 @@ impl Exchange {
                 Request::Announcements(base) => stream.send(&self.announcements(base)).await?,
                 Request::Compare(compare) => stream.send(&self.compare(stream.peer(), &compare)).await?,
                 Request::Records(wanted) => stream.send(&self.records(stream.peer(), &wanted)).await?,
+                Request::Cancel(_) => {}
+                Request::Peers => stream.send(&self.peers_for(stream.peer()).await).await?,
             }
         }
         Ok(())
@@ -166,6 +168,6 @@ impl Exchange {
     }
 }
 
-fn busy() -> Reply {
+pub(super) fn busy() -> Reply {
     Reply::Refused(Refusal::Busy { retry_ms: BUSY_RETRY_MS })
 }

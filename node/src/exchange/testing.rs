@@ -153,6 +153,8 @@ async fn answer(
             Request::Announcements(_) => Reply::Announcements(Vec::new()),
             Request::Compare(_) => Reply::Differing(Differing(Vec::new())),
             Request::Records(_) => Reply::Records(Vec::new()),
+            Request::Peers => Reply::Peers(Vec::new()),
+            Request::Cancel(_) => continue,
             Request::Shard(shard) => {
                 let bytes = store.shard(&shard).expect("the store works").expect("it is there").into_bytes();
                 let is_content = content.iter().any(|row| row.id == shard);

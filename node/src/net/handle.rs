@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::announcements::Known;
 use super::bulk::{OpenError, Outbound};
+use super::finding;
 
 /// Why the network could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -55,6 +56,10 @@ pub enum Event {
     Disconnected(PeerId),
     /// A peer of another network was met and disconnected.
     Foreign(PeerId),
+    /// A peer that is not on the allow list came, and was refused.
+    Refused(PeerId),
+    /// A peer that answers for the DHT is asked from now on.
+    Routed(PeerId),
     /// A peer follows a base that we follow too: it may know announcements that we have missed.
     Subscribed {
         peer: PeerId,
@@ -91,6 +96,7 @@ pub(super) enum Command {
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
+    Finding(finding::Ask),
     #[cfg(test)]
     Panic,
     #[cfg(test)]

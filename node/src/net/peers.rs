@@ -7,6 +7,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
+use super::finding::Reach;
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
 
@@ -22,6 +23,8 @@ pub struct Peers {
 #[derive(Debug)]
 struct Connected {
     since: Instant,
+    /// The other end of its newest connection.
+    remote: Multiaddr,
     /// Known once the peer has said that it is of our network.
     agent: Option<String>,
 }
@@ -29,17 +32,20 @@ struct Connected {
 impl Peers {
     /// A connection stands.
     pub fn established(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        self.connected.entry(peer).or_insert_with(|| Connected { since: Instant::now(), agent: None });
+        let remote = endpoint.get_remote_address().clone();
+        let new = Connected { since: Instant::now(), remote: remote.clone(), agent: None };
+        self.connected.entry(peer).or_insert(new).remote = remote;
         // The address of a peer that dialled us is the one of its outgoing socket: nobody listens there.
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
             self.remember(peer, vec![without_peer(address)]);
         }
     }
 
-    /// The peer has said who it is; `true` if this is news.
-    pub fn identified(&mut self, peer: PeerId, agent: String, stated: Vec<Multiaddr>, observed: &Multiaddr) -> bool {
-        let local = is_loopback(observed);
-        let usable = stated.iter().filter(|address| local || !is_loopback(address)).map(without_peer).collect();
+    /// The peer has said who it is; `true` if this is news. Of the addresses that it states those are believed that
+    /// somebody at its distance can know.
+    pub fn identified(&mut self, peer: PeerId, agent: String, stated: &[Multiaddr]) -> bool {
+        let Some(reach) = self.reach(&peer) else { return false };
+        let usable = stated.iter().filter(|address| reach.includes(address)).map(without_peer).collect();
         self.remember(peer, usable);
         let Some(connected) = self.connected.get_mut(&peer) else { return false };
         // The agent's name is the peer's to choose: bounded, and printable.
@@ -55,6 +61,26 @@ impl Peers {
     /// Everybody is gone; those who had been identified.
     pub fn all_closed(&mut self) -> Vec<PeerId> {
         self.connected.drain().filter(|(_, connected)| connected.agent.is_some()).map(|(peer, _)| peer).collect()
+    }
+
+    /// The other end of a connection to a peer.
+    pub fn remote(&self, peer: &PeerId) -> Option<&Multiaddr> {
+        self.connected.get(peer).map(|connected| &connected.remote)
+    }
+
+    /// How far away a connected peer is.
+    pub fn reach(&self, peer: &PeerId) -> Option<Reach> {
+        self.remote(peer).map(|remote| Reach::of(remote).unwrap_or(Reach::World))
+    }
+
+    /// Connected peers of our network.
+    pub fn identified_peers(&self) -> Vec<PeerId> {
+        let identified = self.connected.iter().filter(|(_, connected)| connected.agent.is_some());
+        identified.map(|(peer, _)| *peer).collect()
+    }
+
+    pub fn identified_count(&self) -> usize {
+        self.connected.values().filter(|connected| connected.agent.is_some()).count()
     }
 
     pub fn is_alone(&self) -> bool {
@@ -105,14 +131,6 @@ pub fn without_peer(address: &Multiaddr) -> Multiaddr {
     address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
 }
 
-fn is_loopback(address: &Multiaddr) -> bool {
-    match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,14 +140,18 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_loopback_addresses_are_not_believed() {
-        let (near, far) = (address("/ip4/127.0.0.1/tcp/1"), address("/ip4/10.0.0.9/tcp/1"));
-        let mut peers = Peers::default();
-        let peer = PeerId::random();
-        peers.identified(peer, String::new(), vec![near.clone(), far.clone()], &far);
-        assert_eq!(peers.addresses(&peer), std::slice::from_ref(&far));
-        peers.identified(peer, String::new(), vec![near.clone()], &near);
-        assert_eq!(peers.addresses(&peer), [far, near]);
+    fn nobody_is_believed_about_addresses_nearer_than_himself() {
+        let all = ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.9/tcp/1", "/ip4/198.51.100.7/tcp/1"].map(address);
+        for (nearest, from) in ["/ip4/127.0.0.1/tcp/9", "/ip4/10.0.0.5/tcp/9", "/ip4/198.51.100.5/tcp/9"].iter().enumerate() {
+            let mut peers = Peers::default();
+            let peer = PeerId::random();
+            let (local_addr, send_back_addr) = (address("/ip4/10.0.0.1/tcp/1"), address(from));
+            assert!(!peers.identified(peer, String::new(), &all), "it is not connected");
+            peers.established(peer, &ConnectedPoint::Listener { local_addr, send_back_addr });
+            assert!(peers.identified(peer, String::new(), &all));
+            assert_eq!(peers.addresses(&peer), all[nearest..]);
+            assert_eq!((peers.identified_peers(), peers.identified_count()), (vec![peer], 1));
+        }
     }
 
     #[test]

@@ -6,39 +6,46 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::pnet::PreSharedKey;
 use libp2p::swarm::Config as SwarmConfig;
 use libp2p::{PeerId, Swarm, Transport, dns, noise, tcp, yamux};
 
 use super::behaviour::Behaviour;
 use super::handle::NetError;
+use super::private;
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
 
 /// A swarm that neither listens nor dials yet.
-pub fn swarm(identity: &Keypair, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
+pub fn swarm(
+    identity: &Keypair,
+    key: Option<PreSharedKey>,
+    behaviour: Behaviour,
+) -> Result<Swarm<Behaviour>, NetError> {
     let config = SwarmConfig::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_CONNECTION)
         .with_notify_handler_buffer_size(NonZeroUsize::new(32).expect("32 is not zero"))
         .with_per_connection_event_buffer_size(16)
         .with_smart_dial();
-    Ok(Swarm::new(transport(identity)?, behaviour, identity.public().to_peer_id(), config))
+    Ok(Swarm::new(transport(identity, key)?, behaviour, identity.public().to_peer_id(), config))
 }
 
-fn transport(identity: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
-    match dns::tokio::Transport::system(tcp(identity)?) {
+fn transport(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+    match dns::tokio::Transport::system(tcp(identity, key)?) {
         Ok(named) => Ok(named.boxed()),
         Err(error) => {
             // A machine without a resolver still reaches peers by their addresses.
             tracing::warn!(%error, "no system DNS settings: addresses with names cannot be dialled");
-            tcp(identity)
+            tcp(identity, key)
         }
     }
 }
 
-fn tcp(identity: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+fn tcp(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
     let noise = noise::Config::new(identity).map_err(|error| NetError::Setup(error.to_string()))?;
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(YAMUX_STREAMS);
-    Ok(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
+    Ok(private::secured(tcp, key)
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
         .multiplex(yamux)

@@ -87,6 +87,11 @@ impl Behaviour {
         &mut self.inner
     }
 
+    #[cfg(test)]
+    pub fn records(&mut self) -> &Records {
+        self.inner.store_mut()
+    }
+
     /// The nearest addresses that are believed of a peer at this distance.
     pub fn nearest(&self, peer: Reach) -> Reach {
         self.nearest.max(peer)

@@ -134,7 +134,14 @@ impl Dials {
         due
     }
 
-    /// A connection to it stands.
+    /// A connection to it stands; who it is is not known yet.
+    pub fn met(&mut self, peer: &PeerId) {
+        if let Some(wanted) = self.wanted.get_mut(peer) {
+            wanted.state = State::Connected;
+        }
+    }
+
+    /// It is one of our network.
     pub fn connected(&mut self, peer: &PeerId) {
         let Some(wanted) = self.wanted.get_mut(peer) else { return };
         (wanted.state, wanted.tries) = (State::Connected, 0);
@@ -148,9 +155,13 @@ impl Dials {
 
     /// The last connection to it is gone.
     pub fn lost(&mut self, peer: &PeerId, now_ms: u64) {
-        if let Some(wanted) = self.wanted.get_mut(peer) {
-            (wanted.state, wanted.at_ms) = (State::Away, now_ms + back_off_ms(1));
-        }
+        // Whoever goes before he has said who he is will do so again.
+        self.try_later(peer, now_ms);
+    }
+
+    /// Nobody is connected any more: the swarm was built anew.
+    pub fn all_lost(&mut self) {
+        self.wanted.values_mut().for_each(|wanted| wanted.state = State::Away);
     }
 
     /// A dial to it ended without a connection, at these addresses or, if there are none, at all that it has.
@@ -160,6 +171,17 @@ impl Dials {
         for address in tried {
             self.rest(address, now_ms);
         }
+        self.try_later(peer, now_ms);
+    }
+
+    /// Its dial did not begin: it is being dialled for another reason.
+    pub fn busy(&mut self, peer: &PeerId, now_ms: u64) {
+        if let Some(wanted) = self.wanted.get_mut(peer) {
+            (wanted.state, wanted.at_ms) = (State::Away, now_ms + back_off_ms(1));
+        }
+    }
+
+    fn try_later(&mut self, peer: &PeerId, now_ms: u64) {
         let Some(wanted) = self.wanted.get_mut(peer) else { return };
         wanted.tries += 1;
         wanted.at_ms = now_ms + back_off_ms(wanted.tries);

@@ -74,6 +74,13 @@ impl Schedule {
         }
     }
 
+    /// A key could not be told because there was nobody to tell it to: it waits for somebody.
+    pub fn waits(&mut self, key: Key, now_ms: u64) {
+        if self.due.contains_key(&key) {
+            self.put(key, now_ms);
+        }
+    }
+
     /// When [`Self::take`] gives something next.
     pub fn wake_at_ms(&self) -> Option<u64> {
         self.queue.first().map(|(due_ms, _)| self.next_ms.max(*due_ms))

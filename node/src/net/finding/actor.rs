@@ -1,0 +1,296 @@
+//! The swarm's part of finding: its events and commands.
+
+use std::collections::{BTreeSet, HashSet};
+use std::hash::{BuildHasher, RandomState};
+
+use libp2p::kad::store::RecordStore;
+use libp2p::kad::{self, GetProvidersOk, InboundRequest, ProviderRecord, QueryId, QueryResult};
+use libp2p::swarm::DialError;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::{Multiaddr, PeerId, identify};
+use potluck_protocol::limits::PROVIDERS_MAX;
+use tokio::sync::oneshot;
+use tokio::time::{Duration, Instant};
+
+use super::dials::Why;
+use super::handle::{Ask, FindError, Named};
+use super::key::Key;
+use super::reach::{Group, Reach};
+use super::{Query, limits, protocol};
+use crate::net::actor::Actor;
+use crate::net::handle::Event;
+
+/// Whoever asked may have stopped waiting.
+fn answer<T>(back: oneshot::Sender<T>, value: T) {
+    let _ = back.send(value);
+}
+
+impl Actor<'_> {
+    /// A new swarm: who was here before is dialled, and what we said that we provide we provide still.
+    pub(in crate::net) fn begin_finding(&mut self) {
+        let finding = &mut self.seat.finding;
+        finding.queries.clear();
+        finding.dials.all_lost();
+        let local = *self.swarm.local_peer_id();
+        if let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() {
+            for key in &finding.own {
+                // It had room for them before.
+                let _ = dht.kad().store_mut().add_provider(ProviderRecord::new(key.record(), local, Vec::new()));
+            }
+        }
+        self.hint_remembered();
+    }
+
+    /// Whoever was here when this node last ran.
+    pub(in crate::net) fn hint_remembered(&mut self) {
+        let now_ms = self.seat.now_ms();
+        for (peer, addresses) in &self.seat.config.remembered {
+            self.seat.finding.dials.hint(*peer, addresses, Why::Named, now_ms);
+        }
+    }
+
+    pub(in crate::net) fn finding(&mut self, ask: Ask) {
+        match ask {
+            Ask::Provide(key, back) => self.provide(key, back),
+            Ask::Unprovide(keys) => self.stop_providing(&keys),
+            Ask::Providers(key, back) => self.find_providers(key, back),
+            Ask::Share(asker, back) => answer(back, self.peers_for(asker)),
+            Ask::Hint(from, peers) => self.hint(from, peers),
+            Ask::Followed(back) => answer(back, self.seat.bases.clone()),
+            #[cfg(test)]
+            Ask::Records(back) => {
+                let dht = self.swarm.behaviour_mut().dht.as_mut();
+                answer(back, dht.map_or((0, 0), |dht| (dht.records().len(), dht.records().provided().count())));
+            }
+        }
+    }
+
+    pub(in crate::net) fn kad(&mut self, event: kad::Event) {
+        match event {
+            kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
+                self.heard_provider(record);
+            }
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                if let QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) = &result {
+                    self.found_providers(id, providers);
+                }
+                if step.last {
+                    self.query_ended(id, &result);
+                }
+            }
+            kad::Event::RoutingUpdated { peer, is_new_peer: true, .. } => self.seat.emit(Event::Routed(peer)),
+            kad::Event::ModeChanged { new_mode } => tracing::info!(%new_mode, "the part taken in the DHT changed"),
+            _ => {}
+        }
+    }
+
+    fn provide(&mut self, key: Key, back: oneshot::Sender<Result<(), FindError>>) {
+        let full = self.seat.finding.queries.len() >= limits::QUERIES;
+        let local = *self.swarm.local_peer_id();
+        let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return answer(back, Err(FindError::Off)) };
+        let own = ProviderRecord::new(key.record(), local, Vec::new());
+        if dht.kad().store_mut().add_provider(own).is_err() {
+            return answer(back, Err(FindError::Full { max: limits::PROVIDED }));
+        }
+        // Whoever asks us finds it from now on, whether or not others can be told yet.
+        self.seat.finding.own.insert(key);
+        if full {
+            return answer(back, Err(FindError::Busy));
+        }
+        if dht.known_peers() == 0 {
+            return answer(back, Err(FindError::Alone));
+        }
+        match dht.kad().start_providing(key.record()) {
+            Ok(id) => drop(self.seat.finding.queries.insert(id, Query::Provide(back))),
+            Err(_) => answer(back, Err(FindError::Full { max: limits::PROVIDED })),
+        }
+    }
+
+    fn stop_providing(&mut self, keys: &[Key]) {
+        for key in keys {
+            self.seat.finding.own.remove(key);
+            if let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() {
+                dht.kad().stop_providing(&key.record());
+            }
+        }
+    }
+
+    fn find_providers(&mut self, key: Key, back: oneshot::Sender<Result<Vec<PeerId>, FindError>>) {
+        let full = self.seat.finding.queries.len() >= limits::QUERIES;
+        let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return answer(back, Err(FindError::Off)) };
+        if full {
+            return answer(back, Err(FindError::Busy));
+        }
+        let id = dht.kad().get_providers(key.record());
+        self.seat.finding.queries.insert(id, Query::Providers { found: BTreeSet::new(), back });
+    }
+
+    /// They are dialled at once, for only while the question runs does the behaviour know where they are.
+    fn found_providers(&mut self, id: QueryId, providers: &HashSet<PeerId>) {
+        let local = *self.swarm.local_peer_id();
+        let Some(Query::Providers { found, .. }) = self.seat.finding.queries.get_mut(&id) else { return };
+        let mut new = Vec::new();
+        for peer in providers.iter().filter(|peer| **peer != local) {
+            if found.len() < limits::PROVIDERS && found.insert(*peer) {
+                new.push(*peer);
+            }
+        }
+        let enough = found.len() >= limits::PROVIDERS;
+        for peer in new {
+            let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+            if let Err(error) = self.swarm.dial(opts.build()) {
+                tracing::debug!(%peer, %error, "a provider is not dialled");
+            }
+        }
+        let dht = self.swarm.behaviour_mut().dht.as_mut();
+        if let Some(mut query) = dht.filter(|_| enough).and_then(|dht| dht.kad().query_mut(&id)) {
+            query.finish();
+        }
+    }
+
+    fn query_ended(&mut self, id: QueryId, result: &QueryResult) {
+        match (self.seat.finding.queries.remove(&id), result) {
+            (Some(Query::Provide(back)), QueryResult::StartProviding(Err(_))) => answer(back, Err(FindError::Timeout)),
+            (Some(Query::Provide(back)), _) => answer(back, Ok(())),
+            (Some(Query::Providers { found, back }), _) => answer(back, Ok(found.into_iter().collect())),
+            // The routing table's own.
+            (None, _) => {}
+        }
+    }
+
+    /// A peer says that it provides something. Kept with addresses at which others may find it.
+    fn heard_provider(&mut self, mut record: ProviderRecord) {
+        let peer = record.provider;
+        let Some(remote) = self.seat.peers.remote(&peer).cloned() else { return };
+        let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return };
+        let nearest = dht.nearest(Reach::of(&remote).unwrap_or(Reach::World));
+        record.addresses.extend(self.seat.peers.addresses(&peer));
+        record.addresses.retain(|address| nearest.includes(address));
+        record.addresses.truncate(limits::HINT_ADDRESSES);
+        if record.addresses.is_empty() {
+            tracing::debug!(%peer, "a provider whom nobody could reach is not kept");
+            return;
+        }
+        let records = dht.kad().store_mut();
+        if let Err(refused) = records.hear(record, Group::of(&remote), std::time::Instant::now()) {
+            tracing::debug!(%peer, %refused, "a record is not kept");
+        }
+    }
+
+    /// A peer of our network has said who it is: if it answers for the DHT it is asked from now on.
+    pub(in crate::net) fn route(&mut self, peer: PeerId, info: &identify::Info) {
+        self.seat.finding.dials.connected(&peer);
+        let Ok(name) = protocol(&self.seat.config.network) else { return };
+        let Some(reach) = self.seat.peers.reach(&peer) else { return };
+        let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return };
+        if !info.protocols.contains(&name) {
+            dht.kad().remove_peer(&peer);
+            return;
+        }
+        let nearest = dht.nearest(reach);
+        let believed = self.seat.peers.addresses(&peer).into_iter().filter(|address| nearest.includes(address));
+        for address in believed.take(limits::HINT_ADDRESSES) {
+            dht.kad().add_address(&peer, address);
+        }
+    }
+
+    fn peers_for(&self, asker: PeerId) -> Vec<Named> {
+        let Some(reach) = self.seat.peers.reach(&asker) else { return Vec::new() };
+        let fresh = |at: &Instant| at.elapsed() <= limits::LATELY_AGE;
+        let lately = self.seat.finding.lately.iter().filter(|(_, at)| fresh(at)).map(|(peer, _)| *peer);
+        // Others each time, so that whoever asks again learns more.
+        let lot = RandomState::new();
+        let mut here = self.seat.peers.identified_peers();
+        here.sort_by_key(|peer| lot.hash_one(peer));
+        let named = here.into_iter().chain(lately).filter(|peer| *peer != asker).filter_map(|peer| {
+            let addresses = self.seat.peers.addresses(&peer).into_iter().filter(|address| reach.includes(address));
+            let addresses: Vec<Multiaddr> = addresses.take(limits::HINT_ADDRESSES).collect();
+            (!addresses.is_empty()).then_some((peer, addresses))
+        });
+        named.take(PROVIDERS_MAX).collect()
+    }
+
+    fn hint(&mut self, from: PeerId, peers: Vec<Named>) {
+        let (local, now_ms) = (*self.swarm.local_peer_id(), self.seat.now_ms());
+        let Some(reach) = self.seat.peers.reach(&from) else { return };
+        for (peer, mut addresses) in peers.into_iter().take(PROVIDERS_MAX) {
+            addresses.retain(|address| reach.includes(address));
+            if peer != local && !self.swarm.is_connected(&peer) {
+                self.seat.finding.dials.hint(peer, &addresses, Why::Named, now_ms);
+            }
+        }
+        self.dial_hints();
+    }
+
+    /// Multicast DNS is not authenticated: a hint of where to dial, and nothing more. Both sides find each other at
+    /// once, and two dials that cross (the ports are reused) are one TCP connection without a listener, which fails on
+    /// both sides: so the smaller id dials, and the larger one only if that has led to nothing.
+    pub(in crate::net) fn found_nearby(&mut self, found: Vec<Named>) {
+        let (local, now_ms) = (*self.swarm.local_peer_id(), self.seat.now_ms());
+        for (peer, addresses) in found.into_iter().filter(|(peer, _)| *peer != local) {
+            let wait = if local < peer { Duration::ZERO } else { limits::SECOND_DIALLER };
+            let dials = &mut self.seat.finding.dials;
+            dials.hint(peer, &addresses, Why::Nearby, now_ms + wait.as_millis() as u64);
+            if self.swarm.is_connected(&peer) {
+                dials.met(&peer);
+            }
+        }
+        self.dial_hints();
+    }
+
+    pub(in crate::net) fn gone_from_nearby(&mut self, gone: Vec<Named>) {
+        for (peer, _) in gone {
+            self.seat.finding.dials.forget(&peer);
+        }
+    }
+
+    /// Dials whoever is to be dialled now.
+    pub(in crate::net) fn dial_hints(&mut self) {
+        let (room, now_ms) = (self.room(), self.seat.now_ms());
+        for (peer, addresses) in self.seat.finding.dials.due(room, now_ms) {
+            let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
+            if let Err(error) = self.swarm.dial(opts.addresses(addresses).build()) {
+                self.dial_failed(peer, &error);
+            }
+        }
+    }
+
+    /// When to look at the hints again.
+    pub(in crate::net) fn hints_wake(&self) -> Option<Instant> {
+        let at_ms = self.seat.finding.dials.wake_at_ms(self.room(), self.seat.now_ms())?;
+        Some(self.seat.started + Duration::from_millis(at_ms))
+    }
+
+    pub(in crate::net) fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
+        let (now_ms, dials) = (self.seat.now_ms(), &mut self.seat.finding.dials);
+        match error {
+            DialError::DialPeerConditionFalse(_) if self.swarm.is_connected(&peer) => dials.met(&peer),
+            DialError::DialPeerConditionFalse(_) => dials.busy(&peer, now_ms),
+            DialError::Transport(errors) => {
+                let addresses: Vec<Multiaddr> = errors.iter().map(|(address, _)| address.clone()).collect();
+                dials.failed(&peer, &addresses, now_ms);
+            }
+            DialError::WrongPeerId { address, .. } => dials.failed(&peer, std::slice::from_ref(address), now_ms),
+            _ => dials.failed(&peer, &[], now_ms),
+        }
+    }
+
+    /// The last connection to a peer is gone.
+    pub(in crate::net) fn lost(&mut self, peer: PeerId, identified: bool) {
+        let now_ms = self.seat.now_ms();
+        let finding = &mut self.seat.finding;
+        finding.dials.lost(&peer, now_ms);
+        if identified {
+            finding.lately.retain(|(one, _)| *one != peer);
+            finding.lately.push_back((peer, Instant::now()));
+            if finding.lately.len() > limits::LATELY {
+                finding.lately.pop_front();
+            }
+        }
+    }
+
+    /// Peers that are wanting.
+    fn room(&self) -> usize {
+        limits::TARGET.saturating_sub(self.seat.peers.identified_count())
+    }
+}
