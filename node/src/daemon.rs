@@ -16,12 +16,13 @@ use crate::exchange::Exchange;
 use crate::failure::{Failure, Outcome};
 use crate::home::Layout;
 use crate::net::finding::Dht;
+use crate::net::finding::limits::TARGET;
 use crate::netfiles::peers::{self, Remembered};
 use crate::netfiles::{key, lists};
-use crate::{config, net};
 use crate::service::{self, Network, Service};
 use crate::store::Options;
 use crate::task::Tasks;
+use crate::{config, net};
 
 /// How a daemon is on the network.
 #[derive(Clone, Debug)]
@@ -60,11 +61,8 @@ impl Daemon {
     /// Brings a node onto its network. The home's lock keeps a second one away.
     pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
         let (home, store, identity) = service::open(root, Options::default()).await?;
-        let remembered = Remembered::open(
-            &home.layout().peers(),
-            settings.network.clone(),
-            config::seconds_since_1970(),
-        );
+        let remembered =
+            Remembered::open(&home.layout().peers(), settings.network.clone(), config::seconds_since_1970());
         let config = configured(home.layout(), &settings, &remembered)?;
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
@@ -133,6 +131,7 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> 
         bootstrap,
         mdns: settings.mdns,
         dht: settings.dht,
+        target: TARGET,
         remembered: remembered.peers(),
         allow: restricted.then(|| allowed.collect()),
         pre_shared_key: key::open(&layout.swarm_key())?,

@@ -107,7 +107,12 @@ impl Wire for Request {
             Self::Records(wanted) => {
                 Malformed::unless(wanted.is_bounded(), || "too many records, none, or not sorted".to_owned())
             }
-            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) | Self::Cancel(_) | Self::Peers => Ok(()),
+            Self::Manifest(_)
+            | Self::Shard(_)
+            | Self::Providers(_)
+            | Self::Announcements(_)
+            | Self::Cancel(_)
+            | Self::Peers => Ok(()),
         }
     }
 }

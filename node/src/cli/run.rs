@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, Global, Verb};
 use super::{
-    base, bench, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, show, status, store, train,
-    up, verify,
+    base, bench, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, show, status,
+    store, train, up, verify,
 };
 use crate::api::client::Client;
 use crate::api::proto::Request;

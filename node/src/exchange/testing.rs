@@ -15,8 +15,8 @@ use tokio::sync::mpsc;
 
 use super::Exchange;
 use crate::home::Home;
-use crate::net::testing::{connect, key, node};
-use crate::net::{FrameError, Handle, Inbound};
+use crate::net::testing::{config, connect, key, node, node_with};
+use crate::net::{Config, FrameError, Handle, Inbound};
 use crate::store::{Source, Store};
 use crate::task::Tasks;
 
@@ -37,7 +37,12 @@ pub fn store() -> (Store, tempfile::TempDir) {
 }
 
 pub async fn honest(seed: u8) -> Node {
-    let (net, inbound) = node(seed).await;
+    honest_with(config(), seed).await
+}
+
+/// One that is set up otherwise.
+pub async fn honest_with(config: Config, seed: u8) -> Node {
+    let (net, inbound) = node_with(config, seed).await;
     let (store, home) = store();
     let tasks = Tasks::default();
     let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks).await;

@@ -15,9 +15,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::announcements::{Reason, Verdict};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
+use super::finding::Named;
 use super::handle::{Command, Event, NetError};
 use super::seat::Seat;
-use super::finding::Named;
 use super::{gossip, limits, private};
 
 type Back<T> = oneshot::Sender<Result<T, NetError>>;
@@ -105,8 +105,12 @@ impl<'a> Actor<'a> {
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.found_nearby(named(found)),
-            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => self.gone_from_nearby(named(gone)),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
+                self.found_nearby(named(found))
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => {
+                self.gone_from_nearby(named(gone))
+            }
             SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.kad(event),
             SwarmEvent::NewListenAddr { address, .. } => self.seat.heard_listen_address(address),
             SwarmEvent::ExpiredListenAddr { address, .. } => self.seat.listening.retain(|one| *one != address),
@@ -214,7 +218,7 @@ impl<'a> Actor<'a> {
 
     /// Dials every bootstrap address, and comes back later if nobody is connected then.
     fn dial_bootstrap(&mut self) {
-        if self.seat.config.bootstrap.is_empty() {
+        if self.seat.config.bootstrap.is_empty() && self.seat.config.remembered.is_empty() {
             return;
         }
         for address in self.seat.config.bootstrap.clone() {

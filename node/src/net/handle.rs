@@ -78,6 +78,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) peer: PeerId,
+    pub(super) target: usize,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) known: Known,

@@ -61,6 +61,8 @@ pub struct Config {
     pub mdns: bool,
     /// The part that is taken in the DHT.
     pub dht: Dht,
+    /// Peers that are wanted: while fewer are here others are looked for, among those that somebody has named.
+    pub target: usize,
     /// Peers that were connected when this node last ran, dialled while peers are wanting.
     pub remembered: Vec<finding::Named>,
     /// The only peers that may connect or are dialled; `None`: everybody.
@@ -70,7 +72,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// No bootstrap peers, no mDNS, listening on a free port of the loopback interface.
+    /// Listens on a free port of the loopback interface and looks for nobody: connected to whom it is told to.
     pub fn loopback(network: Name) -> Self {
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a constant address parses")];
         Self {
@@ -78,7 +80,8 @@ impl Config {
             listen,
             bootstrap: Vec::new(),
             mdns: false,
-            dht: Dht::Auto,
+            dht: Dht::Off,
+            target: 0,
             remembered: Vec::new(),
             allow: None,
             pre_shared_key: None,
@@ -105,7 +108,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
     let announcements = Announcements::default();
     let known = announcements.known.clone();
     let peer = identity.public().to_peer_id();
-    let handle = Handle { peer, commands, events: events.clone(), known, stop: stop.clone() };
+    let handle = Handle { peer, target: config.target, commands, events: events.clone(), known, stop: stop.clone() };
     let seat = Seat {
         config,
         identity,

@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn nobody_is_believed_about_addresses_nearer_than_himself() {
         let all = ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.9/tcp/1", "/ip4/198.51.100.7/tcp/1"].map(address);
-        for (nearest, from) in ["/ip4/127.0.0.1/tcp/9", "/ip4/10.0.0.5/tcp/9", "/ip4/198.51.100.5/tcp/9"].iter().enumerate() {
+        for (nearest, from) in
+            ["/ip4/127.0.0.1/tcp/9", "/ip4/10.0.0.5/tcp/9", "/ip4/198.51.100.5/tcp/9"].iter().enumerate()
+        {
             let mut peers = Peers::default();
             let peer = PeerId::random();
             let (local_addr, send_back_addr) = (address("/ip4/10.0.0.1/tcp/1"), address(from));

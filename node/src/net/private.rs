@@ -109,7 +109,8 @@ fn not_allowed(cause: &ConnectionDenied) -> Option<&NotAllowed> {
 pub fn explain(error: &DialError, keyed: bool) -> String {
     match error {
         DialError::Denied { cause } if not_allowed(cause).is_some() => {
-            "it is not on this node's allow list; add it with --allow PEER, or to the file `allow` in the home".to_owned()
+            "it is not on this node's allow list; add it with --allow PEER, or to the file `allow` in the home"
+                .to_owned()
         }
         DialError::Transport(errors) if errors.iter().any(|(_, error)| is_handshake(error)) => {
             let guess = if keyed {
@@ -147,3 +148,6 @@ fn is_handshake(error: &TransportError<io::Error>) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,8 @@ use libp2p::{PeerId, Swarm, Transport, dns, noise, tcp, yamux};
 
 use super::behaviour::Behaviour;
 use super::handle::NetError;
-use super::private;
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
+use super::private;
 
 /// A swarm that neither listens nor dials yet.
 pub fn swarm(

@@ -31,9 +31,7 @@ where
     for (line, entry) in lines(&text) {
         let shown: String = entry.chars().take(80).collect();
         let reason = || format!("`{shown}`: {wanted}");
-        let one = entry
-            .parse()
-            .map_err(|_| NetFileError::Line { path: path.to_path_buf(), line, reason: reason() })?;
+        let one = entry.parse().map_err(|_| NetFileError::Line { path: path.to_path_buf(), line, reason: reason() })?;
         if !all.contains(&one) {
             all.push(one);
         }
@@ -53,7 +51,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("bootstrap");
         assert!(bootstrap(&path).expect("no file is no error").is_empty());
-        let text = "# ours\n/dnsaddr/potluck.example\n\n/ip4/192.0.2.7/tcp/7740 # the old one\n/ip4/192.0.2.7/tcp/7740\n";
+        let text =
+            "# ours\n/dnsaddr/potluck.example\n\n/ip4/192.0.2.7/tcp/7740 # the old one\n/ip4/192.0.2.7/tcp/7740\n";
         std::fs::write(&path, text).expect("writable");
         let all: Vec<String> = bootstrap(&path).expect("good").iter().map(ToString::to_string).collect();
         assert_eq!(all, ["/dnsaddr/potluck.example", "/ip4/192.0.2.7/tcp/7740"]);

@@ -164,6 +164,8 @@ async fn save(net: &Handle, mut remembered: Remembered, path: &Path) -> Remember
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::Config;
+    use crate::net::testing::{config, looking, meets, node, node_with};
 
     const NOW: u64 = 1_800_000_000;
 
@@ -220,5 +222,24 @@ mod tests {
         let remembered = Remembered::parse(&text, network(), NOW);
         assert_eq!(remembered.peers(), [(peer, vec![address(2)])]);
         assert_eq!(remembered.peers[&peer].0, NOW, "nobody was here tomorrow");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_was_connected_once_needs_no_bootstrap_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("peers");
+        let (hub, _hub) = node(1).await;
+        let bootstrap = hub.listen_addresses().await.expect("running");
+        let (first, _first) = node_with(Config { bootstrap, ..config() }, 2).await;
+        let stop = CancellationToken::new();
+        let keeping = tokio::spawn(keep(first.clone(), Remembered::new(network()), path.clone(), stop.clone()));
+        meets(&first, &hub).await;
+        stop.cancel();
+        keeping.await.expect("it ends when it is told to");
+        first.shutdown().await;
+        let remembered = Remembered::open(&path, network(), crate::config::seconds_since_1970()).peers();
+        assert_eq!(remembered.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [hub.peer_id()]);
+        let (again, _again) = node_with(Config { remembered, ..looking() }, 2).await;
+        meets(&again, &hub).await;
     }
 }

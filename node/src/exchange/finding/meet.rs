@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use super::super::{Exchange, ask};
 use crate::net;
 use crate::net::finding::Key;
-use crate::net::finding::limits::{ASK_AGAIN_FIRST, ASK_AGAIN_MAX, BASES_AGAIN, BASES_LOOKED_FOR, TARGET};
+use crate::net::finding::limits::{ASK_AGAIN_FIRST, ASK_AGAIN_MAX, BASES_AGAIN, BASES_LOOKED_FOR};
 
 /// Until the node stops.
 pub(super) async fn run(exchange: Exchange, mut events: broadcast::Receiver<net::Event>) {
@@ -50,7 +50,7 @@ impl Meet {
         let peers = self.exchange.0.net.peers().await.unwrap_or_default();
         let peers: Vec<PeerId> = peers.iter().filter(|info| info.agent.is_some()).map(|info| info.peer).collect();
         self.asked.retain(|peer, _| peers.contains(peer));
-        if peers.len() >= TARGET {
+        if peers.len() >= self.exchange.0.net.target() {
             return;
         }
         let now = Instant::now();

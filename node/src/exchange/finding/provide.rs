@@ -7,8 +7,9 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::super::Exchange;
+use crate::config::milliseconds_since_1970;
 use crate::net::finding::{FindError, Key, Schedule};
-use crate::{config, net, netfiles};
+use crate::{net, netfiles};
 
 /// How often the store is looked at for what nobody has told of.
 const LOOK: Duration = Duration::from_secs(60);
@@ -31,9 +32,9 @@ pub(super) async fn run(exchange: Exchange, mut events: broadcast::Receiver<net:
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some((key, result)) = results.recv() => if provider.told(key, result) { break },
+            Some(told) = results.recv() => if provider.told(told) { break },
             event = events.recv() => match event {
-                Ok(net::Event::Routed(_)) => provider.alone = false,
+                Ok(net::Event::Routed(_)) => provider.somebody(),
                 Err(broadcast::error::RecvError::Closed) => break,
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             },
@@ -44,7 +45,8 @@ pub(super) async fn run(exchange: Exchange, mut events: broadcast::Receiver<net:
     provider.save().await;
 }
 
-type Told = (Key, Result<(), FindError>);
+/// A key, how often somebody to tell had turned up before, and what came of it.
+type Told = (Key, u64, Result<(), FindError>);
 
 struct Provider {
     exchange: Exchange,
@@ -55,6 +57,8 @@ struct Provider {
     telling: usize,
     /// Nobody who answers for the DHT is known: nothing is told until somebody is.
     alone: bool,
+    /// How often somebody has turned up.
+    turned_up: u64,
     unsaved: bool,
 }
 
@@ -63,8 +67,8 @@ impl Provider {
         let path = exchange.0.store.layout().provided();
         let from = path.clone();
         let kept = exchange.blocking(move |_| netfiles::provided::read(&from)).await;
-        let schedule = Schedule::restore(kept, now_ms());
-        Self { exchange, schedule, path, told, telling: 0, alone: false, unsaved: false }
+        let schedule = Schedule::restore(kept, milliseconds_since_1970());
+        Self { exchange, schedule, path, told, telling: 0, alone: false, turned_up: 0, unsaved: false }
     }
 
     /// Looks at what there is to provide, and keeps what is known on disk.
@@ -81,7 +85,7 @@ impl Provider {
         };
         let bases = self.exchange.0.net.followed().await.unwrap_or_default();
         let keys = bases.into_iter().map(Key::base).chain(manifests);
-        let gone = self.schedule.provide(keys, now_ms());
+        let gone = self.schedule.provide(keys, milliseconds_since_1970());
         if !gone.is_empty() {
             self.unsaved = true;
             // A network that has ended provides nothing.
@@ -95,39 +99,45 @@ impl Provider {
         if self.alone || self.telling >= TELLING {
             return;
         }
-        let Some(key) = self.schedule.take(now_ms()) else { return };
+        let Some(key) = self.schedule.take(milliseconds_since_1970()) else { return };
         self.telling += 1;
         self.unsaved = true;
         let (net, told) = (self.exchange.0.net.clone(), self.told.clone());
-        let stop = self.exchange.0.tasks.stop().clone();
+        let (stop, before) = (self.exchange.0.tasks.stop().clone(), self.turned_up);
         self.exchange.0.tasks.spawn("tell the DHT", async move {
             if let Some(result) = stop.run_until_cancelled(net.provide(key)).await {
-                let _ = told.send((key, result)).await;
+                let _ = told.send((key, before, result)).await;
             }
         });
     }
 
     /// `true` if nothing can ever be told.
-    fn told(&mut self, key: Key, result: Result<(), FindError>) -> bool {
+    fn told(&mut self, (key, before, result): Told) -> bool {
         self.telling -= 1;
         match result {
             Ok(()) => return false,
             Err(FindError::Off) => return true,
             Err(FindError::Alone) => {
-                self.alone = true;
-                self.schedule.waits(key, now_ms());
+                // Unless somebody has turned up meanwhile.
+                self.alone = before == self.turned_up;
+                self.schedule.waits(key, milliseconds_since_1970());
             }
             Err(error) => {
                 tracing::debug!(%error, "a key could not be told to the DHT");
-                self.schedule.failed(key, now_ms());
+                self.schedule.failed(key, milliseconds_since_1970());
             }
         }
         false
     }
 
+    fn somebody(&mut self) {
+        self.turned_up += 1;
+        self.alone = false;
+    }
+
     fn wake(&self) -> Instant {
         let at_ms = self.schedule.wake_at_ms().filter(|_| !self.alone && self.telling < TELLING);
-        let wait = at_ms.map_or(LOOK, |at| Duration::from_millis(at.saturating_sub(now_ms())));
+        let wait = at_ms.map_or(LOOK, |at| Duration::from_millis(at.saturating_sub(milliseconds_since_1970())));
         Instant::now() + wait.min(LOOK)
     }
 
@@ -141,8 +151,4 @@ impl Provider {
             tracing::warn!(%error, "what has been told to the DHT could not be noted: it is told again after a restart");
         }
     }
-}
-
-fn now_ms() -> u64 {
-    config::seconds_since_1970().saturating_mul(1000)
 }

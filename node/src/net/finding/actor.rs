@@ -47,6 +47,7 @@ impl Actor<'_> {
         for (peer, addresses) in &self.seat.config.remembered {
             self.seat.finding.dials.hint(*peer, addresses, Why::Named, now_ms);
         }
+        self.set_wake();
     }
 
     pub(in crate::net) fn finding(&mut self, ask: Ask) {
@@ -57,6 +58,8 @@ impl Actor<'_> {
             Ask::Share(asker, back) => answer(back, self.peers_for(asker)),
             Ask::Hint(from, peers) => self.hint(from, peers),
             Ask::Followed(back) => answer(back, self.seat.bases.clone()),
+            #[cfg(test)]
+            Ask::Nearby(found) => self.found_nearby(found),
             #[cfg(test)]
             Ask::Records(back) => {
                 let dht = self.swarm.behaviour_mut().dht.as_mut();
@@ -180,6 +183,7 @@ impl Actor<'_> {
     /// A peer of our network has said who it is: if it answers for the DHT it is asked from now on.
     pub(in crate::net) fn route(&mut self, peer: PeerId, info: &identify::Info) {
         self.seat.finding.dials.connected(&peer);
+        self.set_wake();
         let Ok(name) = protocol(&self.seat.config.network) else { return };
         let Some(reach) = self.seat.peers.reach(&peer) else { return };
         let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return };
@@ -253,12 +257,18 @@ impl Actor<'_> {
                 self.dial_failed(peer, &error);
             }
         }
+        self.set_wake();
     }
 
     /// When to look at the hints again.
     pub(in crate::net) fn hints_wake(&self) -> Option<Instant> {
-        let at_ms = self.seat.finding.dials.wake_at_ms(self.room(), self.seat.now_ms())?;
-        Some(self.seat.started + Duration::from_millis(at_ms))
+        self.seat.finding.wake
+    }
+
+    /// After every change of the hints or of who is here: asked in each turn of the loop, so not computed there.
+    fn set_wake(&mut self) {
+        let at_ms = self.seat.finding.dials.wake_at_ms(self.room(), self.seat.now_ms());
+        self.seat.finding.wake = at_ms.map(|at_ms| self.seat.started + Duration::from_millis(at_ms));
     }
 
     pub(in crate::net) fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
@@ -273,6 +283,7 @@ impl Actor<'_> {
             DialError::WrongPeerId { address, .. } => dials.failed(&peer, std::slice::from_ref(address), now_ms),
             _ => dials.failed(&peer, &[], now_ms),
         }
+        self.set_wake();
     }
 
     /// The last connection to a peer is gone.
@@ -287,10 +298,11 @@ impl Actor<'_> {
                 finding.lately.pop_front();
             }
         }
+        self.set_wake();
     }
 
     /// Peers that are wanting.
     fn room(&self) -> usize {
-        limits::TARGET.saturating_sub(self.seat.peers.identified_count())
+        self.seat.config.target.saturating_sub(self.seat.peers.identified_count())
     }
 }

@@ -298,7 +298,9 @@ mod tests {
     fn hints_are_bounded_in_peers_addresses_and_groups() {
         let mut dials = Dials::default();
         let near = hinted(&mut dials, 9_000, Why::Nearby);
-        (0..2 * limits::HINTS).for_each(|n| drop(hinted(&mut dials, n, Why::Named)));
+        for n in 0..2 * limits::HINTS {
+            hinted(&mut dials, n, Why::Named);
+        }
         assert_eq!((dials.wanted.len(), dials.order.len()), (limits::HINTS, limits::HINTS));
         assert!(dials.wanted.contains_key(&near), "who is near is not forgotten for who is named");
         let peer = PeerId::random();

@@ -39,10 +39,18 @@ pub enum Ask {
     Hint(PeerId, Vec<Named>),
     Followed(oneshot::Sender<Vec<BaseId>>),
     #[cfg(test)]
+    Nearby(Vec<Named>),
+    /// How many records of others and of our own there are.
+    #[cfg(test)]
     Records(oneshot::Sender<(usize, usize)>),
 }
 
 impl Handle {
+    /// Peers that are wanted.
+    pub fn target(&self) -> usize {
+        self.target
+    }
+
     /// Tells the DHT that we provide a key; ends when those nearest to the key have been told.
     pub async fn provide(&self, key: Key) -> Result<(), FindError> {
         self.ask(|back| Command::Finding(Ask::Provide(key, back))).await?

@@ -13,10 +13,8 @@ pub const PROVIDE_PERIOD: Duration = Duration::from_secs(12 * 3600);
 /// A key that could not be told is tried again after this.
 pub const PROVIDE_RETRY: Duration = Duration::from_secs(600);
 
-/// Between two keys: at most and at least. New keys of somebody who has few are told within seconds; one who has
-/// [`PROVIDED`] asks the network for one every 1.3 s.
-pub const PROVIDE_PACE_MAX: Duration = Duration::from_secs(5);
-pub const PROVIDE_PACE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause between two keys. One who has [`PROVIDED`] must make it 1.3 s.
+pub const PROVIDE_PACE: Duration = Duration::from_secs(2);
 
 /// How long others' records are believed.
 pub const RECORD_TTL: Duration = Duration::from_secs(48 * 3600);

@@ -49,6 +49,8 @@ pub struct Finding {
     queries: HashMap<QueryId, Query>,
     /// Who left lately, oldest first.
     lately: VecDeque<(PeerId, Instant)>,
+    /// When to look at the hints again.
+    wake: Option<Instant>,
 }
 
 /// A question to the DHT and who waits for its answer.

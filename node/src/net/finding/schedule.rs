@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::key::Key;
-use super::limits::{PROVIDE_PACE_MAX, PROVIDE_PACE_MIN, PROVIDE_PERIOD, PROVIDE_RETRY, PROVIDED};
+use super::limits::{PROVIDE_PACE, PROVIDE_PERIOD, PROVIDE_RETRY, PROVIDED};
 
 const fn ms(duration: Duration) -> u64 {
     duration.as_millis() as u64
@@ -55,7 +55,7 @@ impl Schedule {
     /// The key that is told now, if it is time for one.
     pub fn take(&mut self, now_ms: u64) -> Option<Key> {
         // A clock that was set back by more than a pause can ever be.
-        if self.next_ms > now_ms.saturating_add(ms(PROVIDE_PACE_MAX)) {
+        if self.next_ms > now_ms.saturating_add(ms(PROVIDE_PACE)) {
             self.next_ms = now_ms;
         }
         let (due_ms, key) = *self.queue.first()?;
@@ -105,7 +105,7 @@ impl Schedule {
 
     fn pace_ms(&self) -> u64 {
         let quarter = ms(PROVIDE_PERIOD) / 4;
-        (quarter / self.due.len().max(1) as u64).clamp(ms(PROVIDE_PACE_MIN), ms(PROVIDE_PACE_MAX))
+        (quarter / self.due.len().max(1) as u64).min(ms(PROVIDE_PACE))
     }
 }
 
@@ -173,7 +173,7 @@ mod tests {
             check_spread(&told, schedule.pace_ms());
             let since: Vec<_> = told.into_iter().filter(|(at, _)| *at >= back).collect();
             // Each restart costs one pause at most.
-            let slack = 5 * ms(PROVIDE_PACE_MAX);
+            let slack = 5 * ms(PROVIDE_PACE);
             prop_assert!(longest(&since, count, back, now) <= ms(PROVIDE_PERIOD) + slack);
         }
     }
@@ -208,7 +208,10 @@ mod tests {
         let first = schedule.take(START).expect("it is due");
         assert_eq!(schedule.take(START), None, "one at a time");
         schedule.failed(first, START);
-        assert_eq!(schedule.entries().find(|(key, _)| *key == first).map(|(_, at)| at), Some(START + ms(PROVIDE_RETRY)));
+        assert_eq!(
+            schedule.entries().find(|(key, _)| *key == first).map(|(_, at)| at),
+            Some(START + ms(PROVIDE_RETRY))
+        );
         assert_eq!(schedule.provide([key(1)], START), [key(2)]);
         schedule.failed(key(2), START);
         assert_eq!(schedule.entries().count(), 1);
