@@ -73,6 +73,11 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    /// Shards that are written and not yet durable.
+    pub fn staged(&self) -> PathBuf {
+        self.root.join("staged")
+    }
+
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
@@ -102,8 +107,17 @@ impl Layout {
         self.root.join("provided")
     }
 
-    fn folders(&self) -> [PathBuf; 7] {
-        [self.shards(), self.manifests(), self.recipes(), self.index(), self.quarantine(), self.tmp(), self.runs()]
+    fn folders(&self) -> [PathBuf; 8] {
+        [
+            self.shards(),
+            self.manifests(),
+            self.recipes(),
+            self.index(),
+            self.quarantine(),
+            self.tmp(),
+            self.staged(),
+            self.runs(),
+        ]
     }
 }
 

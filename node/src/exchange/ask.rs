@@ -64,10 +64,11 @@ pub async fn have(net: &Handle, peer: PeerId, shards: &[ShardId]) -> Result<Vec<
     Ok(all)
 }
 
-/// Other peers that are said to have the manifest, with their addresses; those that make no sense are left out.
+/// Other peers that are said to have the manifest, with their addresses; those that make no sense, or that the peer is not
+/// believed, are left out.
 pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, AskError> {
     match one(net, peer, &Request::Providers(id)).await? {
-        Reply::Providers(providers) => Ok(named(providers)),
+        Reply::Providers(providers) => Ok(net.believed(peer, named(providers)).await?),
         other => Err(unexpected(&other)),
     }
 }

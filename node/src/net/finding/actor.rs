@@ -56,6 +56,8 @@ impl Actor<'_> {
             Ask::Unprovide(keys) => self.stop_providing(&keys),
             Ask::Providers(key, back) => self.find_providers(key, back),
             Ask::Share(asker, back) => answer(back, self.peers_for(asker)),
+            Ask::AddressesFor(asker, peer, back) => answer(back, self.addresses_for(&asker, &peer)),
+            Ask::Believed(from, peers, back) => answer(back, self.believed(&from, peers)),
             Ask::Hint(from, peers) => self.hint(from, peers),
             Ask::Followed(back) => answer(back, self.seat.bases.clone()),
             #[cfg(test)]
@@ -199,26 +201,35 @@ impl Actor<'_> {
     }
 
     fn peers_for(&self, asker: PeerId) -> Vec<Named> {
-        let Some(reach) = self.seat.peers.reach(&asker) else { return Vec::new() };
         let fresh = |at: &Instant| at.elapsed() <= limits::LATELY_AGE;
         let lately = self.seat.finding.lately.iter().filter(|(_, at)| fresh(at)).map(|(peer, _)| *peer);
         // Others each time, so that whoever asks again learns more.
         let lot = RandomState::new();
         let mut here = self.seat.peers.identified_peers();
         here.sort_by_key(|peer| lot.hash_one(peer));
-        let named = here.into_iter().chain(lately).filter(|peer| *peer != asker).filter_map(|peer| {
-            let addresses = self.seat.peers.addresses(&peer).into_iter().filter(|address| reach.includes(address));
-            let addresses: Vec<Multiaddr> = addresses.take(limits::HINT_ADDRESSES).collect();
-            (!addresses.is_empty()).then_some((peer, addresses))
-        });
-        named.take(PROVIDERS_MAX).collect()
+        let named = here.into_iter().chain(lately).filter(|peer| *peer != asker);
+        let placed = named.map(|peer| (peer, self.addresses_for(&asker, &peer)));
+        placed.filter(|(_, addresses)| !addresses.is_empty()).take(PROVIDERS_MAX).collect()
+    }
+
+    /// Nobody who is not connected is told anything.
+    fn addresses_for(&self, asker: &PeerId, peer: &PeerId) -> Vec<Multiaddr> {
+        let Some(reach) = self.seat.peers.reach(asker) else { return Vec::new() };
+        let addresses = self.seat.peers.addresses(peer).into_iter().filter(|address| reach.includes(address));
+        addresses.take(limits::HINT_ADDRESSES).collect()
+    }
+
+    /// Nobody who is not connected is believed anything.
+    fn believed(&self, from: &PeerId, mut peers: Vec<Named>) -> Vec<Named> {
+        let Some(reach) = self.seat.peers.reach(from) else { return Vec::new() };
+        peers.iter_mut().for_each(|(_, addresses)| addresses.retain(|address| reach.includes(address)));
+        peers.retain(|(_, addresses)| !addresses.is_empty());
+        peers
     }
 
     fn hint(&mut self, from: PeerId, peers: Vec<Named>) {
         let (local, now_ms) = (*self.swarm.local_peer_id(), self.seat.now_ms());
-        let Some(reach) = self.seat.peers.reach(&from) else { return };
-        for (peer, mut addresses) in peers.into_iter().take(PROVIDERS_MAX) {
-            addresses.retain(|address| reach.includes(address));
+        for (peer, addresses) in self.believed(&from, peers).into_iter().take(PROVIDERS_MAX) {
             if peer != local && !self.swarm.is_connected(&peer) {
                 self.seat.finding.dials.hint(peer, &addresses, Why::Named, now_ms);
             }

@@ -35,6 +35,10 @@ pub enum Ask {
     Providers(Key, oneshot::Sender<Result<Vec<PeerId>, FindError>>),
     /// Whom an asker may be told of.
     Share(PeerId, oneshot::Sender<Vec<Named>>),
+    /// Where an asker may be told that a peer is.
+    AddressesFor(PeerId, PeerId, oneshot::Sender<Vec<Multiaddr>>),
+    /// What is believed of what a peer has told us.
+    Believed(PeerId, Vec<Named>, oneshot::Sender<Vec<Named>>),
     /// What a peer has told us.
     Hint(PeerId, Vec<Named>),
     Followed(oneshot::Sender<Vec<BaseId>>),
@@ -69,6 +73,16 @@ impl Handle {
     /// Peers met lately, with addresses at which `asker` might reach them.
     pub async fn peers_for(&self, asker: PeerId) -> Result<Vec<Named>, NetError> {
         self.ask(|back| Command::Finding(Ask::Share(asker, back))).await
+    }
+
+    /// Where a peer may be found, as far as `asker` might reach it there.
+    pub async fn addresses_for(&self, asker: PeerId, peer: PeerId) -> Result<Vec<Multiaddr>, NetError> {
+        self.ask(|back| Command::Finding(Ask::AddressesFor(asker, peer, back))).await
+    }
+
+    /// What `from` has named, without addresses of which it cannot know.
+    pub async fn believed(&self, from: PeerId, peers: Vec<Named>) -> Result<Vec<Named>, NetError> {
+        self.ask(|back| Command::Finding(Ask::Believed(from, peers, back))).await
     }
 
     /// Whom a peer has named. They are dialled if peers are wanting, and if it is believed.
