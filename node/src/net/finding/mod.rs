@@ -18,6 +18,7 @@ mod dials;
 mod handle;
 mod key;
 pub mod limits;
+mod pointers;
 mod reach;
 mod records;
 mod schedule;
