@@ -70,8 +70,10 @@ impl Meet {
     fn ask(&self, peer: PeerId) {
         let net = self.exchange.0.net.clone();
         let exchange = self.exchange.clone();
+        let stop = self.exchange.0.tasks.stop().clone();
         self.exchange.0.tasks.spawn("ask for peers", async move {
-            match ask::peers(&net, peer).await {
+            let Some(answer) = stop.run_until_cancelled(ask::peers(&net, peer)).await else { return };
+            match answer {
                 // The network may have ended.
                 Ok(named) => drop(net.hint(peer, named).await),
                 Err(error) if error.is_fault() => {
