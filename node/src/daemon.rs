@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Outcome};
 use crate::home::Layout;
 use crate::net::finding::Dht;
@@ -34,6 +34,8 @@ pub struct Settings {
     pub dht: Dht,
     /// Peers that may connect, beside those of the home's `allow` file; if both are none, everybody may.
     pub allow: Vec<PeerId>,
+    pub speeds: Speeds,
+    pub nat: net::nat::Settings,
 }
 
 /// A running daemon.
@@ -66,7 +68,7 @@ impl Daemon {
         let config = configured(home.layout(), &settings, &remembered)?;
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
-        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks).await;
+        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
         let keeping = peers::keep(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
         tasks.spawn("who is here", keeping);
         let stop = CancellationToken::new();
@@ -130,6 +132,7 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> 
         listen: settings.listen.clone(),
         bootstrap,
         mdns: settings.mdns,
+        nat: settings.nat.clone(),
         dht: settings.dht,
         target: TARGET,
         remembered: remembered.peers(),

@@ -1,5 +1,5 @@
-//! What the swarm does, and under which names. Every protocol name holds the network's, but for two that libp2p fixes
-//! (identify and ping); there the identify protocol version tells networks apart.
+//! What the swarm does, and under which names. Every protocol name holds the network's, but for those that libp2p fixes
+//! (identify, ping and NAT traversal); there the identify protocol version tells networks apart.
 
 use std::time::Duration;
 
@@ -8,14 +8,14 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{PeerId, StreamProtocol, gossipsub, identify, mdns, ping};
+use libp2p::{PeerId, StreamProtocol, gossipsub, identify, mdns, ping, relay};
 use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
 use super::finding::{self, Dht};
 use super::handle::NetError;
-use super::{Config, gossip, limits};
+use super::{Config, gossip, limits, nat};
 
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
@@ -30,6 +30,7 @@ pub struct Behaviour {
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub dht: Toggle<finding::Behaviour>,
     pub bulk: bulk::Behaviour,
+    pub nat: nat::Behaviour,
 }
 
 /// What identify says of us first: peers that say something else belong to another network.
@@ -38,8 +39,13 @@ pub fn protocol_version(network: &Name) -> String {
 }
 
 impl Behaviour {
-    /// Inbound bulk streams go to `accepted`.
-    pub fn new(config: &Config, identity: &Keypair, accepted: mpsc::Sender<Inbound>) -> Result<Self, NetError> {
+    /// Inbound bulk streams go to `accepted`; `relayed` belongs to the relay transport of the same swarm.
+    pub fn new(
+        config: &Config,
+        identity: &Keypair,
+        accepted: mpsc::Sender<Inbound>,
+        relayed: relay::client::Behaviour,
+    ) -> Result<Self, NetError> {
         let setup = |what: &str, error: String| NetError::Setup(format!("{what}: {error}"));
         let bulk = StreamProtocol::try_from_owned(format!("/potluck/{}/bulk/1", config.network))
             .map_err(|error| setup("bulk", error.to_string()))?;
@@ -52,13 +58,14 @@ impl Behaviour {
             .with_push_listen_addr_updates(true);
         Ok(Self {
             allowed: config.allow.as_deref().map(allowed).into(),
-            limits: connection_limits::Behaviour::new(connection_limits()),
+            limits: connection_limits::Behaviour::new(connection_limits(config)),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
             mdns: mdns.into(),
             dht: dht(config, identity).map_err(|error| setup("kad", error))?.into(),
             bulk: bulk::Behaviour::new(bulk, accepted),
+            nat: nat::Behaviour::new(&config.nat, identity.public().to_peer_id(), relayed),
         })
     }
 }
@@ -79,11 +86,13 @@ fn dht(config: &Config, identity: &Keypair) -> Result<Option<finding::Behaviour>
     Ok(Some(finding::Behaviour::new(local, protocol, config.dht, config.nearest())))
 }
 
-fn connection_limits() -> ConnectionLimits {
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    // A relay keeps a connection for every place that it gives.
+    let places = config.nat.relay.as_ref().map_or(0, |relay| relay.reservations as u32);
     ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits::PENDING_IN))
         .with_max_pending_outgoing(Some(limits::PENDING_OUT))
-        .with_max_established_incoming(Some(limits::ESTABLISHED_IN))
+        .with_max_established_incoming(Some(limits::ESTABLISHED_IN.saturating_add(places)))
         .with_max_established_outgoing(Some(limits::ESTABLISHED_OUT))
         .with_max_established_per_peer(Some(limits::ESTABLISHED_PER_PEER))
 }

@@ -17,11 +17,15 @@ mod behaviour;
 pub mod bulk;
 pub mod finding;
 mod gossip;
+mod group;
 mod handle;
 pub mod limits;
+pub mod nat;
 mod peers;
 pub mod private;
 mod seat;
+#[cfg(feature = "tls")]
+mod security;
 mod supervisor;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,7 +34,9 @@ mod tests;
 mod transport;
 
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
+pub use group::AddressGroup;
 pub use handle::{Event, Handle, NetError, PeerInfo};
+pub use peers::is_loopback;
 
 use std::collections::VecDeque;
 
@@ -69,6 +75,8 @@ pub struct Config {
     pub allow: Option<Vec<PeerId>>,
     /// Of a private network: without it nobody gets as far as a handshake.
     pub pre_shared_key: Option<PreSharedKey>,
+    /// How it is reached from outside.
+    pub nat: nat::Settings,
 }
 
 impl Config {
@@ -80,6 +88,7 @@ impl Config {
             listen,
             bootstrap: Vec::new(),
             mdns: false,
+            nat: nat::Settings::default(),
             dht: Dht::Off,
             target: 0,
             remembered: Vec::new(),

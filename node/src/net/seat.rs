@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId, Swarm};
+use libp2p::{Multiaddr, PeerId, Swarm, relay};
 use potluck_protocol::id::BaseId;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
@@ -83,8 +83,9 @@ impl Seat {
 
     /// A swarm that listens everywhere it should. The ports got are kept for the next one.
     pub async fn swarm(&mut self) -> Result<Swarm<Behaviour>, NetError> {
-        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone())?;
-        let mut swarm = transport::swarm(&self.identity, self.config.pre_shared_key, behaviour)?;
+        let (through, relayed) = relay::client::new(self.identity.public().to_peer_id());
+        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), relayed)?;
+        let mut swarm = transport::swarm(&self.identity, self.config.pre_shared_key, through, behaviour)?;
         self.listening.clear();
         for index in 0..self.config.listen.len() {
             let wanted = self.config.listen[index].clone();
@@ -121,11 +122,15 @@ async fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<Mult
     }
 }
 
-/// `wanted` with the TCP port of `got` in place of port 0.
+/// `wanted` with the port of `got` in place of port 0.
 fn with_port_of(wanted: Multiaddr, got: &Multiaddr) -> Multiaddr {
-    let port = got.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    let port = got.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    });
     let replace = |part| match (part, port) {
         (Protocol::Tcp(0), Some(port)) => Protocol::Tcp(port),
+        (Protocol::Udp(0), Some(port)) => Protocol::Udp(port),
         (part, _) => part,
     };
     wanted.iter().map(replace).collect()
