@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::text::Name;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
 use crate::exchange::{Exchange, Speeds};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Layout;
 use crate::net::finding::Dht;
 use crate::net::finding::limits::TARGET;
@@ -116,6 +117,17 @@ impl Daemon {
     }
 }
 
+/// Where to listen: QUIC has no place for the key of a private network.
+fn listening(wanted: &[Multiaddr], keyed: bool) -> Outcome<Vec<Multiaddr>> {
+    let is_tcp = |address: &&Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+    let listen: Vec<Multiaddr> = wanted.iter().filter(|address| !keyed || is_tcp(address)).cloned().collect();
+    if listen.is_empty() && !wanted.is_empty() {
+        return Err(Failure::new(Kind::Usage, "a private network (swarm.key) listens on TCP only")
+            .hint("give an address with --listen, e.g. /ip4/0.0.0.0/tcp/7740"));
+    }
+    Ok(listen)
+}
+
 /// What a person said on the command line and in the home's files, and who was here last time.
 fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> Outcome<net::Config> {
     let mut bootstrap = settings.bootstrap.clone();
@@ -127,9 +139,10 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> 
     let listed = lists::allow(&layout.allow())?;
     let restricted = listed.is_some() || !settings.allow.is_empty();
     let allowed = settings.allow.iter().copied().chain(listed.into_iter().flatten());
+    let key = key::open(&layout.swarm_key())?;
     Ok(net::Config {
         network: settings.network.clone(),
-        listen: settings.listen.clone(),
+        listen: listening(&settings.listen, key.is_some())?,
         bootstrap,
         mdns: settings.mdns,
         nat: settings.nat.clone(),
@@ -137,7 +150,7 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> 
         target: TARGET,
         remembered: remembered.peers(),
         allow: restricted.then(|| allowed.collect()),
-        pre_shared_key: key::open(&layout.swarm_key())?,
+        pre_shared_key: key,
     })
 }
 

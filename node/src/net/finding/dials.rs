@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use libp2p::{Multiaddr, PeerId};
 
 use super::limits;
-use super::reach::Group;
+use crate::net::group::AddressGroup;
 use crate::net::peers::without_peer;
 
 /// Why a peer is dialled.
@@ -44,7 +44,7 @@ pub struct Dials {
     wanted: HashMap<PeerId, Wanted>,
     /// In the order in which they came.
     order: VecDeque<PeerId>,
-    groups: HashMap<Group, usize>,
+    groups: HashMap<AddressGroup, usize>,
     failed: HashMap<Multiaddr, Failed>,
     failed_order: VecDeque<Multiaddr>,
 }
@@ -82,13 +82,13 @@ impl Dials {
 
     fn add(&mut self, peer: &PeerId, address: Multiaddr) {
         let Some(wanted) = self.wanted.get_mut(peer) else { return };
-        let group = self.groups.entry(Group::of(&address)).or_default();
+        let group = self.groups.entry(AddressGroup::from(&address)).or_default();
         let known = wanted.addresses.contains(&address);
         if !known && wanted.addresses.len() < limits::HINT_ADDRESSES && *group < limits::HINTS_PER_GROUP {
             *group += 1;
             wanted.addresses.push(address);
         } else if *group == 0 {
-            self.groups.remove(&Group::of(&address));
+            self.groups.remove(&AddressGroup::from(&address));
         }
     }
 
@@ -103,7 +103,7 @@ impl Dials {
     pub fn forget(&mut self, peer: &PeerId) {
         let Some(wanted) = self.wanted.remove(peer) else { return };
         self.order.retain(|one| one != peer);
-        for group in wanted.addresses.iter().map(Group::of) {
+        for group in wanted.addresses.iter().map(AddressGroup::from) {
             if let Some(count) = self.groups.get_mut(&group) {
                 *count -= 1;
                 if *count == 0 {

@@ -22,7 +22,7 @@ pub const RECORD_TTL: Duration = Duration::from_secs(48 * 3600);
 /// Records of other peers: at 32 bytes of key, a peer id and at most four addresses some 20 MiB at worst.
 pub const RECORDS: usize = 16_384;
 
-/// Of them from one peer, and from one address group (a /24, a /48).
+/// Of them from one peer, and from one address group (a /24, a /56).
 pub const RECORDS_PER_PEER: usize = 2_048;
 pub const RECORDS_PER_GROUP: usize = 4_096;
 

@@ -11,9 +11,10 @@ use tokio::sync::oneshot;
 use super::actor::answer;
 use super::handle::FindError;
 use super::key::Key;
-use super::reach::{Group, Reach};
+use super::reach::Reach;
 use super::{Query, limits, protocol};
 use crate::net::actor::Actor;
+use crate::net::group::AddressGroup;
 use crate::net::handle::Event;
 
 impl Actor<'_> {
@@ -124,7 +125,7 @@ impl Actor<'_> {
             return;
         }
         let records = dht.kad().store_mut();
-        if let Err(refused) = records.hear(record, Group::of(&remote), std::time::Instant::now()) {
+        if let Err(refused) = records.hear(record, AddressGroup::from(&remote), std::time::Instant::now()) {
             tracing::debug!(%peer, %refused, "a record is not kept");
         }
     }

@@ -1,6 +1,6 @@
 //! How far an address reaches, and so who may be told of it and from whom it is believed.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
@@ -71,34 +71,6 @@ fn has_port(address: &Multiaddr) -> bool {
     })
 }
 
-/// What one owner of addresses usually has: a /24, or a /48. The tag tells the two apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Group([u8; 7]);
-
-impl Group {
-    /// The group of an address's host; all names are one group.
-    pub fn of(address: &Multiaddr) -> Self {
-        let ip = address.iter().find_map(|part| match part {
-            Protocol::Ip4(ip) => Some(IpAddr::V4(ip)),
-            Protocol::Ip6(ip) => Some(IpAddr::V6(ip).to_canonical()),
-            _ => None,
-        });
-        let mut group = [0; 7];
-        match ip {
-            Some(IpAddr::V4(ip)) => {
-                group[0] = 4;
-                group[1..4].copy_from_slice(&ip.octets()[..3]);
-            }
-            Some(IpAddr::V6(ip)) => {
-                group[0] = 6;
-                group[1..].copy_from_slice(&ip.octets()[..6]);
-            }
-            None => {}
-        }
-        Self(group)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,15 +112,5 @@ mod tests {
         assert_eq!(of(Reach::Machine), [true, true, true, false]);
         assert_eq!(of(Reach::Local), [false, true, true, false]);
         assert_eq!(of(Reach::World), [false, false, true, false]);
-    }
-
-    #[test]
-    fn neighbours_are_one_group() {
-        let same = |one: &str, other: &str| Group::of(&address(one)) == Group::of(&address(other));
-        assert!(same("/ip4/198.51.100.7/tcp/1", "/ip4/198.51.100.250/tcp/2"));
-        assert!(!same("/ip4/198.51.100.7/tcp/1", "/ip4/198.51.101.7/tcp/1"));
-        assert!(same("/ip6/2001:db8:1::1/tcp/1", "/ip6/2001:db8:1:ffff::9/tcp/1"));
-        assert!(!same("/ip6/2001:db8:1::1/tcp/1", "/ip6/2001:db8:2::1/tcp/1"));
-        assert!(same("/ip6/::ffff:198.51.100.7/tcp/1", "/ip4/198.51.100.9/tcp/1"));
     }
 }

@@ -14,7 +14,7 @@ use libp2p::kad::{ProviderRecord, Record, RecordKey};
 
 use super::key::Key;
 use super::limits;
-use super::reach::Group;
+use crate::net::group::AddressGroup;
 
 /// How many records of others are kept.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ pub enum Refused {
 #[derive(Debug)]
 struct Held {
     record: ProviderRecord,
-    group: Group,
+    group: AddressGroup,
     /// Rises with every record: the oldest has the lowest. All live equally long, so it also ends first.
     number: u64,
 }
@@ -70,8 +70,8 @@ pub struct Records {
     /// All of theirs by number.
     order: BTreeMap<u64, (Key, PeerId)>,
     peers: HashMap<PeerId, usize>,
-    groups: HashMap<Group, BTreeMap<u64, (Key, PeerId)>>,
-    sizes: BTreeSet<(usize, Group)>,
+    groups: HashMap<AddressGroup, BTreeMap<u64, (Key, PeerId)>>,
+    sizes: BTreeSet<(usize, AddressGroup)>,
     next: u64,
 }
 
@@ -100,7 +100,7 @@ impl Records {
     }
 
     /// Keeps what a peer, connected from an address of `group`, says that it provides.
-    pub fn hear(&mut self, record: ProviderRecord, group: Group, now: Instant) -> Result<(), Refused> {
+    pub fn hear(&mut self, record: ProviderRecord, group: AddressGroup, now: Instant) -> Result<(), Refused> {
         let key = Key::of(&record.key).ok_or(Refused::Key)?;
         let peer = record.provider;
         if peer == self.local {
@@ -136,7 +136,7 @@ impl Records {
     /// A key with enough providers gives up one of a group that has several there; else newcomers are not kept.
     fn make_room_under(&mut self, key: &Key) -> Result<(), Refused> {
         let Some(all) = self.theirs.get(key).filter(|all| all.len() >= self.bounds.per_key) else { return Ok(()) };
-        let count = |group: Group| all.iter().filter(|held| held.group == group).count();
+        let count = |group: AddressGroup| all.iter().filter(|held| held.group == group).count();
         let crowd = all.iter().max_by_key(|held| (count(held.group), std::cmp::Reverse(held.number)));
         let surplus = crowd.filter(|held| count(held.group) > 1).map(|held| held.record.provider);
         surplus.map(|peer| self.remove(key, &peer)).ok_or(Refused::Enough)
@@ -150,7 +150,7 @@ impl Records {
         }
     }
 
-    fn insert(&mut self, key: Key, record: ProviderRecord, group: Group) {
+    fn insert(&mut self, key: Key, record: ProviderRecord, group: AddressGroup) {
         let (number, peer) = (self.next, record.provider);
         self.next += 1;
         self.theirs.entry(key).or_default().push(Held { record, group, number });

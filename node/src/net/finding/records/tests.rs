@@ -11,9 +11,9 @@ fn key(n: u32) -> Key {
     Key(*blake3::hash(&n.to_le_bytes()).as_bytes())
 }
 
-fn group(n: u16) -> Group {
+fn group(n: u16) -> AddressGroup {
     let [a, b] = n.to_be_bytes();
-    Group::of(&format!("/ip4/1.{a}.{b}.1/tcp/1").parse::<Multiaddr>().expect("a good address"))
+    AddressGroup::from(&format!("/ip4/1.{a}.{b}.1/tcp/1").parse::<Multiaddr>().expect("a good address"))
 }
 
 fn record(key: Key, provider: PeerId) -> ProviderRecord {
