@@ -11,6 +11,7 @@ pub mod home;
 pub mod identity;
 pub mod store;
 pub mod net;
+pub mod netfiles;
 pub mod exchange;
 pub mod worker;
 pub mod api;

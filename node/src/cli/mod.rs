@@ -12,6 +12,7 @@ mod demo;
 mod eval;
 mod generate;
 mod merge;
+mod network;
 mod peers;
 mod publish;
 mod pull;

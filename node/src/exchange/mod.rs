@@ -12,6 +12,7 @@
 mod ask;
 mod catalogue;
 mod error;
+mod finding;
 mod holders;
 mod limits;
 mod pace;
@@ -62,6 +63,8 @@ struct Inner {
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
     questions: Mutex<Allowances<PeerId>>,
+    /// What is said to the DHT, and whom we tell of peers.
+    finding: finding::State,
     started: Instant,
 }
 
@@ -87,6 +90,7 @@ impl Exchange {
             downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            finding: finding::State::default(),
             started: Instant::now(),
         }));
         let kept = catalogue::Keeper::restore(&exchange).await;
@@ -95,13 +99,16 @@ impl Exchange {
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
         tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
         tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
+        finding::start(&exchange);
         exchange
     }
 
     /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
     /// What the store has already is not fetched. Its content has not been inspected then.
     pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
-        pull::run(self, manifest, options).await
+        let pulled = pull::run(self, manifest, options).await;
+        self.holds_more();
+        pulled
     }
 
     /// Milliseconds since the start.

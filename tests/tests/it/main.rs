@@ -8,6 +8,7 @@ mod full_disk;
 mod identity;
 mod kill;
 mod mdns;
+mod network;
 mod swarm;
 #[cfg(unix)]
 mod train;
