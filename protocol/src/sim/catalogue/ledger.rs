@@ -7,7 +7,9 @@ use libp2p_identity::PeerId;
 
 use super::Setting;
 use crate::announce;
-use crate::catalogue::timing::{ANSWER_MS, HEDGE_MS, REST_MAX_MS, REST_MS, ROUND_MS, ROUNDS};
+use crate::catalogue::timing::{
+    ANSWER_MS, HEDGE_MS, PERIOD_MS, REST_MAX_MS, REST_MS, ROUND_MS, ROUNDS, SPREAD,
+};
 use crate::catalogue::{Action, Catalogue, Event, Outcome, Question, Reconcile, Record, RoundId, Wanted};
 use crate::id::{AnnouncementId, BaseId};
 
@@ -20,7 +22,10 @@ pub struct Ledger {
     rounds: BTreeMap<RoundId, Running>,
     last: Option<RoundId>,
     rests: BTreeMap<PeerId, Rest>,
-    /// Rounds that ended, and records that came for nothing.
+    /// Rounds that something which happened may have caused.
+    caused: u64,
+    /// Rounds that began and that ended, and records that came for nothing.
+    started: u64,
     pub ended: u64,
     pub redundant: u64,
 }
@@ -52,7 +57,7 @@ fn rule(holds: bool, rule: &'static str) -> Rule {
 impl Ledger {
     pub fn new(setting: Rc<Setting>) -> Self {
         let (met, rounds, rests) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { setting, met, rounds, last: None, rests, ended: 0, redundant: 0 }
+        Self { setting, met, rounds, last: None, rests, caused: 0, started: 0, ended: 0, redundant: 0 }
     }
 
     /// The base of a round that is not over.
@@ -92,6 +97,7 @@ impl Ledger {
     fn note(&mut self, event: &Event, catalogue: &Catalogue) {
         match event {
             Event::Met { peer, base } => {
+                self.caused += 1;
                 self.met.entry(*peer).or_default().insert(*base);
             }
             Event::Gone { peer } => {
@@ -109,11 +115,8 @@ impl Ledger {
                     self.redundant += records.iter().filter(|record| catalogue.is_stale(record)).count() as u64;
                 }
             }
-            Event::Asked { .. }
-            | Event::Missed { .. }
-            | Event::Unanswered { .. }
-            | Event::Wrong { .. }
-            | Event::Tick => {}
+            Event::Asked { .. } | Event::Missed { .. } => self.caused += 1,
+            Event::Unanswered { .. } | Event::Wrong { .. } | Event::Tick => {}
         }
     }
 
@@ -133,6 +136,12 @@ impl Ledger {
             Action::Ended { round, peer, base, outcome } => {
                 let running = self.rounds.remove(round).ok_or("a round ends once")?;
                 self.ended += 1;
+                self.caused += match outcome {
+                    Outcome::Learned(_) => SPREAD as u64,
+                    // Some of it may have been learned before.
+                    Outcome::Unanswered | Outcome::Wrong => 1 + SPREAD as u64,
+                    Outcome::Equal | Outcome::Nothing => 0,
+                };
                 self.rest(*peer, *outcome, now_ms);
                 rule(running.peer == *peer && running.base == *base, "a round ends with whom and what it began")
             }
@@ -142,12 +151,15 @@ impl Ledger {
     fn check_start(&mut self, round: RoundId, peer: PeerId, base: BaseId, now_ms: u64) -> Rule {
         let young = |running: &Running| running.base == base && now_ms < running.started_ms + HEDGE_MS;
         let rests_until_ms = self.rests.get(&peer).map_or(0, |rest| rest.until_ms);
+        let regular = (now_ms / (PERIOD_MS * 3 / 4) + 1) * self.setting.bases;
         rule(self.last.is_none_or(|last| last < round), "rounds have new numbers")?;
         rule(self.met.get(&peer).is_some_and(|bases| bases.contains(&base)), "only who follows a base is asked")?;
         rule(self.rounds.values().all(|running| running.peer != peer), "one round with a peer at a time")?;
         rule(!self.rounds.values().any(young), "a second round of a base waits for the first")?;
         rule(self.rounds.len() < ROUNDS, "too many rounds")?;
         rule(now_ms >= rests_until_ms, "a peer that taught nothing is left alone for a while")?;
+        rule(self.started < self.caused + regular, "no round without a cause")?;
+        self.started += 1;
         let (named, asked) = (BTreeSet::new(), BTreeSet::new());
         self.rounds.insert(round, Running { peer, base, started_ms: now_ms, asked_ms: Some(now_ms), named, asked });
         self.last = Some(round);

@@ -16,7 +16,7 @@ pub enum Manner {
     Forger,
     /// Sends a record that was not asked for.
     Pusher,
-    /// Names thousands of records, and has none.
+    /// Names hundreds of records, and has none of them.
     Boaster,
     /// Sends one record in answer to each question, about as late as it may.
     Dribbler,
@@ -25,7 +25,7 @@ pub enum Manner {
 }
 
 /// Records that a boaster names.
-const BOAST: u32 = 4_000;
+const BOAST: u32 = 500;
 
 impl Manner {
     pub const BAD: [Self; 6] =

@@ -55,6 +55,8 @@ pub struct Setting {
     peers: Vec<PeerId>,
     numbers: BTreeMap<PeerId, usize>,
     pub bounds: Bounds,
+    /// How many bases there are.
+    pub bases: u64,
     /// Of a thousand messages so many are lost.
     pub loss: u64,
     /// Nobody is done before.
@@ -65,7 +67,7 @@ impl Setting {
     pub fn new(manners: Vec<Manner>) -> Self {
         let peers: Vec<PeerId> = (0..manners.len()).map(peer_id).collect();
         let numbers = peers.iter().enumerate().map(|(n, peer)| (*peer, n)).collect();
-        Self { manners, peers, numbers, bounds: Bounds::default(), loss: 0, until_ms: 0 }
+        Self { manners, peers, numbers, bounds: Bounds::default(), bases: 2, loss: 0, until_ms: 0 }
     }
 
     pub fn manner(&self, node: usize) -> Manner {
