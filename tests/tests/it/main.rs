@@ -8,6 +8,8 @@ mod full_disk;
 mod identity;
 mod kill;
 mod mdns;
+mod old_home;
+mod stranger;
 mod swarm;
 #[cfg(unix)]
 mod train;
