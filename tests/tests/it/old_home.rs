@@ -31,6 +31,13 @@ fn old_home() -> tempfile::TempDir {
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/home-33798fa"), folder.path());
     let database = OpenOptions::new().write(true).open(folder.path().join("index/00000001/db")).expect("there");
     database.set_len(DATABASE).expect("writable");
+    // git keeps no modes.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let key = folder.path().join("identity.key");
+        fs::set_permissions(key, fs::Permissions::from_mode(0o600)).expect("ours");
+    }
     folder
 }
 
