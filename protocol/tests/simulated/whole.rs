@@ -12,12 +12,12 @@ fn twice(seed: u64) -> Outcome {
 /// Every pull ends, all honest catalogues end equal, no rule of either machine is broken, and a seed is a run.
 #[test]
 fn what_is_announced_is_found_and_pulled() {
-    let outcomes: Vec<Outcome> = (0..20).map(twice).collect();
+    let outcomes: Vec<Outcome> = (0..10).map(twice).collect();
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     let (heard, learned) = (sum(|one| one.heard), sum(|one| one.learned));
     println!("{heard} records by gossip, {learned} by comparing, {} for nothing", sum(|one| one.redundant));
     println!("{} pulls, {} rounds, {} bytes", sum(|one| one.swarm.pulls), sum(|one| one.rounds), sum(|one| one.bytes));
-    assert!(sum(|one| one.swarm.pulls) > 400 && heard > 1_000 && learned > 500);
+    assert!(sum(|one| one.swarm.pulls) > 200 && heard > 1_000 && learned > 200);
     assert!(sum(|one| one.blamed) > 0);
     assert!(outcomes.windows(2).all(|pair| pair[0].swarm.trace != pair[1].swarm.trace));
 }
