@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Outcome};
 use crate::net;
 use crate::service::{self, Network, Service};
@@ -26,6 +26,7 @@ pub struct Settings {
     pub bootstrap: Vec<Multiaddr>,
     pub network: Name,
     pub mdns: bool,
+    pub speeds: Speeds,
 }
 
 /// A running daemon.
@@ -61,7 +62,7 @@ impl Daemon {
         };
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
-        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks).await;
+        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
         let stop = CancellationToken::new();
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
         let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));

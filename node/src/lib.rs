@@ -16,5 +16,7 @@ pub mod worker;
 pub mod api;
 pub mod service;
 pub mod daemon;
+mod local_daemon;
 pub mod demo;
+pub mod bench;
 pub mod cli;

@@ -6,6 +6,7 @@ use super::args::Global;
 use super::output;
 use crate::config;
 use crate::daemon::{Daemon, Settings};
+use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 
 /// Run the daemon: hear of adapters, serve what this node holds, answer the other commands.
@@ -33,6 +34,18 @@ pub struct Network {
     /// Find peers on the local network
     #[arg(long)]
     mdns: bool,
+    /// Send at most so much a second, to all peers together, e.g. 5MB
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit: Option<Speed>,
+    /// Send at most so much a second to one peer
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit_per_peer: Option<Speed>,
+    /// Send at most so much a second to the peers of one network (IPv4 /24, IPv6 /56)
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit_per_group: Option<Speed>,
+    /// Fetch at most so much a second
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    download_limit: Option<Speed>,
 }
 
 impl Network {
@@ -44,8 +57,19 @@ impl Network {
             bootstrap: addresses(&self.bootstrap)?,
             network,
             mdns: self.mdns,
+            speeds: Speeds {
+                upload: self.upload_limit,
+                upload_per_peer: self.upload_limit_per_peer,
+                upload_per_group: self.upload_limit_per_group,
+                download: self.download_limit,
+            },
         })
     }
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    let bytes = crate::text::parse_bytes(text)?;
+    Speed::new(bytes).ok_or_else(|| format!("the least is {} a second", output::bytes(Speed::MIN)))
 }
 
 fn address(text: &str) -> Outcome<libp2p::Multiaddr> {

@@ -14,9 +14,11 @@ mod catalogue;
 mod error;
 mod holders;
 mod limits;
+mod pace;
 pub mod pull;
 mod reputation;
 mod serve;
+mod uploads;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -31,13 +33,16 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
+pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
+pub use uploads::Speeds;
 
 use crate::net::{Handle, Inbound};
 use crate::store::Store;
 use crate::task::Tasks;
 use holders::Holders;
 use reputation::Reputation;
+use uploads::{Downloads, Uploads};
 
 /// The exchange of a node. Clones share it.
 #[derive(Clone)]
@@ -51,6 +56,8 @@ struct Inner {
     reputation: Mutex<Reputation>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
+    uploads: Arc<Uploads>,
+    downloads: Downloads,
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
@@ -61,7 +68,13 @@ struct Inner {
 impl Exchange {
     /// Takes the catalogue over from `store`; then serves `inbound` streams from it, and keeps the catalogue equal to
     /// those of its peers, until `tasks` are stopped.
-    pub async fn start(net: Handle, inbound: mpsc::Receiver<Inbound>, store: Store, tasks: &Tasks) -> Self {
+    pub async fn start(
+        net: Handle,
+        inbound: mpsc::Receiver<Inbound>,
+        store: Store,
+        tasks: &Tasks,
+        speeds: Speeds,
+    ) -> Self {
         let (asked, comparisons) = mpsc::channel(limits::CATALOGUE_ASKED);
         let exchange = Self(Arc::new(Inner {
             net,
@@ -70,6 +83,8 @@ impl Exchange {
             holders: Mutex::default(),
             reputation: Mutex::default(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
+            uploads: Arc::new(Uploads::new(speeds)),
+            downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
             started: Instant::now(),

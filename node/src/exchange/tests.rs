@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use potluck_protocol::announce::{Announcement, KindTag};
-use potluck_protocol::id::{Digest, ManifestId};
+use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::id::{Digest, ManifestId, ShardId};
 use potluck_protocol::shard::VerifiedShard;
 use potluck_protocol::signed::{PublicKey, Signed};
 use tokio_util::sync::CancellationToken;
@@ -251,4 +252,30 @@ async fn requests_that_make_no_sense_end_the_stream() {
         stream.raw().flush().await.expect("it is taken");
         assert!(matches!(stream.raw().read(&mut [0; 1]).await, Ok(0) | Err(_)), "{wrong:?} was answered");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_is_called_back_is_not_sent_to_its_end() {
+    let (good, node) = (honest(1).await, honest(2).await);
+    let id = publish(&good.store, 3 * MIB);
+    connect(&node.net, &good.net).await;
+    let wanted: Vec<_> = rows(&good.store, id).iter().map(|row| row.id).collect();
+    let mut stream = node.net.open(good.net.peer_id()).await.expect("connected");
+    for shard in &wanted {
+        stream.send(&Request::Shard(*shard)).await.expect("it is taken");
+    }
+    // Before anything is read: the second cannot have been sent, the window is smaller.
+    stream.send(&Request::Cancel(wanted[1])).await.expect("it is taken");
+    stream.send(&Request::Cancel(ShardId(Digest::of(b"never asked for")))).await.expect("it is taken");
+    let mut came = [0; 3];
+    for (n, came) in came.iter_mut().enumerate() {
+        while *came < MIB {
+            match stream.receive().await.expect("an answer") {
+                Reply::Shard { bytes, .. } => *came += bytes.len(),
+                Reply::Refused(Refusal::Cancelled) if n == 1 => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(came[0] == MIB && came[1] < MIB && came[2] == MIB, "{came:?}");
 }

@@ -17,6 +17,7 @@ pub(crate) mod announcements;
 mod behaviour;
 pub mod bulk;
 mod gossip;
+mod group;
 mod handle;
 pub mod limits;
 mod peers;
@@ -29,6 +30,7 @@ mod tests;
 mod transport;
 
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
+pub use group::AddressGroup;
 pub use handle::{Event, Handle, NetError, PeerInfo};
 
 use std::collections::VecDeque;

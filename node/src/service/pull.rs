@@ -1,14 +1,16 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use libp2p::PeerId;
 use potluck_protocol::id::ManifestId;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Call, Service};
-use crate::api::proto::{Pull, PulledFrom};
+use crate::api::proto::{Fetched, Pull, PulledFrom};
 use crate::exchange::{self, Options, Pulled};
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -19,11 +21,7 @@ impl Service {
         if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
             let fetched = self.fetch(call, id, Duration::from_secs(pull.timeout_seconds)).await?;
             bytes = fetched.fetched_bytes;
-            from = fetched
-                .fetched_from
-                .into_iter()
-                .map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes })
-                .collect();
+            from = by_peer(fetched.fetched_from);
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         let well_formed = self.inspect(complete).await?;
@@ -33,6 +31,20 @@ impl Service {
             "schema": "potluck.pull/1", "manifest": id, "name": name, "folder": folder,
             "fetched_bytes": bytes, "fetched_from": from,
         }))
+    }
+
+    /// As a pull, but nothing is inspected or exported.
+    pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: u64) -> Outcome<Value> {
+        let fetched = self.fetch(call, id, Duration::from_secs(timeout_seconds)).await?;
+        let answer = Fetched {
+            schema: "potluck.fetch/1".to_owned(),
+            fetched_bytes: fetched.fetched_bytes,
+            fetched_from: by_peer(fetched.fetched_from),
+            wasted_bytes: fetched.wasted_bytes,
+            blamed: fetched.blamed.keys().map(PeerId::to_string).collect(),
+            phases: fetched.phases,
+        };
+        Ok(json!(answer))
     }
 
     async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
@@ -82,6 +94,10 @@ impl Service {
         self.on_store(move |store| store.export(&id, &target)).await?;
         Ok(out)
     }
+}
+
+fn by_peer(fetched: BTreeMap<PeerId, u64>) -> Vec<PulledFrom> {
+    fetched.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect()
 }
 
 fn unheard(reference: &str) -> Failure {

@@ -81,9 +81,9 @@ impl Behaviour {
         self.peers.len() + self.requests.len()
     }
 
-    fn handler(&mut self, peer: PeerId) -> Handler {
+    fn handler(&mut self, peer: PeerId, address: &Multiaddr) -> Handler {
         let inbound = self.peers.entry(peer).or_default().inbound.clone();
-        Handler::new(peer, self.protocol.clone(), self.accepted.clone(), inbound)
+        Handler::new(peer, address.into(), self.protocol.clone(), self.accepted.clone(), inbound)
     }
 
     fn closed(&mut self, closed: &ConnectionClosed<'_>) {
@@ -123,20 +123,20 @@ impl NetworkBehaviour for Behaviour {
         _: ConnectionId,
         peer: PeerId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, remote))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, remote))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

@@ -11,6 +11,7 @@ use libp2p::{PeerId, Stream};
 use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
 
+use super::super::group::AddressGroup;
 use super::super::limits::STREAM_IDLE;
 use super::frame::{self, FrameError};
 
@@ -85,14 +86,25 @@ impl Answers {
 #[derive(Debug)]
 pub struct Inbound {
     peer: PeerId,
+    group: AddressGroup,
     stream: Stream,
     /// Held, not read: gives the peer's place back.
     _place: Place,
 }
 
 impl Inbound {
-    pub(super) fn new(peer: PeerId, stream: Stream, place: Place) -> Self {
-        Self { peer, stream, _place: place }
+    pub(super) fn new(peer: PeerId, group: AddressGroup, stream: Stream, place: Place) -> Self {
+        Self { peer, group, stream, _place: place }
+    }
+
+    /// Who asks.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Where it comes from.
+    pub fn group(&self) -> AddressGroup {
+        self.group
     }
 
     /// The next request; `None` when the peer is done.
@@ -108,7 +120,7 @@ impl Inbound {
 
     /// Its two directions, so that a request can be called back while it is answered.
     pub fn split(self) -> (Requests, Replier) {
-        let Self { peer, stream, _place } = self;
+        let Self { peer, stream, _place, .. } = self;
         let (reader, writer) = stream.split();
         (Requests(reader), Replier { peer, stream: writer, _place })
     }
