@@ -48,7 +48,11 @@ fn copy(from: &Path, to: &Path) {
             let entry = entry.expect("readable");
             (entry.path(), to.join(entry.file_name()))
         };
-        if from.is_dir() { copy(&from, &to) } else { drop(fs::copy(&from, &to).expect("readable")) }
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(&from, &to).expect("readable");
+        }
     }
 }
 
