@@ -8,12 +8,9 @@ mod full_disk;
 mod identity;
 mod kill;
 mod mdns;
-<<<<<<< HEAD
 mod network;
-=======
 mod old_home;
 mod stranger;
->>>>>>> pure
 mod swarm;
 #[cfg(unix)]
 mod train;
