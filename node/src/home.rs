@@ -9,6 +9,7 @@
 //!      index/          sled, rebuilt from the files at any doubt
 //!      quarantine/     damaged files that were moved aside, for a person to look at
 //!      tmp/            files that are being written; emptied at every start
+//!      bases/HEX       bases that came from the swarm, as folders, by their id
 //!      runs/           checkpoints and adapters of training runs
 //! ```
 
@@ -75,8 +76,13 @@ impl Layout {
         self.root.join("runs")
     }
 
-    fn folders(&self) -> [PathBuf; 7] {
-        [self.shards(), self.manifests(), self.recipes(), self.index(), self.quarantine(), self.tmp(), self.runs()]
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("bases")
+    }
+
+    fn folders(&self) -> [PathBuf; 8] {
+        let [shards, manifests, recipes] = [self.shards(), self.manifests(), self.recipes()];
+        [shards, manifests, recipes, self.index(), self.quarantine(), self.tmp(), self.bases(), self.runs()]
     }
 }
 

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod store;
 pub mod net;
 pub mod exchange;
+pub mod hub;
 pub mod worker;
 pub mod api;
 pub mod service;

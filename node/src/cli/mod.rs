@@ -14,6 +14,7 @@ mod merge;
 mod peers;
 mod publish;
 mod pull;
+mod search;
 mod show;
 mod status;
 mod store;

@@ -6,11 +6,17 @@ mod from;
 mod resolve;
 mod inspect;
 mod bases;
+mod base_files;
+mod base_check;
+mod base_fetch;
 mod numerics;
 mod publish;
+mod publish_base;
 mod pull;
 mod merge;
 mod look;
+mod offers;
+mod search;
 mod verify;
 mod upkeep;
 
@@ -41,6 +47,7 @@ pub struct Service {
     store: Store,
     identity: Identity,
     network: Option<Network>,
+    offers: offers::Offers,
     stop: CancellationToken,
 }
 
@@ -78,12 +85,13 @@ impl Service {
     /// The same, with a store that is opened in another way than usual.
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
-        Ok(Self { home, store, identity, network: None, stop: CancellationToken::new() })
+        let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
+        Ok(Self { home, store, identity, network: None, offers, stop })
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
-        Self { home, store, identity, network: Some(network), stop }
+        Self { home, store, identity, network: Some(network), offers: offers::Offers::default(), stop }
     }
 
     pub fn network(&self) -> Option<&Network> {
@@ -102,6 +110,7 @@ impl Service {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,
             Request::BaseAdd { path, name } => self.base_add(&call, &path, name).await,
+            Request::BaseFetch(fetch) => self.base_fetch(&call, fetch).await,
             Request::BaseList => self.base_list().await,
             Request::BaseShow { base } => self.base_show(&call, &base).await,
             Request::Train(train) => self.train(&call, *train).await,
@@ -109,6 +118,8 @@ impl Service {
             Request::Generate(generate) => self.generate(&call, generate).await,
             Request::DataCheck(check) => self.data_check(&call, check).await,
             Request::Publish(publish) => self.publish(&call, publish).await,
+            Request::PublishBase(publish) => self.publish_base(&call, publish).await,
+            Request::Search(search) => self.search(&call, *search).await,
             Request::Show { reference } => self.show(&reference).await,
             Request::Pull(pull) => self.pull(&call, pull).await,
             Request::Heard { base, adapters, timeout_seconds } => {

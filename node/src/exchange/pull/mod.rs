@@ -82,6 +82,14 @@ pub struct Pulled {
     pub blamed: BTreeMap<PeerId, String>,
 }
 
+/// The manifest alone: of what it names nothing is fetched.
+pub(super) async fn find(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Found, PullError> {
+    match exchange.blocking(move |store| store.manifest(&id)).await? {
+        Some(manifest) => Ok(manifest),
+        None => Session::new(exchange, id, options).await.find().await,
+    }
+}
+
 pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Pulled, PullError> {
     // Nothing of it may be collected while it is incomplete. // I9
     let _pin = exchange.0.store.pin_temporarily(id);
