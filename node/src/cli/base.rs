@@ -103,9 +103,9 @@ impl Add {
     }
 }
 
-/// A text that names no file here and is written as the hub's ids are.
+/// A text that names no file here and is written as the hub's ids are. A GGUF file that is not there is a typing mistake.
 fn hub_id(text: &str) -> Option<HubId> {
-    if Path::new(text).exists() { None } else { text.parse().ok() }
+    if Path::new(text).exists() || text.ends_with(".gguf") { None } else { text.parse().ok() }
 }
 
 /// The folder of a base of the hub; what is missing is fetched, here and not in the daemon: the environment and the

@@ -55,3 +55,26 @@ impl Exchange {
         peers
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::Digest;
+
+    use super::*;
+    use crate::exchange::testing::{honest, publish};
+    use crate::net::testing::connect;
+
+    #[tokio::test]
+    async fn a_look_brings_manifests_and_nothing_that_they_name() {
+        let (one, two) = (honest(1).await, honest(2).await);
+        let id = publish(&one.store, 3000);
+        connect(&two.net, &one.net).await;
+        let nobody = ManifestId(Digest::of(b"nobody has it"));
+        let seen = two.exchange.look_at(vec![nobody, id], Duration::from_secs(10)).await;
+        assert_eq!(seen.iter().map(Authentic::id).collect::<Vec<_>>(), [id]);
+        assert!(two.store.manifest(&id).expect("readable").is_none(), "it is not called complete");
+        assert_eq!(two.store.stat().expect("readable").shards, 0);
+        let own = one.exchange.look_at(vec![id], Duration::ZERO).await;
+        assert_eq!(own.len(), 1, "what is here needs nobody");
+    }
+}

@@ -138,6 +138,8 @@ impl Service {
             store.pin(well_formed.manifest().id())
         })
         .await?;
+        // Two commands that want the same base at once: the second finds it in its place.
+        let _alone = self.settling.lock().await;
         if let Some(record) = self.store.base(&id).filter(super::bases::unchanged) {
             return Ok((record, staged.identified));
         }
@@ -214,9 +216,12 @@ async fn next(
     }
 }
 
-/// Another publication may do better.
+/// Whether another publication may do better. What is our own trouble would be the same with it.
 fn is_theirs(kind: Kind) -> bool {
-    matches!(kind, Kind::Verification | Kind::NotFound | Kind::Timeout)
+    match kind {
+        Kind::Failed | Kind::NotFound | Kind::Verification | Kind::Timeout | Kind::Incompatible => true,
+        Kind::Usage | Kind::Unreachable | Kind::NoSpace | Kind::Denied | Kind::Conflict | Kind::Interrupted => false,
+    }
 }
 
 pub(super) fn off_network(id: BaseId) -> Failure {

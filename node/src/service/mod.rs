@@ -16,6 +16,7 @@ mod pull;
 mod merge;
 mod look;
 mod offers;
+mod conditions;
 mod search;
 mod verify;
 mod upkeep;
@@ -29,7 +30,7 @@ use std::path::Path;
 
 use potluck_protocol::text::Name;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::proto::{Progress, Request, Unit};
@@ -48,6 +49,8 @@ pub struct Service {
     identity: Identity,
     network: Option<Network>,
     offers: offers::Offers,
+    /// Held while a base is put in its place.
+    settling: Mutex<()>,
     stop: CancellationToken,
 }
 
@@ -86,12 +89,13 @@ impl Service {
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
         let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
-        Ok(Self { home, store, identity, network: None, offers, stop })
+        Ok(Self { home, store, identity, network: None, offers, settling: Mutex::default(), stop })
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
-        Self { home, store, identity, network: Some(network), offers: offers::Offers::default(), stop }
+        let (offers, settling) = (offers::Offers::default(), Mutex::default());
+        Self { home, store, identity, network: Some(network), offers, settling, stop }
     }
 
     pub fn network(&self) -> Option<&Network> {
