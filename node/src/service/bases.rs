@@ -104,19 +104,18 @@ impl Service {
         }
         let found = self.identify(call, &known.source).await?.base;
         match known.id {
-            Some(id) if id != found => Err(Failure::new(
-                Kind::Verification,
-                format!(
-                    "the files of base `{}` have changed: it was {}, it is {}",
-                    known.name,
-                    id.short(),
-                    found.short()
-                ),
-            )
-            .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")),
+            Some(id) if id != found => Err(changed(known, id, found)),
             _ => Ok(found),
         }
     }
+}
+
+/// The files of a known base are another base now.
+pub(super) fn changed(known: &KnownBase, was: BaseId, is: BaseId) -> Failure {
+    let message =
+        format!("the files of base `{}` have changed: it was {}, it is {}", known.name, was.short(), is.short());
+    Failure::new(Kind::Verification, message)
+        .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")
 }
 
 pub(super) fn shown(name: &str, place: &str, identified: &Identified) -> Value {

@@ -4,6 +4,7 @@
 
 mod from;
 mod resolve;
+mod room;
 mod inspect;
 mod bases;
 mod base_files;

@@ -1,13 +1,13 @@
 //! Publishing a base: its files become shards, a signed manifest, and an announcement on its own topic.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use potluck_protocol::id::BaseId;
-use potluck_protocol::manifest::{BaseInfo, Kind as ManifestKind, Manifest};
+use potluck_protocol::manifest::{BaseInfo, FileEntry, Kind as ManifestKind, Manifest};
 use potluck_protocol::text::{Name, RelPath};
+use potluck_protocol::verify::WellFormed;
 use serde_json::Value;
 
-use super::bases::stamps;
+use super::bases::{changed, stamps};
 use super::inspect::architecture;
 use super::{Call, Service, base_files};
 use crate::api::proto::PublishBase;
@@ -34,63 +34,53 @@ impl Service {
         let files = base_files::here(&place)?;
         let total = files.iter().map(|(_, source)| len(source)).sum::<Outcome<u64>>()?;
         self.check_room(total, "shards of the base").await?;
-        let before = stamps(&place, &paths(&place, &files))?;
+        let paths = paths(&place, &files);
+        let before = stamps(&place, &paths)?;
         call.phase(format!("reading {} whole", place.display())).await;
-        let base = self.checked_id(call, &known).await?;
+        let base = self.identify(call, &known.source).await?.base;
+        if let Some(id) = known.id.filter(|id| *id != base) {
+            return Err(changed(&known, id, base));
+        }
         let shapes = self.on_store(move |_| architecture(&known)).await?;
         call.phase("cutting it into shards").await;
-        let again = paths(&place, &files);
         let entries = self.on_store(move |store| store.import_files(files)).await?;
-        if stamps(&place, &again)? != before {
+        if stamps(&place, &paths)? != before {
             return Err(StoreError::Changed(place).into());
         }
         let info = BaseInfo { base, architecture: shapes, recipe: None };
+        self.offer(&self.sealed(name, publish, info, entries).await?).await
+    }
+
+    /// The signed manifest of a base whose files are in the store. What they mean is known: they have not changed since the
+    /// worker read them.
+    async fn sealed(
+        &self,
+        name: Name,
+        publish: PublishBase,
+        info: BaseInfo,
+        files: Vec<FileEntry>,
+    ) -> Outcome<WellFormed> {
         let manifest = Manifest {
-            kind: ManifestKind::Base(info.clone()),
+            kind: ManifestKind::Base(info),
             name,
             licence: publish.licence,
             description: publish.description,
             created: config::seconds_since_1970(),
             publisher: self.identity.public(),
-            files: entries,
+            files,
         };
         base_files::check(&manifest)
             .map_err(|(path, reason)| Failure::new(Kind::Usage, format!("{path}: {reason}")))?;
         let complete = self.signed_complete(&manifest).await?;
-        let well_formed = self.on_store(move |store| {
+        let sealed = self.on_store(move |store| {
             let scans = store.scan(&complete, None)?;
-            // What the files mean is known: they have not changed since the worker read them.
-            let checked = complete.inspect_scanned(&scans, |_| Ok(())).map_err(StoreError::from)?;
-            store.commit_well_formed(&checked)?;
-            Ok::<_, StoreError>(checked)
+            let well_formed = complete.inspect_scanned(&scans, |_| Ok(())).map_err(StoreError::from)?;
+            store.commit_well_formed(&well_formed)?;
+            Ok::<_, StoreError>(well_formed)
         });
-        self.offer(&well_formed.await?).await
-    }
-
-    /// The id of a base, read whole whatever is known of its files.
-    async fn checked_id(&self, call: &Call<'_>, known: &super::resolve::KnownBase) -> Outcome<BaseId> {
-        let found = self.identify(call, &known.source).await?.base;
-        match known.id.filter(|id| *id != found) {
-            Some(_) => self.base_id(call, known).await,
-            None => Ok(found),
-        }
-    }
-
-    /// Refuses what would fill the disk, before it is begun. // I14
-    pub(super) async fn check_room(&self, bytes: u64, what: &str) -> Outcome<()> {
-        let free = self.on_store(|store| store.free_bytes()).await?;
-        if free >= bytes.saturating_add(RESERVE) {
-            return Ok(());
-        }
-        let text = crate::text::bytes;
-        let message = format!("{what}: {} are needed and {} are free", text(bytes), text(free));
-        Err(Failure::new(Kind::NoSpace, message)
-            .hint("free some space on the disk of the home folder, or use another one with `--home DIR`"))
+        sealed.await
     }
 }
-
-/// Left free beside what is written: room for the index, the log and other programs.
-const RESERVE: u64 = 64 << 20;
 
 fn len(source: &Source) -> Outcome<u64> {
     match source {
@@ -102,7 +92,7 @@ fn len(source: &Source) -> Outcome<u64> {
 }
 
 /// Where the files are that the manifest will hold.
-fn paths(place: &std::path::Path, files: &[(RelPath, Source)]) -> Vec<PathBuf> {
+fn paths(place: &Path, files: &[(RelPath, Source)]) -> Vec<PathBuf> {
     let path = |(path, source): &(RelPath, Source)| match source {
         Source::Path(path) => path.clone(),
         Source::Bytes(_) => place.join(path.as_str()),

@@ -288,7 +288,7 @@ fn what_cannot_be_had_or_published_says_what_to_type() {
     says(&["publish", "--base", "tiny", "--name", "x", "--licence", "MIT"], 2, "everybody has it");
     let folder = text(&bench.folder("base", &CHANGED, 1));
     says(&["publish", "--base", &folder, "--name", "x"], 2, "--licence");
-    says(&["publish", "--name", "x"], 2, "--base");
+    says(&["publish", "--name", "x"], 2, "FOLDER");
     fs::remove_file(Path::new(&folder).join("tokenizer.json")).expect("ours");
     says(&["publish", "--base", &folder, "--name", "x", "--licence", "MIT"], 3, "tokenizer.json");
 }
