@@ -72,6 +72,11 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    /// Shards that are written and not yet durable.
+    pub fn staged(&self) -> PathBuf {
+        self.root.join("staged")
+    }
+
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
@@ -80,9 +85,18 @@ impl Layout {
         self.root.join("bases")
     }
 
-    fn folders(&self) -> [PathBuf; 8] {
-        let [shards, manifests, recipes] = [self.shards(), self.manifests(), self.recipes()];
-        [shards, manifests, recipes, self.index(), self.quarantine(), self.tmp(), self.bases(), self.runs()]
+    fn folders(&self) -> [PathBuf; 9] {
+        [
+            self.shards(),
+            self.manifests(),
+            self.recipes(),
+            self.index(),
+            self.quarantine(),
+            self.tmp(),
+            self.staged(),
+            self.bases(),
+            self.runs(),
+        ]
     }
 }
 

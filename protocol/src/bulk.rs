@@ -3,7 +3,7 @@
 //! Half-duplex: who opens the stream sends requests only, who accepts it sends replies only. (Both writing at once has
 //! deadlocked yamux: rust-libp2p issue 5410.) A frame is a little-endian `u32` length, then that many bytes of
 //! [`Request`] or [`Reply`] in the canonical encoding. Replies to one stream's requests come in the order of the
-//! requests; a shard comes in pieces of at most [`DATA_MAX`] bytes.
+//! requests; a shard comes in pieces of at most [`DATA_MAX`] bytes, between which the downloader may call it back.
 //!
 //! Goals: every frame bounded, nothing answered by silence. Non-goals: to verify (receivers do that by hash), to find
 //! peers.
@@ -35,13 +35,16 @@ pub enum Request {
     Compare(Compare),
     /// Records of its catalogue.
     Records(Wanted),
+    /// The oldest request for that shard on this stream is not wanted any more: what is left of its answer may be
+    /// replaced by [`Refusal::Cancelled`]. Has no answer of its own; one that comes too late is ignored.
+    Cancel(ShardId),
 }
 
 /// What a provider answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// The signed manifest's bytes.
-    Manifest(Vec<u8>),
+    Manifest(#[serde(with = "serde_bytes")] Vec<u8>),
     /// One flag for each shard asked about, in order.
     Have(Vec<bool>),
     /// The next piece of the shard asked for.
@@ -50,6 +53,8 @@ pub enum Reply {
         len: u32,
         /// Where this piece starts: pieces come in order without gaps.
         offset: u32,
+        // The same encoding as a list of bytes, copied in one piece.
+        #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
     Providers(Vec<Provider>),
@@ -70,6 +75,8 @@ pub enum Refusal {
     NotFound,
     /// Later: after so many milliseconds.
     Busy { retry_ms: u32 },
+    /// The downloader has called it back; the pieces before this were all.
+    Cancelled,
 }
 
 /// A peer and where it listens.
@@ -96,7 +103,9 @@ impl Wire for Request {
             Self::Records(wanted) => {
                 Malformed::unless(wanted.is_bounded(), || "too many records, none, or not sorted".to_owned())
             }
-            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) => Ok(()),
+            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) | Self::Cancel(_) => {
+                Ok(())
+            }
         }
     }
 }

@@ -34,7 +34,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
-pub use pull::{Options, Progress, Pulled};
+pub use pull::{Options, Phases, Progress, Pulled};
 
 use crate::net::{Handle, Inbound};
 use crate::store::Store;

@@ -28,7 +28,7 @@ pub(crate) mod testing;
 mod tests;
 mod transport;
 
-pub use bulk::{FrameError, Inbound, OpenError, Outbound};
+pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use handle::{Event, Handle, NetError, PeerInfo};
 
 use std::collections::VecDeque;

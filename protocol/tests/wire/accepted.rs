@@ -136,6 +136,7 @@ fn request() -> Vec<Accepted> {
         ("announcements", "what is announced for a base", Request::Announcements(samples::base_id())),
         ("compare", "64 digests of a base's records", Request::Compare(samples::compare())),
         ("records", "two records", Request::Records(samples::wanted())),
+        ("cancel", "a shard is not wanted any more", Request::Cancel(samples::shard("a"))),
     ];
     all.iter().map(|(name, says, request)| vector(name, says, request, by_hand::request(request))).collect()
 }
@@ -155,6 +156,7 @@ fn reply() -> Vec<Accepted> {
         ("no_providers", "nobody known", Reply::Providers(vec![])),
         ("not_found", "refused: not here", Reply::Refused(Refusal::NotFound)),
         ("busy", "refused: later", Reply::Refused(Refusal::Busy { retry_ms: 1500 })),
+        ("cancelled", "refused: called back", Reply::Refused(Refusal::Cancelled)),
     ];
     all.iter().map(|(name, says, reply)| vector(name, says, reply, by_hand::reply(reply))).collect()
 }

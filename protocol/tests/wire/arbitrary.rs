@@ -175,6 +175,7 @@ pub fn request() -> impl Strategy<Value = Request> {
         manifest_id().prop_map(Request::Manifest),
         vec(shard_id(), 1..20).prop_map(Request::Have),
         shard_id().prop_map(Request::Shard),
+        shard_id().prop_map(Request::Cancel),
         manifest_id().prop_map(Request::Providers),
         digest().prop_map(|base| Request::Announcements(BaseId(base))),
         (digest(), vec(digest(), 64))
@@ -215,6 +216,7 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         piece,
         vec(provider, 0..=16).prop_map(Reply::Providers),
         Just(Reply::Refused(Refusal::NotFound)),
+        Just(Reply::Refused(Refusal::Cancelled)),
         any::<u32>().prop_map(|retry_ms| Reply::Refused(Refusal::Busy { retry_ms })),
     ]
 }

@@ -227,6 +227,7 @@ pub fn request(request: &Request) -> Vec<u8> {
             Request::Records(Wanted { base, ids }) => out.u32(6).digest(&base.0).list(ids, |out, id| {
                 out.digest(&id.0);
             }),
+            Request::Cancel(id) => out.u32(7).digest(&id.0),
         };
     })
 }
@@ -246,6 +247,7 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
             }),
             Reply::Refused(Refusal::NotFound) => out.u32(4).u32(0),
             Reply::Refused(Refusal::Busy { retry_ms }) => out.u32(4).u32(1).u32(*retry_ms),
+            Reply::Refused(Refusal::Cancelled) => out.u32(4).u32(2),
             Reply::Announcements(all) => out.u32(5).list(all, |out, one| {
                 out.bytes(one);
             }),

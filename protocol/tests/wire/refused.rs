@@ -208,7 +208,7 @@ fn request() -> Vec<Refused> {
     let have = |count: usize| by_hand::request(&Request::Have(vec![samples::shard("a"); count]));
     let good = have(2);
     let mut all = vec![
-        Refused::new("unknown_request", "enum tag 7", patch(&good, 0, &[7]), "Undecodable"),
+        Refused::new("unknown_request", "enum tag 255", patch(&good, 0, &[255]), "Undecodable"),
         Refused::new("have_none", "no shard asked about", have(0), "Malformed: 0 shards"),
         Refused::new("have_many", "1025 shards asked about", have(HAVE_MAX + 1), "Malformed: 1025 shards"),
         Refused::new("have_2_63", "2^63 shards asked about", patch(&good, 4, &HUGE), "Undecodable"),
@@ -255,8 +255,8 @@ fn reply() -> Vec<Refused> {
     let busy = by_hand::reply(&Reply::Refused(Refusal::Busy { retry_ms: 1 }));
     let (bounds, crowd) = ("Malformed: the piece does not lie", "Malformed: too many providers or addresses");
     let mut all = vec![
-        Refused::new("unknown_reply", "enum tag 8", patch(&flags, 0, &[8]), "Undecodable"),
-        Refused::new("unknown_refusal", "enum tag 2 of the reason", patch(&busy, 4, &[2]), "Undecodable"),
+        Refused::new("unknown_reply", "enum tag 255", patch(&flags, 0, &[255]), "Undecodable"),
+        Refused::new("unknown_refusal", "enum tag 255 of the reason", patch(&busy, 4, &[255]), "Undecodable"),
         Refused::new("flag_2", "a flag of 2", patch(&flags, 12, &[2]), "Undecodable"),
         Refused::new(
             "flags_many",

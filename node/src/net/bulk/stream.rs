@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::AsyncWriteExt;
+use futures::io::{ReadHalf, WriteHalf};
+use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{PeerId, Stream};
 use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
@@ -46,9 +47,37 @@ impl Outbound {
         self.receive().await
     }
 
+    /// Its two directions, so that requests can be sent while an answer is read.
+    pub fn split(self) -> (Asker, Answers) {
+        let (reader, writer) = self.stream.split();
+        (Asker(writer), Answers(reader))
+    }
+
     #[cfg(test)]
     pub(crate) fn raw(&mut self) -> &mut Stream {
         &mut self.stream
+    }
+}
+
+/// Sends the requests of an [`Outbound`].
+#[derive(Debug)]
+pub struct Asker(WriteHalf<Stream>);
+
+impl Asker {
+    /// As [`Outbound::send`].
+    pub async fn send(&mut self, request: &Request) -> Result<(), FrameError> {
+        within(STREAM_IDLE, frame::write(&mut self.0, request)).await
+    }
+}
+
+/// Receives the answers of an [`Outbound`].
+#[derive(Debug)]
+pub struct Answers(ReadHalf<Stream>);
+
+impl Answers {
+    /// As [`Outbound::receive`]. Not to be given up half-way: the rest of a frame would be taken for the next one.
+    pub async fn receive(&mut self) -> Result<Reply, FrameError> {
+        within(STREAM_IDLE, frame::read(&mut self.0)).await?.ok_or(FrameError::Ended)
     }
 }
 
@@ -66,14 +95,55 @@ impl Inbound {
         Self { peer, stream, _place: place }
     }
 
+    /// The next request; `None` when the peer is done.
+    #[cfg(test)]
+    pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
+        within(STREAM_IDLE, frame::read(&mut self.stream)).await
+    }
+
+    #[cfg(test)]
+    pub async fn send(&mut self, reply: &Reply) -> Result<(), FrameError> {
+        within(STREAM_IDLE, frame::write(&mut self.stream, reply)).await
+    }
+
+    /// Its two directions, so that a request can be called back while it is answered.
+    pub fn split(self) -> (Requests, Replier) {
+        let Self { peer, stream, _place } = self;
+        let (reader, writer) = stream.split();
+        (Requests(reader), Replier { peer, stream: writer, _place })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn raw(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+}
+
+/// Receives the requests of an [`Inbound`].
+#[derive(Debug)]
+pub struct Requests(ReadHalf<Stream>);
+
+impl Requests {
+    /// The next request, whenever it comes; `None` when the peer is done. How long to wait is the caller's to say: a
+    /// peer that waits for an answer says nothing.
+    pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
+        frame::read(&mut self.0).await
+    }
+}
+
+/// Sends the replies of an [`Inbound`].
+#[derive(Debug)]
+pub struct Replier {
+    peer: PeerId,
+    stream: WriteHalf<Stream>,
+    /// Held, not read: gives the peer's place back.
+    _place: Place,
+}
+
+impl Replier {
     /// Who asks.
     pub fn peer(&self) -> PeerId {
         self.peer
-    }
-
-    /// The next request; `None` when the peer is done.
-    pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
-        within(STREAM_IDLE, frame::read(&mut self.stream)).await
     }
 
     /// Sends one reply frame; fails if the peer does not take it within [`STREAM_IDLE`].
@@ -84,11 +154,6 @@ impl Inbound {
     /// Ends the stream in order, so that the last reply is not cut off by a reset.
     pub async fn close(mut self) -> Result<(), FrameError> {
         within(STREAM_IDLE, async { Ok(self.stream.close().await?) }).await
-    }
-
-    #[cfg(test)]
-    pub(crate) fn raw(&mut self) -> &mut Stream {
-        &mut self.stream
     }
 }
 
@@ -111,5 +176,5 @@ impl Drop for Place {
 }
 
 async fn within<T>(limit: Duration, io: impl Future<Output = Result<T, FrameError>>) -> Result<T, FrameError> {
-    timeout(limit, io).await.unwrap_or(Err(FrameError::Stalled { seconds: limit.as_secs() }))
+    timeout(limit, io).await.unwrap_or(Err(FrameError::stalled(limit)))
 }
