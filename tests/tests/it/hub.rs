@@ -31,7 +31,9 @@ impl Bench {
 
     fn with(&self, endpoint: &str, token: &str, args: &[&str]) -> Answer {
         let mut command = self.program.command(&self.root.path().join("home"), args);
-        ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"].iter().for_each(|name| drop(command.env_remove(name)));
+        for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+            command.env_remove(proxy);
+        }
         command.env("HF_ENDPOINT", endpoint).env("HF_HOME", self.cache()).env("HF_TOKEN", token);
         answer(command.output().expect("the program starts"))
     }
