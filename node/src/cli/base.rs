@@ -168,6 +168,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_is_no_hub_id() {
+        let name = |text: &str| hub_id(text).map(|id| id.to_string());
+        assert_eq!(name("owner/name@v1").as_deref(), Some("owner/name@v1"));
+        // `src/lib.rs` is there; the others are paths, ids and names.
+        for text in ["src/lib.rs", "models/x.gguf", "./a/b", "/a/b", "../a", "tiny", &"ab".repeat(32)] {
+            assert_eq!(name(text), None, "{text}");
+        }
+    }
+
+    #[test]
     fn a_weight_follows_the_last_at_sign() {
         let parse = |text: &str| weighted_reference(text).map(|r| (r.reference, r.weight));
         assert_eq!(parse("sql"), Ok(("sql".into(), 1.0)));
