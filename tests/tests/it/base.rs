@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use potluck_protocol::id::{BaseId, Digest};
 use potluck_protocol::shard::Cut;
@@ -246,8 +247,11 @@ fn beside_a_liar_an_honest_publisher_is_found() {
     bases::lie(&bench.home("liar"), base.parse().expect("an id"), Lie::NoTokenizer);
     let liar = bench.up("liar", &[&honest]);
     let _puller = bench.up("puller", &[&liar, &honest]);
-    let all = bench.program.ok(&bench.home("puller"), ["search", "--kind", "base", "--base", &base]);
-    assert_eq!(all["results"].as_array().map(Vec::len), Some(2), "both are heard of: {all}");
+    let search = || bench.program.ok(&bench.home("puller"), ["search", "--kind", "base", "--base", &base]);
+    let both = || search()["results"].as_array().map(Vec::len) == Some(2);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !both() && Instant::now() < deadline {}
+    assert!(both(), "both are heard of");
     let added = bench.program.ok(&bench.home("puller"), ["base", "add", &base]);
     assert_eq!(field(&added, "base"), base);
     assert_eq!(field(&bench.program.ok(&bench.home("puller"), ["show", &manifest]), "state"), "here, checked");
