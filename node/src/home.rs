@@ -9,6 +9,7 @@
 //!      index/          sled, rebuilt from the files at any doubt
 //!      quarantine/     damaged files that were moved aside, for a person to look at
 //!      tmp/            files that are being written; emptied at every start
+//!      bases/HEX       bases that came from the swarm, as folders, by their id
 //!      runs/           checkpoints and adapters of training runs
 //!      bootstrap, allow, swarm.key    a person's: whom to connect to, who may, the key of a private network
 //!      peers, provided                the node's notes for its next start
@@ -107,7 +108,11 @@ impl Layout {
         self.root.join("provided")
     }
 
-    fn folders(&self) -> [PathBuf; 8] {
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("bases")
+    }
+
+    fn folders(&self) -> [PathBuf; 9] {
         [
             self.shards(),
             self.manifests(),
@@ -116,6 +121,7 @@ impl Layout {
             self.quarantine(),
             self.tmp(),
             self.staged(),
+            self.bases(),
             self.runs(),
         ]
     }

@@ -13,6 +13,7 @@ pub mod store;
 pub mod net;
 pub mod netfiles;
 pub mod exchange;
+pub mod hub;
 pub mod worker;
 pub mod api;
 pub mod service;

@@ -15,6 +15,7 @@ mod error;
 mod finding;
 mod holders;
 mod limits;
+mod look;
 mod pace;
 pub mod pull;
 mod reputation;
@@ -30,6 +31,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libp2p::PeerId;
 use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -109,6 +112,11 @@ impl Exchange {
         let pulled = pull::run(self, manifest, options).await;
         self.holds_more();
         pulled
+    }
+
+    /// The signed manifest, from whoever has it within `options.find`; of what it names nothing is fetched.
+    pub async fn find(&self, manifest: ManifestId, options: Options) -> Result<Authentic<Manifest>, PullError> {
+        pull::find(self, manifest, options).await
     }
 
     /// Milliseconds since the start.

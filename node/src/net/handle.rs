@@ -165,6 +165,11 @@ impl Handle {
         self.known.with(|catalogue| catalogue.of_base(&base).cloned().collect())
     }
 
+    /// The announcements of all bases that are known now.
+    pub fn every_announcement(&self) -> Vec<Record> {
+        self.known.with(|catalogue| catalogue.records().cloned().collect())
+    }
+
     /// Who announced a manifest.
     pub fn announcers(&self, manifest: ManifestId) -> Vec<PeerId> {
         let publishers = self.known.with(|catalogue| catalogue.publishers(&manifest));

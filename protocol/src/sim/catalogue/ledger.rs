@@ -7,9 +7,7 @@ use libp2p_identity::PeerId;
 
 use super::Setting;
 use crate::announce;
-use crate::catalogue::timing::{
-    ANSWER_MS, HEDGE_MS, PERIOD_MS, REST_MAX_MS, REST_MS, ROUND_MS, ROUNDS, SPREAD,
-};
+use crate::catalogue::timing::{ANSWER_MS, HEDGE_MS, PERIOD_MS, REST_MAX_MS, REST_MS, ROUND_MS, ROUNDS, SPREAD};
 use crate::catalogue::{Action, Catalogue, Event, Outcome, Question, Reconcile, Record, RoundId, Wanted};
 use crate::id::{AnnouncementId, BaseId};
 
