@@ -1,5 +1,7 @@
 //! `potluck up`
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use clap::Args;
 
 use super::args::Global;
@@ -13,6 +15,9 @@ use crate::failure::{Failure, Kind, Outcome};
 pub struct Up {
     #[command(flatten)]
     network: Network,
+    /// Serve metrics for Prometheus at this address, e.g. 127.0.0.1:7741; a bare port is on this machine alone
+    #[arg(long, value_name = "[HOST:]PORT", value_parser = metrics_address)]
+    metrics: Option<SocketAddr>,
     /// End when standard input ends: for programs that start a daemon and must not leave it behind
     #[arg(long, hide = true)]
     stop_with_input: bool,
@@ -44,6 +49,7 @@ impl Network {
             bootstrap: addresses(&self.bootstrap)?,
             network,
             mdns: self.mdns,
+            metrics: None,
         })
     }
 }
@@ -55,9 +61,18 @@ fn address(text: &str) -> Outcome<libp2p::Multiaddr> {
     })
 }
 
+/// A port alone is on the loopback interface: metrics are nobody else's business unless somebody says so.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| format!("`{text}` is no address: say 127.0.0.1:7741, or the port alone")),
+    }
+}
+
 pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     let home = config::home(global.home.as_deref())?;
-    let mut daemon = Daemon::start(&home, verb.network.settings()?).await?;
+    let settings = Settings { metrics: verb.metrics, ..verb.network.settings()? };
+    let mut daemon = Daemon::start(&home, settings).await?;
     daemon.serve_socket()?;
     let ready = daemon.ready().await?;
     if global.json {
@@ -65,6 +80,7 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     } else {
         output::line(&format!("potluck {} is up, home {}", ready.peer, home.display()));
         ready.addresses.iter().for_each(|address| output::line(&format!("listening on {address}")));
+        ready.metrics.iter().for_each(|address| output::line(&format!("metrics at http://{address}/metrics")));
         output::line("stop with Ctrl-C");
     }
     let reason = daemon.until_stopped(verb.stop_with_input).await;

@@ -16,6 +16,8 @@ mod holders;
 mod limits;
 pub mod pull;
 mod reputation;
+#[cfg(test)]
+mod restart;
 mod serve;
 #[cfg(test)]
 mod testing;
@@ -33,7 +35,8 @@ use tokio::time::Instant;
 pub use error::PullError;
 pub use pull::{Options, Progress, Pulled};
 
-use crate::net::{Handle, Inbound};
+use crate::metrics::exchange as metrics;
+use crate::net::{Handle, Inbound, Misdeed};
 use crate::store::Store;
 use crate::task::Tasks;
 use holders::Holders;
@@ -56,6 +59,7 @@ struct Inner {
     /// What each peer may still ask of the catalogue.
     questions: Mutex<Allowances<PeerId>>,
     started: Instant,
+    metrics: metrics::Exchange,
 }
 
 impl Exchange {
@@ -73,6 +77,7 @@ impl Exchange {
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
             started: Instant::now(),
+            metrics: metrics::Exchange::default(),
         }));
         let kept = catalogue::Keeper::restore(&exchange).await;
         // Listening before the first event can come.
@@ -86,7 +91,23 @@ impl Exchange {
     /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
     /// What the store has already is not fetched. Its content has not been inspected then.
     pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
-        pull::run(self, manifest, options).await
+        let metrics = &self.0.metrics;
+        metrics.pulls.one(metrics::Pull::Started);
+        let pulled = pull::run(self, manifest, options).await;
+        metrics.pulls.one(if pulled.is_ok() { metrics::Pull::Completed } else { metrics::Pull::Failed });
+        pulled
+    }
+
+    /// What is counted here.
+    pub fn metrics(&self) -> &metrics::Exchange {
+        &self.0.metrics
+    }
+
+    /// A peer sent what no honest peer sends: it is not asked for a while, and banned if it goes on.
+    fn blame(&self, peer: PeerId, misdeed: Misdeed) {
+        self.0.metrics.providers_blamed.inc();
+        self.reputation().blame(peer, Instant::now());
+        self.0.net.report(peer, misdeed);
     }
 
     /// Milliseconds since the start.

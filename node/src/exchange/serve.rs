@@ -11,11 +11,11 @@ use potluck_protocol::catalogue::{Compare, Wanted};
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, DATA_MAX, PROVIDERS_MAX};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::limits::{BUSY_RETRY_MS, SEND_SHARD};
 use super::{Exchange, lock};
-use crate::net::{FrameError, Inbound};
+use crate::net::{FrameError, Inbound, Misdeed};
 use crate::store::StoreError;
 
 /// Why a stream was given up.
@@ -55,7 +55,7 @@ impl Exchange {
             Ok(()) => drop(stream.close().await),
             Err(ServeError::Frame(error)) if error.is_fault() => {
                 tracing::warn!(%peer, %error, "a peer sent requests that make no sense");
-                self.reputation().blame(peer, Instant::now());
+                self.blame(peer, Misdeed::Protocol);
             }
             Err(ServeError::Store(error)) => tracing::error!(%error, "the store cannot be read for a peer"),
             Err(error) => tracing::debug!(%peer, %error, "a bulk stream ended early"),
@@ -71,6 +71,7 @@ impl Exchange {
                 Request::Providers(id) => stream.send(&self.providers(stream.peer(), id).await).await?,
                 Request::Announcements(base) => stream.send(&self.announcements(base)).await?,
                 Request::Compare(compare) => stream.send(&self.compare(stream.peer(), &compare)).await?,
+                Request::Cancel(_) => {}
                 Request::Records(wanted) => stream.send(&self.records(stream.peer(), &wanted)).await?,
             }
         }

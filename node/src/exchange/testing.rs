@@ -152,6 +152,7 @@ async fn answer(
             Request::Providers(_) => Reply::Providers(Vec::new()),
             Request::Announcements(_) => Reply::Announcements(Vec::new()),
             Request::Compare(_) => Reply::Differing(Differing(Vec::new())),
+            Request::Cancel(_) => continue,
             Request::Records(_) => Reply::Records(Vec::new()),
             Request::Shard(shard) => {
                 let bytes = store.shard(&shard).expect("the store works").expect("it is there").into_bytes();

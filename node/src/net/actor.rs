@@ -1,5 +1,7 @@
 //! The one task that owns the swarm. It routes and never waits: no disk, no peer, no lock inside the loop.
 
+mod watch;
+
 use std::collections::HashMap;
 
 use futures::StreamExt;
@@ -8,10 +10,11 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns};
 use potluck_protocol::announce::Announcement;
+use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::signed::Authentic;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Interval, interval, sleep_until};
 
 use super::announcements::{Reason, Verdict};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
@@ -30,14 +33,25 @@ pub struct Actor<'a> {
     dials: HashMap<ConnectionId, Back<()>>,
     redial_at: Option<Instant>,
     redial_pause: std::time::Duration,
+    /// What each forwarder may still bring that is ignored because too much comes.
+    forwarded: Allowances<PeerId>,
+    watch: Interval,
 }
 
 impl<'a> Actor<'a> {
     /// Follows the bases that were followed before, and dials the bootstrap peers and those who were connected.
     pub fn new(seat: &'a mut Seat, swarm: Swarm<Behaviour>) -> Self {
         let redial_pause = limits::REDIAL_FIRST;
-        let mut actor =
-            Self { seat, swarm, topics: HashMap::new(), dials: HashMap::new(), redial_at: None, redial_pause };
+        let mut actor = Self {
+            seat,
+            swarm,
+            topics: HashMap::new(),
+            dials: HashMap::new(),
+            redial_at: None,
+            redial_pause,
+            forwarded: Allowances::new(limits::FORWARDED, limits::FORWARDERS),
+            watch: interval(limits::WATCH),
+        };
         for base in actor.seat.bases.clone() {
             if let Err(error) = actor.join(base) {
                 tracing::error!(%error, ?base, "a base that was followed before cannot be followed");
@@ -63,6 +77,7 @@ impl<'a> Actor<'a> {
                     None => return,
                 },
                 () = sleep_until(redial.unwrap_or_else(Instant::now)), if redial.is_some() => self.redial(),
+                _ = self.watch.tick() => self.watch(),
                 event = self.swarm.select_next_some() => self.event(event),
             }
         }
@@ -82,6 +97,7 @@ impl<'a> Actor<'a> {
                 // Not connected is what was wanted.
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
+            Command::Report(peer, misdeed) => self.swarm.behaviour_mut().guard.report(peer, misdeed),
             #[cfg(test)]
             Command::Panic => panic!("a test asked for it"),
             #[cfg(test)]
@@ -94,10 +110,13 @@ impl<'a> Actor<'a> {
             Command::BulkEntries(back) => answer(back, self.swarm.behaviour().bulk.entries()),
             #[cfg(test)]
             Command::Rejected(back) => answer(back, self.seat.announcements.rejected),
+            #[cfg(test)]
+            Command::GuardEmpty(back) => answer(back, self.swarm.behaviour().guard.is_empty()),
         }
     }
 
     fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.record(&event);
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
@@ -144,6 +163,7 @@ impl<'a> Actor<'a> {
             return;
         }
         self.redial_pause = limits::REDIAL_FIRST;
+        self.swarm.behaviour_mut().guard.identified(&peer_id);
         if self.seat.peers.identified(peer_id, info.agent_version, info.listen_addrs, &info.observed_addr) {
             self.seat.emit(Event::Connected(peer_id));
         }
@@ -285,7 +305,9 @@ impl<'a> Actor<'a> {
     fn judge(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
         let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
         let now_ms = self.seat.now_ms();
-        match self.seat.announcements.judge(base, &message.data, now_ms) {
+        let verdict = self.seat.announcements.judge(base, &message.data, now_ms);
+        self.judged(*from, &verdict);
+        match verdict {
             Verdict::Accept(announcement) => {
                 self.seat.emit(Event::Heard(announcement));
                 MessageAcceptance::Accept

@@ -12,6 +12,7 @@ use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
+use super::guard::{self, Guard};
 use super::handle::NetError;
 use super::{Config, gossip, limits};
 
@@ -20,8 +21,9 @@ use super::{Config, gossip, limits};
 pub struct Behaviour {
     /// First, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,
+    pub guard: guard::Behaviour,
     pub identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    pub ping: ping::Behaviour,
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub bulk: bulk::Behaviour,
@@ -34,7 +36,12 @@ pub fn protocol_version(network: &Name) -> String {
 
 impl Behaviour {
     /// Inbound bulk streams go to `accepted`.
-    pub fn new(config: &Config, identity: &Keypair, accepted: mpsc::Sender<Inbound>) -> Result<Self, NetError> {
+    pub fn new(
+        config: &Config,
+        identity: &Keypair,
+        accepted: mpsc::Sender<Inbound>,
+        guard: &Guard,
+    ) -> Result<Self, NetError> {
         let setup = |what: &str, error: String| NetError::Setup(format!("{what}: {error}"));
         let bulk = StreamProtocol::try_from_owned(format!("/potluck/{}/bulk/1", config.network))
             .map_err(|error| setup("bulk", error.to_string()))?;
@@ -47,20 +54,21 @@ impl Behaviour {
             .with_push_listen_addr_updates(true);
         Ok(Self {
             limits: connection_limits::Behaviour::new(connection_limits()),
+            guard: guard::Behaviour::new(guard.clone()),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
             mdns: mdns.into(),
-            bulk: bulk::Behaviour::new(bulk, accepted),
+            bulk: bulk::Behaviour::new(bulk, accepted, guard.metrics().clone()),
         })
     }
 }
 
 fn connection_limits() -> ConnectionLimits {
     ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits::PENDING_IN))
+        // The gate bounds the handshakes of those who come.
         .with_max_pending_outgoing(Some(limits::PENDING_OUT))
-        .with_max_established_incoming(Some(limits::ESTABLISHED_IN))
+        .with_max_established_incoming(Some((limits::ESTABLISHED_IN + limits::ESTABLISHED_SURPLUS) as u32))
         .with_max_established_outgoing(Some(limits::ESTABLISHED_OUT))
         .with_max_established_per_peer(Some(limits::ESTABLISHED_PER_PEER))
 }

@@ -17,6 +17,7 @@ pub(crate) mod announcements;
 mod behaviour;
 pub mod bulk;
 mod gossip;
+mod guard;
 mod handle;
 pub mod limits;
 mod peers;
@@ -29,6 +30,7 @@ mod tests;
 mod transport;
 
 pub use bulk::{FrameError, Inbound, OpenError, Outbound};
+pub use guard::Misdeed;
 pub use handle::{Event, Handle, NetError, PeerInfo};
 
 use std::collections::VecDeque;
@@ -41,6 +43,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use announcements::Announcements;
+use guard::Guard;
 use peers::Peers;
 use seat::Seat;
 
@@ -76,7 +79,17 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
     let announcements = Announcements::default();
     let known = announcements.known.clone();
     let peer = identity.public().to_peer_id();
-    let handle = Handle { peer, commands, events: events.clone(), known, stop: stop.clone() };
+    let guard = Guard::new(crate::metrics::net::Net::default());
+    let life = crate::metrics::page::Life::default();
+    let handle = Handle {
+        peer,
+        commands,
+        events: events.clone(),
+        known,
+        stop: stop.clone(),
+        guard: guard.clone(),
+        life: life.clone(),
+    };
     let seat = Seat {
         config,
         identity,
@@ -91,6 +104,9 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         listening: Vec::new(),
         outbox: VecDeque::new(),
         started: Instant::now(),
+        guard,
+        life,
+        recorder: None,
     };
     let (ready, up) = oneshot::channel();
     tokio::spawn(supervisor::run(seat, ready));

@@ -19,6 +19,7 @@ use super::gather::Gather;
 use super::questions::Note;
 use super::worker::{self, Ask, Said};
 use super::{Found, Options, Progress, Pulled};
+use crate::net::Misdeed;
 
 /// Both ends of a queue: the sender is cloned for each task.
 type Channel<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
@@ -216,6 +217,7 @@ impl Session {
                     let reason = format!("the table states {} bytes for shard {:?}", ask.shard.len, ask.shard.id);
                     return Err(VerifyError::Content { path: self.id.to_string(), reason }.into());
                 }
+                self.exchange.0.metrics.shards_verified.inc();
                 self.gather.take(peer, shard);
                 self.advanced = Instant::now();
                 Event::Arrived { peer, request: ask.request }
@@ -266,7 +268,7 @@ impl Session {
     pub(super) fn blame(&mut self, peer: PeerId, reason: String) {
         tracing::warn!(%peer, %reason, "a provider sent wrong bytes and is not asked again");
         self.workers.remove(&peer);
-        self.exchange.reputation().blame(peer, Instant::now());
+        self.exchange.blame(peer, Misdeed::WrongBytes);
         self.blamed.insert(peer, reason);
     }
 
