@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
+use crate::bans;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Outcome};
 use crate::metrics::server::Server as Metrics;
@@ -79,6 +80,8 @@ impl Daemon {
         let stop = CancellationToken::new();
         let scrape = Scrape::new(&handle, &exchange, &store);
         let metrics = serve_metrics(settings.metrics, scrape, &tasks).await?;
+        bans::restore(&home, &handle);
+        tasks.spawn("bans on disk", bans::keep(home.clone(), handle.clone(), tasks.stop().clone()));
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
         let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
         service.follow_bases().await?;

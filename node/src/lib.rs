@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod worker;
 pub mod api;
 pub mod service;
+pub mod bans;
 pub mod scrape;
 pub mod daemon;
 pub mod demo;

@@ -11,3 +11,4 @@ pub mod killing;
 pub mod kit;
 pub mod side_by_side;
 pub mod soak;
+pub mod swarm;

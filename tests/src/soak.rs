@@ -1,5 +1,8 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
+mod churn;
+pub mod flood;
+pub mod partition;
 mod simulated_swarm;
 mod store_kill;
 mod store_scale;
@@ -17,6 +20,21 @@ pub struct Soak {
 
 /// All soaks, by name.
 pub const ALL: &[Soak] = &[
+    Soak {
+        name: "churn",
+        about: "50 nodes, 15 of them killed and started every 30 seconds for 5 minutes: what is said reaches all",
+        run: churn::run,
+    },
+    Soak {
+        name: "flood",
+        about: "everything that strangers can throw at a node at once: honest nodes join meanwhile",
+        run: flood::run,
+    },
+    Soak {
+        name: "partition",
+        about: "24 nodes fall into two and into three parts and meet again: catalogues are equal",
+        run: partition::run,
+    },
     Soak {
         name: "simulated-swarm",
         about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends",

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::announcements::Known;
 use super::bulk::{OpenError, Outbound};
-use super::guard::{Guard, Misdeed};
+use super::guard::{Ban, Guard, Misdeed};
 use crate::metrics::net::{Net, Queue};
 use crate::metrics::page::Life;
 
@@ -201,8 +201,13 @@ impl Handle {
     }
 
     /// Who is banned now, and for how long more.
-    pub fn banned(&self) -> Vec<(PeerId, Duration)> {
-        self.guard.banned().into_iter().map(|(peer, ms)| (peer, Duration::from_millis(ms))).collect()
+    pub fn banned(&self) -> Vec<Ban> {
+        self.guard.banned()
+    }
+
+    /// Takes up bans of an earlier process. Whoever is connected already stays until the next misdeed.
+    pub fn restore_bans(&self, bans: &[Ban]) {
+        self.guard.restore(bans);
     }
 
     /// What is counted here.

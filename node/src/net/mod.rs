@@ -30,7 +30,7 @@ mod tests;
 mod transport;
 
 pub use bulk::{FrameError, Inbound, OpenError, Outbound};
-pub use guard::Misdeed;
+pub use guard::{Ban, Misdeed};
 pub use handle::{Event, Handle, NetError, PeerInfo};
 
 use std::collections::VecDeque;

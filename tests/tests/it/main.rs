@@ -5,6 +5,7 @@ mod crash;
 mod daemon;
 mod data;
 mod full_disk;
+mod holds;
 mod identity;
 mod kill;
 mod mdns;

@@ -19,6 +19,15 @@ fn weight(misdeed: Misdeed) -> f64 {
     }
 }
 
+/// A ban that still goes on: what outlives the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    pub peer: PeerId,
+    pub remaining_ms: u64,
+    /// How many it has had, this one included.
+    pub count: u32,
+}
+
 /// The record of all who have one. // I12
 #[derive(Debug, Default)]
 pub struct Bans {
@@ -100,10 +109,23 @@ impl Bans {
         self.shunned.get(&group).is_some_and(|until| now_ms < *until)
     }
 
-    /// Who is banned, and for how many milliseconds more.
-    pub fn all(&self, now_ms: u64) -> Vec<(PeerId, u64)> {
+    /// The bans that go on.
+    pub fn all(&self, now_ms: u64) -> Vec<Ban> {
         let banned = self.peers.iter().filter(|(_, entry)| entry.is_banned(now_ms));
-        banned.map(|(peer, entry)| (*peer, entry.until_ms - now_ms)).collect()
+        let ban = |(peer, entry): (&PeerId, &Entry)| Ban {
+            peer: *peer,
+            remaining_ms: entry.until_ms - now_ms,
+            count: entry.count,
+        };
+        banned.map(ban).collect()
+    }
+
+    /// Takes up bans of an earlier process.
+    pub fn restore(&mut self, bans: &[Ban], now_ms: u64) {
+        for ban in bans.iter().take(BANS) {
+            let until_ms = now_ms.saturating_add(ban.remaining_ms.min(BAN_MAX_MS));
+            self.peers.insert(ban.peer, Entry { group: None, score: 0.0, at_ms: now_ms, count: ban.count, until_ms });
+        }
     }
 
     fn forget(&mut self, now_ms: u64) {
@@ -153,7 +175,7 @@ mod tests {
         let mut lengths = Vec::new();
         for _ in 0..10 {
             until_banned(&mut bans, peer, Misdeed::WrongBytes, now);
-            let length = bans.all(now)[0].1;
+            let length = bans.all(now)[0].remaining_ms;
             assert!(bans.is_banned(&peer, now + length - 1) && !bans.is_banned(&peer, now + length));
             now += length;
             lengths.push(length);
@@ -183,6 +205,17 @@ mod tests {
             }
         }
         assert!(!bans.is_shunned(Group::Here, 0));
+    }
+
+    #[test]
+    fn a_ban_goes_on_in_the_next_process_and_the_next_one_is_longer() {
+        let (mut bans, peer) = (Bans::default(), PeerId::random());
+        until_banned(&mut bans, peer, Misdeed::WrongBytes, 0);
+        let mut later = Bans::default();
+        later.restore(&bans.all(BAN_FIRST_MS / 2), 7);
+        assert!(later.is_banned(&peer, 6 + BAN_FIRST_MS / 2) && !later.is_banned(&peer, 7 + BAN_FIRST_MS / 2));
+        until_banned(&mut later, peer, Misdeed::WrongBytes, BAN_FIRST_MS);
+        assert_eq!(later.all(BAN_FIRST_MS)[0], Ban { peer, remaining_ms: 2 * BAN_FIRST_MS, count: 2 });
     }
 
     #[test]

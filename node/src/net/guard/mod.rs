@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libp2p::PeerId;
 use tokio::time::Instant;
 
+pub use bans::Ban;
 pub use behaviour::Behaviour;
 pub use gate::Gate;
 
@@ -47,9 +48,14 @@ impl Guard {
         Self(Arc::new(Inner { started: Instant::now(), bans: Mutex::default(), metrics }))
     }
 
-    /// Who is banned, and for how many milliseconds more.
-    pub fn banned(&self) -> Vec<(PeerId, u64)> {
+    /// The bans that go on.
+    pub fn banned(&self) -> Vec<Ban> {
         self.bans().all(self.now_ms())
+    }
+
+    /// Takes up bans of an earlier process.
+    pub fn restore(&self, bans: &[Ban]) {
+        self.bans().restore(bans, self.now_ms());
     }
 
     pub fn metrics(&self) -> &Net {

@@ -76,7 +76,7 @@ async fn gone(events: &mut broadcast::Receiver<Event>, peer: PeerId) {
 }
 
 fn is_banned(by: &Handle, peer: &Handle) -> bool {
-    by.banned().iter().any(|(banned, _)| *banned == peer.peer_id())
+    by.banned().iter().any(|ban| ban.peer == peer.peer_id())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,13 +84,13 @@ async fn who_misbehaves_is_banned_and_comes_back_in_vain() {
     let ((target, _t), (liar, _l), (honest, _h)) = (node(1).await, node(2).await, node(3).await);
     connect(&liar, &target).await;
     connect(&honest, &target).await;
-    let mut events = target.events();
+    let (mut events, mut at_liar) = (target.events(), liar.events());
     target.report(liar.peer_id(), Misdeed::WrongBytes);
     target.report(liar.peer_id(), Misdeed::WrongBytes);
     gone(&mut events, liar.peer_id()).await;
+    gone(&mut at_liar, target.peer_id()).await;
     assert!(is_banned(&target, &liar) && !is_banned(&target, &honest));
     // Neither side gets a connection now.
-    let mut at_liar = liar.events();
     let addresses: Vec<Multiaddr> = target.listen_addresses().await.expect("running");
     if liar.dial(target.peer_id(), addresses).await.is_ok() {
         // The handshake was through before it was turned away.
