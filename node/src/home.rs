@@ -76,12 +76,26 @@ impl Layout {
         self.root.join("bans.json")
     }
 
+    /// Shards that are written and not yet durable.
+    pub fn staged(&self) -> PathBuf {
+        self.root.join("staged")
+    }
+
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
 
-    fn folders(&self) -> [PathBuf; 7] {
-        [self.shards(), self.manifests(), self.recipes(), self.index(), self.quarantine(), self.tmp(), self.runs()]
+    fn folders(&self) -> [PathBuf; 8] {
+        [
+            self.shards(),
+            self.manifests(),
+            self.recipes(),
+            self.index(),
+            self.quarantine(),
+            self.tmp(),
+            self.staged(),
+            self.runs(),
+        ]
     }
 }
 

@@ -103,7 +103,9 @@ impl Wire for Request {
             Self::Records(wanted) => {
                 Malformed::unless(wanted.is_bounded(), || "too many records, none, or not sorted".to_owned())
             }
-            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) | Self::Cancel(_) => Ok(()),
+            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) | Self::Cancel(_) => {
+                Ok(())
+            }
         }
     }
 }

@@ -7,6 +7,8 @@
 //! number. The crate is unmaintained upstream; golden vectors (`tests/vectors/`) pin the format, and
 //! `docs/decisions/0002-bincode.md` names the way out.
 
+use std::io::{self, Write};
+
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -56,12 +58,21 @@ pub enum CodecError {
 
 /// The canonical bytes of `value`.
 pub fn encode<T: Wire>(value: &T) -> Result<Vec<u8>, CodecError> {
-    value.check().map_err(|rule| CodecError::Malformed { what: T::NAME, rule })?;
-    let bytes = raw(value)?;
-    if bytes.len() > T::MAX {
-        return Err(CodecError::TooLong { what: T::NAME, len: bytes.len(), max: T::MAX });
-    }
+    let mut bytes = Vec::new();
+    append(value, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Puts the canonical bytes of `value` behind what is there; after an error, some of them may be.
+pub fn append<T: Wire>(value: &T, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+    value.check().map_err(|rule| CodecError::Malformed { what: T::NAME, rule })?;
+    let begin = bytes.len();
+    write(value, bytes)?;
+    let len = bytes.len() - begin;
+    if len > T::MAX {
+        return Err(CodecError::TooLong { what: T::NAME, len, max: T::MAX });
+    }
+    Ok(())
 }
 
 /// The value whose canonical encoding is exactly `bytes`. // I2, I4
@@ -75,14 +86,29 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
     if consumed != bytes.len() {
         return Err(CodecError::TrailingBytes { what, extra: bytes.len() - consumed });
     }
-    if raw(&value)? != bytes {
+    let mut rest = Expected(bytes);
+    if write(&value, &mut rest).is_err() || !rest.0.is_empty() {
         return Err(CodecError::NotCanonical { what });
     }
     value.check().map_err(|rule| CodecError::Malformed { what, rule })?;
     Ok(value)
 }
 
-fn raw<T: Wire>(value: &T) -> Result<Vec<u8>, CodecError> {
-    bincode::serde::encode_to_vec(value, CONFIG)
+fn write<T: Wire>(value: &T, to: &mut impl Write) -> Result<usize, CodecError> {
+    bincode::serde::encode_into_std_write(value, to, CONFIG)
         .map_err(|error| CodecError::Undecodable { what: T::NAME, reason: error.to_string() })
+}
+
+/// Takes what is written if it is what stands here: bytes are compared without being held twice.
+struct Expected<'a>(&'a [u8]);
+
+impl Write for Expected<'_> {
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.strip_prefix(written).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(written.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

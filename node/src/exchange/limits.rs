@@ -10,6 +10,13 @@ pub const SERVING: usize = 64;
 /// When a peer that is told `Busy` may ask again, in milliseconds.
 pub const BUSY_RETRY_MS: u32 = 250;
 
+/// Requests of one stream that wait for their turn: more than a downloader of ours ever sends ahead ([`ORDERS`]). Full:
+/// the next ones stay on the wire.
+pub const REQUESTS: usize = 256;
+
+/// How long a stream without a request is kept.
+pub const REQUEST_IDLE: Duration = Duration::from_secs(30);
+
 /// A peer that does not take a whole shard in this time (9 KiB/s) gives its place to others.
 pub const SEND_SHARD: Duration = Duration::from_secs(120);
 
@@ -36,12 +43,15 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(3);
 /// Reports of all providers of one pull that wait to be looked at. Full: the providers' streams wait, and so do they.
 pub const NOTES: usize = 64;
 
-/// Requests that one provider's task holds: more than the scheduler ever has on their way.
-pub const ASKS: usize = 128;
+/// Orders that one provider's task has not read: more than the requests that the scheduler ever has on their way.
+pub const ORDERS: usize = 128;
 
-/// Verified shards are made durable together: when they are so many bytes, or when the first has waited so long.
-pub const BATCH_BYTES: usize = 8 << 20;
-pub const BATCH_AGE: Duration = Duration::from_millis(500);
+/// Verified shards that wait to be written, each up to 1 MiB of memory. Full: the providers wait.
+pub const LANDING: usize = 8;
+
+/// Written shards of one pull that wait to be durable, up to 512 MiB of the system's memory for files (which it takes
+/// back when it is needed). Full: the providers wait. A kill loses none of them.
+pub const UNSETTLED: usize = 512;
 
 /// A provider's stream is closed after this long without a question, before the provider's own patience ends.
 pub const STREAM_KEEP: Duration = Duration::from_secs(10);

@@ -33,7 +33,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
-pub use pull::{Options, Progress, Pulled};
+pub use pull::{Options, Phases, Progress, Pulled};
 
 use crate::metrics::exchange as metrics;
 use crate::net::{Handle, Inbound, Misdeed};

@@ -1,7 +1,6 @@
 //! Nodes for the tests of this folder: honest ones, and ones with a fault.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::Differing;
@@ -11,7 +10,7 @@ use potluck_protocol::manifest::{DatasetInfo, Kind, Manifest};
 use potluck_protocol::shard::ShardRow;
 use potluck_protocol::signed::{PublicKey, Signed};
 use potluck_protocol::text::{Name, RelPath};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::Exchange;
 use crate::home::Home;
@@ -111,12 +110,12 @@ pub enum Fault {
 }
 
 /// A node that has everything, answers small questions truthfully and fails at content.
-pub async fn faulty(seed: u8, len: usize, fault: Fault) -> (Handle, ManifestId, Arc<AtomicUsize>) {
+pub async fn faulty(seed: u8, len: usize, fault: Fault) -> (Handle, ManifestId, watch::Receiver<usize>) {
     let (net, inbound) = node(seed).await;
     let (store, home) = store();
     let id = publish(&store, len);
-    let asked = Arc::new(AtomicUsize::new(0));
-    tokio::spawn(accept(inbound, Arc::new((store, home)), id, fault, asked.clone()));
+    let (count, asked) = watch::channel(0);
+    tokio::spawn(accept(inbound, Arc::new((store, home)), id, fault, Arc::new(count)));
     (net, id, asked)
 }
 
@@ -125,7 +124,7 @@ async fn accept(
     store: Arc<(Store, tempfile::TempDir)>,
     id: ManifestId,
     fault: Fault,
-    asked: Arc<AtomicUsize>,
+    asked: Arc<watch::Sender<usize>>,
 ) {
     while let Some(stream) = inbound.recv().await {
         let (store, asked) = (store.clone(), asked.clone());
@@ -139,7 +138,7 @@ async fn answer(
     store: &Store,
     id: ManifestId,
     fault: Fault,
-    asked: &AtomicUsize,
+    asked: &watch::Sender<usize>,
 ) -> Result<(), FrameError> {
     let content = rows(store, id);
     while let Some(request) = stream.receive().await? {
@@ -152,13 +151,14 @@ async fn answer(
             Request::Providers(_) => Reply::Providers(Vec::new()),
             Request::Announcements(_) => Reply::Announcements(Vec::new()),
             Request::Compare(_) => Reply::Differing(Differing(Vec::new())),
-            Request::Cancel(_) => continue,
             Request::Records(_) => Reply::Records(Vec::new()),
+            Request::Cancel(_) => continue,
             Request::Shard(shard) => {
                 let bytes = store.shard(&shard).expect("the store works").expect("it is there").into_bytes();
                 let is_content = content.iter().any(|row| row.id == shard);
                 if is_content {
-                    let n = asked.fetch_add(1, Ordering::SeqCst);
+                    let n = *asked.borrow();
+                    asked.send_modify(|count| *count += 1);
                     if fail(&mut stream, fault, n, &bytes).await? {
                         continue;
                     }

@@ -1,6 +1,5 @@
 //! Nodes with stores, over real TCP on the loopback interface.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use potluck_protocol::announce::{Announcement, KindTag};
@@ -53,11 +52,15 @@ async fn a_pull_takes_bytes_from_three_providers_at_once() {
 async fn survives(fault: Fault) -> (Pulled, Handle) {
     const LEN: usize = 10 * MIB;
     let (good, node) = (honest(1).await, honest(2).await);
-    let (bad, id, _) = faulty(3, LEN, fault).await;
+    let (bad, id, mut asked) = faulty(3, LEN, fault).await;
     assert_eq!(publish(&good.store, LEN), id);
-    // The faulty one first, so that it is asked before the honest one is known.
-    connect_to(&node.net, &[&bad, &good.net]).await;
-    let pulled = pull(&node, id).await;
+    connect(&node.net, &bad).await;
+    // The honest one comes when the faulty one has been asked.
+    let later = async {
+        asked.wait_for(|count| *count > 0).await.expect("it is asked");
+        connect(&node.net, &good.net).await;
+    };
+    let (pulled, ()) = tokio::join!(pull(&node, id), later);
     assert_whole(&node, id, LEN);
     (pulled, bad)
 }
@@ -100,7 +103,7 @@ async fn a_busy_provider_is_asked_again_later() {
     connect(&node.net, &busy).await;
     pull(&node, id).await;
     assert_whole(&node, id, 2 * MIB);
-    assert!(asked.load(Ordering::SeqCst) >= 5);
+    assert!(*asked.borrow() >= 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,7 +174,7 @@ async fn a_cancelled_pull_ends_at_once_and_shows_nothing() {
     let error = running.await.expect("it ends").expect_err("it was cancelled");
     assert!(matches!(error, PullError::Cancelled(_)), "{error}");
     assert!(node.store.manifest(&id).expect("the store works").is_none());
-    assert!(asked.load(Ordering::SeqCst) <= 3);
+    assert!(*asked.borrow() <= 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

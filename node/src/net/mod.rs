@@ -29,7 +29,7 @@ pub(crate) mod testing;
 mod tests;
 mod transport;
 
-pub use bulk::{FrameError, Inbound, OpenError, Outbound};
+pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use guard::{Ban, Misdeed};
 pub use handle::{Event, Handle, NetError, PeerInfo};
 

@@ -1,6 +1,6 @@
 //! Files that are either whole under their final name or not there.
 //!
-//! The order is always: bytes to `tmp/`, fsync, rename, fsync of the folder. After the last step the file survives a
+//! The order is always: bytes to `tmp/` (shards: `staged/`), fsync, rename, fsync of the folder. After the last step the file survives a
 //! power cut; before the rename nobody can see it. A batch goes through each step together, so that its fsyncs share
 //! the disk's work. [`crate::failpoint`] has a point between any two steps.
 
@@ -13,10 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::failpoint::{Step, What, pass};
 use crate::store::error::{Result, StoreError};
 
-/// A file in `tmp/` that waits for its final name. Dropped before that, it is removed.
+/// A file in `tmp/` or `staged/` that waits for its final name. Dropped before that, it is removed.
 pub(crate) struct Staged {
     what: What,
-    file: File,
     tmp: Option<PathBuf>,
     target: PathBuf,
 }
@@ -25,9 +24,10 @@ pub(crate) struct Staged {
 static COUNTER: AtomicU64 = AtomicU64::new(0);
 
 impl Staged {
-    /// Writes `bytes` to a new file in `tmp`; `target` is on the same file system.
-    pub fn write(tmp: &Path, what: What, target: PathBuf, bytes: &[u8]) -> Result<Self> {
-        let path = tmp.join(COUNTER.fetch_add(1, Ordering::Relaxed).to_string());
+    /// Writes `bytes` to a new file in `tmp`, whose name begins with `name`; `target` is on the same file system. The
+    /// file is not kept open: thousands may wait for the disk.
+    pub fn write(tmp: &Path, name: &str, what: What, target: PathBuf, bytes: &[u8]) -> Result<Self> {
+        let path = tmp.join(format!("{name}.{}", COUNTER.fetch_add(1, Ordering::Relaxed)));
         pass(what, Step::Begin).map_err(StoreError::io("write", &target))?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -36,22 +36,19 @@ impl Staged {
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         }
         let file = options.open(&path).map_err(StoreError::io("make", &path))?;
-        let mut staged = Self { what, file, tmp: Some(path), target };
-        staged.fill(bytes).map_err(StoreError::io("write", &staged.target))?;
+        let staged = Self { what, tmp: Some(path), target };
+        fill(what, file, bytes).map_err(StoreError::io("write", &staged.target))?;
         Ok(staged)
     }
 
-    fn fill(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let (first, second) = bytes.split_at(bytes.len() / 2);
-        self.file.write_all(first)?;
-        pass(self.what, Step::Half)?;
-        self.file.write_all(second)?;
-        pass(self.what, Step::Written)
+    /// A file that lies there already, whole.
+    pub fn found(file: &Path, what: What, target: PathBuf) -> Self {
+        Self { what, tmp: Some(file.to_path_buf()), target }
     }
 
     /// Waits until the bytes of all are on disk.
     pub fn sync(all: &[Self]) -> Result<()> {
-        together(all, |staged| staged.file.sync_all().map_err(StoreError::io("fsync", &staged.target)))?;
+        together(all, |staged| staged.tmp.as_deref().map_or(Ok(()), sync_file))?;
         all.iter().try_for_each(|one| pass(one.what, Step::Synced).map_err(StoreError::io("fsync", &one.target)))
     }
 
@@ -68,6 +65,20 @@ impl Staged {
     }
 }
 
+fn fill(what: What, mut file: File, bytes: &[u8]) -> std::io::Result<()> {
+    let (first, second) = bytes.split_at(bytes.len() / 2);
+    file.write_all(first)?;
+    pass(what, Step::Half)?;
+    file.write_all(second)?;
+    pass(what, Step::Written)
+}
+
+/// An error of writing the bytes back that nobody has been told of is told to whoever opens the file next and syncs it.
+fn sync_file(path: &Path) -> Result<()> {
+    let file = OpenOptions::new().write(true).open(path).map_err(StoreError::io("open", path))?;
+    file.sync_all().map_err(StoreError::io("fsync", path))
+}
+
 impl Drop for Staged {
     fn drop(&mut self) {
         if let Some(tmp) = self.tmp.take() {
@@ -79,7 +90,7 @@ impl Drop for Staged {
 
 /// Writes one file, durably when it returns. An existing one is replaced at once.
 pub(crate) fn write(tmp: &Path, what: What, target: &Path, bytes: &[u8]) -> Result<()> {
-    let staged = Staged::write(tmp, what, target.to_path_buf(), bytes)?;
+    let staged = Staged::write(tmp, "file", what, target.to_path_buf(), bytes)?;
     Staged::sync(std::slice::from_ref(&staged))?;
     staged.rename()?;
     sync_parent(target)?;
@@ -136,7 +147,9 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("open", path)(error)),
     };
-    let mut bytes = Vec::new();
+    let len = file.metadata().map_or(0, |metadata| metadata.len().min(max));
+    // One more than the file has: the end is seen without growing.
+    let mut bytes = Vec::with_capacity(len as usize + 1);
     file.take(max + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
     Ok(Some(bytes))
 }

@@ -7,7 +7,7 @@
 //! The write order, on which all of it rests (`docs/storage.md`):
 //!
 //! ```text
-//! shards: tmp, fsync, rename, fsync folder -> acknowledged; may be served
+//! shards: staged, fsync, rename, fsync folder -> acknowledged; may be served
 //! manifest: when all its shards are so far  -> visible
 //! state.log: append, fsync                  -> well-formed, pinned, named, numbered
 //! index: afterwards, by itself; a lost entry is rebuilt from the files
@@ -28,6 +28,7 @@ mod rebuild;
 mod recipes;
 mod shards;
 mod space;
+mod staged;
 mod stat;
 mod state;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use error::{Result, StoreError};
 pub use facts::TemporaryPin;
 pub use import::Source;
 pub use manifests::Summary;
+pub use staged::StagedShards;
 pub use stat::Stat;
 pub use state::{BaseFile, BaseRecord};
 pub use verify::{Incomplete, Report};
@@ -58,13 +60,15 @@ pub struct Options {
     pub salvage_state: bool,
 }
 
-/// What had to be mended when the store was opened; both `None` after an orderly end.
+/// What had to be mended when the store was opened; nothing after an orderly end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Bytes at the end of `state.log` that were no whole record: an append that was never acknowledged.
     pub state_log_cut: Option<u64>,
     /// Why the index was built anew.
     pub index_doubt: Option<String>,
+    /// Shards that the process before had received and not yet made durable.
+    pub adopted_shards: usize,
 }
 
 /// A handle; clones share one store. Blocking: call from a thread that may wait for the disk.
@@ -108,8 +112,8 @@ impl Store {
         let layout = home.layout();
         let log = Log::open(layout, options.salvage_state)?;
         let (index, index_doubt) = rebuild::open(layout);
-        let recovery = Recovery { state_log_cut: log.lost(), index_doubt };
-        Ok(Self(Arc::new(Inner {
+        let recovery = Recovery { state_log_cut: log.lost(), index_doubt, adopted_shards: 0 };
+        let inner = Inner {
             home: home.clone(),
             options,
             writers: Mutex::default(),
@@ -117,7 +121,13 @@ impl Store {
             held: facts::Held::default(),
             index: RwLock::new(index),
             recovery,
-        })))
+        };
+        let mut store = Self(Arc::new(inner));
+        let adopted = store.adopt_staged()?;
+        if let Some(inner) = Arc::get_mut(&mut store.0) {
+            inner.recovery.adopted_shards = adopted;
+        }
+        Ok(store)
     }
 
     /// What had to be mended when this store was opened.

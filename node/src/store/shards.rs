@@ -17,7 +17,8 @@ use crate::store::durable::{self, Staged};
 use crate::store::error::{Result, StoreError};
 use crate::store::{Store, lock};
 
-/// Shards that go through one batch together: bounds open files, and bytes that a full disk can leave in `tmp/`.
+/// Shards that go through one batch together: bounds what one call holds in memory, and what a full disk refuses at
+/// once.
 pub(crate) const BATCH: usize = 64;
 
 /// What the writers of shards share.
@@ -40,29 +41,12 @@ impl Store {
     /// for want of space, and what has been stored of a failed call stays: shards check themselves.
     pub fn put_shards(&self, shards: impl AsRef<[VerifiedShard]>) -> Result<()> {
         let shards = shards.as_ref();
-        shards.chunks(BATCH).try_for_each(|batch| self.put_batch(batch))
-    }
-
-    fn put_batch(&self, batch: &[VerifiedShard]) -> Result<()> {
-        let layout = self.layout();
-        let mut wanted = BTreeSet::new();
-        let new: Vec<_> = batch.iter().filter(|shard| wanted.insert(shard.id()) && !is_there(layout, shard)).collect();
-        self.check_space(new.iter().map(|shard| shard.bytes().len() as u64).sum())?;
-        let write = |shard: &&VerifiedShard| {
-            Staged::write(&layout.tmp(), What::Shard, path(layout, &shard.id()), shard.bytes())
-        };
-        let staged = new.iter().map(write).collect::<Result<Vec<_>>>()?;
-        Staged::sync(&staged)?;
-        let folders = wanted.iter().map(|id| folder(layout, id)).collect();
-        self.publish(staged, folders)?;
-        pass(What::Shard, Step::Done).map_err(StoreError::io("write", &layout.shards()))?;
-        self.index_shards(&new.iter().map(|shard| (shard.id(), shard.bytes().len() as u32)).collect::<Vec<_>>());
-        Ok(())
+        shards.chunks(BATCH).try_for_each(|batch| self.settle(self.stage(batch)?))
     }
 
     /// Gives synced files their names and makes those durable. One batch at a time, so that a shard that another
     /// caller finds to be there already is durable, or its folder is in `unsynced`. // I7
-    fn publish(&self, staged: Vec<Staged>, folders: BTreeSet<PathBuf>) -> Result<()> {
+    pub(super) fn publish(&self, staged: Vec<Staged>, folders: BTreeSet<PathBuf>) -> Result<()> {
         let mut writers = lock(&self.0.writers);
         let mut dirty: BTreeSet<PathBuf> = folders.intersection(&writers.unsynced).cloned().collect();
         if !staged.is_empty() {
@@ -79,7 +63,7 @@ impl Store {
         staged.into_iter().try_for_each(Staged::rename)?;
         durable::sync_folders(&dirty)?;
         writers.unsynced.retain(|folder| !dirty.contains(folder));
-        Ok(())
+        pass(What::Shard, Step::Done).map_err(StoreError::io("write", &self.layout().shards()))
     }
 
     /// Whether the shard is here. Its bytes are looked at when they are read.
@@ -118,7 +102,7 @@ fn load(layout: &Layout, id: &ShardId) -> Result<Option<Result<VerifiedShard, Sh
 }
 
 /// Whether there is a file of the right length: a shorter one is what some file systems leave of a power cut.
-fn is_there(layout: &Layout, shard: &VerifiedShard) -> bool {
+pub(super) fn is_there(layout: &Layout, shard: &VerifiedShard) -> bool {
     fs::metadata(path(layout, &shard.id())).is_ok_and(|found| found.len() == shard.bytes().len() as u64)
 }
 
@@ -184,7 +168,7 @@ mod tests {
                 assert_eq!(result.is_ok(), done, "{point} is passed {} a batch", if done { "once" } else { "often" });
                 assert!(done || result.is_err_and(|error| error.is_no_space() == (action == "enospc")));
                 drop(armed);
-                assert!(files_below(&store.layout().tmp()).is_empty(), "{point}");
+                assert!(files_below(&store.layout().staged()).is_empty(), "{point}");
                 assert!(store.verify(|_, _| ()).expect("readable").is_clean(), "{point}");
                 store.put_shards(&batch).expect("room again");
                 assert!(batch.iter().all(|shard| store.has_shard(&shard.id()).expect("readable")), "{point}");

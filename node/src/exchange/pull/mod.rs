@@ -2,6 +2,7 @@
 
 mod candidates;
 mod gather;
+mod landing;
 mod questions;
 mod session;
 mod worker;
@@ -17,7 +18,9 @@ use potluck_protocol::manifest::Manifest;
 use potluck_protocol::shard::ShardRow;
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::Complete;
+use serde::Serialize;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exchange, PullError};
@@ -80,9 +83,22 @@ pub struct Pulled {
     pub wasted_bytes: u64,
     /// Peers that sent wrong bytes, with what was wrong.
     pub blamed: BTreeMap<PeerId, String>,
+    pub phases: Phases,
+}
+
+/// Where the time of a pull went.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Phases {
+    /// Until the manifest and its tables were here.
+    pub found_seconds: f64,
+    /// From then until every shard had come, was verified and written.
+    pub content_seconds: f64,
+    /// From then until all of it was durable and visible.
+    pub durable_seconds: f64,
 }
 
 pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Pulled, PullError> {
+    let began = Instant::now();
     // Nothing of it may be collected while it is incomplete. // I9
     let _pin = exchange.0.store.pin_temporarily(id);
     let mut session = Session::new(exchange, id, options).await;
@@ -93,7 +109,8 @@ pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -
     session.fetch(missing(exchange, id, table_shards(manifest.body())).await?).await?;
     let mapped = exchange.blocking(move |store| store.map(manifest)).await??;
     let shards: Vec<ShardRow> = mapped.shards().collect();
-    session.fetch(missing(exchange, id, shards.clone()).await?).await?;
+    let found = Instant::now();
+    let written = session.fetch(missing(exchange, id, shards.clone()).await?).await?;
     let complete = exchange
         .blocking(move |store| {
             let complete = mapped.complete(|shard| store.has_shard(shard))??;
@@ -101,7 +118,12 @@ pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -
             Ok::<_, StoreError>(complete)
         })
         .await?;
-    Ok(session.finish(complete, distinct_bytes(&shards)))
+    let phases = Phases {
+        found_seconds: (found - began).as_secs_f64(),
+        content_seconds: (written - found).as_secs_f64(),
+        durable_seconds: written.elapsed().as_secs_f64(),
+    };
+    Ok(session.finish(complete, distinct_bytes(&shards), phases))
 }
 
 /// The shards of all shard tables.

@@ -6,19 +6,21 @@ use std::time::Duration;
 use libp2p::PeerId;
 use potluck_protocol::fetch::{Action, Event, Fetch};
 use potluck_protocol::id::{ManifestId, ShardId};
+use potluck_protocol::shard::VerifiedShard;
 use potluck_protocol::verify::{Complete, VerifyError};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::error::Why;
-use super::super::limits::{ASK_AGAIN, ASKS, NOTES};
+use super::super::limits::{ASK_AGAIN, NOTES, ORDERS};
 use super::super::{Exchange, PullError};
 use super::candidates::Candidates;
 use super::gather::Gather;
+use super::landing::Landing;
 use super::questions::Note;
-use super::worker::{self, Ask, Said};
-use super::{Found, Options, Progress, Pulled};
+use super::worker::{self, Ask, Order, Said};
+use super::{Found, Options, Phases, Progress, Pulled};
 use crate::net::Misdeed;
 
 /// Both ends of a queue: the sender is cloned for each task.
@@ -45,7 +47,7 @@ pub struct Session {
 
 /// A provider's task, ended with the pull.
 struct Worker {
-    asks: mpsc::Sender<Ask>,
+    orders: mpsc::Sender<Order>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -104,14 +106,17 @@ impl Session {
         }
     }
 
-    /// Fetches every shard that is wanted. Whatever came is durable when this returns, however it returns.
-    pub async fn fetch(&mut self, fetch: Fetch) -> Result<(), PullError> {
-        let result = self.fetch_all(fetch).await;
-        let flushed = self.gather.flush(&self.exchange).await;
-        result.and(flushed)
+    /// Fetches every shard that is wanted. Whatever came is durable when this returns, however it returns. When the
+    /// last one had been written.
+    pub async fn fetch(&mut self, fetch: Fetch) -> Result<Instant, PullError> {
+        let landing = Landing::new(&self.exchange);
+        let result = self.fetch_all(fetch, &landing).await;
+        let written = landing.finish().await;
+        // What the disk says comes first: the transfer ends early for it.
+        written.and_then(|written| result.map(|()| written))
     }
 
-    async fn fetch_all(&mut self, mut fetch: Fetch) -> Result<(), PullError> {
+    async fn fetch_all(&mut self, mut fetch: Fetch, landing: &Landing) -> Result<(), PullError> {
         self.begin_stage(&fetch);
         let wants: Vec<ShardId> = fetch.wants().iter().map(|row| row.id).collect();
         self.feed(&mut fetch, Event::Tick);
@@ -123,14 +128,13 @@ impl Session {
                     self.ask_have(peer, wants.clone());
                 }
             }
-            if self.gather.is_due() {
-                let begun = Instant::now();
-                self.gather.flush(&self.exchange).await?;
-                self.epoch += begun.elapsed();
-            }
             self.check_time(&fetch)?;
             match self.woken(self.next_wake(&fetch, look_at)).await {
-                Woken::Said(peer, said) => self.said(&mut fetch, peer, said)?,
+                Woken::Said(peer, said) => {
+                    if !self.said(&mut fetch, landing, peer, said).await? {
+                        return Ok(());
+                    }
+                }
                 Woken::Note(Note::Have(peer, result)) => self.has(&mut fetch, peer, result),
                 Woken::Note(Note::Named(peers)) => self.named(peers),
                 Woken::Time => self.feed(&mut fetch, Event::Tick),
@@ -142,7 +146,7 @@ impl Session {
     }
 
     /// What the pull did.
-    pub fn finish(self, complete: Complete, total_bytes: u64) -> Pulled {
+    pub fn finish(self, complete: Complete, total_bytes: u64, phases: Phases) -> Pulled {
         let gather = self.gather;
         for peer in gather.from.keys() {
             self.exchange.holders().note(self.id, *peer);
@@ -154,6 +158,7 @@ impl Session {
             had_bytes: total_bytes.saturating_sub(self.progress.bytes_total),
             wasted_bytes: gather.wasted,
             blamed: self.blamed,
+            phases,
         }
     }
 
@@ -185,7 +190,7 @@ impl Session {
         let now_ms = self.now_ms();
         let scheduler = fetch.wake_at_ms(now_ms).map(|at| self.epoch + Duration::from_millis(at));
         let stuck = self.advanced + self.options.patience;
-        let all = [Some(look_at), scheduler, self.gather.due_at(), Some(stuck), Some(self.deadline())];
+        let all = [Some(look_at), scheduler, Some(stuck), Some(self.deadline())];
         all.into_iter().flatten().min().unwrap_or(look_at)
     }
 
@@ -208,7 +213,14 @@ impl Session {
         Err(PullError::Incomplete { manifest: self.id, missing, total, asked: self.candidates.asked(), why })
     }
 
-    fn said(&mut self, fetch: &mut Fetch, peer: PeerId, said: Said) -> Result<(), PullError> {
+    /// `false` if the disk has failed.
+    async fn said(
+        &mut self,
+        fetch: &mut Fetch,
+        landing: &Landing,
+        peer: PeerId,
+        said: Said,
+    ) -> Result<bool, PullError> {
         let event = match said {
             Said::Progress { request, bytes } => Event::Progress { peer, request, bytes },
             Said::Arrived { ask, shard } => {
@@ -218,7 +230,9 @@ impl Session {
                     return Err(VerifyError::Content { path: self.id.to_string(), reason }.into());
                 }
                 self.exchange.0.metrics.shards_verified.inc();
-                self.gather.take(peer, shard);
+                if self.gather.count(peer, &shard) && !self.land(landing, shard).await {
+                    return Ok(false);
+                }
                 self.advanced = Instant::now();
                 Event::Arrived { peer, request: ask.request }
             }
@@ -240,7 +254,15 @@ impl Session {
         if arrived {
             self.count(fetch);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// While we wait for our own disk, no time passes for the providers.
+    async fn land(&mut self, landing: &Landing, shard: VerifiedShard) -> bool {
+        let begun = Instant::now();
+        let works = landing.put(shard).await;
+        self.epoch += begun.elapsed();
+        works
     }
 
     pub(super) fn feed(&mut self, fetch: &mut Fetch, event: Event) {
@@ -248,20 +270,25 @@ impl Session {
             match action {
                 Action::Ask { peer, request, shard } => {
                     // A task that cannot take more has ended, and its last word is on its way.
-                    let _ = self.worker(peer).asks.try_send(Ask { request, shard });
+                    let _ = self.worker(peer).orders.try_send(Order::Ask(Ask { request, shard }));
+                }
+                Action::Cancel { peer, request } => {
+                    if let Some(worker) = self.workers.get(&peer) {
+                        // Not told, it sends the whole shard: waste, and nothing worse.
+                        let _ = worker.orders.try_send(Order::CallBack(request));
+                    }
                 }
                 Action::Reset { peer } | Action::Drop { peer } => drop(self.workers.remove(&peer)),
-                // The wire has no way to call a request back: its answer comes and is counted as waste.
-                Action::Cancel { .. } | Action::Done => {}
+                Action::Done => {}
             }
         }
     }
 
     fn worker(&mut self, peer: PeerId) -> &Worker {
         self.workers.entry(peer).or_insert_with(|| {
-            let (asks, mailbox) = mpsc::channel(ASKS);
+            let (orders, mailbox) = mpsc::channel(ORDERS);
             let task = worker::run(self.exchange.0.net.clone(), peer, mailbox, self.said.0.clone());
-            Worker { asks, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
+            Worker { orders, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
         })
     }
 

@@ -1,6 +1,7 @@
 //! Frames on a byte stream: a little-endian `u32` length, then so many bytes of a wire type.
 
 use std::io;
+use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use potluck_protocol::codec::{self, CodecError, Wire};
@@ -26,6 +27,11 @@ pub enum FrameError {
 }
 
 impl FrameError {
+    /// Nothing came, or nothing was taken, for so long.
+    pub fn stalled(limit: Duration) -> Self {
+        Self::Stalled { seconds: limit.as_secs() }
+    }
+
     /// The peer broke the protocol, as opposed to being slow or gone.
     pub fn is_fault(&self) -> bool {
         matches!(self, Self::TooLong { .. } | Self::Codec(_))
@@ -52,11 +58,11 @@ pub async fn read<T: Wire>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Opti
 
 /// Writes and flushes one frame.
 pub async fn write<T: Wire>(stream: &mut (impl AsyncWrite + Unpin), value: &T) -> Result<(), FrameError> {
-    let bytes = codec::encode(value)?;
     // One write: a length on its own would be a packet of its own.
-    let mut frame = Vec::with_capacity(4 + bytes.len());
-    frame.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
-    frame.extend_from_slice(&bytes);
+    let mut frame = vec![0; 4];
+    codec::append(value, &mut frame)?;
+    let len = (frame.len() - 4) as u32;
+    frame[..4].copy_from_slice(&len.to_le_bytes());
     stream.write_all(&frame).await?;
     stream.flush().await?;
     Ok(())

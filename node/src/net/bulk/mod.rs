@@ -11,4 +11,4 @@ mod stream;
 
 pub use behaviour::{Behaviour, OpenError};
 pub use frame::FrameError;
-pub use stream::{Inbound, Outbound};
+pub use stream::{Answers, Asker, Inbound, Outbound, Replier, Requests};

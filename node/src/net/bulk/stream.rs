@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures::AsyncWriteExt;
+use futures::io::{ReadHalf, WriteHalf};
+use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::{PeerId, Stream};
 use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
@@ -51,9 +52,42 @@ impl Outbound {
         self.receive().await
     }
 
+    /// Its two directions, so that requests can be sent while an answer is read.
+    pub fn split(self) -> (Asker, Answers) {
+        let (reader, writer) = self.stream.split();
+        (Asker(writer), Answers { stream: reader, metrics: self.metrics })
+    }
+
     #[cfg(test)]
     pub(crate) fn raw(&mut self) -> &mut Stream {
         &mut self.stream
+    }
+}
+
+/// Sends the requests of an [`Outbound`].
+#[derive(Debug)]
+pub struct Asker(WriteHalf<Stream>);
+
+impl Asker {
+    /// As [`Outbound::send`].
+    pub async fn send(&mut self, request: &Request) -> Result<(), FrameError> {
+        within(STREAM_IDLE, frame::write(&mut self.0, request)).await
+    }
+}
+
+/// Receives the answers of an [`Outbound`].
+#[derive(Debug)]
+pub struct Answers {
+    stream: ReadHalf<Stream>,
+    metrics: Net,
+}
+
+impl Answers {
+    /// As [`Outbound::receive`]. Not to be given up half-way: the rest of a frame would be taken for the next one.
+    pub async fn receive(&mut self) -> Result<Reply, FrameError> {
+        let reply = within(STREAM_IDLE, frame::read(&mut self.stream)).await?.ok_or(FrameError::Ended)?;
+        self.metrics.bulk.answered(Direction::In, &reply);
+        Ok(reply)
     }
 }
 
@@ -72,18 +106,64 @@ impl Inbound {
         Self { peer, stream, _place: place, metrics }
     }
 
-    /// Who asks.
-    pub fn peer(&self) -> PeerId {
-        self.peer
+    /// The next request; `None` when the peer is done.
+    #[cfg(test)]
+    pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
+        within(STREAM_IDLE, frame::read(&mut self.stream)).await
     }
 
-    /// The next request; `None` when the peer is done.
+    #[cfg(test)]
+    pub async fn send(&mut self, reply: &Reply) -> Result<(), FrameError> {
+        within(STREAM_IDLE, frame::write(&mut self.stream, reply)).await
+    }
+
+    /// Its two directions, so that a request can be called back while it is answered.
+    pub fn split(self) -> (Requests, Replier) {
+        let Self { peer, stream, _place, metrics } = self;
+        let (reader, writer) = stream.split();
+        let requests = Requests { stream: reader, metrics: metrics.clone() };
+        (requests, Replier { peer, stream: writer, _place, metrics })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn raw(&mut self) -> &mut Stream {
+        &mut self.stream
+    }
+}
+
+/// Receives the requests of an [`Inbound`].
+#[derive(Debug)]
+pub struct Requests {
+    stream: ReadHalf<Stream>,
+    metrics: Net,
+}
+
+impl Requests {
+    /// The next request, whenever it comes; `None` when the peer is done. How long to wait is the caller's to say: a
+    /// peer that waits for an answer says nothing.
     pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
-        let request = within(STREAM_IDLE, frame::read(&mut self.stream)).await?;
+        let request = frame::read(&mut self.stream).await?;
         if let Some(request) = &request {
             self.metrics.bulk.asked(request);
         }
         Ok(request)
+    }
+}
+
+/// Sends the replies of an [`Inbound`].
+#[derive(Debug)]
+pub struct Replier {
+    peer: PeerId,
+    stream: WriteHalf<Stream>,
+    /// Held, not read: gives the peer's place back.
+    _place: Place,
+    metrics: Net,
+}
+
+impl Replier {
+    /// Who asks.
+    pub fn peer(&self) -> PeerId {
+        self.peer
     }
 
     /// Sends one reply frame; fails if the peer does not take it within [`STREAM_IDLE`].
@@ -95,11 +175,6 @@ impl Inbound {
     /// Ends the stream in order, so that the last reply is not cut off by a reset.
     pub async fn close(mut self) -> Result<(), FrameError> {
         within(STREAM_IDLE, async { Ok(self.stream.close().await?) }).await
-    }
-
-    #[cfg(test)]
-    pub(crate) fn raw(&mut self) -> &mut Stream {
-        &mut self.stream
     }
 }
 
@@ -143,7 +218,7 @@ impl Drop for Taken {
 }
 
 async fn within<T>(limit: Duration, io: impl Future<Output = Result<T, FrameError>>) -> Result<T, FrameError> {
-    timeout(limit, io).await.unwrap_or(Err(FrameError::Stalled { seconds: limit.as_secs() }))
+    timeout(limit, io).await.unwrap_or(Err(FrameError::stalled(limit)))
 }
 
 #[cfg(test)]

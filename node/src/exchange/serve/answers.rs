@@ -1,0 +1,119 @@
+//! What is answered to each request.
+
+use std::sync::Arc;
+
+use libp2p::PeerId;
+use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
+use potluck_protocol::catalogue::{Compare, Wanted};
+use potluck_protocol::id::{BaseId, ManifestId, ShardId};
+use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, PROVIDERS_MAX};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::super::limits::BUSY_RETRY_MS;
+use super::super::{Exchange, lock};
+use super::asked::Pending;
+use super::{Answer, ServeError};
+use crate::store::StoreError;
+
+impl Exchange {
+    pub(super) async fn answer(&self, asker: PeerId, pending: &Pending) -> Result<Answer, ServeError> {
+        if pending.is_called_back() {
+            return Ok(Answer::Whole(Reply::Refused(Refusal::Cancelled)));
+        }
+        let reply = match &pending.request {
+            Request::Shard(id) => return self.shard(*id).await,
+            Request::Manifest(id) => self.manifest(asker, *id).await?,
+            Request::Have(shards) => self.have(shards.clone()).await?,
+            Request::Providers(id) => self.providers(asker, *id).await,
+            Request::Announcements(base) => self.announcements(*base),
+            Request::Compare(compare) => self.compare(asker, compare),
+            Request::Records(wanted) => self.records(asker, wanted),
+            // Taken out of the line where requests are read.
+            Request::Cancel(_) => Reply::Refused(Refusal::Cancelled),
+        };
+        Ok(Answer::Whole(reply))
+    }
+
+    async fn manifest(&self, asker: PeerId, id: ManifestId) -> Result<Reply, ServeError> {
+        let Some(_place) = self.place() else { return Ok(busy()) };
+        let Some(manifest) = self.blocking(move |store| store.manifest(&id)).await? else {
+            return Ok(Reply::Refused(Refusal::NotFound));
+        };
+        // Who asks for it will have it soon.
+        self.holders().note(id, asker);
+        Ok(Reply::Manifest(manifest.signed().encode().map_err(StoreError::from)?))
+    }
+
+    async fn have(&self, shards: Vec<ShardId>) -> Result<Reply, ServeError> {
+        let Some(_place) = self.place() else { return Ok(busy()) };
+        let flags = self.blocking(move |store| shards.iter().map(|id| store.has_shard(id)).collect::<Result<_, _>>());
+        Ok(Reply::Have(flags.await?))
+    }
+
+    async fn shard(&self, id: ShardId) -> Result<Answer, ServeError> {
+        let Some(place) = self.place() else { return Ok(Answer::Whole(busy())) };
+        // Only what hashes to its name comes out of the store. // I8
+        Ok(match self.blocking(move |store| store.shard(&id)).await? {
+            Some(shard) => Answer::Shard(shard, place),
+            None => Answer::Whole(Reply::Refused(Refusal::NotFound)),
+        })
+    }
+
+    async fn providers(&self, asker: PeerId, id: ManifestId) -> Reply {
+        let mut peers = self.holders().of(&id);
+        peers.extend(self.0.net.announcers(id));
+        let mut providers: Vec<Provider> = Vec::new();
+        for peer in peers {
+            let bytes = peer.to_bytes();
+            let new = peer != asker && peer != self.0.net.peer_id() && !providers.iter().any(|one| one.peer == bytes);
+            if !new || providers.len() == PROVIDERS_MAX {
+                continue;
+            }
+            let addresses = self.0.net.addresses(peer).await.unwrap_or_default();
+            let addresses = addresses.iter().map(|address| address.to_vec());
+            let addresses: Vec<_> = addresses.filter(|one| one.len() <= ADDRESS_MAX).take(ADDRESSES_MAX).collect();
+            if !addresses.is_empty() {
+                providers.push(Provider { peer: bytes, addresses });
+            }
+        }
+        Reply::Providers(providers)
+    }
+
+    /// For nodes from before the catalogue.
+    fn announcements(&self, base: BaseId) -> Reply {
+        let known = self.0.net.announcements(base);
+        let some = known.iter().take(ANNOUNCEMENTS_MAX);
+        Reply::Announcements(some.filter_map(|one| one.signed().encode().ok()).collect())
+    }
+
+    fn compare(&self, asker: PeerId, compare: &Compare) -> Reply {
+        if !self.may_ask(asker) {
+            return busy();
+        }
+        let differing = self.0.net.known().with(|catalogue| catalogue.compare(compare));
+        if !differing.0.is_empty() {
+            // Full: the next comparison finds it.
+            let _ = self.0.asked.try_send((asker, compare.base));
+        }
+        Reply::Differing(differing)
+    }
+
+    fn records(&self, asker: PeerId, wanted: &Wanted) -> Reply {
+        if !self.may_ask(asker) {
+            return busy();
+        }
+        Reply::Records(self.0.net.known().with(|catalogue| catalogue.answer(wanted)))
+    }
+
+    fn may_ask(&self, asker: PeerId) -> bool {
+        lock(&self.0.questions).take(asker, self.now_ms())
+    }
+
+    fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.serving).try_acquire_owned().ok()
+    }
+}
+
+fn busy() -> Reply {
+    Reply::Refused(Refusal::Busy { retry_ms: BUSY_RETRY_MS })
+}

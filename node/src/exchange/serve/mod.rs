@@ -1,0 +1,166 @@
+//! Answers the requests of other nodes from the store.
+//!
+//! ```text
+//! stream -> read: requests, call-backs -> prepare: the next answer, from the disk -> send: piece by piece, in its turn
+//! ```
+//!
+//! One task a stream, its three steps at once: while one answer is sent the next is read from the disk. What waits for
+//! the disk runs where waiting is allowed. A request that finds no place is answered with `Busy`.
+
+mod answers;
+mod asked;
+
+use futures::future;
+use libp2p::PeerId;
+use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::limits::DATA_MAX;
+use potluck_protocol::shard::VerifiedShard;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::timeout;
+
+use super::Exchange;
+use super::limits::{REQUEST_IDLE, REQUESTS, SEND_SHARD};
+use crate::net::{FrameError, Inbound, Misdeed, Replier, Requests};
+use crate::store::StoreError;
+use asked::{Asked, Pending};
+
+/// Why a stream was given up.
+#[derive(Debug, thiserror::Error)]
+enum ServeError {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// Our fault, not the peer's.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the peer did not take a shard within {} s", SEND_SHARD.as_secs())]
+    TooSlow,
+}
+
+/// An answer that can be sent.
+enum Answer {
+    Whole(Reply),
+    /// In memory until it is sent, and for so long it keeps its place.
+    Shard(VerifiedShard, OwnedSemaphorePermit),
+}
+
+/// Serves every stream that comes, until the node stops or the network is gone.
+pub async fn run(exchange: Exchange, mut inbound: mpsc::Receiver<Inbound>) {
+    let stop = exchange.0.tasks.stop().clone();
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            stream = inbound.recv() => stream,
+        };
+        let Some(stream) = stream else { return };
+        let (one, stop) = (exchange.clone(), stop.clone());
+        exchange.0.tasks.spawn("bulk stream", async move {
+            // Stopping resets the streams: their peers ask others.
+            let _ = stop.run_until_cancelled(one.serve(stream)).await;
+        });
+    }
+}
+
+impl Exchange {
+    async fn serve(&self, stream: Inbound) {
+        let (requests, mut replier) = stream.split();
+        let peer = replier.peer();
+        match self.answer_all(requests, &mut replier).await {
+            Ok(()) => drop(replier.close().await),
+            Err(ServeError::Frame(error)) if error.is_fault() => {
+                tracing::warn!(%peer, %error, "a peer sent requests that make no sense");
+                self.blame(peer, Misdeed::Protocol);
+            }
+            Err(ServeError::Store(error)) => tracing::error!(%error, "the store cannot be read for a peer"),
+            Err(error) => tracing::debug!(%peer, %error, "a bulk stream ended early"),
+        }
+    }
+
+    /// Until the peer is done, or is silent for too long.
+    async fn answer_all(&self, requests: Requests, replier: &mut Replier) -> Result<(), ServeError> {
+        let asked = Asked::default();
+        let peer = replier.peer();
+        let (queue, waiting) = mpsc::channel(REQUESTS);
+        // One answer ahead of the one that is being sent.
+        let (ready, answers) = mpsc::channel(1);
+        let steps = future::try_join3(
+            read(requests, &asked, queue),
+            self.prepare(peer, &asked, waiting, ready),
+            self.send(replier, &asked, answers),
+        );
+        steps.await.map(|_| ())
+    }
+
+    async fn prepare(
+        &self,
+        peer: PeerId,
+        asked: &Asked,
+        mut waiting: mpsc::Receiver<Pending>,
+        ready: mpsc::Sender<(Pending, Answer)>,
+    ) -> Result<(), ServeError> {
+        loop {
+            match timeout(REQUEST_IDLE, waiting.recv()).await {
+                Ok(Some(pending)) => {
+                    // A place first: one answer is sent and one is ready, and no third one is in memory.
+                    let Ok(place) = ready.reserve().await else { return Ok(()) };
+                    let answer = self.answer(peer, &pending).await?;
+                    place.send((pending, answer));
+                }
+                Ok(None) => return Ok(()),
+                Err(_) if asked.is_empty() => return Err(FrameError::stalled(REQUEST_IDLE).into()),
+                // It waits for us, not we for it.
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        replier: &mut Replier,
+        asked: &Asked,
+        mut answers: mpsc::Receiver<(Pending, Answer)>,
+    ) -> Result<(), ServeError> {
+        while let Some((pending, answer)) = answers.recv().await {
+            match answer {
+                Answer::Whole(reply) => replier.send(&reply).await?,
+                Answer::Shard(shard, _place) => {
+                    let sending = self.send_shard(replier, &pending, &shard);
+                    timeout(SEND_SHARD, sending).await.unwrap_or(Err(ServeError::TooSlow))?;
+                }
+            }
+            asked.answered();
+        }
+        Ok(())
+    }
+
+    async fn send_shard(
+        &self,
+        replier: &mut Replier,
+        pending: &Pending,
+        shard: &VerifiedShard,
+    ) -> Result<(), ServeError> {
+        let len = shard.bytes().len() as u32;
+        for (n, piece) in shard.bytes().chunks(DATA_MAX).enumerate() {
+            if pending.is_called_back() {
+                return Ok(replier.send(&Reply::Refused(Refusal::Cancelled)).await?);
+            }
+            replier.send(&Reply::Shard { len, offset: (n * DATA_MAX) as u32, bytes: piece.to_vec() }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads requests until the peer is done. One that was called back keeps its place in the order.
+async fn read(mut requests: Requests, asked: &Asked, queue: mpsc::Sender<Pending>) -> Result<(), ServeError> {
+    while let Some(request) = requests.receive().await? {
+        match request {
+            Request::Cancel(id) => asked.call_back(id),
+            request => {
+                if queue.send(asked.note(request)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Ok(())
+}
