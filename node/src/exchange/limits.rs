@@ -7,6 +7,12 @@ use potluck_protocol::catalogue::Rate;
 /// Shards being read or sent at once, each up to 1 MiB of memory. More: `Busy`.
 pub const SERVING: usize = 64;
 
+/// Small questions being looked up at once: they never wait behind shards.
+pub const ASKING: usize = 64;
+
+/// When all places are taken, whoever has been taking one shard for so long (512 KiB/s) may lose his.
+pub const STALL_GRACE: Duration = Duration::from_secs(2);
+
 /// When a peer that is told `Busy` may ask again, in milliseconds.
 pub const BUSY_RETRY_MS: u32 = 250;
 

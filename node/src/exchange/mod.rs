@@ -19,6 +19,7 @@ mod reputation;
 #[cfg(test)]
 mod restart;
 mod serve;
+mod stalls;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -54,6 +55,9 @@ struct Inner {
     reputation: Mutex<Reputation>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
+    stalls: stalls::Stalls,
+    /// Small questions being looked up at once.
+    asking: Arc<Semaphore>,
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
@@ -74,6 +78,8 @@ impl Exchange {
             holders: Mutex::default(),
             reputation: Mutex::default(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
+            stalls: stalls::Stalls::default(),
+            asking: Arc::new(Semaphore::new(limits::ASKING)),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
             started: Instant::now(),

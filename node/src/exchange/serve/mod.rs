@@ -124,8 +124,10 @@ impl Exchange {
             match answer {
                 Answer::Whole(reply) => replier.send(&reply).await?,
                 Answer::Shard(shard, _place) => {
+                    let peer = replier.peer();
                     let sending = self.send_shard(replier, &pending, &shard);
-                    timeout(SEND_SHARD, sending).await.unwrap_or(Err(ServeError::TooSlow))?;
+                    let sending = self.0.stalls.watch(peer, timeout(SEND_SHARD, sending));
+                    sending.await.and_then(Result::ok).unwrap_or(Err(ServeError::TooSlow))?;
                 }
             }
             asked.answered();
