@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use libp2p::identity::ed25519::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use potluck_node::net::Config;
 use potluck_protocol::announce::{self, Announcement};
@@ -113,6 +114,18 @@ impl Member {
     pub fn dial(&self, other: &Plan) -> Outcome<()> {
         let life = self.life.as_ref().ok_or("it is dead")?;
         Ok(life.runtime.block_on(life.node.net.dial(other.peer(), vec![other.address()?]))?)
+    }
+
+    /// Dials everybody whom it dials when it starts.
+    pub fn dial_all(&self) -> Outcome<()> {
+        let life = self.life.as_ref().ok_or("it is dead")?;
+        for address in &self.plan.dials {
+            let Some(Protocol::P2p(peer)) = address.iter().last() else {
+                return Err("an address without a name".into());
+            };
+            life.runtime.block_on(life.node.net.dial(peer, vec![address.clone()]))?;
+        }
+        Ok(())
     }
 
     /// Closes the connections to some peers; how many there were.

@@ -51,6 +51,8 @@ impl Swarm {
         }
         swarm.members = plans.into_iter().map(Member::new).collect();
         swarm.members.iter_mut().try_for_each(Member::start)?;
+        // Whom they dialled when they started may not have been there yet.
+        swarm.members.iter().try_for_each(Member::dial_all)?;
         Ok(swarm)
     }
 
