@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
 use crate::bans;
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Outcome};
 use crate::metrics::server::Server as Metrics;
 use crate::net;
@@ -32,6 +32,8 @@ pub struct Settings {
     pub mdns: bool,
     /// Where the metrics are read; off without.
     pub metrics: Option<SocketAddr>,
+    pub speeds: Speeds,
+    pub nat: net::nat::Settings,
 }
 
 /// A running daemon.
@@ -73,10 +75,11 @@ impl Daemon {
             listen: settings.listen,
             bootstrap: settings.bootstrap,
             mdns: settings.mdns,
+            nat: settings.nat,
         };
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
-        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks).await;
+        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
         let stop = CancellationToken::new();
         let scrape = Scrape::new(&handle, &exchange, &store);
         let metrics = serve_metrics(settings.metrics, scrape, &tasks).await?;

@@ -19,5 +19,7 @@ pub mod service;
 pub mod bans;
 pub mod scrape;
 pub mod daemon;
+mod local_daemon;
 pub mod demo;
+pub mod bench;
 pub mod cli;

@@ -2,6 +2,9 @@
 
 mod churn;
 pub mod flood;
+mod lab;
+mod links;
+mod nat;
 pub mod partition;
 mod simulated_swarm;
 mod store_kill;
@@ -30,6 +33,13 @@ pub const ALL: &[Soak] = &[
         about: "everything that strangers can throw at a node at once: honest nodes join meanwhile",
         run: flood::run,
     },
+    Soak { name: "link-kill", about: "kill -9 of a puller, 20 times in one pull: bytes on the wire", run: links::kill },
+    Soak {
+        name: "link-shaped",
+        about: "sources at 25 MB/s each, and one at 1 MB/s: what they add up to",
+        run: links::shaped,
+    },
+    Soak { name: "nat", about: "pairs of nodes behind NATs in network namespaces: all meet", run: nat::run },
     Soak {
         name: "partition",
         about: "24 nodes fall into two and into three parts and meet again: catalogues are equal",

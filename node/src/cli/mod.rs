@@ -6,6 +6,7 @@ mod progress;
 mod run;
 mod base;
 mod bench;
+mod bench_exchange;
 mod data;
 mod demo;
 mod eval;

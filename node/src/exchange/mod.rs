@@ -14,12 +14,14 @@ mod catalogue;
 mod error;
 mod holders;
 mod limits;
+mod pace;
 pub mod pull;
 mod reputation;
 #[cfg(test)]
 mod restart;
 mod serve;
 mod stalls;
+mod uploads;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -34,7 +36,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
+pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
+pub use uploads::Speeds;
 
 use crate::metrics::exchange as metrics;
 use crate::net::{Handle, Inbound, Misdeed};
@@ -42,6 +46,7 @@ use crate::store::Store;
 use crate::task::Tasks;
 use holders::Holders;
 use reputation::Reputation;
+use uploads::{Downloads, Uploads};
 
 /// The exchange of a node. Clones share it.
 #[derive(Clone)]
@@ -58,6 +63,8 @@ struct Inner {
     stalls: stalls::Stalls,
     /// Small questions being looked up at once.
     asking: Arc<Semaphore>,
+    uploads: Arc<Uploads>,
+    downloads: Downloads,
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
@@ -69,7 +76,13 @@ struct Inner {
 impl Exchange {
     /// Takes the catalogue over from `store`; then serves `inbound` streams from it, and keeps the catalogue equal to
     /// those of its peers, until `tasks` are stopped.
-    pub async fn start(net: Handle, inbound: mpsc::Receiver<Inbound>, store: Store, tasks: &Tasks) -> Self {
+    pub async fn start(
+        net: Handle,
+        inbound: mpsc::Receiver<Inbound>,
+        store: Store,
+        tasks: &Tasks,
+        speeds: Speeds,
+    ) -> Self {
         let (asked, comparisons) = mpsc::channel(limits::CATALOGUE_ASKED);
         let exchange = Self(Arc::new(Inner {
             net,
@@ -80,6 +93,8 @@ impl Exchange {
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             stalls: stalls::Stalls::default(),
             asking: Arc::new(Semaphore::new(limits::ASKING)),
+            uploads: Arc::new(Uploads::new(speeds)),
+            downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
             started: Instant::now(),

@@ -12,7 +12,7 @@ use potluck_protocol::signed::{PublicKey, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use tokio::sync::{mpsc, watch};
 
-use super::Exchange;
+use super::{Exchange, Speeds};
 use crate::home::Home;
 use crate::net::testing::{connect, key, node};
 use crate::net::{FrameError, Handle, Inbound};
@@ -39,7 +39,7 @@ pub async fn honest(seed: u8) -> Node {
     let (net, inbound) = node(seed).await;
     let (store, home) = store();
     let tasks = Tasks::default();
-    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks).await;
+    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks, Speeds::default()).await;
     Node { net, store, exchange, tasks, _home: home }
 }
 
@@ -52,7 +52,7 @@ pub async fn restarted(node: Node, seed: u8) -> Node {
     let (net, inbound) = crate::net::testing::node(seed).await;
     let store = Store::open(&Home::open(home.path().join("home")).expect("a home")).expect("the store opens again");
     let tasks = Tasks::default();
-    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks).await;
+    let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks, Speeds::default()).await;
     Node { net, store, exchange, tasks, _home: home }
 }
 

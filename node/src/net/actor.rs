@@ -20,14 +20,15 @@ use super::announcements::{Reason, Verdict};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
 use super::handle::{Command, Event, NetError};
 use super::seat::Seat;
-use super::{gossip, limits};
+use super::{gossip, limits, nat};
 
 type Back<T> = oneshot::Sender<Result<T, NetError>>;
 
 /// One life of the swarm. What must outlive a panic is in the [`Seat`].
 pub struct Actor<'a> {
-    seat: &'a mut Seat,
-    swarm: Swarm<Behaviour>,
+    pub(super) seat: &'a mut Seat,
+    pub(super) swarm: Swarm<Behaviour>,
+    pub(super) nat: nat::State,
     topics: HashMap<TopicHash, BaseId>,
     /// Who waits for a dial; entries go when it succeeds or fails.
     dials: HashMap<ConnectionId, Back<()>>,
@@ -42,9 +43,11 @@ impl<'a> Actor<'a> {
     /// Follows the bases that were followed before, and dials the bootstrap peers and those who were connected.
     pub fn new(seat: &'a mut Seat, swarm: Swarm<Behaviour>) -> Self {
         let redial_pause = limits::REDIAL_FIRST;
+        let nat = nat::State::new(&seat.config.nat);
         let mut actor = Self {
             seat,
             swarm,
+            nat,
             topics: HashMap::new(),
             dials: HashMap::new(),
             redial_at: None,
@@ -52,6 +55,7 @@ impl<'a> Actor<'a> {
             forwarded: Allowances::new(limits::FORWARDED, limits::FORWARDERS),
             watch: interval(limits::WATCH),
         };
+        actor.nat_start();
         for base in actor.seat.bases.clone() {
             if let Err(error) = actor.join(base) {
                 tracing::error!(%error, ?base, "a base that was followed before cannot be followed");
@@ -68,7 +72,7 @@ impl<'a> Actor<'a> {
     /// Until the stop, or the last handle is gone.
     pub async fn run(mut self) {
         loop {
-            let redial = self.redial_at;
+            let (redial, ways) = (self.redial_at, self.nat_next());
             tokio::select! {
                 biased;
                 () = self.seat.stop.cancelled() => return,
@@ -78,6 +82,7 @@ impl<'a> Actor<'a> {
                 },
                 () = sleep_until(redial.unwrap_or_else(Instant::now)), if redial.is_some() => self.redial(),
                 _ = self.watch.tick() => self.watch(),
+                () = sleep_until(ways.unwrap_or_else(Instant::now)), if ways.is_some() => self.nat_due(),
                 event = self.swarm.select_next_some() => self.event(event),
             }
         }
@@ -86,11 +91,12 @@ impl<'a> Actor<'a> {
     fn command(&mut self, command: Command) {
         match command {
             Command::ListenAddresses(back) => answer(back, self.seat.listen_addresses()),
-            Command::Peers(back) => answer(back, self.seat.peers.infos()),
+            Command::Peers(back) => answer(back, self.seat.peers.infos(|peer| self.nat.is_direct(peer))),
             Command::Addresses(peer, back) => answer(back, self.seat.peers.addresses(&peer)),
             Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
             Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),
-            Command::Open(peer, back) => self.swarm.behaviour_mut().bulk.open(peer, back),
+            Command::Open(peer, way, back) => self.swarm.behaviour_mut().bulk.open(peer, way, back),
+            Command::Reach(back) => answer(back, self.nat.info(Instant::now())),
             Command::Dial(peer, addresses, back) => self.dial_peer(peer, addresses, back),
             Command::DialAddress(address, back) => self.dial(DialOpts::from(address), back),
             Command::Disconnect(peer) => {
@@ -117,11 +123,16 @@ impl<'a> Actor<'a> {
 
     fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         self.record(&event);
+        self.nat_sees(&event);
         match event {
+            SwarmEvent::Behaviour(BehaviourEvent::Nat(event)) => self.nat_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.discovered(found),
-            SwarmEvent::NewListenAddr { address, .. } => self.seat.heard_listen_address(address),
+            SwarmEvent::NewListenAddr { address, .. } => {
+                self.seat.heard_listen_address(address);
+                self.nat_listens();
+            }
             SwarmEvent::ExpiredListenAddr { address, .. } => self.seat.listening.retain(|one| *one != address),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.seat.peers.established(peer_id, &endpoint);
@@ -137,7 +148,8 @@ impl<'a> Actor<'a> {
                 }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed for a moment"),
-            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+            // A relay that ends a place is nothing unusual.
+            SwarmEvent::ListenerClosed { addresses, reason, .. } if !addresses.iter().any(nat::is_relayed) => {
                 tracing::warn!(?addresses, ?reason, "a listener closed");
             }
             _ => {}
@@ -154,7 +166,7 @@ impl<'a> Actor<'a> {
     }
 
     fn identify(&mut self, event: identify::Event) {
-        let identify::Event::Received { peer_id, info, .. } = event else { return };
+        let identify::Event::Received { connection_id, peer_id, info } = event else { return };
         if info.protocol_version != protocol_version(&self.seat.config.network) {
             tracing::info!(%peer_id, version = ?info.protocol_version, "a peer of another network: disconnected");
             // It may have gone by itself.
@@ -164,6 +176,7 @@ impl<'a> Actor<'a> {
         }
         self.redial_pause = limits::REDIAL_FIRST;
         self.swarm.behaviour_mut().guard.identified(&peer_id);
+        self.nat_identified(peer_id, connection_id, &info);
         if self.seat.peers.identified(peer_id, info.agent_version, info.listen_addrs, &info.observed_addr) {
             self.seat.emit(Event::Connected(peer_id));
         }

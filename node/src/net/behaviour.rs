@@ -1,5 +1,5 @@
-//! What the swarm does, and under which names. Every protocol name holds the network's, but for two that libp2p fixes
-//! (identify and ping); there the identify protocol version tells networks apart.
+//! What the swarm does, and under which names. Every protocol name holds the network's, but for those that libp2p fixes
+//! (identify, ping and NAT traversal); there the identify protocol version tells networks apart.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping};
+use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping, relay};
 use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
 use super::guard::{self, Guard};
 use super::handle::NetError;
-use super::{Config, gossip, limits};
+use super::{Config, gossip, limits, nat};
 
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
@@ -27,6 +27,7 @@ pub struct Behaviour {
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub bulk: bulk::Behaviour,
+    pub nat: nat::Behaviour,
 }
 
 /// What identify says of us first: peers that say something else belong to another network.
@@ -35,12 +36,13 @@ pub fn protocol_version(network: &Name) -> String {
 }
 
 impl Behaviour {
-    /// Inbound bulk streams go to `accepted`.
+    /// Inbound bulk streams go to `accepted`; `relayed` belongs to the relay transport of the same swarm.
     pub fn new(
         config: &Config,
         identity: &Keypair,
         accepted: mpsc::Sender<Inbound>,
         guard: &Guard,
+        relayed: relay::client::Behaviour,
     ) -> Result<Self, NetError> {
         let setup = |what: &str, error: String| NetError::Setup(format!("{what}: {error}"));
         let bulk = StreamProtocol::try_from_owned(format!("/potluck/{}/bulk/1", config.network))
@@ -53,22 +55,30 @@ impl Behaviour {
             .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
-            limits: connection_limits::Behaviour::new(connection_limits()),
-            guard: guard::Behaviour::new(guard.clone()),
+            limits: connection_limits::Behaviour::new(connection_limits(config)),
+            guard: guard::Behaviour::new(guard.clone(), limits::ESTABLISHED_IN + places(config)),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
             mdns: mdns.into(),
             bulk: bulk::Behaviour::new(bulk, accepted, guard.metrics().clone()),
+            nat: nat::Behaviour::new(&config.nat, identity.public().to_peer_id(), relayed),
         })
     }
 }
 
-fn connection_limits() -> ConnectionLimits {
+/// A relay keeps a connection for every place that it gives.
+fn places(config: &Config) -> usize {
+    config.nat.relay.as_ref().map_or(0, |relay| relay.reservations)
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
     ConnectionLimits::default()
         // The gate bounds the handshakes of those who come.
         .with_max_pending_outgoing(Some(limits::PENDING_OUT))
-        .with_max_established_incoming(Some((limits::ESTABLISHED_IN + limits::ESTABLISHED_SURPLUS) as u32))
+        .with_max_established_incoming(Some(
+            (limits::ESTABLISHED_IN + places(config) + limits::ESTABLISHED_SURPLUS) as u32,
+        ))
         .with_max_established_outgoing(Some(limits::ESTABLISHED_OUT))
         .with_max_established_per_peer(Some(limits::ESTABLISHED_PER_PEER))
 }

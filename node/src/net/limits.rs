@@ -46,7 +46,8 @@ pub const HANDSHAKE_RATE: Rate = Rate { burst: 64, refill_ms: 125 };
 /// Neighbourhoods whose rate is remembered; those that came least often are forgotten first.
 pub const HANDSHAKE_GROUPS: usize = 4096;
 
-/// Connections. Two a peer, because both sides may dial at once.
+/// Connections. Four a peer: a relayed one, two direct ones because both sides may dial at once, and one with which a
+/// peer that was asked to probes our address.
 pub const PENDING_OUT: u32 = 32;
 pub const ESTABLISHED_OUT: u32 = 64;
 
@@ -89,7 +90,7 @@ pub const FORWARDERS: usize = 1024;
 
 /// How often gossip's scores are looked at.
 pub const WATCH: Duration = Duration::from_secs(1);
-pub const ESTABLISHED_PER_PEER: u32 = 2;
+pub const ESTABLISHED_PER_PEER: u32 = 4;
 
 /// Inbound bulk streams of all peers at once: each may hold a window of 256 KiB that nobody has read, so 128 MiB.
 /// More: `Busy`.
@@ -97,6 +98,16 @@ pub const STREAMS: usize = 512;
 
 /// yamux streams of one connection: fewer streams leave more room for each window to grow.
 pub const YAMUX_STREAMS: usize = 64;
+
+/// What may be on its way to us on one QUIC stream and on one QUIC connection.
+#[cfg(feature = "quic")]
+pub const QUIC_STREAM_WINDOW: u32 = 16_000_000;
+#[cfg(feature = "quic")]
+pub const QUIC_CONNECTION_WINDOW: u32 = 64_000_000;
+
+/// A QUIC connection that is silent for so long is lost; a third of it is the time between two signs of life.
+#[cfg(feature = "quic")]
+pub const QUIC_IDLE_MS: u32 = 30_000;
 
 /// Peers whose addresses are remembered after they left, oldest forgotten first, and addresses of each.
 pub const BOOK_PEERS: usize = 1024;

@@ -17,11 +17,15 @@ pub(crate) mod announcements;
 mod behaviour;
 pub mod bulk;
 mod gossip;
+mod group;
 mod guard;
 mod handle;
 pub mod limits;
+pub mod nat;
 mod peers;
 mod seat;
+#[cfg(feature = "tls")]
+mod security;
 mod supervisor;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -30,8 +34,10 @@ mod tests;
 mod transport;
 
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
+pub use group::AddressGroup;
 pub use guard::{Ban, Misdeed};
 pub use handle::{Event, Handle, NetError, PeerInfo};
+pub use peers::is_loopback;
 
 use std::collections::VecDeque;
 
@@ -59,13 +65,15 @@ pub struct Config {
     /// Finds peers on the local network by multicast DNS, and is found there. Off by default: it speaks on every
     /// interface but the loopback one.
     pub mdns: bool,
+    /// How it is reached from outside.
+    pub nat: nat::Settings,
 }
 
 impl Config {
     /// No bootstrap peers, no mDNS, listening on a free port of the loopback interface.
     pub fn loopback(network: Name) -> Self {
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a constant address parses")];
-        Self { network, listen, bootstrap: Vec::new(), mdns: false }
+        Self { network, listen, bootstrap: Vec::new(), mdns: false, nat: nat::Settings::default() }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
+use super::nat::is_relayed;
 
 /// Connected peers and the address book.
 #[derive(Debug, Default)]
@@ -61,16 +62,26 @@ impl Peers {
         self.connected.is_empty()
     }
 
+    /// Those that lead there from anywhere first, then those through relays, then those of some local network: whoever
+    /// passes on a few of them passes on the most useful ones.
     pub fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        self.book.get(peer).cloned().unwrap_or_default()
+        let mut addresses = self.book.get(peer).cloned().unwrap_or_default();
+        addresses.sort_by_key(|address| match (is_private(address), is_relayed(address)) {
+            (true, _) => 2,
+            (false, true) => 1,
+            (false, false) => 0,
+        });
+        addresses
     }
 
-    pub fn infos(&self) -> Vec<PeerInfo> {
+    /// Everybody who is connected; `direct` knows whether not through relays only.
+    pub fn infos(&self, direct: impl Fn(&PeerId) -> bool) -> Vec<PeerInfo> {
         let info = |(peer, connected): (&PeerId, &Connected)| PeerInfo {
             peer: *peer,
             addresses: self.addresses(peer),
             agent: connected.agent.clone(),
             connected_for: connected.since.elapsed(),
+            direct: direct(peer),
         };
         let mut infos: Vec<_> = self.connected.iter().map(info).collect();
         infos.sort_by_key(|info| info.peer);
@@ -100,15 +111,35 @@ impl Peers {
     }
 }
 
-/// An address without the `/p2p/...` at its end.
+/// An address without the `/p2p/...` at its end. One before it is a relay's, and stays.
 pub fn without_peer(address: &Multiaddr) -> Multiaddr {
-    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
 }
 
-fn is_loopback(address: &Multiaddr) -> bool {
+/// The address, or the relay that it leads through, is on this machine.
+pub fn is_loopback(address: &Multiaddr) -> bool {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
         Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
+}
+
+/// The address, or that of the relay that it leads through, means something in a local network only.
+pub fn is_private(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        // 100.64.0.0/10 is what carriers give to those who share an address.
+        Some(Protocol::Ip4(ip)) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || shared
+        }
+        Some(Protocol::Ip6(ip)) => {
+            ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
         _ => false,
     }
 }
@@ -130,6 +161,26 @@ mod tests {
         assert_eq!(peers.addresses(&peer), std::slice::from_ref(&far));
         peers.identified(peer, String::new(), vec![near.clone()], &near);
         assert_eq!(peers.addresses(&peer), [far, near]);
+    }
+
+    #[test]
+    fn addresses_that_lead_there_from_anywhere_come_first() {
+        let relay = PeerId::random();
+        let (public, home) = (address("/ip4/198.51.100.7/tcp/1"), address("/ip4/192.168.1.7/tcp/1"));
+        let carrier = address("/ip4/100.64.9.9/tcp/1");
+        let relayed = address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"));
+        let mut peers = Peers::default();
+        let peer = PeerId::random();
+        peers.remember(peer, vec![home.clone(), carrier.clone(), relayed.clone(), public.clone()]);
+        assert_eq!(peers.addresses(&peer), [public, relayed, home, carrier]);
+    }
+
+    #[test]
+    fn a_relays_name_stays_in_an_address() {
+        let (relay, peer) = (PeerId::random(), PeerId::random());
+        let through = address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"));
+        assert_eq!(without_peer(&through.clone().with(Protocol::P2p(peer))), through);
+        assert_eq!(without_peer(&through), through);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libp2p::identity::Keypair;
 use libp2p::metrics::Registry;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId, Swarm};
+use libp2p::{Multiaddr, PeerId, Swarm, relay};
 use potluck_protocol::id::BaseId;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
@@ -92,9 +92,10 @@ impl Seat {
 
     /// A swarm that listens everywhere it should. The ports got are kept for the next one.
     pub async fn swarm(&mut self) -> Result<Swarm<Behaviour>, NetError> {
-        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), &self.guard)?;
+        let (through, relayed) = relay::client::new(self.identity.public().to_peer_id());
+        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), &self.guard, relayed)?;
         let mut registry = Registry::default();
-        let mut swarm = transport::swarm(&self.identity, behaviour, &self.guard, &mut registry)?;
+        let mut swarm = transport::swarm(&self.identity, through, behaviour, &self.guard, &mut registry)?;
         self.recorder = Some(libp2p::metrics::Metrics::new(&mut registry));
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         self.listening.clear();
@@ -133,11 +134,15 @@ async fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<Mult
     }
 }
 
-/// `wanted` with the TCP port of `got` in place of port 0.
+/// `wanted` with the port of `got` in place of port 0.
 fn with_port_of(wanted: Multiaddr, got: &Multiaddr) -> Multiaddr {
-    let port = got.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    let port = got.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    });
     let replace = |part| match (part, port) {
         (Protocol::Tcp(0), Some(port)) => Protocol::Tcp(port),
+        (Protocol::Udp(0), Some(port)) => Protocol::Udp(port),
         (part, _) => part,
     };
     wanted.iter().map(replace).collect()

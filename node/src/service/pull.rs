@@ -1,16 +1,19 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use libp2p::PeerId;
 use potluck_protocol::id::ManifestId;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Call, Service};
-use crate::api::proto::{Pull, PulledFrom};
-use crate::exchange::{self, Options, Pulled};
+use crate::api::proto::{Fetched, Pull, PulledFrom};
+use crate::exchange::{self, Options, PullError, Pulled};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::net;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
@@ -19,11 +22,7 @@ impl Service {
         if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
             let fetched = self.fetch(call, id, Duration::from_secs(pull.timeout_seconds)).await?;
             bytes = fetched.fetched_bytes;
-            from = fetched
-                .fetched_from
-                .into_iter()
-                .map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes })
-                .collect();
+            from = by_peer(fetched.fetched_from);
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         let well_formed = self.inspect(complete).await?;
@@ -33,6 +32,20 @@ impl Service {
             "schema": "potluck.pull/1", "manifest": id, "name": name, "folder": folder,
             "fetched_bytes": bytes, "fetched_from": from,
         }))
+    }
+
+    /// As a pull, but nothing is inspected or exported.
+    pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: u64) -> Outcome<Value> {
+        let fetched = self.fetch(call, id, Duration::from_secs(timeout_seconds)).await?;
+        let answer = Fetched {
+            schema: "potluck.fetch/1".to_owned(),
+            fetched_bytes: fetched.fetched_bytes,
+            fetched_from: by_peer(fetched.fetched_from),
+            wasted_bytes: fetched.wasted_bytes,
+            blamed: fetched.blamed.keys().map(PeerId::to_string).collect(),
+            phases: fetched.phases,
+        };
+        Ok(json!(answer))
     }
 
     async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
@@ -57,7 +70,10 @@ impl Service {
         loop {
             tokio::select! {
                 biased;
-                pulled = &mut pulling => return Ok(pulled?),
+                pulled = &mut pulling => match pulled {
+                    Ok(pulled) => return Ok(pulled),
+                    Err(error) => return Err(explained(error, &network.handle).await),
+                },
                 changed = seen.changed(), if reporting => {
                     reporting = changed.is_ok();
                     let (done, total) = { let now = seen.borrow_and_update(); (now.bytes, now.bytes_total) };
@@ -82,6 +98,28 @@ impl Service {
         self.on_store(move |store| store.export(&id, &target)).await?;
         Ok(out)
     }
+}
+
+fn by_peer(fetched: BTreeMap<PeerId, u64>) -> Vec<PulledFrom> {
+    fetched.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect()
+}
+
+/// With the reason that the network knows, if a pull failed because relays carry no shards.
+async fn explained(error: PullError, network: &net::Handle) -> Failure {
+    let asked = match &error {
+        PullError::Incomplete { asked, .. } => asked.clone(),
+        _ => Vec::new(),
+    };
+    let failure = Failure::from(error);
+    let peers = network.peers().await.unwrap_or_default();
+    let relayed = peers.iter().filter(|info| !info.direct && asked.contains(&info.peer)).count();
+    if relayed == 0 {
+        return failure;
+    }
+    failure.hint(format!(
+        "{relayed} of the peers asked are reached through a relay only, and a relay carries no shards; the pull goes on \
+         from what is here once a node with an open port has the adapter too: run the same command again then"
+    ))
 }
 
 fn unheard(reference: &str) -> Failure {

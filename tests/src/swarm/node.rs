@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use libp2p::identity::Keypair;
-use potluck_node::exchange::Exchange;
+use potluck_node::exchange::{Exchange, Speeds};
 use potluck_node::home::Home;
 use potluck_node::net::{self, Handle};
 use potluck_node::scrape::Scrape;
@@ -26,7 +26,7 @@ impl Node {
         let store = Store::open(&Home::open(root)?)?;
         let (net, inbound) = net::start(config, identity).await?;
         let tasks = Tasks::default();
-        let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks).await;
+        let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks, Speeds::default()).await;
         net.subscribe(super::base()).await?;
         Ok(Self { net, exchange, store, tasks })
     }

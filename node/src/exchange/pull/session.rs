@@ -287,7 +287,7 @@ impl Session {
     fn worker(&mut self, peer: PeerId) -> &Worker {
         self.workers.entry(peer).or_insert_with(|| {
             let (orders, mailbox) = mpsc::channel(ORDERS);
-            let task = worker::run(self.exchange.0.net.clone(), peer, mailbox, self.said.0.clone());
+            let task = worker::run(self.exchange.clone(), peer, mailbox, self.said.0.clone());
             Worker { orders, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
         })
     }

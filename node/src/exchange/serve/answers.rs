@@ -10,18 +10,20 @@ use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, PR
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::limits::BUSY_RETRY_MS;
+use super::super::uploads::Uploader;
 use super::super::{Exchange, lock};
 use super::asked::Pending;
 use super::{Answer, ServeError};
 use crate::store::StoreError;
 
 impl Exchange {
-    pub(super) async fn answer(&self, asker: PeerId, pending: &Pending) -> Result<Answer, ServeError> {
+    pub(super) async fn answer(&self, uploader: &Uploader, pending: &Pending) -> Result<Answer, ServeError> {
+        let asker = uploader.peer();
         if pending.is_called_back() {
             return Ok(Answer::Whole(Reply::Refused(Refusal::Cancelled)));
         }
         let reply = match &pending.request {
-            Request::Shard(id) => return self.shard(*id).await,
+            Request::Shard(id) => return self.shard(uploader, *id).await,
             Request::Manifest(id) => self.manifest(asker, *id).await?,
             Request::Have(shards) => self.have(shards.clone()).await?,
             Request::Providers(id) => self.providers(asker, *id).await,
@@ -50,11 +52,11 @@ impl Exchange {
         Ok(Reply::Have(flags.await?))
     }
 
-    async fn shard(&self, id: ShardId) -> Result<Answer, ServeError> {
-        let Some(place) = self.place() else { return Ok(Answer::Whole(busy())) };
+    async fn shard(&self, uploader: &Uploader, id: ShardId) -> Result<Answer, ServeError> {
+        let (Some(its), Some(place)) = (uploader.place(), self.place()) else { return Ok(Answer::Whole(busy())) };
         // Only what hashes to its name comes out of the store. // I8
         Ok(match self.blocking(move |store| store.shard(&id)).await? {
-            Some(shard) => Answer::Shard(shard, place),
+            Some(shard) => Answer::Shard(shard, [its, place]),
             None => Answer::Whole(Reply::Refused(Refusal::NotFound)),
         })
     }

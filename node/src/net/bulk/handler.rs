@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::limits::{BUSY_RETRY_MS, OPENING_PER_CONNECTION, REFUSING_PER_CONNECTION};
 use super::behaviour::OpenError;
 use super::frame;
-use super::stream::{Inbound, Outbound, Places};
+use super::stream::{Inbound, Outbound, Places, Route};
 use crate::metrics::net::{Net, Queue};
 
 /// "Open a stream on this connection", with the way back.
@@ -35,6 +35,7 @@ impl Open {
 /// The handler of one connection.
 pub struct Handler {
     peer: PeerId,
+    route: Route,
     protocol: StreamProtocol,
     accepted: mpsc::Sender<Inbound>,
     places: Places,
@@ -48,13 +49,14 @@ pub struct Handler {
 impl Handler {
     pub(super) fn new(
         peer: PeerId,
+        route: Route,
         protocol: StreamProtocol,
         accepted: mpsc::Sender<Inbound>,
         places: Places,
         metrics: Net,
     ) -> Self {
         let refusing = FuturesUnordered::new();
-        Self { peer, protocol, accepted, places, metrics, waiting: VecDeque::new(), opening: 0, refusing }
+        Self { peer, route, protocol, accepted, places, metrics, waiting: VecDeque::new(), opening: 0, refusing }
     }
 
     fn accept(&mut self, stream: Stream) {
@@ -63,7 +65,7 @@ impl Handler {
         };
         // The place in the queue first: a stream that was put into a message cannot be taken back out.
         if let Ok(permit) = self.accepted.try_reserve() {
-            return permit.send(Inbound::new(self.peer, stream, place, self.metrics.clone()));
+            return permit.send(Inbound::new(self.peer, self.route, stream, place, self.metrics.clone()));
         }
         self.refuse(stream);
     }

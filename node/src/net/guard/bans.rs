@@ -145,8 +145,9 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::AddressGroup;
 
-    const SOMEWHERE: Option<Group> = Some(Group::V4([10, 0, 1]));
+    const SOMEWHERE: Option<Group> = Some(Group::Near(AddressGroup::V4([10, 0, 1])));
 
     /// How many of these it takes.
     fn until_banned(bans: &mut Bans, peer: PeerId, misdeed: Misdeed, now_ms: u64) -> usize {
@@ -188,11 +189,14 @@ mod tests {
     fn a_neighbourhood_of_many_banned_ones_is_shunned_until_they_may_come_again() {
         let mut bans = Bans::default();
         for n in 0..BANNED_PER_GROUP {
-            assert!(!bans.is_shunned(Group::V4([10, 0, 1]), 0), "{n}");
+            assert!(!bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 1])), 0), "{n}");
             until_banned(&mut bans, PeerId::random(), Misdeed::Gossip, 0);
         }
-        assert!(bans.is_shunned(Group::V4([10, 0, 1]), 0) && !bans.is_shunned(Group::V4([10, 0, 2]), 0));
-        assert!(!bans.is_shunned(Group::V4([10, 0, 1]), BAN_FIRST_MS));
+        assert!(
+            bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 1])), 0)
+                && !bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 2])), 0)
+        );
+        assert!(!bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 1])), BAN_FIRST_MS));
     }
 
     #[test]

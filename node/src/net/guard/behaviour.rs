@@ -42,10 +42,11 @@ pub struct Behaviour {
 }
 
 impl Behaviour {
-    pub fn new(guard: Guard) -> Self {
+    /// So many connections that others made may stand.
+    pub fn new(guard: Guard, places: usize) -> Self {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { guard, seats: Seats::default(), closing: VecDeque::new(), look }
+        Self { guard, seats: Seats::new(places), closing: VecDeque::new(), look }
     }
 
     /// The peer has said that it is of our network.

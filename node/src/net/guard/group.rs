@@ -1,39 +1,42 @@
 //! From which neighbourhood a connection comes: what one attacker has many of is addresses, what he has few of is
 //! networks.
 
+use std::net::Ipv4Addr;
+
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-/// A neighbourhood. Peers of one share an allowance.
+use super::super::AddressGroup;
+
+/// A neighbourhood. Peers of one share an allowance; what that is by addresses says [`AddressGroup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Group {
     /// This machine itself, by its usual names: whoever runs programs here needs no flood to do harm.
     Here,
-    /// The first 24 bits of an IPv4 address.
-    V4([u8; 3]),
-    /// The first 56 bits of an IPv6 address: what one customer gets.
-    V6([u8; 7]),
+    /// Near each other by their addresses.
+    Near(AddressGroup),
     /// No address of its own: through a relay, which has its own limits.
     Relayed,
 }
 
 impl Group {
     pub fn of(address: &Multiaddr) -> Self {
-        match address.iter().next() {
-            _ if address.iter().any(|part| matches!(part, Protocol::P2pCircuit)) => Self::Relayed,
-            Some(Protocol::Ip4(ip)) if ip == std::net::Ipv4Addr::LOCALHOST => Self::Here,
-            Some(Protocol::Ip4(ip)) => Self::V4([ip.octets()[0], ip.octets()[1], ip.octets()[2]]),
-            Some(Protocol::Ip6(ip)) if ip.is_loopback() => Self::Here,
-            Some(Protocol::Ip6(ip)) => match ip.to_ipv4_mapped() {
-                Some(ip) if ip == std::net::Ipv4Addr::LOCALHOST => Self::Here,
-                Some(ip) => Self::V4([ip.octets()[0], ip.octets()[1], ip.octets()[2]]),
-                None => {
-                    let [a, b, c, d, e, f, g, ..] = ip.octets();
-                    Self::V6([a, b, c, d, e, f, g])
-                }
-            },
-            _ => Self::Relayed,
+        let through_relay = address.iter().any(|part| matches!(part, Protocol::P2pCircuit));
+        match (AddressGroup::from(address), address.iter().next()) {
+            _ if through_relay => Self::Relayed,
+            (AddressGroup::Other, _) => Self::Relayed,
+            (_, Some(first)) if is_here(&first) => Self::Here,
+            (group, _) => Self::Near(group),
         }
+    }
+}
+
+/// Its usual names alone: on some systems every address of 127.0.0.0/8 is this machine's.
+fn is_here(part: &Protocol<'_>) -> bool {
+    match part {
+        Protocol::Ip4(ip) => *ip == Ipv4Addr::LOCALHOST,
+        Protocol::Ip6(ip) => ip.is_loopback() || ip.to_ipv4_mapped() == Some(Ipv4Addr::LOCALHOST),
+        _ => false,
     }
 }
 
@@ -46,20 +49,11 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_share_a_group_and_others_do_not() {
-        assert_eq!(group("/ip4/192.0.2.1/tcp/1"), group("/ip4/192.0.2.250/tcp/9"));
-        assert_ne!(group("/ip4/192.0.2.1/tcp/1"), group("/ip4/192.0.3.1/tcp/1"));
-        assert_eq!(group("/ip6/2001:db8:1:2200::1/tcp/1"), group("/ip6/2001:db8:1:22ff::9/tcp/1"));
-        assert_ne!(group("/ip6/2001:db8:1:2200::1/tcp/1"), group("/ip6/2001:db8:1:2300::1/tcp/1"));
-        assert_eq!(group("/ip6/::ffff:192.0.2.9/tcp/1"), group("/ip4/192.0.2.1/tcp/1"));
-    }
-
-    #[test]
     fn this_machine_is_known_by_its_usual_names_alone() {
         assert_eq!(group("/ip4/127.0.0.1/tcp/1"), Group::Here);
         assert_eq!(group("/ip6/::1/tcp/1"), Group::Here);
         assert_eq!(group("/ip6/::ffff:127.0.0.1/tcp/1"), Group::Here);
-        assert_eq!(group("/ip4/127.1.2.3/tcp/1"), Group::V4([127, 1, 2]));
+        assert_eq!(group("/ip4/127.1.2.3/tcp/1"), Group::Near(AddressGroup::V4([127, 1, 2])));
     }
 
     #[test]

@@ -82,9 +82,10 @@ impl Handshakes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::AddressGroup;
 
     fn group(n: u8) -> Group {
-        Group::V4([10, 0, n])
+        Group::Near(AddressGroup::V4([10, 0, n]))
     }
 
     fn admit(table: &mut Handshakes, group: Group, now_ms: u64) -> Option<u64> {

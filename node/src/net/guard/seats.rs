@@ -8,12 +8,15 @@ use std::collections::BTreeMap;
 use libp2p::PeerId;
 use libp2p::swarm::ConnectionId;
 
-use super::super::limits::{ESTABLISHED_IN, PROTECTED, SEATS_PER_GROUP, UNIDENTIFIED_MS};
+use super::super::limits::{PROTECTED, SEATS_PER_GROUP, UNIDENTIFIED_MS};
 use super::group::Group;
 
 /// Connections that others made to us. // I12
-#[derive(Debug, Default)]
-pub struct Seats(BTreeMap<ConnectionId, Seat>);
+#[derive(Debug)]
+pub struct Seats {
+    places: usize,
+    taken: BTreeMap<ConnectionId, Seat>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Seat {
@@ -27,10 +30,15 @@ struct Seat {
 }
 
 impl Seats {
+    /// So many places, all of them free.
+    pub fn new(places: usize) -> Self {
+        Self { places, taken: BTreeMap::new() }
+    }
+
     /// Whether one more from there may come.
     pub fn has_place(&self, group: Group) -> bool {
         let theirs = self.here().filter(|(_, seat)| seat.group == group);
-        group == Group::Here || theirs.count() < SEATS_PER_GROUP
+        matches!(group, Group::Here | Group::Relayed) || theirs.count() < SEATS_PER_GROUP
     }
 
     /// A connection stands. Returns the one that goes for it, if all places were taken.
@@ -41,23 +49,23 @@ impl Seats {
         group: Group,
         now_ms: u64,
     ) -> Option<(ConnectionId, PeerId)> {
-        self.0.insert(id, Seat { peer, group, since_ms: now_ms, identified: false, leaving: false });
-        if self.here().count() <= ESTABLISHED_IN {
+        self.taken.insert(id, Seat { peer, group, since_ms: now_ms, identified: false, leaving: false });
+        if self.here().count() <= self.places {
             return None;
         }
         let victim = self.victim(id)?;
-        let seat = self.0.get_mut(&victim)?;
+        let seat = self.taken.get_mut(&victim)?;
         seat.leaving = true;
         Some((victim, seat.peer))
     }
 
     pub fn leave(&mut self, id: &ConnectionId) {
-        self.0.remove(id);
+        self.taken.remove(id);
     }
 
     /// The peer has said that it is of our network.
     pub fn identified(&mut self, peer: &PeerId) {
-        self.0.values_mut().filter(|seat| seat.peer == *peer).for_each(|seat| seat.identified = true);
+        self.taken.values_mut().filter(|seat| seat.peer == *peer).for_each(|seat| seat.identified = true);
     }
 
     /// Those who have not said who they are for too long; each is named once.
@@ -66,7 +74,7 @@ impl Seats {
             !seat.identified && !seat.leaving && now_ms >= seat.since_ms.saturating_add(UNIDENTIFIED_MS)
         };
         let mut strangers = Vec::new();
-        for (id, seat) in self.0.iter_mut().filter(|(_, seat)| late(seat)) {
+        for (id, seat) in self.taken.iter_mut().filter(|(_, seat)| late(seat)) {
             seat.leaving = true;
             strangers.push((*id, seat.peer));
         }
@@ -74,16 +82,16 @@ impl Seats {
     }
 
     pub fn group(&self, peer: &PeerId) -> Option<Group> {
-        self.0.values().find(|seat| seat.peer == *peer).map(|seat| seat.group)
+        self.taken.values().find(|seat| seat.peer == *peer).map(|seat| seat.group)
     }
 
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.taken.is_empty()
     }
 
     fn here(&self) -> impl Iterator<Item = (&ConnectionId, &Seat)> {
-        self.0.iter().filter(|(_, seat)| !seat.leaving)
+        self.taken.iter().filter(|(_, seat)| !seat.leaving)
     }
 
     fn victim(&self, newcomer: ConnectionId) -> Option<ConnectionId> {
@@ -106,18 +114,20 @@ impl Seats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::AddressGroup;
+    use crate::net::limits::ESTABLISHED_IN;
 
     fn id(n: usize) -> ConnectionId {
         ConnectionId::new_unchecked(n)
     }
 
     fn group(n: usize) -> Group {
-        Group::V4([10, (n >> 8) as u8, n as u8])
+        Group::Near(AddressGroup::V4([10, (n >> 8) as u8, n as u8]))
     }
 
     /// As many as there are places, each from elsewhere and identified, one a millisecond.
     fn full() -> (Seats, Vec<PeerId>) {
-        let mut seats = Seats::default();
+        let mut seats = Seats::new(ESTABLISHED_IN);
         let peers: Vec<_> = (0..ESTABLISHED_IN).map(|_| PeerId::random()).collect();
         for (n, peer) in peers.iter().enumerate() {
             assert_eq!(seats.take(id(n), *peer, group(n), n as u64), None);
@@ -128,7 +138,7 @@ mod tests {
 
     #[test]
     fn one_neighbourhood_gets_so_many_places_and_this_machine_all_it_wants() {
-        let mut seats = Seats::default();
+        let mut seats = Seats::new(ESTABLISHED_IN);
         for n in 0..SEATS_PER_GROUP {
             assert!(seats.has_place(group(1)));
             seats.take(id(n), PeerId::random(), group(1), 0);
@@ -183,7 +193,7 @@ mod tests {
 
     #[test]
     fn strangers_are_named_once_when_their_time_is_over() {
-        let mut seats = Seats::default();
+        let mut seats = Seats::new(ESTABLISHED_IN);
         let (known, stranger) = (PeerId::random(), PeerId::random());
         seats.take(id(1), known, group(1), 0);
         seats.take(id(2), stranger, group(2), 0);
