@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! HOME/identity.key    the node's ed25519 key, readable by its owner only
+//!      bans.json       peers that misbehaved, and for how long they are banned
 //!      lock            locked while a process uses the home; holds its process id
 //!      shards/ab/HEX   one file a shard, in 256 folders by the first byte of its id
 //!      manifests/HEX   signed manifests, recipes/HEX recipes
@@ -72,6 +73,10 @@ impl Layout {
 
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
+    }
+
+    pub fn bans(&self) -> PathBuf {
+        self.root.join("bans.json")
     }
 
     /// Shards that are written and not yet durable.

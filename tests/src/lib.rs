@@ -14,3 +14,4 @@ pub mod kit;
 pub mod side_by_side;
 pub mod soak;
 pub mod stranger;
+pub mod swarm;

@@ -6,6 +6,7 @@ mod crash;
 mod daemon;
 mod data;
 mod full_disk;
+mod holds;
 mod hub;
 mod identity;
 mod kill;
