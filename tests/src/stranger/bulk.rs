@@ -20,8 +20,14 @@ pub enum Request {
     Manifest(Digest),
     Have(Vec<Digest>),
     Shard(Digest),
-    Compare { base: Digest, parts: Vec<Digest> },
-    Records { base: Digest, ids: Vec<Digest> },
+    Compare {
+        base: Digest,
+        parts: Vec<Digest>,
+    },
+    Records {
+        base: Digest,
+        ids: Vec<Digest>,
+    },
     /// Needs no answer.
     Cancel,
     /// One that is answered by a refusal here.
