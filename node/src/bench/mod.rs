@@ -2,4 +2,4 @@
 
 pub mod exchange;
 mod process;
-mod source;
+pub mod source;

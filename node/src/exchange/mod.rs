@@ -12,8 +12,10 @@
 mod ask;
 mod catalogue;
 mod error;
+mod finding;
 mod holders;
 mod limits;
+mod look;
 mod pace;
 pub mod pull;
 mod reputation;
@@ -29,6 +31,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libp2p::PeerId;
 use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -62,6 +66,8 @@ struct Inner {
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
     questions: Mutex<Allowances<PeerId>>,
+    /// What is said to the DHT, and whom we tell of peers.
+    finding: finding::State,
     started: Instant,
 }
 
@@ -87,6 +93,7 @@ impl Exchange {
             downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            finding: finding::State::default(),
             started: Instant::now(),
         }));
         let kept = catalogue::Keeper::restore(&exchange).await;
@@ -95,13 +102,21 @@ impl Exchange {
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
         tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
         tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
+        finding::start(&exchange);
         exchange
     }
 
     /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
     /// What the store has already is not fetched. Its content has not been inspected then.
     pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
-        pull::run(self, manifest, options).await
+        let pulled = pull::run(self, manifest, options).await;
+        self.holds_more();
+        pulled
+    }
+
+    /// The signed manifest, from whoever has it within `options.find`; of what it names nothing is fetched.
+    pub async fn find(&self, manifest: ManifestId, options: Options) -> Result<Authentic<Manifest>, PullError> {
+        pull::find(self, manifest, options).await
     }
 
     /// Milliseconds since the start.

@@ -106,7 +106,7 @@ impl Worker {
                 Order::CallBack(_) => {}
             }
         }
-        match self.exchange.0.net.open(self.peer).await {
+        match self.exchange.0.net.open_direct(self.peer).await {
             Ok(stream) => self.converse(stream).await,
             Err(NetError::Open { error: OpenError::TooMany, .. }) => self.all_busy(0).await,
             Err(error) => Err(End::Lost(error.to_string())),

@@ -22,6 +22,7 @@ use super::limits::{REQUEST_IDLE, REQUESTS, SEND_SHARD};
 use super::uploads::Uploader;
 use crate::net::{FrameError, Inbound, Replier, Requests};
 use crate::store::StoreError;
+pub(super) use answers::busy;
 use asked::{Asked, Pending};
 
 /// Why a stream was given up.
@@ -85,12 +86,13 @@ impl Exchange {
         uploader: &Uploader,
     ) -> Result<(), ServeError> {
         let asked = Asked::default();
+        let relayed = replier.is_relayed();
         let (queue, waiting) = mpsc::channel(REQUESTS);
         // One answer ahead of the one that is being sent.
         let (ready, answers) = mpsc::channel(1);
         let steps = future::try_join3(
             read(requests, &asked, queue),
-            self.prepare(uploader, &asked, waiting, ready),
+            self.prepare((uploader, relayed), &asked, waiting, ready),
             self.send(replier, uploader, &asked, answers),
         );
         steps.await.map(|_| ())
@@ -98,7 +100,7 @@ impl Exchange {
 
     async fn prepare(
         &self,
-        uploader: &Uploader,
+        (uploader, relayed): (&Uploader, bool),
         asked: &Asked,
         mut waiting: mpsc::Receiver<Pending>,
         ready: mpsc::Sender<(Pending, Answer)>,
@@ -108,7 +110,11 @@ impl Exchange {
                 Ok(Some(pending)) => {
                     // A place first: one answer is sent and one is ready, and no third one is in memory.
                     let Ok(place) = ready.reserve().await else { return Ok(()) };
-                    let answer = self.answer(uploader, &pending).await?;
+                    let answer = match &pending.request {
+                        // Whoever relays pays for it: nobody who follows the protocol asks.
+                        Request::Shard(_) if relayed => Answer::Whole(Reply::Refused(Refusal::NotFound)),
+                        _ => self.answer(uploader, &pending).await?,
+                    };
                     place.send((pending, answer));
                 }
                 Ok(None) => return Ok(()),
