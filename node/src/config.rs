@@ -64,7 +64,13 @@ pub fn absolute(path: &Path) -> Outcome<PathBuf> {
     std::path::absolute(path).map_err(|error| Failure::io(format!("the path {}", path.display()), &error))
 }
 
-/// The wall clock, for statements that people read: nothing is decided by it.
+/// The wall clock, for statements that people read and for notes that outlive the process: nothing that must be right is
+/// decided by it.
+pub fn milliseconds_since_1970() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The same in whole seconds.
 pub fn seconds_since_1970() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    milliseconds_since_1970() / 1000
 }

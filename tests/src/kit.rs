@@ -9,9 +9,18 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
+/// Set in the environment of this crate's own program, it makes it be `potluck`.
+pub const AS_PROGRAM: &str = "POTLUCK_TESTS_AS_PROGRAM";
+
 /// The program under test, as the test's own build made it.
 #[derive(Clone, Debug)]
-pub struct Program(PathBuf);
+pub struct Program {
+    path: PathBuf,
+    /// What it is started with, if not by itself.
+    within: Vec<String>,
+    /// The path is the one of this crate's program, which holds the other one.
+    disguised: bool,
+}
 
 /// What a command came to.
 #[derive(Debug)]
@@ -25,12 +34,33 @@ pub struct Answer {
 
 impl Program {
     pub fn new(path: &str) -> Self {
-        Self(PathBuf::from(path))
+        Self { path: PathBuf::from(path), within: Vec::new(), disguised: false }
+    }
+
+    /// The program that is compiled into the one that runs: long runs never meet an old one.
+    pub fn this() -> std::io::Result<Self> {
+        Ok(Self { path: std::env::current_exe()?, within: Vec::new(), disguised: true })
+    }
+
+    /// The same program, in a network namespace. Homes are shared through the file system.
+    pub fn inside(&self, namespace: &str) -> Self {
+        let within = ["ip", "netns", "exec", namespace].map(str::to_owned).to_vec();
+        Self { within, ..self.clone() }
     }
 
     /// A command on a home, with `--json`.
     pub fn command<A: AsRef<OsStr>>(&self, home: &Path, args: impl IntoIterator<Item = A>) -> Command {
-        let mut command = Command::new(&self.0);
+        let mut command = match self.within.split_first() {
+            Some((first, rest)) => {
+                let mut outer = Command::new(first);
+                outer.args(rest).arg(&self.path);
+                outer
+            }
+            None => Command::new(&self.path),
+        };
+        if self.disguised {
+            command.env(AS_PROGRAM, "1");
+        }
         command.arg("--home").arg(home).arg("--json").args(args).stdin(Stdio::null());
         command.env_remove("POTLUCK_HOME").env_remove("POTLUCK_FAILPOINT");
         command

@@ -13,3 +13,4 @@ pub mod killing;
 pub mod kit;
 pub mod side_by_side;
 pub mod soak;
+pub mod stranger;

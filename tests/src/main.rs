@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use potluck_tests::check_demo::{self, Demands};
-use potluck_tests::{check_losses, crash, full_disk, side_by_side, soak};
+use potluck_tests::{check_losses, crash, full_disk, kit, side_by_side, soak};
 
 #[derive(Parser)]
 #[command(about = "Checks potluck from outside")]
@@ -56,6 +56,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Long runs start the program that they were built with: it is this one.
+    if std::env::var_os(kit::AS_PROGRAM).is_some() {
+        return potluck_node::cli::main();
+    }
     match Args::parse().command {
         Command::CheckDemo { file, demands } => check_demo(&file, &demands),
         Command::CheckLosses { measured, reference, demands } => check_losses(&measured, &reference, &demands),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::search::Search;
+use crate::exchange::Phases;
 use crate::failure::Failure;
 use crate::worker::proto::{BenchWork, CheckSettings, TrainSettings};
 
@@ -40,6 +41,11 @@ pub enum Request {
         reference: String,
     },
     Pull(Pull),
+    /// Makes a manifest and its shards present, without inspecting or exporting anything.
+    Fetch {
+        manifest: ManifestId,
+        timeout_seconds: u64,
+    },
     /// Waits until these adapters of a base have been heard of.
     Heard {
         base: String,
@@ -198,6 +204,19 @@ pub enum Line {
 pub struct PulledFrom {
     pub peer: String,
     pub bytes: u64,
+}
+
+/// The answer to [`Request::Fetch`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetched {
+    pub schema: String,
+    pub fetched_bytes: u64,
+    pub fetched_from: Vec<PulledFrom>,
+    /// Good shards that came twice.
+    pub wasted_bytes: u64,
+    /// Peers that sent wrong bytes.
+    pub blamed: Vec<String>,
+    pub phases: Phases,
 }
 
 /// The answer to [`Request::Pull`].

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{base, bench, data, demo, eval, generate, merge, publish, pull, search, store, train, up};
+use super::{base, bench, data, demo, eval, generate, merge, network, publish, pull, search, store, train, up};
 
 /// Train LoRA adapters at home, exchange them with peers, merge them into one better base model.
 ///
@@ -43,6 +43,9 @@ pub enum Verb {
     Status,
     /// Peers that this node is connected to
     Peers,
+    /// Private networks: a key that all their nodes share
+    #[command(subcommand)]
+    Network(network::Network),
     /// Bases that this node knows
     #[command(subcommand)]
     Base(base::Base),

@@ -1,4 +1,4 @@
-//! `potluck bench step` and `potluck bench generate`
+//! `potluck bench`; `exchange` has a file of its own
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::args::Global;
-use super::{base, output, run::ask};
+use super::{base, bench_exchange, output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -20,6 +20,8 @@ pub enum Bench {
     Step(Step),
     /// Reading a prompt and generating from it, greedily
     Generate(Generate),
+    /// One file from daemons to a daemon over loopback, encrypted, verified, durable
+    Exchange(bench_exchange::Exchange),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +112,7 @@ pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
             let answer = measure(global, &verb.base, BenchWork::Generate(generate(verb)?)).await?;
             output::answer(global, answer, |measured: GenerateMeasured| vec![generate_line(&measured)])
         }
+        Bench::Exchange(verb) => bench_exchange::run(global, verb).await,
     }
 }
 

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, Global, Verb};
 use super::{
-    base, bench, data, demo, eval, generate, merge, output, peers, progress, publish, pull, search, show, status,
-    store, train, up, verify,
+    base, bench, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, search, show,
+    status, store, train, up, verify,
 };
 use crate::api::client::Client;
 use crate::api::proto::Request;
@@ -66,6 +66,7 @@ async fn dispatch(cli: &Cli) -> Outcome<()> {
         Verb::Up(verb) => up::run(global, verb).await,
         Verb::Status => status::run(global).await,
         Verb::Peers => peers::run(global).await,
+        Verb::Network(verb) => network::run(global, verb),
         Verb::Base(verb) => base::run(global, verb).await,
         Verb::Train(verb) => train::run(global, verb).await,
         Verb::Eval(verb) => eval::run(global, verb).await,

@@ -14,6 +14,9 @@ struct Status {
     home: String,
     network: Option<String>,
     addresses: Vec<String>,
+    reachability: Option<String>,
+    relays: Vec<String>,
+    relaying: bool,
     peers: usize,
     adapters: usize,
     heard: usize,
@@ -29,6 +32,7 @@ pub async fn run(global: &Global) -> Outcome<()> {
         };
         let mut lines = vec![format!("{} {state}", status.peer), format!("home {}", status.home)];
         lines.extend(status.addresses.iter().map(|address| format!("listening on {address}")));
+        lines.extend(reached(&status));
         lines.push(format!(
             "{} adapters held ({}), {} heard of, {} bases",
             status.adapters,
@@ -38,4 +42,21 @@ pub async fn run(global: &Global) -> Outcome<()> {
         ));
         lines
     })
+}
+
+/// How others reach a node that runs.
+fn reached(status: &Status) -> Vec<String> {
+    let text = match status.reachability.as_deref() {
+        Some("public") => "others reach this node",
+        Some("private") if status.relays.is_empty() => {
+            "others cannot reach this node, and no relay is known: it connects to others only"
+        }
+        Some("private") => "others cannot reach this node but through relays",
+        Some(_) => "not known yet whether others reach this node",
+        None => return Vec::new(),
+    };
+    let mut lines = vec![text.to_owned()];
+    lines.extend(status.relays.iter().map(|relay| format!("reached through relay {relay}")));
+    lines.extend(status.relaying.then(|| "relaying for others".to_owned()));
+    lines
 }

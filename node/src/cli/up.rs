@@ -1,12 +1,22 @@
 //! `potluck up`
 
 use clap::Args;
+use libp2p::PeerId;
 
 use super::args::Global;
 use super::output;
 use crate::config;
 use crate::daemon::{Daemon, Settings};
+use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::net::finding::Dht;
+use crate::net::{is_loopback, nat};
+
+/// Where a node listens if nothing is said.
+#[cfg(not(feature = "quic"))]
+const LISTEN: [&str; 1] = ["/ip4/0.0.0.0/tcp/7740"];
+#[cfg(feature = "quic")]
+const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/7740", "/ip4/0.0.0.0/udp/7740/quic-v1"];
 
 /// Run the daemon: hear of adapters, serve what this node holds, answer the other commands.
 #[derive(Debug, Args)]
@@ -22,9 +32,9 @@ pub struct Up {
 #[derive(Debug, Args)]
 pub struct Network {
     /// Address to listen on; may be given several times
-    #[arg(long, value_name = "MULTIADDR", default_value = "/ip4/0.0.0.0/tcp/7740")]
+    #[arg(long, value_name = "MULTIADDR", default_values = LISTEN)]
     listen: Vec<String>,
-    /// Peer to connect to at the start; may be given several times
+    /// Peer to connect to at the start, beside those of the file `bootstrap` in the home; may be given several times
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<String>,
     /// Name of the network: nodes of different networks do not meet
@@ -33,19 +43,93 @@ pub struct Network {
     /// Find peers on the local network
     #[arg(long)]
     mdns: bool,
+    /// Part to take in the DHT: `server` answers from the start (for nodes that everybody reaches), `auto` once an
+    /// address is known at which everybody does, `client` only asks, `off` does neither
+    #[arg(long, value_name = "auto|server|client|off", default_value = "auto")]
+    dht: Dht,
+    /// Peer that may connect; may be given several times, and as lines of the file `allow` in the home. Without
+    /// either everybody may
+    #[arg(long, value_name = "PEER")]
+    allow: Vec<PeerId>,
+    #[command(flatten)]
+    speeds: Limits,
+    #[command(flatten)]
+    reach: Reach,
+}
+
+/// How much of the line this node may take.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// Send at most so much a second, to all peers together, e.g. 5MB
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit: Option<Speed>,
+    /// Send at most so much a second to one peer
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit_per_peer: Option<Speed>,
+    /// Send at most so much a second to the peers of one network (IPv4 /24, IPv6 /56)
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit_per_group: Option<Speed>,
+    /// Fetch at most so much a second
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    download_limit: Option<Speed>,
+}
+
+impl Limits {
+    fn speeds(&self) -> Speeds {
+        Speeds {
+            upload: self.upload_limit,
+            upload_per_peer: self.upload_limit_per_peer,
+            upload_per_group: self.upload_limit_per_group,
+            download: self.download_limit,
+        }
+    }
+}
+
+/// How others reach this node.
+#[derive(Debug, Args)]
+pub struct Reach {
+    /// Relay for peers that cannot be reached, and tell peers whether they can: for nodes that everybody reaches
+    #[arg(long)]
+    relay: bool,
+    /// Address under which others reach this node, e.g. of a port that a router forwards; may be given several times
+    #[arg(long, value_name = "MULTIADDR")]
+    external: Vec<String>,
+    /// Ask no router for a port
+    #[arg(long)]
+    no_upnp: bool,
+    /// This node cannot be reached: take relays at once instead of finding out first
+    #[arg(long, conflicts_with_all = ["relay", "external"])]
+    behind_nat: bool,
 }
 
 impl Network {
     pub fn settings(&self) -> Outcome<Settings> {
         let addresses = |texts: &[String]| texts.iter().map(|text| address(text)).collect::<Outcome<Vec<_>>>();
         let network = self.network.parse().map_err(|error| Failure::new(Kind::Usage, format!("--network: {error}")))?;
+        let listen = addresses(&self.listen)?;
+        let nat = nat::Settings {
+            external: addresses(&self.reach.external)?,
+            // A node that others on this machine alone can reach has no use for a router.
+            upnp: !self.reach.no_upnp && !listen.iter().all(is_loopback),
+            relay: self.reach.relay.then(nat::RelayLimits::default),
+            behind_nat: self.reach.behind_nat,
+        };
         Ok(Settings {
-            listen: addresses(&self.listen)?,
+            listen,
             bootstrap: addresses(&self.bootstrap)?,
             network,
             mdns: self.mdns,
+            dht: self.dht,
+            allow: self.allow.clone(),
+            speeds: self.speeds.speeds(),
+            nat,
         })
     }
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    let bytes = crate::text::parse_bytes(text)?;
+    Speed::new(bytes).ok_or_else(|| format!("the least is {} a second", output::bytes(Speed::MIN)))
 }
 
 fn address(text: &str) -> Outcome<libp2p::Multiaddr> {

@@ -7,6 +7,9 @@ use potluck_protocol::catalogue::Rate;
 /// Shards being read or sent at once, each up to 1 MiB of memory. More: `Busy`.
 pub const SERVING: usize = 64;
 
+/// The same for one peer, over all its streams: each stream of ours has two.
+pub const PLACES_PER_PEER: usize = 8;
+
 /// When a peer that is told `Busy` may ask again, in milliseconds.
 pub const BUSY_RETRY_MS: u32 = 250;
 

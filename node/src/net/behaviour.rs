@@ -1,30 +1,36 @@
-//! What the swarm does, and under which names. Every protocol name holds the network's, but for two that libp2p fixes
-//! (identify and ping); there the identify protocol version tells networks apart.
+//! What the swarm does, and under which names. Every protocol name holds the network's, but for those that libp2p fixes
+//! (identify, ping and NAT traversal); there the identify protocol version tells networks apart.
 
 use std::time::Duration;
 
+use libp2p::allow_block_list::{self, AllowedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping};
+use libp2p::{PeerId, StreamProtocol, gossipsub, identify, mdns, ping, relay};
 use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
+use super::finding::{self, Dht};
 use super::handle::NetError;
-use super::{Config, gossip, limits};
+use super::{Config, gossip, limits, nat};
 
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// First, so that a connection too many is denied before anything is set up for it.
+    /// Whoever is not on the list goes before anything else is done with him.
+    allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
+    /// Early, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,
     pub identify: identify::Behaviour,
     ping: ping::Behaviour,
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    pub dht: Toggle<finding::Behaviour>,
     pub bulk: bulk::Behaviour,
+    pub nat: nat::Behaviour,
 }
 
 /// What identify says of us first: peers that say something else belong to another network.
@@ -33,8 +39,13 @@ pub fn protocol_version(network: &Name) -> String {
 }
 
 impl Behaviour {
-    /// Inbound bulk streams go to `accepted`.
-    pub fn new(config: &Config, identity: &Keypair, accepted: mpsc::Sender<Inbound>) -> Result<Self, NetError> {
+    /// Inbound bulk streams go to `accepted`; `relayed` belongs to the relay transport of the same swarm.
+    pub fn new(
+        config: &Config,
+        identity: &Keypair,
+        accepted: mpsc::Sender<Inbound>,
+        relayed: relay::client::Behaviour,
+    ) -> Result<Self, NetError> {
         let setup = |what: &str, error: String| NetError::Setup(format!("{what}: {error}"));
         let bulk = StreamProtocol::try_from_owned(format!("/potluck/{}/bulk/1", config.network))
             .map_err(|error| setup("bulk", error.to_string()))?;
@@ -46,21 +57,42 @@ impl Behaviour {
             .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
-            limits: connection_limits::Behaviour::new(connection_limits()),
+            allowed: config.allow.as_deref().map(allowed).into(),
+            limits: connection_limits::Behaviour::new(connection_limits(config)),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
             mdns: mdns.into(),
+            dht: dht(config, identity).map_err(|error| setup("kad", error))?.into(),
             bulk: bulk::Behaviour::new(bulk, accepted),
+            nat: nat::Behaviour::new(&config.nat, identity.public().to_peer_id(), relayed),
         })
     }
 }
 
-fn connection_limits() -> ConnectionLimits {
+fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
+    let mut allowed = allow_block_list::Behaviour::default();
+    for peer in peers {
+        allowed.allow_peer(*peer);
+    }
+    allowed
+}
+
+fn dht(config: &Config, identity: &Keypair) -> Result<Option<finding::Behaviour>, String> {
+    if config.dht == Dht::Off {
+        return Ok(None);
+    }
+    let (local, protocol) = (identity.public().to_peer_id(), finding::protocol(&config.network)?);
+    Ok(Some(finding::Behaviour::new(local, protocol, config.dht, config.nearest())))
+}
+
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    // A relay keeps a connection for every place that it gives.
+    let places = config.nat.relay.as_ref().map_or(0, |relay| relay.reservations as u32);
     ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits::PENDING_IN))
         .with_max_pending_outgoing(Some(limits::PENDING_OUT))
-        .with_max_established_incoming(Some(limits::ESTABLISHED_IN))
+        .with_max_established_incoming(Some(limits::ESTABLISHED_IN.saturating_add(places)))
         .with_max_established_outgoing(Some(limits::ESTABLISHED_OUT))
         .with_max_established_per_peer(Some(limits::ESTABLISHED_PER_PEER))
 }

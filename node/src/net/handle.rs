@@ -11,7 +11,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::announcements::Known;
-use super::bulk::{OpenError, Outbound};
+use super::bulk::{OpenError, Outbound, Way};
+use super::finding;
+use super::nat::limits::DIRECT_PATIENCE;
+use super::nat::{ReachInfo, Reachability};
 
 /// Why the network could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -43,6 +46,8 @@ pub struct PeerInfo {
     /// What it calls itself, once it has said so: `potluck/VERSION`.
     pub agent: Option<String>,
     pub connected_for: Duration,
+    /// One connection at least does not lead through a relay.
+    pub direct: bool,
 }
 
 /// What happened on the network.
@@ -55,6 +60,10 @@ pub enum Event {
     Disconnected(PeerId),
     /// A peer of another network was met and disconnected.
     Foreign(PeerId),
+    /// A peer that is not on the allow list came, and was refused.
+    Refused(PeerId),
+    /// A peer that answers for the DHT is asked from now on.
+    Routed(PeerId),
     /// A peer follows a base that we follow too: it may know announcements that we have missed.
     Subscribed {
         peer: PeerId,
@@ -64,6 +73,17 @@ pub enum Event {
     Heard(Record),
     /// More announcements of a base came by gossip than are looked at: some were ignored.
     Missed(BaseId),
+    /// A peer that was reached through a relay is connected directly.
+    Direct(PeerId),
+    /// A relay holds a place for us, so that others reach us through it.
+    Reserved {
+        relay: PeerId,
+        renewal: bool,
+    },
+    /// How others reach us has changed.
+    Reachability(Reachability),
+    /// An address of ours was confirmed.
+    Confirmed(Multiaddr),
     /// The swarm panicked and was built anew; connections are being made again.
     Restarted,
 }
@@ -73,6 +93,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) peer: PeerId,
+    pub(super) target: usize,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) known: Known,
@@ -87,10 +108,12 @@ pub(super) enum Command {
     Addresses(PeerId, oneshot::Sender<Vec<Multiaddr>>),
     Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
     Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
-    Open(PeerId, oneshot::Sender<Result<Outbound, OpenError>>),
+    Open(PeerId, Way, oneshot::Sender<Result<Outbound, OpenError>>),
+    Reach(oneshot::Sender<ReachInfo>),
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
+    Finding(finding::Ask),
     #[cfg(test)]
     Panic,
     #[cfg(test)]
@@ -164,9 +187,42 @@ impl Handle {
         let _ = self.events.send(Event::Heard(record));
     }
 
-    /// A new bulk stream to a connected peer, on a direct connection if there is one.
+    /// A new bulk stream to a connected peer, on a direct connection if there is one: for questions and manifests.
     pub async fn open(&self, peer: PeerId) -> Result<Outbound, NetError> {
-        match self.ask(|back| Command::Open(peer, back)).await {
+        self.open_by(peer, Way::Any).await
+    }
+
+    /// A new bulk stream for shards, which no relay carries. If the peer is reached through one only, waits a moment for
+    /// the direct connection that is being tried meanwhile.
+    pub async fn open_direct(&self, peer: PeerId) -> Result<Outbound, NetError> {
+        // Listening first: the connection may come between the answer and the waiting.
+        let mut events = self.events();
+        let first = self.open_by(peer, Way::Direct).await;
+        if !matches!(first, Err(NetError::Open { error: OpenError::OnlyRelayed, .. })) {
+            return first;
+        }
+        let direct = async {
+            loop {
+                match events.recv().await {
+                    Ok(Event::Direct(other) | Event::Disconnected(other)) if other == peer => return,
+                    // Some were lost, maybe this one: asking tells.
+                    Err(_) => return,
+                    Ok(_) => {}
+                }
+            }
+        };
+        // In time or not: asking again tells.
+        let _ = tokio::time::timeout(DIRECT_PATIENCE, direct).await;
+        self.open_by(peer, Way::Direct).await
+    }
+
+    /// How others reach us.
+    pub async fn reach(&self) -> Result<ReachInfo, NetError> {
+        self.ask(Command::Reach).await
+    }
+
+    async fn open_by(&self, peer: PeerId, way: Way) -> Result<Outbound, NetError> {
+        match self.ask(|back| Command::Open(peer, way, back)).await {
             Ok(opened) => opened.map_err(|error| NetError::Open { peer, error }),
             // The actor passes the way back on to the connection: if that closes, the way back is dropped.
             Err(NetError::Interrupted) => Err(NetError::Open { peer, error: OpenError::Closed }),

@@ -34,15 +34,26 @@ pub const IDLE_CONNECTION: Duration = Duration::from_secs(300);
 /// Dialling and the handshakes together.
 pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Connections. Two a peer, because both sides may dial at once.
+/// Connections. Four a peer: a relayed one, two direct ones because both sides may dial at once, and one with which a
+/// peer that was asked to probes our address.
 pub const PENDING_IN: u32 = 32;
 pub const PENDING_OUT: u32 = 32;
 pub const ESTABLISHED_IN: u32 = 200;
 pub const ESTABLISHED_OUT: u32 = 64;
-pub const ESTABLISHED_PER_PEER: u32 = 2;
+pub const ESTABLISHED_PER_PEER: u32 = 4;
 
 /// yamux streams of one connection: fewer streams leave more room for each window to grow.
 pub const YAMUX_STREAMS: usize = 64;
+
+/// What may be on its way to us on one QUIC stream and on one QUIC connection.
+#[cfg(feature = "quic")]
+pub const QUIC_STREAM_WINDOW: u32 = 16_000_000;
+#[cfg(feature = "quic")]
+pub const QUIC_CONNECTION_WINDOW: u32 = 64_000_000;
+
+/// A QUIC connection that is silent for so long is lost; a third of it is the time between two signs of life.
+#[cfg(feature = "quic")]
+pub const QUIC_IDLE_MS: u32 = 30_000;
 
 /// Peers whose addresses are remembered after they left, oldest forgotten first, and addresses of each.
 pub const BOOK_PEERS: usize = 1024;

@@ -7,8 +7,10 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
+use super::finding::Reach;
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
+use super::nat::is_relayed;
 
 /// Connected peers and the address book.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub struct Peers {
 #[derive(Debug)]
 struct Connected {
     since: Instant,
+    /// The other end of its newest connection, or the relay that leads there.
+    remote: Multiaddr,
     /// Known once the peer has said that it is of our network.
     agent: Option<String>,
 }
@@ -29,17 +33,20 @@ struct Connected {
 impl Peers {
     /// A connection stands.
     pub fn established(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        self.connected.entry(peer).or_insert_with(|| Connected { since: Instant::now(), agent: None });
+        let remote = distance_of(endpoint).clone();
+        let new = Connected { since: Instant::now(), remote: remote.clone(), agent: None };
+        self.connected.entry(peer).or_insert(new).remote = remote;
         // The address of a peer that dialled us is the one of its outgoing socket: nobody listens there.
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
             self.remember(peer, vec![without_peer(address)]);
         }
     }
 
-    /// The peer has said who it is; `true` if this is news.
-    pub fn identified(&mut self, peer: PeerId, agent: String, stated: Vec<Multiaddr>, observed: &Multiaddr) -> bool {
-        let local = is_loopback(observed);
-        let usable = stated.iter().filter(|address| local || !is_loopback(address)).map(without_peer).collect();
+    /// The peer has said who it is; `true` if this is news. Of the addresses that it states those are believed that
+    /// somebody at its distance can know.
+    pub fn identified(&mut self, peer: PeerId, agent: String, stated: &[Multiaddr]) -> bool {
+        let Some(reach) = self.reach(&peer) else { return false };
+        let usable = stated.iter().filter(|address| reach.includes(address)).map(without_peer).collect();
         self.remember(peer, usable);
         let Some(connected) = self.connected.get_mut(&peer) else { return false };
         // The agent's name is the peer's to choose: bounded, and printable.
@@ -57,20 +64,50 @@ impl Peers {
         self.connected.drain().filter(|(_, connected)| connected.agent.is_some()).map(|(peer, _)| peer).collect()
     }
 
+    /// The other end of a connection to a peer.
+    pub fn remote(&self, peer: &PeerId) -> Option<&Multiaddr> {
+        self.connected.get(peer).map(|connected| &connected.remote)
+    }
+
+    /// How far away a connected peer is.
+    pub fn reach(&self, peer: &PeerId) -> Option<Reach> {
+        self.remote(peer).map(|remote| Reach::of(remote).unwrap_or(Reach::World))
+    }
+
+    /// Connected peers of our network.
+    pub fn identified_peers(&self) -> Vec<PeerId> {
+        let identified = self.connected.iter().filter(|(_, connected)| connected.agent.is_some());
+        identified.map(|(peer, _)| *peer).collect()
+    }
+
+    pub fn identified_count(&self) -> usize {
+        self.connected.values().filter(|connected| connected.agent.is_some()).count()
+    }
+
     pub fn is_alone(&self) -> bool {
         self.connected.is_empty()
     }
 
+    /// Those that lead there from anywhere first, then those through relays, then those of some local network: whoever
+    /// passes on a few of them passes on the most useful ones.
     pub fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {
-        self.book.get(peer).cloned().unwrap_or_default()
+        let mut addresses = self.book.get(peer).cloned().unwrap_or_default();
+        addresses.sort_by_key(|address| match (is_private(address), is_relayed(address)) {
+            (true, _) => 2,
+            (false, true) => 1,
+            (false, false) => 0,
+        });
+        addresses
     }
 
-    pub fn infos(&self) -> Vec<PeerInfo> {
+    /// Everybody who is connected; `direct` knows whether not through relays only.
+    pub fn infos(&self, direct: impl Fn(&PeerId) -> bool) -> Vec<PeerInfo> {
         let info = |(peer, connected): (&PeerId, &Connected)| PeerInfo {
             peer: *peer,
             addresses: self.addresses(peer),
             agent: connected.agent.clone(),
             connected_for: connected.since.elapsed(),
+            direct: direct(peer),
         };
         let mut infos: Vec<_> = self.connected.iter().map(info).collect();
         infos.sort_by_key(|info| info.peer);
@@ -100,15 +137,43 @@ impl Peers {
     }
 }
 
-/// An address without the `/p2p/...` at its end.
-pub fn without_peer(address: &Multiaddr) -> Multiaddr {
-    address.iter().filter(|part| !matches!(part, Protocol::P2p(_))).collect()
+/// The address that says how far away somebody is: who comes through a relay is known to be as far as that at least.
+fn distance_of(endpoint: &ConnectedPoint) -> &Multiaddr {
+    match endpoint {
+        ConnectedPoint::Listener { local_addr, send_back_addr } if Reach::of(send_back_addr).is_none() => local_addr,
+        endpoint => endpoint.get_remote_address(),
+    }
 }
 
-fn is_loopback(address: &Multiaddr) -> bool {
+/// An address without the `/p2p/...` at its end. One before it is a relay's, and stays.
+pub fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
+/// The address, or the relay that it leads through, is on this machine.
+pub fn is_loopback(address: &Multiaddr) -> bool {
     match address.iter().next() {
         Some(Protocol::Ip4(ip)) => ip.is_loopback(),
         Some(Protocol::Ip6(ip)) => ip.is_loopback(),
+        _ => false,
+    }
+}
+
+/// The address, or that of the relay that it leads through, means something in a local network only.
+pub fn is_private(address: &Multiaddr) -> bool {
+    match address.iter().next() {
+        // 100.64.0.0/10 is what carriers give to those who share an address.
+        Some(Protocol::Ip4(ip)) => {
+            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
+            ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || shared
+        }
+        Some(Protocol::Ip6(ip)) => {
+            ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
         _ => false,
     }
 }
@@ -122,14 +187,40 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_loopback_addresses_are_not_believed() {
-        let (near, far) = (address("/ip4/127.0.0.1/tcp/1"), address("/ip4/10.0.0.9/tcp/1"));
+    fn nobody_is_believed_about_addresses_nearer_than_himself() {
+        let all = ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.9/tcp/1", "/ip4/198.51.100.7/tcp/1"].map(address);
+        for (nearest, from) in
+            ["/ip4/127.0.0.1/tcp/9", "/ip4/10.0.0.5/tcp/9", "/ip4/198.51.100.5/tcp/9"].iter().enumerate()
+        {
+            let mut peers = Peers::default();
+            let peer = PeerId::random();
+            let (local_addr, send_back_addr) = (address("/ip4/10.0.0.1/tcp/1"), address(from));
+            assert!(!peers.identified(peer, String::new(), &all), "it is not connected");
+            peers.established(peer, &ConnectedPoint::Listener { local_addr, send_back_addr });
+            assert!(peers.identified(peer, String::new(), &all));
+            assert_eq!(peers.addresses(&peer), all[nearest..]);
+            assert_eq!((peers.identified_peers(), peers.identified_count()), (vec![peer], 1));
+        }
+    }
+
+    #[test]
+    fn addresses_that_lead_there_from_anywhere_come_first() {
+        let relay = PeerId::random();
+        let (public, home) = (address("/ip4/198.51.100.7/tcp/1"), address("/ip4/192.168.1.7/tcp/1"));
+        let carrier = address("/ip4/100.64.9.9/tcp/1");
+        let relayed = address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"));
         let mut peers = Peers::default();
         let peer = PeerId::random();
-        peers.identified(peer, String::new(), vec![near.clone(), far.clone()], &far);
-        assert_eq!(peers.addresses(&peer), std::slice::from_ref(&far));
-        peers.identified(peer, String::new(), vec![near.clone()], &near);
-        assert_eq!(peers.addresses(&peer), [far, near]);
+        peers.remember(peer, vec![home.clone(), carrier.clone(), relayed.clone(), public.clone()]);
+        assert_eq!(peers.addresses(&peer), [public, relayed, home, carrier]);
+    }
+
+    #[test]
+    fn a_relays_name_stays_in_an_address() {
+        let (relay, peer) = (PeerId::random(), PeerId::random());
+        let through = address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"));
+        assert_eq!(without_peer(&through.clone().with(Protocol::P2p(peer))), through);
+        assert_eq!(without_peer(&through), through);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId, Swarm};
+use libp2p::{Multiaddr, PeerId, Swarm, relay};
 use potluck_protocol::id::BaseId;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::announcements::Announcements;
 use super::behaviour::Behaviour;
 use super::bulk::Inbound;
+use super::finding::Finding;
 use super::handle::{Command, Event, NetError};
 use super::peers::{Peers, without_peer};
 use super::{Config, limits, transport};
@@ -35,6 +36,7 @@ pub struct Seat {
     pub peers: Peers,
     /// Peers that were connected when the swarm panicked.
     pub reconnect: Vec<PeerId>,
+    pub finding: Finding,
     pub listening: Vec<Multiaddr>,
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
     pub started: Instant,
@@ -81,8 +83,9 @@ impl Seat {
 
     /// A swarm that listens everywhere it should. The ports got are kept for the next one.
     pub async fn swarm(&mut self) -> Result<Swarm<Behaviour>, NetError> {
-        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone())?;
-        let mut swarm = transport::swarm(&self.identity, behaviour)?;
+        let (through, relayed) = relay::client::new(self.identity.public().to_peer_id());
+        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), relayed)?;
+        let mut swarm = transport::swarm(&self.identity, self.config.pre_shared_key, through, behaviour)?;
         self.listening.clear();
         for index in 0..self.config.listen.len() {
             let wanted = self.config.listen[index].clone();
@@ -119,11 +122,15 @@ async fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<Mult
     }
 }
 
-/// `wanted` with the TCP port of `got` in place of port 0.
+/// `wanted` with the port of `got` in place of port 0.
 fn with_port_of(wanted: Multiaddr, got: &Multiaddr) -> Multiaddr {
-    let port = got.iter().find_map(|part| if let Protocol::Tcp(port) = part { Some(port) } else { None });
+    let port = got.iter().find_map(|part| match part {
+        Protocol::Tcp(port) | Protocol::Udp(port) => Some(port),
+        _ => None,
+    });
     let replace = |part| match (part, port) {
         (Protocol::Tcp(0), Some(port)) => Protocol::Tcp(port),
+        (Protocol::Udp(0), Some(port)) => Protocol::Udp(port),
         (part, _) => part,
     };
     wanted.iter().map(replace).collect()

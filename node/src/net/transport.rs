@@ -1,47 +1,127 @@
-//! TCP, encrypted by noise, with yamux on top; names are resolved by the system's DNS settings.
+//! The ways to a peer: TCP, with the feature `quic` QUIC too, and through a relay.
+//!
+//! TCP and relayed connections are encrypted by noise (with the feature `tls` by TLS, if the peer has it too) with yamux
+//! on top; QUIC brings both of its own. Names are resolved by the system's DNS settings.
 
 use std::num::NonZeroUsize;
 
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::pnet::PreSharedKey;
 use libp2p::swarm::Config as SwarmConfig;
-use libp2p::{PeerId, Swarm, Transport, dns, noise, tcp, yamux};
+use libp2p::{PeerId, Swarm, Transport, dns, noise, relay, tcp, yamux};
 
 use super::behaviour::Behaviour;
 use super::handle::NetError;
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
+use super::private;
 
-/// A swarm that neither listens nor dials yet.
-pub fn swarm(identity: &Keypair, behaviour: Behaviour) -> Result<Swarm<Behaviour>, NetError> {
+type Connections = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// A swarm that neither listens nor dials yet. `relayed` belongs to the relay client among its behaviours.
+pub fn swarm(
+    identity: &Keypair,
+    key: Option<PreSharedKey>,
+    relayed: relay::client::Transport,
+    behaviour: Behaviour,
+) -> Result<Swarm<Behaviour>, NetError> {
     let config = SwarmConfig::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_CONNECTION)
         .with_notify_handler_buffer_size(NonZeroUsize::new(32).expect("32 is not zero"))
         .with_per_connection_event_buffer_size(16)
         .with_smart_dial();
-    Ok(Swarm::new(transport(identity)?, behaviour, identity.public().to_peer_id(), config))
+    let relayed = upgraded(relayed, security(identity)?);
+    // First, because it takes addresses through relays only; the part before the relay's name is dialled by the others.
+    let transport = relayed.or_transport(named(identity, key)?).map(|either, _| either.into_inner()).boxed();
+    Ok(Swarm::new(transport, behaviour, identity.public().to_peer_id(), config))
 }
 
-fn transport(identity: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
-    match dns::tokio::Transport::system(tcp(identity)?) {
+/// Direct connections, to addresses with names too.
+fn named(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+    match dns::tokio::Transport::system(direct(identity, key)?) {
         Ok(named) => Ok(named.boxed()),
         Err(error) => {
             // A machine without a resolver still reaches peers by their addresses.
             tracing::warn!(%error, "no system DNS settings: addresses with names cannot be dialled");
-            tcp(identity)
+            direct(identity, key)
         }
     }
 }
 
-fn tcp(identity: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
-    let noise = noise::Config::new(identity).map_err(|error| NetError::Setup(error.to_string()))?;
+#[cfg(not(feature = "quic"))]
+fn direct(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+    tcp(identity, key)
+}
+
+#[cfg(feature = "quic")]
+fn direct(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+    // QUIC has no place for the key of a private network.
+    if key.is_some() {
+        return tcp(identity, key);
+    }
+    Ok(quic(identity).or_transport(tcp(identity, key)?).map(|either, _| either.into_inner()).boxed())
+}
+
+fn tcp(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+    // Port reuse, which holes in NATs need, is on by itself for every dial but those that ask for a new port.
+    let raw = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
+    Ok(upgraded(private::secured(raw, key), security(identity)?))
+}
+
+/// Wider windows than libp2p's defaults: one bulk stream is to fill a fast or far link alone.
+#[cfg(feature = "quic")]
+fn quic(identity: &Keypair) -> Connections {
+    use std::time::Duration;
+
+    use super::limits::{QUIC_CONNECTION_WINDOW, QUIC_IDLE_MS, QUIC_STREAM_WINDOW};
+
+    let mut config = libp2p::quic::Config::new(identity);
+    config.max_concurrent_stream_limit = YAMUX_STREAMS as u32;
+    config.max_stream_data = QUIC_STREAM_WINDOW;
+    config.max_connection_data = QUIC_CONNECTION_WINDOW;
+    config.max_idle_timeout = QUIC_IDLE_MS;
+    config.keep_alive_interval = Duration::from_millis(u64::from(QUIC_IDLE_MS) / 3);
+    config.handshake_timeout = Duration::from_secs(10);
+    libp2p::quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
+}
+
+#[cfg(not(feature = "tls"))]
+type Security = noise::Config;
+
+#[cfg(not(feature = "tls"))]
+fn security(identity: &Keypair) -> Result<Security, NetError> {
+    noise::Config::new(identity).map_err(|error| NetError::Setup(error.to_string()))
+}
+
+#[cfg(feature = "tls")]
+type Security = super::security::Preferring<libp2p::tls::Config, noise::Config>;
+
+#[cfg(feature = "tls")]
+fn security(identity: &Keypair) -> Result<Security, NetError> {
+    let setup = |error: String| NetError::Setup(error);
+    let first = libp2p::tls::Config::new(identity).map_err(|error| setup(error.to_string()))?;
+    let second = noise::Config::new(identity).map_err(|error| setup(error.to_string()))?;
+    Ok(Security { first, second })
+}
+
+/// Encrypted, authenticated, and with many streams.
+fn upgraded<T>(raw: T, security: Security) -> Connections
+where
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    T::Dial: Send + 'static,
+    T::ListenerUpgrade: Send + 'static,
+    T::Error: Send + Sync + 'static,
+{
+    let secure = raw.upgrade(Version::V1Lazy).authenticate(security);
+    secure.multiplex(muxer()).timeout(CONNECTION_TIMEOUT).boxed()
+}
+
+fn muxer() -> yamux::Config {
     let mut yamux = yamux::Config::default();
     yamux.set_max_num_streams(YAMUX_STREAMS);
-    Ok(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
-        .upgrade(Version::V1Lazy)
-        .authenticate(noise)
-        .multiplex(yamux)
-        .timeout(CONNECTION_TIMEOUT)
-        .boxed())
+    yamux
 }

@@ -106,7 +106,7 @@ impl Service {
             Ok(complete) => (0, Vec::new(), complete),
             Err(_) => {
                 let pulled = self.fetch(call, id, patience).await?;
-                (pulled.fetched_bytes, super::pull::from(&pulled), pulled.complete)
+                (pulled.fetched_bytes, super::pull::by_peer(&pulled.fetched_from), pulled.complete)
             }
         };
         let (record, identified) = self.install(call, complete, name).await?;

@@ -15,10 +15,11 @@ impl Service {
     pub(super) async fn status(&self) -> Outcome<Value> {
         let (stat, adapters) =
             self.on_store(|store| Ok::<_, crate::store::StoreError>((store.stat()?, store.manifests()?.len()))).await?;
-        let (mut addresses, mut peers) = (Vec::new(), 0);
+        let (mut addresses, mut peers, mut reach) = (Vec::new(), 0, None);
         if let Some(network) = &self.network {
             addresses = network.handle.listen_addresses().await?;
             peers = network.handle.peers().await?.len();
+            reach = Some(network.handle.reach().await?);
         }
         Ok(json!({
             "schema": "potluck.status/1",
@@ -29,6 +30,10 @@ impl Service {
             "network": self.network.as_ref().map(|network| network.name.as_str()),
             "addresses": addresses,
             "peers": peers,
+            "reachability": reach.as_ref().map(|reach| reach.reachability),
+            "external": reach.as_ref().map(|reach| &reach.external),
+            "relays": reach.iter().flat_map(|reach| &reach.relays).map(ToString::to_string).collect::<Vec<_>>(),
+            "relaying": reach.as_ref().is_some_and(|reach| reach.relaying),
             "adapters": adapters,
             "heard": self.heard_of().await?.len(),
             "bases": self.store.bases().len() + 1,
@@ -48,6 +53,7 @@ impl Service {
                     "peer": peer.peer.to_string(),
                     "address": peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
                     "agent": peer.agent.unwrap_or_default(),
+                    "route": if peer.direct { "direct" } else { "relayed" },
                     "seconds": peer.connected_for.as_secs(),
                 })
             })

@@ -127,6 +127,7 @@ impl Service {
             Request::Search(search) => self.search(&call, *search).await,
             Request::Show { reference } => self.show(&reference).await,
             Request::Pull(pull) => self.pull(&call, pull).await,
+            Request::Fetch { manifest, timeout_seconds } => self.fetch_only(&call, manifest, timeout_seconds).await,
             Request::Heard { base, adapters, timeout_seconds } => {
                 self.heard(&call, &base, &adapters, timeout_seconds).await
             }

@@ -171,6 +171,7 @@ impl Service {
         };
         network.handle.subscribe(base).await?;
         network.handle.announce(self.sign(&announcement)?).await?;
+        network.exchange.holds_more();
         Ok(true)
     }
 

@@ -1,17 +1,20 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use libp2p::PeerId;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::{Call, Service};
-use crate::api::proto::{Pull, PulledFrom};
-use crate::exchange::{self, Options, Pulled};
+use crate::api::proto::{Fetched, Pull, PulledFrom};
+use crate::exchange::{self, Options, PullError, Pulled};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::net;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
@@ -29,7 +32,7 @@ impl Service {
             // Once as shards and once as the folder.
             self.check_room(manifest.body().total_bytes().saturating_mul(2), "shards and files").await?;
             let fetched = self.fetch(call, id, patience).await?;
-            (bytes, providers) = (fetched.fetched_bytes, from(&fetched));
+            (bytes, providers) = (fetched.fetched_bytes, by_peer(&fetched.fetched_from));
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         let well_formed = self.inspect(complete).await?;
@@ -55,6 +58,20 @@ impl Service {
         }))
     }
 
+    /// As a pull, but nothing is inspected or exported.
+    pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: u64) -> Outcome<Value> {
+        let fetched = self.fetch(call, id, Duration::from_secs(timeout_seconds)).await?;
+        let answer = Fetched {
+            schema: "potluck.fetch/1".to_owned(),
+            fetched_bytes: fetched.fetched_bytes,
+            fetched_from: by_peer(&fetched.fetched_from),
+            wasted_bytes: fetched.wasted_bytes,
+            blamed: fetched.blamed.keys().map(PeerId::to_string).collect(),
+            phases: fetched.phases,
+        };
+        Ok(json!(answer))
+    }
+
     pub(super) async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
         let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
@@ -71,7 +88,10 @@ impl Service {
         loop {
             tokio::select! {
                 biased;
-                pulled = &mut pulling => return Ok(pulled?),
+                pulled = &mut pulling => match pulled {
+                    Ok(pulled) => return Ok(pulled),
+                    Err(error) => return Err(explained(error, &network.handle).await),
+                },
                 changed = seen.changed(), if reporting => {
                     reporting = changed.is_ok();
                     let (done, total) = { let now = seen.borrow_and_update(); (now.bytes, now.bytes_total) };
@@ -98,14 +118,32 @@ impl Service {
     }
 }
 
-/// Who sent how much.
-pub(super) fn from(pulled: &Pulled) -> Vec<PulledFrom> {
-    pulled.fetched_from.iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes: *bytes }).collect()
-}
-
 fn off_network(id: ManifestId) -> Failure {
     Failure::new(Kind::Unreachable, format!("{} is not here, and this node is on no network", id.short()))
         .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
+}
+
+/// Who sent how much.
+pub(super) fn by_peer(fetched: &BTreeMap<PeerId, u64>) -> Vec<PulledFrom> {
+    fetched.iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes: *bytes }).collect()
+}
+
+/// With the reason that the network knows, if a pull failed because relays carry no shards.
+async fn explained(error: PullError, network: &net::Handle) -> Failure {
+    let asked = match &error {
+        PullError::Incomplete { asked, .. } => asked.clone(),
+        _ => Vec::new(),
+    };
+    let failure = Failure::from(error);
+    let peers = network.peers().await.unwrap_or_default();
+    let relayed = peers.iter().filter(|info| !info.direct && asked.contains(&info.peer)).count();
+    if relayed == 0 {
+        return failure;
+    }
+    failure.hint(format!(
+        "{relayed} of the peers asked are reached through a relay only, and a relay carries no shards; the pull goes on \
+         from what is here once a node with an open port has the adapter too: run the same command again then"
+    ))
 }
 
 fn unheard(reference: &str) -> Failure {

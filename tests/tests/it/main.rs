@@ -10,7 +10,10 @@ mod hub;
 mod identity;
 mod kill;
 mod mdns;
+mod network;
+mod old_home;
 mod search;
+mod stranger;
 mod swarm;
 #[cfg(unix)]
 mod train;

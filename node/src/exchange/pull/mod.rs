@@ -18,7 +18,7 @@ use potluck_protocol::manifest::Manifest;
 use potluck_protocol::shard::ShardRow;
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::Complete;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +87,7 @@ pub struct Pulled {
 }
 
 /// Where the time of a pull went.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Phases {
     /// Until the manifest and its tables were here.
     pub found_seconds: f64,

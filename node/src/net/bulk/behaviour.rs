@@ -16,14 +16,20 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::nat::is_relayed;
 use super::handler::{Handler, Open};
-use super::stream::{Inbound, Outbound};
+use super::stream::{Inbound, Outbound, Route};
 
 /// Why a stream could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
     #[error("it is not connected")]
     NotConnected,
+    #[error(
+        "it is reached through a relay only, and relays carry no shards: neither network let a direct connection \
+         through; a peer that both sides reach (one with an open port, or a mirror) can pass it on"
+    )]
+    OnlyRelayed,
     #[error("the connection closed")]
     Closed,
     #[error("it does not speak {0}")]
@@ -32,6 +38,15 @@ pub enum OpenError {
     TooMany,
     #[error("the stream broke while it was negotiated: {0}")]
     Negotiation(String),
+}
+
+/// Which connections will do for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Any; a direct one if there is one. For control messages and manifests.
+    Any,
+    /// None that leads through a relay.
+    Direct,
 }
 
 /// The bulk behaviour. Emits nothing: streams go straight to whoever asked, or into the accept queue.
@@ -65,11 +80,15 @@ impl Behaviour {
     }
 
     /// Opens a stream and sends it, or the reason why there is none, to `back`.
-    pub fn open(&mut self, peer: PeerId, back: oneshot::Sender<Result<Outbound, OpenError>>) {
-        let Some(connection) = self.peers.get(&peer).and_then(Peer::best) else {
-            // Whoever asked may have gone.
-            let _ = back.send(Err(OpenError::NotConnected));
-            return;
+    pub fn open(&mut self, peer: PeerId, way: Way, back: oneshot::Sender<Result<Outbound, OpenError>>) {
+        let best = self.peers.get(&peer).and_then(Peer::best).ok_or(OpenError::NotConnected);
+        let connection = match best.and_then(|best| best.will_do(way)) {
+            Ok(connection) => connection,
+            Err(error) => {
+                // Whoever asked may have gone.
+                let _ = back.send(Err(error));
+                return;
+            }
         };
         self.requests.push_back((peer, connection, Open(back)));
         self.waker.take().into_iter().for_each(Waker::wake);
@@ -81,9 +100,9 @@ impl Behaviour {
         self.peers.len() + self.requests.len()
     }
 
-    fn handler(&mut self, peer: PeerId) -> Handler {
+    fn handler(&mut self, peer: PeerId, route: Route) -> Handler {
         let inbound = self.peers.entry(peer).or_default().inbound.clone();
-        Handler::new(peer, self.protocol.clone(), self.accepted.clone(), inbound)
+        Handler::new(peer, route, self.protocol.clone(), self.accepted.clone(), inbound)
     }
 
     fn closed(&mut self, closed: &ConnectionClosed<'_>) {
@@ -109,8 +128,14 @@ impl Behaviour {
 
 impl Peer {
     /// A direct connection before a relayed one, the oldest of those.
-    fn best(&self) -> Option<ConnectionId> {
-        self.connections.iter().min_by_key(|connection| connection.relayed).map(|connection| connection.id)
+    fn best(&self) -> Option<&Connection> {
+        self.connections.iter().min_by_key(|connection| connection.relayed)
+    }
+}
+
+impl Connection {
+    fn will_do(&self, way: Way) -> Result<ConnectionId, OpenError> {
+        if self.relayed && way == Way::Direct { Err(OpenError::OnlyRelayed) } else { Ok(self.id) }
     }
 }
 
@@ -122,21 +147,21 @@ impl NetworkBehaviour for Behaviour {
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
-        _: &Multiaddr,
+        local: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, Route { relayed: is_relayed(local), group: remote.into() }))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        _: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer))
+        Ok(self.handler(peer, Route { relayed: is_relayed(remote), group: remote.into() }))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
@@ -162,5 +187,23 @@ impl NetworkBehaviour for Behaviour {
                 Poll::Pending
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn direct_connections_come_first_and_relayed_ones_are_not_direct() {
+        let (relayed, direct) = (ConnectionId::new_unchecked(1), ConnectionId::new_unchecked(2));
+        let mut peer = Peer::default();
+        peer.connections.push(Connection { id: relayed, relayed: true });
+        let best = |peer: &Peer, way| peer.best().map(|best| best.will_do(way));
+        assert_eq!(best(&peer, Way::Any), Some(Ok(relayed)));
+        assert_eq!(best(&peer, Way::Direct), Some(Err(OpenError::OnlyRelayed)));
+        peer.connections.push(Connection { id: direct, relayed: false });
+        assert_eq!(best(&peer, Way::Any), Some(Ok(direct)));
+        assert_eq!(best(&peer, Way::Direct), Some(Ok(direct)));
     }
 }

@@ -9,6 +9,6 @@ mod frame;
 mod handler;
 mod stream;
 
-pub use behaviour::{Behaviour, OpenError};
+pub use behaviour::{Behaviour, OpenError, Way};
 pub use frame::FrameError;
 pub use stream::{Answers, Asker, Inbound, Outbound, Replier, Requests};

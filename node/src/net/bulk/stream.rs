@@ -11,6 +11,7 @@ use libp2p::{PeerId, Stream};
 use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
 
+use super::super::group::AddressGroup;
 use super::super::limits::STREAM_IDLE;
 use super::frame::{self, FrameError};
 
@@ -81,18 +82,36 @@ impl Answers {
     }
 }
 
+/// How a stream's connection came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    pub relayed: bool,
+    pub group: AddressGroup,
+}
+
 /// The end that answers. Counts against its peer's allowance until it is dropped.
 #[derive(Debug)]
 pub struct Inbound {
     peer: PeerId,
+    route: Route,
     stream: Stream,
     /// Held, not read: gives the peer's place back.
     _place: Place,
 }
 
 impl Inbound {
-    pub(super) fn new(peer: PeerId, stream: Stream, place: Place) -> Self {
-        Self { peer, stream, _place: place }
+    pub(super) fn new(peer: PeerId, route: Route, stream: Stream, place: Place) -> Self {
+        Self { peer, route, stream, _place: place }
+    }
+
+    /// Who asks.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Where it comes from.
+    pub fn group(&self) -> AddressGroup {
+        self.route.group
     }
 
     /// The next request; `None` when the peer is done.
@@ -106,11 +125,16 @@ impl Inbound {
         within(STREAM_IDLE, frame::write(&mut self.stream, reply)).await
     }
 
+    #[cfg(test)]
+    pub fn is_relayed(&self) -> bool {
+        self.route.relayed
+    }
+
     /// Its two directions, so that a request can be called back while it is answered.
     pub fn split(self) -> (Requests, Replier) {
-        let Self { peer, stream, _place } = self;
+        let Self { peer, route, stream, _place } = self;
         let (reader, writer) = stream.split();
-        (Requests(reader), Replier { peer, stream: writer, _place })
+        (Requests(reader), Replier { peer, relayed: route.relayed, stream: writer, _place })
     }
 
     #[cfg(test)]
@@ -135,6 +159,7 @@ impl Requests {
 #[derive(Debug)]
 pub struct Replier {
     peer: PeerId,
+    relayed: bool,
     stream: WriteHalf<Stream>,
     /// Held, not read: gives the peer's place back.
     _place: Place,
@@ -144,6 +169,11 @@ impl Replier {
     /// Who asks.
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// It came through a relay, which carries no shards.
+    pub fn is_relayed(&self) -> bool {
+        self.relayed
     }
 
     /// Sends one reply frame; fails if the peer does not take it within [`STREAM_IDLE`].

@@ -1,0 +1,104 @@
+//! Being reached from outside: what is known of our own addresses, relays, and the way from a relayed connection to a
+//! direct one.
+//!
+//! Goals: a node behind a NAT is found under addresses through relays, at most [`limits::RESERVATIONS`] at a time, and a
+//! connection made through one is replaced by a direct one wherever the two NATs allow it.
+//! Non-goals: to find relays (peers that offer to relay are met like any other), to move anything but control messages
+//! and manifests through one.
+//!
+//! ```text
+//! identify: "I probe"        -> Reach  -> public | private | unknown
+//! identify: "I relay"        -> Relays -> listen through it while private, again when it ends
+//! inbound through a relay    -> dial what the peer states; DCUtR dials what NATs let through
+//! direct beside relayed      -> Routes -> the relayed one is closed after a moment
+//! ```
+//!
+//! The three are pure: events and the time come in as arguments. `events` ties them to the swarm.
+
+mod behaviour;
+mod candidates;
+mod events;
+pub mod limits;
+mod reach;
+mod relays;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+pub use behaviour::{Behaviour, BehaviourEvent};
+pub use limits::RelayLimits;
+pub use reach::Reachability;
+
+use libp2p::multiaddr::Protocol;
+use libp2p::{Multiaddr, PeerId};
+
+use reach::Reach;
+use relays::Relays;
+use routes::Routes;
+
+/// What a person says of how a node is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Addresses under which others reach this node, as whoever forwarded a port knows them.
+    pub external: Vec<Multiaddr>,
+    /// Asks the router for a port by UPnP. Speaks on every interface but the loopback one.
+    pub upnp: bool,
+    /// Relays for others within these bounds, and tells them whether they can be reached.
+    pub relay: Option<RelayLimits>,
+    /// This node is known to be unreachable: it takes relays at once instead of waiting for a probe.
+    pub behind_nat: bool,
+}
+
+/// How this node is reached.
+#[derive(Clone, Debug)]
+pub struct ReachInfo {
+    pub reachability: Reachability,
+    /// Confirmed: by a probe, by the router, or by whoever started the node. None leads through a relay.
+    pub external: Vec<Multiaddr>,
+    /// Relays that hold a place for us.
+    pub relays: Vec<PeerId>,
+    /// It relays for others.
+    pub relaying: bool,
+}
+
+/// What one life of the swarm knows of its ways.
+pub struct State {
+    reach: Reach,
+    relays: Relays,
+    routes: Routes,
+    relaying: bool,
+    /// What was said last of our reachability.
+    told: Reachability,
+}
+
+impl State {
+    pub fn new(settings: &Settings) -> Self {
+        let reach = Reach::new(settings.behind_nat);
+        Self {
+            reach,
+            relays: Relays::default(),
+            routes: Routes::default(),
+            relaying: settings.relay.is_some(),
+            told: Reachability::Unknown,
+        }
+    }
+
+    /// No connection but through relays is not direct.
+    pub fn is_direct(&self, peer: &PeerId) -> bool {
+        self.routes.is_direct(peer)
+    }
+
+    pub fn info(&self, now: tokio::time::Instant) -> ReachInfo {
+        ReachInfo {
+            reachability: self.reach.state(now),
+            external: self.reach.confirmed().to_vec(),
+            relays: self.relays.held(),
+            relaying: self.relaying,
+        }
+    }
+}
+
+/// The address leads through a relay.
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
