@@ -5,6 +5,28 @@ pub fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
 }
 
+/// A size that a person typed: `512`, `64KiB`, `1.5 GiB`, `2MB`.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(format!("`{}` is no unit of size: use KiB, MiB, GiB, TiB or KB, MB, GB, TB", unit.trim())),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{text}` is no size, e.g. 512MiB"))?;
+    let bytes = number * factor as f64;
+    if bytes < 1e18 { Ok(bytes as u64) } else { Err(format!("`{text}` is more than any disk holds")) }
+}
+
 /// A share as percent: `97.5 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
@@ -32,6 +54,17 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let good = [("512", 512), ("64KiB", 65_536), ("1.5 GiB", 3 << 29), ("2MB", 2_000_000), (" 1 gib ", 1 << 30)];
+        for (text, bytes) in good {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "GiB", "1 parsec", "-1", "1e99", "9999999TiB", "1..2"] {
+            assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn columns_line_up() {

@@ -87,8 +87,9 @@ pub const VOCABULARY_MAX: u32 = 1 << 24;
 pub const REQUEST_MAX: usize = 40 << 10;
 /// A reply frame of the bulk protocol: a whole manifest, or a piece of a shard, whichever is longer.
 pub const REPLY_MAX: usize = SIGNED_MANIFEST_MAX + 64;
-/// Bytes of a shard in one reply frame.
-pub const DATA_MAX: usize = 64 << 10;
+/// Bytes of a shard in one reply frame: few enough that it can be called back on a slow line, enough that the work for
+/// each frame does not show.
+pub const DATA_MAX: usize = 256 << 10;
 /// Shards asked about in one request.
 pub const HAVE_MAX: usize = 1024;
 /// Peers named in one reply, and addresses of each.

@@ -1,5 +1,7 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
+mod lab;
+mod links;
 mod nat;
 mod simulated_swarm;
 mod store_kill;
@@ -18,10 +20,16 @@ pub struct Soak {
 
 /// All soaks, by name.
 pub const ALL: &[Soak] = &[
+    Soak { name: "link-kill", about: "kill -9 of a puller, 20 times in one pull: bytes on the wire", run: links::kill },
+    Soak {
+        name: "link-shaped",
+        about: "sources at 25 MB/s each, and one at 1 MB/s: what they add up to",
+        run: links::shaped,
+    },
     Soak { name: "nat", about: "pairs of nodes behind NATs in network namespaces: all meet", run: nat::run },
     Soak {
         name: "simulated-swarm",
-        about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends",
+        about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends, all catalogues equal",
         run: simulated_swarm::run,
     },
     Soak { name: "store-kill", about: "kill -9 of a growing home, 300 times: nothing is lost", run: store_kill::run },

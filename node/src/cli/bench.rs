@@ -1,4 +1,4 @@
-//! `potluck bench step` and `potluck bench generate`
+//! `potluck bench`; `exchange` has a file of its own
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::args::Global;
-use super::{base, output, run::ask};
+use super::{base, bench_exchange, output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -20,11 +20,13 @@ pub enum Bench {
     Step(Step),
     /// Reading a prompt and generating from it, greedily
     Generate(Generate),
+    /// One file from daemons to a daemon over loopback, encrypted, verified, durable
+    Exchange(bench_exchange::Exchange),
 }
 
 #[derive(Debug, Args)]
 pub struct Step {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     #[command(flatten)]
@@ -58,7 +60,7 @@ pub struct Step {
 
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     #[command(flatten)]
@@ -110,11 +112,12 @@ pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
             let answer = measure(global, &verb.base, BenchWork::Generate(generate(verb)?)).await?;
             output::answer(global, answer, |measured: GenerateMeasured| vec![generate_line(&measured)])
         }
+        Bench::Exchange(verb) => bench_exchange::run(global, verb).await,
     }
 }
 
 async fn measure(global: &Global, base: &str, work: BenchWork) -> Outcome<Value> {
-    ask(global, &Request::Bench(proto::Bench { base: base::absolute_reference(base)?, work })).await
+    ask(global, &Request::Bench(proto::Bench { base: base::reference(global, base)?, work })).await
 }
 
 fn step(verb: &Step) -> Outcome<BenchStepSettings> {

@@ -1,12 +1,15 @@
 //! `potluck up`
 
 use clap::Args;
+use libp2p::PeerId;
 
 use super::args::Global;
 use super::output;
 use crate::config;
 use crate::daemon::{Daemon, Settings};
+use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::net::finding::Dht;
 use crate::net::{is_loopback, nat};
 
 /// Where a node listens if nothing is said.
@@ -31,7 +34,7 @@ pub struct Network {
     /// Address to listen on; may be given several times
     #[arg(long, value_name = "MULTIADDR", default_values = LISTEN)]
     listen: Vec<String>,
-    /// Peer to connect to at the start; may be given several times
+    /// Peer to connect to at the start, beside those of the file `bootstrap` in the home; may be given several times
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<String>,
     /// Name of the network: nodes of different networks do not meet
@@ -40,8 +43,46 @@ pub struct Network {
     /// Find peers on the local network
     #[arg(long)]
     mdns: bool,
+    /// Part to take in the DHT: `server` answers from the start (for nodes that everybody reaches), `auto` once an
+    /// address is known at which everybody does, `client` only asks, `off` does neither
+    #[arg(long, value_name = "auto|server|client|off", default_value = "auto")]
+    dht: Dht,
+    /// Peer that may connect; may be given several times, and as lines of the file `allow` in the home. Without
+    /// either everybody may
+    #[arg(long, value_name = "PEER")]
+    allow: Vec<PeerId>,
+    #[command(flatten)]
+    speeds: Limits,
     #[command(flatten)]
     reach: Reach,
+}
+
+/// How much of the line this node may take.
+#[derive(Debug, Args)]
+pub struct Limits {
+    /// Send at most so much a second, to all peers together, e.g. 5MB
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit: Option<Speed>,
+    /// Send at most so much a second to one peer
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit_per_peer: Option<Speed>,
+    /// Send at most so much a second to the peers of one network (IPv4 /24, IPv6 /56)
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    upload_limit_per_group: Option<Speed>,
+    /// Fetch at most so much a second
+    #[arg(long, value_name = "SIZE", value_parser = speed)]
+    download_limit: Option<Speed>,
+}
+
+impl Limits {
+    fn speeds(&self) -> Speeds {
+        Speeds {
+            upload: self.upload_limit,
+            upload_per_peer: self.upload_limit_per_peer,
+            upload_per_group: self.upload_limit_per_group,
+            download: self.download_limit,
+        }
+    }
 }
 
 /// How others reach this node.
@@ -73,8 +114,22 @@ impl Network {
             relay: self.reach.relay.then(nat::RelayLimits::default),
             behind_nat: self.reach.behind_nat,
         };
-        Ok(Settings { listen, bootstrap: addresses(&self.bootstrap)?, network, mdns: self.mdns, nat })
+        Ok(Settings {
+            listen,
+            bootstrap: addresses(&self.bootstrap)?,
+            network,
+            mdns: self.mdns,
+            dht: self.dht,
+            allow: self.allow.clone(),
+            speeds: self.speeds.speeds(),
+            nat,
+        })
     }
+}
+
+fn speed(text: &str) -> Result<Speed, String> {
+    let bytes = crate::text::parse_bytes(text)?;
+    Speed::new(bytes).ok_or_else(|| format!("the least is {} a second", output::bytes(Speed::MIN)))
 }
 
 fn address(text: &str) -> Outcome<libp2p::Multiaddr> {

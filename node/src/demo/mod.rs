@@ -72,9 +72,9 @@ async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
     let mut nodes = Vec::new();
     for (((volunteer, trained), adapter), fetched) in volunteers.iter().zip(trained).zip(&adapters).zip(fetched) {
         nodes.push(NodeLine {
-            pid: volunteer.pid,
-            home: volunteer.home.clone(),
-            peer: volunteer.peer.clone(),
+            pid: volunteer.daemon.pid,
+            home: volunteer.daemon.home.clone(),
+            peer: volunteer.daemon.peer.clone(),
             skill: volunteer.skill.clone(),
             adapter: adapter.clone(),
             train_seconds: trained.seconds,
@@ -94,7 +94,7 @@ async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
 async fn start(plan: &Plan) -> Outcome<Vec<Volunteer>> {
     let mut volunteers: Vec<Volunteer> = Vec::new();
     for seat in &plan.volunteers {
-        let bootstrap = volunteers.first().map(|first| first.address.clone());
+        let bootstrap = volunteers.first().map(|first| first.daemon.address.clone());
         volunteers.push(Volunteer::start(plan, seat, bootstrap.as_deref()).await?);
     }
     Ok(volunteers)

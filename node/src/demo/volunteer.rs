@@ -1,20 +1,15 @@
 //! One volunteer: a daemon in a process of its own, asked over its local socket.
 
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Instant;
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 use super::plan::{Plan, Seat};
 use super::show::Show;
-use crate::api::client::Client;
 use crate::api::proto::{self, Pulled, Request, WeightedRef};
-use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::local_daemon::LocalDaemon;
 use crate::worker::proto::{Measured, TrainSettings};
 
 /// How long gossip and a pull may take before the demo says that something is wrong.
@@ -22,15 +17,9 @@ const TIMEOUT_SECONDS: u64 = 60;
 
 /// A running volunteer. Dropping it ends its daemon.
 pub struct Volunteer {
-    pub pid: u32,
-    pub home: PathBuf,
-    pub peer: String,
-    /// Where it listens, with its peer id.
-    pub address: String,
+    pub daemon: LocalDaemon,
     pub skill: String,
     seat: Seat,
-    daemon: Child,
-    client: Client,
 }
 
 /// What a training run took.
@@ -48,27 +37,13 @@ pub struct Fetched {
 impl Volunteer {
     /// Starts the daemon and waits until it listens and answers.
     pub async fn start(plan: &Plan, seat: &Seat, bootstrap: Option<&str>) -> Outcome<Self> {
-        let mut command = Command::new(config::program()?);
-        command.arg("--home").arg(&seat.home).args(["--json", "up", "--stop-with-input"]);
-        command.args(["--network", &plan.network, "--listen", "/ip4/127.0.0.1/tcp/0"]);
+        let mut arguments = vec!["--listen", "/ip4/127.0.0.1/tcp/0"];
         if let Some(address) = bootstrap {
-            command.args(["--bootstrap", address]);
+            arguments.extend(["--bootstrap", address]);
         }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut daemon = command.spawn().map_err(|error| Failure::io("start a volunteer's daemon", &error))?;
-        let ready = first_line(&mut daemon).await?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| did_not_start(&seat.skill));
-        let client = Client::connect(&seat.home).await?.ok_or_else(|| did_not_start(&seat.skill))?;
-        Ok(Self {
-            pid: daemon.id().unwrap_or_default(),
-            home: seat.home.clone(),
-            peer: text(&ready["peer"])?,
-            address: text(&ready["addresses"][0])?,
-            skill: seat.skill.clone(),
-            seat: seat.clone(),
-            daemon,
-            client,
-        })
+        let who = format!("volunteer `{}`", seat.skill);
+        let daemon = LocalDaemon::start(&who, &seat.home, &plan.network, &arguments).await?;
+        Ok(Self { daemon, skill: seat.skill.clone(), seat: seat.clone() })
     }
 
     /// Checks and adds the base; its id.
@@ -93,8 +68,8 @@ impl Volunteer {
             settings: TrainSettings { seed: self.seat.seed, ..plan.settings.clone() },
         }));
         let training = show.training(&self.skill);
-        let answer = self.client.call(&request, |progress| training.report(&progress)).await;
-        let answer = answer.map_err(|failure| failure.context(format!("train `{}`", self.skill)))?;
+        let answer = self.daemon.call(&request, |progress| training.report(&progress)).await;
+        let answer = answer.map_err(|failure| failure.context("train"))?;
         Ok(Trained {
             seconds: started.elapsed().as_secs_f64(),
             tokens_per_second: answer["tokens_per_second"].as_f64().unwrap_or_default(),
@@ -109,6 +84,7 @@ impl Volunteer {
             base: Some(plan.base.clone()),
             licence: "Apache-2.0".to_owned(),
             description: format!("the demo's skill `{}`", self.skill),
+            evaluate: Vec::new(),
         });
         self.field(&request, "manifest").await
     }
@@ -117,14 +93,14 @@ impl Volunteer {
     pub async fn gather(&mut self, base: &str, adapters: &[String]) -> Outcome<Fetched> {
         let heard =
             Request::Heard { base: base.to_owned(), adapters: adapters.to_vec(), timeout_seconds: TIMEOUT_SECONDS };
-        self.ask::<Value>(&heard).await?;
+        self.daemon.ask::<Value>(&heard).await?;
         let mut fetched = Fetched { bytes: 0, peers: Vec::new() };
         for adapter in adapters {
             let pull = proto::Pull { reference: adapter.clone(), out: None, timeout_seconds: TIMEOUT_SECONDS };
-            let pulled: Pulled = self.ask(&Request::Pull(pull)).await?;
+            let pulled: Pulled = self.daemon.ask(&Request::Pull(pull)).await?;
             fetched.bytes += pulled.fetched_bytes;
             fetched.peers.extend(pulled.fetched_from.into_iter().map(|from| from.peer));
-            self.ask::<Value>(&Request::Verify { id: adapter.clone() }).await?;
+            self.daemon.ask::<Value>(&Request::Verify { id: adapter.clone() }).await?;
         }
         fetched.peers.sort();
         fetched.peers.dedup();
@@ -155,49 +131,26 @@ impl Volunteer {
     }
 
     async fn eval(&mut self, plan: &Plan, base: String, adapters: Vec<WeightedRef>) -> Outcome<Measured> {
-        self.ask(&Request::Eval(proto::Eval {
-            base,
-            adapters,
-            data: self.seat.held_out.clone(),
-            threads: plan.settings.threads,
-        }))
-        .await
+        self.daemon
+            .ask(&Request::Eval(proto::Eval {
+                base,
+                adapters,
+                data: self.seat.held_out.clone(),
+                threads: plan.settings.threads,
+            }))
+            .await
     }
 
     /// Asks the daemon to end, and waits for it.
-    pub async fn stop(mut self) -> Outcome<()> {
-        self.ask::<Value>(&Request::Stop).await?;
-        self.daemon.wait().await.map_err(|error| Failure::io("wait for a volunteer's daemon", &error))?;
-        Ok(())
+    pub async fn stop(self) -> Outcome<()> {
+        self.daemon.stop().await
     }
 
     async fn field(&mut self, request: &Request, field: &str) -> Outcome<String> {
-        let answer: Value = self.ask(request).await?;
+        let answer: Value = self.daemon.ask(request).await?;
         answer[field]
             .as_str()
             .map(str::to_owned)
             .ok_or_else(|| Failure::new(Kind::Failed, format!("the daemon's answer has no `{field}`")))
     }
-
-    async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Outcome<T> {
-        let answer = self.client.call(request, |_| {}).await;
-        let answer = answer.map_err(|failure| failure.context(format!("volunteer `{}`", self.skill)))?;
-        serde_json::from_value(answer)
-            .map_err(|error| Failure::new(Kind::Failed, format!("the daemon's answer: {error}")))
-    }
-}
-
-/// The daemon says on its first line where it listens.
-async fn first_line(daemon: &mut Child) -> Outcome<Value> {
-    let stdout = daemon.stdout.take().ok_or_else(|| did_not_start("volunteer"))?;
-    let mut line = String::new();
-    BufReader::new(stdout)
-        .read_line(&mut line)
-        .await
-        .map_err(|error| Failure::io("read from a volunteer's daemon", &error))?;
-    serde_json::from_str(&line).map_err(|_| did_not_start("volunteer"))
-}
-
-fn did_not_start(who: &str) -> Failure {
-    Failure::new(Kind::Failed, format!("the daemon of `{who}` did not start; what it said stands above"))
 }

@@ -7,6 +7,9 @@ use potluck_protocol::catalogue::Rate;
 /// Shards being read or sent at once, each up to 1 MiB of memory. More: `Busy`.
 pub const SERVING: usize = 64;
 
+/// The same for one peer, over all its streams: each stream of ours has two.
+pub const PLACES_PER_PEER: usize = 8;
+
 /// When a peer that is told `Busy` may ask again, in milliseconds.
 pub const BUSY_RETRY_MS: u32 = 250;
 
@@ -68,3 +71,8 @@ pub const CATALOGUE_ASKED: usize = 64;
 
 /// Changes of the catalogue are written together: so long after the first. Less than what gossip takes to come again.
 pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
+
+/// Manifests that are looked at together, each up to 260 KiB, and peers that are asked for one: a search is not worth a
+/// question to everybody.
+pub const LOOK_AT_ONCE: usize = 8;
+pub const LOOK_PEERS: usize = 4;

@@ -12,11 +12,15 @@
 mod ask;
 mod catalogue;
 mod error;
+mod finding;
 mod holders;
 mod limits;
+mod look;
+mod pace;
 pub mod pull;
 mod reputation;
 mod serve;
+mod uploads;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -27,17 +31,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libp2p::PeerId;
 use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
+pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
+pub use uploads::Speeds;
 
 use crate::net::{Handle, Inbound};
 use crate::store::Store;
 use crate::task::Tasks;
 use holders::Holders;
 use reputation::Reputation;
+use uploads::{Downloads, Uploads};
 
 /// The exchange of a node. Clones share it.
 #[derive(Clone)]
@@ -51,17 +60,27 @@ struct Inner {
     reputation: Mutex<Reputation>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
+    uploads: Arc<Uploads>,
+    downloads: Downloads,
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
     questions: Mutex<Allowances<PeerId>>,
+    /// What is said to the DHT, and whom we tell of peers.
+    finding: finding::State,
     started: Instant,
 }
 
 impl Exchange {
     /// Takes the catalogue over from `store`; then serves `inbound` streams from it, and keeps the catalogue equal to
     /// those of its peers, until `tasks` are stopped.
-    pub async fn start(net: Handle, inbound: mpsc::Receiver<Inbound>, store: Store, tasks: &Tasks) -> Self {
+    pub async fn start(
+        net: Handle,
+        inbound: mpsc::Receiver<Inbound>,
+        store: Store,
+        tasks: &Tasks,
+        speeds: Speeds,
+    ) -> Self {
         let (asked, comparisons) = mpsc::channel(limits::CATALOGUE_ASKED);
         let exchange = Self(Arc::new(Inner {
             net,
@@ -70,8 +89,11 @@ impl Exchange {
             holders: Mutex::default(),
             reputation: Mutex::default(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
+            uploads: Arc::new(Uploads::new(speeds)),
+            downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            finding: finding::State::default(),
             started: Instant::now(),
         }));
         let kept = catalogue::Keeper::restore(&exchange).await;
@@ -80,13 +102,21 @@ impl Exchange {
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
         tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
         tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
+        finding::start(&exchange);
         exchange
     }
 
     /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
     /// What the store has already is not fetched. Its content has not been inspected then.
     pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
-        pull::run(self, manifest, options).await
+        let pulled = pull::run(self, manifest, options).await;
+        self.holds_more();
+        pulled
+    }
+
+    /// The signed manifest, from whoever has it within `options.find`; of what it names nothing is fetched.
+    pub async fn find(&self, manifest: ManifestId, options: Options) -> Result<Authentic<Manifest>, PullError> {
+        pull::find(self, manifest, options).await
     }
 
     /// Milliseconds since the start.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use potluck_protocol::announce::{Announcement, KindTag};
-use potluck_protocol::id::{Digest, ManifestId};
+use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::id::{Digest, ManifestId, ShardId};
 use potluck_protocol::shard::VerifiedShard;
 use potluck_protocol::signed::{PublicKey, Signed};
 use tokio_util::sync::CancellationToken;
@@ -65,11 +66,43 @@ async fn survives(fault: Fault) -> (Pulled, Handle) {
     (pulled, bad)
 }
 
+/// One of four providers sends wrong bytes: it costs one shard, nothing of it is stored, and it is not asked again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_peer_that_sends_wrong_bytes_is_blamed_and_the_pull_ends_from_an_honest_one() {
-    let (pulled, bad) = survives(Fault::WrongBytes).await;
+async fn a_poisoned_provider_costs_one_shard_and_is_dropped() {
+    const LEN: usize = 24 * MIB;
+    let (bad, id, mut asked) = faulty(9, LEN, Fault::WrongBytes).await;
+    let good = [honest(1).await, honest(2).await, honest(3).await];
+    for one in &good {
+        assert_eq!(publish(&one.store, LEN), id);
+    }
+    let node = honest(4).await;
+    connect(&node.net, &bad).await;
+    let later = async {
+        asked.wait_for(|count| *count > 0).await.expect("it is asked");
+        connect_to(&node.net, &good.each_ref().map(|one| &one.net)).await;
+    };
+    let (pulled, ()) = tokio::join!(pull(&node, id), later);
+    assert_whole(&node, id, LEN);
     assert!(pulled.blamed.contains_key(&bad.peer_id()), "{:?}", pulled.blamed);
-    assert!(pulled.fetched_from.get(&bad.peer_id()).is_none_or(|bytes| *bytes < MIB as u64));
+    assert_eq!(pulled.fetched_from.get(&bad.peer_id()), None);
+    assert_eq!((pulled.wasted_bytes, pulled.fetched_bytes - distinct(&node, id)), (0, 0));
+    // What it had been asked for ahead; nothing after its first shard was judged.
+    let before = *asked.borrow();
+    assert!(node.store.verify(|_, _| ()).expect("readable").is_clean());
+    let other = publish(&good[0].store, LEN + 1);
+    node.exchange.pull(other, Options::default()).await.expect("from the others");
+    assert_eq!(*asked.borrow(), before, "it is asked no more");
+    println!(
+        "poisoned: asked for {before} shards before its first was judged, {} providers blamed",
+        pulled.blamed.len()
+    );
+}
+
+/// Bytes of all its shards, tables included.
+fn distinct(node: &Node, id: ManifestId) -> u64 {
+    let mapped = node.store.mapped(&id).expect("it is visible");
+    let tables: u64 = mapped.manifest().body().files.iter().map(|file| u64::from(file.table_len)).sum();
+    tables + mapped.shards().map(|row| u64::from(row.len)).sum::<u64>()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -251,4 +284,30 @@ async fn requests_that_make_no_sense_end_the_stream() {
         stream.raw().flush().await.expect("it is taken");
         assert!(matches!(stream.raw().read(&mut [0; 1]).await, Ok(0) | Err(_)), "{wrong:?} was answered");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_is_called_back_is_not_sent_to_its_end() {
+    let (good, node) = (honest(1).await, honest(2).await);
+    let id = publish(&good.store, 3 * MIB);
+    connect(&node.net, &good.net).await;
+    let wanted: Vec<_> = rows(&good.store, id).iter().map(|row| row.id).collect();
+    let mut stream = node.net.open(good.net.peer_id()).await.expect("connected");
+    for shard in &wanted {
+        stream.send(&Request::Shard(*shard)).await.expect("it is taken");
+    }
+    // Before anything is read: the second cannot have been sent, the window is smaller.
+    stream.send(&Request::Cancel(wanted[1])).await.expect("it is taken");
+    stream.send(&Request::Cancel(ShardId(Digest::of(b"never asked for")))).await.expect("it is taken");
+    let mut came = [0; 3];
+    for (n, came) in came.iter_mut().enumerate() {
+        while *came < MIB {
+            match stream.receive().await.expect("an answer") {
+                Reply::Shard { bytes, .. } => *came += bytes.len(),
+                Reply::Refused(Refusal::Cancelled) if n == 1 => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(came[0] == MIB && came[1] < MIB && came[2] == MIB, "{came:?}");
 }

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::announcements::Known;
 use super::bulk::{OpenError, Outbound, Way};
+use super::finding;
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
 
@@ -59,6 +60,10 @@ pub enum Event {
     Disconnected(PeerId),
     /// A peer of another network was met and disconnected.
     Foreign(PeerId),
+    /// A peer that is not on the allow list came, and was refused.
+    Refused(PeerId),
+    /// A peer that answers for the DHT is asked from now on.
+    Routed(PeerId),
     /// A peer follows a base that we follow too: it may know announcements that we have missed.
     Subscribed {
         peer: PeerId,
@@ -88,6 +93,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) peer: PeerId,
+    pub(super) target: usize,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) known: Known,
@@ -107,6 +113,7 @@ pub(super) enum Command {
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
+    Finding(finding::Ask),
     #[cfg(test)]
     Panic,
     #[cfg(test)]
@@ -156,6 +163,11 @@ impl Handle {
     /// The announcements of a base that are known now, ours included.
     pub fn announcements(&self, base: BaseId) -> Vec<Record> {
         self.known.with(|catalogue| catalogue.of_base(&base).cloned().collect())
+    }
+
+    /// The announcements of all bases that are known now.
+    pub fn every_announcement(&self) -> Vec<Record> {
+        self.known.with(|catalogue| catalogue.records().cloned().collect())
     }
 
     /// Who announced a manifest.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::announcements::Announcements;
 use super::behaviour::Behaviour;
 use super::bulk::Inbound;
+use super::finding::Finding;
 use super::handle::{Command, Event, NetError};
 use super::peers::{Peers, without_peer};
 use super::{Config, limits, transport};
@@ -35,6 +36,7 @@ pub struct Seat {
     pub peers: Peers,
     /// Peers that were connected when the swarm panicked.
     pub reconnect: Vec<PeerId>,
+    pub finding: Finding,
     pub listening: Vec<Multiaddr>,
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
     pub started: Instant,
@@ -83,7 +85,7 @@ impl Seat {
     pub async fn swarm(&mut self) -> Result<Swarm<Behaviour>, NetError> {
         let (through, relayed) = relay::client::new(self.identity.public().to_peer_id());
         let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), relayed)?;
-        let mut swarm = transport::swarm(&self.identity, through, behaviour)?;
+        let mut swarm = transport::swarm(&self.identity, self.config.pre_shared_key, through, behaviour)?;
         self.listening.clear();
         for index in 0..self.config.listen.len() {
             let wanted = self.config.listen[index].clone();

@@ -121,3 +121,50 @@ fn remove(file: &Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::{Fixture, bytes, files_below};
+
+    fn shards(count: usize) -> Vec<VerifiedShard> {
+        (0..count).map(|n| VerifiedShard::of(bytes(&n.to_string(), 1000 + n)).expect("short")).collect()
+    }
+
+    #[test]
+    fn what_a_killed_process_had_staged_is_taken_over() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let all = shards(2 * BATCH + 3);
+        let known = &all[..2];
+        // Twice, as two pulls of the same shard: and two of them are in the store by the time of the kill.
+        for staged in [store.stage(&all).expect("room"), store.stage(&all[5..9]).expect("room")] {
+            std::mem::forget(staged);
+        }
+        store.put_shards(known).expect("room");
+        let folder = store.layout().staged();
+        let torn = folder.join(format!("{}.9999", shards(500)[499].id()));
+        fs::write(&torn, &shards(500)[499].bytes()[..100]).expect("writable");
+        fs::write(folder.join("no shard"), b"x").expect("writable");
+        fs::create_dir(folder.join("a folder")).expect("writable");
+        drop(store);
+        let store = fixture.open();
+        assert!(store.recovery().adopted_shards >= all.len() - known.len(), "{:?}", store.recovery());
+        assert!(files_below(&store.layout().staged()).is_empty());
+        for shard in &all {
+            assert_eq!(store.shard(&shard.id()).expect("readable").as_ref(), Some(shard));
+        }
+        assert_eq!(store.stat().expect("readable").shards, all.len() as u64);
+        drop(store);
+        assert_eq!(fixture.open().recovery().adopted_shards, 0);
+    }
+
+    #[test]
+    fn what_is_dropped_before_it_is_settled_is_gone() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        drop(store.stage(&shards(3)).expect("room"));
+        assert!(files_below(&store.layout().staged()).is_empty());
+        assert_eq!(store.stat().expect("readable").shards, 0);
+    }
+}

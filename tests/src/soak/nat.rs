@@ -1,7 +1,6 @@
 //! Pairs of nodes, each behind a NAT of its own kind or none, and one relay that both know: every pair meets, directly
 //! wherever its NATs let it, and what is pulled comes over the direct connection or not at all.
 
-mod lab;
 mod pair;
 
 use std::thread;
@@ -11,7 +10,7 @@ use serde_json::{Value, json};
 use crate::crash::Outcome;
 use crate::kit::{Program, train_adapter};
 
-use lab::{Kind, Lab};
+use super::lab::{Kind, Lab};
 use pair::{Met, Pair};
 
 /// Over what the nodes speak.

@@ -18,7 +18,7 @@ use potluck_protocol::manifest::Manifest;
 use potluck_protocol::shard::ShardRow;
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::Complete;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -87,7 +87,7 @@ pub struct Pulled {
 }
 
 /// Where the time of a pull went.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Phases {
     /// Until the manifest and its tables were here.
     pub found_seconds: f64,
@@ -95,6 +95,14 @@ pub struct Phases {
     pub content_seconds: f64,
     /// From then until all of it was durable and visible.
     pub durable_seconds: f64,
+}
+
+/// The manifest alone: of what it names nothing is fetched.
+pub(super) async fn find(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Found, PullError> {
+    match exchange.blocking(move |store| store.manifest(&id)).await? {
+        Some(manifest) => Ok(manifest),
+        None => Session::new(exchange, id, options).await.find().await,
+    }
 }
 
 pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Pulled, PullError> {

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::error::Why;
 use super::super::limits::{ASK_AGAIN, NOTES, ORDERS};
-use super::super::{Exchange, PullError};
+use super::super::{Exchange, PullError, finding};
 use super::candidates::Candidates;
 use super::gather::Gather;
 use super::landing::Landing;
@@ -42,6 +42,8 @@ pub struct Session {
     /// When the last new shard came, or the stage began.
     advanced: Instant,
     progress: Progress,
+    /// Asks the DHT meanwhile.
+    _looking: AbortOnDropHandle<()>,
 }
 
 /// A provider's task, ended with the pull.
@@ -75,6 +77,7 @@ impl Session {
             blamed: BTreeMap::new(),
             advanced: now,
             progress: Progress::default(),
+            _looking: finding::look_for(exchange, id),
         }
     }
 
@@ -285,7 +288,7 @@ impl Session {
     fn worker(&mut self, peer: PeerId) -> &Worker {
         self.workers.entry(peer).or_insert_with(|| {
             let (orders, mailbox) = mpsc::channel(ORDERS);
-            let task = worker::run(self.exchange.0.net.clone(), peer, mailbox, self.said.0.clone());
+            let task = worker::run(self.exchange.clone(), peer, mailbox, self.said.0.clone());
             Worker { orders, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
         })
     }

@@ -10,8 +10,9 @@ use potluck_protocol::shard::{ShardRow, VerifiedShard};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::super::Exchange;
 use super::super::limits::STREAM_KEEP;
-use crate::net::{Answers, Asker, FrameError, Handle, NetError, OpenError, Outbound};
+use crate::net::{Answers, Asker, FrameError, NetError, OpenError, Outbound};
 
 /// What a provider's task is told.
 #[derive(Clone, Copy, Debug)]
@@ -67,8 +68,8 @@ enum End {
 }
 
 /// Until nobody asks any more, or the provider fails.
-pub async fn run(net: Handle, peer: PeerId, orders: mpsc::Receiver<Order>, notes: mpsc::Sender<(PeerId, Said)>) {
-    let mut worker = Worker { net, peer, orders, notes, queue: VecDeque::new() };
+pub async fn run(exchange: Exchange, peer: PeerId, orders: mpsc::Receiver<Order>, notes: mpsc::Sender<(PeerId, Said)>) {
+    let mut worker = Worker { exchange, peer, orders, notes, queue: VecDeque::new() };
     let said = match worker.work().await {
         End::Wrong(reason) => Said::Wrong(reason),
         End::Lost(reason) => Said::Lost(reason),
@@ -79,7 +80,7 @@ pub async fn run(net: Handle, peer: PeerId, orders: mpsc::Receiver<Order>, notes
 }
 
 struct Worker {
-    net: Handle,
+    exchange: Exchange,
     peer: PeerId,
     orders: mpsc::Receiver<Order>,
     notes: mpsc::Sender<(PeerId, Said)>,
@@ -105,7 +106,7 @@ impl Worker {
                 Order::CallBack(_) => {}
             }
         }
-        match self.net.open_direct(self.peer).await {
+        match self.exchange.0.net.open_direct(self.peer).await {
             Ok(stream) => self.converse(stream).await,
             Err(NetError::Open { error: OpenError::TooMany, .. }) => self.all_busy(0).await,
             Err(error) => Err(End::Lost(error.to_string())),
@@ -159,6 +160,7 @@ impl Worker {
             match self.receive(asker, answers).await? {
                 Reply::Shard { len, offset, bytes: piece } if offset as usize == bytes.len() => {
                     let piece_len = piece.len() as u32;
+                    self.exchange.0.downloads.turn(piece.len()).await;
                     if bytes.capacity() == 0 {
                         // The codec has bounded `len` by the longest shard, and the piece by `len`. // I4
                         bytes.reserve_exact(len as usize);

@@ -10,24 +10,27 @@ use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, PR
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::limits::BUSY_RETRY_MS;
+use super::super::uploads::Uploader;
 use super::super::{Exchange, lock};
 use super::asked::Pending;
 use super::{Answer, ServeError};
 use crate::store::StoreError;
 
 impl Exchange {
-    pub(super) async fn answer(&self, asker: PeerId, pending: &Pending) -> Result<Answer, ServeError> {
+    pub(super) async fn answer(&self, uploader: &Uploader, pending: &Pending) -> Result<Answer, ServeError> {
+        let asker = uploader.peer();
         if pending.is_called_back() {
             return Ok(Answer::Whole(Reply::Refused(Refusal::Cancelled)));
         }
         let reply = match &pending.request {
-            Request::Shard(id) => return self.shard(*id).await,
+            Request::Shard(id) => return self.shard(uploader, *id).await,
             Request::Manifest(id) => self.manifest(asker, *id).await?,
             Request::Have(shards) => self.have(shards.clone()).await?,
             Request::Providers(id) => self.providers(asker, *id).await,
             Request::Announcements(base) => self.announcements(*base),
             Request::Compare(compare) => self.compare(asker, compare),
             Request::Records(wanted) => self.records(asker, wanted),
+            Request::Peers => self.peers_for(asker).await,
             // Taken out of the line where requests are read.
             Request::Cancel(_) => Reply::Refused(Refusal::Cancelled),
         };
@@ -50,11 +53,11 @@ impl Exchange {
         Ok(Reply::Have(flags.await?))
     }
 
-    async fn shard(&self, id: ShardId) -> Result<Answer, ServeError> {
-        let Some(place) = self.place() else { return Ok(Answer::Whole(busy())) };
+    async fn shard(&self, uploader: &Uploader, id: ShardId) -> Result<Answer, ServeError> {
+        let (Some(its), Some(place)) = (uploader.place(), self.place()) else { return Ok(Answer::Whole(busy())) };
         // Only what hashes to its name comes out of the store. // I8
         Ok(match self.blocking(move |store| store.shard(&id)).await? {
-            Some(shard) => Answer::Shard(shard, place),
+            Some(shard) => Answer::Shard(shard, [its, place]),
             None => Answer::Whole(Reply::Refused(Refusal::NotFound)),
         })
     }
@@ -69,7 +72,7 @@ impl Exchange {
             if !new || providers.len() == PROVIDERS_MAX {
                 continue;
             }
-            let addresses = self.0.net.addresses(peer).await.unwrap_or_default();
+            let addresses = self.0.net.addresses_for(asker, peer).await.unwrap_or_default();
             let addresses = addresses.iter().map(|address| address.to_vec());
             let addresses: Vec<_> = addresses.filter(|one| one.len() <= ADDRESS_MAX).take(ADDRESSES_MAX).collect();
             if !addresses.is_empty() {
@@ -114,6 +117,6 @@ impl Exchange {
     }
 }
 
-fn busy() -> Reply {
+pub(in crate::exchange) fn busy() -> Reply {
     Reply::Refused(Refusal::Busy { retry_ms: BUSY_RETRY_MS })
 }

@@ -11,7 +11,6 @@ mod answers;
 mod asked;
 
 use futures::future;
-use libp2p::PeerId;
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::limits::DATA_MAX;
 use potluck_protocol::shard::VerifiedShard;
@@ -20,8 +19,10 @@ use tokio::time::{Instant, timeout};
 
 use super::Exchange;
 use super::limits::{REQUEST_IDLE, REQUESTS, SEND_SHARD};
+use super::uploads::Uploader;
 use crate::net::{FrameError, Inbound, Replier, Requests};
 use crate::store::StoreError;
+pub(super) use answers::busy;
 use asked::{Asked, Pending};
 
 /// Why a stream was given up.
@@ -39,8 +40,8 @@ enum ServeError {
 /// An answer that can be sent.
 enum Answer {
     Whole(Reply),
-    /// In memory until it is sent, and for so long it keeps its place.
-    Shard(VerifiedShard, OwnedSemaphorePermit),
+    /// In memory until it is sent, and for so long it keeps its place among all and its peer's.
+    Shard(VerifiedShard, [OwnedSemaphorePermit; 2]),
 }
 
 /// Serves every stream that comes, until the node stops or the network is gone.
@@ -63,9 +64,10 @@ pub async fn run(exchange: Exchange, mut inbound: mpsc::Receiver<Inbound>) {
 
 impl Exchange {
     async fn serve(&self, stream: Inbound) {
+        let uploader = self.0.uploads.join(stream.peer(), stream.group());
         let (requests, mut replier) = stream.split();
         let peer = replier.peer();
-        match self.answer_all(requests, &mut replier).await {
+        match self.answer_all(requests, &mut replier, &uploader).await {
             Ok(()) => drop(replier.close().await),
             Err(ServeError::Frame(error)) if error.is_fault() => {
                 tracing::warn!(%peer, %error, "a peer sent requests that make no sense");
@@ -77,23 +79,28 @@ impl Exchange {
     }
 
     /// Until the peer is done, or is silent for too long.
-    async fn answer_all(&self, requests: Requests, replier: &mut Replier) -> Result<(), ServeError> {
+    async fn answer_all(
+        &self,
+        requests: Requests,
+        replier: &mut Replier,
+        uploader: &Uploader,
+    ) -> Result<(), ServeError> {
         let asked = Asked::default();
-        let asker = (replier.peer(), replier.is_relayed());
+        let relayed = replier.is_relayed();
         let (queue, waiting) = mpsc::channel(REQUESTS);
         // One answer ahead of the one that is being sent.
         let (ready, answers) = mpsc::channel(1);
         let steps = future::try_join3(
             read(requests, &asked, queue),
-            self.prepare(asker, &asked, waiting, ready),
-            self.send(replier, &asked, answers),
+            self.prepare((uploader, relayed), &asked, waiting, ready),
+            self.send(replier, uploader, &asked, answers),
         );
         steps.await.map(|_| ())
     }
 
     async fn prepare(
         &self,
-        (peer, relayed): (PeerId, bool),
+        (uploader, relayed): (&Uploader, bool),
         asked: &Asked,
         mut waiting: mpsc::Receiver<Pending>,
         ready: mpsc::Sender<(Pending, Answer)>,
@@ -106,7 +113,7 @@ impl Exchange {
                     let answer = match &pending.request {
                         // Whoever relays pays for it: nobody who follows the protocol asks.
                         Request::Shard(_) if relayed => Answer::Whole(Reply::Refused(Refusal::NotFound)),
-                        _ => self.answer(peer, &pending).await?,
+                        _ => self.answer(uploader, &pending).await?,
                     };
                     place.send((pending, answer));
                 }
@@ -121,14 +128,15 @@ impl Exchange {
     async fn send(
         &self,
         replier: &mut Replier,
+        uploader: &Uploader,
         asked: &Asked,
         mut answers: mpsc::Receiver<(Pending, Answer)>,
     ) -> Result<(), ServeError> {
         while let Some((pending, answer)) = answers.recv().await {
             match answer {
                 Answer::Whole(reply) => replier.send(&reply).await?,
-                Answer::Shard(shard, _place) => {
-                    let sending = self.send_shard(replier, &pending, &shard);
+                Answer::Shard(shard, _places) => {
+                    let sending = self.send_shard(replier, uploader, &pending, &shard);
                     timeout(SEND_SHARD, sending).await.unwrap_or(Err(ServeError::TooSlow))?;
                 }
             }
@@ -140,11 +148,13 @@ impl Exchange {
     async fn send_shard(
         &self,
         replier: &mut Replier,
+        uploader: &Uploader,
         pending: &Pending,
         shard: &VerifiedShard,
     ) -> Result<(), ServeError> {
         let len = shard.bytes().len() as u32;
         for (n, piece) in shard.bytes().chunks(DATA_MAX).enumerate() {
+            uploader.turn(piece.len()).await;
             if pending.is_called_back() {
                 return Ok(replier.send(&Reply::Refused(Refusal::Cancelled)).await?);
             }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::nat::is_relayed;
 use super::handler::{Handler, Open};
-use super::stream::{Inbound, Outbound};
+use super::stream::{Inbound, Outbound, Route};
 
 /// Why a stream could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,9 +100,9 @@ impl Behaviour {
         self.peers.len() + self.requests.len()
     }
 
-    fn handler(&mut self, peer: PeerId, relayed: bool) -> Handler {
+    fn handler(&mut self, peer: PeerId, route: Route) -> Handler {
         let inbound = self.peers.entry(peer).or_default().inbound.clone();
-        Handler::new(peer, relayed, self.protocol.clone(), self.accepted.clone(), inbound)
+        Handler::new(peer, route, self.protocol.clone(), self.accepted.clone(), inbound)
     }
 
     fn closed(&mut self, closed: &ConnectionClosed<'_>) {
@@ -148,20 +148,20 @@ impl NetworkBehaviour for Behaviour {
         _: ConnectionId,
         peer: PeerId,
         local: &Multiaddr,
-        _: &Multiaddr,
+        remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, is_relayed(local)))
+        Ok(self.handler(peer, Route { relayed: is_relayed(local), group: remote.into() }))
     }
 
     fn handle_established_outbound_connection(
         &mut self,
         _: ConnectionId,
         peer: PeerId,
-        address: &Multiaddr,
+        remote: &Multiaddr,
         _: Endpoint,
         _: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        Ok(self.handler(peer, is_relayed(address)))
+        Ok(self.handler(peer, Route { relayed: is_relayed(remote), group: remote.into() }))
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {

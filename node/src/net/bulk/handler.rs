@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::limits::{BUSY_RETRY_MS, OPENING_PER_CONNECTION, REFUSING_PER_CONNECTION, STREAMS_PER_PEER};
 use super::behaviour::OpenError;
 use super::frame;
-use super::stream::{Inbound, Outbound, Place};
+use super::stream::{Inbound, Outbound, Place, Route};
 
 /// "Open a stream on this connection", with the way back.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Open {
 /// The handler of one connection.
 pub struct Handler {
     peer: PeerId,
-    relayed: bool,
+    route: Route,
     protocol: StreamProtocol,
     accepted: mpsc::Sender<Inbound>,
     /// Shared by all connections of the peer.
@@ -50,13 +50,13 @@ pub struct Handler {
 impl Handler {
     pub(super) fn new(
         peer: PeerId,
-        relayed: bool,
+        route: Route,
         protocol: StreamProtocol,
         accepted: mpsc::Sender<Inbound>,
         inbound: Arc<AtomicUsize>,
     ) -> Self {
         let refusing = FuturesUnordered::new();
-        Self { peer, relayed, protocol, accepted, inbound, waiting: VecDeque::new(), opening: 0, refusing }
+        Self { peer, route, protocol, accepted, inbound, waiting: VecDeque::new(), opening: 0, refusing }
     }
 
     fn accept(&mut self, stream: Stream) {
@@ -65,7 +65,7 @@ impl Handler {
         };
         // The place in the queue first: a stream that was put into a message cannot be taken back out.
         if let Ok(permit) = self.accepted.try_reserve() {
-            return permit.send(Inbound::new(self.peer, self.relayed, stream, place));
+            return permit.send(Inbound::new(self.peer, self.route, stream, place));
         }
         self.refuse(stream);
     }

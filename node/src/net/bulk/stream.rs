@@ -11,6 +11,7 @@ use libp2p::{PeerId, Stream};
 use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
 
+use super::super::group::AddressGroup;
 use super::super::limits::STREAM_IDLE;
 use super::frame::{self, FrameError};
 
@@ -81,19 +82,36 @@ impl Answers {
     }
 }
 
+/// How a stream's connection came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Route {
+    pub relayed: bool,
+    pub group: AddressGroup,
+}
+
 /// The end that answers. Counts against its peer's allowance until it is dropped.
 #[derive(Debug)]
 pub struct Inbound {
     peer: PeerId,
-    relayed: bool,
+    route: Route,
     stream: Stream,
     /// Held, not read: gives the peer's place back.
     _place: Place,
 }
 
 impl Inbound {
-    pub(super) fn new(peer: PeerId, relayed: bool, stream: Stream, place: Place) -> Self {
-        Self { peer, relayed, stream, _place: place }
+    pub(super) fn new(peer: PeerId, route: Route, stream: Stream, place: Place) -> Self {
+        Self { peer, route, stream, _place: place }
+    }
+
+    /// Who asks.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Where it comes from.
+    pub fn group(&self) -> AddressGroup {
+        self.route.group
     }
 
     /// The next request; `None` when the peer is done.
@@ -109,14 +127,14 @@ impl Inbound {
 
     #[cfg(test)]
     pub fn is_relayed(&self) -> bool {
-        self.relayed
+        self.route.relayed
     }
 
     /// Its two directions, so that a request can be called back while it is answered.
     pub fn split(self) -> (Requests, Replier) {
-        let Self { peer, relayed, stream, _place } = self;
+        let Self { peer, route, stream, _place } = self;
         let (reader, writer) = stream.split();
-        (Requests(reader), Replier { peer, relayed, stream: writer, _place })
+        (Requests(reader), Replier { peer, relayed: route.relayed, stream: writer, _place })
     }
 
     #[cfg(test)]

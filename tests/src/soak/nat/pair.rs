@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::super::lab::{Kind, Lab};
 use super::Transport;
-use super::lab::{Kind, Lab};
 use crate::crash::Outcome;
 use crate::kit::{Program, Up, text};
 

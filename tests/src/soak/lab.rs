@@ -26,8 +26,8 @@ impl Kind {
     fn rules(self) -> Option<&'static str> {
         match self {
             Self::Open => None,
-            Self::Cone => Some(include_str!("../../../nat/cone.nft")),
-            Self::Symmetric => Some(include_str!("../../../nat/symmetric.nft")),
+            Self::Cone => Some(include_str!("../../nat/cone.nft")),
+            Self::Symmetric => Some(include_str!("../../nat/symmetric.nft")),
         }
     }
 
@@ -74,6 +74,22 @@ impl Lab {
         inside(&router, &["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"], "")?;
         inside(&router, &["nft", "-f", "-"], rules)?;
         Ok(inner)
+    }
+
+    /// Limits what a namespace on the public segment sends, in bytes a second.
+    pub fn shape(&self, namespace: &str, bytes_per_second: u64) -> Result<(), String> {
+        let rate = format!("{}bit", 8 * bytes_per_second);
+        let shape = ["qdisc", "add", "dev", "wan", "root", "tbf", "rate", &rate, "burst", "256kb", "latency", "50ms"];
+        inside(namespace, &[&["tc"], &shape[..]].concat(), "")
+    }
+
+    /// Bytes that it has sent, headers included.
+    pub fn sent(&self, namespace: &str) -> Result<u64, String> {
+        let path = "/sys/class/net/wan/statistics/tx_bytes";
+        let args = ["netns", "exec", namespace, "cat", path];
+        let output = Command::new("ip").args(args).output().map_err(|error| format!("ip: {error}"))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        text.trim().parse().map_err(|error| format!("{path} in {namespace}: `{}`: {error}", text.trim()))
     }
 
     /// A namespace on the public segment.

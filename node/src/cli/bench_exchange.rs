@@ -1,0 +1,73 @@
+//! `potluck bench exchange`
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::Global;
+use super::output;
+use crate::bench::exchange::{self, Options, Report};
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+
+/// Sources at once: each is a process with a home of its own.
+const SOURCES_MAX: usize = 16;
+
+#[derive(Debug, Args)]
+pub struct Exchange {
+    /// Size of the one file, e.g. 256MiB or 1GiB
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = crate::text::parse_bytes)]
+    size: u64,
+    /// Daemons that have the file
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    sources: usize,
+    /// Another number, another file
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where the daemons' homes are made, so which disk is measured [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+pub async fn run(global: &Global, verb: &Exchange) -> Outcome<()> {
+    if verb.size == 0 || !(1..=SOURCES_MAX).contains(&verb.sources) {
+        return Err(Failure::new(Kind::Usage, format!("a size above 0 and 1 to {SOURCES_MAX} sources are needed"))
+            .hint("e.g. `potluck bench exchange --size 1GiB --sources 1`"));
+    }
+    let folder = verb.folder.as_deref().map(config::absolute).transpose()?;
+    let options = Options { size: verb.size, sources: verb.sources, seed: verb.seed, folder };
+    let report = exchange::run(&options).await?;
+    if global.json {
+        output::json(&serde_json::json!(report));
+    } else {
+        lines(&report).iter().for_each(|line| output::line(line));
+    }
+    Ok(())
+}
+
+fn lines(report: &Report) -> Vec<String> {
+    let Report { mib_per_second, durable_mib_per_second, disk_mib_per_second, durable_share_of_disk, .. } = report;
+    let phases = report.phases;
+    let mut lines = vec![
+        format!(
+            "{} from {} over {}: {mib_per_second:.0} MiB/s complete and verified, {durable_mib_per_second:.0} MiB/s durable",
+            output::bytes(report.size_bytes),
+            if report.sources == 1 { "one source".to_owned() } else { format!("{} sources", report.sources) },
+            report.transport,
+        ),
+        format!(
+            "found {:.2} s, content {:.2} s, then durable {:.2} s; the disk alone {disk_mib_per_second:.0} MiB/s ({})",
+            phases.found_seconds,
+            phases.content_seconds,
+            phases.durable_seconds,
+            output::percent(*durable_share_of_disk),
+        ),
+    ];
+    let daemons = std::iter::once(("puller", &report.puller)).chain(report.providers.iter().map(|one| ("source", one)));
+    for (name, used) in daemons {
+        if let (Some(mb), Some(cpu)) = (used.peak_rss_mb, used.cpu_seconds) {
+            lines.push(format!("{name}: {mb:.0} MB at most, {cpu:.1} s of processor time"));
+        }
+    }
+    lines
+}
