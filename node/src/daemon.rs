@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::text::Name;
 use serde_json::{Value, json};
@@ -15,13 +16,19 @@ use tokio_util::sync::CancellationToken;
 use crate::api::server::Server;
 use crate::bans;
 use crate::exchange::{Exchange, Speeds};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::home::Layout;
 use crate::metrics::server::Server as Metrics;
 use crate::net;
+use crate::net::finding::Dht;
+use crate::net::finding::limits::TARGET;
+use crate::netfiles::peers::{self, Remembered};
+use crate::netfiles::{key, lists};
 use crate::scrape::Scrape;
 use crate::service::{self, Network, Service};
 use crate::store::Options;
 use crate::task::Tasks;
+use crate::{config, net};
 
 /// How a daemon is on the network.
 #[derive(Clone, Debug)]
@@ -32,6 +39,9 @@ pub struct Settings {
     pub mdns: bool,
     /// Where the metrics are read; off without.
     pub metrics: Option<SocketAddr>,
+    pub dht: Dht,
+    /// Peers that may connect, beside those of the home's `allow` file; if both are none, everybody may.
+    pub allow: Vec<PeerId>,
     pub speeds: Speeds,
     pub nat: net::nat::Settings,
 }
@@ -70,16 +80,14 @@ impl Daemon {
     /// Brings a node onto its network. The home's lock keeps a second one away.
     pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
         let (home, store, identity) = service::open(root, Options::default()).await?;
-        let config = net::Config {
-            network: settings.network.clone(),
-            listen: settings.listen,
-            bootstrap: settings.bootstrap,
-            mdns: settings.mdns,
-            nat: settings.nat,
-        };
+        let remembered =
+            Remembered::open(&home.layout().peers(), settings.network.clone(), config::seconds_since_1970());
+        let config = configured(home.layout(), &settings, &remembered)?;
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
         let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
+        let keeping = peers::keep(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
+        tasks.spawn("who is here", keeping);
         let stop = CancellationToken::new();
         let scrape = Scrape::new(&handle, &exchange, &store);
         let metrics = serve_metrics(settings.metrics, scrape, &tasks).await?;
@@ -128,6 +136,43 @@ impl Daemon {
             tracing::error!("some tasks did not end in time");
         }
     }
+}
+
+/// Where to listen: QUIC has no place for the key of a private network.
+fn listening(wanted: &[Multiaddr], keyed: bool) -> Outcome<Vec<Multiaddr>> {
+    let is_tcp = |address: &&Multiaddr| address.iter().any(|part| matches!(part, Protocol::Tcp(_)));
+    let listen: Vec<Multiaddr> = wanted.iter().filter(|address| !keyed || is_tcp(address)).cloned().collect();
+    if listen.is_empty() && !wanted.is_empty() {
+        return Err(Failure::new(Kind::Usage, "a private network (swarm.key) listens on TCP only")
+            .hint("give an address with --listen, e.g. /ip4/0.0.0.0/tcp/7740"));
+    }
+    Ok(listen)
+}
+
+/// What a person said on the command line and in the home's files, and who was here last time.
+fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> Outcome<net::Config> {
+    let mut bootstrap = settings.bootstrap.clone();
+    for address in lists::bootstrap(&layout.bootstrap())? {
+        if !bootstrap.contains(&address) {
+            bootstrap.push(address);
+        }
+    }
+    let listed = lists::allow(&layout.allow())?;
+    let restricted = listed.is_some() || !settings.allow.is_empty();
+    let allowed = settings.allow.iter().copied().chain(listed.into_iter().flatten());
+    let key = key::open(&layout.swarm_key())?;
+    Ok(net::Config {
+        network: settings.network.clone(),
+        listen: listening(&settings.listen, key.is_some())?,
+        bootstrap,
+        mdns: settings.mdns,
+        nat: settings.nat.clone(),
+        dht: settings.dht,
+        target: TARGET,
+        remembered: remembered.peers(),
+        allow: restricted.then(|| allowed.collect()),
+        pre_shared_key: key,
+    })
 }
 
 impl Service {

@@ -10,7 +10,10 @@
 //!      index/          sled, rebuilt from the files at any doubt
 //!      quarantine/     damaged files that were moved aside, for a person to look at
 //!      tmp/            files that are being written; emptied at every start
+//!      bases/HEX       bases that came from the swarm, as folders, by their id
 //!      runs/           checkpoints and adapters of training runs
+//!      bootstrap, allow, swarm.key    a person's: whom to connect to, who may, the key of a private network
+//!      peers, provided                the node's notes for its next start
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -85,7 +88,36 @@ impl Layout {
         self.root.join("runs")
     }
 
-    fn folders(&self) -> [PathBuf; 8] {
+    /// Addresses to connect to, one a line.
+    pub fn bootstrap(&self) -> PathBuf {
+        self.root.join("bootstrap")
+    }
+
+    /// The only peers that may connect, one a line.
+    pub fn allow(&self) -> PathBuf {
+        self.root.join("allow")
+    }
+
+    /// The key of a private network.
+    pub fn swarm_key(&self) -> PathBuf {
+        self.root.join("swarm.key")
+    }
+
+    /// Who was connected lately.
+    pub fn peers(&self) -> PathBuf {
+        self.root.join("peers")
+    }
+
+    /// When what is next told to the DHT.
+    pub fn provided(&self) -> PathBuf {
+        self.root.join("provided")
+    }
+
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("bases")
+    }
+
+    fn folders(&self) -> [PathBuf; 9] {
         [
             self.shards(),
             self.manifests(),
@@ -94,6 +126,7 @@ impl Layout {
             self.quarantine(),
             self.tmp(),
             self.staged(),
+            self.bases(),
             self.runs(),
         ]
     }

@@ -38,6 +38,8 @@ pub enum Request {
     /// The oldest request for that shard on this stream is not wanted any more: what is left of its answer may be
     /// replaced by [`Refusal::Cancelled`]. Has no answer of its own; one that comes too late is ignored.
     Cancel(ShardId),
+    /// Peers of this network that the provider has met lately and where they can be dialled.
+    Peers,
 }
 
 /// What a provider answers.
@@ -66,6 +68,8 @@ pub enum Reply {
     Differing(Differing),
     /// Signed announcements, each one that was asked for; those that are gone are left out.
     Records(Vec<Vec<u8>>),
+    /// Hints of whom to dial, bounded as [`Reply::Providers`].
+    Peers(Vec<Provider>),
 }
 
 /// Why not. Append only.
@@ -103,9 +107,12 @@ impl Wire for Request {
             Self::Records(wanted) => {
                 Malformed::unless(wanted.is_bounded(), || "too many records, none, or not sorted".to_owned())
             }
-            Self::Manifest(_) | Self::Shard(_) | Self::Providers(_) | Self::Announcements(_) | Self::Cancel(_) => {
-                Ok(())
-            }
+            Self::Manifest(_)
+            | Self::Shard(_)
+            | Self::Providers(_)
+            | Self::Announcements(_)
+            | Self::Cancel(_)
+            | Self::Peers => Ok(()),
         }
     }
 }
@@ -124,8 +131,8 @@ impl Wire for Reply {
                     && u64::from(*offset) + bytes.len() as u64 <= u64::from(*len),
                 "the piece does not lie within a shard",
             ),
-            Self::Providers(providers) => (
-                providers.len() <= PROVIDERS_MAX && providers.iter().all(Provider::is_bounded),
+            Self::Providers(peers) | Self::Peers(peers) => (
+                peers.len() <= PROVIDERS_MAX && peers.iter().all(Provider::is_bounded),
                 "too many providers or addresses",
             ),
             Self::Refused(_) => (true, ""),

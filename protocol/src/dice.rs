@@ -32,6 +32,17 @@ impl Dice {
     pub fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }
+
+    /// Up to `count` of the items, each at most once.
+    pub fn some_of<T>(&mut self, mut items: Vec<T>, count: usize) -> Vec<T> {
+        let count = count.min(items.len());
+        for index in 0..count {
+            let other = index + self.below((items.len() - index) as u64) as usize;
+            items.swap(index, other);
+        }
+        items.truncate(count);
+        items
+    }
 }
 
 /// SplitMix64's finaliser: every bit of the result depends on every bit of the value.
@@ -61,5 +72,10 @@ mod tests {
         }
         assert_eq!(dice.below(0), 0);
         assert!(!dice.percent(0) && dice.percent(100));
+        let mut some = dice.some_of((0..10).collect(), 4);
+        some.sort_unstable();
+        some.dedup();
+        assert_eq!(some.len(), 4);
+        assert_eq!(dice.some_of(vec![1, 2], 5).len(), 2);
     }
 }

@@ -77,7 +77,12 @@ impl Recipe {
     }
 
     pub fn id(&self) -> Result<RecipeId, CodecError> {
-        Ok(RecipeId(Digest::of_context("potluck 2026 recipe/1", &codec::encode(self)?)))
+        Ok(Self::id_of(&codec::encode(self)?))
+    }
+
+    /// The id of encoded bytes, whatever they hold.
+    pub fn id_of(bytes: &[u8]) -> RecipeId {
+        RecipeId(Digest::of_context("potluck 2026 recipe/1", bytes))
     }
 }
 

@@ -128,6 +128,11 @@ impl<T: Signable> Signed<T> {
         Ok(Self { bytes: body, certificate, body: PhantomData })
     }
 
+    /// BLAKE3 of the body under its context, whatever the body holds: nothing is believed by it.
+    pub fn digest(&self) -> Digest {
+        body_id::<T>(&self.bytes)
+    }
+
     /// Checks every signature, strictly, over the bytes as received. // I3
     pub fn verify(self) -> Result<Authentic<T>, SignatureError> {
         let body: T = codec::decode(&self.bytes)?;

@@ -47,7 +47,7 @@ pub const ALL: &[Soak] = &[
     },
     Soak {
         name: "simulated-swarm",
-        about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends",
+        about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends, all catalogues equal",
         run: simulated_swarm::run,
     },
     Soak { name: "store-kill", about: "kill -9 of a growing home, 300 times: nothing is lost", run: store_kill::run },

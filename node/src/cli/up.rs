@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::Args;
+use libp2p::PeerId;
 
 use super::args::Global;
 use super::output;
@@ -10,6 +11,7 @@ use crate::config;
 use crate::daemon::{Daemon, Settings};
 use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::net::finding::Dht;
 use crate::net::{is_loopback, nat};
 
 /// Where a node listens if nothing is said.
@@ -37,7 +39,7 @@ pub struct Network {
     /// Address to listen on; may be given several times
     #[arg(long, value_name = "MULTIADDR", default_values = LISTEN)]
     listen: Vec<String>,
-    /// Peer to connect to at the start; may be given several times
+    /// Peer to connect to at the start, beside those of the file `bootstrap` in the home; may be given several times
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<String>,
     /// Name of the network: nodes of different networks do not meet
@@ -46,6 +48,14 @@ pub struct Network {
     /// Find peers on the local network
     #[arg(long)]
     mdns: bool,
+    /// Part to take in the DHT: `server` answers from the start (for nodes that everybody reaches), `auto` once an
+    /// address is known at which everybody does, `client` only asks, `off` does neither
+    #[arg(long, value_name = "auto|server|client|off", default_value = "auto")]
+    dht: Dht,
+    /// Peer that may connect; may be given several times, and as lines of the file `allow` in the home. Without
+    /// either everybody may
+    #[arg(long, value_name = "PEER")]
+    allow: Vec<PeerId>,
     #[command(flatten)]
     speeds: Limits,
     #[command(flatten)]
@@ -115,6 +125,8 @@ impl Network {
             network,
             mdns: self.mdns,
             metrics: None,
+            dht: self.dht,
+            allow: self.allow.clone(),
             speeds: self.speeds.speeds(),
             nat,
         })

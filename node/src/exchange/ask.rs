@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
-use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::limits::HAVE_MAX;
 use potluck_protocol::manifest::Manifest;
@@ -64,18 +64,29 @@ pub async fn have(net: &Handle, peer: PeerId, shards: &[ShardId]) -> Result<Vec<
     Ok(all)
 }
 
-/// Other peers that are said to have the manifest, with their addresses; those that make no sense are left out.
+/// Other peers that are said to have the manifest, with their addresses; those that make no sense, or that the peer is not
+/// believed, are left out.
 pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, AskError> {
     match one(net, peer, &Request::Providers(id)).await? {
-        Reply::Providers(providers) => Ok(providers
-            .into_iter()
-            .filter_map(|provider| {
-                let addresses = provider.addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok());
-                Some((PeerId::from_bytes(&provider.peer).ok()?, addresses.collect()))
-            })
-            .collect()),
+        Reply::Providers(providers) => Ok(net.believed(peer, named(providers)).await?),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Whom the peer has met lately; what makes no sense is left out.
+pub async fn peers(net: &Handle, peer: PeerId) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, AskError> {
+    match one(net, peer, &Request::Peers).await? {
+        Reply::Peers(peers) => Ok(named(peers)),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn named(providers: Vec<Provider>) -> Vec<(PeerId, Vec<Multiaddr>)> {
+    let one = |provider: Provider| {
+        let addresses = provider.addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok());
+        Some((PeerId::from_bytes(&provider.peer).ok()?, addresses.collect()))
+    };
+    providers.into_iter().filter_map(one).collect()
 }
 
 async fn one(net: &Handle, peer: PeerId, request: &Request) -> Result<Reply, AskError> {
@@ -98,6 +109,7 @@ pub(super) fn unexpected(reply: &Reply) -> AskError {
         Reply::Announcements(_) => "announcements",
         Reply::Differing(_) => "a comparison of catalogues",
         Reply::Records(_) => "records of a catalogue",
+        Reply::Peers(_) => "peers",
     };
     AskError::Wrong(format!("it answered another question than the one that was asked, with {what}"))
 }

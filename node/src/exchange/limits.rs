@@ -77,3 +77,8 @@ pub const CATALOGUE_ASKED: usize = 64;
 
 /// Changes of the catalogue are written together: so long after the first. Less than what gossip takes to come again.
 pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
+
+/// Manifests that are looked at together, each up to 260 KiB, and peers that are asked for one: a search is not worth a
+/// question to everybody.
+pub const LOOK_AT_ONCE: usize = 8;
+pub const LOOK_PEERS: usize = 4;

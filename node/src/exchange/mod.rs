@@ -12,8 +12,10 @@
 mod ask;
 mod catalogue;
 mod error;
+mod finding;
 mod holders;
 mod limits;
+mod look;
 mod pace;
 pub mod pull;
 mod reputation;
@@ -32,6 +34,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libp2p::PeerId;
 use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -69,6 +73,8 @@ struct Inner {
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
     questions: Mutex<Allowances<PeerId>>,
+    /// What is said to the DHT, and whom we tell of peers.
+    finding: finding::State,
     started: Instant,
     metrics: metrics::Exchange,
 }
@@ -97,6 +103,7 @@ impl Exchange {
             downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            finding: finding::State::default(),
             started: Instant::now(),
             metrics: metrics::Exchange::default(),
         }));
@@ -106,6 +113,7 @@ impl Exchange {
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
         tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
         tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
+        finding::start(&exchange);
         exchange
     }
 
@@ -116,7 +124,13 @@ impl Exchange {
         metrics.pulls.one(metrics::Pull::Started);
         let pulled = pull::run(self, manifest, options).await;
         metrics.pulls.one(if pulled.is_ok() { metrics::Pull::Completed } else { metrics::Pull::Failed });
+        self.holds_more();
         pulled
+    }
+
+    /// The signed manifest, from whoever has it within `options.find`; of what it names nothing is fetched.
+    pub async fn find(&self, manifest: ManifestId, options: Options) -> Result<Authentic<Manifest>, PullError> {
+        pull::find(self, manifest, options).await
     }
 
     /// What is counted here.

@@ -14,8 +14,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::{Exchange, Speeds};
 use crate::home::Home;
-use crate::net::testing::{connect, key, node};
-use crate::net::{FrameError, Handle, Inbound};
+use crate::net::testing::{config, connect, key, node, node_with};
+use crate::net::{Config, FrameError, Handle, Inbound};
 use crate::store::{Source, Store};
 use crate::task::Tasks;
 
@@ -36,7 +36,12 @@ pub fn store() -> (Store, tempfile::TempDir) {
 }
 
 pub async fn honest(seed: u8) -> Node {
-    let (net, inbound) = node(seed).await;
+    honest_with(config(), seed).await
+}
+
+/// One that is set up otherwise.
+pub async fn honest_with(config: Config, seed: u8) -> Node {
+    let (net, inbound) = node_with(config, seed).await;
     let (store, home) = store();
     let tasks = Tasks::default();
     let exchange = Exchange::start(net.clone(), inbound, store.clone(), &tasks, Speeds::default()).await;
@@ -152,6 +157,7 @@ async fn answer(
             Request::Announcements(_) => Reply::Announcements(Vec::new()),
             Request::Compare(_) => Reply::Differing(Differing(Vec::new())),
             Request::Records(_) => Reply::Records(Vec::new()),
+            Request::Peers => Reply::Peers(Vec::new()),
             Request::Cancel(_) => continue,
             Request::Shard(shard) => {
                 let bytes = store.shard(&shard).expect("the store works").expect("it is there").into_bytes();

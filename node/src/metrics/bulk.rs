@@ -38,6 +38,7 @@ impl From<&Request> for Asked {
             Request::Compare(_) => "compare",
             Request::Records(_) => "records",
             Request::Cancel(_) => "cancel",
+            Request::Peers => "peers",
         })
     }
 }

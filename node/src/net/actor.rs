@@ -2,7 +2,7 @@
 
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use futures::StreamExt;
 use libp2p::gossipsub::{self, MessageAcceptance, PublishError, TopicHash};
@@ -18,9 +18,10 @@ use tokio::time::{Instant, Interval, interval, sleep_until};
 
 use super::announcements::{Reason, Verdict};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
+use super::finding::Named;
 use super::handle::{Command, Event, NetError};
 use super::seat::Seat;
-use super::{gossip, limits, nat};
+use super::{gossip, limits, nat, private};
 
 type Back<T> = oneshot::Sender<Result<T, NetError>>;
 
@@ -61,6 +62,7 @@ impl<'a> Actor<'a> {
                 tracing::error!(%error, ?base, "a base that was followed before cannot be followed");
             }
         }
+        actor.begin_finding();
         actor.dial_bootstrap();
         for peer in std::mem::take(&mut actor.seat.reconnect) {
             let addresses = actor.seat.peers.addresses(&peer);
@@ -72,7 +74,7 @@ impl<'a> Actor<'a> {
     /// Until the stop, or the last handle is gone.
     pub async fn run(mut self) {
         loop {
-            let (redial, ways) = (self.redial_at, self.nat_next());
+            let (redial, hints, ways) = (self.redial_at, self.hints_wake(), self.nat_next());
             tokio::select! {
                 biased;
                 () = self.seat.stop.cancelled() => return,
@@ -82,6 +84,7 @@ impl<'a> Actor<'a> {
                 },
                 () = sleep_until(redial.unwrap_or_else(Instant::now)), if redial.is_some() => self.redial(),
                 _ = self.watch.tick() => self.watch(),
+                () = sleep_until(hints.unwrap_or_else(Instant::now)), if hints.is_some() => self.dial_hints(),
                 () = sleep_until(ways.unwrap_or_else(Instant::now)), if ways.is_some() => self.nat_due(),
                 event = self.swarm.select_next_some() => self.event(event),
             }
@@ -104,6 +107,7 @@ impl<'a> Actor<'a> {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
             Command::Report(peer, misdeed) => self.swarm.behaviour_mut().guard.report(peer, misdeed),
+            Command::Finding(ask) => self.finding(ask),
             #[cfg(test)]
             Command::Panic => panic!("a test asked for it"),
             #[cfg(test)]
@@ -128,7 +132,13 @@ impl<'a> Actor<'a> {
             SwarmEvent::Behaviour(BehaviourEvent::Nat(event)) => self.nat_event(event),
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
-            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => self.discovered(found),
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
+                self.found_nearby(named(found))
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => {
+                self.gone_from_nearby(named(gone))
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.kad(event),
             SwarmEvent::NewListenAddr { address, .. } => {
                 self.seat.heard_listen_address(address);
                 self.nat_listens();
@@ -136,6 +146,7 @@ impl<'a> Actor<'a> {
             SwarmEvent::ExpiredListenAddr { address, .. } => self.seat.listening.retain(|one| *one != address),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.seat.peers.established(peer_id, &endpoint);
+                self.seat.finding.dials.met(&peer_id);
                 if let Some(back) = self.dials.remove(&connection_id) {
                     answer(back, Ok(()));
                 }
@@ -144,7 +155,15 @@ impl<'a> Actor<'a> {
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 tracing::debug!(?peer_id, %error, "a peer could not be reached");
                 if let Some(back) = self.dials.remove(&connection_id) {
-                    answer(back, Err(dial_error(peer_id, &error)));
+                    answer(back, Err(self.dial_error(peer_id, &error)));
+                }
+                peer_id.inspect(|peer| self.dial_failed(*peer, &error));
+            }
+            SwarmEvent::IncomingConnectionError { error, peer_id, .. } => {
+                tracing::debug!(?peer_id, %error, "a peer that came was not let in");
+                if let Some(peer) = peer_id.filter(|_| private::is_not_allowed(&error)) {
+                    tracing::info!(%peer, "refused: it is not on the allow list");
+                    self.seat.emit(Event::Refused(peer));
                 }
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed for a moment"),
@@ -157,9 +176,13 @@ impl<'a> Actor<'a> {
     }
 
     fn closed(&mut self, peer: PeerId) {
-        if self.seat.peers.closed(&peer) {
+        let identified = self.seat.peers.closed(&peer);
+        if identified {
             self.seat.emit(Event::Disconnected(peer));
+        } else {
+            tracing::info!(%peer, "it went before it said who it is: perhaps we are not on its allow list");
         }
+        self.lost(peer, identified);
         if self.seat.peers.is_alone() && self.redial_at.is_none() {
             self.redial_at = Some(Instant::now() + self.redial_pause);
         }
@@ -171,25 +194,17 @@ impl<'a> Actor<'a> {
             tracing::info!(%peer_id, version = ?info.protocol_version, "a peer of another network: disconnected");
             // It may have gone by itself.
             let _ = self.swarm.disconnect_peer_id(peer_id);
+            self.seat.finding.dials.forget(&peer_id);
             self.seat.emit(Event::Foreign(peer_id));
             return;
         }
         self.redial_pause = limits::REDIAL_FIRST;
         self.swarm.behaviour_mut().guard.identified(&peer_id);
         self.nat_identified(peer_id, connection_id, &info);
-        if self.seat.peers.identified(peer_id, info.agent_version, info.listen_addrs, &info.observed_addr) {
+        let news = self.seat.peers.identified(peer_id, info.agent_version.clone(), &info.listen_addrs);
+        self.route(peer_id, &info);
+        if news {
             self.seat.emit(Event::Connected(peer_id));
-        }
-    }
-
-    fn discovered(&mut self, found: Vec<(PeerId, Multiaddr)>) {
-        for (peer, address) in found {
-            // mDNS is not authenticated: a hint of where to dial, and nothing more. Both sides find each other at once,
-            // and two dials that cross (the ports are reused) are one TCP connection without a listener, which fails on
-            // both sides: so the smaller id dials.
-            if *self.swarm.local_peer_id() < peer {
-                self.dial_hint(peer, vec![address]);
-            }
         }
     }
 
@@ -215,21 +230,28 @@ impl<'a> Actor<'a> {
             Ok(()) => {
                 self.dials.insert(connection, back);
             }
-            Err(error) => answer(back, Err(dial_error(peer, &error))),
+            Err(error) => answer(back, Err(self.dial_error(peer, &error))),
         }
+    }
+
+    fn dial_error(&self, peer: Option<PeerId>, error: &DialError) -> NetError {
+        let reason = private::explain(error, self.seat.config.pre_shared_key.is_some());
+        let peer = peer.map_or_else(|| "an address".to_owned(), |peer| peer.to_string());
+        NetError::Dial { peer, reason }
     }
 
     fn redial(&mut self) {
         self.redial_at = None;
         if self.seat.peers.is_alone() {
             self.redial_pause = (self.redial_pause * 2).min(limits::REDIAL_MAX);
+            self.hint_remembered();
             self.dial_bootstrap();
         }
     }
 
     /// Dials every bootstrap address, and comes back later if nobody is connected then.
     fn dial_bootstrap(&mut self) {
-        if self.seat.config.bootstrap.is_empty() {
+        if self.seat.config.bootstrap.is_empty() && self.seat.config.remembered.is_empty() {
             return;
         }
         for address in self.seat.config.bootstrap.clone() {
@@ -353,7 +375,11 @@ fn answer<T>(back: oneshot::Sender<T>, value: T) {
     let _ = back.send(value);
 }
 
-fn dial_error(peer: Option<PeerId>, error: &DialError) -> NetError {
-    let peer = peer.map_or_else(|| "an address".to_owned(), |peer| peer.to_string());
-    NetError::Dial { peer, reason: error.to_string() }
+/// Multicast DNS names a peer once for each address.
+fn named(found: Vec<(PeerId, Multiaddr)>) -> Vec<Named> {
+    let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
+    for (peer, address) in found {
+        peers.entry(peer).or_default().push(address);
+    }
+    peers.into_iter().collect()
 }

@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
+use libp2p::allow_block_list::{self, AllowedPeers};
 use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::identity::Keypair;
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{StreamProtocol, gossipsub, identify, mdns, ping, relay};
+use libp2p::{PeerId, StreamProtocol, gossipsub, identify, mdns, ping, relay};
 use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
+use super::finding::{self, Dht};
 use super::guard::{self, Guard};
 use super::handle::NetError;
 use super::{Config, gossip, limits, nat};
@@ -19,13 +21,16 @@ use super::{Config, gossip, limits, nat};
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// First, so that a connection too many is denied before anything is set up for it.
+    /// Whoever is not on the list goes before anything else is done with him.
+    allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
+    /// Early, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,
     pub guard: guard::Behaviour,
     pub identify: identify::Behaviour,
     pub ping: ping::Behaviour,
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    pub dht: Toggle<finding::Behaviour>,
     pub bulk: bulk::Behaviour,
     pub nat: nat::Behaviour,
 }
@@ -55,12 +60,14 @@ impl Behaviour {
             .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
+            allowed: config.allow.as_deref().map(allowed).into(),
             limits: connection_limits::Behaviour::new(connection_limits(config)),
             guard: guard::Behaviour::new(guard.clone(), limits::ESTABLISHED_IN + places(config)),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
             mdns: mdns.into(),
+            dht: dht(config, identity).map_err(|error| setup("kad", error))?.into(),
             bulk: bulk::Behaviour::new(bulk, accepted, guard.metrics().clone()),
             nat: nat::Behaviour::new(&config.nat, identity.public().to_peer_id(), relayed),
         })
@@ -70,6 +77,22 @@ impl Behaviour {
 /// A relay keeps a connection for every place that it gives.
 fn places(config: &Config) -> usize {
     config.nat.relay.as_ref().map_or(0, |relay| relay.reservations)
+}
+
+fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
+    let mut allowed = allow_block_list::Behaviour::default();
+    for peer in peers {
+        allowed.allow_peer(*peer);
+    }
+    allowed
+}
+
+fn dht(config: &Config, identity: &Keypair) -> Result<Option<finding::Behaviour>, String> {
+    if config.dht == Dht::Off {
+        return Ok(None);
+    }
+    let (local, protocol) = (identity.public().to_peer_id(), finding::protocol(&config.network)?);
+    Ok(Some(finding::Behaviour::new(local, protocol, config.dht, config.nearest())))
 }
 
 fn connection_limits(config: &Config) -> ConnectionLimits {

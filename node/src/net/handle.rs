@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::announcements::Known;
 use super::bulk::{OpenError, Outbound, Way};
+use super::finding;
 use super::guard::{Ban, Guard, Misdeed};
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
@@ -62,6 +63,10 @@ pub enum Event {
     Disconnected(PeerId),
     /// A peer of another network was met and disconnected.
     Foreign(PeerId),
+    /// A peer that is not on the allow list came, and was refused.
+    Refused(PeerId),
+    /// A peer that answers for the DHT is asked from now on.
+    Routed(PeerId),
     /// A peer follows a base that we follow too: it may know announcements that we have missed.
     Subscribed {
         peer: PeerId,
@@ -91,6 +96,7 @@ pub enum Event {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) peer: PeerId,
+    pub(super) target: usize,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) events: broadcast::Sender<Event>,
     pub(super) known: Known,
@@ -113,6 +119,7 @@ pub(super) enum Command {
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
     Report(PeerId, Misdeed),
+    Finding(finding::Ask),
     #[cfg(test)]
     Panic,
     #[cfg(test)]
@@ -164,6 +171,11 @@ impl Handle {
     /// The announcements of a base that are known now, ours included.
     pub fn announcements(&self, base: BaseId) -> Vec<Record> {
         self.known.with(|catalogue| catalogue.of_base(&base).cloned().collect())
+    }
+
+    /// The announcements of all bases that are known now.
+    pub fn every_announcement(&self) -> Vec<Record> {
+        self.known.with(|catalogue| catalogue.records().cloned().collect())
     }
 
     /// Who announced a manifest.

@@ -1,8 +1,7 @@
 //! The swarm, as one actor behind a [`Handle`].
 //!
-//! Goals: to be connected, to pass on announcements that are authentic and no others, and to hand out bulk streams.
-//! Non-goals: to know what a stream carries (that is `exchange`), to touch the store, to find anything by itself (the
-//! publisher and the peers that are asked name further peers).
+//! Goals: to be connected, to find peers and providers, to pass on announcements that are authentic and no others, and to
+//! hand out bulk streams. Non-goals: to know what a stream carries (that is `exchange`), to touch the store.
 //!
 //! ```text
 //! Handle --Command--> supervisor -> actor { Swarm<Behaviour> } --Event--> everybody who listens
@@ -16,6 +15,7 @@ mod actor;
 pub(crate) mod announcements;
 mod behaviour;
 pub mod bulk;
+pub mod finding;
 mod gossip;
 mod group;
 mod guard;
@@ -23,6 +23,7 @@ mod handle;
 pub mod limits;
 pub mod nat;
 mod peers;
+pub mod private;
 mod seat;
 #[cfg(feature = "tls")]
 mod security;
@@ -41,14 +42,16 @@ pub use peers::is_loopback;
 
 use std::collections::VecDeque;
 
-use libp2p::Multiaddr;
 use libp2p::identity::Keypair;
+use libp2p::pnet::PreSharedKey;
+use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::text::Name;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use announcements::Announcements;
+use finding::{Dht, Finding, Reach};
 use guard::Guard;
 use peers::Peers;
 use seat::Seat;
@@ -65,15 +68,45 @@ pub struct Config {
     /// Finds peers on the local network by multicast DNS, and is found there. Off by default: it speaks on every
     /// interface but the loopback one.
     pub mdns: bool,
+    /// The part that is taken in the DHT.
+    pub dht: Dht,
+    /// Peers that are wanted: while fewer are here others are looked for, among those that somebody has named.
+    pub target: usize,
+    /// Peers that were connected when this node last ran, dialled while peers are wanting.
+    pub remembered: Vec<finding::Named>,
+    /// The only peers that may connect or are dialled; `None`: everybody.
+    pub allow: Option<Vec<PeerId>>,
+    /// Of a private network: without it nobody gets as far as a handshake.
+    pub pre_shared_key: Option<PreSharedKey>,
     /// How it is reached from outside.
     pub nat: nat::Settings,
 }
 
 impl Config {
-    /// No bootstrap peers, no mDNS, listening on a free port of the loopback interface.
+    /// Listens on a free port of the loopback interface and looks for nobody: connected to whom it is told to.
     pub fn loopback(network: Name) -> Self {
         let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a constant address parses")];
-        Self { network, listen, bootstrap: Vec::new(), mdns: false, nat: nat::Settings::default() }
+        Self {
+            network,
+            listen,
+            bootstrap: Vec::new(),
+            mdns: false,
+            nat: nat::Settings::default(),
+            dht: Dht::Off,
+            target: 0,
+            remembered: Vec::new(),
+            allow: None,
+            pre_shared_key: None,
+        }
+    }
+
+    /// The nearest addresses that the DHT deals in. In a network of people who know each other, and on a node that
+    /// listens on local addresses only, these are all; else only such as the whole world can reach.
+    fn nearest(&self) -> Reach {
+        let local = |address| Reach::of(address).is_some_and(|reach| reach < Reach::World);
+        let nearby = !self.listen.is_empty() && self.listen.iter().all(local);
+        let private = self.allow.is_some() || self.pre_shared_key.is_some();
+        if nearby || private { Reach::Machine } else { Reach::World }
     }
 }
 
@@ -91,6 +124,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
     let life = crate::metrics::page::Life::default();
     let handle = Handle {
         peer,
+        target: config.target,
         commands,
         events: events.clone(),
         known,
@@ -110,6 +144,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         peers: Peers::default(),
         reconnect: Vec::new(),
         listening: Vec::new(),
+        finding: Finding::default(),
         outbox: VecDeque::new(),
         started: Instant::now(),
         guard,

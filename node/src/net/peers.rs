@@ -7,6 +7,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
+use super::finding::Reach;
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
 use super::nat::is_relayed;
@@ -23,6 +24,8 @@ pub struct Peers {
 #[derive(Debug)]
 struct Connected {
     since: Instant,
+    /// The other end of its newest connection, or the relay that leads there.
+    remote: Multiaddr,
     /// Known once the peer has said that it is of our network.
     agent: Option<String>,
 }
@@ -30,17 +33,20 @@ struct Connected {
 impl Peers {
     /// A connection stands.
     pub fn established(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        self.connected.entry(peer).or_insert_with(|| Connected { since: Instant::now(), agent: None });
+        let remote = distance_of(endpoint).clone();
+        let new = Connected { since: Instant::now(), remote: remote.clone(), agent: None };
+        self.connected.entry(peer).or_insert(new).remote = remote;
         // The address of a peer that dialled us is the one of its outgoing socket: nobody listens there.
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
             self.remember(peer, vec![without_peer(address)]);
         }
     }
 
-    /// The peer has said who it is; `true` if this is news.
-    pub fn identified(&mut self, peer: PeerId, agent: String, stated: Vec<Multiaddr>, observed: &Multiaddr) -> bool {
-        let local = is_loopback(observed);
-        let usable = stated.iter().filter(|address| local || !is_loopback(address)).map(without_peer).collect();
+    /// The peer has said who it is; `true` if this is news. Of the addresses that it states those are believed that
+    /// somebody at its distance can know.
+    pub fn identified(&mut self, peer: PeerId, agent: String, stated: &[Multiaddr]) -> bool {
+        let Some(reach) = self.reach(&peer) else { return false };
+        let usable = stated.iter().filter(|address| reach.includes(address)).map(without_peer).collect();
         self.remember(peer, usable);
         let Some(connected) = self.connected.get_mut(&peer) else { return false };
         // The agent's name is the peer's to choose: bounded, and printable.
@@ -56,6 +62,26 @@ impl Peers {
     /// Everybody is gone; those who had been identified.
     pub fn all_closed(&mut self) -> Vec<PeerId> {
         self.connected.drain().filter(|(_, connected)| connected.agent.is_some()).map(|(peer, _)| peer).collect()
+    }
+
+    /// The other end of a connection to a peer.
+    pub fn remote(&self, peer: &PeerId) -> Option<&Multiaddr> {
+        self.connected.get(peer).map(|connected| &connected.remote)
+    }
+
+    /// How far away a connected peer is.
+    pub fn reach(&self, peer: &PeerId) -> Option<Reach> {
+        self.remote(peer).map(|remote| Reach::of(remote).unwrap_or(Reach::World))
+    }
+
+    /// Connected peers of our network.
+    pub fn identified_peers(&self) -> Vec<PeerId> {
+        let identified = self.connected.iter().filter(|(_, connected)| connected.agent.is_some());
+        identified.map(|(peer, _)| *peer).collect()
+    }
+
+    pub fn identified_count(&self) -> usize {
+        self.connected.values().filter(|connected| connected.agent.is_some()).count()
     }
 
     pub fn is_alone(&self) -> bool {
@@ -111,6 +137,14 @@ impl Peers {
     }
 }
 
+/// The address that says how far away somebody is: who comes through a relay is known to be as far as that at least.
+fn distance_of(endpoint: &ConnectedPoint) -> &Multiaddr {
+    match endpoint {
+        ConnectedPoint::Listener { local_addr, send_back_addr } if Reach::of(send_back_addr).is_none() => local_addr,
+        endpoint => endpoint.get_remote_address(),
+    }
+}
+
 /// An address without the `/p2p/...` at its end. One before it is a relay's, and stays.
 pub fn without_peer(address: &Multiaddr) -> Multiaddr {
     let mut address = address.clone();
@@ -153,14 +187,20 @@ mod tests {
     }
 
     #[test]
-    fn a_strangers_loopback_addresses_are_not_believed() {
-        let (near, far) = (address("/ip4/127.0.0.1/tcp/1"), address("/ip4/10.0.0.9/tcp/1"));
-        let mut peers = Peers::default();
-        let peer = PeerId::random();
-        peers.identified(peer, String::new(), vec![near.clone(), far.clone()], &far);
-        assert_eq!(peers.addresses(&peer), std::slice::from_ref(&far));
-        peers.identified(peer, String::new(), vec![near.clone()], &near);
-        assert_eq!(peers.addresses(&peer), [far, near]);
+    fn nobody_is_believed_about_addresses_nearer_than_himself() {
+        let all = ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.9/tcp/1", "/ip4/198.51.100.7/tcp/1"].map(address);
+        for (nearest, from) in
+            ["/ip4/127.0.0.1/tcp/9", "/ip4/10.0.0.5/tcp/9", "/ip4/198.51.100.5/tcp/9"].iter().enumerate()
+        {
+            let mut peers = Peers::default();
+            let peer = PeerId::random();
+            let (local_addr, send_back_addr) = (address("/ip4/10.0.0.1/tcp/1"), address(from));
+            assert!(!peers.identified(peer, String::new(), &all), "it is not connected");
+            peers.established(peer, &ConnectedPoint::Listener { local_addr, send_back_addr });
+            assert!(peers.identified(peer, String::new(), &all));
+            assert_eq!(peers.addresses(&peer), all[nearest..]);
+            assert_eq!((peers.identified_peers(), peers.identified_count()), (vec![peer], 1));
+        }
     }
 
     #[test]

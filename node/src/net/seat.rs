@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::announcements::Announcements;
 use super::behaviour::Behaviour;
 use super::bulk::Inbound;
+use super::finding::Finding;
 use super::guard::Guard;
 use super::handle::{Command, Event, NetError};
 use super::peers::{Peers, without_peer};
@@ -40,6 +41,7 @@ pub struct Seat {
     pub peers: Peers,
     /// Peers that were connected when the swarm panicked.
     pub reconnect: Vec<PeerId>,
+    pub finding: Finding,
     pub listening: Vec<Multiaddr>,
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
     pub started: Instant,
@@ -94,8 +96,8 @@ impl Seat {
     pub async fn swarm(&mut self) -> Result<Swarm<Behaviour>, NetError> {
         let (through, relayed) = relay::client::new(self.identity.public().to_peer_id());
         let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), &self.guard, relayed)?;
-        let mut registry = Registry::default();
-        let mut swarm = transport::swarm(&self.identity, through, behaviour, &self.guard, &mut registry)?;
+        let (mut registry, key) = (Registry::default(), self.config.pre_shared_key);
+        let mut swarm = transport::swarm(&self.identity, key, through, behaviour, &self.guard, &mut registry)?;
         self.recorder = Some(libp2p::metrics::Metrics::new(&mut registry));
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         self.listening.clear();

@@ -7,6 +7,8 @@ use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::text::Name;
 use tokio::sync::{broadcast, mpsc};
 
+use super::finding::Dht;
+use super::finding::limits::TARGET;
 use super::{Config, Event, Handle, Inbound, start};
 
 /// The base of every announcement made here.
@@ -43,8 +45,37 @@ pub async fn node(seed: u8) -> (Handle, mpsc::Receiver<Inbound>) {
 }
 
 pub async fn node_of(network: &str, seed: u8) -> (Handle, mpsc::Receiver<Inbound>) {
-    let config = Config::loopback(Name::new(network).expect("a good name"));
+    node_with(Config::loopback(Name::new(network).expect("a good name")), seed).await
+}
+
+/// A node that is set up otherwise.
+pub async fn node_with(config: Config, seed: u8) -> (Handle, mpsc::Receiver<Inbound>) {
     start(config, Keypair::from(key(seed))).await.expect("the loopback interface can be listened on")
+}
+
+/// The test network's settings.
+pub fn config() -> Config {
+    Config::loopback(Name::new("test").expect("a good name"))
+}
+
+/// The same, of a node that looks for peers and takes part in the DHT.
+pub fn looking() -> Config {
+    Config { dht: Dht::Auto, target: TARGET, ..config() }
+}
+
+/// A node's name before it runs.
+pub fn peer_id(seed: u8) -> libp2p::PeerId {
+    Keypair::from(key(seed)).public().to_peer_id()
+}
+
+/// Until two nodes know each other, whoever dials.
+pub async fn meets(node: &Handle, other: &Handle) {
+    let mut events = node.events();
+    let wanted = other.peer_id();
+    let known = |infos: Vec<super::PeerInfo>| infos.iter().any(|info| info.peer == wanted && info.agent.is_some());
+    if !known(node.peers().await.expect("running")) {
+        wait(&mut events, |event| matches!(event, Event::Connected(peer) if *peer == wanted)).await;
+    }
 }
 
 /// Connects `from` to `to`; both know each other afterwards.

@@ -11,6 +11,7 @@ use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::metrics::{BandwidthTransport, Registry};
+use libp2p::pnet::PreSharedKey;
 use libp2p::swarm::Config as SwarmConfig;
 use libp2p::{PeerId, Swarm, Transport, dns, noise, relay, tcp, yamux};
 
@@ -18,12 +19,14 @@ use super::behaviour::Behaviour;
 use super::guard::{Gate, Guard};
 use super::handle::NetError;
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
+use super::private;
 
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
 /// A swarm that neither listens nor dials yet. `relayed` belongs to the relay client among its behaviours.
 pub fn swarm(
     identity: &Keypair,
+    key: Option<PreSharedKey>,
     relayed: relay::client::Transport,
     behaviour: Behaviour,
     guard: &Guard,
@@ -38,38 +41,42 @@ pub fn swarm(
         .with_smart_dial();
     let relayed = upgraded(relayed, security(identity)?);
     // First, because it takes addresses through relays only; the part before the relay's name is dialled by the others.
-    let transport = relayed.or_transport(named(identity)?).map(|either, _| either.into_inner()).boxed();
+    let transport = relayed.or_transport(named(identity, key)?).map(|either, _| either.into_inner()).boxed();
     let counted = BandwidthTransport::new(Gate::new(transport, guard.clone()), registry);
     let boxed = counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
     Ok(Swarm::new(boxed, behaviour, identity.public().to_peer_id(), config))
 }
 
 /// Direct connections, to addresses with names too.
-fn named(identity: &Keypair) -> Result<Connections, NetError> {
-    match dns::tokio::Transport::system(direct(identity)?) {
+fn named(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+    match dns::tokio::Transport::system(direct(identity, key)?) {
         Ok(named) => Ok(named.boxed()),
         Err(error) => {
             // A machine without a resolver still reaches peers by their addresses.
             tracing::warn!(%error, "no system DNS settings: addresses with names cannot be dialled");
-            direct(identity)
+            direct(identity, key)
         }
     }
 }
 
 #[cfg(not(feature = "quic"))]
-fn direct(identity: &Keypair) -> Result<Connections, NetError> {
-    tcp(identity)
+fn direct(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+    tcp(identity, key)
 }
 
 #[cfg(feature = "quic")]
-fn direct(identity: &Keypair) -> Result<Connections, NetError> {
-    Ok(quic(identity).or_transport(tcp(identity)?).map(|either, _| either.into_inner()).boxed())
+fn direct(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+    // QUIC has no place for the key of a private network.
+    if key.is_some() {
+        return tcp(identity, key);
+    }
+    Ok(quic(identity).or_transport(tcp(identity, key)?).map(|either, _| either.into_inner()).boxed())
 }
 
-fn tcp(identity: &Keypair) -> Result<Connections, NetError> {
+fn tcp(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
     // Port reuse, which holes in NATs need, is on by itself for every dial but those that ask for a new port.
     let raw = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
-    Ok(upgraded(raw, security(identity)?))
+    Ok(upgraded(private::secured(raw, key), security(identity)?))
 }
 
 /// Wider windows than libp2p's defaults: one bulk stream is to fill a fast or far link alone.

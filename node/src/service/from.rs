@@ -41,6 +41,7 @@ impl From<StoreError> for Failure {
                 "free some space on that disk, then run the same command again: nothing that was acknowledged is lost",
             ),
             StoreError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
+            StoreError::Newer { .. } => Self::new(Kind::Incompatible, &error),
             StoreError::LogDamaged { .. } | StoreError::Index(_) => Self::new(Kind::Verification, &error),
             StoreError::NoManifest(_) | StoreError::NoShard(_) => Self::new(Kind::NotFound, &error).hint(pull_again),
             StoreError::NotWellFormed(_) => {

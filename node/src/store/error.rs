@@ -22,6 +22,13 @@ pub enum StoreError {
         path.display()
     )]
     LogDamaged { path: PathBuf, offset: u64, reason: &'static str },
+    /// Whole, and of a kind that this version does not know. It is never cut, moved or rewritten.
+    #[error(
+        "{} was made by a newer potluck: {what}. It is left as it is; run the version of potluck that this home was used \
+         with last, or a newer one",
+        path.display()
+    )]
+    Newer { path: PathBuf, what: &'static str },
     /// Not even a new index could be built.
     #[error("the index cannot be used, nor a new one built: {0}")]
     Index(String),

@@ -9,6 +9,10 @@
 //! `quarantine/`), while an unreadable place with valid records behind it is an error that only a person may dismiss.
 //! The marker `rec1` is what makes the two cases distinguishable when a length field itself is damaged.
 //!
+//! A newer version that only adds kinds of records keeps the header; one that changes the framing counts the header's
+//! number up. Both are told apart from damage (a record of an unknown kind has a right checksum) and refused, also when
+//! salvaging: what this version cannot read it must not rewrite.
+//!
 //! The file is rewritten from the state (tmp, fsync, rename) when it is long and mostly history, and after any failed
 //! append: what a failed fsync left behind is unknowable.
 
@@ -25,6 +29,8 @@ use crate::store::frame::{self, Scan};
 use crate::store::state::{Record, State};
 
 const HEADER: &[u8] = b"potluck state/1\n";
+/// What the header of every version begins with.
+const HEADER_START: &[u8] = b"potluck state/";
 /// A longer file is refused: it is none of ours. Ten million pins fit.
 const FILE_MAX: u64 = 1 << 30;
 /// A log is rewritten only above this length, and when four times as long as its state.
@@ -74,6 +80,9 @@ impl Log {
     /// Applies all valid records; gives the offset up to which the file is good.
     fn read(&mut self, bytes: &[u8], salvage: bool) -> Result<usize> {
         let mut offset = HEADER.len();
+        if is_newer(bytes) {
+            return Err(self.newer("its header has a higher number"));
+        }
         if !bytes.starts_with(HEADER) {
             self.tolerate(salvage, 0, "the header is not this program's")?;
             offset = 0;
@@ -83,9 +92,7 @@ impl Log {
                 Scan::Frame { payload, end } => {
                     match codec::decode(payload) {
                         Ok(record) => self.state.apply(record),
-                        Err(_) => {
-                            self.tolerate(salvage, offset, "a record that only a newer version of potluck knows")?
-                        }
+                        Err(_) => return Err(self.newer("it has a record of a kind that this version does not know")),
                     }
                     offset = end;
                 }
@@ -97,6 +104,10 @@ impl Log {
             }
         }
         Ok(offset.min(bytes.len()))
+    }
+
+    fn newer(&self, what: &'static str) -> StoreError {
+        StoreError::Newer { path: self.layout.state_log(), what }
     }
 
     fn tolerate(&mut self, salvage: bool, offset: usize, reason: &'static str) -> Result<()> {
@@ -197,109 +208,20 @@ impl Log {
     }
 }
 
+/// The header is that of a later version. One flipped bit makes 3, 5 or 9 of our 1: those numbers are never used.
+fn is_newer(bytes: &[u8]) -> bool {
+    let flipped: u32 = bytes.iter().zip(HEADER).map(|(byte, ours)| (byte ^ ours).count_ones()).sum();
+    let line =
+        bytes.strip_prefix(HEADER_START).map(|rest| rest.split(|byte| *byte == b'\n').next().unwrap_or_default());
+    let number =
+        line.and_then(|digits| std::str::from_utf8(digits.get(..8.min(digits.len()))?).ok()?.parse::<u32>().ok());
+    number.is_some_and(|number| number > 1) && flipped > 1
+}
+
 /// Distinguishes copies of damaged files; the same damage found twice is kept once.
 fn fingerprint(bytes: &[u8]) -> String {
     potluck_protocol::id::Digest::of(bytes).short()
 }
 
 #[cfg(test)]
-mod tests {
-    use potluck_protocol::id::{Digest, ManifestId};
-
-    use super::*;
-    use crate::failpoint;
-    use crate::home::Home;
-
-    fn id(n: u64) -> ManifestId {
-        ManifestId(Digest::of(&n.to_le_bytes()))
-    }
-
-    /// A log of three records, its bytes, and where each record ends.
-    fn three() -> (tempfile::TempDir, Home, Vec<u8>, Vec<usize>) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = Home::open(folder.path()).expect("free");
-        let mut log = Log::open(home.layout(), false).expect("new");
-        let mut ends = vec![log.len() as usize];
-        for record in [Record::Pin(id(1)), Record::Sequence(7), Record::Pin(id(3))] {
-            log.append(record).expect("room");
-            ends.push(log.len() as usize);
-        }
-        let bytes = std::fs::read(home.layout().state_log()).expect("exists");
-        (folder, home, bytes, ends)
-    }
-
-    #[test]
-    fn a_record_torn_at_any_byte_costs_nothing_that_was_acknowledged() {
-        let (_folder, home, bytes, ends) = three();
-        for len in ends[2]..bytes.len() {
-            for zeros in [0, bytes.len() - len] {
-                let torn = [&bytes[..len], &vec![0; zeros]].concat();
-                std::fs::write(home.layout().state_log(), &torn).expect("writable");
-                let mut log = Log::open(home.layout(), false).expect("opens");
-                assert_eq!(log.state().pins, [id(1)].into());
-                let lost = torn.len() > ends[2];
-                assert_eq!(log.lost(), lost.then(|| (torn.len() - ends[2]) as u64), "cut at {len}");
-                let wanted = if lost { 7 + SEQUENCE_GAP } else { 7 };
-                assert_eq!(log.state().sequence, wanted, "a number that may be in use is passed over");
-                log.append(Record::Pin(id(4))).expect("room");
-                drop(log);
-                let log = Log::open(home.layout(), false).expect("opens");
-                assert_eq!((log.lost(), log.state().sequence), (None, wanted));
-                assert_eq!(log.state().pins, [id(1), id(4)].into());
-            }
-        }
-    }
-
-    #[test]
-    fn damage_before_the_last_record_is_an_error_until_a_person_dismisses_it() {
-        let (_folder, home, bytes, ends) = three();
-        let path = home.layout().state_log();
-        for bit in (0..ends[2] * 8).step_by(5) {
-            let mut bad = bytes.clone();
-            bad[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(&path, &bad).expect("writable");
-            let error = Log::open(home.layout(), false).expect_err("damaged");
-            assert!(matches!(error, StoreError::LogDamaged { .. }), "bit {bit}: {error}");
-            assert_eq!(std::fs::read(&path).expect("exists"), bad, "the file stays as it is");
-            let log = Log::open(home.layout(), true).expect("salvaged");
-            assert!(log.state().pins.contains(&id(3)) && log.state().sequence >= SEQUENCE_GAP, "bit {bit}");
-            drop(log);
-            assert!(Log::open(home.layout(), false).is_ok_and(|log| log.lost().is_none()));
-        }
-    }
-
-    #[test]
-    fn a_failed_append_has_no_effect_and_the_next_one_works() {
-        for point in failpoint::ALL.iter().filter(|point| point.what == What::Append) {
-            let (_folder, home, _, _) = three();
-            let mut log = Log::open(home.layout(), false).expect("opens");
-            let before = log.state().clone();
-            let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
-            assert!(log.append(Record::Pin(id(9))).expect_err("full").is_no_space());
-            assert_eq!(*log.state(), before);
-            drop(armed);
-            log.append(Record::Pin(id(10))).expect("room again");
-            let wanted = log.state().clone();
-            drop(log);
-            assert_eq!(*Log::open(home.layout(), false).expect("opens").state(), wanted, "{point}");
-        }
-    }
-
-    #[test]
-    fn history_is_dropped_and_state_kept() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = Home::open(folder.path()).expect("free");
-        let mut log = Log::open(home.layout(), false).expect("new");
-        // Appending is slow by its fsync: history is written by hand, the last record by the log.
-        drop(log.append(Record::Pin(id(0))));
-        let frame = frame::encode(&codec::encode(&Record::Unpin(id(1))).expect("encodes"));
-        log.len += 8192 * frame.len() as u64;
-        let mut bytes = std::fs::read(home.layout().state_log()).expect("exists");
-        (0..8192).for_each(|_| bytes.extend_from_slice(&frame));
-        std::fs::write(home.layout().state_log(), &bytes).expect("writable");
-        log.append(Record::Sequence(5)).expect("room");
-        assert!(log.len() < 200, "{}", log.len());
-        let again = Log::open(home.layout(), false).expect("opens");
-        assert_eq!((again.state(), again.len()), (log.state(), log.len()));
-    }
-}
+mod tests;

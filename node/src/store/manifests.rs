@@ -3,8 +3,8 @@
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::SIGNED_MANIFEST_MAX;
-use potluck_protocol::manifest::{Kind, Manifest};
-use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::{Authentic, PublicKey, SignatureError, Signed};
 use potluck_protocol::text::Name;
 use potluck_protocol::verify::{self, Complete, Mapped, VerifyError, WellFormed};
 use serde::{Deserialize, Serialize};
@@ -32,14 +32,9 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn of(manifest: &Authentic<Manifest>) -> Self {
         let body = manifest.body();
-        let kind = match body.kind {
-            Kind::Adapter(_) => KindTag::Adapter,
-            Kind::Base(_) => KindTag::Base,
-            Kind::Dataset(_) => KindTag::Dataset,
-        };
         Self {
             id: manifest.id(),
-            kind,
+            kind: KindTag::from(&body.kind),
             name: body.name.clone(),
             base: body.base(),
             publisher: body.publisher,
@@ -96,6 +91,10 @@ impl Store {
             Loaded::Good(manifest) => Ok(Some(*manifest)),
             Loaded::None => Ok(None),
             Loaded::Damaged(reason) => self.damaged(id, &reason).map(|()| None),
+            Loaded::Newer => Err(StoreError::Newer {
+                path: self.layout().manifests().join(id.to_string()),
+                what: "a manifest of a kind that this version does not know",
+            }),
         }
     }
 
@@ -124,13 +123,17 @@ pub(crate) enum Loaded {
     Good(Box<Authentic<Manifest>>),
     None,
     Damaged(String),
+    /// Its bytes are those of its name, and what they say is unknown here.
+    Newer,
 }
 
 pub(crate) fn load(layout: &Layout, id: &ManifestId) -> Result<Loaded> {
     let path = layout.manifests().join(id.to_string());
     let Some(bytes) = durable::read(&path, SIGNED_MANIFEST_MAX as u64)? else { return Ok(Loaded::None) };
+    let unread = |bytes| Signed::<Manifest>::decode(bytes).is_ok_and(|signed| signed.digest() == id.0);
     Ok(match verify::authentic(*id, &bytes) {
         Ok(manifest) => Loaded::Good(Box::new(manifest)),
+        Err(VerifyError::Signature(SignatureError::Codec(_))) if unread(&bytes) => Loaded::Newer,
         Err(error) => Loaded::Damaged(error.to_string()),
     })
 }
@@ -198,5 +201,28 @@ mod tests {
         assert!(store.manifests().expect("readable").is_empty());
         std::fs::write(&path, good).expect("writable");
         assert!(store.manifest(&id).expect("readable").is_some());
+    }
+
+    #[test]
+    fn a_manifest_of_an_unknown_kind_is_refused_and_stays_as_it_is() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let known = fixture.add(&store, "x", 100);
+        // Eight bytes of length, then the body, which begins with the tag of its kind.
+        let mut bytes = std::fs::read(store.layout().manifests().join(known.to_string())).expect("there");
+        let (len, _) = bytes.split_first_chunk::<8>().expect("long");
+        let end = 8 + u64::from_le_bytes(*len) as usize;
+        bytes[8] = 99;
+        let id = ManifestId(potluck_protocol::signed::body_id::<Manifest>(&bytes[8..end]));
+        let path = store.layout().manifests().join(id.to_string());
+        std::fs::write(&path, &bytes).expect("writable");
+        let error = store.manifest(&id).expect_err("unknown");
+        assert!(error.to_string().contains("made by a newer potluck"), "{error}");
+        let report = store.verify(|_, _| ()).expect("readable");
+        assert!(report.is_clean() && report.newer == [path.display().to_string()], "{report:?}");
+        drop(store);
+        let store = fixture.open();
+        assert_eq!(store.manifests().expect("readable").len(), 1, "the other one is listed");
+        assert_eq!(std::fs::read(&path).expect("there"), bytes);
     }
 }

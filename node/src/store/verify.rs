@@ -43,10 +43,12 @@ pub struct Report {
     pub lost_manifests: Vec<ManifestId>,
     /// Files in `shards/` under no shard's name. Left as they are.
     pub strangers: Vec<String>,
+    /// Whole manifests and recipes that only a newer version can read. Left as they are.
+    pub newer: Vec<String>,
 }
 
 impl Report {
-    /// Nothing is damaged or missing. Strange files do no harm.
+    /// Nothing is damaged or missing. Strange and newer files do no harm.
     pub fn is_clean(&self) -> bool {
         self.unreadable.is_empty()
             && self.damaged_shards.is_empty()
@@ -130,6 +132,10 @@ impl Store {
                     self.damaged(&id, &reason)?;
                     continue;
                 }
+                Loaded::Newer => {
+                    report.newer.push(self.layout().manifests().join(id.to_string()).display().to_string());
+                    continue;
+                }
             };
             report.manifests += 1;
             let mut wanted: BTreeSet<ShardId> =
@@ -155,9 +161,11 @@ impl Store {
 
     fn verify_recipes(&self, report: &mut Report) -> Result<()> {
         for id in self.recipes()? {
-            match self.recipe(&id)? {
-                Some(_) => report.recipes += 1,
-                None => report.damaged_recipes.push(id),
+            match self.recipe(&id) {
+                Ok(Some(_)) => report.recipes += 1,
+                Ok(None) => report.damaged_recipes.push(id),
+                Err(StoreError::Newer { path, .. }) => report.newer.push(path.display().to_string()),
+                Err(error) => return Err(error),
             }
         }
         Ok(())

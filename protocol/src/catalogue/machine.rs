@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p_identity::PeerId;
 
 use super::patience::Patience;
-use super::random::Random;
 use super::round::{Action, Event, Next, Outcome, Question, Round, RoundId};
 use super::shelves::{Catalogue, Inserted};
 use super::timing::{
     BASES, HEDGE_MS, MEET_MS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
 use crate::announce::Announcement;
+use crate::dice::{Dice, mix};
 use crate::id::BaseId;
 use crate::signed::Authentic;
 
 /// Decides what is asked of whom, and when. Holds no record: the catalogue is handed in.
 #[derive(Clone, Debug)]
 pub struct Reconcile {
-    random: Random,
+    dice: Dice,
     bases: BTreeMap<BaseId, Followed>,
     /// Rounds that are to be, and not before which time.
     due: BTreeMap<(BaseId, PeerId), u64>,
@@ -43,7 +43,7 @@ impl Reconcile {
     /// Knows nobody. Nodes should have different seeds, so that they do not all ask at once.
     pub fn new(seed: u64) -> Self {
         Self {
-            random: Random::new(seed),
+            dice: Dice::new(mix(seed)),
             bases: BTreeMap::new(),
             due: BTreeMap::new(),
             rounds: BTreeMap::new(),
@@ -69,7 +69,8 @@ impl Reconcile {
         let rounds = self.rounds.values().flat_map(|round| [round.ends_at_ms(), round.started_ms + HEDGE_MS]);
         let bases = self.bases.values().filter(|followed| !followed.peers.is_empty());
         let planned = bases.flat_map(|followed| std::iter::once(followed.next_ms).chain(followed.spread_ms));
-        rounds.chain(planned).chain(self.due.values().copied()).filter(|at| *at > now_ms).min()
+        let due = self.due.iter().map(|((_, peer), at)| self.patience.rests_until_ms(peer).max(*at));
+        rounds.chain(planned).chain(due).filter(|at| *at > now_ms).min()
     }
 
     fn note(&mut self, event: Event, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
@@ -78,7 +79,7 @@ impl Reconcile {
             Event::Gone { peer } => self.gone(&peer, now_ms, actions),
             Event::Asked { peer, base } => {
                 if self.bases.contains_key(&base) {
-                    let at_ms = now_ms + self.random.below(TURN_MS);
+                    let at_ms = now_ms + self.dice.below(TURN_MS);
                     self.schedule(base, peer, at_ms);
                 }
             }
@@ -109,7 +110,7 @@ impl Reconcile {
         });
         if followed.peers.len() < PEERS_PER_BASE || followed.peers.contains(&peer) {
             followed.peers.insert(peer);
-            let at_ms = now_ms + self.random.below(MEET_MS);
+            let at_ms = now_ms + self.dice.below(MEET_MS);
             self.schedule(base, peer, at_ms);
         }
     }
@@ -196,7 +197,7 @@ impl Reconcile {
     }
 
     fn sooner(&mut self, base: &BaseId, now_ms: u64) {
-        let soon_ms = now_ms + SOON_MS + self.random.below(SOON_MS);
+        let soon_ms = now_ms + SOON_MS + self.dice.below(SOON_MS);
         if let Some(followed) = self.bases.get_mut(base) {
             followed.next_ms = followed.next_ms.min(soon_ms);
         }
@@ -204,7 +205,7 @@ impl Reconcile {
 
     /// Three to five quarters of a time.
     fn about(&mut self, ms: u64) -> u64 {
-        ms - ms / 4 + self.random.below(ms / 2)
+        ms - ms / 4 + self.dice.below(ms / 2)
     }
 
     /// Makes rounds due whose time has come.
@@ -225,11 +226,11 @@ impl Reconcile {
             }
             if count > 0 {
                 let peers = followed.peers.iter().filter(rested).copied().collect();
-                chosen.extend(self.random.some_of(peers, count).into_iter().map(|peer| (*base, peer)));
+                chosen.extend(self.dice.some_of(peers, count).into_iter().map(|peer| (*base, peer)));
             }
         }
         for (base, peer) in chosen {
-            let at_ms = now_ms + self.random.below(SPREAD_MS);
+            let at_ms = now_ms + self.dice.below(SPREAD_MS);
             self.schedule(base, peer, at_ms);
         }
     }
@@ -252,7 +253,9 @@ impl Reconcile {
         let free = |base: &BaseId, peer: &PeerId| {
             self.rounds.values().all(|round| round.peer != *peer && !(round.base == *base && young(round)))
         };
-        let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && free(base, peer));
+        // It may have disappointed since this became due.
+        let rested = |peer: &PeerId| self.patience.rests_until_ms(peer) <= now_ms;
+        let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && rested(peer) && free(base, peer));
         ready
             .map(|((base, peer), at)| (self.patience.fruitless(peer), *at, *base, *peer))
             .min()

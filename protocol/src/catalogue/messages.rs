@@ -1,5 +1,7 @@
 //! What two catalogues say to each other. They travel in [`crate::bulk`]'s frames.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AnnouncementId, BaseId, Digest};
@@ -55,6 +57,16 @@ impl Wanted {
 }
 
 impl Differing {
+    /// Parts that hold these ids, sorted.
+    pub fn of(ids: impl IntoIterator<Item = AnnouncementId>) -> Self {
+        let mut parts: BTreeMap<usize, BTreeSet<AnnouncementId>> = BTreeMap::new();
+        for id in ids {
+            parts.entry(bucket_of(&id)).or_default().insert(id);
+        }
+        let bucket = |(index, ids): (usize, BTreeSet<_>)| Bucket { index: index as u8, ids: ids.into_iter().collect() };
+        Self(parts.into_iter().map(bucket).collect())
+    }
+
     pub(crate) fn is_bounded(&self) -> bool {
         let indices: Vec<u8> = self.0.iter().map(|bucket| bucket.index).collect();
         let own = |bucket: &Bucket| bucket.ids.iter().all(|id| bucket_of(id) == usize::from(bucket.index));

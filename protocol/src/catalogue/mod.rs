@@ -24,13 +24,10 @@ mod allowance;
 mod machine;
 mod messages;
 mod patience;
-mod random;
 mod round;
 mod shelf;
 mod shelves;
-mod timing;
-#[cfg(test)]
-mod testing;
+pub(crate) mod timing;
 #[cfg(test)]
 mod tests;
 

@@ -32,6 +32,7 @@ mod help;
 mod machine;
 mod memory;
 mod pace;
+mod pause;
 mod peer;
 #[cfg(test)]
 mod tests;

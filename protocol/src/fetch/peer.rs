@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::board::Place;
 use super::pace::Pace;
+use super::pause::Pause;
 use super::{Holdings, RequestId};
 use crate::dice::Dice;
 
@@ -18,20 +19,8 @@ pub const WINDOW_MAX: u64 = 32 << 20;
 const TURN_MS: u64 = 50;
 /// Requests on their way, however small the shards.
 pub const REQUESTS_MAX: usize = 64;
-/// A provider may stand still for this long, or for four times what the shard should take.
-const PATIENCE_MS: u64 = 5_000;
-/// Whoever sends no byte for so long has gone, however slow it was.
-const PATIENCE_MAX_MS: u64 = 120_000;
 /// A request is not overdue before it is so much late: less may be our own fault.
 const GRACE_MS: u64 = 500;
-/// Pauses and patience double with each failure in a row, up to this many times.
-const DOUBLINGS_MAX: u32 = 6;
-/// The shortest and longest pause that a busy provider may ask for.
-const BUSY_MS: std::ops::RangeInclusive<u64> = 50..=10_000;
-/// No pause is longer.
-const PAUSE_MAX_MS: u64 = 60_000;
-/// So many shards in a row may be missing before a pause.
-const MISSES_FREE: u32 = 4;
 
 /// A request on its way.
 #[derive(Clone, Copy, Debug)]
@@ -83,12 +72,7 @@ pub struct Peer {
     alive_ms: u64,
     /// No sign of life came since that question.
     unanswered: bool,
-    /// Not asked before this.
-    paused_until_ms: u64,
-    /// Failures in a row.
-    stalls: u32,
-    refusals: u32,
-    misses: u32,
+    pause: Pause,
 }
 
 impl Peer {
@@ -104,10 +88,7 @@ impl Peer {
             proven: false,
             alive_ms: 0,
             unanswered: false,
-            paused_until_ms: 0,
-            stalls: 0,
-            refusals: 0,
-            misses: 0,
+            pause: Pause::default(),
         }
     }
 
@@ -140,7 +121,7 @@ impl Peer {
     }
 
     pub fn failures(&self) -> u32 {
-        self.stalls + self.refusals + self.misses
+        self.pause.failures()
     }
 
     fn left_bytes(&self) -> u64 {
@@ -157,7 +138,7 @@ impl Peer {
 
     /// May be asked for another shard now. The first one is always allowed, however long.
     pub fn has_room(&self, now_ms: u64) -> bool {
-        now_ms >= self.paused_until_ms
+        self.pause.is_over(now_ms)
             && (self.owed.is_empty() || (self.owed.len() < REQUESTS_MAX && self.counted_bytes() < self.window()))
     }
 
@@ -210,7 +191,7 @@ impl Peer {
         let (owed, came) = self.settle(request)?;
         self.measure(u64::from(owed.len) - came, true, now_ms);
         (self.proven, self.alive_ms) = (true, now_ms);
-        (self.stalls, self.refusals, self.misses) = (0, 0, 0);
+        self.pause.delivered();
         Some(owed)
     }
 
@@ -245,32 +226,23 @@ impl Peer {
     pub fn stalls_at_ms(&self) -> Option<u64> {
         let first = self.owed.front()?;
         let expected = self.pace.rtt_ms() + u64::from(first.len) * 1000 / self.pace.rate();
-        let patience = PATIENCE_MS.max(4 * expected) << self.stalls.min(DOUBLINGS_MAX);
-        Some(self.alive_ms + patience.min(PATIENCE_MAX_MS))
+        Some(self.alive_ms + self.pause.patience_ms(expected))
     }
 
-    /// It stood still: it is thought slower, gets more time the next time, and is left alone for a while.
+    /// It stood still: it is left alone for a while, and thought slower.
     pub fn stalled(&mut self, now_ms: u64, dice: &mut Dice) {
-        self.pause(PATIENCE_MS, self.stalls, now_ms, dice);
-        self.stalls += 1;
+        self.pause.stalled(now_ms, dice);
         self.pace.halve();
     }
 
     /// What it was reset for came after all.
     pub fn excuse(&mut self, now_ms: u64) {
-        self.stalls = 0;
-        self.paused_until_ms = self.paused_until_ms.min(now_ms);
+        self.pause.excuse(now_ms);
     }
 
-    /// It said `Busy`. What it says to all that it owes counts once.
+    /// It said `Busy`.
     pub fn refused(&mut self, retry_ms: u32, now_ms: u64, dice: &mut Dice) {
-        let asked_ms = u64::from(retry_ms).clamp(*BUSY_MS.start(), *BUSY_MS.end());
-        if self.paused_until_ms > now_ms {
-            self.paused_until_ms = self.paused_until_ms.max(now_ms + asked_ms);
-        } else {
-            self.pause(asked_ms, self.refusals, now_ms, dice);
-            self.refusals += 1;
-        }
+        self.pause.refused(retry_ms, now_ms, dice);
         // Answering is a sign of life.
         self.alive_ms = now_ms;
     }
@@ -278,10 +250,7 @@ impl Peer {
     /// It said that it does not have this one. Returns its holdings before, if it had said that it has all.
     pub fn lacks(&mut self, index: usize, wanted: usize, now_ms: u64, dice: &mut Dice) -> Option<Holdings> {
         self.alive_ms = now_ms;
-        self.misses += 1;
-        if self.misses > MISSES_FREE {
-            self.pause(*BUSY_MS.start(), self.misses - MISSES_FREE, now_ms, dice);
-        }
+        self.pause.missed(now_ms, dice);
         let before = (self.holdings == Holdings::All).then_some(Holdings::All);
         if before.is_some() {
             self.holdings = Holdings::These(vec![true; wanted]);
@@ -294,14 +263,8 @@ impl Peer {
         before
     }
 
-    /// A part by chance: many downloaders that were refused together shall not come back together.
-    fn pause(&mut self, first_ms: u64, doublings: u32, now_ms: u64, dice: &mut Dice) {
-        let pause = (first_ms << doublings.min(DOUBLINGS_MAX)).min(PAUSE_MAX_MS);
-        self.paused_until_ms = self.paused_until_ms.max(now_ms + pause + dice.below(pause / 4 + 1));
-    }
-
     /// When its pause ends, if it is in one.
     pub fn resumes_at_ms(&self, now_ms: u64) -> Option<u64> {
-        (self.paused_until_ms > now_ms).then_some(self.paused_until_ms)
+        self.pause.ends_at_ms(now_ms)
     }
 }

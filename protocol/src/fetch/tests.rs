@@ -5,7 +5,6 @@ use proptest::prelude::*;
 
 use super::peer::Peer;
 use super::{Action, Event, Fetch, Holdings, RequestId};
-use crate::dice::Dice;
 use crate::id::{Digest, ShardId};
 use crate::shard::ShardRow;
 use crate::sim::Ledger;
@@ -155,20 +154,6 @@ fn a_window_is_seconds_of_a_slow_provider_and_round_trips_of_a_fast_one() {
     // 300 ms of 20 MiB/s, as many as there may be of 200 MiB/s.
     assert!(fit(20 << 20) > 60, "{}", fit(20 << 20));
     assert_eq!(fit(200 << 20), 64);
-}
-
-#[test]
-fn busy_to_many_requests_counts_once_and_grows() {
-    let mut dice = Dice::new(1);
-    let mut peer = Peer::new(Holdings::All, 0);
-    (0..8).for_each(|_| peer.refused(100, 0, &mut dice));
-    let first = peer.resumes_at_ms(0).expect("it waits");
-    assert!((100..=125).contains(&first), "{first}");
-    peer.refused(100, first, &mut dice);
-    let second = peer.resumes_at_ms(first).expect("it waits") - first;
-    assert!((200..=250).contains(&second), "{second}");
-    (0..40).for_each(|n| peer.refused(10_000, 1_000_000 * n, &mut dice));
-    assert!(peer.resumes_at_ms(39_000_000).expect("it waits") <= 39_000_000 + 75_000);
 }
 
 /// What happens in the test of arbitrary events.

@@ -101,12 +101,12 @@ impl<A: Actor> World<A> {
         node
     }
 
-    /// Connects two nodes from the beginning, each way with that delay.
-    pub fn link(&mut self, a: usize, b: usize, delay_ms: u64) {
+    /// Connects two nodes from a time on, each way with that delay.
+    pub fn link(&mut self, a: usize, b: usize, delay_ms: u64, from_ms: u64) {
         let known = self.links.contains_key(&pair(a, b));
         if a != b && !known {
             self.links.insert(pair(a, b), Link { delay_us: delay_ms * 1000, ..Link::default() });
-            self.schedule(0, What::Join { a, b });
+            self.schedule(from_ms * 1000, What::Join { a, b });
         }
     }
 
@@ -146,18 +146,31 @@ impl<A: Actor> World<A> {
     /// Until every living node is done.
     pub fn run(&mut self, limit_ms: u64) -> Result<(), Fault> {
         while self.not_done > 0 {
-            let Some(((at, _), what)) = self.queue.pop_first().filter(|((at, _), _)| *at <= limit_ms * 1000) else {
+            if !self.step(limit_ms)? {
                 return Err(self.not_done());
-            };
-            self.now_us = at;
-            self.events += 1;
-            at.hash(&mut self.trace);
-            self.happen(what);
-            if let Some(fault) = self.broken.take() {
-                return Err(fault);
             }
         }
         Ok(())
+    }
+
+    /// Until a time, whoever is done.
+    pub fn run_until(&mut self, until_ms: u64) -> Result<(), Fault> {
+        while self.step(until_ms)? {}
+        self.now_us = self.now_us.max(until_ms * 1000);
+        Ok(())
+    }
+
+    /// The next thing that happens; `false` if nothing does until then.
+    fn step(&mut self, until_ms: u64) -> Result<bool, Fault> {
+        let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until_ms * 1000) else {
+            return Ok(false);
+        };
+        let ((at, _), what) = entry.remove_entry();
+        self.now_us = at;
+        self.events += 1;
+        at.hash(&mut self.trace);
+        self.happen(what);
+        self.broken.take().map_or(Ok(true), Err)
     }
 
     fn not_done(&self) -> Fault {

@@ -1,12 +1,14 @@
-//! The transfer scheduler in the simulated world. Time is simulated, so it may be asserted: it is the same on any machine.
+//! The transfer scheduler and the catalogue in the simulated world. Time is simulated, so it may be asserted: it is the same on any machine.
 //!
 //! - `providers`: one downloader among good and bad providers.
 //! - `figures`: what several sources gain, and what a slow one costs.
-//! - `swarm`: nodes that pull from each other; a few seeds, a thousand are a soak of `potluck-tests`.
+//! - `swarm`: nodes that pull from each other.
+//! - `whole`: the same nodes pull what their catalogues hear of; a few seeds, a thousand are a soak of `potluck-tests`.
 
 mod figures;
 mod providers;
 mod swarm;
+mod whole;
 
 use potluck_protocol::sim::Line;
 use potluck_protocol::sim::swarm::{Conduct, Plan, Pulling};

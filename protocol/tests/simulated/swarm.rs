@@ -54,7 +54,10 @@ impl Actor for Greeter {
 #[test]
 fn two_machines_live_in_one_node() {
     let plan = Plan::swarm(7, 25);
-    let mut world = plan.world_with(|_, node| Both(node, Greeter::default()));
+    let mut world = plan.world_with(|_, mut node| {
+        (0..plan.manifests() as u32).for_each(|manifest| node.heard(manifest, 0));
+        Both(node, Greeter::default())
+    });
     world.run(1 << 40).unwrap_or_else(|fault| panic!("{fault}"));
     assert!(world.actors().all(|both| both.1.met.len() >= both.1.heard.len()));
     let pulls: usize = world.actors().map(|both| both.0.pulls().len()).sum();

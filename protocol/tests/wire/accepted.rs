@@ -137,6 +137,7 @@ fn request() -> Vec<Accepted> {
         ("compare", "64 digests of a base's records", Request::Compare(samples::compare())),
         ("records", "two records", Request::Records(samples::wanted())),
         ("cancel", "a shard is not wanted any more", Request::Cancel(samples::shard("a"))),
+        ("peers", "whom it has met", Request::Peers),
     ];
     all.iter().map(|(name, says, request)| vector(name, says, request, by_hand::request(request))).collect()
 }
@@ -148,7 +149,7 @@ fn reply() -> Vec<Accepted> {
         ("manifest", "the bytes of a signed manifest (any bytes here)", Reply::Manifest(vec![1, 2, 3])),
         ("have", "the first and third are there", Reply::Have(vec![true, false, true])),
         ("shard", "the last two bytes of five", Reply::Shard { len: 5, offset: 3, bytes: vec![7, 8] }),
-        ("providers", "two peers, one with two addresses", Reply::Providers(vec![provider, bare])),
+        ("providers", "two peers, one with two addresses", Reply::Providers(vec![provider.clone(), bare.clone()])),
         ("announcements", "two announcements (any bytes here)", Reply::Announcements(vec![vec![1, 2], vec![3]])),
         ("differing", "one part differs, with two records; one is empty", Reply::Differing(samples::differing())),
         ("equal", "nothing differs", Reply::Differing(Differing(vec![]))),
@@ -157,6 +158,7 @@ fn reply() -> Vec<Accepted> {
         ("not_found", "refused: not here", Reply::Refused(Refusal::NotFound)),
         ("busy", "refused: later", Reply::Refused(Refusal::Busy { retry_ms: 1500 })),
         ("cancelled", "refused: called back", Reply::Refused(Refusal::Cancelled)),
+        ("peers", "two peers, one with two addresses", Reply::Peers(vec![provider, bare])),
     ];
     all.iter().map(|(name, says, reply)| vector(name, says, reply, by_hand::reply(reply))).collect()
 }

@@ -176,6 +176,7 @@ pub fn request() -> impl Strategy<Value = Request> {
         vec(shard_id(), 1..20).prop_map(Request::Have),
         shard_id().prop_map(Request::Shard),
         shard_id().prop_map(Request::Cancel),
+        Just(Request::Peers),
         manifest_id().prop_map(Request::Providers),
         digest().prop_map(|base| Request::Announcements(BaseId(base))),
         (digest(), vec(digest(), 64))
@@ -206,7 +207,8 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         bytes,
     });
     let provider = (vec(any::<u8>(), 0..=64), vec(vec(any::<u8>(), 1..=256), 0..=4))
-        .prop_map(|(peer, addresses)| Provider { peer, addresses });
+        .prop_map(|(peer, addresses)| Provider { peer, addresses })
+        .boxed();
     prop_oneof![
         vec(any::<u8>(), 0..300).prop_map(Reply::Manifest),
         vec(any::<bool>(), 0..100).prop_map(Reply::Have),
@@ -214,7 +216,8 @@ pub fn reply() -> impl Strategy<Value = Reply> {
         vec(vec(any::<u8>(), 1..100), 0..=64).prop_map(Reply::Records),
         btree_set(digest(), 0..30).prop_map(differing),
         piece,
-        vec(provider, 0..=16).prop_map(Reply::Providers),
+        vec(provider.clone(), 0..=16).prop_map(Reply::Providers),
+        vec(provider, 0..=16).prop_map(Reply::Peers),
         Just(Reply::Refused(Refusal::NotFound)),
         Just(Reply::Refused(Refusal::Cancelled)),
         any::<u32>().prop_map(|retry_ms| Reply::Refused(Refusal::Busy { retry_ms })),

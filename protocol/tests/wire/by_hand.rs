@@ -228,8 +228,15 @@ pub fn request(request: &Request) -> Vec<u8> {
                 out.digest(&id.0);
             }),
             Request::Cancel(id) => out.u32(7).digest(&id.0),
+            Request::Peers => out.u32(8),
         };
     })
+}
+
+fn provider(out: &mut Bytes, Provider { peer, addresses }: &Provider) {
+    out.bytes(peer).list(addresses, |out, address| {
+        out.bytes(address);
+    });
 }
 
 pub fn reply(reply: &Reply) -> Vec<u8> {
@@ -240,11 +247,8 @@ pub fn reply(reply: &Reply) -> Vec<u8> {
                 out.u8((*flag).into());
             }),
             Reply::Shard { len, offset, bytes } => out.u32(2).u32(*len).u32(*offset).bytes(bytes),
-            Reply::Providers(providers) => out.u32(3).list(providers, |out, Provider { peer, addresses }| {
-                out.bytes(peer).list(addresses, |out, address| {
-                    out.bytes(address);
-                });
-            }),
+            Reply::Providers(providers) => out.u32(3).list(providers, provider),
+            Reply::Peers(peers) => out.u32(8).list(peers, provider),
             Reply::Refused(Refusal::NotFound) => out.u32(4).u32(0),
             Reply::Refused(Refusal::Busy { retry_ms }) => out.u32(4).u32(1).u32(*retry_ms),
             Reply::Refused(Refusal::Cancelled) => out.u32(4).u32(2),

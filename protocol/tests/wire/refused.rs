@@ -277,6 +277,7 @@ fn reply() -> Vec<Refused> {
         Refused::new("announcement_empty", "an announcement of no bytes", announcements(&[1, 0]), talk),
         Refused::new("announcement_long", "one of 2049 bytes", announcements(&[ANNOUNCEMENT_MAX + 1]), talk),
         Refused::new("peer_long", "a peer id of 65 bytes", providers(vec![provider(65, &[])]), crowd),
+        Refused::new("peers_many", "17 peers", by_hand::reply(&Reply::Peers(vec![provider(1, &[]); 17])), crowd),
     ];
     all.extend(catalogue_replies());
     all.extend(ends(&flags));

@@ -6,3 +6,4 @@ mod layers;
 mod one_build;
 mod rules;
 mod sources;
+mod stranger;

@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::super::error::Why;
 use super::super::limits::{ASK_AGAIN, NOTES, ORDERS};
-use super::super::{Exchange, PullError};
+use super::super::{Exchange, PullError, finding};
 use super::candidates::Candidates;
 use super::gather::Gather;
 use super::landing::Landing;
@@ -43,6 +43,8 @@ pub struct Session {
     /// When the last new shard came, or the stage began.
     advanced: Instant,
     progress: Progress,
+    /// Asks the DHT meanwhile.
+    _looking: AbortOnDropHandle<()>,
 }
 
 /// A provider's task, ended with the pull.
@@ -76,6 +78,7 @@ impl Session {
             blamed: BTreeMap::new(),
             advanced: now,
             progress: Progress::default(),
+            _looking: finding::look_for(exchange, id),
         }
     }
 

@@ -30,6 +30,7 @@ impl Exchange {
             Request::Announcements(base) => self.announcements(*base),
             Request::Compare(compare) => self.compare(asker, compare),
             Request::Records(wanted) => self.records(asker, wanted),
+            Request::Peers => self.peers_for(asker).await,
             // Taken out of the line where requests are read.
             Request::Cancel(_) => Reply::Refused(Refusal::Cancelled),
         };
@@ -71,7 +72,7 @@ impl Exchange {
             if !new || providers.len() == PROVIDERS_MAX {
                 continue;
             }
-            let addresses = self.0.net.addresses(peer).await.unwrap_or_default();
+            let addresses = self.0.net.addresses_for(asker, peer).await.unwrap_or_default();
             let addresses = addresses.iter().map(|address| address.to_vec());
             let addresses: Vec<_> = addresses.filter(|one| one.len() <= ADDRESS_MAX).take(ADDRESSES_MAX).collect();
             if !addresses.is_empty() {
@@ -117,6 +118,6 @@ impl Exchange {
     }
 }
 
-fn busy() -> Reply {
+pub(in crate::exchange) fn busy() -> Reply {
     Reply::Refused(Refusal::Busy { retry_ms: BUSY_RETRY_MS })
 }

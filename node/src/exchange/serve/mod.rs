@@ -22,6 +22,7 @@ use super::limits::{REQUEST_IDLE, REQUESTS, SEND_SHARD};
 use super::uploads::Uploader;
 use crate::net::{FrameError, Inbound, Misdeed, Replier, Requests};
 use crate::store::StoreError;
+pub(super) use answers::busy;
 use asked::{Asked, Pending};
 
 /// Why a stream was given up.

@@ -1,12 +1,14 @@
 //! Nodes that pull manifests from each other and serve what they have, while they pull.
 
+mod by_seed;
 mod node;
 mod plan;
 mod provider;
 mod puller;
 
 pub use node::Node;
-pub use plan::{Outcome, Plan, Pulling};
+pub(crate) use plan::LIMIT_MS;
+pub use plan::{Outcome, Plan, Planned, Pulling};
 pub use provider::Conduct;
 
 use std::collections::{BTreeMap, HashMap};

@@ -32,9 +32,14 @@ impl Node {
         shards.into_iter().for_each(|shard| self.have[shard as usize] = true);
     }
 
-    /// Pulls a manifest from that time on.
-    pub fn pull(&mut self, manifest: u32, start_ms: u64, seed: u64) {
-        self.pulls.push(Puller::new(manifest, start_ms, seed));
+    /// Pulls a manifest when it is [`Node::heard`] of, and not before that time.
+    pub fn pull(&mut self, manifest: u32, not_before_ms: u64, seed: u64) {
+        self.pulls.push(Puller::new(manifest, not_before_ms, seed));
+    }
+
+    /// A manifest exists.
+    pub fn heard(&mut self, manifest: u32, now_ms: u64) {
+        self.pulls.iter_mut().filter(|pull| pull.manifest == manifest).for_each(|pull| pull.heard(now_ms));
     }
 
     pub fn pulls(&self) -> &[Puller] {
@@ -87,7 +92,7 @@ impl Node {
         for pull in &mut self.pulls {
             if pull.is_running() {
                 pull.tick(&self.library, &self.neighbours, now_ms, out);
-            } else if pull.finished_ms.is_none() && now_ms >= pull.start_ms {
+            } else if pull.is_due(now_ms) {
                 pull.start(&self.library, &self.have, now_ms, out);
             }
         }

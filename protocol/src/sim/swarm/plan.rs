@@ -1,21 +1,24 @@
-//! A world by plan or by seed, and what came of it.
+//! A world by plan, and what came of it.
 
 use std::rc::Rc;
 
+use super::puller::Puller;
 use super::{Conduct, Library, Node};
-use crate::dice::{Dice, mix};
+use crate::dice::Dice;
 use crate::sim::{Actor, Fault, Line, World};
 
 /// A run may take so long, in simulated time.
-const LIMIT_MS: u64 = 4 * 3_600_000;
+pub(crate) const LIMIT_MS: u64 = 4 * 3_600_000;
 
 /// One node of a plan.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    conduct: Conduct,
+    pub conduct: Conduct,
     line: Line,
     has: Vec<u32>,
-    pulls: Vec<Pulling>,
+    pub(super) pulls: Vec<Pulling>,
+    /// It is not there before.
+    pub(super) joins_ms: u64,
 }
 
 /// A node pulls a manifest from that time on.
@@ -28,15 +31,15 @@ pub struct Pulling {
 /// A world before it runs.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    seed: u64,
-    lens: Vec<u32>,
-    manifests: Vec<Vec<u32>>,
-    nodes: Vec<Planned>,
+    pub(super) seed: u64,
+    pub(super) lens: Vec<u32>,
+    pub(super) manifests: Vec<Vec<u32>>,
+    pub(super) nodes: Vec<Planned>,
     /// Two nodes, and the delay between them.
-    links: Vec<(usize, usize, u64)>,
+    pub(super) links: Vec<(usize, usize, u64)>,
     /// Two nodes, when they lose each other, when they meet again.
-    cuts: Vec<(usize, usize, u64, u64)>,
-    kills: Vec<(usize, u64)>,
+    pub(super) cuts: Vec<(usize, usize, u64, u64)>,
+    pub(super) kills: Vec<(usize, u64)>,
 }
 
 /// What came of a run in which every pull of a living node ended well.
@@ -61,7 +64,7 @@ impl Plan {
     }
 
     pub fn add(&mut self, conduct: Conduct, line: Line, has: Vec<u32>, pulls: Vec<Pulling>) -> usize {
-        self.nodes.push(Planned { conduct, line, has, pulls });
+        self.nodes.push(Planned { conduct, line, has, pulls, joins_ms: 0 });
         self.nodes.len() - 1
     }
 
@@ -81,77 +84,34 @@ impl Plan {
         self.cuts.push((a, b, from_ms, to_ms));
     }
 
-    /// A swarm: several nodes pull several manifests from each other, some are slow, lie, stall, drip, refuse, vanish or
-    /// have a part; connections break. Each manifest has one honest provider that stays, known to all that want it.
-    pub fn swarm(seed: u64, nodes: usize) -> Self {
-        let mut dice = Dice::new(mix(seed));
-        let mut plan = Self::of_one_file(seed, Vec::new());
-        plan.lens = (0..dice.between(60, 120)).map(|_| dice.between(1, 512 << 10) as u32).collect();
-        let manifests = dice.between(3, 5) as usize;
-        let all = plan.lens.len() as u64;
-        // Runs that overlap: manifests share shards, as adapters share tensors.
-        let manifest = |dice: &mut Dice| -> Vec<u32> {
-            let (first, count) = (dice.below(all - 8), dice.between(8, 32));
-            (first..(first + count).min(all)).map(|shard| shard as u32).collect()
-        };
-        plan.manifests = (0..manifests).map(|_| manifest(&mut dice)).collect();
-        (0..nodes).for_each(|node| plan.add_by_seed(node, &mut dice));
-        plan.link_by_seed(&mut dice);
-        plan.trouble(&mut dice);
-        plan
+    pub fn nodes(&self) -> &[Planned] {
+        &self.nodes
     }
 
-    fn add_by_seed(&mut self, node: usize, dice: &mut Dice) {
-        let count = self.manifests.len();
-        if node < count {
-            let line = Line { up: dice.between(512 << 10, 4 << 20), down: 4 << 20 };
-            self.add(Conduct::Honest, line, self.manifests[node].clone(), Vec::new());
-            return;
-        }
-        let conduct = match dice.below(12) {
-            0 => Conduct::Liar(dice.below(20) as u32),
-            1 => Conduct::Silent(dice.below(20) as u32),
-            2 => Conduct::Dripping,
-            3 => Conduct::Empty,
-            4 => Conduct::Busy(dice.between(20, 90)),
-            _ => Conduct::Honest,
-        };
-        let line = Line { up: (32 << 10) << dice.below(8), down: (256 << 10) << dice.below(6) };
-        let part = dice.percent(20).then(|| dice.below(count as u64) as usize);
-        let has = part.map(|manifest| self.manifests[manifest].iter().copied().filter(|_| dice.percent(50)).collect());
-        let pulls = (0..count as u32).filter(|_| dice.percent(45)).collect::<Vec<_>>();
-        let pulls = pulls.into_iter().map(|manifest| Pulling { manifest, start_ms: dice.below(5_000) }).collect();
-        self.add(conduct, line, has.unwrap_or_default(), pulls);
+    pub fn manifests(&self) -> usize {
+        self.manifests.len()
     }
 
-    fn link_by_seed(&mut self, dice: &mut Dice) {
-        for node in self.manifests.len()..self.nodes.len() {
-            let sources: Vec<usize> = self.nodes[node].pulls.iter().map(|pull| pull.manifest as usize).collect();
-            let others: Vec<usize> = (0..4).map(|_| dice.below(self.nodes.len() as u64) as usize).collect();
-            for other in sources.into_iter().chain(others) {
-                self.links.push((node, other, dice.between(1, 150)));
-            }
-        }
+    /// Is there to the end.
+    pub fn lasts(&self, node: usize) -> bool {
+        self.kills.iter().all(|(killed, _)| *killed != node)
     }
 
-    fn trouble(&mut self, dice: &mut Dice) {
-        for _ in 0..dice.below(16) {
-            let (a, b, _) = self.links[dice.below(self.links.len() as u64) as usize];
-            let from = dice.below(30_000);
-            self.cut(a, b, from, from + dice.between(1, 15_000));
-        }
-        for _ in 0..dice.below(4) {
-            let node = dice.between(self.manifests.len() as u64, self.nodes.len() as u64 - 1);
-            self.kills.push((node as usize, dice.below(30_000)));
-        }
+    /// When everybody has joined, everything that was cut is whole again, and nobody vanishes any more.
+    pub fn calm_ms(&self) -> u64 {
+        let joins = self.nodes.iter().map(|node| node.joins_ms);
+        joins.chain(self.cuts.iter().map(|cut| cut.3)).chain(self.kills.iter().map(|kill| kill.1)).max().unwrap_or(0)
     }
 
-    /// The world, ready to run.
+    /// The world, ready to run. Every manifest is known to exist.
     pub fn world(&self) -> World<Node> {
-        self.world_with(|_, node| node)
+        self.world_with(|_, mut node| {
+            (0..self.manifests.len() as u32).for_each(|manifest| node.heard(manifest, 0));
+            node
+        })
     }
 
-    /// The same with more in each node than the swarm's part.
+    /// The same with more in each node than the swarm's part. A node pulls what it has [`Node::heard`] of.
     pub fn world_with<A: Actor>(&self, mut wrap: impl FnMut(usize, Node) -> A) -> World<A> {
         let library = Rc::new(Library::new(&self.lens, self.manifests.clone(), self.nodes.len()));
         let mut dice = Dice::new(self.seed);
@@ -164,7 +124,9 @@ impl Plan {
             }
             world.add(wrap(n, node), planned.line);
         }
-        self.links.iter().for_each(|(a, b, delay_ms)| world.link(*a, *b, *delay_ms));
+        for (a, b, delay_ms) in &self.links {
+            world.link(*a, *b, *delay_ms, self.nodes[*a].joins_ms.max(self.nodes[*b].joins_ms));
+        }
         self.cuts.iter().for_each(|(a, b, from, to)| world.cut(*a, *b, *from, *to));
         self.kills.iter().for_each(|(node, at)| world.kill(*node, *at));
         world
@@ -174,24 +136,31 @@ impl Plan {
     pub fn run(&self) -> Result<Outcome, Fault> {
         let mut world = self.world();
         world.run(LIMIT_MS)?;
-        let living: Vec<&Node> =
-            world.actors().enumerate().filter(|(n, _)| world.is_alive(*n)).map(|(_, node)| node).collect();
-        let pulls: Vec<_> = living.iter().flat_map(|node| node.pulls()).collect();
-        let sum = |of: fn(&super::puller::Puller) -> u64| pulls.iter().map(|pull| of(pull)).sum::<u64>();
-        for (n, node) in living.iter().enumerate() {
+        Outcome::of(&world, |node| node)
+    }
+}
+
+impl Outcome {
+    /// Of a world that has run.
+    pub fn of<A: Actor>(world: &World<A>, part: impl Fn(&A) -> &Node) -> Result<Self, Fault> {
+        let living = world.actors().enumerate().filter(|(n, _)| world.is_alive(*n));
+        let living: Vec<(usize, &Node)> = living.map(|(n, actor)| (n, part(actor))).collect();
+        let pulls: Vec<_> = living.iter().flat_map(|(_, node)| node.pulls()).collect();
+        let sum = |of: fn(&Puller) -> u64| pulls.iter().map(|pull| of(pull)).sum::<u64>();
+        for (n, node) in &living {
             if let Some(pull) = node.pulls().iter().find(|pull| !node.has_all(pull.manifest)) {
                 let rule = format!("manifest {} is said to be here and is not", pull.manifest);
-                return Err(Fault::Rule { at_ms: world.now_ms(), node: n, rule });
+                return Err(Fault::Rule { at_ms: world.now_ms(), node: *n, rule });
             }
         }
-        Ok(Outcome {
+        Ok(Self {
             trace: world.trace(),
             events: world.events(),
             pulls: pulls.len() as u64,
             took_ms: pulls.iter().filter_map(|pull| pull.finished_ms).max().unwrap_or(0),
             wanted_bytes: sum(|pull| pull.kept_bytes),
             came_bytes: sum(|pull| pull.came_bytes),
-            duplicate_bytes: sum(super::puller::Puller::wasted_bytes),
+            duplicate_bytes: sum(Puller::wasted_bytes),
         })
     }
 }

@@ -28,7 +28,9 @@ struct Coming {
 #[derive(Clone, Debug)]
 pub struct Puller {
     pub manifest: u32,
-    pub start_ms: u64,
+    pub not_before_ms: u64,
+    /// When it begins; `None` while nobody has said that the manifest exists.
+    start_ms: Option<u64>,
     seed: u64,
     running: Option<Running>,
     pub finished_ms: Option<u64>,
@@ -51,8 +53,19 @@ struct Running {
 }
 
 impl Puller {
-    pub fn new(manifest: u32, start_ms: u64, seed: u64) -> Self {
-        Self { manifest, start_ms, seed, running: None, finished_ms: None, came_bytes: 0, kept_bytes: 0 }
+    /// Begins when it is told that the manifest exists, and not before that time.
+    pub fn new(manifest: u32, not_before_ms: u64, seed: u64) -> Self {
+        let (start_ms, running, finished_ms) = (None, None, None);
+        Self { manifest, not_before_ms, start_ms, seed, running, finished_ms, came_bytes: 0, kept_bytes: 0 }
+    }
+
+    /// The manifest exists.
+    pub fn heard(&mut self, now_ms: u64) {
+        self.start_ms.get_or_insert(now_ms.max(self.not_before_ms));
+    }
+
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.running.is_none() && self.start_ms.is_some_and(|at| at <= now_ms)
     }
 
     pub fn is_running(&self) -> bool {
@@ -89,7 +102,7 @@ impl Puller {
 
     pub fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
         match &self.running {
-            None => Some(self.start_ms),
+            None => self.start_ms,
             Some(_) if self.finished_ms.is_some() => None,
             Some(running) => running.fetch.wake_at_ms(now_ms).into_iter().chain([running.ask_at_ms]).min(),
         }

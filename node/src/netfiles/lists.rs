@@ -1,0 +1,80 @@
+//! The lists that a person writes: `bootstrap` and `allow`.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use libp2p::{Multiaddr, PeerId};
+
+use super::{NetFileError, lines, read};
+
+/// Addresses that are dialled at the start, and peers that may connect. More would be a mistake.
+const BOOTSTRAP_MAX: usize = 256;
+const ALLOW_MAX: usize = 4_096;
+
+/// The addresses of a `bootstrap` file; none if there is no file.
+pub fn bootstrap(path: &Path) -> Result<Vec<Multiaddr>, NetFileError> {
+    let example = "a multiaddress, e.g. /dns4/example.org/tcp/7740, is wanted";
+    Ok(list(path, BOOTSTRAP_MAX, example)?.unwrap_or_default())
+}
+
+/// The peers of an `allow` file; `None`, which allows everybody, if there is no file. An empty one allows nobody.
+pub fn allow(path: &Path) -> Result<Option<Vec<PeerId>>, NetFileError> {
+    list(path, ALLOW_MAX, "a peer id, e.g. 12D3KooW..., is wanted (`potluck status` on that node prints it)")
+}
+
+fn list<T>(path: &Path, max: usize, wanted: &str) -> Result<Option<Vec<T>>, NetFileError>
+where
+    T: FromStr + PartialEq,
+{
+    let Some(text) = read(path)? else { return Ok(None) };
+    let mut all: Vec<T> = Vec::new();
+    for (line, entry) in lines(&text) {
+        let shown: String = entry.chars().take(80).collect();
+        let reason = || format!("`{shown}`: {wanted}");
+        let one = entry.parse().map_err(|_| NetFileError::Line { path: path.to_path_buf(), line, reason: reason() })?;
+        if !all.contains(&one) {
+            all.push(one);
+        }
+        if all.len() > max {
+            return Err(NetFileError::TooMany { path: path.to_path_buf(), max });
+        }
+    }
+    Ok(Some(all))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_read_with_comments_and_an_error_names_its_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("bootstrap");
+        assert!(bootstrap(&path).expect("no file is no error").is_empty());
+        let text =
+            "# ours\n/dnsaddr/potluck.example\n\n/ip4/192.0.2.7/tcp/7740 # the old one\n/ip4/192.0.2.7/tcp/7740\n";
+        std::fs::write(&path, text).expect("writable");
+        let all: Vec<String> = bootstrap(&path).expect("good").iter().map(ToString::to_string).collect();
+        assert_eq!(all, ["/dnsaddr/potluck.example", "/ip4/192.0.2.7/tcp/7740"]);
+        std::fs::write(&path, "/dns4/a.example/tcp/1\nexample.org:7740\n").expect("writable");
+        let error = bootstrap(&path).expect_err("no multiaddress").to_string();
+        assert!(error.contains("bootstrap line 2: `example.org:7740`"), "{error}");
+        let many: String = (0..=BOOTSTRAP_MAX).map(|n| format!("/ip4/192.0.2.7/tcp/{}\n", n + 1)).collect();
+        std::fs::write(&path, many).expect("writable");
+        assert!(matches!(bootstrap(&path), Err(NetFileError::TooMany { .. })));
+    }
+
+    #[test]
+    fn an_empty_list_of_peers_allows_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("allow");
+        assert_eq!(allow(&path).expect("no file is no error"), None);
+        std::fs::write(&path, "# nobody yet\n").expect("writable");
+        assert_eq!(allow(&path).expect("good"), Some(Vec::new()));
+        let peer = PeerId::random();
+        std::fs::write(&path, format!("{peer} # a friend\n")).expect("writable");
+        assert_eq!(allow(&path).expect("good"), Some(vec![peer]));
+        std::fs::write(&path, "me\n").expect("writable");
+        assert!(allow(&path).expect_err("no peer").to_string().contains("allow line 1"));
+    }
+}
