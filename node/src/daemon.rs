@@ -19,7 +19,6 @@ use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Layout;
 use crate::metrics::server::Server as Metrics;
-use crate::net;
 use crate::net::finding::Dht;
 use crate::net::finding::limits::TARGET;
 use crate::netfiles::peers::{self, Remembered};
