@@ -56,8 +56,9 @@ pub const ESTABLISHED_OUT: u32 = 64;
 /// Connections that others made to us. More: somebody gives up his place.
 pub const ESTABLISHED_IN: usize = 200;
 
-/// Connections that are being closed to make room, beside those: more newcomers are denied.
-pub const ESTABLISHED_SURPLUS: usize = 32;
+/// Connections that are being closed to make room, beside those: more newcomers are denied. Closing takes a moment, and
+/// with few of these a flood shuts the door that the places keep open.
+pub const ESTABLISHED_SURPLUS: usize = 256;
 
 /// Of them, from one neighbourhood (/24, /56). This machine's own are not counted.
 pub const SEATS_PER_GROUP: usize = 16;

@@ -91,10 +91,13 @@ async fn joined(
     let node = Honest::start(&folder.path().join(format!("honest{n}")), &format!("{seed} honest {n}")).await?;
     let begun = Instant::now();
     node.join(target).await.map_err(|error| format!("honest node {n} cannot join: {error}"))?;
+    let met = begun.elapsed();
     let told = node.tell(witness, &format!("{seed}.{n}")).await;
     told.map_err(|error| format!("honest node {n} was not heard: {error}"))?;
+    let heard = begun.elapsed();
     node.pull(target.manifest).await.map_err(|error| format!("honest node {n} cannot pull: {error}"))?;
     let took = begun.elapsed();
+    eprintln!("honest node {n}: connected after {met:.1?}, heard after {heard:.1?}, pulled after {took:.1?}");
     node.stop().await;
     Ok(took)
 }

@@ -62,8 +62,11 @@ fn join(swarm: &mut Swarm, groups: &[usize]) -> Outcome<()> {
         let next = (n + 1) % groups.len();
         for _ in 0..2 {
             let (from, to) = (first + swarm.draw(size), firsts[next] + swarm.draw(groups[next]));
-            let plan = swarm.members[to].plan.clone();
-            swarm.members[from].dial(&plan)?;
+            let (there, here) = (swarm.members[to].plan.clone(), swarm.members[from].plan.clone());
+            // A pair of ports that was connected a moment ago may rest on the side that closed.
+            if swarm.members[from].dial(there.peer(), &there.address()?).is_err() {
+                swarm.members[to].dial(here.peer(), &here.address()?)?;
+            }
         }
     }
     Ok(())

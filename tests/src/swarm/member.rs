@@ -21,6 +21,10 @@ use crate::crash::Outcome;
 /// How long a killed member's threads may take to end: they may be in the middle of a write.
 const END: Duration = Duration::from_secs(20);
 
+/// A dial that failed is repeated so often, after so long.
+const ATTEMPTS: usize = 10;
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// What a member is, whether it lives or not.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -111,19 +115,30 @@ impl Member {
         Ok(())
     }
 
-    pub fn dial(&self, other: &Plan) -> Outcome<()> {
+    /// Connects to another one. Two that dial each other at once may fail both: then the next attempt finds them connected.
+    pub fn dial(&self, peer: PeerId, address: &Multiaddr) -> Outcome<()> {
         let life = self.life.as_ref().ok_or("it is dead")?;
-        Ok(life.runtime.block_on(life.node.net.dial(other.peer(), vec![other.address()?]))?)
+        let mut result = Ok(());
+        for _ in 0..ATTEMPTS {
+            result = life.runtime.block_on(life.node.net.dial(peer, vec![address.clone()]));
+            if result.is_ok() {
+                break;
+            }
+            std::thread::sleep(AGAIN);
+        }
+        Ok(result?)
     }
 
     /// Dials everybody whom it dials when it starts.
     pub fn dial_all(&self) -> Outcome<()> {
-        let life = self.life.as_ref().ok_or("it is dead")?;
         for address in &self.plan.dials {
             let Some(Protocol::P2p(peer)) = address.iter().last() else {
                 return Err("an address without a name".into());
             };
-            life.runtime.block_on(life.node.net.dial(peer, vec![address.clone()]))?;
+            // Whoever cannot be dialled from here dials us, or another one does.
+            if let Err(error) = self.dial(peer, address) {
+                eprintln!("{} cannot dial {peer}: {error}", self.plan.port);
+            }
         }
         Ok(())
     }
