@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::hub;
 
 /// The home folder: `--home`, else `POTLUCK_HOME`, else the platform's data folder.
 pub fn home(flag: Option<&Path>) -> Outcome<PathBuf> {
@@ -25,6 +26,22 @@ pub fn program() -> Outcome<PathBuf> {
         return Ok(running.to_path_buf());
     }
     std::env::current_exe().map_err(|error| Failure::io("find the potluck program itself", &error))
+}
+
+/// The Hugging Face Hub and its cache: `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN`, as its own programs read them.
+pub fn hub() -> Outcome<hub::Settings> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let root = std::env::var_os("HF_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root = root.or_else(|| directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cache/huggingface")));
+    let root = root.ok_or_else(|| {
+        Failure::new(Kind::Usage, "this system names no home folder for its user")
+            .hint("say where the hub's cache is: set HF_HOME to a folder")
+    })?;
+    let cache = absolute(&root)?.join("hub");
+    // A token that `hf auth login` has left is as good as one in the environment.
+    let token = set("HF_TOKEN").or_else(|| hf_hub::Cache::new(cache.clone()).token());
+    let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
+    Ok(hub::Settings { endpoint: endpoint.trim_end_matches('/').to_owned(), cache, token })
 }
 
 /// A folder for short-lived files.

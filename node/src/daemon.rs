@@ -3,6 +3,7 @@
 //! Start: home and lock, store, identity, network, exchange, service, socket. Stop: the socket first, so that nothing
 //! new begins; then the network; then every task is awaited.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,13 +14,16 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
+use crate::bans;
 use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Layout;
+use crate::metrics::server::Server as Metrics;
 use crate::net::finding::Dht;
 use crate::net::finding::limits::TARGET;
 use crate::netfiles::peers::{self, Remembered};
 use crate::netfiles::{key, lists};
+use crate::scrape::Scrape;
 use crate::service::{self, Network, Service};
 use crate::store::Options;
 use crate::task::Tasks;
@@ -35,6 +39,8 @@ pub struct Settings {
     pub dht: Dht,
     /// Peers that may connect, beside those of the home's `allow` file; if both are none, everybody may.
     pub allow: Vec<PeerId>,
+    /// Where the metrics are read; off without.
+    pub metrics: Option<SocketAddr>,
     pub speeds: Speeds,
     pub nat: net::nat::Settings,
 }
@@ -46,17 +52,26 @@ pub struct Daemon {
     tasks: Tasks,
     stop: CancellationToken,
     root: std::path::PathBuf,
+    metrics: Option<SocketAddr>,
 }
 
 /// What a daemon says when it is up.
 pub struct Ready {
     pub peer: PeerId,
     pub addresses: Vec<Multiaddr>,
+    /// Where the metrics are read.
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Ready {
     pub fn to_json(&self) -> Value {
-        json!({ "schema": "potluck.up/1", "pid": std::process::id(), "peer": self.peer.to_string(), "addresses": self.addresses })
+        json!({
+            "schema": "potluck.up/1",
+            "pid": std::process::id(),
+            "peer": self.peer.to_string(),
+            "addresses": self.addresses,
+            "metrics": self.metrics,
+        })
     }
 }
 
@@ -73,11 +88,15 @@ impl Daemon {
         let keeping = peers::keep(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
         tasks.spawn("who is here", keeping);
         let stop = CancellationToken::new();
+        let scrape = Scrape::new(&handle, &exchange, &store);
+        let metrics = serve_metrics(settings.metrics, scrape, &tasks).await?;
+        bans::restore(&home, &handle);
+        tasks.spawn("bans on disk", bans::keep(home.clone(), handle.clone(), tasks.stop().clone()));
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
         let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
         service.follow_bases().await?;
         service.announce_own().await?;
-        Ok(Self { service, handle, tasks, stop, root: root.to_path_buf() })
+        Ok(Self { service, handle, tasks, stop, root: root.to_path_buf(), metrics })
     }
 
     pub fn service(&self) -> &Service {
@@ -94,7 +113,8 @@ impl Daemon {
 
     /// Where it listens.
     pub async fn ready(&self) -> Outcome<Ready> {
-        Ok(Ready { peer: self.handle.peer_id(), addresses: self.handle.listen_addresses().await? })
+        let addresses = self.handle.listen_addresses().await?;
+        Ok(Ready { peer: self.handle.peer_id(), addresses, metrics: self.metrics })
     }
 
     /// Until somebody says stop: a signal, a request, or, with `input`, the end of standard input.
@@ -163,6 +183,17 @@ impl Service {
         }
         Ok(())
     }
+}
+
+/// Serves the metrics if that is asked for; returns where.
+async fn serve_metrics(at: Option<SocketAddr>, scrape: Scrape, tasks: &Tasks) -> Outcome<Option<SocketAddr>> {
+    let Some(at) = at else { return Ok(None) };
+    let server = Metrics::bind(at).await.map_err(|error| {
+        Failure::io(format!("serve metrics on {at}"), &error).hint("choose another port: --metrics 127.0.0.1:PORT")
+    })?;
+    let address = server.address();
+    tasks.spawn("metrics", server.run(scrape, tasks.stop().clone()));
+    Ok(Some(address))
 }
 
 /// The standard signals to end. Ending by a signal is what a daemon's user wants, so it is no error.

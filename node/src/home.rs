@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! HOME/identity.key    the node's ed25519 key, readable by its owner only
+//!      bans.json       peers that misbehaved, and for how long they are banned
 //!      lock            locked while a process uses the home; holds its process id
 //!      shards/ab/HEX   one file a shard, in 256 folders by the first byte of its id
 //!      manifests/HEX   signed manifests, recipes/HEX recipes
@@ -9,6 +10,7 @@
 //!      index/          sled, rebuilt from the files at any doubt
 //!      quarantine/     damaged files that were moved aside, for a person to look at
 //!      tmp/            files that are being written; emptied at every start
+//!      bases/HEX       bases that came from the swarm, as folders, by their id
 //!      runs/           checkpoints and adapters of training runs
 //!      bootstrap, allow, swarm.key    a person's: whom to connect to, who may, the key of a private network
 //!      peers, provided                the node's notes for its next start
@@ -73,6 +75,10 @@ impl Layout {
         self.root.join("tmp")
     }
 
+    pub fn bans(&self) -> PathBuf {
+        self.root.join("bans.json")
+    }
+
     /// Shards that are written and not yet durable.
     pub fn staged(&self) -> PathBuf {
         self.root.join("staged")
@@ -107,7 +113,11 @@ impl Layout {
         self.root.join("provided")
     }
 
-    fn folders(&self) -> [PathBuf; 8] {
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("bases")
+    }
+
+    fn folders(&self) -> [PathBuf; 9] {
         [
             self.shards(),
             self.manifests(),
@@ -116,6 +126,7 @@ impl Layout {
             self.quarantine(),
             self.tmp(),
             self.staged(),
+            self.bases(),
             self.runs(),
         ]
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{CodecError, Malformed, Wire};
 use crate::id::{AnnouncementId, BaseId, ManifestId};
 use crate::limits::{ANNOUNCEMENT_MAX, BASE_BYTES_MAX, SIGNED_MANIFEST_MAX};
+use crate::manifest::Kind;
 use crate::signed::{Authentic, PublicKey, Signable, SignatureError, Signed};
 use crate::text::Name;
 
@@ -15,6 +16,16 @@ pub enum KindTag {
     Adapter,
     Base,
     Dataset,
+}
+
+impl From<&Kind> for KindTag {
+    fn from(kind: &Kind) -> Self {
+        match kind {
+            Kind::Adapter(_) => Self::Adapter,
+            Kind::Base(_) => Self::Base,
+            Kind::Dataset(_) => Self::Dataset,
+        }
+    }
 }
 
 /// "This manifest exists", signed by its publisher.

@@ -149,6 +149,14 @@ impl Architecture {
     }
 }
 
+/// For people, e.g. `llama, 30 layers of 576, vocabulary 49152`.
+impl std::fmt::Display for Architecture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Family::Llama = self.family;
+        write!(f, "llama, {} layers of {}, vocabulary {}", self.num_hidden_layers, self.hidden_size, self.vocab_size)
+    }
+}
+
 /// What a [`BaseId`] covers: weights, not files. No publisher, time or file layout, so two people who add the same
 /// weights from one file or from three have one base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

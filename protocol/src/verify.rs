@@ -8,7 +8,7 @@
 //! verified; announcing, merging and using need `WellFormed`.
 
 use crate::codec::{self, CodecError};
-use crate::id::{ManifestId, ShardId};
+use crate::id::{Digest, FileDigest, ManifestId, ShardId};
 use crate::manifest::{FileEntry, Manifest};
 use crate::shard::{Cut, ShardError, ShardTable, TableError, VerifiedShard};
 use crate::signed::{Authentic, SignatureError};
@@ -169,7 +169,7 @@ impl Complete {
         let mut contents = Vec::new();
         for (file, table) in self.0.files() {
             let bytes = read(file, table)?;
-            if let Err(error) = check_file(file, table, &bytes) {
+            if let Err(error) = check_file(file, table, FileDigest(Digest::of(&bytes)), &bytes) {
                 return Ok(Err(error));
             }
             contents.push(bytes);
@@ -179,18 +179,48 @@ impl Complete {
             Err((path, reason)) => Err(VerifyError::Content { path, reason }),
         })
     }
+
+    /// [`Self::inspect`] for files that are too large to be held: `scans` is what reading each of them once gave, in
+    /// the order of the manifest's files; `inspect` judges their meaning by what it knows of them otherwise.
+    pub fn inspect_scanned(
+        self,
+        scans: &[Scan],
+        inspect: impl FnOnce(&Manifest) -> Result<(), (String, String)>,
+    ) -> Result<WellFormed, VerifyError> {
+        let total = self.manifest().body().files.len();
+        if scans.len() != total {
+            return Err(VerifyError::Incomplete { missing: total.abs_diff(scans.len()), total });
+        }
+        for ((file, table), scan) in self.0.files().zip(scans) {
+            check_file(file, table, scan.digest, &scan.head)?;
+        }
+        match inspect(self.manifest().body()) {
+            Ok(()) => Ok(WellFormed(self)),
+            Err((path, reason)) => Err(VerifyError::Content { path, reason }),
+        }
+    }
 }
 
-fn check_file(file: &FileEntry, table: &ShardTable, bytes: &[u8]) -> Result<(), VerifyError> {
+/// What reading a whole file once, piece by piece, gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scan {
+    pub digest: FileDigest,
+    /// The start of the file: at least what its cut looks at, which is the header of a safetensors file.
+    pub head: Vec<u8>,
+}
+
+/// Only the start of the file is needed beside its digest.
+fn check_file(file: &FileEntry, table: &ShardTable, digest: FileDigest, head: &[u8]) -> Result<(), VerifyError> {
     let path = || file.path.to_string();
-    if crate::id::FileDigest(crate::id::Digest::of(bytes)) != file.digest {
+    if digest != file.digest {
         return Err(VerifyError::FileDigest { path: path() });
     }
+    let len = usize::try_from(file.len).unwrap_or(usize::MAX);
     // The rule follows from the path and the bytes: a publisher does not choose it. // I5
-    if Cut::choose(file.path.as_str(), bytes, bytes.len()).0 != table.cut {
+    if Cut::choose(file.path.as_str(), head, len).0 != table.cut {
         return Err(VerifyError::Table { path: path(), error: TableError::WrongCut });
     }
-    table.check_cut(bytes, bytes.len()).map_err(|error| VerifyError::Table { path: path(), error })
+    table.check_cut(head, len).map_err(|error| VerifyError::Table { path: path(), error })
 }
 
 /// A complete manifest whose files mean what it says: may be announced, merged and used. // I8

@@ -95,7 +95,9 @@ impl Program {
         BufReader::new(stdout).read_line(&mut line).expect("readable");
         let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("the daemon did not come up: {line}"));
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        Up { child, peer: text(&ready["peer"]), address: text(&ready["addresses"][0]), home: home.to_path_buf() }
+        let metrics = ready["metrics"].as_str().map(str::to_owned);
+        let (peer, address) = (text(&ready["peer"]), text(&ready["addresses"][0]));
+        Up { child, peer, address, home: home.to_path_buf(), metrics }
     }
 }
 
@@ -115,6 +117,8 @@ pub struct Up {
     pub peer: String,
     pub address: String,
     pub home: PathBuf,
+    /// Where it serves metrics.
+    pub metrics: Option<String>,
 }
 
 impl Up {

@@ -3,12 +3,15 @@
 //!
 //! The tests of `cargo test` lie under `tests/`; `tidy` among them holds the repository to its own rules.
 
+pub mod bases;
 pub mod check_demo;
 pub mod check_losses;
 pub mod crash;
 pub mod full_disk;
+pub mod hub;
 pub mod killing;
 pub mod kit;
 pub mod side_by_side;
 pub mod soak;
 pub mod stranger;
+pub mod swarm;

@@ -50,6 +50,9 @@ enum Command {
     /// Look in a home for the acknowledgements on standard input: for tests
     #[command(hide = true)]
     CrashCheck { home: PathBuf },
+    /// Be the node that is flooded: for the soak
+    #[command(hide = true)]
+    FloodTarget { home: PathBuf },
     /// Fill a disk: for tests
     #[command(hide = true)]
     FullDiskChild { disk: PathBuf },
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Soak { name, seed } => run_soak(&name, seed),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
         Command::CrashCheck { home } => end(crash::check_input(&home)),
+        Command::FloodTarget { home } => end(soak::flood::child(&home)),
         Command::FullDiskChild { disk } => end(full_disk::child(&disk)),
         Command::Soaks => {
             for soak in soak::ALL {

@@ -1,8 +1,11 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
+mod churn;
+pub mod flood;
 mod lab;
 mod links;
 mod nat;
+pub mod partition;
 mod simulated_swarm;
 mod store_kill;
 mod store_scale;
@@ -20,6 +23,16 @@ pub struct Soak {
 
 /// All soaks, by name.
 pub const ALL: &[Soak] = &[
+    Soak {
+        name: "churn",
+        about: "50 nodes, 15 of them killed and started every 30 seconds for 5 minutes: what is said reaches all",
+        run: churn::run,
+    },
+    Soak {
+        name: "flood",
+        about: "everything that strangers can throw at a node at once: honest nodes join meanwhile",
+        run: flood::run,
+    },
     Soak { name: "link-kill", about: "kill -9 of a puller, 20 times in one pull: bytes on the wire", run: links::kill },
     Soak {
         name: "link-shaped",
@@ -27,6 +40,11 @@ pub const ALL: &[Soak] = &[
         run: links::shaped,
     },
     Soak { name: "nat", about: "pairs of nodes behind NATs in network namespaces: all meet", run: nat::run },
+    Soak {
+        name: "partition",
+        about: "24 nodes fall into two and into three parts and meet again: catalogues are equal",
+        run: partition::run,
+    },
     Soak {
         name: "simulated-swarm",
         about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends, all catalogues equal",

@@ -1,5 +1,6 @@
 //! The local interface: one closed list of requests, served in process and over the daemon's local socket alike.
 
+pub mod search;
 pub mod proto;
 pub mod socket;
 pub mod client;

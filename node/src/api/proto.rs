@@ -6,6 +6,7 @@ use potluck_protocol::id::ManifestId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::search::Search;
 use crate::exchange::Phases;
 use crate::failure::Failure;
 use crate::worker::proto::{BenchWork, CheckSettings, TrainSettings};
@@ -23,6 +24,8 @@ pub enum Request {
         path: PathBuf,
         name: Option<String>,
     },
+    /// Fetches a base from the swarm by its id.
+    BaseFetch(BaseFetch),
     BaseList,
     BaseShow {
         base: String,
@@ -32,6 +35,8 @@ pub enum Request {
     Generate(Generate),
     DataCheck(DataCheck),
     Publish(Publish),
+    PublishBase(PublishBase),
+    Search(Box<Search>),
     Show {
         reference: String,
     },
@@ -115,6 +120,27 @@ pub struct Publish {
     pub base: Option<String>,
     pub licence: String,
     pub description: String,
+    /// Rows to measure the adapter on, each with the name that its figures get. The rows stay here.
+    #[serde(default)]
+    pub evaluate: Vec<(String, PathBuf)>,
+}
+
+/// The files of a base, for whoever asks for it by its id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PublishBase {
+    pub base: String,
+    pub name: String,
+    pub licence: String,
+    pub description: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaseFetch {
+    /// A whole id: 64 hex digits.
+    pub base: String,
+    /// What to call it here; its publisher's name for it if that is free.
+    pub name: Option<String>,
+    pub timeout_seconds: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

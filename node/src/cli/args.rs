@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use super::{base, bench, data, demo, eval, generate, merge, network, publish, pull, store, train, up};
+use super::{base, bench, data, demo, eval, generate, merge, network, publish, pull, search, store, train, up};
 
 /// Train LoRA adapters at home, exchange them with peers, merge them into one better base model.
 ///
 /// A REF is a folder, a .gguf file, the id of a manifest or base (or the start of one), a name that you gave, or
-/// `tiny`, the small base inside this program.
+/// `tiny`, the small base inside this program. A base may also be OWNER/NAME[@REVISION] on the Hugging Face Hub.
 #[derive(Debug, Parser)]
 #[command(name = "potluck", version, max_term_width = 100)]
 pub struct Cli {
@@ -58,11 +58,13 @@ pub enum Verb {
     Eval(eval::Eval),
     /// Continue a prompt, greedily
     Generate(generate::Generate),
-    /// Sign an adapter and make it available to peers
+    /// Sign an adapter, or a base, and make it available to peers
     Publish(publish::Publish),
-    /// Show an adapter
+    /// Find adapters and bases that others offer
+    Search(search::Search),
+    /// Show an adapter or a base
     Show {
-        /// Adapter: name, id, or the start of an id
+        /// Adapter or base's manifest: name, id, or the start of an id
         #[arg(value_name = "REF")]
         reference: String,
     },

@@ -26,7 +26,7 @@ pub enum Bench {
 
 #[derive(Debug, Args)]
 pub struct Step {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub struct Step {
 
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     #[command(flatten)]
@@ -117,7 +117,7 @@ pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
 }
 
 async fn measure(global: &Global, base: &str, work: BenchWork) -> Outcome<Value> {
-    ask(global, &Request::Bench(proto::Bench { base: base::absolute_reference(base)?, work })).await
+    ask(global, &Request::Bench(proto::Bench { base: base::reference(global, base)?, work })).await
 }
 
 fn step(verb: &Step) -> Outcome<BenchStepSettings> {

@@ -48,7 +48,7 @@ pub struct Check {
 
 pub async fn run(global: &Global, verb: &Data) -> Outcome<()> {
     let Data::Check(check) = verb;
-    let request = Request::DataCheck(check.request()?);
+    let request = Request::DataCheck(check.request(global)?);
     let answer = ask(global, &request).await?;
     let report: Report = serde_json::from_value(answer.clone()).map_err(|error| {
         Failure::new(Kind::Incompatible, format!("the answer is not what this version expects: {error}"))
@@ -70,14 +70,14 @@ fn verdict(file: &str, report: &Report) -> Outcome<()> {
 }
 
 impl Check {
-    fn request(&self) -> Outcome<proto::DataCheck> {
+    fn request(&self, global: &Global) -> Outcome<proto::DataCheck> {
         let batch_tokens = self.batch_tokens.unwrap_or(self.max_length.saturating_mul(4));
         if self.max_length < 2 || batch_tokens == 0 {
             return Err(Failure::new(Kind::Usage, "--max-length is below 2 or --batch-tokens is 0")
                 .hint("e.g. `--max-length 1024`: a token is learned from the one before it"));
         }
         Ok(proto::DataCheck {
-            base: base::absolute_reference(&self.base)?,
+            base: base::reference(global, &self.base)?,
             data: config::absolute(&self.data)?,
             settings: CheckSettings {
                 max_length: self.max_length,

@@ -26,7 +26,7 @@ pub struct Demo {
 
 pub async fn run(global: &Global, verb: &Demo) -> Outcome<()> {
     let options = Options {
-        base: base::absolute_reference(&verb.base)?,
+        base: base::reference(global, &verb.base)?,
         nodes: verb.nodes.into(),
         heldout: verb.heldout,
         home: global.home.clone(),

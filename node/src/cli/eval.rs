@@ -14,7 +14,7 @@ use crate::worker::proto::Measured;
 /// Measure loss and exact match on rows. Of a chat the last answer is compared, a plain text has no answer.
 #[derive(Debug, Args)]
 pub struct Eval {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     /// Adapter to apply; may be given several times
@@ -30,7 +30,7 @@ pub struct Eval {
 
 pub async fn run(global: &Global, verb: &Eval) -> Outcome<()> {
     let request = Request::Eval(proto::Eval {
-        base: base::absolute_reference(&verb.base)?,
+        base: base::reference(global, &verb.base)?,
         adapters: base::weighted_references(&verb.adapters)?,
         data: config::absolute(&verb.data)?,
         threads: verb.threads.unwrap_or_else(config::processors),

@@ -11,7 +11,7 @@ use crate::failure::Outcome;
 /// Continue a prompt, greedily, with any number of weighted adapters.
 #[derive(Debug, Args)]
 pub struct Generate {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     /// Adapter to apply; may be given several times
@@ -32,7 +32,7 @@ pub struct Generate {
 
 pub async fn run(global: &Global, verb: &Generate) -> Outcome<()> {
     let request = Request::Generate(proto::Generate {
-        base: base::absolute_reference(&verb.base)?,
+        base: base::reference(global, &verb.base)?,
         adapters: base::weighted_references(&verb.adapters)?,
         prompt: verb.prompt.clone(),
         chat: verb.chat,

@@ -14,7 +14,7 @@ use crate::failure::{Failure, Kind, Outcome};
 /// Combine adapters by their exact sum, into one adapter of stacked ranks or, with --fold, into the base.
 #[derive(Debug, Args)]
 pub struct Merge {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     /// Adapters to combine
@@ -59,7 +59,7 @@ pub async fn run(global: &Global, verb: &Merge) -> Outcome<()> {
         );
     }
     let request = Request::Merge(proto::Merge {
-        base: base::absolute_reference(&verb.base)?,
+        base: base::reference(global, &verb.base)?,
         adapters: base::weighted_references(&verb.adapters)?,
         fold: verb.fold,
         dtype: verb.dtype.clone(),

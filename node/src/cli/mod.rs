@@ -16,6 +16,7 @@ mod network;
 mod peers;
 mod publish;
 mod pull;
+mod search;
 mod show;
 mod status;
 mod store;

@@ -7,27 +7,36 @@ use serde::Deserialize;
 
 use super::args::Global;
 use super::{base, output, run::ask};
-use crate::api::proto::{self, Request};
+use crate::api::proto::{self, PublishBase, Request};
 use crate::config;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Kind, Outcome};
 
-/// Sign an adapter and make it available to peers.
+/// Sign an adapter, or a base, and make it available to peers.
 ///
-/// What is published is the adapter in the portable profile (lora_alpha equal to r), its settings and its measured
+/// What is published of a PEFT folder is the adapter in the portable profile (lora_alpha equal to r), its settings and its measured
 /// figures. Your rows and paths stay here; what the weights remember of your rows does not.
+///
+/// Without a folder it is the base of --base that is published: weights, configuration, tokenizer and chat template, for
+/// whoever asks for that base by its id. Publish only what its licence lets you pass on, and name that licence.
 #[derive(Debug, Args)]
 pub struct Publish {
-    /// A PEFT folder
-    folder: PathBuf,
+    /// A PEFT folder; left out, the base of --base is published
+    #[arg(required_unless_present = "base")]
+    folder: Option<PathBuf>,
     /// What to call it
     #[arg(long)]
     name: String,
-    /// The base that it was trained on [default: the one that `potluck train` noted in the folder]
+    /// The base that the adapter was trained on [default: the one that `potluck train` noted in the folder], or the base to
+    /// publish
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// SPDX licence, e.g. Apache-2.0
+    /// SPDX licence, e.g. Apache-2.0; a base needs one
     #[arg(long, default_value = "")]
     licence: String,
+    /// Measure the adapter on rows now and publish the figures under that name; the rows stay here. May be given several
+    /// times
+    #[arg(long, value_name = "NAME=FILE.jsonl", requires = "folder")]
+    evaluate: Vec<String>,
     /// A sentence for people
     #[arg(long, default_value = "")]
     description: String,
@@ -42,15 +51,34 @@ struct Published {
 }
 
 pub async fn run(global: &Global, verb: &Publish) -> Outcome<()> {
-    let request = Request::Publish(proto::Publish {
-        folder: config::absolute(&verb.folder)?,
-        name: verb.name.clone(),
-        base: verb.base.as_deref().map(base::absolute_reference).transpose()?,
-        licence: verb.licence.clone(),
-        description: verb.description.clone(),
-    });
+    let request = verb.request(global)?;
     output::answer(global, ask(global, &request).await?, |published: Published| {
         let when = if published.announced { "announced" } else { "announced when `potluck up` runs" };
         vec![format!("published {} ({}), {when}", published.name, output::bytes(published.bytes)), published.manifest]
     })
+}
+
+impl Publish {
+    fn request(&self, global: &Global) -> Outcome<Request> {
+        let base = self.base.as_deref().map(|base| base::reference(global, base)).transpose()?;
+        let (name, licence, description) = (self.name.clone(), self.licence.clone(), self.description.clone());
+        match (&self.folder, base) {
+            (None, Some(base)) => Ok(Request::PublishBase(PublishBase { base, name, licence, description })),
+            (None, None) => Err(Failure::new(Kind::Usage, "neither a folder nor --base is given")
+                .hint("`potluck publish DIR --name NAME`, or `potluck publish --base REF --name NAME --licence L`")),
+            (Some(folder), base) => {
+                let evaluate = self.evaluate.iter().map(|text| evaluation(text)).collect::<Outcome<_>>()?;
+                let folder = config::absolute(folder)?;
+                Ok(Request::Publish(proto::Publish { folder, name, base, licence, description, evaluate }))
+            }
+        }
+    }
+}
+
+/// `NAME=FILE.jsonl`
+fn evaluation(text: &str) -> Outcome<(String, PathBuf)> {
+    let (suite, file) = text.split_once('=').ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("`{text}` names no rows")).hint("e.g. --evaluate dates=held-out.jsonl")
+    })?;
+    Ok((suite.to_owned(), config::absolute(std::path::Path::new(file))?))
 }

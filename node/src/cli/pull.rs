@@ -5,17 +5,18 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::Global;
-use super::{output, progress, run, up};
-use crate::api::client::Client;
+use super::{output, run, up};
 use crate::api::proto::{self, Pulled, Request};
 use crate::config;
-use crate::daemon::Daemon;
 use crate::failure::Outcome;
 
 /// Fetch an adapter from peers, check it, and write it as a PEFT folder.
+///
+/// By the id of its manifest a base is fetched too: its files are held against the base id that the manifest states, and
+/// the base is known here from then on.
 #[derive(Debug, Args)]
 pub struct Pull {
-    /// Adapter: id, or a name or start of an id that this node has heard of
+    /// Adapter, or manifest id of a base: id, or a name or start of an id that this node has heard of
     #[arg(value_name = "REF")]
     reference: String,
     /// Where to write it [default: inside the home folder]
@@ -35,20 +36,7 @@ pub async fn run(global: &Global, verb: &Pull) -> Outcome<()> {
         out: verb.out.as_deref().map(config::absolute).transpose()?,
         timeout_seconds: verb.timeout,
     });
-    let home = config::home(global.home.as_deref())?;
-    let answer = match Client::connect(&home).await? {
-        Some(client) => {
-            drop(client);
-            run::ask(global, &request).await?
-        }
-        None => {
-            // No daemon: this command is on the network for as long as it takes.
-            let daemon = Daemon::start(&home, verb.network.settings()?).await?;
-            let answer = run::ask_here(daemon.service(), &request, &mut progress::Shown::new(global)).await;
-            daemon.stop().await;
-            answer?
-        }
-    };
+    let answer = run::ask_online(global, &request, &verb.network).await?;
     output::answer(global, answer, |pulled: Pulled| {
         let peers = pulled.fetched_from.len();
         vec![

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 
 use super::args::{Cli, Global, Verb};
 use super::{
-    base, bench, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, show, status,
-    store, train, up, verify,
+    base, bench, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, search, show,
+    status, store, train, up, verify,
 };
 use crate::api::client::Client;
 use crate::api::proto::Request;
 use crate::config;
+use crate::daemon::Daemon;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::service::Service;
 
@@ -72,6 +73,7 @@ async fn dispatch(cli: &Cli) -> Outcome<()> {
         Verb::Generate(verb) => generate::run(global, verb).await,
         Verb::Data(verb) => data::run(global, verb).await,
         Verb::Publish(verb) => publish::run(global, verb).await,
+        Verb::Search(verb) => search::run(global, verb).await,
         Verb::Show { reference } => show::run(global, reference).await,
         Verb::Pull(verb) => pull::run(global, verb).await,
         Verb::Verify { id } => verify::run(global, id).await,
@@ -97,6 +99,19 @@ pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
         }
         None => ask_here(&Service::offline(&home).await?, request, &mut shown).await,
     }
+}
+
+/// Asks the daemon, or is on the network for as long as the request takes.
+pub async fn ask_online(global: &Global, request: &Request, network: &up::Network) -> Outcome<Value> {
+    let home = config::home(global.home.as_deref())?;
+    if let Some(client) = Client::connect(&home).await? {
+        drop(client);
+        return ask(global, request).await;
+    }
+    let daemon = Daemon::start(&home, network.settings()?).await?;
+    let answer = ask_here(daemon.service(), request, &mut progress::Shown::new(global)).await;
+    daemon.stop().await;
+    answer
 }
 
 /// Runs a request on a service of this process.

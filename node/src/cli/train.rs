@@ -26,7 +26,7 @@ use crate::worker::proto::{Measured, TrainSettings};
 /// none of them is published.
 #[derive(Debug, Args)]
 pub struct Train {
-    /// Base model: folder, .gguf file, name, base id, or `tiny`
+    /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
     /// Training rows
@@ -69,7 +69,7 @@ struct Trained {
 }
 
 pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
-    let request = Request::Train(Box::new(verb.request()?));
+    let request = Request::Train(Box::new(verb.request(global)?));
     let base = verb.base.clone();
     output::answer(global, ask(global, &request).await?, |trained: Trained| {
         let mut lines = vec![format!(
@@ -97,9 +97,9 @@ pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
 }
 
 impl Train {
-    fn request(&self) -> Outcome<proto::Train> {
+    fn request(&self, global: &Global) -> Outcome<proto::Train> {
         Ok(proto::Train {
-            base: super::base::absolute_reference(&self.base)?,
+            base: super::base::reference(global, &self.base)?,
             data: config::absolute(&self.data)?,
             held_out: self.held_out.as_deref().map(config::absolute).transpose()?,
             rehearsal: self.rehearsal.as_deref().map(config::absolute).transpose()?,

@@ -1,5 +1,7 @@
 //! `potluck up`
 
+use std::net::{Ipv4Addr, SocketAddr};
+
 use clap::Args;
 use libp2p::PeerId;
 
@@ -23,6 +25,9 @@ const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/7740", "/ip4/0.0.0.0/udp/7740/quic-
 pub struct Up {
     #[command(flatten)]
     network: Network,
+    /// Serve metrics for Prometheus at this address, e.g. 127.0.0.1:7741; a bare port is on this machine alone
+    #[arg(long, value_name = "[HOST:]PORT", value_parser = metrics_address)]
+    metrics: Option<SocketAddr>,
     /// End when standard input ends: for programs that start a daemon and must not leave it behind
     #[arg(long, hide = true)]
     stop_with_input: bool,
@@ -121,6 +126,7 @@ impl Network {
             mdns: self.mdns,
             dht: self.dht,
             allow: self.allow.clone(),
+            metrics: None,
             speeds: self.speeds.speeds(),
             nat,
         })
@@ -139,9 +145,18 @@ fn address(text: &str) -> Outcome<libp2p::Multiaddr> {
     })
 }
 
+/// A port alone is on the loopback interface: metrics are nobody else's business unless somebody says so.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<u16>() {
+        Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        Err(_) => text.parse().map_err(|_| format!("`{text}` is no address: say 127.0.0.1:7741, or the port alone")),
+    }
+}
+
 pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     let home = config::home(global.home.as_deref())?;
-    let mut daemon = Daemon::start(&home, verb.network.settings()?).await?;
+    let settings = Settings { metrics: verb.metrics, ..verb.network.settings()? };
+    let mut daemon = Daemon::start(&home, settings).await?;
     daemon.serve_socket()?;
     let ready = daemon.ready().await?;
     if global.json {
@@ -149,6 +164,7 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     } else {
         output::line(&format!("potluck {} is up, home {}", ready.peer, home.display()));
         ready.addresses.iter().for_each(|address| output::line(&format!("listening on {address}")));
+        ready.metrics.iter().for_each(|address| output::line(&format!("metrics at http://{address}/metrics")));
         output::line("stop with Ctrl-C");
     }
     let reason = daemon.until_stopped(verb.stop_with_input).await;

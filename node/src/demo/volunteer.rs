@@ -84,6 +84,7 @@ impl Volunteer {
             base: Some(plan.base.clone()),
             licence: "Apache-2.0".to_owned(),
             description: format!("the demo's skill `{}`", self.skill),
+            evaluate: Vec::new(),
         });
         self.field(&request, "manifest").await
     }

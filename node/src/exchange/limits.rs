@@ -10,6 +10,12 @@ pub const SERVING: usize = 64;
 /// The same for one peer, over all its streams: each stream of ours has two.
 pub const PLACES_PER_PEER: usize = 8;
 
+/// Small questions being looked up at once: they never wait behind shards.
+pub const ASKING: usize = 64;
+
+/// When all places are taken, whoever has been taking one shard for so long (512 KiB/s) may lose his.
+pub const STALL_GRACE: Duration = Duration::from_secs(2);
+
 /// When a peer that is told `Busy` may ask again, in milliseconds.
 pub const BUSY_RETRY_MS: u32 = 250;
 
@@ -71,3 +77,8 @@ pub const CATALOGUE_ASKED: usize = 64;
 
 /// Changes of the catalogue are written together: so long after the first. Less than what gossip takes to come again.
 pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
+
+/// Manifests that are looked at together, each up to 260 KiB, and peers that are asked for one: a search is not worth a
+/// question to everybody.
+pub const LOOK_AT_ONCE: usize = 8;
+pub const LOOK_PEERS: usize = 4;

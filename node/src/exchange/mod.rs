@@ -15,10 +15,14 @@ mod error;
 mod finding;
 mod holders;
 mod limits;
+mod look;
 mod pace;
 pub mod pull;
 mod reputation;
+#[cfg(test)]
+mod restart;
 mod serve;
+mod stalls;
 mod uploads;
 #[cfg(test)]
 mod testing;
@@ -30,6 +34,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use libp2p::PeerId;
 use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
@@ -38,7 +44,8 @@ pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
 pub use uploads::Speeds;
 
-use crate::net::{Handle, Inbound};
+use crate::metrics::exchange as metrics;
+use crate::net::{Handle, Inbound, Misdeed};
 use crate::store::Store;
 use crate::task::Tasks;
 use holders::Holders;
@@ -57,6 +64,9 @@ struct Inner {
     reputation: Mutex<Reputation>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
+    stalls: stalls::Stalls,
+    /// Small questions being looked up at once.
+    asking: Arc<Semaphore>,
     uploads: Arc<Uploads>,
     downloads: Downloads,
     /// Peers whose comparison showed a difference.
@@ -66,6 +76,7 @@ struct Inner {
     /// What is said to the DHT, and whom we tell of peers.
     finding: finding::State,
     started: Instant,
+    metrics: metrics::Exchange,
 }
 
 impl Exchange {
@@ -86,12 +97,15 @@ impl Exchange {
             holders: Mutex::default(),
             reputation: Mutex::default(),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
+            stalls: stalls::Stalls::default(),
+            asking: Arc::new(Semaphore::new(limits::ASKING)),
             uploads: Arc::new(Uploads::new(speeds)),
             downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
             finding: finding::State::default(),
             started: Instant::now(),
+            metrics: metrics::Exchange::default(),
         }));
         let kept = catalogue::Keeper::restore(&exchange).await;
         // Listening before the first event can come.
@@ -106,9 +120,29 @@ impl Exchange {
     /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
     /// What the store has already is not fetched. Its content has not been inspected then.
     pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
+        let metrics = &self.0.metrics;
+        metrics.pulls.one(metrics::Pull::Started);
         let pulled = pull::run(self, manifest, options).await;
+        metrics.pulls.one(if pulled.is_ok() { metrics::Pull::Completed } else { metrics::Pull::Failed });
         self.holds_more();
         pulled
+    }
+
+    /// The signed manifest, from whoever has it within `options.find`; of what it names nothing is fetched.
+    pub async fn find(&self, manifest: ManifestId, options: Options) -> Result<Authentic<Manifest>, PullError> {
+        pull::find(self, manifest, options).await
+    }
+
+    /// What is counted here.
+    pub fn metrics(&self) -> &metrics::Exchange {
+        &self.0.metrics
+    }
+
+    /// A peer sent what no honest peer sends: it is not asked for a while, and banned if it goes on.
+    fn blame(&self, peer: PeerId, misdeed: Misdeed) {
+        self.0.metrics.providers_blamed.inc();
+        self.reputation().blame(peer, Instant::now());
+        self.0.net.report(peer, misdeed);
     }
 
     /// Milliseconds since the start.

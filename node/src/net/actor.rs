@@ -1,5 +1,7 @@
 //! The one task that owns the swarm. It routes and never waits: no disk, no peer, no lock inside the loop.
 
+mod watch;
+
 use std::collections::{BTreeMap, HashMap};
 
 use futures::StreamExt;
@@ -8,10 +10,11 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns};
 use potluck_protocol::announce::Announcement;
+use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::signed::Authentic;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Interval, interval, sleep_until};
 
 use super::announcements::{Reason, Verdict};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
@@ -32,6 +35,9 @@ pub struct Actor<'a> {
     dials: HashMap<ConnectionId, Back<()>>,
     redial_at: Option<Instant>,
     redial_pause: std::time::Duration,
+    /// What each forwarder may still bring that is ignored because too much comes.
+    forwarded: Allowances<PeerId>,
+    watch: Interval,
 }
 
 impl<'a> Actor<'a> {
@@ -39,8 +45,17 @@ impl<'a> Actor<'a> {
     pub fn new(seat: &'a mut Seat, swarm: Swarm<Behaviour>) -> Self {
         let redial_pause = limits::REDIAL_FIRST;
         let nat = nat::State::new(&seat.config.nat);
-        let mut actor =
-            Self { seat, swarm, nat, topics: HashMap::new(), dials: HashMap::new(), redial_at: None, redial_pause };
+        let mut actor = Self {
+            seat,
+            swarm,
+            nat,
+            topics: HashMap::new(),
+            dials: HashMap::new(),
+            redial_at: None,
+            redial_pause,
+            forwarded: Allowances::new(limits::FORWARDED, limits::FORWARDERS),
+            watch: interval(limits::WATCH),
+        };
         actor.nat_start();
         for base in actor.seat.bases.clone() {
             if let Err(error) = actor.join(base) {
@@ -69,6 +84,7 @@ impl<'a> Actor<'a> {
                 },
                 () = sleep_until(redial.unwrap_or_else(Instant::now)), if redial.is_some() => self.redial(),
                 () = sleep_until(hints.unwrap_or_else(Instant::now)), if hints.is_some() => self.dial_hints(),
+                _ = self.watch.tick() => self.watch(),
                 () = sleep_until(ways.unwrap_or_else(Instant::now)), if ways.is_some() => self.nat_due(),
                 event = self.swarm.select_next_some() => self.event(event),
             }
@@ -91,6 +107,7 @@ impl<'a> Actor<'a> {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
             Command::Finding(ask) => self.finding(ask),
+            Command::Report(peer, misdeed) => self.swarm.behaviour_mut().guard.report(peer, misdeed),
             #[cfg(test)]
             Command::Panic => panic!("a test asked for it"),
             #[cfg(test)]
@@ -103,10 +120,13 @@ impl<'a> Actor<'a> {
             Command::BulkEntries(back) => answer(back, self.swarm.behaviour().bulk.entries()),
             #[cfg(test)]
             Command::Rejected(back) => answer(back, self.seat.announcements.rejected),
+            #[cfg(test)]
+            Command::GuardEmpty(back) => answer(back, self.swarm.behaviour().guard.is_empty()),
         }
     }
 
     fn event(&mut self, event: SwarmEvent<BehaviourEvent>) {
+        self.record(&event);
         self.nat_sees(&event);
         match event {
             SwarmEvent::Behaviour(BehaviourEvent::Nat(event)) => self.nat_event(event),
@@ -179,6 +199,7 @@ impl<'a> Actor<'a> {
             return;
         }
         self.redial_pause = limits::REDIAL_FIRST;
+        self.swarm.behaviour_mut().guard.identified(&peer_id);
         self.nat_identified(peer_id, connection_id, &info);
         let news = self.seat.peers.identified(peer_id, info.agent_version.clone(), &info.listen_addrs);
         self.route(peer_id, &info);
@@ -319,7 +340,9 @@ impl<'a> Actor<'a> {
     fn judge(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
         let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
         let now_ms = self.seat.now_ms();
-        match self.seat.announcements.judge(base, &message.data, now_ms) {
+        let verdict = self.seat.announcements.judge(base, &message.data, now_ms);
+        self.judged(*from, &verdict);
+        match verdict {
             Verdict::Accept(announcement) => {
                 self.seat.emit(Event::Heard(announcement));
                 MessageAcceptance::Accept

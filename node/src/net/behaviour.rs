@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
 use super::finding::{self, Dht};
+use super::guard::{self, Guard};
 use super::handle::NetError;
 use super::{Config, gossip, limits, nat};
 
@@ -24,8 +25,9 @@ pub struct Behaviour {
     allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     /// Early, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,
+    pub guard: guard::Behaviour,
     pub identify: identify::Behaviour,
-    ping: ping::Behaviour,
+    pub ping: ping::Behaviour,
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
     pub dht: Toggle<finding::Behaviour>,
@@ -44,6 +46,7 @@ impl Behaviour {
         config: &Config,
         identity: &Keypair,
         accepted: mpsc::Sender<Inbound>,
+        guard: &Guard,
         relayed: relay::client::Behaviour,
     ) -> Result<Self, NetError> {
         let setup = |what: &str, error: String| NetError::Setup(format!("{what}: {error}"));
@@ -59,12 +62,13 @@ impl Behaviour {
         Ok(Self {
             allowed: config.allow.as_deref().map(allowed).into(),
             limits: connection_limits::Behaviour::new(connection_limits(config)),
+            guard: guard::Behaviour::new(guard.clone(), limits::ESTABLISHED_IN + places(config)),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::default(),
             gossipsub: gossip::behaviour(&config.network, identity).map_err(|error| setup("gossipsub", error))?,
             mdns: mdns.into(),
             dht: dht(config, identity).map_err(|error| setup("kad", error))?.into(),
-            bulk: bulk::Behaviour::new(bulk, accepted),
+            bulk: bulk::Behaviour::new(bulk, accepted, guard.metrics().clone()),
             nat: nat::Behaviour::new(&config.nat, identity.public().to_peer_id(), relayed),
         })
     }
@@ -86,13 +90,18 @@ fn dht(config: &Config, identity: &Keypair) -> Result<Option<finding::Behaviour>
     Ok(Some(finding::Behaviour::new(local, protocol, config.dht, config.nearest())))
 }
 
+/// A relay keeps a connection for every place that it gives.
+fn places(config: &Config) -> usize {
+    config.nat.relay.as_ref().map_or(0, |relay| relay.reservations)
+}
+
 fn connection_limits(config: &Config) -> ConnectionLimits {
-    // A relay keeps a connection for every place that it gives.
-    let places = config.nat.relay.as_ref().map_or(0, |relay| relay.reservations as u32);
     ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits::PENDING_IN))
+        // The gate bounds the handshakes of those who come.
         .with_max_pending_outgoing(Some(limits::PENDING_OUT))
-        .with_max_established_incoming(Some(limits::ESTABLISHED_IN.saturating_add(places)))
+        .with_max_established_incoming(Some(
+            (limits::ESTABLISHED_IN + places(config) + limits::ESTABLISHED_SURPLUS) as u32,
+        ))
         .with_max_established_outgoing(Some(limits::ESTABLISHED_OUT))
         .with_max_established_per_peer(Some(limits::ESTABLISHED_PER_PEER))
 }

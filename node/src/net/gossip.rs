@@ -12,6 +12,8 @@ use potluck_protocol::announce;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::text::Name;
 
+use super::limits::SEATS_PER_GROUP;
+
 /// One message carries one announcement of at most 2 KiB and gossipsub's own signature; control messages need more.
 const TRANSMIT_MAX: usize = 16 << 10;
 
@@ -29,7 +31,9 @@ pub fn behaviour(network: &Name, identity: &Keypair) -> Result<gossipsub::Behavi
         .mesh_outbound_min(2)
         .history_length(12)
         .history_gossip(3)
-        .duplicate_cache_time(Duration::from_secs(600))
+        // Longer than anything travels, and no longer: each message of a flood stays so long. What is said again later is
+        // known to the catalogue.
+        .duplicate_cache_time(Duration::from_secs(120))
         .connection_handler_queue_len(512)
         .message_id_fn(message_id)
         .build()
@@ -56,11 +60,25 @@ fn score() -> PeerScoreParams {
     PeerScoreParams {
         // A score saved up must not pay for invalid messages: see `topic_score`.
         topic_score_cap: 20.0,
-        // A campus behind one address is not an attack: mild, and never for several nodes on one machine.
+        // A campus behind one address is not an attack, and any negative score ends the mesh with a peer: so nothing below
+        // the number of places that a neighbourhood has, and never for several nodes on one machine.
         ip_colocation_factor_weight: -1.0,
+        ip_colocation_factor_threshold: SEATS_PER_GROUP as f64,
         ip_colocation_factor_whitelist: [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].into(),
+        // P7: an honest node that is overloaded breaks a promise now and then. The default silences it for the third.
+        behaviour_penalty_threshold: 6.0,
+        // A slow line is nobody's fault, and the queue to a slow peer is bounded. The default silences those who need
+        // gossip most.
+        slow_peer_weight: 0.0,
+        // Scores of those who left: an attacker has as many names as he likes.
+        retain_score: Duration::from_secs(600),
         ..Default::default()
     }
+}
+
+/// Below this a peer lies, and what it says is not listened to. Only provable faults lead there.
+pub fn graylist() -> f64 {
+    PeerScoreThresholds::default().graylist_threshold
 }
 
 /// The scoring of one topic. Three defaults are wrong for topics on which little is said: P3 and P3b punish peers for

@@ -13,8 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::announcements::Known;
 use super::bulk::{OpenError, Outbound, Way};
 use super::finding;
+use super::guard::{Ban, Guard, Misdeed};
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
+use crate::metrics::net::{Net, Queue};
+use crate::metrics::page::Life;
 
 /// Why the network could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -98,6 +101,8 @@ pub struct Handle {
     pub(super) events: broadcast::Sender<Event>,
     pub(super) known: Known,
     pub(super) stop: CancellationToken,
+    pub(super) guard: Guard,
+    pub(super) life: Life,
 }
 
 /// What the actor is asked to do; each carries the way back.
@@ -114,6 +119,7 @@ pub(super) enum Command {
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
     Finding(finding::Ask),
+    Report(PeerId, Misdeed),
     #[cfg(test)]
     Panic,
     #[cfg(test)]
@@ -122,6 +128,8 @@ pub(super) enum Command {
     BulkEntries(oneshot::Sender<usize>),
     #[cfg(test)]
     Rejected(oneshot::Sender<u64>),
+    #[cfg(test)]
+    GuardEmpty(oneshot::Sender<bool>),
 }
 
 impl Handle {
@@ -163,6 +171,11 @@ impl Handle {
     /// The announcements of a base that are known now, ours included.
     pub fn announcements(&self, base: BaseId) -> Vec<Record> {
         self.known.with(|catalogue| catalogue.of_base(&base).cloned().collect())
+    }
+
+    /// The announcements of all bases that are known now.
+    pub fn every_announcement(&self) -> Vec<Record> {
+        self.known.with(|catalogue| catalogue.records().cloned().collect())
     }
 
     /// Who announced a manifest.
@@ -238,6 +251,45 @@ impl Handle {
     /// Closes every connection to a peer.
     pub async fn disconnect(&self, peer: PeerId) -> Result<(), NetError> {
         self.tell(Command::Disconnect(peer)).await
+    }
+
+    /// Says what a peer did that it could have known to be wrong. Enough of it, and nobody here speaks to it for a while.
+    pub fn report(&self, peer: PeerId, misdeed: Misdeed) {
+        // While the actor has no time there is enough else that tells on a peer.
+        if self.commands.try_send(Command::Report(peer, misdeed)).is_err() {
+            self.guard.metrics().dropped.one(Queue::Reports);
+        }
+    }
+
+    /// Who is banned now, and for how long more.
+    pub fn banned(&self) -> Vec<Ban> {
+        self.guard.banned()
+    }
+
+    /// Takes up bans of an earlier process. Whoever is connected already stays until the next misdeed.
+    pub fn restore_bans(&self, bans: &[Ban]) {
+        self.guard.restore(bans);
+    }
+
+    /// What is counted here.
+    pub fn metrics(&self) -> &Net {
+        self.guard.metrics()
+    }
+
+    /// What libp2p counts in the present life of the swarm.
+    pub fn life(&self) -> Life {
+        self.life.clone()
+    }
+
+    /// How many announcements are known.
+    pub fn catalogue_len(&self) -> usize {
+        self.known.with(|catalogue| catalogue.len())
+    }
+
+    /// Lets the swarm panic: for tests.
+    #[cfg(test)]
+    pub(crate) async fn panic(&self) {
+        self.tell(Command::Panic).await.expect("it runs");
     }
 
     /// Ends the network; returns when it has ended.

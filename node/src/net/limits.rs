@@ -31,16 +31,73 @@ pub const BUSY_RETRY_MS: u32 = 250;
 /// A connection without a stream is kept this long: cheaper than a new handshake for the next question.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(300);
 
-/// Dialling and the handshakes together.
-pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Dialling and the handshakes together. Three SYNs that are lost fit in; and it is below the 10 s in which whoever probes
+/// an address for another one must answer, so that an address behind a NAT that drops the dial in silence is answered
+/// with a refusal, and not probed again and again.
+pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// Handshakes of those who connect, all together and from one neighbourhood (/24, /56): some 100 KiB each at most. More:
+/// the oldest of the largest neighbourhood makes room. An honest one takes milliseconds.
+pub const HANDSHAKES: usize = 256;
+pub const HANDSHAKES_PER_GROUP: usize = 32;
+
+/// New connections from one neighbourhood: 64 at once, eight a second. Each handshake costs us half a millisecond of a
+/// processor. More: closed before the first byte. This machine's own are not counted.
+pub const HANDSHAKE_RATE: Rate = Rate { burst: 64, refill_ms: 125 };
+
+/// Neighbourhoods whose rate is remembered; those that came least often are forgotten first.
+pub const HANDSHAKE_GROUPS: usize = 4096;
 
 /// Connections. Four a peer: a relayed one, two direct ones because both sides may dial at once, and one with which a
 /// peer that was asked to probes our address.
-pub const PENDING_IN: u32 = 32;
 pub const PENDING_OUT: u32 = 32;
-pub const ESTABLISHED_IN: u32 = 200;
 pub const ESTABLISHED_OUT: u32 = 64;
+
+/// Connections that others made to us. More: somebody gives up his place.
+pub const ESTABLISHED_IN: usize = 200;
+
+/// Connections that are being closed to make room, beside those: more newcomers are denied. Closing takes a moment, and
+/// with few of these a flood shuts the door that the places keep open.
+pub const ESTABLISHED_SURPLUS: usize = 256;
+
+/// Of them, from one neighbourhood (/24, /56). This machine's own are not counted.
+pub const SEATS_PER_GROUP: usize = 16;
+
+/// Those of our network that have been here longest never give up their place.
+pub const PROTECTED: usize = 32;
+
+/// So long a peer may take to say that it is of our network: the stream's own timeout, and some.
+pub const UNIDENTIFIED_MS: u64 = 15_000;
+
+/// A peer whose misdeeds add up to this is banned; they fade by half in ten minutes.
+pub const BAN_SCORE: f64 = 1.0;
+pub const SCORE_HALF_MS: u64 = 600_000;
+
+/// Ten minutes, twice as long each time, at most half a day; a day after the last one all is forgotten.
+pub const BAN_FIRST_MS: u64 = 600_000;
+pub const BAN_MAX_MS: u64 = 43_200_000;
+pub const BAN_FORGET_MS: u64 = 86_400_000;
+
+/// So many banned ones from one neighbourhood, and nobody from there is let in for ten minutes.
+pub const BANNED_PER_GROUP: usize = 5;
+
+/// Peers whose misdeeds are remembered; the least is forgotten first.
+pub const BANS: usize = 4096;
+
+/// Announcements of one forwarder that are ignored because too many come: an honest one passes on what it accepted, and
+/// that is at most twenty a second of newcomers. More is a misdeed.
+pub const FORWARDED: Rate = Rate { burst: 2_000, refill_ms: 20 };
+
+/// Forwarders that are counted.
+pub const FORWARDERS: usize = 1024;
+
+/// How often gossip's scores are looked at.
+pub const WATCH: Duration = Duration::from_secs(1);
 pub const ESTABLISHED_PER_PEER: u32 = 4;
+
+/// Inbound bulk streams of all peers at once: each may hold a window of 256 KiB that nobody has read, so 128 MiB.
+/// More: `Busy`.
+pub const STREAMS: usize = 512;
 
 /// yamux streams of one connection: fewer streams leave more room for each window to grow.
 pub const YAMUX_STREAMS: usize = 64;

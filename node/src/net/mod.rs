@@ -18,6 +18,7 @@ pub mod bulk;
 pub mod finding;
 mod gossip;
 mod group;
+mod guard;
 mod handle;
 pub mod limits;
 pub mod nat;
@@ -35,6 +36,7 @@ mod transport;
 
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use group::AddressGroup;
+pub use guard::{Ban, Misdeed};
 pub use handle::{Event, Handle, NetError, PeerInfo};
 pub use peers::is_loopback;
 
@@ -50,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 
 use announcements::Announcements;
 use finding::{Dht, Finding, Reach};
+use guard::Guard;
 use peers::Peers;
 use seat::Seat;
 
@@ -117,7 +120,18 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
     let announcements = Announcements::default();
     let known = announcements.known.clone();
     let peer = identity.public().to_peer_id();
-    let handle = Handle { peer, target: config.target, commands, events: events.clone(), known, stop: stop.clone() };
+    let guard = Guard::new(crate::metrics::net::Net::default());
+    let life = crate::metrics::page::Life::default();
+    let handle = Handle {
+        peer,
+        target: config.target,
+        commands,
+        events: events.clone(),
+        known,
+        stop: stop.clone(),
+        guard: guard.clone(),
+        life: life.clone(),
+    };
     let seat = Seat {
         config,
         identity,
@@ -133,6 +147,9 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         finding: Finding::default(),
         outbox: VecDeque::new(),
         started: Instant::now(),
+        guard,
+        life,
+        recorder: None,
     };
     let (ready, up) = oneshot::channel();
     tokio::spawn(supervisor::run(seat, ready));

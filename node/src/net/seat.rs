@@ -1,9 +1,11 @@
 //! What outlives a panic of the swarm: identity, mailbox, addresses, what is followed and known.
 
 use std::collections::VecDeque;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
+use libp2p::metrics::Registry;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Swarm, relay};
 use potluck_protocol::id::BaseId;
@@ -15,9 +17,12 @@ use super::announcements::Announcements;
 use super::behaviour::Behaviour;
 use super::bulk::Inbound;
 use super::finding::Finding;
+use super::guard::Guard;
 use super::handle::{Command, Event, NetError};
 use super::peers::{Peers, without_peer};
 use super::{Config, limits, transport};
+use crate::metrics::net::Queue;
+use crate::metrics::page::Life;
 
 /// How long a listener may take to say where it listens.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,6 +45,11 @@ pub struct Seat {
     pub listening: Vec<Multiaddr>,
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
     pub started: Instant,
+    pub guard: Guard,
+    /// What libp2p counts in this life of the swarm.
+    pub life: Life,
+    /// Its recorder of events.
+    pub recorder: Option<libp2p::metrics::Metrics>,
 }
 
 impl Seat {
@@ -71,6 +81,7 @@ impl Seat {
     pub fn keep_for_later(&mut self, base: BaseId, bytes: Vec<u8>) {
         if self.outbox.len() >= limits::OUTBOX {
             self.outbox.pop_front();
+            self.guard.metrics().dropped.one(Queue::Outbox);
         }
         self.outbox.push_back((base, bytes));
     }
@@ -84,8 +95,12 @@ impl Seat {
     /// A swarm that listens everywhere it should. The ports got are kept for the next one.
     pub async fn swarm(&mut self) -> Result<Swarm<Behaviour>, NetError> {
         let (through, relayed) = relay::client::new(self.identity.public().to_peer_id());
-        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), relayed)?;
-        let mut swarm = transport::swarm(&self.identity, self.config.pre_shared_key, through, behaviour)?;
+        let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), &self.guard, relayed)?;
+        let mut registry = Registry::default();
+        let key = self.config.pre_shared_key;
+        let mut swarm = transport::swarm(&self.identity, key, through, behaviour, &self.guard, &mut registry)?;
+        self.recorder = Some(libp2p::metrics::Metrics::new(&mut registry));
+        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         self.listening.clear();
         for index in 0..self.config.listen.len() {
             let wanted = self.config.listen[index].clone();

@@ -50,7 +50,10 @@ async fn live(seat: Arc<Mutex<Seat>>, ready: Option<oneshot::Sender<Result<(), N
             match ready {
                 // Whoever started us may have gone; the last handle's drop then ends us.
                 Some(ready) => drop(ready.send(Ok(()))),
-                None => seat.emit(Event::Restarted),
+                None => {
+                    seat.guard.metrics().restarts.inc();
+                    seat.emit(Event::Restarted);
+                }
             }
             Actor::new(&mut seat, swarm).run().await;
             Ok(())

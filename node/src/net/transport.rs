@@ -10,11 +10,13 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::Boxed;
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
+use libp2p::metrics::{BandwidthTransport, Registry};
 use libp2p::pnet::PreSharedKey;
 use libp2p::swarm::Config as SwarmConfig;
 use libp2p::{PeerId, Swarm, Transport, dns, noise, relay, tcp, yamux};
 
 use super::behaviour::Behaviour;
+use super::guard::{Gate, Guard};
 use super::handle::NetError;
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
 use super::private;
@@ -27,16 +29,22 @@ pub fn swarm(
     key: Option<PreSharedKey>,
     relayed: relay::client::Transport,
     behaviour: Behaviour,
+    guard: &Guard,
+    registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, NetError> {
     let config = SwarmConfig::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_CONNECTION)
         .with_notify_handler_buffer_size(NonZeroUsize::new(32).expect("32 is not zero"))
         .with_per_connection_event_buffer_size(16)
+        // More than yamux lets a peer open.
+        .with_max_negotiating_inbound_streams(YAMUX_STREAMS)
         .with_smart_dial();
     let relayed = upgraded(relayed, security(identity)?);
     // First, because it takes addresses through relays only; the part before the relay's name is dialled by the others.
     let transport = relayed.or_transport(named(identity, key)?).map(|either, _| either.into_inner()).boxed();
-    Ok(Swarm::new(transport, behaviour, identity.public().to_peer_id(), config))
+    let counted = BandwidthTransport::new(Gate::new(transport, guard.clone()), registry);
+    let boxed = counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
+    Ok(Swarm::new(boxed, behaviour, identity.public().to_peer_id(), config))
 }
 
 /// Direct connections, to addresses with names too.

@@ -52,7 +52,7 @@ impl Service {
             .ok_or_else(|| Failure::new(Kind::Usage, "the path is not UTF-8").hint("rename it, or link to it"))?;
         call.phase(format!("reading {text} whole")).await;
         let identified = self.identify(call, &BaseSource::Path(path.to_path_buf())).await?;
-        let files = identified.files.iter().map(|file| stamp(path, Path::new(file))).collect::<Outcome<_>>()?;
+        let files = stamps(path, &identified.files)?;
         let record =
             BaseRecord { id: identified.base, name: name.clone(), path: text.to_owned(), files, view_of: None };
         self.on_store(move |store| store.add_base(record)).await?;
@@ -73,7 +73,7 @@ impl Service {
     }
 
     pub(super) async fn base_show(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
-        let known = self.find_base(reference)?;
+        let known = self.find_base(call, reference).await?;
         let identified = self.identify(call, &known.source).await?;
         let place = match &known.source {
             BaseSource::Tiny => "inside this program".to_owned(),
@@ -104,22 +104,21 @@ impl Service {
         }
         let found = self.identify(call, &known.source).await?.base;
         match known.id {
-            Some(id) if id != found => Err(Failure::new(
-                Kind::Verification,
-                format!(
-                    "the files of base `{}` have changed: it was {}, it is {}",
-                    known.name,
-                    id.short(),
-                    found.short()
-                ),
-            )
-            .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")),
+            Some(id) if id != found => Err(changed(known, id, found)),
             _ => Ok(found),
         }
     }
 }
 
-fn shown(name: &str, place: &str, identified: &Identified) -> Value {
+/// The files of a known base are another base now.
+pub(super) fn changed(known: &KnownBase, was: BaseId, is: BaseId) -> Failure {
+    let message =
+        format!("the files of base `{}` have changed: it was {}, it is {}", known.name, was.short(), is.short());
+    Failure::new(Kind::Verification, message)
+        .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")
+}
+
+pub(super) fn shown(name: &str, place: &str, identified: &Identified) -> Value {
     json!({
         "schema": "potluck.base/1", "name": name, "base": identified.base, "place": place,
         "architecture": identified.architecture, "parameters": identified.parameters,
@@ -136,6 +135,11 @@ fn default_name(path: &Path) -> Outcome<Name> {
     text.parse().map_err(|_| Failure::new(Kind::Usage, "the path gives no name").hint("give one with --name"))
 }
 
+/// [`stamp`] of each.
+pub(super) fn stamps(base: &Path, files: &[impl AsRef<Path>]) -> Outcome<Vec<BaseFile>> {
+    files.iter().map(|file| stamp(base, file.as_ref())).collect()
+}
+
 /// Length and time of a file, by which a later change is noticed.
 fn stamp(base: &Path, file: &Path) -> Outcome<BaseFile> {
     let doing = |error: &std::io::Error| Failure::io(format!("look at {}", file.display()), error);
@@ -146,7 +150,7 @@ fn stamp(base: &Path, file: &Path) -> Outcome<BaseFile> {
     Ok(BaseFile { path: relative, len: metadata.len(), mtime_nanos: nanos })
 }
 
-fn unchanged(record: &BaseRecord) -> bool {
+pub(super) fn unchanged(record: &BaseRecord) -> bool {
     let base = Path::new(&record.path);
     record.files.iter().all(|file| {
         let path = if file.path.is_empty() { base.to_path_buf() } else { base.join(&file.path) };

@@ -52,7 +52,7 @@ impl Service {
 }
 
 /// The shapes of a base, from the head of its files alone.
-fn architecture(base: &KnownBase) -> Outcome<Architecture> {
+pub(super) fn architecture(base: &KnownBase) -> Outcome<Architecture> {
     match &base.source {
         BaseSource::Tiny => Ok(potluck_trainer::tiny::architecture()),
         BaseSource::Path(path) => Base::open(path)
@@ -65,7 +65,7 @@ fn unknown_base(id: ManifestId, manifest: &Manifest) -> Failure {
     let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
     Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name)).hint(
         format!(
-            "add that base with `potluck base add PATH`, then run `potluck pull {id}` again: what was fetched is kept"
+            "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`, then run `potluck pull {id}` again: what was fetched is kept"
         ),
     )
 }
@@ -73,7 +73,7 @@ fn unknown_base(id: ManifestId, manifest: &Manifest) -> Failure {
 /// An adapter holds exactly its two files, and they are what the manifest says of them.
 fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) -> Result<(), Wrong> {
     let ManifestKind::Adapter(adapter) = &manifest.kind else {
-        return Err((String::new(), "only adapters can be used so far".to_owned()));
+        return Err((String::new(), "no adapter".to_owned()));
     };
     let paths: Vec<_> = manifest.files.iter().map(|file| file.path.as_str()).collect();
     let ([CONFIG_FILE, MODEL_FILE], [config, model]) = (&paths[..], files) else {

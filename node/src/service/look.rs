@@ -129,7 +129,7 @@ fn shown(id: ManifestId, manifest: &Manifest, state: &str) -> Value {
             }));
             ("adapter", details)
         }
-        ManifestKind::Base(_) => ("base", Vec::new()),
+        ManifestKind::Base(base) => ("base", vec![base.architecture.to_string()]),
         ManifestKind::Dataset(dataset) => ("dataset", vec![format!("{} rows", dataset.rows)]),
     };
     json!({
@@ -140,7 +140,7 @@ fn shown(id: ManifestId, manifest: &Manifest, state: &str) -> Value {
 }
 
 /// Until something was heard, or so much that some of it was missed.
-async fn next_heard(events: &mut tokio::sync::broadcast::Receiver<Event>) -> Outcome<()> {
+pub(super) async fn next_heard(events: &mut tokio::sync::broadcast::Receiver<Event>) -> Outcome<()> {
     use tokio::sync::broadcast::error::RecvError;
     loop {
         match events.recv().await {

@@ -23,7 +23,7 @@ pub struct Folded {
 
 impl Service {
     pub(super) async fn merge(&self, call: &Call<'_>, merge: Merge) -> Outcome<Value> {
-        let base = self.find_base(&merge.base)?;
+        let base = self.find_base(call, &merge.base).await?;
         if merge.fold { self.fold(call, &base, merge).await } else { self.sum(call, &base, merge).await }
     }
 

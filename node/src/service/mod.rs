@@ -4,13 +4,21 @@
 
 mod from;
 mod resolve;
+mod room;
 mod inspect;
 mod bases;
+mod base_files;
+mod base_check;
+mod base_fetch;
 mod numerics;
 mod publish;
+mod publish_base;
 mod pull;
 mod merge;
 mod look;
+mod offers;
+mod conditions;
+mod search;
 mod verify;
 mod upkeep;
 
@@ -23,7 +31,7 @@ use std::path::Path;
 
 use potluck_protocol::text::Name;
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::proto::{Progress, Request, Unit};
@@ -41,6 +49,9 @@ pub struct Service {
     store: Store,
     identity: Identity,
     network: Option<Network>,
+    offers: offers::Offers,
+    /// Held while a base is put in its place.
+    settling: Mutex<()>,
     stop: CancellationToken,
 }
 
@@ -78,12 +89,14 @@ impl Service {
     /// The same, with a store that is opened in another way than usual.
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
-        Ok(Self { home, store, identity, network: None, stop: CancellationToken::new() })
+        let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
+        Ok(Self { home, store, identity, network: None, offers, settling: Mutex::default(), stop })
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
-        Self { home, store, identity, network: Some(network), stop }
+        let (offers, settling) = (offers::Offers::default(), Mutex::default());
+        Self { home, store, identity, network: Some(network), offers, settling, stop }
     }
 
     pub fn network(&self) -> Option<&Network> {
@@ -102,6 +115,7 @@ impl Service {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,
             Request::BaseAdd { path, name } => self.base_add(&call, &path, name).await,
+            Request::BaseFetch(fetch) => self.base_fetch(&call, fetch).await,
             Request::BaseList => self.base_list().await,
             Request::BaseShow { base } => self.base_show(&call, &base).await,
             Request::Train(train) => self.train(&call, *train).await,
@@ -109,6 +123,8 @@ impl Service {
             Request::Generate(generate) => self.generate(&call, generate).await,
             Request::DataCheck(check) => self.data_check(&call, check).await,
             Request::Publish(publish) => self.publish(&call, publish).await,
+            Request::PublishBase(publish) => self.publish_base(&call, publish).await,
+            Request::Search(search) => self.search(&call, *search).await,
             Request::Show { reference } => self.show(&reference).await,
             Request::Pull(pull) => self.pull(&call, pull).await,
             Request::Fetch { manifest, timeout_seconds } => self.fetch_only(&call, manifest, timeout_seconds).await,

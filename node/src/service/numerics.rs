@@ -28,7 +28,7 @@ impl Service {
     }
 
     pub(super) async fn train(&self, call: &Call<'_>, train: Train) -> Outcome<Value> {
-        let base = self.find_base(&train.base)?;
+        let base = self.find_base(call, &train.base).await?;
         let base_id = self.base_id(call, &base).await?;
         let from = match &train.from {
             Some(reference) => Some(self.start(reference, base_id).await?),
@@ -67,14 +67,14 @@ impl Service {
     }
 
     pub(super) async fn eval(&self, call: &Call<'_>, eval: Eval) -> Outcome<Value> {
-        let base = self.find_base(&eval.base)?.source;
+        let base = self.find_base(call, &eval.base).await?.source;
         let adapters = self.sources(&eval.adapters).await?;
         let task = Task::Eval { base, adapters, data: eval.data };
         self.schema("potluck.eval/1", self.numerics(call, eval.threads, task).await?)
     }
 
     pub(super) async fn generate(&self, call: &Call<'_>, generate: Generate) -> Outcome<Value> {
-        let base = self.find_base(&generate.base)?.source;
+        let base = self.find_base(call, &generate.base).await?.source;
         let adapters = self.sources(&generate.adapters).await?;
         let task = Task::Generate {
             base,
@@ -87,13 +87,13 @@ impl Service {
     }
 
     pub(super) async fn data_check(&self, call: &Call<'_>, check: DataCheck) -> Outcome<Value> {
-        let base = self.find_base(&check.base)?.source;
+        let base = self.find_base(call, &check.base).await?.source;
         let task = Task::CheckData { base, data: check.data, settings: check.settings };
         self.schema("potluck.data.check/1", self.numerics(call, config::processors(), task).await?)
     }
 
     pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {
-        let base = self.find_base(&bench.base)?.source;
+        let base = self.find_base(call, &bench.base).await?.source;
         let (threads, schema) = (bench.work.threads(), schema_of(&bench.work));
         self.schema(schema, self.numerics(call, threads, Task::Bench { base, work: bench.work }).await?)
     }

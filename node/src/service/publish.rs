@@ -5,10 +5,10 @@ use std::path::Path;
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::{BaseId, ManifestId};
-use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest, Training};
+use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, Manifest, Training};
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::{Name, RelPath};
-use potluck_protocol::verify::WellFormed;
+use potluck_protocol::verify::{Complete, WellFormed};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ use crate::api::proto::Publish;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{Source, StoreError};
-use crate::worker::proto::Task;
+use crate::worker::proto::{AdapterSource, BaseSource, Measured, Task};
 
 /// What the worker says of a folder that it has put into the portable profile.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,6 +33,7 @@ impl Service {
         let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
         let record = run_record(&publish.folder)?;
         let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
+        let evaluations = self.evaluations(call, &base, &publish).await?;
         call.phase("checking the adapter against its base").await;
         let portable = tempfile::Builder::new().prefix("publish-").tempdir_in(self.home.layout().tmp());
         let portable = portable.map_err(|error| Failure::io("make a folder to publish from", &error))?;
@@ -48,7 +49,7 @@ impl Service {
             target_modules: normalised.target_modules,
             parents: Vec::new(),
             training: record.map(training),
-            evaluations: Vec::new(),
+            evaluations,
         };
         let manifest = Manifest {
             kind: ManifestKind::Adapter(info),
@@ -59,20 +60,52 @@ impl Service {
             publisher: self.identity.public(),
             files,
         };
-        let signed = self.sign(&manifest)?;
-        let mapped = self.on_store(move |store| Ok::<_, StoreError>(store.map(signed)??)).await?;
-        let complete =
-            self.on_store(move |store| Ok::<_, StoreError>(mapped.complete(|shard| store.has_shard(shard))??)).await?;
+        let complete = self.signed_complete(&manifest).await?;
         let well_formed = self.inspect(complete).await?;
-        let id = well_formed.manifest().id();
-        let named = name.clone();
+        self.offer(&well_formed).await
+    }
+
+    /// The figures of the adapter on each of the publisher's rows.
+    async fn evaluations(&self, call: &Call<'_>, base: &BaseSource, publish: &Publish) -> Outcome<Vec<Evaluation>> {
+        let mut evaluations = Vec::with_capacity(publish.evaluate.len());
+        for (suite, data) in &publish.evaluate {
+            let suite: Name = suite.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+            call.phase(format!("measuring it on {suite}")).await;
+            let adapters = vec![AdapterSource { folder: publish.folder.clone(), weight: 1.0 }];
+            let task = Task::Eval { base: base.clone(), adapters, data: data.clone() };
+            let measured: Measured = self.numerics(call, config::processors(), task).await?;
+            evaluations.push(Evaluation {
+                suite,
+                samples: measured.samples,
+                exact_match_ppm: (measured.accuracy.unwrap_or_default().clamp(0.0, 1.0) * 1e6).round() as u32,
+                loss_micro: (measured.loss.max(0.0) * 1e6).round() as u64,
+            });
+        }
+        Ok(evaluations)
+    }
+
+    /// A manifest of ours, signed, over files that were imported just now.
+    pub(super) async fn signed_complete(&self, manifest: &Manifest) -> Outcome<Complete> {
+        let signed = self.sign(manifest)?;
+        let complete = self.on_store(move |store| {
+            let mapped = store.map(signed)??;
+            Ok::<_, StoreError>(mapped.complete(|shard| store.has_shard(shard))??)
+        });
+        complete.await
+    }
+
+    /// Keeps, names and announces what was just published; what the command answers.
+    pub(super) async fn offer(&self, well_formed: &WellFormed) -> Outcome<Value> {
+        let manifest = well_formed.manifest();
+        let (id, body) = (manifest.id(), manifest.body());
+        let named = body.name.clone();
         // Pinned: what a person published is theirs to remove, nobody else's.
         self.on_store(move |store| store.pin(id).and_then(|()| store.set_name(named, id))).await?;
-        let announced = self.announce(&well_formed).await?;
-        let bytes = manifest.total_bytes();
-        Ok(
-            json!({ "schema": "potluck.publish/1", "manifest": id, "name": name, "base": base_id, "bytes": bytes, "announced": announced }),
-        )
+        let announced = self.announce(manifest).await?;
+        Ok(json!({
+            "schema": "potluck.publish/1", "manifest": id, "name": body.name, "base": body.base(),
+            "bytes": body.total_bytes(), "announced": announced,
+        }))
     }
 
     /// The base that the person named, else the one that the run noted; both must be one if there are both. // I6
@@ -81,15 +114,18 @@ impl Service {
         call: &Call<'_>,
         publish: &Publish,
         record: Option<&RunRecord>,
-    ) -> Outcome<(crate::worker::proto::BaseSource, BaseId)> {
+    ) -> Outcome<(BaseSource, BaseId)> {
         let known = match (&publish.base, record) {
-            (Some(reference), _) => self.find_base(reference)?,
+            (Some(reference), _) => self.find_base(call, reference).await?,
             (None, Some(record)) => self.base_of(&record.base_id).ok_or_else(|| {
                 Failure::new(
                     Kind::NotFound,
                     format!("the base {} that this adapter was trained on is not known here", record.base),
                 )
-                .hint("add it with `potluck base add PATH`, or name it with --base")
+                .hint(format!(
+                    "add it with `potluck base add PATH` or, from the swarm, `potluck base add {}`; or name it with --base",
+                    record.base_id
+                ))
             })?,
             (None, None) => {
                 return Err(Failure::new(
@@ -116,15 +152,17 @@ impl Service {
     }
 
     /// Tells the network of a well-formed manifest of ours; `false` if there is no network now. // I8
-    pub(super) async fn announce(&self, well_formed: &WellFormed) -> Outcome<bool> {
+    pub(super) async fn announce(&self, manifest: &Authentic<Manifest>) -> Outcome<bool> {
         let Some(network) = &self.network else { return Ok(false) };
-        let manifest = well_formed.manifest();
+        if !self.store.is_well_formed(&manifest.id()) {
+            return Err(StoreError::NotWellFormed(manifest.id()).into());
+        }
         let Some(base) = manifest.body().base() else { return Ok(false) };
         let sequence = self.on_store(|store| store.next_sequence()).await?;
         let announcement = Announcement {
             manifest: manifest.id(),
             manifest_len: manifest.signed().encode().map_err(StoreError::from)?.len() as u32,
-            kind: KindTag::Adapter,
+            kind: KindTag::from(&manifest.body().kind),
             name: manifest.body().name.clone(),
             base,
             total_bytes: manifest.body().total_bytes(),
@@ -154,10 +192,14 @@ impl Service {
     async fn announce_again(&self, id: ManifestId) -> Outcome<()> {
         if self.store.is_well_formed(&id) {
             let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
-            let well_formed = self.inspect(complete).await?;
-            match self.announced(well_formed.manifest()) {
+            // A base is gigabytes: that it is whole is looked at, what it means was when it was published.
+            let manifest = match &complete.manifest().body().kind {
+                ManifestKind::Base(_) => complete.manifest().clone(),
+                ManifestKind::Adapter(_) | ManifestKind::Dataset(_) => self.inspect(complete).await?.manifest().clone(),
+            };
+            match self.announced(&manifest) {
                 Some((network, kept)) => network.handle.announce(kept).await?,
-                None => drop(self.announce(&well_formed).await?),
+                None => drop(self.announce(&manifest).await?),
             }
         }
         Ok(())
@@ -172,7 +214,7 @@ impl Service {
         Some((network, (*known).clone()))
     }
 
-    fn sign<T: Signable>(&self, body: &T) -> Outcome<Authentic<T>> {
+    pub(super) fn sign<T: Signable>(&self, body: &T) -> Outcome<Authentic<T>> {
         let wrong = |reason: String| Failure::new(Kind::Usage, reason);
         let signed = Signed::sign(body, self.identity.keypair()).map_err(|error| wrong(error.to_string()))?;
         let signed = signed.ok_or_else(|| wrong("another key would have to sign this".to_owned()))?;

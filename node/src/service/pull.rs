@@ -1,11 +1,10 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use libp2p::PeerId;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -18,11 +17,20 @@ use crate::net;
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
         let id = self.find_manifest(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
-        let (mut bytes, mut from) = (0, Vec::new());
+        let patience = Duration::from_secs(pull.timeout_seconds);
+        if self.network.is_none() && !self.is_whole(id).await? {
+            return Err(off_network(id));
+        }
+        let manifest = self.found(call, id, patience).await?;
+        if let ManifestKind::Base(_) = manifest.body().kind {
+            return self.pull_base(call, id, pull).await;
+        }
+        let (mut bytes, mut providers) = (0, Vec::new());
         if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
-            let fetched = self.fetch(call, id, Duration::from_secs(pull.timeout_seconds)).await?;
-            bytes = fetched.fetched_bytes;
-            from = by_peer(fetched.fetched_from);
+            // Once as shards and once as the folder.
+            self.check_room(manifest.body().total_bytes().saturating_mul(2), "shards and files").await?;
+            let fetched = self.fetch(call, id, patience).await?;
+            (bytes, providers) = (fetched.fetched_bytes, from(&fetched));
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         let well_formed = self.inspect(complete).await?;
@@ -30,7 +38,7 @@ impl Service {
         let folder = self.placed(id, pull.out).await?;
         Ok(json!({
             "schema": "potluck.pull/1", "manifest": id, "name": name, "folder": folder,
-            "fetched_bytes": bytes, "fetched_from": from,
+            "fetched_bytes": bytes, "fetched_from": providers,
         }))
     }
 
@@ -40,22 +48,30 @@ impl Service {
         let answer = Fetched {
             schema: "potluck.fetch/1".to_owned(),
             fetched_bytes: fetched.fetched_bytes,
-            fetched_from: by_peer(fetched.fetched_from),
+            fetched_from: from(&fetched),
             wasted_bytes: fetched.wasted_bytes,
-            blamed: fetched.blamed.keys().map(PeerId::to_string).collect(),
+            blamed: fetched.blamed.keys().map(|peer| peer.to_string()).collect(),
             phases: fetched.phases,
         };
         Ok(json!(answer))
     }
 
-    async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
-        let network = self.network.as_ref().ok_or_else(|| {
-            Failure::new(
-                Kind::Unreachable,
-                format!("adapter {} is not here, and this node is on no network", id.short()),
-            )
-            .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
-        })?;
+    /// A person who gives the id of a base's manifest asks for that base.
+    async fn pull_base(&self, call: &Call<'_>, id: ManifestId, pull: Pull) -> Outcome<Value> {
+        let patience = Duration::from_secs(pull.timeout_seconds);
+        let fetched = self.base_by_manifest(call, id, None, None, patience).await?;
+        let folder = match pull.out {
+            Some(out) => self.placed(id, Some(out)).await?,
+            None => PathBuf::from(&fetched.record.path),
+        };
+        Ok(json!({
+            "schema": "potluck.pull/1", "manifest": id, "name": fetched.record.name, "folder": folder,
+            "fetched_bytes": fetched.bytes, "fetched_from": fetched.from, "base": fetched.record.id,
+        }))
+    }
+
+    pub(super) async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
+        let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
         let options = Options {
             find: timeout,
@@ -100,10 +116,6 @@ impl Service {
     }
 }
 
-fn by_peer(fetched: BTreeMap<PeerId, u64>) -> Vec<PulledFrom> {
-    fetched.into_iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes }).collect()
-}
-
 /// With the reason that the network knows, if a pull failed because relays carry no shards.
 async fn explained(error: PullError, network: &net::Handle) -> Failure {
     let asked = match &error {
@@ -122,7 +134,17 @@ async fn explained(error: PullError, network: &net::Handle) -> Failure {
     ))
 }
 
+/// Who sent how much.
+pub(super) fn from(pulled: &Pulled) -> Vec<PulledFrom> {
+    pulled.fetched_from.iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes: *bytes }).collect()
+}
+
+fn off_network(id: ManifestId) -> Failure {
+    Failure::new(Kind::Unreachable, format!("{} is not here, and this node is on no network", id.short()))
+        .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
+}
+
 fn unheard(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("nothing called `{reference}` is known here"))
-        .hint("give the whole id (64 hex digits) that its publisher got from `potluck publish`")
+        .hint("give the whole id (64 hex digits) that its publisher got from `potluck publish`, or find it with `potluck search`")
 }

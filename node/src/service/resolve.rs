@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
+use potluck_protocol::manifest::Kind as ManifestKind;
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 
-use super::Service;
+use super::base_fetch::FIND_SECONDS;
+use super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::hub;
+use crate::store::BaseRecord;
 use crate::worker::proto::BaseSource;
 
 /// The base inside this program.
@@ -63,39 +67,48 @@ pub struct RunRecord {
 pub const RUN_RECORD: &str = "potluck.json";
 
 impl Service {
-    /// A base by path, name, id, or `tiny`.
-    pub(super) fn find_base(&self, reference: &str) -> Outcome<KnownBase> {
+    /// A base by path, name, id, or `tiny`. One that is named by its whole id and is not here is fetched from the swarm.
+    pub(super) async fn find_base(&self, call: &Call<'_>, reference: &str) -> Outcome<KnownBase> {
+        if let Some(known) = self.known_base(reference)? {
+            return Ok(known);
+        }
+        let Ok(id) = reference.parse::<BaseId>() else {
+            return Err(no_base_called(reference));
+        };
+        let fetched = self.base_from_swarm(call, id, None, FIND_SECONDS).await?;
+        let BaseRecord { id, name, path, .. } = fetched.record;
+        Ok(KnownBase { name: name.to_string(), id: Some(id), source: BaseSource::Path(path.into()) })
+    }
+
+    /// A base that is here, by path, name, id, or `tiny`.
+    pub(super) fn known_base(&self, reference: &str) -> Outcome<Option<KnownBase>> {
         if reference == TINY {
-            return Ok(KnownBase {
-                name: TINY.to_owned(),
-                id: Some(super::bases::tiny_id()?),
-                source: BaseSource::Tiny,
-            });
+            let id = Some(super::bases::tiny_id()?);
+            return Ok(Some(KnownBase { name: TINY.to_owned(), id, source: BaseSource::Tiny }));
         }
         let path = Path::new(reference);
         if path.is_absolute() {
             if !path.exists() {
                 return Err(no_base(&format!("{} does not exist", path.display())));
             }
-            let name = path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-            return Ok(KnownBase { name, id: None, source: BaseSource::Path(path.to_path_buf()) });
+            let name = hub::name_of(path).unwrap_or_else(|| {
+                path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+            });
+            return Ok(Some(KnownBase { name, id: None, source: BaseSource::Path(path.to_path_buf()) }));
         }
         let bases = self.store.bases();
         let found = one(reference, bases.iter().map(|base| (base.name.as_str(), base.id.to_string(), base)))?;
-        match found {
-            Some(base) => Ok(KnownBase {
-                name: base.name.to_string(),
-                id: Some(base.id),
-                source: BaseSource::Path(PathBuf::from(&base.path)),
-            }),
-            None => Err(no_base(&format!("no base `{reference}` is known here"))),
-        }
+        Ok(found.map(|base| KnownBase {
+            name: base.name.to_string(),
+            id: Some(base.id),
+            source: BaseSource::Path(PathBuf::from(&base.path)),
+        }))
     }
 
     /// The base of an id, if it is here.
     pub(super) fn base_of(&self, id: &BaseId) -> Option<KnownBase> {
         if super::bases::tiny_id().ok().as_ref() == Some(id) {
-            return self.find_base(TINY).ok();
+            return self.known_base(TINY).ok().flatten();
         }
         let record = self.store.base(id)?;
         Some(KnownBase { name: record.name.to_string(), id: Some(*id), source: BaseSource::Path(record.path.into()) })
@@ -117,7 +130,8 @@ impl Service {
         if held.is_some() {
             return Ok(held);
         }
-        let heard = self.heard_of().await?;
+        // A base is fetched when its whole id is given, never by a name that its publisher chose.
+        let heard: Vec<_> = self.heard_of().await?.into_iter().filter(|heard| heard.kind == KindTag::Adapter).collect();
         one(reference, heard.iter().map(|heard| (heard.name.as_str(), heard.manifest.to_string(), heard.manifest)))
     }
 
@@ -133,6 +147,11 @@ impl Service {
         let id = self.find_manifest(reference).await?.ok_or_else(|| missing("known here"))?;
         if !self.store.is_well_formed(&id) {
             return Err(missing("complete and checked here"));
+        }
+        let manifest = self.on_store(move |store| store.manifest(&id)).await?;
+        if manifest.is_some_and(|manifest| !matches!(manifest.body().kind, ManifestKind::Adapter(_))) {
+            return Err(Failure::new(Kind::Usage, format!("`{reference}` is no adapter"))
+                .hint("a base is named with --base; find adapters with `potluck search`"));
         }
         Ok(FoundAdapter { folder: self.exported(id).await?, manifest: Some(id) })
     }
@@ -165,9 +184,13 @@ impl Service {
     }
 }
 
+pub(super) fn no_base_called(reference: &str) -> Failure {
+    no_base(&format!("no base `{reference}` is known here"))
+}
+
 fn no_base(what: &str) -> Failure {
     Failure::new(Kind::NotFound, what).hint(
-        "list the known ones with `potluck base ls`; add one with `potluck base add PATH`; `tiny` is always there",
+        "list the known ones with `potluck base ls`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from the swarm with `potluck base add BASE-ID`; `tiny` is always there",
     )
 }
 

@@ -1,6 +1,7 @@
 //! Verifying again what was verified before: bytes rot, and nobody need believe us.
 
 use potluck_protocol::id::RecipeId;
+use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 
 use super::{Call, Service};
@@ -19,14 +20,23 @@ impl Service {
         // Reading checks the signature of the manifest and the hash of every shard; inspecting checks the meaning.
         let complete = self.on_store(move |store| Self::complete(store, &manifest)).await?;
         let shards = complete.mapped().shards().count();
-        let well_formed = self.inspect(complete).await?;
+        let (well_formed, kind, meaning) = match complete.manifest().body().kind {
+            ManifestKind::Base(_) => {
+                let (well_formed, staged) = self.inspect_base(call, complete).await?;
+                (well_formed, "base", format!("weights and tokenizer give base {}", staged.identified.base))
+            }
+            _ => {
+                let meaning = "names, shapes and finite values against its base".to_owned();
+                (self.inspect(complete).await?, "adapter", meaning)
+            }
+        };
         let body = well_formed.manifest().body();
         Ok(json!({
-            "schema": "potluck.verify/1", "id": manifest, "kind": "adapter",
+            "schema": "potluck.verify/1", "id": manifest, "kind": kind,
             "checked": [
                 format!("signature of {}", body.publisher.0.short()),
                 format!("{shards} shards, {} files, {} bytes", body.files.len(), body.total_bytes()),
-                "names, shapes and finite values against its base",
+                meaning,
             ],
         }))
     }

@@ -211,8 +211,10 @@ impl Log {
 /// The header is that of a later version. One flipped bit makes 3, 5 or 9 of our 1: those numbers are never used.
 fn is_newer(bytes: &[u8]) -> bool {
     let flipped: u32 = bytes.iter().zip(HEADER).map(|(byte, ours)| (byte ^ ours).count_ones()).sum();
-    let line = bytes.strip_prefix(HEADER_START).map(|rest| rest.split(|byte| *byte == b'\n').next().unwrap_or_default());
-    let number = line.and_then(|digits| std::str::from_utf8(digits.get(..8.min(digits.len()))?).ok()?.parse::<u32>().ok());
+    let line =
+        bytes.strip_prefix(HEADER_START).map(|rest| rest.split(|byte| *byte == b'\n').next().unwrap_or_default());
+    let number =
+        line.and_then(|digits| std::str::from_utf8(digits.get(..8.min(digits.len()))?).ok()?.parse::<u32>().ok());
     number.is_some_and(|number| number > 1) && flipped > 1
 }
 

@@ -3,7 +3,7 @@
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::SIGNED_MANIFEST_MAX;
-use potluck_protocol::manifest::{Kind, Manifest};
+use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::{Authentic, PublicKey, SignatureError, Signed};
 use potluck_protocol::text::Name;
 use potluck_protocol::verify::{self, Complete, Mapped, VerifyError, WellFormed};
@@ -32,14 +32,9 @@ pub struct Summary {
 impl Summary {
     pub(crate) fn of(manifest: &Authentic<Manifest>) -> Self {
         let body = manifest.body();
-        let kind = match body.kind {
-            Kind::Adapter(_) => KindTag::Adapter,
-            Kind::Base(_) => KindTag::Base,
-            Kind::Dataset(_) => KindTag::Dataset,
-        };
         Self {
             id: manifest.id(),
-            kind,
+            kind: KindTag::from(&body.kind),
             name: body.name.clone(),
             base: body.base(),
             publisher: body.publisher,

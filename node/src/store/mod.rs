@@ -26,6 +26,7 @@ mod log;
 mod manifests;
 mod rebuild;
 mod recipes;
+mod scan;
 mod shards;
 mod space;
 mod staged;

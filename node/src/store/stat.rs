@@ -31,14 +31,19 @@ pub struct Stat {
 }
 
 impl Store {
-    pub fn stat(&self) -> Result<Stat> {
-        let totals = self.with_index(|index| index.shard_totals());
-        let (shards, shard_bytes) = match totals {
-            Some(totals) => totals,
+    /// Shards, and their bytes.
+    pub fn shard_totals(&self) -> Result<(u64, u64)> {
+        match self.with_index(|index| index.shard_totals()) {
+            Some(totals) => Ok(totals),
             None => {
-                scan_shards(self.layout())?.iter().fold((0, 0), |(n, sum), (_, len)| (n + 1, sum + u64::from(*len)))
+                let shards = scan_shards(self.layout())?;
+                Ok(shards.iter().fold((0, 0), |(n, sum), (_, len)| (n + 1, sum + u64::from(*len))))
             }
-        };
+        }
+    }
+
+    pub fn stat(&self) -> Result<Stat> {
+        let (shards, shard_bytes) = self.shard_totals()?;
         let manifests = self.manifests()?;
         let of = |kind: KindTag| manifests.iter().filter(|summary| summary.kind == kind).count();
         let recipes = self.recipes()?.len();

@@ -7,7 +7,7 @@ use super::{Digest, Outcome, rule};
 
 const REQUEST_MAX: usize = 40 << 10;
 const REPLY_MAX: usize = 264 << 10;
-/// Bytes of a shard in one reply.
+/// Bytes of a shard in one reply: fewer than there may be.
 pub const PIECE_MAX: usize = 64 << 10;
 
 pub fn protocol(network: &str) -> String {
@@ -20,8 +20,14 @@ pub enum Request {
     Manifest(Digest),
     Have(Vec<Digest>),
     Shard(Digest),
-    Compare { base: Digest, parts: Vec<Digest> },
-    Records { base: Digest, ids: Vec<Digest> },
+    Compare {
+        base: Digest,
+        parts: Vec<Digest>,
+    },
+    Records {
+        base: Digest,
+        ids: Vec<Digest>,
+    },
     /// Needs no answer.
     Cancel,
     /// One that is answered by a refusal here.

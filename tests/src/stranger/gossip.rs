@@ -27,7 +27,8 @@ pub fn follows(message: &[u8], topic: &str) -> Outcome<bool> {
 /// Data on a topic, signed as gossipsub's `StrictSign` wants it.
 pub fn publish(keypair: &Keypair, topic: &str, data: &[u8], number: u64) -> Outcome<Vec<u8>> {
     let from = keypair.public().to_peer_id().to_bytes();
-    let message = [bytes(1, &from), bytes(2, data), bytes(3, &number.to_be_bytes()), bytes(4, topic.as_bytes())].concat();
+    let message =
+        [bytes(1, &from), bytes(2, data), bytes(3, &number.to_be_bytes()), bytes(4, topic.as_bytes())].concat();
     let signature = keypair.sign(&[b"libp2p-pubsub:", message.as_slice()].concat())?;
     Ok(bytes(2, &[message, bytes(5, &signature)].concat()))
 }

@@ -59,7 +59,8 @@ impl Node {
         let keypair = Keypair::from(ed25519);
         let (peer, address) = parts(address)?;
         let (connection, inbound) = Connection::dial(&keypair, peer, address).await?;
-        let spoken = vec![identify::PROTOCOL.to_owned(), PING.to_owned(), bulk::protocol(network), gossip::protocol(network)];
+        let spoken =
+            vec![identify::PROTOCOL.to_owned(), PING.to_owned(), bulk::protocol(network), gossip::protocol(network)];
         let (given, said) = mpsc::channel(1024);
         let (network, key) = (network.to_owned(), keypair.public());
         let shelf = Arc::new(Shelf { network, base, published, spoken, key, said: given });

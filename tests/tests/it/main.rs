@@ -1,15 +1,19 @@
 //! Tests with real processes, one binary. One file per promise.
 
 mod bad_input;
+mod base;
 mod crash;
 mod daemon;
 mod data;
 mod full_disk;
+mod holds;
+mod hub;
 mod identity;
 mod kill;
 mod mdns;
 mod network;
 mod old_home;
+mod search;
 mod stranger;
 mod swarm;
 #[cfg(unix)]

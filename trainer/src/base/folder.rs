@@ -17,6 +17,8 @@ use super::tokenizer::{TOKENIZER_MAX, Tokenizer, template};
 use super::{Base, BaseError, mapped};
 use crate::tensor::{Bytes, HostTensor};
 
+const CONFIG: &str = "config.json";
+const GENERATION: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
@@ -30,7 +32,7 @@ const INDEX_MAX: usize = 16 * JSON_MAX;
 const FILES_MAX: usize = 1024;
 
 pub fn open(path: &Path) -> Result<Base, BaseError> {
-    let config = read_json(&path.join("config.json"), JSON_MAX)?;
+    let config = read_json(&path.join(CONFIG), JSON_MAX)?;
     let wrong = |error| BaseError::Config { file: "config.json".to_owned(), error };
     let architecture = config::architecture(&config).map_err(wrong)?;
     let special = special_tokens(path, &config)?;
@@ -41,6 +43,16 @@ pub fn open(path: &Path) -> Result<Base, BaseError> {
         collect(&file, bytes, &mut tensors)?;
     }
     Base::assemble("config.json", architecture, tokenizer, tensors)
+}
+
+/// The names of the files that [`open`] reads: configuration, tokenizer, template and weights. Nothing else in the folder
+/// belongs to the base.
+pub fn files(path: &Path) -> Result<Vec<String>, BaseError> {
+    let mut files: Vec<String> = weight_files(path)?.into_iter().collect();
+    let small = [CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, TEMPLATE, INDEX];
+    files.extend(small.into_iter().filter(|name| path.join(name).is_file()).map(str::to_owned));
+    files.sort();
+    Ok(files)
 }
 
 /// `tokenizer.json`, and the chat template if there is one: `chat_template.jinja`, else `tokenizer_config.json`.
@@ -95,9 +107,8 @@ fn special_tokens(path: &Path, config: &Value) -> Result<SpecialTokens, BaseErro
         config::special_tokens(value).map_err(|error: ConfigError| BaseError::Config { file: file.to_owned(), error })
     };
     let special = read("config.json", config)?;
-    let generation = "generation_config.json";
-    if special.eos.is_empty() && path.join(generation).is_file() {
-        let other = read(generation, &read_json(&path.join(generation), JSON_MAX)?)?;
+    if special.eos.is_empty() && path.join(GENERATION).is_file() {
+        let other = read(GENERATION, &read_json(&path.join(GENERATION), JSON_MAX)?)?;
         return Ok(SpecialTokens { bos: special.bos.or(other.bos), eos: other.eos });
     }
     Ok(special)
@@ -124,7 +135,7 @@ fn weight_files(path: &Path) -> Result<BTreeSet<String>, BaseError> {
 }
 
 /// The files that an index names: plain names in the same folder. // I13
-fn indexed_files(index: &Value) -> Result<BTreeSet<String>, BaseError> {
+pub fn indexed_files(index: &Value) -> Result<BTreeSet<String>, BaseError> {
     let wrong = |reason: String| BaseError::Index { file: INDEX.to_owned(), reason };
     let map = index.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| wrong("`weight_map` is missing or no object".to_owned()))?;

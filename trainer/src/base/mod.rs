@@ -30,6 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::BaseError;
+pub use folder::{files as folder_files, indexed_files};
 pub use inventory::InventoryError;
 use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::JSON_MAX;

@@ -116,9 +116,10 @@ impl Driver {
             Action::Learned(record) => self.exchange.0.net.heard(record),
             Action::Blame { peer, blame } => {
                 tracing::warn!(%peer, %blame, "a peer lied about its catalogue");
-                self.exchange.reputation().blame(peer, Instant::now());
+                self.exchange.blame(peer, net::Misdeed::Protocol);
             }
             Action::Ended { round, peer, base, outcome } => {
+                self.exchange.0.metrics.compared.one((&outcome).into());
                 tracing::debug!(%peer, ?base, ?outcome, "catalogues were compared");
                 self.rounds.remove(&round);
             }

@@ -97,6 +97,14 @@ pub struct Phases {
     pub durable_seconds: f64,
 }
 
+/// The manifest alone: of what it names nothing is fetched.
+pub(super) async fn find(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Found, PullError> {
+    match exchange.blocking(move |store| store.manifest(&id)).await? {
+        Some(manifest) => Ok(manifest),
+        None => Session::new(exchange, id, options).await.find().await,
+    }
+}
+
 pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Pulled, PullError> {
     let began = Instant::now();
     // Nothing of it may be collected while it is incomplete. // I9

@@ -21,6 +21,7 @@ use super::landing::Landing;
 use super::questions::Note;
 use super::worker::{self, Ask, Order, Said};
 use super::{Found, Options, Phases, Progress, Pulled};
+use crate::net::Misdeed;
 
 /// Both ends of a queue: the sender is cloned for each task.
 type Channel<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
@@ -231,6 +232,7 @@ impl Session {
                     let reason = format!("the table states {} bytes for shard {:?}", ask.shard.len, ask.shard.id);
                     return Err(VerifyError::Content { path: self.id.to_string(), reason }.into());
                 }
+                self.exchange.0.metrics.shards_verified.inc();
                 if self.gather.count(peer, &shard) && !self.land(landing, shard).await {
                     return Ok(false);
                 }
@@ -296,7 +298,7 @@ impl Session {
     pub(super) fn blame(&mut self, peer: PeerId, reason: String) {
         tracing::warn!(%peer, %reason, "a provider sent wrong bytes and is not asked again");
         self.workers.remove(&peer);
-        self.exchange.reputation().blame(peer, Instant::now());
+        self.exchange.blame(peer, Misdeed::WrongBytes);
         self.blamed.insert(peer, reason);
     }
 

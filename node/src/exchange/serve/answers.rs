@@ -38,7 +38,7 @@ impl Exchange {
     }
 
     async fn manifest(&self, asker: PeerId, id: ManifestId) -> Result<Reply, ServeError> {
-        let Some(_place) = self.place() else { return Ok(busy()) };
+        let Ok(_place) = self.0.asking.try_acquire() else { return Ok(busy()) };
         let Some(manifest) = self.blocking(move |store| store.manifest(&id)).await? else {
             return Ok(Reply::Refused(Refusal::NotFound));
         };
@@ -48,7 +48,7 @@ impl Exchange {
     }
 
     async fn have(&self, shards: Vec<ShardId>) -> Result<Reply, ServeError> {
-        let Some(_place) = self.place() else { return Ok(busy()) };
+        let Ok(_place) = self.0.asking.try_acquire() else { return Ok(busy()) };
         let flags = self.blocking(move |store| shards.iter().map(|id| store.has_shard(id)).collect::<Result<_, _>>());
         Ok(Reply::Have(flags.await?))
     }
@@ -113,7 +113,8 @@ impl Exchange {
     }
 
     fn place(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.serving).try_acquire_owned().ok()
+        let place = Arc::clone(&self.0.serving).try_acquire_owned();
+        place.inspect_err(|_| self.0.stalls.make_room()).ok()
     }
 }
 

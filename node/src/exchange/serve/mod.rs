@@ -15,12 +15,12 @@ use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::limits::DATA_MAX;
 use potluck_protocol::shard::VerifiedShard;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::Exchange;
 use super::limits::{REQUEST_IDLE, REQUESTS, SEND_SHARD};
 use super::uploads::Uploader;
-use crate::net::{FrameError, Inbound, Replier, Requests};
+use crate::net::{FrameError, Inbound, Misdeed, Replier, Requests};
 use crate::store::StoreError;
 pub(super) use answers::busy;
 use asked::{Asked, Pending};
@@ -71,7 +71,7 @@ impl Exchange {
             Ok(()) => drop(replier.close().await),
             Err(ServeError::Frame(error)) if error.is_fault() => {
                 tracing::warn!(%peer, %error, "a peer sent requests that make no sense");
-                self.reputation().blame(peer, Instant::now());
+                self.blame(peer, Misdeed::Protocol);
             }
             Err(ServeError::Store(error)) => tracing::error!(%error, "the store cannot be read for a peer"),
             Err(error) => tracing::debug!(%peer, %error, "a bulk stream ended early"),
@@ -136,8 +136,10 @@ impl Exchange {
             match answer {
                 Answer::Whole(reply) => replier.send(&reply).await?,
                 Answer::Shard(shard, _places) => {
+                    let peer = replier.peer();
                     let sending = self.send_shard(replier, uploader, &pending, &shard);
-                    timeout(SEND_SHARD, sending).await.unwrap_or(Err(ServeError::TooSlow))?;
+                    let sending = self.0.stalls.watch(peer, timeout(SEND_SHARD, sending));
+                    sending.await.and_then(Result::ok).unwrap_or(Err(ServeError::TooSlow))?;
                 }
             }
             asked.answered();

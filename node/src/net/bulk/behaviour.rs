@@ -18,7 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::nat::is_relayed;
 use super::handler::{Handler, Open};
-use super::stream::{Inbound, Outbound, Route};
+use super::stream::{Inbound, Outbound, Places, Route};
+use crate::metrics::net::Net;
 
 /// Why a stream could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +60,9 @@ pub struct Behaviour {
     /// in between.
     requests: VecDeque<(PeerId, ConnectionId, Open)>,
     waker: Option<Waker>,
+    /// Inbound streams open now, of all peers.
+    inbound: Arc<AtomicUsize>,
+    metrics: Net,
 }
 
 #[derive(Default)]
@@ -75,8 +79,9 @@ struct Connection {
 
 impl Behaviour {
     /// Inbound streams go to `accepted`; when that is full they are answered with `Busy`.
-    pub fn new(protocol: StreamProtocol, accepted: mpsc::Sender<Inbound>) -> Self {
-        Self { protocol, accepted, peers: HashMap::new(), requests: VecDeque::new(), waker: None }
+    pub fn new(protocol: StreamProtocol, accepted: mpsc::Sender<Inbound>, metrics: Net) -> Self {
+        let (peers, requests) = (HashMap::new(), VecDeque::new());
+        Self { protocol, accepted, peers, requests, waker: None, inbound: Arc::default(), metrics }
     }
 
     /// Opens a stream and sends it, or the reason why there is none, to `back`.
@@ -101,8 +106,8 @@ impl Behaviour {
     }
 
     fn handler(&mut self, peer: PeerId, route: Route) -> Handler {
-        let inbound = self.peers.entry(peer).or_default().inbound.clone();
-        Handler::new(peer, route, self.protocol.clone(), self.accepted.clone(), inbound)
+        let places = Places { peer: self.peers.entry(peer).or_default().inbound.clone(), all: self.inbound.clone() };
+        Handler::new(peer, route, self.protocol.clone(), self.accepted.clone(), places, self.metrics.clone())
     }
 
     fn closed(&mut self, closed: &ConnectionClosed<'_>) {

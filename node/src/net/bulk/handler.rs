@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,10 +15,11 @@ use libp2p::{PeerId, Stream, StreamProtocol};
 use potluck_protocol::bulk::{Refusal, Reply};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::limits::{BUSY_RETRY_MS, OPENING_PER_CONNECTION, REFUSING_PER_CONNECTION, STREAMS_PER_PEER};
+use super::super::limits::{BUSY_RETRY_MS, OPENING_PER_CONNECTION, REFUSING_PER_CONNECTION};
 use super::behaviour::OpenError;
 use super::frame;
-use super::stream::{Inbound, Outbound, Place, Route};
+use super::stream::{Inbound, Outbound, Places, Route};
+use crate::metrics::net::{Net, Queue};
 
 /// "Open a stream on this connection", with the way back.
 #[derive(Debug)]
@@ -39,8 +38,8 @@ pub struct Handler {
     route: Route,
     protocol: StreamProtocol,
     accepted: mpsc::Sender<Inbound>,
-    /// Shared by all connections of the peer.
-    inbound: Arc<AtomicUsize>,
+    places: Places,
+    metrics: Net,
     waiting: VecDeque<Open>,
     /// Streams asked of the connection and not yet negotiated.
     opening: usize,
@@ -53,25 +52,27 @@ impl Handler {
         route: Route,
         protocol: StreamProtocol,
         accepted: mpsc::Sender<Inbound>,
-        inbound: Arc<AtomicUsize>,
+        places: Places,
+        metrics: Net,
     ) -> Self {
         let refusing = FuturesUnordered::new();
-        Self { peer, route, protocol, accepted, inbound, waiting: VecDeque::new(), opening: 0, refusing }
+        Self { peer, route, protocol, accepted, places, metrics, waiting: VecDeque::new(), opening: 0, refusing }
     }
 
     fn accept(&mut self, stream: Stream) {
-        let Some(place) = Place::take(&self.inbound, STREAMS_PER_PEER) else {
+        let Some(place) = self.places.take() else {
             return self.refuse(stream);
         };
         // The place in the queue first: a stream that was put into a message cannot be taken back out.
         if let Ok(permit) = self.accepted.try_reserve() {
-            return permit.send(Inbound::new(self.peer, self.route, stream, place));
+            return permit.send(Inbound::new(self.peer, self.route, stream, place, self.metrics.clone()));
         }
         self.refuse(stream);
     }
 
     /// Answers with `Busy`; beyond the bound the stream is reset, for then somebody floods us.
     fn refuse(&mut self, stream: Stream) {
+        self.metrics.dropped.one(Queue::BulkStreams);
         if self.refusing.len() < REFUSING_PER_CONNECTION {
             self.refusing.push(busy(stream).boxed());
         }
@@ -149,7 +150,7 @@ impl ConnectionHandler for Handler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => self.accept(protocol),
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, info }) => {
                 self.opening = self.opening.saturating_sub(1);
-                info.answer(Ok(Outbound::new(self.peer, protocol)));
+                info.answer(Ok(Outbound::new(self.peer, protocol, self.metrics.clone())));
             }
             ConnectionEvent::DialUpgradeError(error) => self.failed(error),
             _ => {}

@@ -12,19 +12,22 @@ use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
 
 use super::super::group::AddressGroup;
-use super::super::limits::STREAM_IDLE;
+use super::super::limits::{STREAM_IDLE, STREAMS, STREAMS_PER_PEER};
 use super::frame::{self, FrameError};
+use crate::metrics::bulk::Direction;
+use crate::metrics::net::Net;
 
 /// The end that asks.
 #[derive(Debug)]
 pub struct Outbound {
     peer: PeerId,
     stream: Stream,
+    metrics: Net,
 }
 
 impl Outbound {
-    pub(super) fn new(peer: PeerId, stream: Stream) -> Self {
-        Self { peer, stream }
+    pub(super) fn new(peer: PeerId, stream: Stream, metrics: Net) -> Self {
+        Self { peer, stream, metrics }
     }
 
     /// Who will answer.
@@ -39,7 +42,9 @@ impl Outbound {
 
     /// The next reply frame, at most [`STREAM_IDLE`] from now.
     pub async fn receive(&mut self) -> Result<Reply, FrameError> {
-        within(STREAM_IDLE, frame::read(&mut self.stream)).await?.ok_or(FrameError::Ended)
+        let reply = within(STREAM_IDLE, frame::read(&mut self.stream)).await?.ok_or(FrameError::Ended)?;
+        self.metrics.bulk.answered(Direction::In, &reply);
+        Ok(reply)
     }
 
     /// One request with one reply frame.
@@ -51,7 +56,7 @@ impl Outbound {
     /// Its two directions, so that requests can be sent while an answer is read.
     pub fn split(self) -> (Asker, Answers) {
         let (reader, writer) = self.stream.split();
-        (Asker(writer), Answers(reader))
+        (Asker(writer), Answers { stream: reader, metrics: self.metrics })
     }
 
     #[cfg(test)]
@@ -73,12 +78,17 @@ impl Asker {
 
 /// Receives the answers of an [`Outbound`].
 #[derive(Debug)]
-pub struct Answers(ReadHalf<Stream>);
+pub struct Answers {
+    stream: ReadHalf<Stream>,
+    metrics: Net,
+}
 
 impl Answers {
     /// As [`Outbound::receive`]. Not to be given up half-way: the rest of a frame would be taken for the next one.
     pub async fn receive(&mut self) -> Result<Reply, FrameError> {
-        within(STREAM_IDLE, frame::read(&mut self.0)).await?.ok_or(FrameError::Ended)
+        let reply = within(STREAM_IDLE, frame::read(&mut self.stream)).await?.ok_or(FrameError::Ended)?;
+        self.metrics.bulk.answered(Direction::In, &reply);
+        Ok(reply)
     }
 }
 
@@ -97,11 +107,12 @@ pub struct Inbound {
     stream: Stream,
     /// Held, not read: gives the peer's place back.
     _place: Place,
+    metrics: Net,
 }
 
 impl Inbound {
-    pub(super) fn new(peer: PeerId, route: Route, stream: Stream, place: Place) -> Self {
-        Self { peer, route, stream, _place: place }
+    pub(super) fn new(peer: PeerId, route: Route, stream: Stream, place: Place, metrics: Net) -> Self {
+        Self { peer, route, stream, _place: place, metrics }
     }
 
     /// Who asks.
@@ -132,9 +143,10 @@ impl Inbound {
 
     /// Its two directions, so that a request can be called back while it is answered.
     pub fn split(self) -> (Requests, Replier) {
-        let Self { peer, route, stream, _place } = self;
+        let Self { peer, route, stream, _place, metrics } = self;
         let (reader, writer) = stream.split();
-        (Requests(reader), Replier { peer, relayed: route.relayed, stream: writer, _place })
+        let requests = Requests { stream: reader, metrics: metrics.clone() };
+        (requests, Replier { peer, relayed: route.relayed, stream: writer, _place, metrics })
     }
 
     #[cfg(test)]
@@ -145,13 +157,20 @@ impl Inbound {
 
 /// Receives the requests of an [`Inbound`].
 #[derive(Debug)]
-pub struct Requests(ReadHalf<Stream>);
+pub struct Requests {
+    stream: ReadHalf<Stream>,
+    metrics: Net,
+}
 
 impl Requests {
     /// The next request, whenever it comes; `None` when the peer is done. How long to wait is the caller's to say: a
     /// peer that waits for an answer says nothing.
     pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
-        frame::read(&mut self.0).await
+        let request = frame::read(&mut self.stream).await?;
+        if let Some(request) = &request {
+            self.metrics.bulk.asked(request);
+        }
+        Ok(request)
     }
 }
 
@@ -163,6 +182,7 @@ pub struct Replier {
     stream: WriteHalf<Stream>,
     /// Held, not read: gives the peer's place back.
     _place: Place,
+    metrics: Net,
 }
 
 impl Replier {
@@ -178,6 +198,7 @@ impl Replier {
 
     /// Sends one reply frame; fails if the peer does not take it within [`STREAM_IDLE`].
     pub async fn send(&mut self, reply: &Reply) -> Result<(), FrameError> {
+        self.metrics.bulk.answered(Direction::Out, reply);
         within(STREAM_IDLE, frame::write(&mut self.stream, reply)).await
     }
 
@@ -187,19 +208,40 @@ impl Replier {
     }
 }
 
-/// One stream's place among those that its peer may have open.
-#[derive(Debug)]
-pub(super) struct Place(Arc<AtomicUsize>);
+/// Inbound streams that are open: those of one peer, over all its connections, and those of everybody. // I12
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub peer: Arc<AtomicUsize>,
+    pub all: Arc<AtomicUsize>,
+}
 
-impl Place {
-    /// A place, if fewer than `max` are taken.
-    pub fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+impl Places {
+    /// A place, if the peer and all together have fewer than they may.
+    pub fn take(&self) -> Option<Place> {
+        let of_peer = Taken::take(&self.peer, STREAMS_PER_PEER)?;
+        Some(Place { _of_peer: of_peer, _of_all: Taken::take(&self.all, STREAMS)? })
+    }
+}
+
+/// One stream's place.
+#[derive(Debug)]
+pub(super) struct Place {
+    _of_peer: Taken,
+    _of_all: Taken,
+}
+
+/// One of a number; given back when it is dropped.
+#[derive(Debug)]
+struct Taken(Arc<AtomicUsize>);
+
+impl Taken {
+    fn take(taken: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
         let place = taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < max).then_some(n + 1));
         place.is_ok().then(|| Self(taken.clone()))
     }
 }
 
-impl Drop for Place {
+impl Drop for Taken {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -207,4 +249,23 @@ impl Drop for Place {
 
 async fn within<T>(limit: Duration, io: impl Future<Output = Result<T, FrameError>>) -> Result<T, FrameError> {
     timeout(limit, io).await.unwrap_or(Err(FrameError::stalled(limit)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_for_each_peer_and_for_all_together_and_come_back() {
+        let all = Arc::<AtomicUsize>::default();
+        let peers: Vec<_> =
+            (0..2 * STREAMS / STREAMS_PER_PEER).map(|_| Places { peer: Arc::default(), all: all.clone() }).collect();
+        let of_one: Vec<_> = (0..100).filter_map(|_| peers[0].take()).collect();
+        assert_eq!(of_one.len(), STREAMS_PER_PEER);
+        let others: Vec<_> = peers.iter().flat_map(|peer| (0..100).filter_map(|_| peer.take())).collect();
+        assert_eq!(of_one.len() + others.len(), STREAMS);
+        drop((of_one, others));
+        assert_eq!(all.load(Ordering::Relaxed), 0);
+        assert!(peers.iter().all(|peer| peer.peer.load(Ordering::Relaxed) == 0));
+    }
 }

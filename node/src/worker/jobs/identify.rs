@@ -23,13 +23,7 @@ pub fn identify(source: &BaseSource) -> Outcome<Identified> {
     let architecture = base.architecture();
     Ok(Identified {
         base: id,
-        architecture: format!(
-            "llama, {} layers of {}, vocabulary {}, {:?}",
-            architecture.num_hidden_layers,
-            architecture.hidden_size,
-            architecture.vocab_size,
-            dtype(&base)?
-        ),
+        architecture: format!("{architecture}, {:?}", dtype(&base)?),
         parameters: shapes.iter().map(|(_, shape)| shape.iter().product::<u64>()).sum(),
         dtype: dtype(&base)?,
         files,

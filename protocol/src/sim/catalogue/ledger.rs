@@ -7,9 +7,7 @@ use libp2p_identity::PeerId;
 
 use super::Setting;
 use crate::announce;
-use crate::catalogue::timing::{
-    ANSWER_MS, HEDGE_MS, PERIOD_MS, REST_MAX_MS, REST_MS, ROUND_MS, ROUNDS, SPREAD,
-};
+use crate::catalogue::timing::{ANSWER_MS, HEDGE_MS, PERIOD_MS, REST_MAX_MS, REST_MS, ROUND_MS, ROUNDS, SPREAD};
 use crate::catalogue::{Action, Catalogue, Event, Outcome, Question, Reconcile, Record, RoundId, Wanted};
 use crate::id::{AnnouncementId, BaseId};
 
@@ -140,7 +138,8 @@ impl Ledger {
                     Outcome::Learned(_) => SPREAD as u64,
                     // Some of it may have been learned before.
                     Outcome::Unanswered | Outcome::Wrong => 1 + SPREAD as u64,
-                    Outcome::Equal | Outcome::Nothing => 0,
+                    Outcome::Nothing => 1,
+                    Outcome::Equal => 0,
                 };
                 self.rest(*peer, *outcome, now_ms);
                 rule(running.peer == *peer && running.base == *base, "a round ends with whom and what it began")

@@ -28,8 +28,7 @@ pub enum Manner {
 const BOAST: u32 = 500;
 
 impl Manner {
-    pub const BAD: [Self; 6] =
-        [Self::Silent, Self::Forger, Self::Pusher, Self::Boaster, Self::Dribbler, Self::Hider];
+    pub const BAD: [Self; 6] = [Self::Silent, Self::Forger, Self::Pusher, Self::Boaster, Self::Dribbler, Self::Hider];
 
     pub fn is_honest(self) -> bool {
         self == Self::Honest

@@ -7,13 +7,14 @@ use super::{Ledger, Message, Setting};
 use crate::announce::{self, Announcement};
 use crate::bulk::{Reply, Request};
 use crate::catalogue::{
-    Action, Allowances, Blame, Catalogue, Event, Inserted, Outcome, Question, Rate, Reconcile, Record, RoundId, verified,
+    Action, Allowances, Blame, Catalogue, Event, Inserted, Outcome, Question, Rate, Reconcile, Record, RoundId,
+    verified,
 };
 use crate::codec;
 use crate::dice::{Dice, mix};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
-use crate::sim::{Actor, Input, Out};
 use crate::signed::{Authentic, PublicKey};
+use crate::sim::{Actor, Input, Out};
 
 /// What one publisher may say by gossip: more is found by comparing.
 const PUBLISHERS: Rate = Rate { burst: 12, refill_ms: 600_000 };

@@ -50,7 +50,8 @@ impl Offer {
             publisher: PublicKey::of(&keypair),
             sequence: self.sequence,
         };
-        let signed = Signed::sign(&body, &keypair).expect("it is within its bounds").expect("the key is the publisher's");
+        let signed =
+            Signed::sign(&body, &keypair).expect("it is within its bounds").expect("the key is the publisher's");
         signed.verify().expect("it was just signed")
     }
 }

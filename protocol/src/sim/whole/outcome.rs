@@ -72,7 +72,10 @@ fn equal(honest: &[Honest], base: &BaseId) -> Result<BTreeSet<AnnouncementId>, (
         if ids != *wanted {
             let (more, less) = (ids.difference(wanted).count(), wanted.difference(&ids).count());
             let base = base.short();
-            return Err((*number, format!("of base {base} it has {more} records that another lacks, and lacks {less}")));
+            return Err((
+                *number,
+                format!("of base {base} it has {more} records that another lacks, and lacks {less}"),
+            ));
         }
     }
     Ok(first.unwrap_or_default())
@@ -88,8 +91,9 @@ impl Plan {
         }
         let manifests = self.offers.iter().filter(|(.., offer)| offer.manifest < self.swarm.manifests() as u16);
         let missing = manifests.filter(|(.., offer)| !ids.contains(&id(offer)));
-        missing.map(|(node, ..)| *node).next().map_or(Ok(()), |node| {
-            Err((node, "what it announced is in no catalogue".to_owned()))
-        })
+        missing
+            .map(|(node, ..)| *node)
+            .next()
+            .map_or(Ok(()), |node| Err((node, "what it announced is in no catalogue".to_owned())))
     }
 }

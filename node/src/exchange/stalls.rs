@@ -1,0 +1,91 @@
+//! Who gives up his place when all places for shards are taken: a peer that asks and does not read holds one for as long as
+//! it likes, and a few of them would hold all.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use futures::future::{AbortHandle, Abortable};
+use libp2p::PeerId;
+use tokio::time::Instant;
+
+use super::limits::STALL_GRACE;
+use super::lock;
+
+/// The shards that are being sent. Bounded by the places for them.
+#[derive(Debug, Default)]
+pub struct Stalls(Mutex<Sending>);
+
+#[derive(Debug, Default)]
+struct Sending {
+    next: u64,
+    /// By age.
+    all: BTreeMap<u64, (PeerId, Instant, AbortHandle)>,
+}
+
+/// Takes a sending out of the list, however it ends.
+struct Entry<'a>(&'a Stalls, u64);
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0).all.remove(&self.1);
+    }
+}
+
+impl Stalls {
+    /// Sends; `None` if it was ended to make room.
+    pub async fn watch<T>(&self, peer: PeerId, sending: impl Future<Output = T>) -> Option<T> {
+        let (handle, registration) = AbortHandle::new_pair();
+        let _entry = {
+            let mut list = lock(&self.0);
+            let ticket = list.next;
+            list.next += 1;
+            list.all.insert(ticket, (peer, Instant::now(), handle));
+            Entry(self, ticket)
+        };
+        Abortable::new(sending, registration).await.ok()
+    }
+
+    /// Ends the oldest sending of the peer that has most of them, unless all are young: an honest peer takes a shard in
+    /// less time on any line that is worth a place while others wait.
+    pub fn make_room(&self) {
+        self.make_room_at(Instant::now());
+    }
+
+    fn make_room_at(&self, now: Instant) {
+        let list = lock(&self.0);
+        let mut counts = BTreeMap::<PeerId, usize>::new();
+        list.all.values().for_each(|(peer, ..)| *counts.entry(*peer).or_default() += 1);
+        let old = list.all.iter().filter(|(_, (_, since, _))| now.saturating_duration_since(*since) >= STALL_GRACE);
+        // The last of equals would be the youngest.
+        let victim = old.rev().max_by_key(|(_, (peer, ..))| counts.get(peer).copied());
+        if let Some((_, (peer, _, handle))) = victim {
+            tracing::debug!(%peer, "a peer does not take what it asked for, while others wait");
+            handle.abort();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_of_the_greediest_goes_and_nobody_who_has_just_begun() {
+        let (stalls, greedy, modest) = (Stalls::default(), PeerId::random(), PeerId::random());
+        let never = std::future::pending::<()>;
+        let mut sent = [modest, greedy, greedy].map(|peer| Box::pin(stalls.watch(peer, never())));
+        for one in &mut sent {
+            assert!(futures::poll!(one).is_pending());
+        }
+        stalls.make_room();
+        for one in &mut sent {
+            assert!(futures::poll!(one).is_pending(), "they were young");
+        }
+        stalls.make_room_at(Instant::now() + STALL_GRACE);
+        let [first, second, third] = &mut sent;
+        assert!(futures::poll!(second).is_ready());
+        assert!(futures::poll!(first).is_pending() && futures::poll!(third).is_pending());
+        drop(sent);
+        assert!(lock(&stalls.0).all.is_empty());
+    }
+}

@@ -1,0 +1,97 @@
+//! Which of a repository's files make the base.
+
+use potluck_trainer::base::indexed_files;
+
+use super::{HubError, HubId};
+
+const INDEX: &str = "model.safetensors.index.json";
+const SINGLE: &str = "model.safetensors";
+/// Without these there is no base.
+const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// With these it knows how it wants to be spoken to.
+const HELPFUL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
+
+/// The names of the files to fetch, weights last. `index` gives the index of a model that lies in several files.
+pub fn names(
+    id: &HubId,
+    files: &[String],
+    index: impl FnOnce(&str) -> Result<Vec<u8>, HubError>,
+) -> Result<Vec<String>, HubError> {
+    let has = |name: &str| files.iter().any(|file| file == name);
+    let missing = |missing| HubError::NoBase { id: id.to_string(), missing, pickles: false };
+    if let Some(absent) = NEEDED.into_iter().find(|name| !has(name)) {
+        return Err(missing(absent));
+    }
+    let small = NEEDED.into_iter().chain(HELPFUL.into_iter().filter(|name| has(name)));
+    let mut names: Vec<String> = small.map(str::to_owned).collect();
+    if has(INDEX) {
+        names.push(INDEX.to_owned());
+        names.extend(weights(id, &index(INDEX)?)?);
+    } else if has(SINGLE) {
+        names.push(SINGLE.to_owned());
+    } else {
+        let pickles =
+            files.iter().any(|file| file.ends_with(".bin") || file.ends_with(".pt") || file.ends_with(".pth"));
+        return Err(HubError::NoBase { id: id.to_string(), missing: "model.safetensors", pickles });
+    }
+    match names.iter().find(|name| !has(name)) {
+        Some(name) => Err(HubError::answer(&id.to_string(), format!("its index names `{name}`, which is not there"))),
+        None => Ok(names),
+    }
+}
+
+/// Plain names of safetensors: the same rule by which a folder is read. // I13
+fn weights(id: &HubId, index: &[u8]) -> Result<Vec<String>, HubError> {
+    let wrong = |error: &dyn std::fmt::Display| HubError::answer(&id.to_string(), format!("{INDEX}: {error}"));
+    let index = serde_json::from_slice(index).map_err(|error| wrong(&error))?;
+    Ok(indexed_files(&index).map_err(|error| wrong(&error))?.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn select(files: &[&str], index: &str) -> Result<Vec<String>, String> {
+        let files: Vec<_> = files.iter().map(|&file| file.to_owned()).collect();
+        let id = "a/b".parse().expect("an id");
+        names(&id, &files, |_| Ok(index.as_bytes().to_vec())).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_what_is_needed_is_taken() {
+        let all = [
+            "README.md",
+            "config.json",
+            "tokenizer.json",
+            "tokenizer_config.json",
+            "model.safetensors",
+            "pytorch_model.bin",
+            "onnx/model.onnx",
+            "code.py",
+        ];
+        let taken = select(&all, "").expect("a base");
+        assert_eq!(taken, ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]);
+    }
+
+    #[test]
+    fn an_index_decides_which_weights() {
+        let files =
+            ["config.json", "tokenizer.json", INDEX, "m-1.safetensors", "m-2.safetensors", "consolidated.safetensors"];
+        let index = r#"{"weight_map":{"a":"m-1.safetensors","b":"m-2.safetensors"}}"#;
+        assert_eq!(select(&files, index).expect("a base")[3..], ["m-1.safetensors", "m-2.safetensors"]);
+        for wrong in
+            ["", "{}", r#"{"weight_map":{"a":"../m-1.safetensors"}}"#, r#"{"weight_map":{"a":"m-3.safetensors"}}"#]
+        {
+            assert!(select(&files, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        assert!(select(&["config.json", "model.safetensors"], "").is_err_and(|error| error.contains("tokenizer.json")));
+        assert!(select(&["tokenizer.json"], "").is_err_and(|error| error.contains("config.json")));
+        let pickled = ["config.json", "tokenizer.json", "pytorch_model.bin"].map(str::to_owned);
+        let error = names(&"a/b".parse().expect("an id"), &pickled, |_| Ok(Vec::new())).expect_err("no safetensors");
+        assert!(matches!(error, HubError::NoBase { pickles: true, .. }));
+    }
+}

@@ -1,0 +1,70 @@
+//! Counters of the exchange.
+
+use potluck_protocol::catalogue::Outcome;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
+
+use super::count::{Count, Label};
+
+/// How far a pull came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    Started,
+    Completed,
+    Failed,
+}
+
+impl Label for Pull {
+    const NAME: &'static str = "state";
+
+    fn value(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What a comparison of catalogues came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compared(&'static str);
+
+impl From<&Outcome> for Compared {
+    fn from(outcome: &Outcome) -> Self {
+        Self(match outcome {
+            Outcome::Equal => "equal",
+            Outcome::Learned(_) => "learned",
+            Outcome::Nothing => "nothing",
+            Outcome::Unanswered => "unanswered",
+            Outcome::Wrong => "wrong",
+        })
+    }
+}
+
+impl Label for Compared {
+    const NAME: &'static str = "outcome";
+
+    fn value(self) -> &'static str {
+        self.0
+    }
+}
+
+/// Cheap to clone; clones share the counters.
+#[derive(Clone, Debug, Default)]
+pub struct Exchange {
+    pub pulls: Count<Pull>,
+    pub shards_verified: Counter,
+    /// Times that a provider was caught sending wrong bytes or frames.
+    pub providers_blamed: Counter,
+    pub compared: Count<Compared>,
+}
+
+impl Exchange {
+    pub(super) fn register(&self, registry: &mut Registry) {
+        self.pulls.register(registry, "pulls", "Pulls");
+        registry.register("shards_verified", "Shards that came and were right", self.shards_verified.clone());
+        registry.register("providers_blamed", "Providers caught sending what is wrong", self.providers_blamed.clone());
+        self.compared.register(registry, "catalogue_comparisons", "Comparisons of catalogues with peers");
+    }
+}

@@ -1,0 +1,66 @@
+//! What the actor counts, and whom it tells the guard about.
+
+use libp2p::metrics::Recorder;
+use libp2p::swarm::SwarmEvent;
+use libp2p::{PeerId, identify};
+
+use super::super::announcements::{Reason, Verdict};
+use super::super::behaviour::BehaviourEvent;
+use super::super::gossip;
+use super::super::guard::Misdeed;
+use super::Actor;
+use crate::metrics::net::{Denied, Judged};
+
+impl Actor<'_> {
+    /// Passes an event to libp2p's counters.
+    pub(super) fn record(&self, event: &SwarmEvent<BehaviourEvent>) {
+        let Some(recorder) = &self.seat.recorder else { return };
+        recorder.record(event);
+        match event {
+            SwarmEvent::IncomingConnectionError { .. } => self.seat.guard.metrics().denied.one(Denied::Other),
+            SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => recorder.record(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => recorder.record(event),
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
+                connection_id,
+                peer_id,
+                info,
+            })) => {
+                // What a peer states of itself would become labels: any number of them.
+                let mut info = info.clone();
+                info.listen_addrs.clear();
+                let (connection_id, peer_id) = (*connection_id, *peer_id);
+                recorder.record(&identify::Event::Received { connection_id, peer_id, info });
+            }
+            SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => recorder.record(event),
+            _ => {}
+        }
+    }
+
+    /// Counts a verdict, and reports a forwarder that could have known better.
+    pub(super) fn judged(&mut self, from: PeerId, verdict: &Verdict) {
+        let (judged, misdeed) = match verdict {
+            Verdict::Accept(_) => (Judged::Accepted, None),
+            Verdict::Reject(_) => (Judged::Rejected, Some(Misdeed::Gossip)),
+            Verdict::Ignore(Reason::TooMany) => {
+                let allowed = self.forwarded.take(from, self.seat.now_ms());
+                (Judged::Ignored, (!allowed).then_some(Misdeed::Flood))
+            }
+            Verdict::Ignore(_) => (Judged::Ignored, None),
+        };
+        self.seat.guard.metrics().judged.one(judged);
+        if let Some(misdeed) = misdeed {
+            self.swarm.behaviour_mut().guard.report(from, misdeed);
+        }
+    }
+
+    /// What gossipsub finds wrong by itself (signatures above all) shows in its scores alone.
+    pub(super) fn watch(&mut self) {
+        let behaviour = self.swarm.behaviour();
+        let score = |peer: &PeerId| behaviour.gossipsub.peer_score(peer);
+        let peers = behaviour.gossipsub.all_peers().map(|(peer, _)| *peer);
+        let liars: Vec<_> = peers.filter(|peer| score(peer).is_some_and(|score| score < gossip::graylist())).collect();
+        for peer in liars {
+            self.swarm.behaviour_mut().guard.report(peer, Misdeed::Gossip);
+        }
+    }
+}
