@@ -43,7 +43,7 @@ impl Actor<'_> {
         for (peer, addresses) in &self.seat.config.remembered {
             self.seat.finding.dials.hint(*peer, addresses, Why::Named, now_ms);
         }
-        self.set_wake();
+        self.dial_hints();
     }
 
     pub(in crate::net) fn finding(&mut self, ask: Ask) {
