@@ -30,6 +30,7 @@ pub enum Request {
     },
     /// Needs no answer.
     Cancel,
+    Peers,
     /// One that is answered by a refusal here.
     Other,
 }
@@ -39,11 +40,19 @@ pub enum Request {
 pub enum Reply {
     Manifest(Vec<u8>),
     Have(Vec<bool>),
-    Shard { len: u32, offset: u32, bytes: Vec<u8> },
+    Shard {
+        len: u32,
+        offset: u32,
+        bytes: Vec<u8>,
+    },
     NotFound,
-    Busy { retry_ms: u32 },
+    Busy {
+        retry_ms: u32,
+    },
     Differing(Vec<(u8, Vec<Digest>)>),
     Records(Vec<Vec<u8>>),
+    /// Nobody that it knows of.
+    NoPeers,
 }
 
 impl Request {
@@ -56,7 +65,7 @@ impl Request {
             Self::Compare { base, parts } => out.u32(5).raw(base).digests(parts),
             Self::Records { base, ids } => out.u32(6).raw(base).digests(ids),
             // Not asked by this node.
-            Self::Cancel | Self::Other => out,
+            Self::Cancel | Self::Peers | Self::Other => out,
         }
         .0
     }
@@ -70,6 +79,7 @@ impl Request {
             5 => Self::Compare { base: reader.digest()?, parts: reader.digests()? },
             6 => Self::Records { base: reader.digest()?, ids: reader.digests()? },
             7 => return Ok(Self::Cancel),
+            8 => Self::Peers,
             _ => return Ok(Self::Other),
         };
         reader.end()?;
@@ -87,6 +97,7 @@ impl Reply {
             Self::NotFound => out.u32(4).u32(0),
             Self::Busy { retry_ms } => out.u32(4).u32(1).u32(*retry_ms),
             Self::Differing(parts) => out.u32(6).list(parts, |out, (index, ids)| out.u8(*index).digests(ids)),
+            Self::NoPeers => out.u32(8).u64(0),
             Self::Records(records) => out.u32(7).list(records, |out, record| out.bytes(record)),
         }
         .0

@@ -186,6 +186,7 @@ impl Shelf {
                 one(Reply::Records(here.then(|| self.published.announcement.clone()).into_iter().collect()))
             }
             Request::Cancel => Vec::new(),
+            Request::Peers => one(Reply::NoPeers),
             Request::Manifest(_) | Request::Other => one(Reply::NotFound),
         }
     }

@@ -18,7 +18,7 @@ const TALK: u16 = 1_000;
 /// Announcements at once of the node that says too much.
 const FLOOD: u16 = 30;
 /// Periods of comparing between the end of all trouble and the end of the world.
-const PERIODS: u64 = 4;
+const PERIODS: u64 = 12;
 
 /// A world before it runs.
 #[derive(Debug)]
