@@ -36,11 +36,11 @@ pub struct Settings {
     pub bootstrap: Vec<Multiaddr>,
     pub network: Name,
     pub mdns: bool,
-    /// Where the metrics are read; off without.
-    pub metrics: Option<SocketAddr>,
     pub dht: Dht,
     /// Peers that may connect, beside those of the home's `allow` file; if both are none, everybody may.
     pub allow: Vec<PeerId>,
+    /// Where the metrics are read; off without.
+    pub metrics: Option<SocketAddr>,
     pub speeds: Speeds,
     pub nat: net::nat::Settings,
 }

@@ -124,9 +124,9 @@ impl Network {
             bootstrap: addresses(&self.bootstrap)?,
             network,
             mdns: self.mdns,
-            metrics: None,
             dht: self.dht,
             allow: self.allow.clone(),
+            metrics: None,
             speeds: self.speeds.speeds(),
             nat,
         })

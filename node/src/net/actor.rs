@@ -83,8 +83,8 @@ impl<'a> Actor<'a> {
                     None => return,
                 },
                 () = sleep_until(redial.unwrap_or_else(Instant::now)), if redial.is_some() => self.redial(),
-                _ = self.watch.tick() => self.watch(),
                 () = sleep_until(hints.unwrap_or_else(Instant::now)), if hints.is_some() => self.dial_hints(),
+                _ = self.watch.tick() => self.watch(),
                 () = sleep_until(ways.unwrap_or_else(Instant::now)), if ways.is_some() => self.nat_due(),
                 event = self.swarm.select_next_some() => self.event(event),
             }
@@ -106,8 +106,8 @@ impl<'a> Actor<'a> {
                 // Not connected is what was wanted.
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
-            Command::Report(peer, misdeed) => self.swarm.behaviour_mut().guard.report(peer, misdeed),
             Command::Finding(ask) => self.finding(ask),
+            Command::Report(peer, misdeed) => self.swarm.behaviour_mut().guard.report(peer, misdeed),
             #[cfg(test)]
             Command::Panic => panic!("a test asked for it"),
             #[cfg(test)]

@@ -74,11 +74,6 @@ impl Behaviour {
     }
 }
 
-/// A relay keeps a connection for every place that it gives.
-fn places(config: &Config) -> usize {
-    config.nat.relay.as_ref().map_or(0, |relay| relay.reservations)
-}
-
 fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
     let mut allowed = allow_block_list::Behaviour::default();
     for peer in peers {
@@ -93,6 +88,11 @@ fn dht(config: &Config, identity: &Keypair) -> Result<Option<finding::Behaviour>
     }
     let (local, protocol) = (identity.public().to_peer_id(), finding::protocol(&config.network)?);
     Ok(Some(finding::Behaviour::new(local, protocol, config.dht, config.nearest())))
+}
+
+/// A relay keeps a connection for every place that it gives.
+fn places(config: &Config) -> usize {
+    config.nat.relay.as_ref().map_or(0, |relay| relay.reservations)
 }
 
 fn connection_limits(config: &Config) -> ConnectionLimits {

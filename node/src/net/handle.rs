@@ -118,8 +118,8 @@ pub(super) enum Command {
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
-    Report(PeerId, Misdeed),
     Finding(finding::Ask),
+    Report(PeerId, Misdeed),
     #[cfg(test)]
     Panic,
     #[cfg(test)]

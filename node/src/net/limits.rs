@@ -31,8 +31,10 @@ pub const BUSY_RETRY_MS: u32 = 250;
 /// A connection without a stream is kept this long: cheaper than a new handshake for the next question.
 pub const IDLE_CONNECTION: Duration = Duration::from_secs(300);
 
-/// Dialling and the handshakes together.
-pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// Dialling and the handshakes together. Three SYNs that are lost fit in; and it is below the 10 s in which whoever probes
+/// an address for another one must answer, so that an address behind a NAT that drops the dial in silence is answered
+/// with a refusal, and not probed again and again.
+pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Handshakes of those who connect, all together and from one neighbourhood (/24, /56): some 100 KiB each at most. More:
 /// the oldest of the largest neighbourhood makes room. An honest one takes milliseconds.

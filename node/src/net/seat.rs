@@ -96,7 +96,8 @@ impl Seat {
     pub async fn swarm(&mut self) -> Result<Swarm<Behaviour>, NetError> {
         let (through, relayed) = relay::client::new(self.identity.public().to_peer_id());
         let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), &self.guard, relayed)?;
-        let (mut registry, key) = (Registry::default(), self.config.pre_shared_key);
+        let mut registry = Registry::default();
+        let key = self.config.pre_shared_key;
         let mut swarm = transport::swarm(&self.identity, key, through, behaviour, &self.guard, &mut registry)?;
         self.recorder = Some(libp2p::metrics::Metrics::new(&mut registry));
         *self.life.lock().unwrap_or_else(PoisonError::into_inner) = registry;

@@ -169,7 +169,8 @@ impl Reconcile {
             Outcome::Nothing | Outcome::Unanswered => self.patience.disappointed(peer, now_ms),
             Outcome::Wrong => self.patience.betrayed(peer, now_ms),
         }
-        if matches!(outcome, Outcome::Unanswered | Outcome::Wrong) {
+        // Nothing to learn where something differs: it lacks what we have, and may not be the only one.
+        if matches!(outcome, Outcome::Nothing | Outcome::Unanswered | Outcome::Wrong) {
             self.sooner(&base, now_ms);
         }
         if learned > 0

@@ -51,7 +51,7 @@ impl Lab {
     /// The reason why no lab can be made on this machine.
     pub fn try_out() -> Result<(), String> {
         let mut lab = Self::new(usize::MAX)?;
-        Kind::ALL.into_iter().zip(2..).try_for_each(|(kind, host)| lab.place("t", kind, host).map(drop))
+        Kind::ALL.into_iter().zip(2..).try_for_each(|(kind, host)| lab.place(kind.name(), kind, host).map(drop))
     }
 
     pub fn new(number: usize) -> Result<Self, String> {

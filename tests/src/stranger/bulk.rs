@@ -7,7 +7,7 @@ use super::{Digest, Outcome, rule};
 
 const REQUEST_MAX: usize = 40 << 10;
 const REPLY_MAX: usize = 264 << 10;
-/// Bytes of a shard in one reply.
+/// Bytes of a shard in one reply: fewer than there may be.
 pub const PIECE_MAX: usize = 64 << 10;
 
 pub fn protocol(network: &str) -> String {

@@ -13,8 +13,8 @@ pub const RETRY_FIRST: Duration = Duration::from_secs(5);
 pub const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// How long a probe may take: when a peer that probes has been connected for so long and no address of ours is
-/// confirmed, we are taken to be unreachable. A NAT that drops the probe in silence lets it run into its 10 s, and then
-/// nobody says anything.
+/// confirmed, we are taken to be unreachable. Five seconds until the first one is sent, 10 s until libp2p gives it up
+/// and says nothing.
 pub const VERDICT: Duration = Duration::from_secs(16);
 
 /// Confirmed addresses that are remembered.

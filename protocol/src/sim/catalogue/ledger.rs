@@ -138,7 +138,8 @@ impl Ledger {
                     Outcome::Learned(_) => SPREAD as u64,
                     // Some of it may have been learned before.
                     Outcome::Unanswered | Outcome::Wrong => 1 + SPREAD as u64,
-                    Outcome::Equal | Outcome::Nothing => 0,
+                    Outcome::Nothing => 1,
+                    Outcome::Equal => 0,
                 };
                 self.rest(*peer, *outcome, now_ms);
                 rule(running.peer == *peer && running.base == *base, "a round ends with whom and what it began")

@@ -1,7 +1,6 @@
 //! The serving half of a node, honest or not.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Bound;
 
 use super::{Message, SMALL, Stream};
 use crate::dice::Dice;
@@ -118,12 +117,8 @@ impl Provider {
             return;
         }
         self.queues.retain(|_, queue| !queue.is_empty());
-        let after = self.last.map_or(Bound::Unbounded, Bound::Excluded);
-        let next = self.queues.range_mut((after, Bound::Unbounded)).next();
-        let next = match next {
-            Some((key, _)) => Some(*key),
-            None => self.queues.keys().next().copied(),
-        };
+        let after = self.queues.keys().find(|key| self.last.is_none_or(|last| **key > last));
+        let next = after.or_else(|| self.queues.keys().next()).copied();
         let Some((to, stream)) = next else { return };
         self.last = next;
         let Some(queue) = self.queues.get_mut(&(to, stream)) else { return };
