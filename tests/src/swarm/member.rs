@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use libp2p::identity::ed25519::Keypair;
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use potluck_node::net::Config;
 use potluck_protocol::announce::{self, Announcement};
@@ -127,20 +126,6 @@ impl Member {
             std::thread::sleep(AGAIN);
         }
         Ok(result?)
-    }
-
-    /// Dials everybody whom it dials when it starts.
-    pub fn dial_all(&self) -> Outcome<()> {
-        for address in &self.plan.dials {
-            let Some(Protocol::P2p(peer)) = address.iter().last() else {
-                return Err("an address without a name".into());
-            };
-            // Whoever cannot be dialled from here dials us, or another one does.
-            if let Err(error) = self.dial(peer, address) {
-                eprintln!("{} cannot dial {peer}: {error}", self.plan.port);
-            }
-        }
-        Ok(())
     }
 
     /// Closes the connections to some peers; how many there were.

@@ -38,8 +38,8 @@ impl Swarm {
         let mut first = 0;
         for &count in groups {
             for n in 0..count {
-                // The next one around the circle, so that all hang together, and others by lot.
-                let mut others = BTreeSet::from([(n + 1) % count]);
+                // The one before, which is there already, so that all hang together; and others by lot.
+                let mut others = BTreeSet::from([(n + count - 1) % count]);
                 while others.len() < dials.min(count - 1) {
                     others.insert(swarm.draw(count));
                 }
@@ -51,8 +51,6 @@ impl Swarm {
         }
         swarm.members = plans.into_iter().map(Member::new).collect();
         swarm.members.iter_mut().try_for_each(Member::start)?;
-        // Whom they dialled when they started may not have been there yet.
-        swarm.members.iter().try_for_each(Member::dial_all)?;
         Ok(swarm)
     }
 
