@@ -84,8 +84,11 @@ async fn a_poisoned_provider_costs_one_shard_and_is_dropped() {
     let (pulled, ()) = tokio::join!(pull(&node, id), later);
     assert_whole(&node, id, LEN);
     assert!(pulled.blamed.contains_key(&bad.peer_id()), "{:?}", pulled.blamed);
-    assert_eq!(pulled.fetched_from.get(&bad.peer_id()), None);
-    assert_eq!((pulled.wasted_bytes, pulled.fetched_bytes - distinct(&node, id)), (0, 0));
+    // The shard table, which it gives in earnest, may have come from it: no content did.
+    let table = distinct(&node, id) - LEN as u64;
+    assert!(pulled.fetched_from.get(&bad.peer_id()).is_none_or(|bytes| *bytes == table), "{:?}", pulled.fetched_from);
+    // Of the others a last shard may have come twice.
+    assert_eq!(pulled.fetched_bytes, distinct(&node, id));
     // What it had been asked for ahead; nothing after its first shard was judged.
     let before = *asked.borrow();
     assert!(node.store.verify(|_, _| ()).expect("readable").is_clean());

@@ -16,6 +16,7 @@ pub(crate) mod announcements;
 mod behaviour;
 pub mod bulk;
 pub mod finding;
+mod fresh_port;
 mod gossip;
 mod group;
 mod guard;

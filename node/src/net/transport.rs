@@ -16,6 +16,7 @@ use libp2p::swarm::Config as SwarmConfig;
 use libp2p::{PeerId, Swarm, Transport, dns, noise, relay, tcp, yamux};
 
 use super::behaviour::Behaviour;
+use super::fresh_port::FreshPort;
 use super::guard::{Gate, Guard};
 use super::handle::NetError;
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
@@ -75,7 +76,7 @@ fn direct(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, 
 
 fn tcp(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
     // Port reuse, which holes in NATs need, is on by itself for every dial but those that ask for a new port.
-    let raw = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true));
+    let raw = FreshPort(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)));
     Ok(upgraded(private::secured(raw, key), security(identity)?))
 }
 

@@ -121,44 +121,51 @@ impl Remembered {
     }
 }
 
-/// Notes who is here, until the node stops.
+/// Notes who is here, until the node stops. The network may have ended by then: so whoever comes is remembered at once, and
+/// written a little later or at the end.
 pub async fn keep(net: Handle, mut remembered: Remembered, path: PathBuf, stop: CancellationToken) {
     let mut events = net.events();
+    let mut written = remembered.clone();
     let mut next = Instant::now();
     loop {
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
             event = events.recv() => match event {
-                Ok(Event::Connected(_)) => next = next.min(Instant::now() + SOON),
+                Ok(Event::Connected(_)) => {
+                    look(&net, &mut remembered).await;
+                    next = next.min(Instant::now() + SOON);
+                }
                 Err(broadcast::error::RecvError::Closed) => break,
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             },
             () = sleep_until(next) => {
-                remembered = save(&net, remembered, &path).await;
+                look(&net, &mut remembered).await;
+                write(&remembered, &mut written, &path).await;
                 next = Instant::now() + AGAIN;
             }
         }
     }
-    save(&net, remembered, &path).await;
+    write(&remembered, &mut written, &path).await;
 }
 
-async fn save(net: &Handle, mut remembered: Remembered, path: &Path) -> Remembered {
-    // A network that has ended, or is being restarted, has nobody to add.
+/// A network that has ended, or is being restarted, has nobody to add.
+async fn look(net: &Handle, remembered: &mut Remembered) {
     let peers = net.peers().await.unwrap_or_default();
     let here = peers.into_iter().filter(|info| info.agent.is_some()).map(|info| (info.peer, info.addresses));
-    let before = remembered.clone();
     remembered.here(here.collect(), config::seconds_since_1970());
-    if before == remembered {
-        return remembered;
+}
+
+async fn write(remembered: &Remembered, written: &mut Remembered, path: &Path) {
+    if remembered == written {
+        return;
     }
     let (noted, path) = (remembered.clone(), path.to_path_buf());
     match task::blocking(move || noted.write(&path)).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => written.clone_from(remembered),
         Ok(Err(error)) => tracing::warn!(%error, "who is here could not be noted for the next start"),
         Err(error) => tracing::error!(%error, "noting who is here failed"),
     }
-    remembered
 }
 
 #[cfg(test)]
