@@ -51,7 +51,8 @@ pub fn temporary() -> PathBuf {
 
 /// The log filter: `POTLUCK_LOG`, in the syntax of `tracing`; warnings by default.
 pub fn log_filter() -> String {
-    std::env::var("POTLUCK_LOG").unwrap_or_else(|_| "warn".to_owned())
+    // Kademlia warns whenever nobody is there to be asked, as at every start.
+    std::env::var("POTLUCK_LOG").unwrap_or_else(|_| "warn,libp2p_kad=error".to_owned())
 }
 
 /// Processors that this process may use.

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use clap::ValueEnum;
 use libp2p::identity::ed25519::Keypair;
 use potluck_protocol::id::ManifestId;
 use serde::Serialize;
@@ -25,9 +26,37 @@ const NETWORK: &str = "bench-exchange";
 /// How long a daemon may look for the others and for bytes.
 const TIMEOUT_SECONDS: u64 = 600;
 
+/// Over what the daemons speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    #[default]
+    Tcp,
+    /// In programs built with `--features quic`.
+    Quic,
+}
+
+impl Transport {
+    /// As people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "TCP",
+            Self::Quic => "QUIC",
+        }
+    }
+
+    fn listen(self) -> &'static str {
+        match self {
+            Self::Tcp => "/ip4/127.0.0.1/tcp/0",
+            Self::Quic => "/ip4/127.0.0.1/udp/0/quic-v1",
+        }
+    }
+}
+
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Options {
+    pub transport: Transport,
     /// Bytes of the one file.
     pub size: u64,
     pub sources: usize,
@@ -42,7 +71,7 @@ pub struct Report {
     pub schema: &'static str,
     pub size_bytes: u64,
     pub sources: usize,
-    pub transport: String,
+    pub transport: Transport,
     /// From the request until every shard had come, was verified and was written.
     pub mib_per_second: f64,
     /// From the request until all of it was acknowledged: on the disk, and visible.
@@ -72,30 +101,28 @@ pub async fn run(options: &Options) -> Outcome<Report> {
 async fn measure(options: &Options, folder: &Path) -> Outcome<Report> {
     let (manifest, homes) = prepare(options, folder).await?;
     let disk = sequential_write(options, folder).await?;
-    let mut providers = Vec::new();
+    let (listen, mut providers) = (options.transport.listen(), Vec::new());
     for (n, home) in homes.iter().enumerate() {
         let who = format!("source {}", n + 1);
-        providers.push(LocalDaemon::start(&who, home, NETWORK, &["--listen", "/ip4/127.0.0.1/tcp/0"]).await?);
+        providers.push(LocalDaemon::start(&who, home, NETWORK, &["--listen", listen]).await?);
     }
     let addresses: Vec<_> = providers.iter().flat_map(|daemon| ["--bootstrap", daemon.address.as_str()]).collect();
-    let arguments = [&["--listen", "/ip4/127.0.0.1/tcp/0"], addresses.as_slice()].concat();
+    let arguments = [&["--listen", listen], addresses.as_slice()].concat();
     let mut puller = LocalDaemon::start("the puller", &folder.join("puller"), NETWORK, &arguments).await?;
     let began = Instant::now();
     let fetched: Fetched = puller.ask(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS }).await?;
     let seconds = began.elapsed().as_secs_f64();
     let usage = (used(puller.pid), providers.iter().map(|daemon| used(daemon.pid)).collect());
-    let transport = puller.address.split('/').nth(3).unwrap_or("tcp").to_owned();
     puller.stop().await?;
     for daemon in providers {
         daemon.stop().await?;
     }
     let disk = disk.min(sequential_write(options, folder).await?);
-    Ok(report(options, transport, &fetched, seconds, disk, usage))
+    Ok(report(options, &fetched, seconds, disk, usage))
 }
 
 fn report(
     options: &Options,
-    transport: String,
     fetched: &Fetched,
     seconds: f64,
     disk_seconds: f64,
@@ -107,7 +134,7 @@ fn report(
         schema: "potluck.bench-exchange/1",
         size_bytes: options.size,
         sources: options.sources,
-        transport,
+        transport: options.transport,
         mib_per_second: rate(found_seconds + content_seconds),
         durable_mib_per_second: rate(seconds),
         phases: fetched.phases,

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::args::Global;
 use super::output;
-use crate::bench::exchange::{self, Options, Report};
+use crate::bench::exchange::{self, Options, Report, Transport};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -21,6 +21,9 @@ pub struct Exchange {
     /// Daemons that have the file
     #[arg(long, value_name = "N", default_value_t = 1)]
     sources: usize,
+    /// Over what the daemons speak; QUIC in programs built with `--features quic`
+    #[arg(long, value_enum, default_value_t)]
+    transport: Transport,
     /// Another number, another file
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -34,8 +37,13 @@ pub async fn run(global: &Global, verb: &Exchange) -> Outcome<()> {
         return Err(Failure::new(Kind::Usage, format!("a size above 0 and 1 to {SOURCES_MAX} sources are needed"))
             .hint("e.g. `potluck bench exchange --size 1GiB --sources 1`"));
     }
+    if verb.transport == Transport::Quic && cfg!(not(feature = "quic")) {
+        return Err(Failure::new(Kind::Usage, "this program was built without QUIC")
+            .hint("build it with `cargo build --release --features quic`"));
+    }
     let folder = verb.folder.as_deref().map(config::absolute).transpose()?;
-    let options = Options { size: verb.size, sources: verb.sources, seed: verb.seed, folder };
+    let options =
+        Options { transport: verb.transport, size: verb.size, sources: verb.sources, seed: verb.seed, folder };
     let report = exchange::run(&options).await?;
     if global.json {
         output::json(&serde_json::json!(report));
@@ -53,7 +61,7 @@ fn lines(report: &Report) -> Vec<String> {
             "{} from {} over {}: {mib_per_second:.0} MiB/s complete and verified, {durable_mib_per_second:.0} MiB/s durable",
             output::bytes(report.size_bytes),
             if report.sources == 1 { "one source".to_owned() } else { format!("{} sources", report.sources) },
-            report.transport,
+            report.transport.name(),
         ),
         format!(
             "found {:.2} s, content {:.2} s, then durable {:.2} s; the disk alone {disk_mib_per_second:.0} MiB/s ({})",

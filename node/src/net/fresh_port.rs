@@ -92,10 +92,7 @@ mod tests {
             Ok(ready(failed.map_or(Ok(opts.port_use), |kind| Err(kind.into()))))
         }
 
-        fn poll(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, Self::Error>> {
             Poll::Pending
         }
     }
