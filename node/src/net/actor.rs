@@ -1,27 +1,28 @@
 //! The one task that owns the swarm. It routes and never waits: no disk, no peer, no lock inside the loop.
 
+mod dials;
+mod topics;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
 
 use futures::StreamExt;
-use libp2p::gossipsub::{self, MessageAcceptance, PublishError, TopicHash};
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
+use libp2p::gossipsub::TopicHash;
+use libp2p::swarm::dial_opts::DialOpts;
+use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns};
-use potluck_protocol::announce::Announcement;
 use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::BaseId;
-use potluck_protocol::signed::Authentic;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
-use super::announcements::{Reason, Verdict};
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
 use super::finding::Named;
+#[cfg(test)]
+use super::gossip;
 use super::handle::{Command, Event, NetError};
 use super::seat::Seat;
-use super::{gossip, limits, nat, private};
+use super::{limits, nat, private};
 
 type Back<T> = oneshot::Sender<Result<T, NetError>>;
 
@@ -205,167 +206,6 @@ impl<'a> Actor<'a> {
         self.route(peer_id, &info);
         if news {
             self.seat.emit(Event::Connected(peer_id));
-        }
-    }
-
-    /// Dials where a peer might be; nobody waits for it.
-    fn dial_hint(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
-        if let Err(error) = self.swarm.dial(opts.addresses(addresses).build()) {
-            tracing::debug!(%peer, %error, "a peer is not dialled");
-        }
-    }
-
-    fn dial_peer(&mut self, peer: PeerId, addresses: Vec<Multiaddr>, back: Back<()>) {
-        if self.swarm.is_connected(&peer) {
-            return answer(back, Ok(()));
-        }
-        let opts = DialOpts::peer_id(peer).condition(PeerCondition::Disconnected).addresses(addresses);
-        self.dial(opts.build(), back);
-    }
-
-    fn dial(&mut self, opts: DialOpts, back: Back<()>) {
-        let (connection, peer) = (opts.connection_id(), opts.get_peer_id());
-        match self.swarm.dial(opts) {
-            Ok(()) => {
-                self.dials.insert(connection, back);
-            }
-            Err(error) => answer(back, Err(self.dial_error(peer, &error))),
-        }
-    }
-
-    fn dial_error(&self, peer: Option<PeerId>, error: &DialError) -> NetError {
-        let reason = private::explain(error, self.seat.config.pre_shared_key.is_some());
-        let peer = peer.map_or_else(|| "an address".to_owned(), |peer| peer.to_string());
-        NetError::Dial { peer, reason }
-    }
-
-    fn redial(&mut self) {
-        self.redial_at = None;
-        if self.seat.peers.is_alone() {
-            self.redial_pause = (self.redial_pause * 2).min(limits::REDIAL_MAX);
-            self.hint_remembered();
-            self.dial_bootstrap();
-        }
-    }
-
-    /// Dials every bootstrap address, and comes back later if nobody is connected then.
-    fn dial_bootstrap(&mut self) {
-        if self.seat.config.bootstrap.is_empty() && self.seat.config.remembered.is_empty() {
-            return;
-        }
-        for address in self.seat.config.bootstrap.clone() {
-            if let Err(error) = self.swarm.dial(DialOpts::from(address.clone())) {
-                tracing::debug!(%address, %error, "a bootstrap peer cannot be dialled");
-            }
-        }
-        self.redial_at = Some(Instant::now() + self.redial_pause);
-    }
-
-    fn subscribe(&mut self, base: BaseId) -> Result<(), NetError> {
-        if self.seat.bases.contains(&base) {
-            return Ok(());
-        }
-        if self.seat.bases.len() >= limits::TOPICS {
-            return Err(NetError::TooManyTopics { max: limits::TOPICS });
-        }
-        self.join(base)?;
-        self.seat.bases.push(base);
-        // Who followed it before we did is news now.
-        for peer in self.followers(base) {
-            self.seat.emit(Event::Subscribed { peer, base });
-        }
-        Ok(())
-    }
-
-    fn join(&mut self, base: BaseId) -> Result<(), NetError> {
-        let topic = gossip::topic(&self.seat.config.network, &base);
-        let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
-        let setup = |error: String| NetError::Setup(format!("following base {base}: {error}"));
-        gossipsub.set_topic_params(topic.clone(), gossip::topic_score()).map_err(|error| setup(error.to_owned()))?;
-        gossipsub.subscribe(&topic).map_err(|error| setup(error.to_string()))?;
-        self.topics.insert(topic.hash(), base);
-        Ok(())
-    }
-
-    fn followers(&self, base: BaseId) -> Vec<PeerId> {
-        let topic = gossip::topic(&self.seat.config.network, &base).hash();
-        let peers = self.swarm.behaviour().gossipsub.all_peers();
-        peers.filter(|(_, topics)| topics.contains(&&topic)).map(|(peer, _)| *peer).collect()
-    }
-
-    fn announce(&mut self, announcement: Authentic<Announcement>) -> Result<(), NetError> {
-        let base = announcement.body().base;
-        let bytes = announcement.signed().encode().map_err(|error| NetError::Announce(error.to_string()))?;
-        self.subscribe(base)?;
-        self.seat.announcements.insert(announcement);
-        self.publish(base, bytes)
-    }
-
-    /// Sends an announcement, or keeps it until somebody listens.
-    fn publish(&mut self, base: BaseId, bytes: Vec<u8>) -> Result<(), NetError> {
-        let topic = gossip::topic(&self.seat.config.network, &base);
-        match self.swarm.behaviour_mut().gossipsub.publish(topic, bytes.clone()) {
-            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
-            Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => {
-                self.seat.keep_for_later(base, bytes);
-                Ok(())
-            }
-            Err(error) => Err(NetError::Announce(error.to_string())),
-        }
-    }
-
-    fn gossip(&mut self, event: gossipsub::Event) {
-        match event {
-            gossipsub::Event::Message { propagation_source, message_id, message } => {
-                let acceptance = self.judge(&propagation_source, &message);
-                // Every message gets its verdict: without one it would neither be passed on nor forgotten.
-                self.swarm.behaviour_mut().gossipsub.report_message_validation_result(
-                    &message_id,
-                    &propagation_source,
-                    acceptance,
-                );
-            }
-            gossipsub::Event::Subscribed { peer_id, topic } => {
-                if let Some(&base) = self.topics.get(&topic) {
-                    self.publish_kept(base);
-                    self.seat.emit(Event::Subscribed { peer: peer_id, base });
-                }
-            }
-            gossipsub::Event::SlowPeer { peer_id, .. } => tracing::debug!(%peer_id, "a peer is slow to take gossip"),
-            gossipsub::Event::GossipsubNotSupported { .. } | gossipsub::Event::Unsubscribed { .. } => {}
-        }
-    }
-
-    fn judge(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
-        let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
-        let now_ms = self.seat.now_ms();
-        let verdict = self.seat.announcements.judge(base, &message.data, now_ms);
-        self.judged(*from, &verdict);
-        match verdict {
-            Verdict::Accept(announcement) => {
-                self.seat.emit(Event::Heard(announcement));
-                MessageAcceptance::Accept
-            }
-            Verdict::Reject(fault) => {
-                tracing::warn!(%from, %fault, "a wrong announcement was rejected");
-                MessageAcceptance::Reject
-            }
-            Verdict::Ignore(reason) => {
-                tracing::debug!(%from, ?reason, "an announcement was ignored");
-                if reason == Reason::TooMany && self.seat.announcements.tell_missed(now_ms) {
-                    self.seat.emit(Event::Missed(base));
-                }
-                MessageAcceptance::Ignore
-            }
-        }
-    }
-
-    fn publish_kept(&mut self, base: BaseId) {
-        for bytes in self.seat.take_kept(base) {
-            if let Err(error) = self.publish(base, bytes) {
-                tracing::warn!(%error, "an announcement that was kept cannot be sent");
-            }
         }
     }
 }

@@ -97,9 +97,11 @@ async fn a_panic_restarts_the_swarm_with_its_identity_port_and_memory() {
     a.announce(announcement(1, "before", 1)).await.expect("it is sent");
     let addresses = a.listen_addresses().await.expect("running");
     let (mut events, mut at_b) = (a.events(), b.events());
+    let panicked = Instant::now();
     a.tell(Command::Panic).await.expect("running");
     wait(&mut events, |event| matches!(event, Event::Disconnected(peer) if *peer == b.peer_id())).await;
     wait(&mut events, |event| matches!(event, Event::Restarted)).await;
+    println!("the swarm is back {:?} after it panicked", panicked.elapsed());
     wait(&mut at_b, |event| matches!(event, Event::Disconnected(peer) if *peer == a.peer_id())).await;
     assert_eq!(a.listen_addresses().await.expect("running"), addresses);
     assert_eq!(a.announcements(base()).len(), 1);
