@@ -156,26 +156,12 @@ pub fn without_peer(address: &Multiaddr) -> Multiaddr {
 
 /// The address, or the relay that it leads through, is on this machine.
 pub fn is_loopback(address: &Multiaddr) -> bool {
-    match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => ip.is_loopback(),
-        Some(Protocol::Ip6(ip)) => ip.is_loopback(),
-        _ => false,
-    }
+    Reach::of(address) == Some(Reach::Machine)
 }
 
-/// The address, or that of the relay that it leads through, means something in a local network only.
+/// The address, or that of the relay that it leads through, does not lead to one host from anywhere.
 pub fn is_private(address: &Multiaddr) -> bool {
-    match address.iter().next() {
-        // 100.64.0.0/10 is what carriers give to those who share an address.
-        Some(Protocol::Ip4(ip)) => {
-            let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
-            ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || shared
-        }
-        Some(Protocol::Ip6(ip)) => {
-            ip.is_loopback() || ip.is_unspecified() || ip.is_unique_local() || ip.is_unicast_link_local()
-        }
-        _ => false,
-    }
+    Reach::of(address) != Some(Reach::World)
 }
 
 #[cfg(test)]

@@ -146,6 +146,8 @@ pub async fn keep(net: Handle, mut remembered: Remembered, path: PathBuf, stop: 
             }
         }
     }
+    // Who came in the last moment, if the network is still there.
+    look(&net, &mut remembered).await;
     write(&remembered, &mut written, &path).await;
 }
 

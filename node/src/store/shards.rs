@@ -128,11 +128,7 @@ pub(crate) fn quarantine(layout: &Layout, path: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::failpoint;
-    use crate::store::testing::{Fixture, bytes, files_below};
-
-    fn shards(count: usize) -> Vec<VerifiedShard> {
-        (0..count).map(|n| VerifiedShard::of(bytes(&n.to_string(), 1000 + n)).expect("short")).collect()
-    }
+    use crate::store::testing::{Fixture, bytes, files_below, shards};
 
     #[test]
     fn what_is_put_is_there_after_reopening() {

@@ -125,11 +125,7 @@ fn remove(file: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::testing::{Fixture, bytes, files_below};
-
-    fn shards(count: usize) -> Vec<VerifiedShard> {
-        (0..count).map(|n| VerifiedShard::of(bytes(&n.to_string(), 1000 + n)).expect("short")).collect()
-    }
+    use crate::store::testing::{Fixture, files_below, shards};
 
     #[test]
     fn what_a_killed_process_had_staged_is_taken_over() {

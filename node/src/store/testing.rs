@@ -6,12 +6,18 @@ use libp2p::identity::ed25519::Keypair;
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::manifest::{AdapterInfo, FileEntry, Kind, Manifest};
+use potluck_protocol::shard::VerifiedShard;
 use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_protocol::verify::{Complete, WellFormed};
 
 use super::{Options, Source, Store, StoreError};
 use crate::home::Home;
+
+/// So many shards, all different and of different lengths.
+pub fn shards(count: usize) -> Vec<VerifiedShard> {
+    (0..count).map(|n| VerifiedShard::of(bytes(&n.to_string(), 1000 + n)).expect("short")).collect()
+}
 
 /// Reopens the same home again and again.
 pub(crate) struct Fixture {
