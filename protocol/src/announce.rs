@@ -16,6 +16,10 @@ pub enum KindTag {
     Adapter,
     Base,
     Dataset,
+    Channel,
+    Proposal,
+    Version,
+    Proof,
 }
 
 impl From<&Kind> for KindTag {
@@ -24,6 +28,10 @@ impl From<&Kind> for KindTag {
             Kind::Adapter(_) => Self::Adapter,
             Kind::Base(_) => Self::Base,
             Kind::Dataset(_) => Self::Dataset,
+            Kind::Channel(_) => Self::Channel,
+            Kind::Proposal(_) => Self::Proposal,
+            Kind::Version(_) => Self::Version,
+            Kind::Proof(_) => Self::Proof,
         }
     }
 }

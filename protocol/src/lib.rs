@@ -14,6 +14,7 @@ pub mod announce;
 pub mod base;
 pub mod bulk;
 pub mod catalogue;
+pub mod channel;
 pub mod codec;
 pub mod dice;
 pub mod fetch;

@@ -74,6 +74,23 @@ pub const RECIPE_INPUTS_MAX: usize = 4096;
 /// Largest weight of one input, in 1/65536: 1024.0. Weights above are a mistake or an attack.
 pub const RECIPE_WEIGHT_MAX: i32 = 1024 << 16;
 
+/// Keys that a channel admits.
+pub const ADMITTED_MAX: usize = 1024;
+/// Licences that a channel allows.
+pub const LICENCES_MAX: usize = 32;
+/// Sealed evaluation shards of a channel: one for each release that it will ever make.
+pub const SEALED_MAX: usize = 1024;
+/// Suites of one sealed shard.
+pub const SUITES_MAX: usize = 32;
+/// Versions of one channel: what a follower keeps in memory and checks one by one. Longer efforts fork.
+pub const VERSIONS_MAX: usize = 4096;
+/// Proposals that one release judges.
+pub const VERDICTS_MAX: usize = 256;
+/// Bytes of a refusal's free text.
+pub const REASON_MAX: usize = 200;
+/// Bytes of a version's opened rows together.
+pub const VERSION_BYTES_MAX: u64 = 64 << 20;
+
 /// Architecture fields: generous above the largest published model, small enough that no product of two overflows.
 pub const HIDDEN_MAX: u32 = 1 << 20;
 /// Layers of a model.

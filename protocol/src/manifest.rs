@@ -2,14 +2,17 @@
 //!
 //! No floats and no maps: rates and losses are scaled integers, so one value has one encoding.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::Architecture;
+use crate::channel::{ChannelInfo, ProofInfo, ProposalInfo, VersionInfo};
 use crate::codec::{Malformed, Wire};
 use crate::id::{BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
 use crate::limits::{
     ADAPTER_BYTES_MAX, BASE_BYTES_MAX, DECODE_MAX, DESCRIPTION_MAX, EVALUATIONS_MAX, FILES_MAX, LICENCE_MAX,
-    MANIFEST_MAX, PARENTS_MAX, RANK_MAX, SHARD_MAX, TARGETS_MAX,
+    MANIFEST_MAX, PARENTS_MAX, RANK_MAX, SHARD_MAX, TARGETS_MAX, VERSION_BYTES_MAX,
 };
 use crate::signed::{Authentic, PublicKey, Signable};
 use crate::tensor::check_name;
@@ -50,6 +53,10 @@ pub enum Kind {
     Adapter(AdapterInfo),
     Base(BaseInfo),
     Dataset(DatasetInfo),
+    Channel(ChannelInfo),
+    Proposal(ProposalInfo),
+    Version(Box<VersionInfo>),
+    Proof(ProofInfo),
 }
 
 /// A LoRA adapter in PEFT's terms, in the portable profile: `lora_alpha` equals `r`, so the scale is 1.
@@ -119,6 +126,10 @@ impl Manifest {
             Kind::Adapter(adapter) => Some(adapter.base),
             Kind::Base(base) => Some(base.base),
             Kind::Dataset(_) => None,
+            Kind::Channel(channel) => Some(channel.genesis),
+            Kind::Proposal(proposal) => Some(proposal.genesis),
+            Kind::Version(version) => Some(version.recipe.parent),
+            Kind::Proof(proof) => Some(proof.genesis),
         }
     }
 
@@ -127,10 +138,21 @@ impl Manifest {
         self.files.iter().map(|file| file.len).sum()
     }
 
+    /// What says something about a channel is all in the body; a version brings the rows that scored it.
+    fn files_allowed(&self) -> RangeInclusive<usize> {
+        match self.kind {
+            Kind::Adapter(_) | Kind::Base(_) | Kind::Dataset(_) => 1..=FILES_MAX,
+            Kind::Version(_) => 0..=FILES_MAX,
+            Kind::Channel(_) | Kind::Proposal(_) | Kind::Proof(_) => 0..=0,
+        }
+    }
+
     fn bytes_max(&self) -> u64 {
         match self.kind {
             Kind::Adapter(_) => ADAPTER_BYTES_MAX,
             Kind::Base(_) | Kind::Dataset(_) => BASE_BYTES_MAX,
+            Kind::Version(_) => VERSION_BYTES_MAX,
+            Kind::Channel(_) | Kind::Proposal(_) | Kind::Proof(_) => 0,
         }
     }
 }
@@ -157,18 +179,21 @@ impl Wire for Manifest {
         let licence = self.licence.len() <= LICENCE_MAX && self.licence.bytes().all(|b| (b' '..=b'~').contains(&b));
         Malformed::unless(licence, || "the licence is no SPDX expression".to_owned())?;
         Malformed::unless(self.description.len() <= DESCRIPTION_MAX, || "the description is too long".to_owned())?;
-        check_files(&self.files, self.bytes_max())?;
+        check_files(&self.files, self.files_allowed(), self.bytes_max())?;
         match &self.kind {
             Kind::Adapter(adapter) => adapter.check(),
             Kind::Base(base) => base.architecture.check(),
-            Kind::Dataset(_) => Ok(()),
+            Kind::Dataset(_) | Kind::Proof(_) => Ok(()),
+            Kind::Channel(channel) => channel.check(),
+            Kind::Proposal(proposal) => proposal.check(),
+            Kind::Version(version) => version.check(),
         }
     }
 }
 
-fn check_files(files: &[FileEntry], bytes_max: u64) -> Result<(), Malformed> {
-    Malformed::unless((1..=FILES_MAX).contains(&files.len()), || {
-        format!("{} files, not 1 to {FILES_MAX}", files.len())
+fn check_files(files: &[FileEntry], allowed: RangeInclusive<usize>, bytes_max: u64) -> Result<(), Malformed> {
+    Malformed::unless(allowed.contains(&files.len()), || {
+        format!("{} files, not {} to {}", files.len(), allowed.start(), allowed.end())
     })?;
     let sorted = files.windows(2).all(|pair| pair[0].path < pair[1].path);
     Malformed::unless(sorted, || "the files are not sorted by path, each path once".to_owned())?;

@@ -22,7 +22,7 @@ impl Weight {
     }
 
     /// Within [`RECIPE_WEIGHT_MAX`] on both sides. (`i32::abs` of the least number would overflow.)
-    fn is_bounded(self) -> bool {
+    pub(crate) fn is_bounded(self) -> bool {
         self.0.unsigned_abs() <= RECIPE_WEIGHT_MAX.unsigned_abs()
     }
 

@@ -3,5 +3,6 @@
 pub mod search;
 pub mod proto;
 pub mod socket;
+pub mod channel;
 pub mod client;
 pub mod server;

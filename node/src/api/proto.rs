@@ -6,6 +6,7 @@ use potluck_protocol::id::ManifestId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::channel;
 use super::search::Search;
 use crate::exchange::Phases;
 use crate::failure::Failure;
@@ -56,6 +57,8 @@ pub enum Request {
         id: String,
     },
     Merge(Merge),
+    /// Channels of base versions.
+    Channel(Box<channel::Request>),
     StoreStat,
     StoreVerify,
     StoreRebuild,

@@ -101,6 +101,10 @@ fn row(offer: &Offer) -> Vec<String> {
         KindTag::Adapter => "adapter",
         KindTag::Base => "base",
         KindTag::Dataset => "dataset",
+        KindTag::Channel => "channel",
+        KindTag::Proposal => "proposal",
+        KindTag::Version => "version",
+        KindTag::Proof => "proof",
     };
     let short = |id: String| id.chars().take(SHORT).collect::<String>();
     vec![

@@ -64,10 +64,13 @@ impl Service {
 pub fn base_info(manifest: &Manifest) -> Outcome<&BaseInfo> {
     match &manifest.kind {
         ManifestKind::Base(info) => Ok(info),
-        ManifestKind::Adapter(_) | ManifestKind::Dataset(_) => {
-            Err(Failure::new(Kind::Incompatible, format!("`{}` is no base", manifest.name))
-                .hint("fetch an adapter with `potluck pull ID`"))
-        }
+        ManifestKind::Adapter(_)
+        | ManifestKind::Dataset(_)
+        | ManifestKind::Channel(_)
+        | ManifestKind::Proposal(_)
+        | ManifestKind::Version(_)
+        | ManifestKind::Proof(_) => Err(Failure::new(Kind::Incompatible, format!("`{}` is no base", manifest.name))
+            .hint("fetch an adapter with `potluck pull ID`")),
     }
 }
 

@@ -13,7 +13,8 @@ const KEY_MIN: usize = 6;
 pub fn fits_announcement(search: &Search, base: Option<BaseId>, announced: &Announcement) -> bool {
     let kind = match search.kind {
         Some(kind) => announced.kind == kind,
-        None => announced.kind != KindTag::Dataset,
+        // What channels say among themselves is not looked for.
+        None => matches!(announced.kind, KindTag::Adapter | KindTag::Base | KindTag::Channel),
     };
     // A condition on an adapter's figures is one on adapters.
     let kind = kind && (announced.kind == KindTag::Adapter || (search.rank.is_none() && search.eval.is_none()));

@@ -7,8 +7,8 @@ use potluck_protocol::verify::{Complete, WellFormed};
 
 use potluck_trainer::base::Base;
 
-use super::Service;
 use super::resolve::KnownBase;
+use super::{Service, channel};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{Store, StoreError};
 use crate::worker::jobs::target_names;
@@ -27,6 +27,9 @@ impl Service {
     pub(super) async fn inspect(&self, complete: Complete) -> Outcome<WellFormed> {
         let manifest = complete.manifest();
         let id = manifest.id();
+        if channel::is_record(&manifest.body().kind) {
+            return self.inspect_record(complete).await;
+        }
         let base = manifest
             .body()
             .base()
@@ -39,6 +42,18 @@ impl Service {
             let well_formed = checked.map_err(StoreError::from)?;
             store.commit_well_formed(&well_formed)?;
             Ok::<_, Failure>(well_formed)
+        })
+        .await
+    }
+
+    /// What says something about a channel: its files are what it says, and it fits nothing but its own lineage, which is
+    /// looked at where it is used.
+    async fn inspect_record(&self, complete: Complete) -> Outcome<WellFormed> {
+        self.on_store(move |store| {
+            let scans = store.scan(&complete, None)?;
+            let well_formed = complete.inspect_scanned(&scans, |_| Ok(())).map_err(StoreError::from)?;
+            store.commit_well_formed(&well_formed)?;
+            Ok::<_, StoreError>(well_formed)
         })
         .await
     }

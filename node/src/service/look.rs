@@ -7,7 +7,7 @@ use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use serde_json::{Value, json};
 
-use super::{Call, Service};
+use super::{Call, Service, channel};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net::Event;
 
@@ -131,6 +131,9 @@ fn shown(id: ManifestId, manifest: &Manifest, state: &str) -> Value {
         }
         ManifestKind::Base(base) => ("base", vec![base.architecture.to_string()]),
         ManifestKind::Dataset(dataset) => ("dataset", vec![format!("{} rows", dataset.rows)]),
+        ManifestKind::Channel(_) | ManifestKind::Proposal(_) | ManifestKind::Version(_) | ManifestKind::Proof(_) => {
+            channel::told(&manifest.kind)
+        }
     };
     json!({
         "schema": "potluck.show/1", "manifest": id, "name": manifest.name, "kind": kind, "publisher": manifest.publisher,

@@ -15,6 +15,7 @@ mod publish;
 mod publish_base;
 mod pull;
 mod merge;
+mod channel;
 mod look;
 mod offers;
 mod conditions;
@@ -133,6 +134,7 @@ impl Service {
             }
             Request::Verify { id } => self.verify(&call, &id).await,
             Request::Merge(merge) => self.merge(&call, merge).await,
+            Request::Channel(request) => self.channel(&call, *request).await,
             Request::StoreStat => self.store_stat().await,
             Request::StoreVerify => self.store_verify().await,
             Request::StoreRebuild => self.store_rebuild().await,

@@ -32,7 +32,12 @@ impl Words {
                 let evaluations = adapter.evaluations.iter().map(measured).collect();
                 (Some(adapter.r), adapter.target_modules.clone(), evaluations)
             }
-            ManifestKind::Base(_) | ManifestKind::Dataset(_) => (None, Vec::new(), Vec::new()),
+            ManifestKind::Base(_)
+            | ManifestKind::Dataset(_)
+            | ManifestKind::Channel(_)
+            | ManifestKind::Proposal(_)
+            | ManifestKind::Version(_)
+            | ManifestKind::Proof(_) => (None, Vec::new(), Vec::new()),
         };
         Self {
             kind: KindTag::from(&manifest.kind),

@@ -195,7 +195,7 @@ impl Service {
             // A base is gigabytes: that it is whole is looked at, what it means was when it was published.
             let manifest = match &complete.manifest().body().kind {
                 ManifestKind::Base(_) => complete.manifest().clone(),
-                ManifestKind::Adapter(_) | ManifestKind::Dataset(_) => self.inspect(complete).await?.manifest().clone(),
+                _ => self.inspect(complete).await?.manifest().clone(),
             };
             match self.announced(&manifest) {
                 Some((network, kept)) => network.handle.announce(kept).await?,

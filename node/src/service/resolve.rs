@@ -195,13 +195,14 @@ fn no_base(what: &str) -> Failure {
 }
 
 /// The one candidate with that name, or whose id starts so. Several are an error that lists them.
-pub(super) fn one<'a, T>(
+pub(super) fn one<T>(
     reference: &str,
-    candidates: impl Iterator<Item = (&'a str, String, T)>,
+    candidates: impl Iterator<Item = (impl AsRef<str>, String, T)>,
 ) -> Outcome<Option<T>> {
     let is_prefix = reference.len() >= PREFIX_MIN && reference.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut fitting: Vec<_> =
-        candidates.filter(|(name, id, _)| *name == reference || (is_prefix && id.starts_with(reference))).collect();
+    let mut fitting: Vec<_> = candidates
+        .filter(|(name, id, _)| name.as_ref() == reference || (is_prefix && id.starts_with(reference)))
+        .collect();
     // One object that several announcements or records name is still one.
     fitting.sort_by(|a, b| a.1.cmp(&b.1));
     fitting.dedup_by(|a, b| a.1 == b.1);

@@ -7,7 +7,7 @@ use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 
 use crate::store::error::Result;
-use crate::store::state::{BaseRecord, Record};
+use crate::store::state::{BaseRecord, ChannelRecord, Promise, Record};
 use crate::store::{Store, lock};
 
 /// Manifests held by running work, each with the number of its [`TemporaryPin`]s.
@@ -113,6 +113,39 @@ impl Store {
     pub fn bases(&self) -> Vec<BaseRecord> {
         lock(&self.0.log).state().bases.values().cloned().collect()
     }
+
+    /// Remembers a channel; one of the same id is replaced.
+    pub fn set_channel(&self, channel: ChannelRecord) -> Result<()> {
+        self.record(Record::Channel(channel))
+    }
+
+    pub fn forget_channel(&self, id: ManifestId) -> Result<()> {
+        self.record(Record::ForgetChannel(id))
+    }
+
+    pub fn channel(&self, id: &ManifestId) -> Option<ChannelRecord> {
+        lock(&self.0.log).state().channels.get(id).cloned()
+    }
+
+    pub fn channels(&self) -> Vec<ChannelRecord> {
+        lock(&self.0.log).state().channels.values().cloned().collect()
+    }
+
+    /// Binds this node to one body for a height of a channel. A promise for that height or a later one stands: what is
+    /// promised now is returned, and that alone may be signed. Two commands at once cannot both promise.
+    pub fn promise(&self, promise: Promise) -> Result<Promise> {
+        let mut log = lock(&self.0.log);
+        if let Some(kept) = log.state().promises.get(&promise.channel).filter(|kept| kept.height >= promise.height) {
+            return Ok(kept.clone());
+        }
+        log.append(Record::Promised(promise.clone()))?;
+        Ok(promise)
+    }
+
+    /// The last promise for a channel.
+    pub fn promised(&self, channel: &ManifestId) -> Option<Promise> {
+        lock(&self.0.log).state().promises.get(channel).cloned()
+    }
 }
 
 #[cfg(test)]
@@ -189,5 +222,21 @@ mod tests {
         assert_eq!(store.temporary_pins(), [id]);
         drop(second);
         assert!(store.temporary_pins().is_empty());
+    }
+
+    #[test]
+    fn one_body_is_promised_for_a_height() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let promise =
+            |height, body: &[u8]| Promise { channel: ManifestId(Digest::of(b"c")), height, body: body.to_vec() };
+        assert_eq!(store.promise(promise(1, b"one")).expect("room"), promise(1, b"one"));
+        assert_eq!(store.promise(promise(1, b"other")).expect("room"), promise(1, b"one"));
+        assert_eq!(store.promise(promise(2, b"two")).expect("room"), promise(2, b"two"));
+        drop(store);
+        let store = fixture.open();
+        assert_eq!(store.promise(promise(2, b"other")).expect("room"), promise(2, b"two"));
+        assert_eq!(store.promised(&ManifestId(Digest::of(b"c"))), Some(promise(2, b"two")));
+        assert_eq!(store.promised(&ManifestId(Digest::of(b"d"))), None);
     }
 }

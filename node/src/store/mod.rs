@@ -44,7 +44,7 @@ pub use import::Source;
 pub use manifests::Summary;
 pub use staged::StagedShards;
 pub use stat::Stat;
-pub use state::{BaseFile, BaseRecord};
+pub use state::{BaseFile, BaseRecord, ChannelRecord, Halt, Promise};
 pub use verify::{Incomplete, Report};
 
 use crate::home::{Home, Layout};

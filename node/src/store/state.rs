@@ -30,6 +30,44 @@ pub struct BaseRecord {
     pub view_of: Option<BaseId>,
 }
 
+/// A channel that this node follows, or is the steward of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelRecord {
+    /// Of the channel's manifest.
+    pub id: ManifestId,
+    /// What it is called here.
+    pub name: Name,
+    /// The version in force here; none is genesis.
+    pub current: Option<ManifestId>,
+    /// A person went back to `current`: newer versions are not taken until one asks for them.
+    pub held: bool,
+    /// Every version is folded and compared before it is taken.
+    pub audit: bool,
+    /// Why no version is taken any more.
+    pub halted: Option<Halt>,
+}
+
+/// What a steward was found to have done. The proof is the manifests that it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Halt {
+    /// Two versions for one height.
+    Equivocation { first: ManifestId, second: ManifestId },
+    /// Folding the version here gave another digest.
+    Mismatch { version: ManifestId, digest: FoldDigest },
+}
+
+/// A version that this node, as a steward, has bound itself to sign for a height, and no other. Written before the
+/// signature is made: after a crash exactly this body is signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promise {
+    pub channel: ManifestId,
+    pub height: u32,
+    /// The encoded body of the version's manifest.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+}
+
 /// One entry of the log. Append only: the numbers of the variants are on disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Record {
@@ -44,6 +82,10 @@ pub(crate) enum Record {
     ForgetBase(BaseId),
     /// What folding the recipe gave here.
     Folded(RecipeId, FoldDigest),
+    Channel(ChannelRecord),
+    ForgetChannel(ManifestId),
+    /// Replaces the one of that channel before.
+    Promised(Promise),
 }
 
 /// Bytes of a path on this machine: Linux's limit.
@@ -74,6 +116,9 @@ pub(crate) struct State {
     pub well_formed: BTreeSet<ManifestId>,
     pub bases: BTreeMap<BaseId, BaseRecord>,
     pub folded: BTreeMap<RecipeId, FoldDigest>,
+    pub channels: BTreeMap<ManifestId, ChannelRecord>,
+    /// By channel. Outlives the channel's own record: a promise is for good.
+    pub promises: BTreeMap<ManifestId, Promise>,
 }
 
 impl State {
@@ -88,6 +133,9 @@ impl State {
             Record::Base(base) => drop(self.bases.insert(base.id, base)),
             Record::ForgetBase(id) => drop(self.bases.remove(&id)),
             Record::Folded(id, digest) => drop(self.folded.insert(id, digest)),
+            Record::Channel(channel) => drop(self.channels.insert(channel.id, channel)),
+            Record::ForgetChannel(id) => drop(self.channels.remove(&id)),
+            Record::Promised(promise) => drop(self.promises.insert(promise.channel, promise)),
         }
     }
 
@@ -103,6 +151,9 @@ impl State {
             Record::Base(base) => self.bases.get(&base.id) == Some(base),
             Record::ForgetBase(id) => !self.bases.contains_key(id),
             Record::Folded(id, digest) => self.folded.get(id) == Some(digest),
+            Record::Channel(channel) => self.channels.get(&channel.id) == Some(channel),
+            Record::ForgetChannel(id) => !self.channels.contains_key(id),
+            Record::Promised(promise) => self.promises.get(&promise.channel) == Some(promise),
         }
     }
 
@@ -116,6 +167,8 @@ impl State {
             .chain(self.well_formed.iter().copied().map(Record::WellFormed))
             .chain(self.bases.values().cloned().map(Record::Base))
             .chain(self.folded.iter().map(|(id, digest)| Record::Folded(*id, *digest)))
+            .chain(self.channels.values().cloned().map(Record::Channel))
+            .chain(self.promises.values().cloned().map(Record::Promised))
     }
 }
 
@@ -130,7 +183,7 @@ mod tests {
     fn record() -> impl Strategy<Value = Record> {
         let id = (0u8..4).prop_map(|n| Digest::of(&[n]));
         let name = (0u8..3).prop_map(|n| Name::new(format!("n{n}")).expect("a name"));
-        (0u8..9, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
+        (0u8..12, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
             0 => Record::Sequence(number),
             1 => Record::Pin(ManifestId(id)),
             2 => Record::Unpin(ManifestId(id)),
@@ -142,7 +195,16 @@ mod tests {
                 Record::Base(BaseRecord { id: BaseId(id), name, path: "/base".to_owned(), files, view_of: None })
             }
             7 => Record::ForgetBase(BaseId(id)),
-            _ => Record::Folded(RecipeId(id), FoldDigest(Digest::of(&[number as u8]))),
+            8 => Record::Folded(RecipeId(id), FoldDigest(Digest::of(&[number as u8]))),
+            9 => {
+                let halted =
+                    (number > 6).then_some(Halt::Equivocation { first: ManifestId(id), second: ManifestId(id) });
+                let current = (number > 3).then_some(ManifestId(id));
+                let (held, audit) = (number % 2 == 0, number % 3 == 0);
+                Record::Channel(ChannelRecord { id: ManifestId(id), name, current, held, audit, halted })
+            }
+            10 => Record::ForgetChannel(ManifestId(id)),
+            _ => Record::Promised(Promise { channel: ManifestId(id), height: number as u32, body: vec![number as u8] }),
         })
     }
 

@@ -1,5 +1,6 @@
-//! Low-rank adapters: what one is ([`adapter`], [`config`], [`targets`]), how its factors lie in memory ([`layout`]),
-//! how they start ([`init`]) and how they act on a model ([`attached`]).
+//! Low-rank adapters: what one is ([`adapter`], [`config`], [`targets`]), its factors one module at a time
+//! ([`factors`]), how they lie in memory ([`layout`]), how they start ([`init`]) and how they act on a model
+//! ([`attached`]).
 //!
 //! A module's output gains `scale * (x A^T) B^T` with `A: [r, in]`, `B: [out, r]` and `scale = lora_alpha / r`
 //! (Hu et al. 2021, arXiv 2106.09685; names and shapes as PEFT writes them).
@@ -7,6 +8,7 @@
 pub mod adapter;
 pub mod attached;
 pub mod config;
+pub mod factors;
 pub mod init;
 pub mod layout;
 pub mod targets;

@@ -13,4 +13,4 @@ fn scale(adapter: &Adapter) -> f64 {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;

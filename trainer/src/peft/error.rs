@@ -8,6 +8,7 @@ use potluck_protocol::safetensors::LayoutError;
 
 use super::{CONFIG_FILE, MODEL_FILE};
 use crate::base::json::JsonError;
+use crate::lora::factors::FactorsError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum PeftError {
@@ -51,6 +52,6 @@ pub enum PeftError {
     Padding { rank: usize, padded: u64, file: usize },
     #[error("{MODEL_FILE}: `{name}` is {dtype}: F32, F16 and BF16 are supported")]
     Type { name: String, dtype: String },
-    #[error("`{name}` holds a value that is not finite (NaN or infinity), or becomes one with its scale")]
-    NotFinite { name: String },
+    #[error(transparent)]
+    Factors(#[from] FactorsError),
 }

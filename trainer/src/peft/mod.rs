@@ -7,11 +7,14 @@
 
 mod config;
 mod error;
+mod plan;
 mod read;
+mod stored;
 mod write;
 
 pub use error::PeftError;
 pub use read::{check, read};
+pub use stored::Stored;
 pub(crate) use write::target_modules;
 pub use write::{Files, encode, write};
 

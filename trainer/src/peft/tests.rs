@@ -12,6 +12,7 @@ use super::*;
 use crate::base::small;
 use crate::lora::adapter::{Adapter, AdapterTensor, Factor};
 use crate::lora::config::{LoraConfig, Targets};
+use crate::lora::factors::{Factors, FactorsError};
 use crate::tensor::HostTensor;
 
 const QUERY: &str = "model.layers.0.self_attn.q_proj";
@@ -46,6 +47,29 @@ fn host(tensors: &Adapter) -> BTreeMap<String, HostTensor> {
         (name.clone(), HostTensor::from_f32(tensor.shape.to_vec(), &tensor.values).unwrap())
     };
     tensors.tensors.iter().map(turn).collect()
+}
+
+/// Module by module from the file, or else the reason.
+fn stored(config: &[u8], model: &[u8]) -> Result<BTreeMap<String, AdapterTensor>, String> {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join(CONFIG_FILE), config).unwrap();
+    fs::write(root.path().join(MODEL_FILE), model).unwrap();
+    let stored = Stored::open(root.path(), &small::architecture()).map_err(|error| error.to_string())?;
+    let mut tensors = BTreeMap::new();
+    for module in stored.modules() {
+        let pair = stored.pair(module).map_err(|error| error.to_string())?.unwrap();
+        assert_eq!((Some(pair.shape), pair.shape.scale), (stored.shape(module), 1.0));
+        let (rank, inner, out) = (stored.rank(), pair.shape.inner, pair.shape.out);
+        tensors
+            .insert(Factor::A.peft_name(module), AdapterTensor { shape: [rank, inner], values: pair.a.into_owned() });
+        tensors.insert(Factor::B.peft_name(module), AdapterTensor { shape: [out, rank], values: pair.b.into_owned() });
+    }
+    Ok(tensors)
+}
+
+fn bits(tensors: &BTreeMap<String, AdapterTensor>) -> Vec<(&str, [usize; 2], Vec<u32>)> {
+    let bits = |tensor: &AdapterTensor| tensor.values.iter().map(|value| value.to_bits()).collect();
+    tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape, bits(tensor))).collect()
 }
 
 fn config(change: Value) -> Vec<u8> {
@@ -190,7 +214,8 @@ fn nan_or_infinity_is_refused() {
         adapter.tensors.get_mut(&name).unwrap().values[3] = wrong;
         // The scale of 2 takes `f32::MAX` beyond.
         let error = check(&config(json!({})), &model(&host(&adapter)), &small::architecture()).unwrap_err();
-        assert!(matches!(&error, PeftError::NotFinite { name: found } if *found == name), "{error}");
+        let named = matches!(&error, PeftError::Factors(FactorsError::NotFinite { name: found }) if *found == name);
+        assert!(named, "{error}");
     }
 }
 
@@ -227,6 +252,58 @@ fn truncated_oversized_and_wrongly_typed_files_are_refused() {
     }
     assert!(check(&config, &[&model[..], b"x"].concat(), &architecture).is_err());
     assert!(check(&model, &config, &architecture).is_err());
+}
+
+#[test]
+fn a_module_that_the_file_lacks_has_no_factors() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("adapter");
+    write(&two(), &small::architecture(), &path).unwrap();
+    let stored = Stored::open(&path, &small::architecture()).unwrap();
+    assert_eq!(stored.modules(), [QUERY, UP]);
+    assert!(stored.shape("model.layers.0.mlp.up_proj").is_none());
+    assert!(stored.pair("model.layers.0.mlp.up_proj").unwrap().is_none());
+    assert_eq!(stored.misfit(&small::architecture()), None);
+    // Cut short after it was opened: an error, not zeros.
+    fs::OpenOptions::new().write(true).open(path.join(MODEL_FILE)).unwrap().set_len(100).unwrap();
+    assert!(matches!(stored.pair(UP), Err(FactorsError::Io { .. })));
+}
+
+proptest! {
+    /// Ranks, scales and types of patterns: module by module as all at once, bit for bit.
+    #[test]
+    fn stored_factors_are_those_that_are_read(
+        ranks in (1usize..6, 1usize..6), alphas in (0.1f64..9.0, 0.1f64..9.0), rslora in any::<bool>(), half in any::<bool>(),
+    ) {
+        let mut mixed = adapter(&[(QUERY, 8, 8)], ranks.0, 1.0);
+        mixed.tensors.extend(adapter(&[(UP, 12, 8)], ranks.1, 1.0).tensors);
+        let settings = config(json!({"r": ranks.0, "lora_alpha": alphas.0, "use_rslora": rslora,
+            "rank_pattern": {"up_proj": ranks.1}, "alpha_pattern": {"up_proj": alphas.1}}));
+        let mut tensors = host(&mixed);
+        if half {
+            for tensor in tensors.values_mut() {
+                let turned: Vec<u8> = tensor.bytes().chunks_exact(4).flat_map(|value| [value[2], value[3]]).collect();
+                let len = turned.len();
+                *tensor = HostTensor::new(DType::BF16, tensor.shape.clone(), Arc::new(turned), 0..len).unwrap();
+            }
+        }
+        let file = model(&tensors);
+        let read = check(&settings, &file, &small::architecture()).unwrap();
+        let stored = stored(&settings, &file).unwrap();
+        prop_assert_eq!(bits(&stored), bits(&read.tensors));
+    }
+
+    /// A damaged file is refused by both with the same words, or read to the same bits.
+    #[test]
+    fn stored_factors_are_refused_as_those_that_are_read(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let Files { config, mut model } = files();
+        let at = at.index(model.len());
+        model[at] ^= 1 << bit;
+        match (check(&config, &model, &small::architecture()), stored(&config, &model)) {
+            (Ok(read), Ok(stored)) => prop_assert_eq!(bits(&stored), bits(&read.tensors)),
+            (read, stored) => prop_assert_eq!(stored.err(), read.err().map(|error| error.to_string())),
+        }
+    }
 }
 
 proptest! {

@@ -1,0 +1,80 @@
+//! Choosing against a scorer whose losses are known.
+
+use std::convert::Infallible;
+
+use super::*;
+use crate::id::Digest;
+
+const GATE: Gate = Gate { gain_ppm: 1_000, guard_ppm: 10_000 };
+
+fn id(n: u8) -> ManifestId {
+    ManifestId(Digest::of(&[n]))
+}
+
+/// Adapter `n` moves the loss by its effect times its weight; all effects add up, kept ones as well.
+struct Table(Vec<(ManifestId, f64, f64)>);
+
+impl Scorer for Table {
+    type Error = Infallible;
+
+    fn score(&mut self, inputs: &[(ManifestId, Weight)]) -> Result<Losses, Infallible> {
+        let (mut improve, mut keep) = (2.0, 3.0);
+        for (adapter, weight) in inputs {
+            let (_, on_improve, on_keep) = self.0.iter().find(|(id, ..)| id == adapter).expect("known");
+            improve += on_improve * weight.get();
+            keep += on_keep * weight.get();
+        }
+        Ok(Losses { improve, keep: Some(keep) })
+    }
+}
+
+fn candidate(n: u8) -> Candidate {
+    Candidate { proposal: id(100 + n), adapter: id(n), weight: Weight::ONE }
+}
+
+fn outcome(choice: &Choice, n: u8) -> Outcome {
+    let verdict = choice.verdicts.iter().find(|verdict| verdict.adapter == id(n)).expect("judged");
+    verdict.outcome.clone()
+}
+
+#[test]
+fn what_helps_is_taken_and_what_harms_is_told_why() {
+    let effects =
+        vec![(id(1), -0.5, 0.0), (id(2), -0.2, 0.01), (id(3), 0.4, 0.0), (id(4), -0.3, 0.5), (id(5), -0.0001, 0.0)];
+    let candidates: Vec<_> = (1..=5).map(candidate).collect();
+    let choice = choose(&[], &candidates, &GATE, &mut Table(effects)).expect("scores");
+    assert!(matches!(outcome(&choice, 1), Outcome::Taken { weight: Weight::ONE, alone_micro: -500_000 }));
+    assert!(matches!(outcome(&choice, 2), Outcome::Taken { weight: Weight::ONE, .. }));
+    assert_eq!(outcome(&choice, 3), Outcome::Refused(Refusal::NoGain { alone_micro: 400_000 }));
+    assert!(matches!(outcome(&choice, 4), Outcome::Refused(Refusal::Guard { rise_ppm: 160_000..170_000 })));
+    assert_eq!(outcome(&choice, 5), Outcome::Refused(Refusal::NoGain { alone_micro: -100 }));
+    assert!((choice.after.improve - 1.3).abs() < 1e-9 && choice.before == choice.genesis);
+}
+
+#[test]
+fn the_order_of_proposals_does_not_matter() {
+    let effects = || Table((1..=6).map(|n| (id(n), -0.1 * f64::from(n % 4), 0.004 * f64::from(n))).collect());
+    let mut candidates: Vec<_> = (1..=6).map(candidate).collect();
+    let one = choose(&[], &candidates, &GATE, &mut effects()).expect("scores");
+    candidates.reverse();
+    assert_eq!(choose(&[], &candidates, &GATE, &mut effects()).expect("scores"), one);
+    assert!(one.after.keep.expect("measured") <= 3.03 + 1e-9, "what is to be kept was given away bit by bit");
+}
+
+#[test]
+fn a_loss_that_is_no_number_passes_nothing() {
+    let choice = choose(&[], &[candidate(1)], &GATE, &mut Table(vec![(id(1), f64::NAN, 0.0)])).expect("scores");
+    assert!(matches!(outcome(&choice, 1), Outcome::Refused(Refusal::NoGain { .. })));
+    let choice = choose(&[], &[candidate(1)], &GATE, &mut Table(vec![(id(1), -1.0, f64::NAN)])).expect("scores");
+    assert!(matches!(outcome(&choice, 1), Outcome::Refused(Refusal::Guard { .. })));
+}
+
+#[test]
+fn a_large_update_is_clipped_and_a_huge_one_refused() {
+    let bound = NormBound { clip_ppm: 100_000, refuse_ppm: 1_000_000 };
+    assert_eq!(clip(Weight::ONE, 100_000, &bound), Ok(Weight::ONE));
+    assert_eq!(clip(Weight::ONE, 400_000, &bound), Ok(Weight(1 << 14)));
+    assert_eq!(clip(Weight(-(1 << 16)), 400_000, &bound), Ok(Weight(-(1 << 14))));
+    assert_eq!(clip(Weight::ONE, 1_000_001, &bound), Err(Refusal::Norm { ppm: 1_000_001 }));
+    assert_eq!(clip(Weight(1), 400_000, &bound), Err(Refusal::Norm { ppm: 400_000 }));
+}

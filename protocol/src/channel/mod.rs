@@ -1,0 +1,32 @@
+//! Channels: one base that strangers improve, as a growing chain of signed versions.
+//!
+//! ```text
+//! Channel (steward's rules) <- Proposal (an adapter, by its publisher)
+//!    |                            | inspected, norm-clipped, scored on a sealed shard that is opened now
+//!    +-- Version 1 <- Version 2 <- Version 3      each: a recipe from genesis, its digest, verdicts, signed
+//!                        ^ Proof: two versions at one height, or bytes that do not follow from the recipe
+//! ```
+//!
+//! All four travel as manifests, so that they are signed, announced on the genesis base's topic, kept in catalogues and
+//! pulled as adapters are. Goals: what is in force follows from signed bytes alone; whoever has genesis and the adapters
+//! rebuilds every version; a lying steward is found out by anybody and stops his followers; nothing depends on a steward
+//! who is gone, because any version can be the genesis of another channel. Non-goals: to keep a steward from choosing
+//! badly (people choose whom to follow), to score (that is the trainer's).
+
+mod choose;
+mod lineage;
+mod proof;
+mod proposal;
+mod sealed;
+mod spec;
+mod verdict;
+mod version;
+
+pub use choose::{Candidate, Choice, Losses, Scorer, choose, clip};
+pub use lineage::{Lineage, LineageError, Release};
+pub use proof::{Claim, ProofInfo, conflict};
+pub use proposal::ProposalInfo;
+pub use sealed::{Opened, Role, Score, Sealed, Suite};
+pub use spec::{Admission, ChannelInfo, Gate, NormBound};
+pub use verdict::{Outcome, Refusal, Verdict};
+pub use version::{Change, VersionInfo};

@@ -1,0 +1,24 @@
+//! "Take this adapter": what a publisher sends to a channel.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Malformed;
+use crate::id::{BaseId, ManifestId};
+use crate::recipe::Weight;
+
+/// An adapter offered to a channel. Who offers it is the manifest's publisher; one adapter by one publisher counts once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProposalInfo {
+    /// The channel's genesis: the topic on which the proposal is announced.
+    pub genesis: BaseId,
+    pub channel: ManifestId,
+    pub adapter: ManifestId,
+    pub weight: Weight,
+}
+
+impl ProposalInfo {
+    pub(crate) fn check(&self) -> Result<(), Malformed> {
+        let sensible = self.weight.0 != 0 && self.weight.is_bounded();
+        Malformed::unless(sensible, || "the weight is zero or beyond 1024".to_owned())
+    }
+}

@@ -1,0 +1,109 @@
+//! What became of each proposal, in words that its publisher can read.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::codec::Malformed;
+use crate::id::ManifestId;
+use crate::limits::REASON_MAX;
+use crate::recipe::Weight;
+
+/// One proposal's fate in one release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub proposal: ManifestId,
+    pub adapter: ManifestId,
+    pub outcome: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It is in the recipe, with this weight (after the norm clip), and did this to the mean loss alone, in millionths of
+    /// a nat.
+    Taken {
+        weight: Weight,
+        alone_micro: i64,
+    },
+    Refused(Refusal),
+}
+
+/// Why not. Append only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The channel lists whom it admits, and the proposer is not among them.
+    NotAdmitted,
+    /// The adapter's licence is none of the channel's.
+    Licence,
+    /// It is for neither the genesis nor a version of this channel.
+    OtherBase,
+    /// Nobody had it.
+    Missing,
+    /// Its files are not what an adapter's are.
+    Malformed(String),
+    /// Its update is this large beside the weights, in parts per million: beyond what the channel clips.
+    Norm { ppm: u64 },
+    /// Alone it changed the mean loss by so much: too little, or the wrong way.
+    NoGain { alone_micro: i64 },
+    /// Beside those that were taken before it, it no longer helped.
+    NothingAdded { alone_micro: i64 },
+    /// What is to be kept got worse by so much, in parts per million of its loss at genesis.
+    Guard { rise_ppm: u32 },
+    /// It is in the version already.
+    AlreadyIn,
+    /// The channel has revoked it.
+    Revoked,
+    /// A release looks at a bounded number of proposals; propose again for the next.
+    TooMany,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let percent = |ppm: u64| ppm as f64 / 1e4;
+        match self {
+            Self::NotAdmitted => f.write_str("the channel admits listed publishers only"),
+            Self::Licence => f.write_str("its licence is none of those that the channel allows"),
+            Self::OtherBase => f.write_str("it was trained on a base that is no version of this channel"),
+            Self::Missing => f.write_str("nobody who was reached had its files"),
+            Self::Malformed(reason) => write!(f, "its files are refused: {reason}"),
+            Self::Norm { ppm } => {
+                write!(
+                    f,
+                    "its update is {:.1} % of the weights that it changes, beyond the channel's bound",
+                    percent(*ppm)
+                )
+            }
+            Self::NoGain { alone_micro } => {
+                write!(
+                    f,
+                    "alone it moved the held-out loss by {:+.4} nats: too little, or upwards",
+                    micro(*alone_micro)
+                )
+            }
+            Self::NothingAdded { alone_micro } => write!(
+                f,
+                "alone it moved the held-out loss by {:+.4} nats, beside the others it added nothing",
+                micro(*alone_micro)
+            ),
+            Self::Guard { rise_ppm } => {
+                write!(f, "the loss on what is to be kept would rise by {:.2} %", percent(u64::from(*rise_ppm)))
+            }
+            Self::AlreadyIn => f.write_str("it is in the version already"),
+            Self::Revoked => f.write_str("the channel has revoked it"),
+            Self::TooMany => f.write_str("there were too many proposals this time: propose it again"),
+        }
+    }
+}
+
+fn micro(value: i64) -> f64 {
+    value as f64 / 1e6
+}
+
+impl Verdict {
+    pub(crate) fn check(&self) -> Result<(), Malformed> {
+        let short = !matches!(&self.outcome, Outcome::Refused(Refusal::Malformed(reason)) if reason.len() > REASON_MAX);
+        Malformed::unless(short, || format!("a reason of more than {REASON_MAX} bytes"))
+    }
+}
