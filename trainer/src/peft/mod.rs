@@ -8,14 +8,16 @@
 mod config;
 mod error;
 mod plan;
+mod positioned;
 mod read;
 mod stored;
+mod stream;
 mod write;
 
 pub use error::PeftError;
 pub use read::{check, read};
 pub use stored::Stored;
-pub(crate) use write::target_modules;
+pub use stream::FactorsWriter;
 pub use write::{Files, encode, write};
 
 /// The settings.
