@@ -19,6 +19,8 @@ use crate::worker::proto::{FloatType, FoldSource, Task};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Folded {
     pub digest: FoldDigest,
+    /// The result's id as a base.
+    pub base: BaseId,
 }
 
 impl Service {
@@ -48,11 +50,11 @@ impl Service {
         let stored = recipe.clone();
         let id = self.on_store(move |store| store.put_recipe(&stored)).await?;
         call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
-        let digest = self.rebuild(call, base, &recipe, Some(&merge.out), merge.threads).await?;
+        let Folded { digest, base } = self.rebuild(call, base, &recipe, Some(&merge.out), merge.threads).await?;
         self.on_store(move |store| store.set_folded(id, digest)).await?;
         let answer = json!({
             "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": digest,
-            "inputs": recipe.inputs(), "dtype": recipe.dtype,
+            "base": base, "inputs": recipe.inputs(), "dtype": recipe.dtype,
         });
         note(&merge.out, &answer)?;
         Ok(answer)
@@ -66,7 +68,7 @@ impl Service {
         recipe: &Recipe,
         out: Option<&Path>,
         threads: usize,
-    ) -> Outcome<FoldDigest> {
+    ) -> Outcome<Folded> {
         let mut adapters = Vec::with_capacity(recipe.inputs().len());
         for (manifest, weight) in recipe.inputs() {
             if !self.store.is_well_formed(manifest) {
@@ -80,7 +82,7 @@ impl Service {
         }
         let dtype = float_type(recipe.dtype)?;
         let task = Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) };
-        Ok(self.numerics::<Folded>(call, threads, task).await?.digest)
+        self.numerics(call, threads, task).await
     }
 
     /// A fold names its adapters by id, so that others can repeat it: folders will not do.

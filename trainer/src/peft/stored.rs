@@ -16,6 +16,7 @@ use super::plan::{Placed, Plan};
 use super::positioned::read_exact_at;
 use super::read::{open_bounded, read_config, refuse_pickle};
 use super::{MODEL_FILE, PeftError};
+use crate::base::mapped::read_exact_at;
 use crate::lora::factors::{Factors, FactorsError, Pair, PairShape};
 
 /// A PEFT folder as a source of factors, which are those that [`super::read()`] gives, bit for bit.
