@@ -25,6 +25,7 @@ mod dare;
 mod truncate;
 
 pub mod plan;
+pub mod whole;
 pub mod distance;
 pub mod weigh;
 

@@ -1,51 +1,24 @@
 //! Each method against a dense oracle in f64 that follows the paper word by word, on the small base's modules; ranks as
 //! large as the matrices, so that it is the method that is compared.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
-
 use potluck_protocol::recipe::Weight;
 use proptest::prelude::*;
 
 use super::testing::{adapter, dense};
 use super::*;
 use crate::base::small;
-use crate::lora::adapter::{Adapter, AdapterTensor, Factor};
-use crate::lora::config::{LoraConfig, Targets};
+use crate::lora::adapter::{Adapter, Factor};
 use crate::lora::factors::Factors;
 
 /// The small base's matrices have no larger rank.
 const FULL: Option<usize> = Some(8);
-
-/// Keeps a result in memory.
-#[derive(Default)]
-struct Memory(Mutex<BTreeMap<String, (Vec<f32>, Vec<f32>)>>);
-
-impl ModuleSink for Memory {
-    fn module(&self, module: &str, a: &[f32], b: &[f32]) -> std::io::Result<()> {
-        self.0.lock().unwrap().insert(module.to_owned(), (a.to_vec(), b.to_vec()));
-        Ok(())
-    }
-}
 
 fn inputs(adapters: &[(Weight, Adapter)]) -> Vec<Input<'_>> {
     adapters.iter().map(|(weight, adapter)| Input { weight: *weight, factors: adapter }).collect()
 }
 
 fn merge(adapters: &[(Weight, Adapter)], method: Method) -> Result<(Adapter, Report), MergeError> {
-    let inputs = inputs(adapters);
-    let plan = MergePlan::new(&inputs, &small::architecture(), method)?;
-    let sink = Memory::default();
-    let report = plan.run(&sink, &AtomicBool::new(false), &|_| ())?;
-    let mut tensors = BTreeMap::new();
-    let rank = plan.rank();
-    for (module, (a, b)) in sink.0.into_inner().unwrap() {
-        let (inner, out) = (a.len() / rank, b.len() / rank);
-        tensors.insert(Factor::A.peft_name(&module), AdapterTensor { shape: [rank, inner], values: a });
-        tensors.insert(Factor::B.peft_name(&module), AdapterTensor { shape: [out, rank], values: b });
-    }
-    Ok((Adapter { config: LoraConfig::new(rank, rank as f32, Targets::AllLinear), tensors }, report))
+    whole::merge(&inputs(adapters), &small::architecture(), method)
 }
 
 fn three() -> Vec<(Weight, Adapter)> {
@@ -278,7 +251,7 @@ fn the_number_of_threads_changes_no_bit() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let refused = |adapters: &[(Weight, Adapter)], method| merge(adapters, method).err().expect("refused");
+    let refused = |adapters: &[(Weight, Adapter)], method| merge(adapters, method).expect_err("refused");
     let plain = |adapter: Adapter| vec![(Weight::ONE, adapter)];
     assert!(matches!(refused(&[], Method::Sum), MergeError::Nothing));
     let wide = adapter(1, 1000, 1000.0, 1);

@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn evaluations_are_bounded_and_none_is_repeated() {
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = std::collections::BTreeSet::new();
         let mut falling = 0.0;
         let found = choose(&weights(&[1.0; 8]), |weights: &[Weight]| {
             assert!(seen.insert(weights.to_vec()), "{weights:?} twice");

@@ -18,6 +18,7 @@ pub use error::PeftError;
 pub use read::{check, read};
 pub use stored::Stored;
 pub use stream::FactorsWriter;
+pub(crate) use write::target_modules;
 pub use write::{Files, encode, write};
 
 /// The settings.

@@ -13,7 +13,6 @@ use potluck_protocol::limits::ADAPTER_BYTES_MAX;
 use potluck_protocol::safetensors::{Layout, TensorView};
 
 use super::plan::{Placed, Plan};
-use super::positioned::read_exact_at;
 use super::read::{open_bounded, read_config, refuse_pickle};
 use super::{MODEL_FILE, PeftError};
 use crate::base::mapped::read_exact_at;
