@@ -84,9 +84,9 @@ impl Density {
         self.0
     }
 
-    /// How many of so many elements are kept: rounded down, but one at least.
+    /// How many of so many elements are kept: the nearest number, but one at least.
     pub fn of(self, count: u64) -> u64 {
-        ((u128::from(count) * u128::from(self.0)) >> 32).max(1) as u64
+        ((u128::from(count) * u128::from(self.0) + (1 << 31)) >> 32).max(1) as u64
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
     fn a_density_counts_exactly() {
         let density = |share| Density::new(share).unwrap();
         assert_eq!(density(1.0).of(u64::from(u32::MAX) * 7), u64::from(u32::MAX) * 7);
-        assert_eq!((density(0.5).of(7), density(0.5).of(1), density(0.2).of(10)), (3, 1, 2));
+        assert_eq!((density(0.5).of(7), density(0.5).of(1), density(0.2).of(10)), (4, 1, 2));
         assert_eq!(density(1.0).threshold(), 1 << 32);
     }
 }

@@ -26,6 +26,7 @@ mod truncate;
 
 pub mod plan;
 pub mod whole;
+pub mod folders;
 pub mod distance;
 pub mod weigh;
 

@@ -156,7 +156,7 @@ fn ties_is_the_papers() {
 
 /// Keeps the largest, of equal ones the first.
 fn trim(values: &[f32], density: f64) -> Vec<f32> {
-    let count = ((values.len() as f64 * density).floor() as usize).max(1);
+    let count = ((values.len() as f64 * density).round() as usize).max(1);
     let mut order: Vec<usize> = (0..values.len()).collect();
     order.sort_by(|&i, &j| values[j].abs().total_cmp(&values[i].abs()));
     let mut kept = vec![0.0; values.len()];
