@@ -5,6 +5,7 @@ use std::path::Path;
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::tensor::DType;
+use potluck_trainer::checkpoint::replace;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -163,6 +164,6 @@ fn float_type(dtype: DType) -> Outcome<FloatType> {
 /// The recipe beside the weights, for whoever finds the folder later.
 fn note(out: &Path, answer: &Value) -> Outcome<()> {
     let path = out.join("recipe.json");
-    std::fs::write(&path, format!("{answer:#}\n"))
+    replace(&path, format!("{answer:#}\n").as_bytes())
         .map_err(|error| Failure::io(format!("write {}", path.display()), &error))
 }

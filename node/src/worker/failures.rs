@@ -111,9 +111,8 @@ pub fn fold(error: &FoldError) -> Failure {
             Failure::new(Kind::Incompatible, error).hint("was the adapter trained on this base?")
         }
         FoldError::Factors { error: FactorsError::Io { path, error }, .. } => Failure::io(path.display(), error),
-        FoldError::Overflow { .. } | FoldError::NotFinite { .. } => {
-            Failure::new(Kind::Verification, error).hint("give smaller weights, or leave out an adapter that is damaged")
-        }
+        FoldError::Overflow { .. } | FoldError::NotFinite { .. } => Failure::new(Kind::Verification, error)
+            .hint("give smaller weights, or leave out an adapter that is damaged"),
         FoldError::Type(_) | FoldError::Twice(_) => Failure::new(Kind::Usage, error),
         _ => Failure::new(Kind::Verification, error),
     }
