@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::tensor::DType;
+use potluck_trainer::checkpoint::replace;
 use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -31,14 +32,14 @@ impl Service {
         match &merge.into {
             MergeInto::Adapter { method, weights_by } => {
                 let (method, weights_by) = (*method, weights_by.clone());
-                self.into_adapter(call, &base, &merge, method, weights_by).await
+                self.merge_adapters(call, &base, &merge, method, weights_by).await
             }
             MergeInto::Base { dtype } => self.fold(call, &base, &merge, dtype.as_deref()).await,
         }
     }
 
     /// Several adapters into one. Each must fit the base; one that says what it was trained on must be for it. // I6
-    async fn into_adapter(
+    async fn merge_adapters(
         &self,
         call: &Call<'_>,
         base: &KnownBase,
@@ -196,6 +197,6 @@ fn float_type(dtype: DType) -> Outcome<FloatType> {
 /// The recipe beside the weights, for whoever finds the folder later.
 fn note(out: &Path, answer: &Value) -> Outcome<()> {
     let path = out.join("recipe.json");
-    std::fs::write(&path, format!("{answer:#}\n"))
+    replace(&path, format!("{answer:#}\n").as_bytes())
         .map_err(|error| Failure::io(format!("write {}", path.display()), &error))
 }

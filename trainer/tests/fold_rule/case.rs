@@ -79,7 +79,8 @@ fn architecture(draw: &mut Draw, unit: usize) -> Architecture {
     let head_dim = if unit > 1 { unit } else { 2 * (1 + draw.below(6)) } as u32;
     Architecture {
         family: Family::Llama,
-        vocab_size: 64 + draw.below(60) as u32,
+        // What the tokenizer knows, at least.
+        vocab_size: 258 + draw.below(20) as u32,
         hidden_size,
         intermediate_size,
         num_hidden_layers: 1 + draw.below(if unit < 256 { 2 } else { 1 }) as u32,

@@ -24,11 +24,12 @@ pub fn fold(base: &BaseSource, adapters: &[FoldSource], dtype: FloatType, out: O
     let base = open::base(base)?;
     let open = |source: &FoldSource| {
         let adapter = peft::Stored::open(&source.folder, base.architecture());
-        Ok((source, adapter.map_err(|error| failures::peft(&source.folder, &error))?))
+        adapter.map_err(|error| failures::peft(&source.folder, &error))
     };
-    let adapters = adapters.iter().map(open).collect::<Outcome<Vec<(&FoldSource, peft::Stored)>>>()?;
-    let inputs: Vec<_> = adapters
+    let opened = adapters.iter().map(open).collect::<Outcome<Vec<peft::Stored>>>()?;
+    let inputs: Vec<Input> = adapters
         .iter()
+        .zip(&opened)
         .map(|(source, adapter)| Input { id: source.id, weight: Weight(source.weight), adapter })
         .collect();
     let dtype = match dtype {
