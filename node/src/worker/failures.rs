@@ -104,6 +104,10 @@ pub fn tokenise(error: &TokeniseError) -> Failure {
 
 pub fn merge(error: &FoldersError) -> Failure {
     match error {
+        FoldersError::Peft { folder, error: error @ (PeftError::Name { .. } | PeftError::Shape { .. }) } => {
+            Failure::new(Kind::Incompatible, format!("{}: {error}", folder.display()))
+                .hint("give the base that it was trained on with --base REF")
+        }
         FoldersError::Peft { folder, error } => peft(folder, error),
         FoldersError::Out { folder, error } => Failure::io(format!("write {}", folder.display()), error),
         FoldersError::Merge(error) => merge_of(error),

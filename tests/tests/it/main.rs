@@ -12,6 +12,7 @@ mod hub;
 mod identity;
 mod kill;
 mod mdns;
+mod merge;
 mod network;
 mod old_home;
 mod search;
