@@ -11,6 +11,9 @@ pub const SCRATCH: usize = 96 << 20;
 /// Elements of a dense update that are looked at together: 2 MiB in f64, which stays in the processor's cache.
 pub const BLOCK: usize = 1 << 18;
 
+/// Elements of a dense result that are kept while its rank is cut: 32 MiB in f64. Larger ones are made anew in each pass.
+pub const DENSE: usize = 4 << 20;
+
 /// Columns that the range finder carries beside those that were asked for, and its power iterations: with both, the
 /// error of a truncation is within a few per cent of the best even for flat spectra (Halko, Martinsson and Tropp 2011,
 /// arXiv 0909.4061, sections 4.5 and 9.3).

@@ -15,7 +15,7 @@ use super::MergeError;
 use super::dare::Dare;
 use super::delta::Delta;
 use super::input::{Input, parts, stacked_rank};
-use super::limits::{SCRATCH, STACKED_RANK_MAX};
+use super::limits::{DENSE, SCRATCH, STACKED_RANK_MAX};
 use super::method::{Density, Method};
 use super::refit::refit;
 use super::stack::{Merged, stack};
@@ -137,11 +137,12 @@ impl<'a> MergePlan<'a> {
         let stacked = stacked_rank(&self.inputs, name);
         let (narrow, wide) = (4 * stacked * (out + inner), 8 * stacked * (out + inner));
         let result = 4 * self.rank * (out + inner);
+        let dense = 8 * (out * inner).min(DENSE);
         match self.method {
             Method::Sum => narrow + result,
             Method::Refit { .. } => narrow + wide + 3 * result,
-            Method::Ties { .. } => wide + 4 * result,
-            Method::Dare { .. } => wide + 4 * result + self.inputs.len() * out * inner / 8,
+            Method::Ties { .. } => wide + 4 * result + dense,
+            Method::Dare { .. } => wide + 4 * result + dense + self.inputs.len() * out * inner / 8,
         }
     }
 

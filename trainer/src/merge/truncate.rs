@@ -10,7 +10,7 @@ use std::ops::Range;
 use faer::{Mat, MatRef};
 
 use super::decompose::{Qr, add_product, energy, product, svd};
-use super::limits::{BLOCK, OVERSAMPLING, POWER_ITERATIONS};
+use super::limits::{BLOCK, DENSE, OVERSAMPLING, POWER_ITERATIONS};
 use super::stack::Merged;
 use crate::lora::init::splitmix64;
 
@@ -30,8 +30,37 @@ pub struct Truncated {
     pub kept: f64,
 }
 
-/// `None` if the decomposition does not converge.
+/// A matrix whose rows were made once, row-major.
+struct Dense {
+    shape: (usize, usize),
+    values: Vec<f64>,
+}
+
+impl Dense {
+    fn of(matrix: &mut dyn Rows) -> Self {
+        let (shape, mut values) = (matrix.shape(), Vec::with_capacity(matrix.shape().0 * matrix.shape().1));
+        blocks(matrix, |_, block| block.row_iter().for_each(|row| values.extend(row.iter())));
+        Self { shape, values }
+    }
+}
+
+impl Rows for Dense {
+    fn shape(&self) -> (usize, usize) {
+        self.shape
+    }
+
+    fn rows(&mut self, rows: Range<usize>, to: &mut [f64]) {
+        to.copy_from_slice(&self.values[rows.start * self.shape.1..rows.end * self.shape.1]);
+    }
+}
+
+/// Cuts to a rank. `None` if the decomposition does not converge.
 pub fn truncate(matrix: &mut dyn Rows, rank: usize, seed: u64) -> Option<Truncated> {
+    let (rows, columns) = matrix.shape();
+    if rows * columns <= DENSE { cut(&mut Dense::of(matrix), rank, seed) } else { cut(matrix, rank, seed) }
+}
+
+fn cut(matrix: &mut dyn Rows, rank: usize, seed: u64) -> Option<Truncated> {
     let (rows, columns) = matrix.shape();
     let width = (rank + OVERSAMPLING).min(rows).min(columns);
     let mut basis = start(columns, width, seed);

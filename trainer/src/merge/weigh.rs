@@ -33,53 +33,68 @@ pub fn evaluations_max(adapters: usize) -> usize {
 }
 
 /// Searches from `given`. An error of `loss` ends it. A loss that is not a number is none that is gone to.
-pub fn choose<E>(given: &[Weight], mut loss: impl FnMut(&[Weight]) -> Result<f64, E>) -> Result<Chosen, E> {
-    let max = evaluations_max(given.len());
-    let mut known = HashMap::<Vec<i32>, f64>::new();
-    let mut evaluate = |weights: &[Weight]| -> Result<Option<f64>, E> {
+pub fn choose<E>(given: &[Weight], loss: impl FnMut(&[Weight]) -> Result<f64, E>) -> Result<Chosen, E> {
+    let count = given.len();
+    let known = HashMap::new();
+    let mut search = Search { loss, known, max: evaluations_max(count), best: given.to_vec(), lowest: f64::INFINITY };
+    let given_loss = search.evaluate(given)?.unwrap_or(f64::INFINITY);
+    search.lowest = given_loss;
+    search.go_if_better(given.iter().map(|weight| Weight(weight.0 / count.max(1) as i32)).collect())?;
+    let mut step = STEPS.0;
+    while step >= STEPS.1 {
+        if !search.round(step)? {
+            step /= 2;
+        }
+    }
+    Ok(Chosen { weights: search.best, loss: search.lowest, given_loss, evaluations: search.known.len() })
+}
+
+struct Search<F> {
+    loss: F,
+    /// Losses by weights, so that none are evaluated twice.
+    known: HashMap<Vec<i32>, f64>,
+    /// Evaluations at most.
+    max: usize,
+    best: Vec<Weight>,
+    /// The loss at `best`.
+    lowest: f64,
+}
+
+impl<E, F: FnMut(&[Weight]) -> Result<f64, E>> Search<F> {
+    /// `None` once there were as many evaluations as are allowed.
+    fn evaluate(&mut self, weights: &[Weight]) -> Result<Option<f64>, E> {
         let key: Vec<i32> = weights.iter().map(|weight| weight.0).collect();
-        if let Some(&known) = known.get(&key) {
+        if let Some(&known) = self.known.get(&key) {
             return Ok(Some(known));
         }
-        if known.len() == max {
+        if self.known.len() == self.max {
             return Ok(None);
         }
-        let found = loss(weights)?;
+        let found = (self.loss)(weights)?;
         let found = if found.is_nan() { f64::INFINITY } else { found };
-        known.insert(key, found);
+        self.known.insert(key, found);
         Ok(Some(found))
-    };
-    let mut best = given.to_vec();
-    let given_loss = evaluate(given)?.unwrap_or(f64::INFINITY);
-    let mut lowest = given_loss;
-    let mean: Vec<Weight> = given.iter().map(|weight| Weight(weight.0 / given.len().max(1) as i32)).collect();
-    let mut step = STEPS.0;
-    let mut round = vec![mean];
-    loop {
-        let before = lowest;
-        for trial in round.drain(..) {
-            if let Some(found) = evaluate(&trial)?.filter(|found| *found < lowest) {
-                (best, lowest) = (trial, found);
-            }
-        }
-        for index in 0..best.len() {
-            for change in [step, -step] {
-                let mut trial = best.clone();
-                trial[index].0 = (trial[index].0 + change).clamp(0, WEIGHT_MAX);
-                if let Some(found) = evaluate(&trial)?.filter(|found| *found < lowest) {
-                    (best, lowest) = (trial, found);
-                }
-            }
-        }
-        if lowest < before {
-            continue;
-        }
-        if step == STEPS.1 {
-            break;
-        }
-        step /= 2;
     }
-    Ok(Chosen { weights: best, loss: lowest, given_loss, evaluations: known.len() })
+
+    fn go_if_better(&mut self, trial: Vec<Weight>) -> Result<(), E> {
+        if let Some(found) = self.evaluate(&trial)?.filter(|found| *found < self.lowest) {
+            (self.best, self.lowest) = (trial, found);
+        }
+        Ok(())
+    }
+
+    /// Tries every weight a step up and a step down; whether anything was gained.
+    fn round(&mut self, step: i32) -> Result<bool, E> {
+        let before = self.lowest;
+        for index in 0..self.best.len() {
+            for change in [step, -step] {
+                let mut trial = self.best.clone();
+                trial[index].0 = trial[index].0.saturating_add(change).clamp(0, WEIGHT_MAX);
+                self.go_if_better(trial)?;
+            }
+        }
+        Ok(self.lowest < before)
+    }
 }
 
 #[cfg(test)]

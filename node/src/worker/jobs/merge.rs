@@ -27,9 +27,10 @@ use crate::worker::proto::{BenchMergeSettings, BenchMergeTask, BenchShape, Merge
 #[derive(Serialize)]
 pub struct Merged {
     folder: PathBuf,
-    rank: usize,
     #[serde(flatten)]
     method: Method,
+    /// Of the result; it stands in the place of the one that was asked for.
+    rank: usize,
     weights: Vec<f64>,
     #[serde(flatten)]
     kept: Kept,
@@ -81,7 +82,7 @@ pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
     let merged = folders::merge(&sources, architecture, task.method, &task.out, stop, &done);
     let (rank, report) = merged.map_err(|error| failures::merge(&error))?;
     let weights = sources.iter().map(|source| source.weight.get()).collect();
-    Ok(Merged { folder: task.out.clone(), rank, method: task.method, weights, kept: report.into(), chosen })
+    Ok(Merged { folder: task.out.clone(), method: task.method, rank, weights, kept: report.into(), chosen })
 }
 
 fn source(source: &MergeSource) -> Source {
@@ -134,6 +135,8 @@ pub struct BenchAnswer {
     #[serde(flatten)]
     method: Method,
     adapters: usize,
+    /// Of made-up adapters.
+    rank: Option<usize>,
     rank_out: usize,
     threads: usize,
 }
@@ -160,6 +163,7 @@ pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
         digest: report.digest,
         method: settings.method,
         adapters: sources.len(),
+        rank: settings.from.is_empty().then_some(settings.rank),
         rank_out: report.rank,
         threads: settings.threads,
     })
