@@ -53,6 +53,8 @@ pub struct Service {
     offers: offers::Offers,
     /// Held while a base is put in its place.
     settling: Mutex<()>,
+    /// Held while this node, as a steward, makes a version: one at a time.
+    stewarding: Mutex<()>,
     stop: CancellationToken,
 }
 
@@ -91,13 +93,22 @@ impl Service {
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
         let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
-        Ok(Self { home, store, identity, network: None, offers, settling: Mutex::default(), stop })
+        Ok(Self {
+            home,
+            store,
+            identity,
+            network: None,
+            offers,
+            settling: Mutex::default(),
+            stewarding: Mutex::default(),
+            stop,
+        })
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
         let (offers, settling) = (offers::Offers::default(), Mutex::default());
-        Self { home, store, identity, network: Some(network), offers, settling, stop }
+        Self { home, store, identity, network: Some(network), offers, settling, stewarding: Mutex::default(), stop }
     }
 
     pub fn network(&self) -> Option<&Network> {

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod base;
+mod channel_steward;
 mod crash;
 mod daemon;
 mod data;

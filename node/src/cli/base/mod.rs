@@ -3,6 +3,7 @@
 mod add;
 mod refs;
 mod steward;
+mod told;
 
 pub use refs::{absolute_reference, reference, weighted_references};
 

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod bench;
+mod choose;
 mod data;
 mod identify;
 mod measure;
@@ -10,6 +11,7 @@ pub mod rows;
 mod train;
 
 pub use adapt::target_names;
+pub use choose::malformed;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -32,6 +34,7 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
         Task::Sum { base, adapters, out } => value(adapt::sum(base, adapters, out)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
+        Task::Choose(task) => value(choose::choose(task, context)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
         Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
         Task::Bench { base, work: BenchWork::Generate(settings) } => value(bench::generate(base, settings)?),
