@@ -1,11 +1,26 @@
 //! A tensor on the host: its type, shape and bytes, borrowed from a mapped file or owned.
 
+use std::io;
 use std::sync::Arc;
 
 use potluck_protocol::tensor::DType;
 
+/// Where tensors' bytes lie.
+pub trait Source: AsRef<[u8]> + Send + Sync {
+    /// Copies the bytes from `at` on. A file is read past its map: mapped pages count as this process's memory once
+    /// they are touched, and whoever goes through a whole base would end up holding it.
+    fn read_at(&self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        let bytes = at.checked_add(out.len()).and_then(|end| self.as_ref().get(at..end));
+        out.copy_from_slice(bytes.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+impl Source for Vec<u8> {}
+impl Source for &'static [u8] {}
+
 /// Bytes that several tensors may share (a mapped file) or that one owns.
-pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub type Bytes = Arc<dyn Source>;
 
 /// One tensor in row-major order; quantised ones keep the blocks of their format.
 #[derive(Clone)]
@@ -33,6 +48,15 @@ impl HostTensor {
 
     pub fn bytes(&self) -> &[u8] {
         &(*self.source).as_ref()[self.range.clone()]
+    }
+
+    /// Copies the tensor's bytes from `at` on, see [`Source::read_at`].
+    pub fn read_at(&self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        let inside = at.checked_add(out.len()).is_some_and(|end| end <= self.range.len());
+        if !inside {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.source.read_at(self.range.start + at, out)
     }
 }
 

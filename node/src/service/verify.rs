@@ -58,7 +58,7 @@ impl Service {
                 .hint("add it with `potluck base add PATH`")
         })?;
         self.base_id(call, &base).await?;
-        let digest = self.rebuild(call, &base, &recipe, None, config::processors()).await?;
+        let digest = self.rebuild(call, &base, &recipe, None, config::processors()).await?.digest;
         if digest != noted {
             return Err(Failure::new(
                 Kind::Verification,

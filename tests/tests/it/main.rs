@@ -6,6 +6,7 @@ mod channel_steward;
 mod crash;
 mod daemon;
 mod data;
+mod fold_kill;
 mod full_disk;
 mod holds;
 mod hub;

@@ -7,7 +7,46 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 
-use crate::tensor::Bytes;
+use crate::tensor::{Bytes, Source};
+
+/// A mapped file, held open for reads past the map.
+struct Mapped {
+    map: Mmap,
+    file: File,
+}
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl Source for Mapped {
+    fn read_at(&self, at: usize, out: &mut [u8]) -> io::Result<()> {
+        read_exact_at(&self.file, out, at as u64)
+    }
+}
+
+/// Fills `out` from `offset` on, whatever else reads the file.
+#[cfg(unix)]
+pub(crate) fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+}
+
+/// Fills `out` from `offset` on, whatever else reads the file.
+#[cfg(windows)]
+pub(crate) fn read_exact_at(file: &File, mut out: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !out.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, out, offset)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => {
+                out = &mut out[read..];
+                offset += read as u64;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Maps a regular file for reading. An empty file gives empty bytes.
 pub fn map(path: &Path) -> io::Result<Bytes> {
@@ -24,12 +63,25 @@ pub fn map(path: &Path) -> io::Result<Bytes> {
     // digests show, and a file cut short ends the process with SIGBUS. The store never changes a file under its final
     // name, and training runs in a child process, so that such an end concerns one job alone.
     let map = unsafe { Mmap::map(&file)? };
-    Ok(Arc::new(map))
+    Ok(Arc::new(Mapped { map, file }))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pieces_are_read_past_the_map_and_only_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        std::fs::write(&path, b"abcdef").unwrap();
+        for source in [map(&path).unwrap(), Arc::new(b"abcdef".to_vec())] {
+            let mut out = [0; 3];
+            source.read_at(2, &mut out).unwrap();
+            assert_eq!(&out, b"cde");
+            assert!(source.read_at(4, &mut out).is_err() && source.read_at(usize::MAX, &mut out).is_err());
+        }
+    }
 
     #[test]
     fn a_file_a_folder_and_nothing() {

@@ -9,14 +9,14 @@ pub mod dequantise;
 mod error;
 mod folder;
 pub mod gguf;
-mod identity;
+pub(crate) mod identity;
 mod inventory;
 pub mod json;
-mod mapped;
+pub(crate) mod mapped;
 pub mod safetensors;
 pub mod sink;
 pub mod staged;
-mod stored;
+pub(crate) mod stored;
 pub mod tokenizer;
 pub mod write;
 
@@ -132,6 +132,11 @@ impl Base {
     /// The tensor of a Hugging Face name in Hugging Face layout. Quantised tensors keep their blocks.
     pub fn tensor(&self, name: &str) -> Result<HostTensor, NoSuchTensor> {
         self.tensors.get(name).map(Stored::get).ok_or_else(|| NoSuchTensor(name.to_owned()))
+    }
+
+    /// The tensor where it lies, for whoever reads it in pieces.
+    pub(crate) fn stored(&self, name: &str) -> Result<&Stored, NoSuchTensor> {
+        self.tensors.get(name).ok_or_else(|| NoSuchTensor(name.to_owned()))
     }
 
     /// Refuses NaN and infinities. Reads all weights once.

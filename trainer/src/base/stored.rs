@@ -1,5 +1,7 @@
 //! A tensor as its file holds it, given out in Hugging Face layout.
 
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use potluck_protocol::tensor::DType;
@@ -32,6 +34,23 @@ impl Stored {
         }
     }
 
+    /// Copies rows, in the order of [`Stored::get`], without touching the others. A tensor of one dimension is one row.
+    pub fn read_rows(&self, rows: Range<usize>, out: &mut Vec<u8>) -> io::Result<()> {
+        let tensor = self.raw();
+        let columns = tensor.shape.last().copied().unwrap_or(1);
+        // The type and shape were checked against the bytes: a row is a whole number of blocks.
+        let row_len = tensor.dtype.bytes(&[columns]).unwrap_or(0);
+        out.resize(rows.len() * row_len, 0);
+        match self {
+            Self::Plain(tensor) => tensor.read_at(rows.start * row_len, out),
+            Self::Permuted { tensor, heads } => {
+                let all = tensor.shape.first().copied().unwrap_or(0);
+                let mut pieces = rows.zip(out.chunks_exact_mut(row_len.max(1)));
+                pieces.try_for_each(|(row, out)| tensor.read_at(file_row(row, all, *heads) * row_len, out))
+            }
+        }
+    }
+
     /// Whether both hold the same values in the same type.
     pub fn same_as(&self, other: &Self) -> bool {
         let (one, two) = (self.get(), other.get());
@@ -45,26 +64,29 @@ impl Stored {
     }
 }
 
-/// Undoes llama.cpp's reordering of rows for its interleaved rotary positions (`convert_hf_to_gguf.py`,
-/// `LlamaModel.permute`). Within a head of `d` rows, Hugging Face's row `j * d/2 + i` (`j` 0 or 1) is the file's row
-/// `2 * i + j`. Whole rows move, and blocks of quantised types lie along rows, so that any type can be reordered.
+/// Undoes llama.cpp's reordering of rows for its interleaved rotary positions, see [`file_row`].
 ///
 /// The reader makes [`Stored::Permuted`] only of tensors with two dimensions and an even number of rows a head.
 fn unpermute(tensor: &HostTensor, heads: usize) -> HostTensor {
     let rows = tensor.shape.first().copied().unwrap_or(0);
     let source = tensor.bytes();
     let row_len = source.len().checked_div(rows).unwrap_or(0);
-    let half = rows.checked_div(2 * heads).unwrap_or(0);
     let mut bytes = Vec::with_capacity(source.len());
-    for head in 0..heads {
-        for (j, i) in (0..2).flat_map(|j| (0..half).map(move |i| (j, i))) {
-            let row = head * 2 * half + 2 * i + j;
-            bytes.extend_from_slice(&source[row * row_len..(row + 1) * row_len]);
-        }
+    for row in (0..rows).map(|row| file_row(row, rows, heads)) {
+        bytes.extend_from_slice(&source[row * row_len..(row + 1) * row_len]);
     }
     let len = bytes.len();
     let whole = HostTensor::new(tensor.dtype, tensor.shape.clone(), Arc::new(bytes), 0..len);
     whole.expect("rows moved, none came or went: the reader checked that heads divide rows evenly")
+}
+
+/// Where the file has a row of Hugging Face's order (`convert_hf_to_gguf.py`, `LlamaModel.permute`). Within a head of
+/// `d` rows, Hugging Face's row `j * d/2 + i` (`j` 0 or 1) is the file's row `2 * i + j`. Whole rows move, and blocks
+/// of quantised types lie along rows, so that any type can be reordered.
+fn file_row(row: usize, rows: usize, heads: usize) -> usize {
+    let half = (rows / (2 * heads.max(1))).max(1);
+    let within = row % (2 * half);
+    row - within + 2 * (within % half) + within / half
 }
 
 #[cfg(test)]
@@ -79,6 +101,13 @@ mod tests {
         let wanted: Vec<f32> = (0..8).flat_map(|v| [v as f32, v as f32 + 0.5]).collect();
         let wanted = HostTensor::from_f32(vec![8, 2], &wanted).unwrap();
         let permuted = Stored::Permuted { tensor, heads: 2 };
+        let mut rows = Vec::new();
+        for first in (0..8).step_by(3) {
+            let piece = first..8.min(first + 3);
+            permuted.read_rows(piece.clone(), &mut rows).unwrap();
+            assert_eq!(rows, wanted.bytes()[piece.start * 8..piece.end * 8]);
+        }
+        assert!(permuted.read_rows(7..9, &mut rows).is_err());
         assert_eq!(permuted.get().bytes(), wanted.bytes());
         assert!(permuted.same_as(&Stored::Plain(wanted)));
     }

@@ -1,8 +1,7 @@
-//! Adapters as objects: normalising, summing, folding, writing.
+//! Adapters as objects: normalising, folding, writing.
 
 use std::path::Path;
 
-use potluck_protocol::id::{FoldDigest, ManifestId};
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::tensor::DType;
 use potluck_trainer::base::Base;
@@ -12,63 +11,43 @@ use potluck_trainer::base::write::FolderWriter;
 use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::lora::config::Targets;
 use potluck_trainer::merge::fold::{Input, fold as fold_into};
-use potluck_trainer::merge::sum::sum as exact_sum;
 use potluck_trainer::peft;
-use serde::Serialize;
 
 use super::open;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::service::{Folded, Normalised};
 use crate::worker::failures;
-use crate::worker::proto::{AdapterSource, BaseSource, FloatType, FoldSource};
-
-#[derive(Serialize)]
-pub struct Summed {
-    folder: std::path::PathBuf,
-    rank: usize,
-}
-
-pub fn sum(base: &BaseSource, adapters: &[AdapterSource], out: &Path) -> Outcome<Summed> {
-    let base = open::base(base)?;
-    let adapters = open::adapters(&base, adapters)?;
-    let weigh = |(adapter, weight): &(Adapter, f32)| {
-        Weight::nearest(f64::from(*weight)).map(|weight| (weight, adapter.clone()))
-    };
-    let weighted: Option<Vec<_>> = adapters.iter().map(weigh).collect();
-    let weighted = weighted.ok_or_else(|| Failure::new(Kind::Usage, "a weight is beyond 1024"))?;
-    let inputs: Vec<_> = weighted.iter().map(|(weight, adapter)| (*weight, adapter)).collect();
-    let summed = exact_sum(&inputs, base.architecture()).map_err(|error| failures::sum(&error))?;
-    write(out, &summed, &base, &[])?;
-    Ok(Summed { folder: out.to_path_buf(), rank: summed.config.r })
-}
+use crate::worker::proto::{BaseSource, FloatType, FoldSource};
 
 /// Rule `fold-f32/1`. // I10
 pub fn fold(base: &BaseSource, adapters: &[FoldSource], dtype: FloatType, out: Option<&Path>) -> Outcome<Folded> {
     let base = open::base(base)?;
-    let read = |source: &FoldSource| {
-        let adapter =
-            peft::read(&source.folder, base.architecture()).map_err(|error| failures::peft(&source.folder, &error))?;
-        Ok((source.id, Weight(source.weight), adapter))
+    let open = |source: &FoldSource| {
+        let adapter = peft::Stored::open(&source.folder, base.architecture());
+        adapter.map_err(|error| failures::peft(&source.folder, &error))
     };
-    let adapters = adapters.iter().map(read).collect::<Outcome<Vec<(ManifestId, Weight, Adapter)>>>()?;
-    let inputs: Vec<_> =
-        adapters.iter().map(|(id, weight, adapter)| Input { id: *id, weight: *weight, adapter }).collect();
+    let opened = adapters.iter().map(open).collect::<Outcome<Vec<peft::Stored>>>()?;
+    let inputs: Vec<Input> = adapters
+        .iter()
+        .zip(&opened)
+        .map(|(source, adapter)| Input { id: source.id, weight: Weight(source.weight), adapter })
+        .collect();
     let dtype = match dtype {
         FloatType::F32 => DType::F32,
         FloatType::F16 => DType::F16,
         FloatType::Bf16 => DType::BF16,
     };
-    let digest: FoldDigest = match out {
+    let folded = match out {
         None => fold_into(&base, &inputs, dtype, &mut Discard).map_err(|error| failures::fold(&error))?,
         Some(out) => {
             let failed = |error: std::io::Error| Failure::io(format!("write {}", out.display()), &error);
             let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), dtype).map_err(failed)?;
-            let digest = fold_into(&base, &inputs, dtype, &mut folder).map_err(|error| failures::fold(&error))?;
+            let folded = fold_into(&base, &inputs, dtype, &mut folder).map_err(|error| failures::fold(&error))?;
             folder.finish().map_err(failed)?;
-            digest
+            folded
         }
     };
-    Ok(Folded { digest })
+    Ok(Folded { digest: folded.digest, base: folded.base })
 }
 
 /// Checks a PEFT folder against its base and writes it in the portable profile.
