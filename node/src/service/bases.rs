@@ -73,6 +73,9 @@ impl Service {
     }
 
     pub(super) async fn base_show(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
+        if self.known_base(reference)?.is_none() && self.known_channel(reference)?.is_some() {
+            return self.channel_show(reference).await;
+        }
         let known = self.find_base(call, reference).await?;
         let identified = self.identify(call, &known.source).await?;
         let place = match &known.source {

@@ -21,9 +21,11 @@ mod offers;
 mod conditions;
 mod search;
 mod verify;
+mod version_base;
 mod upkeep;
 
 pub use bases::Identified;
+pub use channel::watch as watch_channels;
 pub use merge::Folded;
 pub use publish::Normalised;
 pub use resolve::{RUN_RECORD, RunRecord};
@@ -53,6 +55,7 @@ pub struct Service {
     offers: offers::Offers,
     /// Held while a base is put in its place.
     settling: Mutex<()>,
+    watching: channel::Watching,
     stop: CancellationToken,
 }
 
@@ -91,13 +94,15 @@ impl Service {
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
         let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
-        Ok(Self { home, store, identity, network: None, offers, settling: Mutex::default(), stop })
+        let (settling, watching) = (Mutex::default(), channel::Watching::default());
+        Ok(Self { home, store, identity, network: None, offers, settling, watching, stop })
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
         let (offers, settling) = (offers::Offers::default(), Mutex::default());
-        Self { home, store, identity, network: Some(network), offers, settling, stop }
+        let watching = channel::Watching::default();
+        Self { home, store, identity, network: Some(network), offers, settling, watching, stop }
     }
 
     pub fn network(&self) -> Option<&Network> {

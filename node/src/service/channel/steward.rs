@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::{Call, Service};
-use crate::api::channel::{Open, Propose, Release, Revoke};
+use crate::api::channel::{Open, Propose, Release, Revoke, Rollback};
 use crate::failure::{Failure, Kind, Outcome};
 
 impl Service {
@@ -20,6 +20,11 @@ impl Service {
     }
 
     pub(super) async fn channel_revoke(&self, _call: &Call<'_>, _revoke: Revoke) -> Outcome<Value> {
+        Err(Failure::new(Kind::Usage, "this version cannot do that"))
+    }
+
+    /// A version that goes back to an earlier recipe, for all followers.
+    pub(super) async fn channel_publish_rollback(&self, _call: &Call<'_>, _rollback: &Rollback) -> Outcome<Value> {
         Err(Failure::new(Kind::Usage, "this version cannot do that"))
     }
 }
