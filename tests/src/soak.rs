@@ -2,6 +2,7 @@
 
 mod churn;
 pub mod flood;
+mod fold_digests;
 mod lab;
 mod links;
 mod nat;
@@ -32,6 +33,11 @@ pub const ALL: &[Soak] = &[
         name: "flood",
         about: "everything that strangers can throw at a node at once: honest nodes join meanwhile",
         run: flood::run,
+    },
+    Soak {
+        name: "fold-digests",
+        about: "1,000 random recipes: one digest each on all instructions and threads, that of a second program",
+        run: fold_digests::run,
     },
     Soak { name: "link-kill", about: "kill -9 of a puller, 20 times in one pull: bytes on the wire", run: links::kill },
     Soak {

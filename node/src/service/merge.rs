@@ -5,6 +5,7 @@ use std::path::Path;
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::tensor::DType;
+use potluck_trainer::checkpoint::replace;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ use crate::worker::proto::{FloatType, FoldSource, Task};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Folded {
     pub digest: FoldDigest,
+    /// The result's id as a base.
+    pub base: BaseId,
 }
 
 impl Service {
@@ -48,11 +51,11 @@ impl Service {
         let stored = recipe.clone();
         let id = self.on_store(move |store| store.put_recipe(&stored)).await?;
         call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
-        let digest = self.rebuild(call, base, &recipe, Some(&merge.out), merge.threads).await?;
+        let Folded { digest, base } = self.rebuild(call, base, &recipe, Some(&merge.out), merge.threads).await?;
         self.on_store(move |store| store.set_folded(id, digest)).await?;
         let answer = json!({
             "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": digest,
-            "inputs": recipe.inputs(), "dtype": recipe.dtype,
+            "base": base, "inputs": recipe.inputs(), "dtype": recipe.dtype,
         });
         note(&merge.out, &answer)?;
         Ok(answer)
@@ -66,7 +69,7 @@ impl Service {
         recipe: &Recipe,
         out: Option<&Path>,
         threads: usize,
-    ) -> Outcome<FoldDigest> {
+    ) -> Outcome<Folded> {
         let mut adapters = Vec::with_capacity(recipe.inputs().len());
         for (manifest, weight) in recipe.inputs() {
             if !self.store.is_well_formed(manifest) {
@@ -80,7 +83,7 @@ impl Service {
         }
         let dtype = float_type(recipe.dtype)?;
         let task = Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) };
-        Ok(self.numerics::<Folded>(call, threads, task).await?.digest)
+        self.numerics(call, threads, task).await
     }
 
     /// A fold names its adapters by id, so that others can repeat it: folders will not do.
@@ -161,6 +164,6 @@ fn float_type(dtype: DType) -> Outcome<FloatType> {
 /// The recipe beside the weights, for whoever finds the folder later.
 fn note(out: &Path, answer: &Value) -> Outcome<()> {
     let path = out.join("recipe.json");
-    std::fs::write(&path, format!("{answer:#}\n"))
+    replace(&path, format!("{answer:#}\n").as_bytes())
         .map_err(|error| Failure::io(format!("write {}", path.display()), &error))
 }

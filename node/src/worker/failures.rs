@@ -11,6 +11,7 @@ use potluck_trainer::data::tokenise::{RowError, TokeniseError};
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::folder::FolderError;
 use potluck_trainer::lora::LoraError;
+use potluck_trainer::lora::factors::FactorsError;
 use potluck_trainer::merge::fold::FoldError;
 use potluck_trainer::merge::sum::SumError;
 use potluck_trainer::model::ModelError;
@@ -109,6 +110,10 @@ pub fn fold(error: &FoldError) -> Failure {
         FoldError::Module { .. } => {
             Failure::new(Kind::Incompatible, error).hint("was the adapter trained on this base?")
         }
+        FoldError::Factors { error: FactorsError::Io { path, error }, .. } => Failure::io(path.display(), error),
+        FoldError::Overflow { .. } | FoldError::NotFinite { .. } => Failure::new(Kind::Verification, error)
+            .hint("give smaller weights, or leave out an adapter that is damaged"),
+        FoldError::Type(_) | FoldError::Twice(_) => Failure::new(Kind::Usage, error),
         _ => Failure::new(Kind::Verification, error),
     }
 }

@@ -5,6 +5,7 @@ mod base;
 mod crash;
 mod daemon;
 mod data;
+mod fold_kill;
 mod full_disk;
 mod holds;
 mod hub;

@@ -15,6 +15,7 @@ use potluck_protocol::safetensors::{Layout, TensorView};
 use super::plan::{Placed, Plan};
 use super::read::{open_bounded, read_config, refuse_pickle};
 use super::{MODEL_FILE, PeftError};
+use crate::base::mapped::read_exact_at;
 use crate::lora::factors::{Factors, FactorsError, Pair, PairShape};
 
 /// A PEFT folder as a source of factors, which are those that [`super::read()`] gives, bit for bit.
@@ -89,23 +90,4 @@ fn header(file: &File, len: usize) -> Result<Layout, Header> {
     head.resize(wanted, 0);
     read_exact_at(file, &mut head, 0).map_err(Header::Io)?;
     Layout::parse(&head, len).map_err(Header::Layout)
-}
-
-#[cfg(unix)]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(windows)]
-fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            read => {
-                buffer = &mut buffer[read..];
-                offset += read as u64;
-            }
-        }
-    }
-    Ok(())
 }

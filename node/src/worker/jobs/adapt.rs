@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use potluck_protocol::id::{FoldDigest, ManifestId};
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::tensor::DType;
 use potluck_trainer::base::Base;
@@ -45,30 +44,32 @@ pub fn sum(base: &BaseSource, adapters: &[AdapterSource], out: &Path) -> Outcome
 /// Rule `fold-f32/1`. // I10
 pub fn fold(base: &BaseSource, adapters: &[FoldSource], dtype: FloatType, out: Option<&Path>) -> Outcome<Folded> {
     let base = open::base(base)?;
-    let read = |source: &FoldSource| {
-        let adapter =
-            peft::read(&source.folder, base.architecture()).map_err(|error| failures::peft(&source.folder, &error))?;
-        Ok((source.id, Weight(source.weight), adapter))
+    let open = |source: &FoldSource| {
+        let adapter = peft::Stored::open(&source.folder, base.architecture());
+        adapter.map_err(|error| failures::peft(&source.folder, &error))
     };
-    let adapters = adapters.iter().map(read).collect::<Outcome<Vec<(ManifestId, Weight, Adapter)>>>()?;
-    let inputs: Vec<_> =
-        adapters.iter().map(|(id, weight, adapter)| Input { id: *id, weight: *weight, adapter }).collect();
+    let opened = adapters.iter().map(open).collect::<Outcome<Vec<peft::Stored>>>()?;
+    let inputs: Vec<Input> = adapters
+        .iter()
+        .zip(&opened)
+        .map(|(source, adapter)| Input { id: source.id, weight: Weight(source.weight), adapter })
+        .collect();
     let dtype = match dtype {
         FloatType::F32 => DType::F32,
         FloatType::F16 => DType::F16,
         FloatType::Bf16 => DType::BF16,
     };
-    let digest: FoldDigest = match out {
+    let folded = match out {
         None => fold_into(&base, &inputs, dtype, &mut Discard).map_err(|error| failures::fold(&error))?,
         Some(out) => {
             let failed = |error: std::io::Error| Failure::io(format!("write {}", out.display()), &error);
             let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), dtype).map_err(failed)?;
-            let digest = fold_into(&base, &inputs, dtype, &mut folder).map_err(|error| failures::fold(&error))?;
+            let folded = fold_into(&base, &inputs, dtype, &mut folder).map_err(|error| failures::fold(&error))?;
             folder.finish().map_err(failed)?;
-            digest
+            folded
         }
     };
-    Ok(Folded { digest })
+    Ok(Folded { digest: folded.digest, base: folded.base })
 }
 
 /// Checks a PEFT folder against its base and writes it in the portable profile.

@@ -12,7 +12,7 @@ mod names;
 mod value;
 
 #[cfg(test)]
-pub(super) mod sample;
+pub(crate) mod sample;
 
 pub use header::{Gguf, TensorInfo};
 pub use metadata::{architecture, chat_template, special_tokens};

@@ -1,0 +1,39 @@
+//! A thousand random recipes, each folded on every instruction level and on 1, 2 and 3 threads with its inputs in
+//! another order each time: one digest, that of the rule written out a second time. `trainer/tests/fold_digests.rs` is the
+//! short form.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::crash::Outcome;
+use fold_rule::{Finding, Ways};
+
+#[path = "../../../trainer/tests/fold_rule/mod.rs"]
+mod fold_rule;
+
+const RECIPES: u64 = 1000;
+/// Of so many recipes one is written to a folder too.
+const WRITTEN: usize = 10;
+
+pub fn run(seed: u64) -> Outcome<Value> {
+    let start = Instant::now();
+    let ways = Ways::new();
+    // Neighbouring seeds share no recipe.
+    let first = seed.checked_mul(RECIPES).ok_or("the seed is too large")?;
+    let (mut equal, mut refused, mut all) = (0u64, 0u64, 0usize);
+    for recipe in first..first + RECIPES {
+        match ways.check(recipe)? {
+            Finding::Equal { folds } => (equal, all) = (equal + 1, all + folds),
+            Finding::Refused { folds } => (refused, all) = (refused + 1, all + folds),
+        }
+    }
+    let written = (first..first + RECIPES).step_by(WRITTEN);
+    let folders = written.len();
+    written.into_iter().try_for_each(|recipe| ways.check_folder(recipe))?;
+    Ok(json!({
+        "recipes": RECIPES, "equal": equal, "refused_by_both": refused, "unequal": 0, "folds": all,
+        "threads": [1, 2, 3], "instructions": ways.levels(), "folders": folders,
+        "wall_s": start.elapsed().as_secs_f64(),
+    }))
+}
