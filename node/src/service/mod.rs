@@ -24,7 +24,7 @@ mod verify;
 mod version_base;
 mod upkeep;
 
-pub use bases::Identified;
+pub use bases::{Compared, Identified};
 pub use channel::watch as watch_channels;
 pub use merge::Folded;
 pub use publish::Normalised;
@@ -120,7 +120,7 @@ impl Service {
         match request {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,
-            Request::BaseAdd { path, name } => self.base_add(&call, &path, name).await,
+            Request::BaseAdd { path, name, view_of } => self.base_add(&call, &path, name, view_of).await,
             Request::BaseFetch(fetch) => self.base_fetch(&call, fetch).await,
             Request::BaseList => self.base_list().await,
             Request::BaseShow { base } => self.base_show(&call, &base).await,

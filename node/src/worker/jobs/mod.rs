@@ -8,6 +8,7 @@ mod measure;
 mod open;
 pub mod rows;
 mod train;
+mod view;
 
 pub use adapt::target_names;
 
@@ -32,6 +33,7 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
         Task::Sum { base, adapters, out } => value(adapt::sum(base, adapters, out)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
+        Task::CompareView { view, original } => value(view::compare(view, original)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
         Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
         Task::Bench { base, work: BenchWork::Generate(settings) } => value(bench::generate(base, settings)?),

@@ -53,6 +53,8 @@ impl Service {
         if let Some(halt) = &record.halted {
             return Err(halted(&record, halt));
         }
+        // Here since it was followed; one that was damaged since is fetched again.
+        self.kept(call, id, asked.patience()).await?;
         let spec = self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await?;
         let opened = Lineage::open(&spec).map_err(|error| super::super::not_of(id, &error))?;
         if matches!(asked, Asked::Person(_)) {
