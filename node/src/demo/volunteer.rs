@@ -113,8 +113,7 @@ impl Volunteer {
         let request = Request::Merge(proto::Merge {
             base: plan.base.clone(),
             adapters: weighted,
-            fold: true,
-            dtype: None,
+            into: proto::MergeInto::Base { dtype: None },
             out: self.seat.merged.clone(),
             threads: plan.settings.threads,
         });

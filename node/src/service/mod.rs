@@ -144,6 +144,7 @@ impl Service {
             Request::StoreVerify => self.store_verify().await,
             Request::StoreRebuild => self.store_rebuild().await,
             Request::Bench(bench) => self.bench(&call, bench).await,
+            Request::BenchMerge(bench) => self.bench_merge(&call, *bench).await,
             Request::Stop => {
                 self.stop.cancel();
                 Ok(serde_json::json!({ "schema": "potluck.stop/1" }))

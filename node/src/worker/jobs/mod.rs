@@ -5,6 +5,7 @@ mod bench;
 mod data;
 mod identify;
 mod measure;
+mod merge;
 mod open;
 pub mod rows;
 mod train;
@@ -31,12 +32,13 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
             value(measure::generate(base, adapters, (prompt, *chat), *max_new_tokens, context)?)
         }
         Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
-        Task::Sum { base, adapters, out } => value(adapt::sum(base, adapters, out)?),
+        Task::Merge(task) => value(merge::merge(task, context)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
         Task::CompareView { view, original } => value(view::compare(view, original)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
         Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
         Task::Bench { base, work: BenchWork::Generate(settings) } => value(bench::generate(base, settings)?),
+        Task::BenchMerge(task) => value(merge::bench(task, context)?),
     })
 }
 
