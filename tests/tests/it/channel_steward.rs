@@ -6,8 +6,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use potluck_tests::channel::{SKILLS, Skills, string};
 use potluck_tests::kit::{Answer, Program};
+use potluck_tests::taught::{SKILLS, Skills, string};
 use serde_json::Value;
 
 use crate::program;

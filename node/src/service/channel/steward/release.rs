@@ -146,7 +146,7 @@ impl Service {
         threads: usize,
     ) -> Outcome<Chosen> {
         let spec = lineage.spec();
-        let genesis = self.genesis_of(&spec.genesis)?;
+        let genesis = self.genesis(call, spec).await?;
         self.base_id(call, &genesis).await?;
         let (mut held, mut proposed) = (Vec::new(), Vec::new());
         for (id, weight) in lineage.inputs() {
