@@ -26,7 +26,11 @@ impl Default for Bounds {
 }
 
 /// `rows` in runs of at most so many elements, at least a row each.
-pub fn runs(rows: std::ops::Range<usize>, columns: usize, elements: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+pub fn runs(
+    rows: std::ops::Range<usize>,
+    columns: usize,
+    elements: usize,
+) -> impl Iterator<Item = std::ops::Range<usize>> {
     let (step, end) = ((elements / columns.max(1)).max(1), rows.end);
     rows.step_by(step).map(move |first| first..end.min(first + step))
 }

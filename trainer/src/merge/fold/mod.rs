@@ -53,12 +53,7 @@ pub struct Input<'a> {
 }
 
 /// Folds `inputs`, in any order, into `parent`, and hands the result to `sink` piece by piece.
-pub fn fold(
-    parent: &Base,
-    inputs: &[Input],
-    dtype: DType,
-    sink: &mut dyn TensorSink,
-) -> Result<Folded, FoldError> {
+pub fn fold(parent: &Base, inputs: &[Input], dtype: DType, sink: &mut dyn TensorSink) -> Result<Folded, FoldError> {
     fold_on(Instructions::best(), parent, inputs, dtype, sink)
 }
 
