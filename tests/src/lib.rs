@@ -13,6 +13,7 @@ pub mod hub;
 pub mod killing;
 pub mod kit;
 pub mod side_by_side;
+pub mod skills;
 pub mod soak;
 pub mod stranger;
 pub mod swarm;
