@@ -1,5 +1,7 @@
 //! Jobs, with every reference already resolved to files: the worker opens no store and no network.
 
+pub mod choose;
+
 use std::path::PathBuf;
 
 use potluck_trainer::data::tokenise::Overlong;
@@ -57,6 +59,13 @@ pub enum Task {
         adapters: Vec<FoldSource>,
         dtype: FloatType,
         out: Option<PathBuf>,
+    },
+    /// Judges what was proposed to a channel.
+    Choose(Box<choose::ChooseTask>),
+    /// Whether a base is the same model as another one, with weights that are nearly the same.
+    CompareView {
+        view: BaseSource,
+        original: BaseSource,
     },
     /// Checks a PEFT folder against a base and writes it in the portable profile.
     Normalise {

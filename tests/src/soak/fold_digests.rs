@@ -28,12 +28,11 @@ pub fn run(seed: u64) -> Outcome<Value> {
             Finding::Refused { folds } => (refused, all) = (refused + 1, all + folds),
         }
     }
-    let written = (first..first + RECIPES).step_by(WRITTEN);
-    let folders = written.len();
-    written.into_iter().try_for_each(|recipe| ways.check_folder(recipe))?;
+    let written: Vec<u64> = (first..first + RECIPES).step_by(WRITTEN).collect();
+    written.iter().try_for_each(|recipe| ways.check_folder(*recipe))?;
     Ok(json!({
         "recipes": RECIPES, "equal": equal, "refused_by_both": refused, "unequal": 0, "folds": all,
-        "threads": [1, 2, 3], "instructions": ways.levels(), "folders": folders,
+        "threads": [1, 2, 3], "instructions": ways.levels(), "folders": written.len(),
         "wall_s": start.elapsed().as_secs_f64(),
     }))
 }
