@@ -132,12 +132,8 @@ impl Service {
         let genesis = self.genesis_of(&recipe.parent)?;
         self.base_id(call, &genesis).await?;
         call.phase(format!("folding {} adapters into {}", recipe.inputs().len(), genesis.name)).await;
-        let folder = tempfile::Builder::new().prefix("version-").tempdir_in(self.home.layout().tmp());
-        let folder = folder.map_err(|error| Failure::io("make a folder to fold into", &error))?;
-        let out = folder.path().join("base");
-        let digest = self.rebuild(call, &genesis, recipe, Some(&out), threads).await?;
-        let base = self.identify(call, &crate::worker::proto::BaseSource::Path(out)).await?.base;
-        Ok((digest, base))
+        let folded = self.rebuild(call, &genesis, recipe, None, threads).await?;
+        Ok((folded.digest, folded.base))
     }
 
     /// The version that was promised last for a channel, with its promise.
