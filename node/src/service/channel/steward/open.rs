@@ -95,7 +95,11 @@ impl Service {
         let versions = self.versions().await?;
         let named = one(reference, versions.iter().map(|(id, base)| ("", id.to_string(), *base)))?;
         let reference = named.map_or_else(|| reference.to_owned(), |base| base.to_string());
-        let known = self.find_base(call, &reference).await?;
+        let known = self.find_base(call, &reference).await.map_err(|failure| match failure.kind {
+            // Whether nobody has it or nobody can be asked: it is not there.
+            Kind::Unreachable => Failure { kind: Kind::NotFound, ..failure },
+            _ => failure,
+        })?;
         let id = self.base_id(call, &known).await?;
         let version = versions.iter().find(|(_, base)| *base == id).map(|(version, _)| *version);
         Ok(Genesis { known, id, version })
