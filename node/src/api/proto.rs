@@ -25,6 +25,9 @@ pub enum Request {
     BaseAdd {
         path: PathBuf,
         name: Option<String>,
+        /// The base that it is a view of, e.g. a quantised file of it.
+        #[serde(default)]
+        view_of: Option<String>,
     },
     /// Fetches a base from the swarm by its id.
     BaseFetch(BaseFetch),

@@ -51,7 +51,7 @@ impl Volunteer {
         let request = if plan.base == "tiny" {
             Request::BaseShow { base: plan.base.clone() }
         } else {
-            Request::BaseAdd { path: PathBuf::from(&plan.base), name: None }
+            Request::BaseAdd { path: PathBuf::from(&plan.base), name: None, view_of: None }
         };
         self.field(&request, "base").await
     }

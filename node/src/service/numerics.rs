@@ -60,15 +60,15 @@ impl Service {
     }
 
     pub(super) async fn eval(&self, call: &Call<'_>, eval: Eval) -> Outcome<Value> {
-        let base = self.find_base(call, &eval.base).await?.source;
-        let adapters = self.sources(&eval.adapters).await?;
+        let (base, mut adapters) = self.to_run(call, &eval.base).await?;
+        adapters.extend(self.sources(&eval.adapters).await?);
         let task = Task::Eval { base, adapters, data: eval.data };
         self.schema("potluck.eval/1", self.numerics(call, eval.threads, task).await?)
     }
 
     pub(super) async fn generate(&self, call: &Call<'_>, generate: Generate) -> Outcome<Value> {
-        let base = self.find_base(call, &generate.base).await?.source;
-        let adapters = self.sources(&generate.adapters).await?;
+        let (base, mut adapters) = self.to_run(call, &generate.base).await?;
+        adapters.extend(self.sources(&generate.adapters).await?);
         let task = Task::Generate {
             base,
             adapters,

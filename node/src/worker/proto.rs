@@ -62,6 +62,11 @@ pub enum Task {
     },
     /// Judges what was proposed to a channel.
     Choose(Box<choose::ChooseTask>),
+    /// Whether a base is the same model as another one, with weights that are nearly the same.
+    CompareView {
+        view: BaseSource,
+        original: BaseSource,
+    },
     /// Checks a PEFT folder against a base and writes it in the portable profile.
     Normalise {
         base: BaseSource,

@@ -3,19 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use libp2p::identity::ed25519::Keypair;
 use potluck_node::home::Home;
 use potluck_node::store::{ChannelRecord, Store};
-use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::ProposalInfo;
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::manifest::Kind;
 use potluck_protocol::recipe::Weight;
-use potluck_tests::channel::{SKILLS, Skills, adapter_of, key_of, of, plant, string};
+use potluck_protocol::signed::PublicKey;
 use potluck_tests::kit::{Answer, Program, text};
+use potluck_tests::planted::{adapter_of, key_of, of, plant};
+use potluck_tests::taught::{SKILLS, Skills, string};
 use serde_json::Value;
 
 use crate::program;
@@ -240,7 +241,7 @@ impl Lab {
         plant(&self.home(), &of(Kind::Proposal(info), keypair, Vec::new()), keypair, true)
     }
 
-    fn plant_adapter(&self, folder: &std::path::Path, base: BaseId, licence: &str, keypair: &Keypair) -> ManifestId {
+    fn plant_adapter(&self, folder: &Path, base: BaseId, licence: &str, keypair: &Keypair) -> ManifestId {
         let mut manifest = adapter_of(&self.home(), folder, base, keypair);
         manifest.licence = licence.to_owned();
         plant(&self.home(), &manifest, keypair, false)
@@ -252,14 +253,13 @@ fn what_a_program_of_ours_would_not_propose_is_refused_with_its_reason() {
     let lab = Lab::new();
     let (admitted, stranger) = (Keypair::generate(), Keypair::generate());
     lab.ok(&["store", "stat"]);
-    let admit = of(Kind::Dataset(potluck_protocol::manifest::DatasetInfo { rows: 1 }), &admitted, Vec::new());
-    let rules = ["--admit", &admit.publisher.0.to_string(), "--allow-licence", "MIT"];
+    let admit = PublicKey::of(&admitted).0.to_string();
+    let rules = ["--admit", &admit, "--allow-licence", "MIT"];
     let channel = lab.open(1, &rules);
     let genesis: BaseId = string(&channel, "genesis").parse().expect("an id");
     let good = skills().adapter("dates");
     let nan = skills().altered("dates", "nan", |_| f32::NAN);
-    let foreign = BaseId(ManifestId(genesis.0).0);
-    let foreign = BaseId(potluck_protocol::id::Digest::of(&foreign.0.0));
+    let foreign = BaseId(Digest::of(&genesis.0.0));
     let adapters = [
         ("not_admitted", lab.plant_adapter(&good, genesis, "MIT", &stranger), &stranger),
         ("licence", lab.plant_adapter(&good, genesis, "GPL-3.0-only", &admitted), &admitted),
@@ -306,12 +306,76 @@ fn an_adapter_of_a_version_is_taken_on_top_of_it_and_nobody_else_may_release() {
     let record = ChannelRecord { id: other, name, current: None, held: false, audit: false, halted: None };
     store.set_channel(record).expect("room");
     drop(store);
-    let key = of(Kind::Proof(proof(other)), &steward, Vec::new()).publisher;
+    let key = PublicKey::of(&steward);
     lab.fails(&["base", "release", "other"], 8, &key.0.to_string());
     lab.fails(&["base", "revoke", "other", "dates"], 8, "the steward");
 }
 
-fn proof(channel: ManifestId) -> potluck_protocol::channel::ProofInfo {
-    let claim = potluck_protocol::channel::Claim::Equivocation { first: channel, second: channel };
-    potluck_protocol::channel::ProofInfo { genesis: BaseId(channel.0), channel, claim }
+/// A copy of a home that nobody uses.
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for entry in fs::read_dir(from).expect("there") {
+        let path = entry.expect("readable").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copied(&path, &target) } else { drop(fs::copy(&path, &target).expect("room")) }
+    }
+}
+
+/// The heights of the versions that lie in a home, and whether the one in force there is whole.
+fn left_behind(home: &Path) -> (Vec<u32>, bool) {
+    let store = Store::open(&Home::open(home).expect("free")).expect("opens");
+    let mut heights = Vec::new();
+    for summary in store.manifests().expect("readable") {
+        if let Some(manifest) = store.manifest(&summary.id).expect("readable")
+            && let Kind::Version(version) = &manifest.body().kind
+        {
+            heights.push(version.height);
+        }
+    }
+    heights.sort();
+    let channel = store.channels().pop().expect("one channel");
+    (heights, channel.current.is_some_and(|id| store.is_well_formed(&id)))
+}
+
+/// A steward that dies at any step of publishing keeps the old version in force, and whatever is asked next, what was
+/// promised is finished first: never two versions of one height.
+#[test]
+fn a_death_at_any_step_leaves_one_version_for_each_height() {
+    let lab = Lab::new();
+    lab.open(1, &[]);
+    for skill in ["dates", "units"] {
+        lab.publish(skill);
+        lab.propose(skill);
+    }
+    assert_eq!(lab.release()["inputs"], 2);
+    let (mut points, mut finished) = (vec!["recipe.begin", "manifest.half", "manifest.renamed"], Vec::new());
+    // Each append in its middle, as often as there is one.
+    let appends: Vec<String> = (1..9).map(|n| format!("append.half@{n}")).collect();
+    points.extend(appends.iter().map(String::as_str));
+    for (index, point) in points.into_iter().enumerate() {
+        let home = lab.root.path().join(format!("home-{index}"));
+        copied(&lab.home(), &home);
+        let mut dying = lab.program.command(&home, ["base", "revoke", "main", "units"]);
+        let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
+        if dead.status.success() {
+            // There are no more appends.
+            assert!(point > "append.half@4", "{point}");
+            break;
+        }
+        let (heights, whole) = left_behind(&home);
+        assert!(whole && heights.len() <= 2, "{point}: {heights:?}");
+        // Something else than before is asked for.
+        let next = lab.program.ok(&home, ["base", "revoke", "main", "dates"]);
+        let done = next["finished"].is_string();
+        assert_eq!(next["height"], if done { 3 } else { 2 }, "{point}: {next:#}");
+        assert_eq!(next["inputs"], if done { 0 } else { 1 }, "{point}: {next:#}");
+        let (heights, whole) = left_behind(&home);
+        assert_eq!(
+            (heights, whole),
+            ((1..=next["height"].as_u64().expect("a height") as u32).collect(), true),
+            "{point}"
+        );
+        finished.push(done);
+    }
+    assert!(finished.contains(&true) && finished.contains(&false), "{finished:?}");
 }

@@ -2,6 +2,9 @@
 
 mod bad_input;
 mod base;
+mod channel_follow;
+mod channel_fork;
+mod channel_refused;
 mod channel_steward;
 mod crash;
 mod daemon;

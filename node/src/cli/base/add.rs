@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::super::args::Global;
 use super::super::run::{ask, ask_online};
 use super::super::up;
-use super::refs::{from_hub, hub_id};
+use super::refs::{from_hub, hub_id, reference};
 use crate::api::proto::{BaseFetch, Request};
 use crate::config;
 use crate::failure::Outcome;
@@ -28,6 +28,10 @@ pub struct Add {
     /// A name for it [default: the file's, the folder's, the hub's or the publisher's]
     #[arg(long)]
     name: Option<String>,
+    /// The base that it is a quantised file of; its channels can then be used over it. Compared tensor by tensor if that
+    /// base is here, believed otherwise
+    #[arg(long, value_name = "REF")]
+    view_of: Option<String>,
     /// From the swarm: how long to look for it and to wait for bytes
     #[arg(long, default_value_t = 60, value_name = "SECONDS")]
     timeout: u64,
@@ -49,6 +53,7 @@ impl Add {
             None => (config::absolute(path)?, None),
         };
         let name = self.name.clone().or(name);
-        ask(global, &Request::BaseAdd { path, name }).await
+        let view_of = self.view_of.as_deref().map(|text| reference(global, text)).transpose()?;
+        ask(global, &Request::BaseAdd { path, name, view_of }).await
     }
 }

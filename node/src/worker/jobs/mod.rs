@@ -10,6 +10,7 @@ mod merge;
 mod open;
 pub mod rows;
 mod train;
+mod view;
 
 pub use adapt::target_names;
 pub use choose::malformed;
@@ -36,6 +37,7 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         Task::Merge(task) => value(merge::merge(task, context)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
         Task::Choose(task) => value(choose::choose(task, context)?),
+        Task::CompareView { view, original } => value(view::compare(view, original)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
         Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
         Task::Bench { base, work: BenchWork::Generate(settings) } => value(bench::generate(base, settings)?),

@@ -15,6 +15,7 @@ mod proposals;
 mod propose;
 mod release;
 mod revoke;
+mod rollback;
 mod sift;
 mod verdicts;
 mod version;
@@ -22,9 +23,8 @@ mod version;
 pub(in crate::service) use version::Next;
 
 use potluck_protocol::channel::Lineage;
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::ManifestId;
 
-use super::super::resolve::KnownBase;
 use super::super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::ChannelRecord;
@@ -68,14 +68,5 @@ impl Service {
             .hint("open another one from its last good version: `potluck base open NAME --genesis VERSION`")),
             None => Ok(()),
         }
-    }
-
-    /// A channel's genesis, whose shapes every adapter of it has.
-    fn genesis_of(&self, genesis: &BaseId) -> Outcome<KnownBase> {
-        self.base_of(genesis).ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("the channel's genesis, base {genesis}, is not known here")).hint(
-                format!("add it with `potluck base add PATH`, or from the swarm with `potluck base add {genesis}`"),
-            )
-        })
     }
 }

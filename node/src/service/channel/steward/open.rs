@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::{ChannelInfo, Gate, NormBound, Role, Sealed, Suite};
 use potluck_protocol::id::{BaseId, Digest, FileDigest, ManifestId};
 use potluck_protocol::limits::{SEALED_MAX, SUITES_MAX, VERSION_BYTES_MAX};
@@ -12,7 +11,7 @@ use potluck_trainer::data::check::Report;
 use potluck_trainer::data::jsonl;
 use serde_json::{Value, json};
 
-use super::super::super::resolve::{KnownBase, one};
+use super::super::super::resolve::KnownBase;
 use super::super::super::{Call, Service};
 use super::admit::admission;
 use super::deal::{Dealt, Secret, deal};
@@ -42,7 +41,7 @@ impl Service {
         }
         let (suites, shards) = (suites(&open.suites)?, shards(open.shards)?);
         let admission = admission(&open.admit)?;
-        let genesis = self.genesis(call, &open.genesis).await?;
+        let genesis = self.genesis_named(call, &open.genesis).await?;
         let dtype = self.result_type(call, &genesis.known, open.dtype.as_deref()).await?;
         let mut secret = Secret::new();
         let mut dealt = Vec::with_capacity(suites.len());
@@ -91,33 +90,15 @@ impl Service {
     }
 
     /// A version by the id of its manifest or of its weights, or any base.
-    async fn genesis(&self, call: &Call<'_>, reference: &str) -> Outcome<Genesis> {
-        let versions = self.versions().await?;
-        let named = one(reference, versions.iter().map(|(id, base)| ("", id.to_string(), *base)))?;
-        let reference = named.map_or_else(|| reference.to_owned(), |base| base.to_string());
-        let known = self.find_base(call, &reference).await.map_err(|failure| match failure.kind {
+    async fn genesis_named(&self, call: &Call<'_>, reference: &str) -> Outcome<Genesis> {
+        let version = self.find_version(reference).await?.and_then(|lineage| lineage.head().map(|head| head.id));
+        let known = self.find_base(call, reference).await.map_err(|failure| match failure.kind {
             // Whether nobody has it or nobody can be asked: it is not there.
             Kind::Unreachable => Failure { kind: Kind::NotFound, ..failure },
             _ => failure,
         })?;
         let id = self.base_id(call, &known).await?;
-        let version = versions.iter().find(|(_, base)| *base == id).map(|(version, _)| *version);
         Ok(Genesis { known, id, version })
-    }
-
-    /// Every version of any channel that is here, with the base that it states.
-    async fn versions(&self) -> Outcome<Vec<(ManifestId, BaseId)>> {
-        self.on_store(|store| {
-            let mut versions = Vec::new();
-            for summary in store.manifests()?.into_iter().filter(|summary| summary.kind == KindTag::Version) {
-                let manifest = store.manifest(&summary.id)?;
-                if let Some(ManifestKind::Version(version)) = manifest.as_ref().map(|manifest| &manifest.body().kind) {
-                    versions.push((summary.id, version.base));
-                }
-            }
-            Ok::<_, crate::store::StoreError>(versions)
-        })
-        .await
     }
 
     /// A suite's rows, each read as it will be measured, then dealt.

@@ -41,7 +41,8 @@ impl Service {
         let own = self.stewarded(call, &release.channel).await?;
         let patience = Duration::from_secs(release.timeout_seconds);
         let pending = self.pending(call, &own.lineage, patience).await?;
-        let publishers = self.publishers(pending.iter().map(|proposal| proposal.info.adapter).collect(), patience).await?;
+        let publishers =
+            self.publishers(pending.iter().map(|proposal| proposal.info.adapter).collect(), patience).await?;
         let mut sieve = Sieve::default();
         for group in grouped(pending, &publishers) {
             match self.sift(call, &own.lineage, &group.first, patience).await? {
@@ -157,7 +158,7 @@ impl Service {
         threads: usize,
     ) -> Outcome<Chosen> {
         let spec = lineage.spec();
-        let genesis = self.genesis_of(&spec.genesis)?;
+        let genesis = self.genesis(call, spec).await?;
         self.base_id(call, &genesis).await?;
         let (mut held, mut proposed) = (Vec::new(), Vec::new());
         for (id, weight) in lineage.inputs() {

@@ -54,17 +54,11 @@ impl Service {
         if !lineage.is_of(&info.base) {
             return Ok(Sifted::Refused(Refusal::OtherBase));
         }
-        self.whole(call, lineage, &manifest, patience).await
+        self.whole(call, &manifest, patience).await
     }
 
     /// The files, fetched if they are not here, and looked at. // I8
-    async fn whole(
-        &self,
-        call: &Call<'_>,
-        lineage: &Lineage,
-        manifest: &Authentic<Manifest>,
-        patience: Duration,
-    ) -> Outcome<Sifted> {
+    async fn whole(&self, call: &Call<'_>, manifest: &Authentic<Manifest>, patience: Duration) -> Outcome<Sifted> {
         let id = manifest.id();
         if self.store.is_well_formed(&id) {
             return Ok(Sifted::Fit);
@@ -78,9 +72,8 @@ impl Service {
             }
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
-        // An adapter of a version has the shapes of its genesis. // I6
-        let genesis = self.genesis_of(&lineage.spec().genesis)?;
-        match self.inspect_as_of(complete, genesis).await {
+        // I6
+        match self.inspect(complete).await {
             Ok(_) => Ok(Sifted::Fit),
             Err(failure) if failure.kind == Kind::Verification => Ok(Sifted::Refused(malformed(&failure.message))),
             Err(failure) => Err(failure),

@@ -86,7 +86,7 @@ impl Service {
             revoked.dedup();
         }
         let recipe = recipe(lineage, &next, &revoked)?;
-        let (digest, base) = self.fold_version(call, lineage, &recipe, threads).await?;
+        let (digest, base) = self.result_of(call, lineage, &recipe, threads).await?;
         let (opened, verdicts, files) = match next {
             Next::Release(scored) => (Some(scored.opened), scored.verdicts, scored.files),
             Next::Revoke(_) | Next::Rollback(_) => (None, Vec::new(), Vec::new()),
@@ -119,7 +119,7 @@ impl Service {
 
     /// What a recipe gives: its digest, and the id of those weights as a base. One that was folded for an earlier version
     /// gives the same again.
-    async fn fold_version(
+    async fn result_of(
         &self,
         call: &Call<'_>,
         lineage: &Lineage,
@@ -129,7 +129,7 @@ impl Service {
         if let Some(same) = lineage.releases().iter().find(|release| release.version.recipe == *recipe) {
             return Ok((same.version.digest, same.version.base));
         }
-        let genesis = self.genesis_of(&recipe.parent)?;
+        let genesis = self.genesis(call, lineage.spec()).await?;
         self.base_id(call, &genesis).await?;
         call.phase(format!("folding {} adapters into {}", recipe.inputs().len(), genesis.name)).await;
         let folded = self.rebuild(call, &genesis, recipe, None, threads).await?;
