@@ -14,6 +14,7 @@ pub mod killing;
 pub mod kit;
 pub mod planted;
 pub mod side_by_side;
+pub mod skills;
 pub mod soak;
 pub mod stranger;
 pub mod swarm;
