@@ -12,6 +12,7 @@ pub mod full_disk;
 pub mod hub;
 pub mod killing;
 pub mod kit;
+pub mod planted;
 pub mod side_by_side;
 pub mod skills;
 pub mod soak;

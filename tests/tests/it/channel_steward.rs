@@ -3,10 +3,19 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use potluck_tests::kit::{Answer, Program};
+use libp2p::identity::ed25519::Keypair;
+use potluck_node::home::Home;
+use potluck_node::store::{ChannelRecord, Store};
+use potluck_protocol::channel::ProposalInfo;
+use potluck_protocol::id::{BaseId, Digest, ManifestId};
+use potluck_protocol::manifest::Kind;
+use potluck_protocol::recipe::Weight;
+use potluck_protocol::signed::PublicKey;
+use potluck_tests::kit::{Answer, Program, text};
+use potluck_tests::planted::{adapter_of, key_of, of, plant};
 use potluck_tests::taught::{SKILLS, Skills, string};
 use serde_json::Value;
 
@@ -147,7 +156,7 @@ fn revoking_is_never_having_had(lab: &Lab, release: &Value) {
         let taken = taken.into_iter().find(|one| one["name"] == skill && one["taken"] == true).expect("taken");
         format!("{}@{}", string(taken, "adapter"), taken["weight"])
     });
-    let out = potluck_tests::kit::text(&lab.root.path().join("without"));
+    let out = text(&lab.root.path().join("without"));
     let mut args = vec!["merge", "--base", "tiny", "--fold", "--out", &out];
     args.extend(weighted.iter().map(String::as_str));
     assert_eq!(lab.ok(&args)["digest"], revoke["digest"]);
@@ -187,9 +196,9 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     lab.fails(&["base", "release", "nowhere"], 3, "no channel `nowhere`");
     lab.fails(&["base", "revoke", "nowhere", "x"], 3, "no channel");
     let other = "ab".repeat(32);
-    let rows = format!("dates={}", potluck_tests::kit::text(&skills().rows("dates")));
+    let rows = format!("dates={}", text(&skills().rows("dates")));
     let open = ["base", "open", "x", "--improve", &rows, "--genesis"];
-    lab.fails(&[&open[..], &[&other]].concat(), 5, "base");
+    lab.fails(&[&open[..], &[&other]].concat(), 3, "on no network");
     lab.fails(&[&open[..], &["no-such-base"]].concat(), 3, "no base");
     lab.fails(&[&open[..], &["tiny", "--shards", "49"]].concat(), 2, "fewer than the 49 shards");
     lab.fails(&[&open[..], &["tiny", "--shards", "0"]].concat(), 2, "1 to 1024");
@@ -199,7 +208,7 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     lab.fails(&["base", "open", "x", "--genesis", "tiny", "--keep", &rows], 2, "--improve");
     let bad = lab.root.path().join("bad.jsonl");
     fs::write(&bad, "{\"prompt\":\"a\"}\n").expect("writable");
-    let bad = format!("bad={}", potluck_tests::kit::text(&bad));
+    let bad = format!("bad={}", text(&bad));
     lab.fails(&["base", "open", "x", "--genesis", "tiny", "--improve", &bad], 2, "completion");
 
     lab.open(1, &["--allow-licence", "MIT"]);
@@ -209,13 +218,164 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     lab.fails(&["base", "propose", "dates@0", "--to", "main"], 2, "beyond 1024");
     lab.fails(&["base", "propose", "nothing", "--to", "main"], 3, "nothing");
     lab.fails(&["base", "propose", "dates", "--to", "nowhere"], 3, "whole id");
-    let folder = potluck_tests::kit::text(&skills().adapter("json"));
+    let folder = text(&skills().adapter("json"));
     lab.fails(&["base", "propose", &folder, "--to", "main"], 2, "publish it first");
     lab.ok(&["publish", &folder, "--base", "tiny", "--name", "unlicensed"]);
     lab.fails(&["base", "propose", "unlicensed", "--to", "main"], 11, "no licence");
     let base = lab.root.path().join("other");
     potluck_tests::bases::write(&base, &["model.norm.weight"], 1);
-    let base = potluck_tests::kit::text(&base);
+    let base = text(&base);
     lab.ok(&["publish", &folder, "--base", &base, "--name", "foreign", "--licence", "MIT"]);
     lab.fails(&["base", "propose", "foreign", "--to", "main"], 11, "neither the channel's genesis");
+}
+
+impl Lab {
+    /// A proposal that this program would not have made.
+    fn plant_proposal(&self, channel: &Value, adapter: ManifestId, keypair: &Keypair) -> ManifestId {
+        let info = ProposalInfo {
+            genesis: string(channel, "genesis").parse().expect("an id"),
+            channel: string(channel, "channel").parse().expect("an id"),
+            adapter,
+            weight: Weight::ONE,
+        };
+        plant(&self.home(), &of(Kind::Proposal(info), keypair, Vec::new()), keypair, true)
+    }
+
+    fn plant_adapter(&self, folder: &Path, base: BaseId, licence: &str, keypair: &Keypair) -> ManifestId {
+        let mut manifest = adapter_of(&self.home(), folder, base, keypair);
+        manifest.licence = licence.to_owned();
+        plant(&self.home(), &manifest, keypair, false)
+    }
+}
+
+#[test]
+fn what_a_program_of_ours_would_not_propose_is_refused_with_its_reason() {
+    let lab = Lab::new();
+    let (admitted, stranger) = (Keypair::generate(), Keypair::generate());
+    lab.ok(&["store", "stat"]);
+    let admit = PublicKey::of(&admitted).0.to_string();
+    let rules = ["--admit", &admit, "--allow-licence", "MIT"];
+    let channel = lab.open(1, &rules);
+    let genesis: BaseId = string(&channel, "genesis").parse().expect("an id");
+    let good = skills().adapter("dates");
+    let nan = skills().altered("dates", "nan", |_| f32::NAN);
+    let foreign = BaseId(Digest::of(&genesis.0.0));
+    let adapters = [
+        ("not_admitted", lab.plant_adapter(&good, genesis, "MIT", &stranger), &stranger),
+        ("licence", lab.plant_adapter(&good, genesis, "GPL-3.0-only", &admitted), &admitted),
+        ("other_base", lab.plant_adapter(&good, foreign, "MIT", &admitted), &admitted),
+        ("malformed", lab.plant_adapter(&nan, genesis, "MIT", &admitted), &admitted),
+    ];
+    let planted = adapters.map(|(reason, adapter, key)| (reason, lab.plant_proposal(&channel, adapter, key)));
+    // Its adapter is nowhere, and nobody can be asked: nothing is said of it.
+    lab.plant_proposal(&channel, ManifestId(genesis.0), &admitted);
+    let release = lab.release();
+    assert_eq!((&release["released"], release["later"].as_u64()), (&Value::Bool(false), Some(1)), "{release:#}");
+    for (reason, proposal) in planted {
+        let all = release["verdicts"].as_array().expect("a list");
+        let verdict = all.iter().find(|one| one["proposal"] == proposal.to_string()).expect("judged");
+        let refused = refusal(verdict);
+        assert!(refused == reason || refused.get(reason).is_some(), "{reason}: {verdict:#}");
+    }
+    lab.publish("json");
+    lab.fails(&["base", "propose", "json", "--to", "main"], 8, "admits listed publishers");
+}
+
+#[test]
+fn an_adapter_of_a_version_is_taken_on_top_of_it_and_nobody_else_may_release() {
+    let lab = Lab::new();
+    let channel = lab.open(2, &[]);
+    lab.publish("dates");
+    lab.propose("dates");
+    let first = lab.release();
+    let (own, base) = (key_of(&lab.home()), string(&first, "base").parse().expect("an id"));
+    let adapter = lab.plant_adapter(&skills().adapter("roman"), base, "MIT", &own);
+    lab.plant_proposal(&channel, adapter, &own);
+    let second = lab.release();
+    assert_eq!((second["height"].as_u64(), second["inputs"].as_u64()), (Some(2), Some(2)), "{second:#}");
+
+    // Another steward's channel, as one who follows it has it.
+    let steward = Keypair::generate();
+    let store = Store::open(&Home::open(lab.home()).expect("free")).expect("opens");
+    let id: ManifestId = string(&channel, "channel").parse().expect("an id");
+    let rules = store.manifest(&id).expect("readable").expect("there").body().kind.clone();
+    drop(store);
+    let other = plant(&lab.home(), &of(rules, &steward, Vec::new()), &steward, true);
+    let store = Store::open(&Home::open(lab.home()).expect("free")).expect("opens");
+    let name = "other".parse().expect("a name");
+    let record = ChannelRecord { id: other, name, current: None, held: false, audit: false, halted: None };
+    store.set_channel(record).expect("room");
+    drop(store);
+    let key = PublicKey::of(&steward);
+    lab.fails(&["base", "release", "other"], 8, &key.0.to_string());
+    lab.fails(&["base", "revoke", "other", "dates"], 8, "the steward");
+}
+
+/// A copy of a home that nobody uses.
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("writable");
+    for entry in fs::read_dir(from).expect("there") {
+        let path = entry.expect("readable").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copied(&path, &target) } else { drop(fs::copy(&path, &target).expect("room")) }
+    }
+}
+
+/// The heights of the versions that lie in a home, and whether the one in force there is whole.
+fn left_behind(home: &Path) -> (Vec<u32>, bool) {
+    let store = Store::open(&Home::open(home).expect("free")).expect("opens");
+    let mut heights = Vec::new();
+    for summary in store.manifests().expect("readable") {
+        if let Some(manifest) = store.manifest(&summary.id).expect("readable")
+            && let Kind::Version(version) = &manifest.body().kind
+        {
+            heights.push(version.height);
+        }
+    }
+    heights.sort();
+    let channel = store.channels().pop().expect("one channel");
+    (heights, channel.current.is_some_and(|id| store.is_well_formed(&id)))
+}
+
+/// A steward that dies at any step of publishing keeps the old version in force, and whatever is asked next, what was
+/// promised is finished first: never two versions of one height.
+#[test]
+fn a_death_at_any_step_leaves_one_version_for_each_height() {
+    let lab = Lab::new();
+    lab.open(1, &[]);
+    for skill in ["dates", "units"] {
+        lab.publish(skill);
+        lab.propose(skill);
+    }
+    assert_eq!(lab.release()["inputs"], 2);
+    let (mut points, mut finished) = (vec!["recipe.begin", "manifest.half", "manifest.renamed"], Vec::new());
+    // Each append in its middle, as often as there is one.
+    let appends: Vec<String> = (1..9).map(|n| format!("append.half@{n}")).collect();
+    points.extend(appends.iter().map(String::as_str));
+    for (index, point) in points.into_iter().enumerate() {
+        let home = lab.root.path().join(format!("home-{index}"));
+        copied(&lab.home(), &home);
+        let mut dying = lab.program.command(&home, ["base", "revoke", "main", "units"]);
+        let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
+        if dead.status.success() {
+            // There are no more appends.
+            assert!(point > "append.half@4", "{point}");
+            break;
+        }
+        let (heights, whole) = left_behind(&home);
+        assert!(whole && heights.len() <= 2, "{point}: {heights:?}");
+        // Something else than before is asked for.
+        let next = lab.program.ok(&home, ["base", "revoke", "main", "dates"]);
+        let done = next["finished"].is_string();
+        assert_eq!(next["height"], if done { 3 } else { 2 }, "{point}: {next:#}");
+        assert_eq!(next["inputs"], if done { 0 } else { 1 }, "{point}: {next:#}");
+        let (heights, whole) = left_behind(&home);
+        assert_eq!(
+            (heights, whole),
+            ((1..=next["height"].as_u64().expect("a height") as u32).collect(), true),
+            "{point}"
+        );
+        finished.push(done);
+    }
+    assert!(finished.contains(&true) && finished.contains(&false), "{finished:?}");
 }

@@ -64,10 +64,10 @@ pub struct Open {
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share)]
     guard: u64,
     /// Norm of an update beside that of the weights that it changes, above which its weight is lowered
-    #[arg(long, value_name = "SHARE", default_value = "30%", value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value = "20%", value_parser = share)]
     clip: u64,
     /// Norm above which an adapter is refused
-    #[arg(long, value_name = "SHARE", default_value = "300%", value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = share)]
     refuse: u64,
     /// Float type of the versions [default: that of genesis]
     #[arg(long, value_name = "f32|f16|bf16")]

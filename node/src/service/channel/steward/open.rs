@@ -92,7 +92,11 @@ impl Service {
     /// A version by the id of its manifest or of its weights, or any base.
     async fn genesis_named(&self, call: &Call<'_>, reference: &str) -> Outcome<Genesis> {
         let version = self.find_version(reference).await?.and_then(|lineage| lineage.head().map(|head| head.id));
-        let known = self.find_base(call, reference).await?;
+        let known = self.find_base(call, reference).await.map_err(|failure| match failure.kind {
+            // Whether nobody has it or nobody can be asked: it is not there.
+            Kind::Unreachable => Failure { kind: Kind::NotFound, ..failure },
+            _ => failure,
+        })?;
         let id = self.base_id(call, &known).await?;
         Ok(Genesis { known, id, version })
     }

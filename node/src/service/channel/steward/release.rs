@@ -41,7 +41,8 @@ impl Service {
         let own = self.stewarded(call, &release.channel).await?;
         let patience = Duration::from_secs(release.timeout_seconds);
         let pending = self.pending(call, &own.lineage, patience).await?;
-        let publishers = self.publishers(pending.iter().map(|proposal| proposal.info.adapter).collect()).await?;
+        let publishers =
+            self.publishers(pending.iter().map(|proposal| proposal.info.adapter).collect(), patience).await?;
         let mut sieve = Sieve::default();
         for group in grouped(pending, &publishers) {
             match self.sift(call, &own.lineage, &group.first, patience).await? {
@@ -90,19 +91,30 @@ impl Service {
         }))
     }
 
-    /// Who published the adapters that are known here.
-    async fn publishers(&self, adapters: Vec<ManifestId>) -> Outcome<BTreeMap<ManifestId, PublicKey>> {
-        let heard = self.heard_of().await?;
-        self.on_store(move |store| {
-            let mut publishers = BTreeMap::new();
-            for id in adapters {
-                let held = store.manifest(&id)?.map(|manifest| manifest.body().publisher);
-                let heard = || heard.iter().find(|heard| heard.manifest == id).map(|heard| heard.publisher);
-                publishers.extend(held.or_else(heard).map(|publisher| (id, publisher)));
-            }
-            Ok::<_, StoreError>(publishers)
-        })
-        .await
+    /// Who published the adapters, by their manifests: what an announcement says of somebody else's is not believed.
+    async fn publishers(
+        &self,
+        mut adapters: Vec<ManifestId>,
+        patience: Duration,
+    ) -> Outcome<BTreeMap<ManifestId, PublicKey>> {
+        adapters.sort();
+        adapters.dedup();
+        let wanted = adapters.clone();
+        let mut publishers = self
+            .on_store(move |store| {
+                let mut publishers = BTreeMap::new();
+                for id in wanted {
+                    publishers.extend(store.manifest(&id)?.map(|manifest| (id, manifest.body().publisher)));
+                }
+                Ok::<_, StoreError>(publishers)
+            })
+            .await?;
+        adapters.retain(|id| !publishers.contains_key(id));
+        if let Some(network) = self.network.as_ref().filter(|_| !adapters.is_empty()) {
+            let seen = network.exchange.look_at(adapters, patience).await;
+            publishers.extend(seen.iter().map(|manifest| (manifest.id(), manifest.body().publisher)));
+        }
+        Ok(publishers)
     }
 
     /// The next shard that no release has opened.
