@@ -16,3 +16,4 @@ pub mod side_by_side;
 pub mod soak;
 pub mod stranger;
 pub mod swarm;
+pub mod taught;

@@ -153,7 +153,7 @@ impl Service {
         }
     }
 
-    async fn result_type(&self, call: &Call<'_>, base: &KnownBase, asked: Option<&str>) -> Outcome<DType> {
+    pub(super) async fn result_type(&self, call: &Call<'_>, base: &KnownBase, asked: Option<&str>) -> Outcome<DType> {
         Ok(match asked {
             Some("f32") => DType::F32,
             Some("f16") => DType::F16,

@@ -55,6 +55,8 @@ pub struct Service {
     offers: offers::Offers,
     /// Held while a base is put in its place.
     settling: Mutex<()>,
+    /// Held while this node, as a steward, makes a version: one at a time.
+    stewarding: Mutex<()>,
     watching: channel::Watching,
     stop: CancellationToken,
 }
@@ -94,15 +96,16 @@ impl Service {
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
         let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
-        let (settling, watching) = (Mutex::default(), channel::Watching::default());
-        Ok(Self { home, store, identity, network: None, offers, settling, watching, stop })
+        let (settling, stewarding) = (Mutex::default(), Mutex::default());
+        let watching = channel::Watching::default();
+        Ok(Self { home, store, identity, network: None, offers, settling, stewarding, watching, stop })
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
         let (offers, settling) = (offers::Offers::default(), Mutex::default());
-        let watching = channel::Watching::default();
-        Self { home, store, identity, network: Some(network), offers, settling, watching, stop }
+        let (stewarding, watching) = (Mutex::default(), channel::Watching::default());
+        Self { home, store, identity, network: Some(network), offers, settling, stewarding, watching, stop }
     }
 
     pub fn network(&self) -> Option<&Network> {

@@ -1,5 +1,7 @@
 //! Jobs, with every reference already resolved to files: the worker opens no store and no network.
 
+pub mod choose;
+
 use std::path::PathBuf;
 
 use potluck_trainer::data::tokenise::Overlong;
@@ -58,6 +60,8 @@ pub enum Task {
         dtype: FloatType,
         out: Option<PathBuf>,
     },
+    /// Judges what was proposed to a channel.
+    Choose(Box<choose::ChooseTask>),
     /// Whether a base is the same model as another one, with weights that are nearly the same.
     CompareView {
         view: BaseSource,

@@ -6,6 +6,7 @@ mod channel_follow;
 mod channel_fork;
 mod channel_kill;
 mod channel_refused;
+mod channel_steward;
 mod channel_view;
 mod crash;
 mod daemon;

@@ -6,6 +6,7 @@ mod follower;
 mod refs;
 mod steward;
 mod svg;
+mod told;
 
 pub use refs::{absolute_reference, reference, weighted_references};
 

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use potluck_protocol::channel::Role;
-use serde_json::Value;
 
 use super::super::args::Global;
 use super::super::output;
 use super::super::run::ask;
 use super::refs::{reference, weighted_reference};
+use super::told;
 use crate::api::channel::{self, SuiteRows};
 use crate::api::proto::Request;
 use crate::config;
@@ -130,7 +130,12 @@ pub async fn run(global: &Global, verb: &Verb) -> Outcome<()> {
         Verb::Revoke(revoke) => channel::Request::Revoke(revoke.request()),
     };
     let answer = ask(global, &Request::Channel(Box::new(request))).await?;
-    output::answer(global, answer, |answer: Value| vec![answer.to_string()])
+    match verb {
+        Verb::Open(_) => output::answer(global, answer, told::opened),
+        Verb::Propose(_) => output::answer(global, answer, told::proposed),
+        Verb::Release(_) => output::answer(global, answer, told::released),
+        Verb::Revoke(_) => output::answer(global, answer, told::revoked),
+    }
 }
 
 impl Open {

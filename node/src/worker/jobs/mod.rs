@@ -2,6 +2,7 @@
 
 mod adapt;
 mod bench;
+mod choose;
 mod data;
 mod identify;
 mod measure;
@@ -12,6 +13,7 @@ mod train;
 mod view;
 
 pub use adapt::target_names;
+pub use choose::malformed;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -34,6 +36,7 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
         Task::Merge(task) => value(merge::merge(task, context)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
+        Task::Choose(task) => value(choose::choose(task, context)?),
         Task::CompareView { view, original } => value(view::compare(view, original)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
         Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
