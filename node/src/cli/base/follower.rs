@@ -96,7 +96,9 @@ pub struct Rollback {
 #[derive(Deserialize)]
 struct InForce {
     name: String,
-    from: u32,
+    /// Not of what a steward publishes.
+    #[serde(default)]
+    from: Option<u32>,
     height: u32,
     base: String,
     #[serde(default)]
@@ -171,10 +173,12 @@ fn request(request: channel::Request) -> Request {
 fn in_force(now: InForce) -> Vec<String> {
     let fetched = now.fetched_bytes.map(|bytes| format!(", {} fetched", output::bytes(bytes))).unwrap_or_default();
     let version = |height| if height == 0 { "genesis".to_owned() } else { format!("version {height}") };
-    let moved = if now.height == now.from {
-        format!("{}: {} is the newest{fetched}", now.name, version(now.height))
-    } else {
-        format!("{}: {} is in force, before it was {}{fetched}", now.name, version(now.height), version(now.from))
+    let moved = match now.from {
+        Some(from) if from == now.height => format!("{}: {} is the newest{fetched}", now.name, version(now.height)),
+        Some(from) => {
+            format!("{}: {} is in force, before it was {}{fetched}", now.name, version(now.height), version(from))
+        }
+        None => format!("{}: {} is published and in force", now.name, version(now.height)),
     };
     vec![moved, now.base]
 }

@@ -23,6 +23,7 @@ use super::run::ask;
 use crate::api::lineage::{SCHEMA, Shown};
 use crate::api::proto::Request;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::service::Compared;
 
 /// Bases that this node knows.
 #[derive(Debug, Subcommand)]
@@ -54,6 +55,28 @@ struct Described {
     place: String,
     architecture: String,
     parameters: u64,
+    #[serde(default)]
+    view_of: Option<ViewOf>,
+}
+
+#[derive(Deserialize)]
+struct ViewOf {
+    base: String,
+    farthest: Option<Compared>,
+}
+
+impl ViewOf {
+    fn told(&self) -> String {
+        match &self.farthest {
+            Some(Compared { tensor, error, bound }) => format!(
+                "a view of {}: `{tensor}` is farthest from it, by {:.2} % of the {:.0} % that its format allows",
+                short(&self.base),
+                100.0 * error,
+                100.0 * bound
+            ),
+            None => format!("a view of {}, not checked: that base is not here", short(&self.base)),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,11 +109,13 @@ pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
         }
     };
     output::answer(global, answer, |base: Described| {
-        vec![
+        let mut lines = vec![
             format!("{}  {}, {} parameters", base.name, base.architecture, base.parameters),
             format!("at {}", base.place),
-            base.base,
-        ]
+        ];
+        lines.extend(base.view_of.as_ref().map(ViewOf::told));
+        lines.push(base.base);
+        lines
     })
 }
 

@@ -196,7 +196,12 @@ impl Service {
         let mut events = network.handle.events();
         network.handle.subscribe(genesis).await?;
         let until = Instant::now() + CATCH_UP;
+        // A node that has only just come knows nobody: what it remembers of the topic may be old.
+        let alone = network.handle.peers().await.unwrap_or_default().is_empty();
         let caught_up = async {
+            if alone {
+                while heard(&mut events).await != Some(genesis) {}
+            }
             let known = |network: &Network| {
                 network.handle.announcements(genesis).iter().any(|record| record.body().manifest == channel)
             };
@@ -214,12 +219,14 @@ impl Service {
     }
 }
 
-/// Until something was heard, or some of it was missed; for ever once the network has ended.
-async fn heard(events: &mut tokio::sync::broadcast::Receiver<Event>) {
+/// Until something was heard, or some of it was missed, or somebody is there who follows a base: that base. For ever once
+/// the network has ended.
+async fn heard(events: &mut tokio::sync::broadcast::Receiver<Event>) -> Option<BaseId> {
     use tokio::sync::broadcast::error::RecvError;
     loop {
         match events.recv().await {
-            Ok(Event::Heard(_)) | Err(RecvError::Lagged(_)) => return,
+            Ok(Event::Subscribed { base, .. }) => return Some(base),
+            Ok(Event::Heard(_)) | Err(RecvError::Lagged(_)) => return None,
             Ok(_) => {}
             Err(RecvError::Closed) => std::future::pending().await,
         }

@@ -11,7 +11,7 @@ pub const LOOK: Duration = Duration::from_secs(10);
 /// A person who asks for an update waits at most so long until the announcements of peers have come, and the topic has
 /// been silent for [`QUIET`]: what a peer knows comes in one go.
 pub const CATCH_UP: Duration = Duration::from_secs(10);
-pub const QUIET: Duration = Duration::from_millis(400);
+pub const QUIET: Duration = Duration::from_millis(700);
 
 /// How long the daemon looks for each record and adapter of its own accord.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -177,6 +177,9 @@ impl Service {
         let complete = self.signed_complete(&manifest).await?;
         let well_formed = self.inspect(complete).await?;
         let id = well_formed.manifest().id();
+        // An update that runs beside this one must not put an older version back.
+        let turn = self.watching.turn(record.id).await;
+        let record = self.store.channel(&record.id).unwrap_or(record);
         self.on_store(move |store| {
             store.set_channel(ChannelRecord { current: Some(id), held: false, ..record })?;
             // Whoever is to rebuild the version can have its adapters from here.
@@ -184,6 +187,7 @@ impl Service {
             store.pin(id)
         })
         .await?;
+        drop(turn);
         Ok((id, self.announce(well_formed.manifest()).await?))
     }
 }
