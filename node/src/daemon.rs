@@ -95,7 +95,9 @@ impl Daemon {
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
         let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
         service.follow_bases().await?;
+        service.follow_channels().await?;
         service.announce_own().await?;
+        tasks.spawn("channels", service::watch_channels(Arc::clone(&service), tasks.stop().clone()));
         Ok(Self { service, handle, tasks, stop, root: root.to_path_buf(), metrics })
     }
 

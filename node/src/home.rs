@@ -11,6 +11,7 @@
 //!      quarantine/     damaged files that were moved aside, for a person to look at
 //!      tmp/            files that are being written; emptied at every start
 //!      bases/HEX       bases that came from the swarm, as folders, by their id
+//!      sealed/HEX      evaluation rows of this node's channels that no release has opened yet, by their commitment
 //!      runs/           checkpoints and adapters of training runs
 //!      bootstrap, allow, swarm.key    a person's: whom to connect to, who may, the key of a private network
 //!      peers, provided                the node's notes for its next start
@@ -117,7 +118,12 @@ impl Layout {
         self.root.join("bases")
     }
 
-    fn folders(&self) -> [PathBuf; 9] {
+    /// Evaluation rows of this node's channels that are not public yet.
+    pub fn sealed(&self) -> PathBuf {
+        self.root.join("sealed")
+    }
+
+    fn folders(&self) -> [PathBuf; 10] {
         [
             self.shards(),
             self.manifests(),
@@ -128,6 +134,7 @@ impl Layout {
             self.staged(),
             self.bases(),
             self.runs(),
+            self.sealed(),
         ]
     }
 }

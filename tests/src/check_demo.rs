@@ -35,7 +35,8 @@ pub struct Report {
     pub base: Base,
     pub nodes: Vec<Node>,
     pub skills: Vec<Skill>,
-    /// What each node's fold resulted in, in the order of `nodes`.
+    pub channel: Channel,
+    /// What rebuilding the released version gave on each node, in the order of `nodes`.
     pub merged_digests: Vec<String>,
 }
 
@@ -50,6 +51,23 @@ pub enum Schema {
 pub struct Base {
     pub name: String,
     pub id: String,
+}
+
+/// The channel that all follow, with what was released on it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Channel {
+    /// Manifest ids.
+    pub id: String,
+    pub version: String,
+    pub height: u64,
+    /// What the steward signed that the recipe gives.
+    pub digest: String,
+    pub verdicts: Vec<Verdict>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub struct Verdict {
+    pub adapter: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -104,7 +122,14 @@ impl Report {
 
     /// What does not hold, in words; empty if all does.
     pub fn findings(&self, demands: &Demands) -> Vec<String> {
-        [self.of_nodes(demands), self.of_exchange(), self.of_skills(demands), self.of_merge(demands)].concat()
+        let parts = [
+            self.of_nodes(demands),
+            self.of_exchange(),
+            self.of_skills(demands),
+            self.of_channel(),
+            self.of_merge(demands),
+        ];
+        parts.concat()
     }
 
     fn of_nodes(&self, demands: &Demands) -> Vec<String> {
@@ -161,12 +186,26 @@ impl Report {
         found.0
     }
 
+    /// A version is out that judged every adapter.
+    fn of_channel(&self) -> Vec<String> {
+        let mut found = Findings::default();
+        let channel = &self.channel;
+        found.unless(is_id(&channel.id) && is_id(&channel.version), || "there are a channel and a version".into());
+        found.unless(channel.height == 1, || format!("the version is the first, not number {}", channel.height));
+        for node in &self.nodes {
+            let judged = channel.verdicts.iter().any(|verdict| verdict.adapter == node.adapter);
+            found.unless(judged, || format!("the adapter of `{}` was judged", node.skill));
+        }
+        found.0
+    }
+
     fn of_merge(&self, demands: &Demands) -> Vec<String> {
         let mut found = Findings::default();
         let digests = &self.merged_digests;
         found.unless(digests.len() == self.nodes.len(), || "there is one merged digest for each node".into());
-        let equal = digests.iter().all(|digest| is_id(digest) && *digest == digests[0]);
-        found.unless(equal, || format!("the merged digests are equal, they are {digests:?}"));
+        let signed = &self.channel.digest;
+        let equal = digests.iter().all(|digest| is_id(digest) && digest == signed);
+        found.unless(equal, || format!("all rebuild what was signed, {signed}, they came to {digests:?}"));
         let (own, merged) = self.mean_gains();
         found.unless(reaches(merged, demands.merged_share * own), || {
             format!(

@@ -4,6 +4,7 @@
 //! The tests of `cargo test` lie under `tests/`; `tidy` among them holds the repository to its own rules.
 
 pub mod bases;
+pub mod channels;
 pub mod check_demo;
 pub mod check_losses;
 pub mod crash;
@@ -12,6 +13,8 @@ pub mod hub;
 pub mod killing;
 pub mod kit;
 pub mod side_by_side;
+pub mod skills;
 pub mod soak;
 pub mod stranger;
 pub mod swarm;
+pub mod taught;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use potluck_tests::check_demo::{self, Demands};
-use potluck_tests::{check_losses, crash, full_disk, kit, side_by_side, soak};
+use potluck_tests::{check_losses, crash, full_disk, kit, side_by_side, skills, soak};
 
 #[derive(Parser)]
 #[command(about = "Checks potluck from outside")]
@@ -34,6 +34,8 @@ enum Command {
     },
     /// Run PEFT and potluck in turn, compare speed, memory and losses, and print a table
     SideBySide(Box<side_by_side::SideBySide>),
+    /// Four publishers teach a base four skills through a channel; what it comes to is measured and judged
+    Skills(skills::Skills),
     /// Run a soak
     Soak {
         /// A name that `soaks` lists
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::CheckDemo { file, demands } => check_demo(&file, &demands),
         Command::CheckLosses { measured, reference, demands } => check_losses(&measured, &reference, &demands),
         Command::SideBySide(args) => side_by_side(&args),
+        Command::Skills(args) => skills(&args),
         Command::Soak { name, seed } => run_soak(&name, seed),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
         Command::CrashCheck { home } => end(crash::check_input(&home)),
@@ -112,6 +115,21 @@ fn check_demo(file: &std::path::Path, demands: &Demands) -> ExitCode {
         eprintln!("does not hold: {finding}");
     }
     if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn skills(args: &skills::Skills) -> ExitCode {
+    match skills::run(args) {
+        Ok((report, findings)) => {
+            report.measured.iter().for_each(|measured| eprintln!("{}", measured.line()));
+            println!("{}", serde_json::to_value(&report).unwrap_or_default());
+            findings.iter().for_each(|finding| eprintln!("does not hold: {finding}"));
+            if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run_soak(name: &str, seed: u64) -> ExitCode {

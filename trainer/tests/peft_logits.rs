@@ -13,7 +13,7 @@ use potluck_trainer::base::sink::Memory;
 use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::lora::attached::Attached;
 use potluck_trainer::merge::fold::{Input, fold};
-use potluck_trainer::merge::sum::sum;
+use potluck_trainer::merge::{self, Method};
 use potluck_trainer::model::batch::Batch;
 use potluck_trainer::model::decoder::Model;
 use potluck_trainer::peft;
@@ -70,7 +70,8 @@ fn fold_and_sum_give_the_logits_of_the_adapter() {
     let (base, reference) = (base(), reference());
     let adapter = adapter(&base);
     let (half, one) = (Weight(1 << 15), Weight::ONE);
-    let halves = sum(&[(half, &adapter), (half, &adapter)], base.architecture()).unwrap();
+    let part = merge::Input { weight: half, factors: &adapter };
+    let (halves, _) = merge::whole::merge(&[part, part], base.architecture(), Method::Sum).unwrap();
     let summed = difference(&base, &[(&halves, 1.0)], &reference.ids, &reference.adapted);
     assert!(summed < 1e-4, "sum: {summed}");
 

@@ -29,6 +29,11 @@ pub enum Request {
         channel: String,
     },
     List,
+    /// Folds a version and writes it as a base folder.
+    Export {
+        channel: String,
+        out: PathBuf,
+    },
 }
 
 /// A new channel, with this node's key as its steward.

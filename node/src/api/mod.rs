@@ -4,5 +4,6 @@ pub mod search;
 pub mod proto;
 pub mod socket;
 pub mod channel;
+pub mod lineage;
 pub mod client;
 pub mod server;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use potluck_protocol::id::ManifestId;
+use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use super::channel;
 use super::search::Search;
 use crate::exchange::Phases;
 use crate::failure::Failure;
-use crate::worker::proto::{BenchWork, CheckSettings, TrainSettings};
+use crate::worker::proto::{BenchMergeSettings, BenchWork, CheckSettings, TrainSettings};
 
 /// The longest line that either side reads: a prompt, a status or a list of peers.
 pub const LINE_MAX: usize = 4 << 20;
@@ -24,6 +25,9 @@ pub enum Request {
     BaseAdd {
         path: PathBuf,
         name: Option<String>,
+        /// The base that it is a view of, e.g. a quantised file of it.
+        #[serde(default)]
+        view_of: Option<String>,
     },
     /// Fetches a base from the swarm by its id.
     BaseFetch(BaseFetch),
@@ -63,6 +67,7 @@ pub enum Request {
     StoreVerify,
     StoreRebuild,
     Bench(Bench),
+    BenchMerge(Box<BenchMerge>),
     /// Ends the daemon.
     Stop,
 }
@@ -158,12 +163,27 @@ pub struct Pull {
 pub struct Merge {
     pub base: String,
     pub adapters: Vec<WeightedRef>,
-    /// Fold into the base (a new base folder) instead of writing one stacked adapter.
-    pub fold: bool,
-    /// Float type of a folded base; that of the base if not said.
-    pub dtype: Option<String>,
+    pub into: MergeInto,
     pub out: PathBuf,
     pub threads: usize,
+}
+
+/// What adapters are merged into.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeInto {
+    /// One adapter. Rows to choose the weights by, if they are not to be those that were given.
+    Adapter { method: Method, weights_by: Option<PathBuf> },
+    /// The base (a new base folder), by a recipe. Its float type is that of the base if not said.
+    Base { dtype: Option<String> },
+}
+
+/// Measures a merge. Shapes are those of a base, or of a `config.json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchMerge {
+    pub base: Option<String>,
+    pub shape: Option<PathBuf>,
+    pub settings: BenchMergeSettings,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

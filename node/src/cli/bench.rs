@@ -1,4 +1,4 @@
-//! `potluck bench`; `exchange` has a file of its own
+//! `potluck bench`; `exchange` and `merge` have files of their own
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::args::Global;
-use super::{base, bench_exchange, output, run::ask};
+use super::{base, bench_exchange, bench_merge, output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -22,6 +22,8 @@ pub enum Bench {
     Generate(Generate),
     /// One file from daemons to a daemon over loopback, encrypted, verified, durable
     Exchange(bench_exchange::Exchange),
+    /// Adapters into one, module by module: time, memory, error against the exact sum
+    Merge(bench_merge::Merge),
 }
 
 #[derive(Debug, Args)]
@@ -113,6 +115,7 @@ pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
             output::answer(global, answer, |measured: GenerateMeasured| vec![generate_line(&measured)])
         }
         Bench::Exchange(verb) => bench_exchange::run(global, verb).await,
+        Bench::Merge(verb) => bench_merge::run(global, verb).await,
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::Deserialize;
 
 use super::args::Global;
+use super::method::MethodFlags;
 use super::{base, output, run::ask};
-use crate::api::proto::{self, Request};
+use crate::api::proto::{self, MergeInto, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 
-/// Combine adapters by their exact sum, into one adapter of stacked ranks or, with --fold, into the base.
+/// Combine adapters into one adapter, by their exact sum or by another method; or, with --fold, their sum into the base.
 #[derive(Debug, Args)]
 pub struct Merge {
     /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
@@ -20,9 +21,17 @@ pub struct Merge {
     /// Adapters to combine
     #[arg(value_name = "REF[@WEIGHT]", required = true)]
     adapters: Vec<String>,
-    /// How
-    #[arg(long, value_enum, default_value = "sum")]
-    method: Method,
+    #[command(flatten)]
+    method: MethodFlags,
+    /// Rank of the result of refit, ties and dare, 1 to 1024 [default: the largest of the adapters]
+    #[arg(long, value_name = "K")]
+    rank: Option<usize>,
+    /// Decides what dare drops, and where the search for a smaller rank of ties and dare begins
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Choose the weights by the loss on these rows; the search begins at those given
+    #[arg(long, value_name = "ROWS.jsonl", conflicts_with = "fold")]
+    weights_by: Option<PathBuf>,
     /// Fold the sum into the base: a recipe that anyone can rebuild and check (adapters must be published)
     #[arg(long)]
     fold: bool,
@@ -37,41 +46,67 @@ pub struct Merge {
     threads: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Method {
-    /// The weighted sum of the adapters' products BA, without error
-    Sum,
-}
-
 #[derive(Deserialize)]
 struct Merged {
     folder: PathBuf,
     rank: Option<u32>,
+    method: Option<String>,
+    weights: Option<Vec<f64>>,
+    kept_energy: Option<f64>,
+    chosen: Option<Chosen>,
     recipe: Option<String>,
     digest: Option<String>,
 }
 
+#[derive(Deserialize)]
+struct Chosen {
+    given_loss: f64,
+    loss: f64,
+    evaluations: usize,
+}
+
 pub async fn run(global: &Global, verb: &Merge) -> Outcome<()> {
-    let Method::Sum = verb.method;
+    let request = Request::Merge(proto::Merge {
+        base: base::reference(global, &verb.base)?,
+        adapters: base::weighted_references(&verb.adapters)?,
+        into: into(verb)?,
+        out: config::absolute(&verb.out)?,
+        threads: verb.threads.unwrap_or_else(config::processors),
+    });
+    output::answer(global, ask(global, &request).await?, |merged: Merged| lines(verb, &merged))
+}
+
+fn into(verb: &Merge) -> Outcome<MergeInto> {
+    if !verb.fold {
+        let method = verb.method.method(verb.rank, verb.seed, "--rank")?;
+        let weights_by = verb.weights_by.as_deref().map(config::absolute).transpose()?;
+        return Ok(MergeInto::Adapter { method, weights_by });
+    }
+    if !verb.method.is_plain() || verb.rank.is_some() {
+        return Err(Failure::new(Kind::Usage, "a fold is the exact sum: it has no other method, rank or density")
+            .hint("leave --fold out to write an adapter, or leave the method out"));
+    }
     if let Some(dtype) = verb.dtype.as_deref().filter(|dtype| !["f32", "f16", "bf16"].contains(dtype)) {
         return Err(
             Failure::new(Kind::Usage, format!("`{dtype}` is no float type")).hint("give --dtype f32, f16 or bf16")
         );
     }
-    let request = Request::Merge(proto::Merge {
-        base: base::reference(global, &verb.base)?,
-        adapters: base::weighted_references(&verb.adapters)?,
-        fold: verb.fold,
-        dtype: verb.dtype.clone(),
-        out: config::absolute(&verb.out)?,
-        threads: verb.threads.unwrap_or_else(config::processors),
-    });
-    output::answer(global, ask(global, &request).await?, |merged: Merged| {
-        let mut lines = Vec::new();
-        lines.extend(merged.rank.map(|rank| format!("exact sum of {} adapters, rank {rank}", verb.adapters.len())));
-        lines.extend(merged.recipe.map(|recipe| format!("recipe {recipe}")));
-        lines.extend(merged.digest.map(|digest| format!("digest {digest}")));
-        lines.push(merged.folder.display().to_string());
-        lines
-    })
+    Ok(MergeInto::Base { dtype: verb.dtype.clone() })
+}
+
+fn lines(verb: &Merge, merged: &Merged) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let (Some(rank), Some(method)) = (merged.rank, &merged.method) {
+        let kept = merged.kept_energy.filter(|kept| *kept < 1.0);
+        let kept = kept.map_or_else(String::new, |kept| format!(", {} of the energy kept", output::percent(kept)));
+        lines.push(format!("{method} of {} adapters, rank {rank}{kept}", verb.adapters.len()));
+    }
+    if let (Some(Chosen { given_loss, loss, evaluations }), Some(weights)) = (&merged.chosen, &merged.weights) {
+        let weights = weights.iter().map(|weight| format!("{weight}")).collect::<Vec<_>>().join(" ");
+        lines.push(format!("weights {weights}: loss {loss:.4}, {given_loss:.4} as given ({evaluations} evaluations)"));
+    }
+    lines.extend(merged.recipe.as_ref().map(|recipe| format!("recipe {recipe}")));
+    lines.extend(merged.digest.as_ref().map(|digest| format!("digest {digest}")));
+    lines.push(merged.folder.display().to_string());
+    lines
 }

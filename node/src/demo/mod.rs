@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! plan (skills, rows, settings) -> volunteers (daemons of their own) -> train -> publish -> hear -> pull -> verify
-//!                                                                    -> fold  -> measure -> report
+//!      -> channel: open, follow, propose -> release -> take and rebuild -> measure -> report
 //! ```
 //!
 //! This process only starts the daemons and asks them, over their local sockets, for what a person would type.
 
 mod plan;
+mod prose;
 mod report;
 mod show;
 mod volunteer;
@@ -18,9 +19,9 @@ use std::time::Instant;
 use futures::future::try_join_all;
 
 use crate::config;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Kind, Outcome};
 use plan::Plan;
-use report::{BaseLine, NodeLine, Report, SkillLine};
+use report::{BaseLine, ChannelLine, NodeLine, Report, SkillLine};
 use show::Show;
 use volunteer::Volunteer;
 
@@ -64,9 +65,8 @@ async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
     let adapters = try_join_all(volunteers.iter_mut().map(|v| v.publish(plan))).await?;
     show.phase("each hears of the others by gossip, fetches their shards and checks them");
     let fetched = try_join_all(volunteers.iter_mut().map(|v| v.gather(&base.id, &adapters))).await?;
-    show.phase("each folds all adapters into the base, weight 1.0 each");
-    let merged_digests = try_join_all(volunteers.iter_mut().map(|v| v.fold(plan, &adapters))).await?;
-    show.phase("each measures its skill: base, own adapter, merged base");
+    let (channel, merged_digests) = release(plan, show, &mut volunteers, &base.id, &adapters).await?;
+    show.phase("each measures its skill: base, own adapter, released version");
     let measured = try_join_all(volunteers.iter_mut().map(|v| v.measure(plan))).await?;
 
     let mut nodes = Vec::new();
@@ -87,7 +87,7 @@ async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
         volunteers.iter().zip(measured).map(|(volunteer, measured)| SkillLine::new(&volunteer.skill, measured));
     let skills = skills.collect();
     try_join_all(volunteers.into_iter().map(Volunteer::stop)).await?;
-    Ok(Report { seconds: started.elapsed().as_secs_f64(), base, nodes, skills, merged_digests })
+    Ok(Report { seconds: started.elapsed().as_secs_f64(), base, nodes, skills, channel, merged_digests })
 }
 
 /// The first one alone, the others with its address as bootstrap.
@@ -100,13 +100,42 @@ async fn start(plan: &Plan) -> Outcome<Vec<Volunteer>> {
     Ok(volunteers)
 }
 
+/// One opens a channel, everybody follows it and proposes an adapter; its steward releases a version, which everybody
+/// takes and rebuilds.
+async fn release(
+    plan: &Plan,
+    show: &Show,
+    volunteers: &mut [Volunteer],
+    base: &str,
+    adapters: &[String],
+) -> Outcome<(ChannelLine, Vec<String>)> {
+    show.phase("the first opens a channel of base versions, with sealed rows that nobody has seen; all follow it");
+    let Some((steward, followers)) = volunteers.split_first_mut() else { return Err(nobody()) };
+    let channel = steward.open(plan).await?;
+    try_join_all(followers.iter_mut().map(|v| v.follow(&channel))).await?;
+    show.phase("each proposes its adapter");
+    let proposals = try_join_all(volunteers.iter_mut().zip(adapters).map(|(v, adapter)| v.propose(adapter))).await?;
+    let Some((steward, followers)) = volunteers.split_first_mut() else { return Err(nobody()) };
+    steward.heard(base, &proposals).await?;
+    show.phase("the steward opens the sealed rows, scores the proposals, folds those that help, and signs the version");
+    let line = ChannelLine::new(channel, &steward.release(plan).await?)?;
+    show.phase("each takes the version, and rebuilds it from the base");
+    let mut digests = vec![steward.update(base, &line.version).await?];
+    digests.extend(try_join_all(followers.iter_mut().map(|v| v.update(base, &line.version))).await?);
+    Ok((line, digests))
+}
+
+fn nobody() -> Failure {
+    Failure::new(Kind::Usage, "a demo without volunteers shows nothing").hint("give --nodes 1 or more")
+}
+
 /// Every volunteer checks and adds the base itself; all must come to the same id.
 async fn base(plan: &Plan, show: &Show, volunteers: &mut [Volunteer]) -> Outcome<BaseLine> {
     show.phase(&format!("each checks the base {}", plan.base_name));
     let bases = try_join_all(volunteers.iter_mut().map(|v| v.base(plan))).await?;
     let id = bases.first().cloned().unwrap_or_default();
     if bases.iter().any(|other| *other != id) {
-        return Err(Failure::new(crate::failure::Kind::Verification, "the volunteers do not have the same base"));
+        return Err(Failure::new(Kind::Verification, "the volunteers do not have the same base"));
     }
     Ok(BaseLine { name: plan.base_name.clone(), id })
 }

@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 
 use potluck_trainer::lora::config::Targets;
 use potluck_trainer::synthetic::Example;
+use potluck_trainer::synthetic::corpus::Corpus;
 use potluck_trainer::synthetic::settings::DemoSettings;
 use potluck_trainer::synthetic::skills::{self, Skill, Split};
 use serde_json::json;
 
-use super::Options;
+use super::{Options, prose};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::proto::TrainSettings;
 
 /// The same rows for everybody who runs the demo.
 const SEED: u64 = 2026;
+/// Rows of a sealed suite: enough to tell a gain from chance.
+const SEALED: usize = 60;
 
 /// The whole demo, before anything is started.
 pub struct Plan {
@@ -25,6 +28,8 @@ pub struct Plan {
     pub network: String,
     pub settings: TrainSettings,
     pub volunteers: Vec<Seat>,
+    /// What the base can do by itself, sealed: no version may do it much worse.
+    pub own: PathBuf,
 }
 
 /// One volunteer's files.
@@ -38,8 +43,9 @@ pub struct Seat {
     /// Everybody has a seed of their own, as strangers do.
     pub seed: u64,
     pub held_out: PathBuf,
+    /// Rows that the steward seals: neither trained on nor measured in the end.
+    pub sealed: PathBuf,
     pub adapter: PathBuf,
-    pub merged: PathBuf,
 }
 
 impl Plan {
@@ -61,8 +67,21 @@ impl Plan {
             network: format!("demo-{}", std::process::id()),
             settings: settings(&demo, threads),
             volunteers,
+            own: own_rows(root, tiny)?,
         })
     }
+}
+
+/// What `tiny` was pretrained on, drawn anew; of another base its own answers are not known, and some English will do.
+fn own_rows(root: &Path, tiny: bool) -> Outcome<PathBuf> {
+    let path = root.join("own.jsonl");
+    let rows = if tiny {
+        jsonl(&Corpus::new(!SEED).take(SEALED).collect::<Vec<_>>())
+    } else {
+        prose::TEXTS.iter().map(|text| format!("{}\n", json!({ "text": text }))).collect()
+    };
+    fs::write(&path, rows).map_err(|error| Failure::io(format!("write the rows to {}", path.display()), &error))?;
+    Ok(path)
 }
 
 fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: usize) -> Outcome<Seat> {
@@ -73,6 +92,8 @@ fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: 
         let path = folder.join(name);
         fs::write(&path, rows).map(|()| path).map_err(make)
     };
+    let unseen = skill.samples(SEED, heldout + SEALED, Split::HeldOut);
+    let (measured, sealed) = unseen.split_at(heldout.min(unseen.len()));
     Ok(Seat {
         skill: skill.name.to_owned(),
         home: folder.join("home"),
@@ -82,19 +103,15 @@ fn seat(root: &Path, index: usize, skill: &Skill, demo: &DemoSettings, heldout: 
             _ => Some(write("rehearsal.jsonl", prompts(&demo.rehearsal_prompts(skill, SEED)))?),
         },
         seed: SEED + index as u64,
-        held_out: write("heldout.jsonl", jsonl(&skill.samples(SEED, heldout, Split::HeldOut)))?,
+        held_out: write("heldout.jsonl", jsonl(measured))?,
+        sealed: write("sealed.jsonl", jsonl(sealed))?,
         adapter: folder.join("adapter"),
-        merged: folder.join("merged"),
     })
 }
 
 impl Seat {
     pub fn adapter_text(&self) -> Outcome<String> {
         text(&self.adapter)
-    }
-
-    pub fn merged_text(&self) -> Outcome<String> {
-        text(&self.merged)
     }
 }
 

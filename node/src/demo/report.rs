@@ -16,7 +16,8 @@ pub struct Report {
     pub base: BaseLine,
     pub nodes: Vec<NodeLine>,
     pub skills: Vec<SkillLine>,
-    /// One for each node, in the order of `nodes`.
+    pub channel: ChannelLine,
+    /// What rebuilding the released version gave on each node, in the order of `nodes`.
     pub merged_digests: Vec<String>,
 }
 
@@ -24,6 +25,36 @@ pub struct Report {
 pub struct BaseLine {
     pub name: String,
     pub id: String,
+}
+
+/// The channel with the version that was released.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChannelLine {
+    /// Manifest ids.
+    pub id: String,
+    pub version: String,
+    pub height: u64,
+    pub digest: String,
+    /// The version's weights as a base.
+    pub base: String,
+    /// What became of each proposal.
+    pub verdicts: Value,
+}
+
+impl ChannelLine {
+    /// From the steward's answer.
+    pub fn new(id: String, release: &Value) -> Outcome<Self> {
+        let missing = |name: &str| Failure::new(Kind::Failed, format!("the steward's answer has no `{name}`"));
+        let text = |name: &str| release[name].as_str().map(str::to_owned).ok_or_else(|| missing(name));
+        Ok(Self {
+            id,
+            version: text("version")?,
+            height: release["height"].as_u64().ok_or_else(|| missing("height"))?,
+            digest: text("digest")?,
+            base: text("base")?,
+            verdicts: release["verdicts"].clone(),
+        })
+    }
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -86,14 +117,17 @@ impl Report {
         Ok(object)
     }
 
-    /// Whether every node came to the same merged base.
+    /// Whether every node came to the version that was signed.
     pub fn outcome(&self) -> Outcome<()> {
-        let same = self.merged_digests.windows(2).all(|pair| pair[0] == pair[1]);
+        let same = self.merged_digests.iter().all(|digest| *digest == self.channel.digest);
         if same && !self.merged_digests.is_empty() {
             return Ok(());
         }
-        Err(Failure::new(Kind::Verification, "the nodes came to different merged bases, which must not happen")
-            .hint("please report it with the output of `potluck demo --json`"))
+        Err(Failure::new(
+            Kind::Verification,
+            "the nodes came to other bytes than the version states, which must not happen",
+        )
+        .hint("please report it with the output of `potluck demo --json`"))
     }
 
     /// A table that says at a glance what the exchange was good for.
@@ -121,15 +155,17 @@ impl Report {
             self.base.name
         ));
         lines.push(String::new());
-        lines.extend(text::table(
-            &["skill", "base alone", "own adapter", "merged base", "trained in", "fetched"],
-            &rows,
-        ));
+        lines.extend(text::table(&["skill", "base alone", "own adapter", "version 1", "trained in", "fetched"], &rows));
         lines.push(String::new());
         let digest: String =
             self.merged_digests.first().map_or_else(String::new, |digest| digest.chars().take(12).collect());
         lines.push(match self.outcome() {
-            Ok(()) => format!("All {} nodes made the same merged base: digest {digest}...", self.nodes.len()),
+            Ok(()) => format!(
+                "Version {} of channel {} is out; all {} nodes rebuilt it: digest {digest}...",
+                self.channel.height,
+                self.channel.id.chars().take(12).collect::<String>(),
+                self.nodes.len()
+            ),
             Err(failure) => failure.message,
         });
         lines.push(format!("One base now has every skill. It took {:.0} s.", self.seconds));

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use potluck_protocol::channel::Role;
 use serde_json::Value;
 
 use super::plan::{Plan, Seat};
 use super::show::Show;
+use crate::api::channel::{self, SuiteRows};
 use crate::api::proto::{self, Pulled, Request, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::local_daemon::LocalDaemon;
@@ -14,6 +16,13 @@ use crate::worker::proto::{Measured, TrainSettings};
 
 /// How long gossip and a pull may take before the demo says that something is wrong.
 const TIMEOUT_SECONDS: u64 = 60;
+/// What the demo's channel is called.
+const CHANNEL: &str = "demo";
+/// The rules of `potluck base open`, in parts per million.
+const GAIN_PPM: u32 = 1_000;
+const GUARD_PPM: u32 = 10_000;
+const CLIP_PPM: u64 = 300_000;
+const REFUSE_PPM: u64 = 3_000_000;
 
 /// A running volunteer. Dropping it ends its daemon.
 pub struct Volunteer {
@@ -51,7 +60,7 @@ impl Volunteer {
         let request = if plan.base == "tiny" {
             Request::BaseShow { base: plan.base.clone() }
         } else {
-            Request::BaseAdd { path: PathBuf::from(&plan.base), name: None }
+            Request::BaseAdd { path: PathBuf::from(&plan.base), name: None, view_of: None }
         };
         self.field(&request, "base").await
     }
@@ -91,9 +100,7 @@ impl Volunteer {
 
     /// Waits until gossip has told of all the others' adapters, pulls each, and checks each once more.
     pub async fn gather(&mut self, base: &str, adapters: &[String]) -> Outcome<Fetched> {
-        let heard =
-            Request::Heard { base: base.to_owned(), adapters: adapters.to_vec(), timeout_seconds: TIMEOUT_SECONDS };
-        self.daemon.ask::<Value>(&heard).await?;
+        self.heard(base, adapters).await?;
         let mut fetched = Fetched { bytes: 0, peers: Vec::new() };
         for adapter in adapters {
             let pull = proto::Pull { reference: adapter.clone(), out: None, timeout_seconds: TIMEOUT_SECONDS };
@@ -107,27 +114,13 @@ impl Volunteer {
         Ok(fetched)
     }
 
-    /// Folds all adapters into the base; the digest of the result.
-    pub async fn fold(&mut self, plan: &Plan, adapters: &[String]) -> Outcome<String> {
-        let weighted = adapters.iter().map(|id| WeightedRef { reference: id.clone(), weight: 1.0 }).collect();
-        let request = Request::Merge(proto::Merge {
-            base: plan.base.clone(),
-            adapters: weighted,
-            fold: true,
-            dtype: None,
-            out: self.seat.merged.clone(),
-            threads: plan.settings.threads,
-        });
-        self.field(&request, "digest").await
-    }
-
-    /// Its skill's held-out prompts on base, own adapter and merged base.
+    /// Its skill's held-out prompts on base, own adapter and the channel's version.
     pub async fn measure(&mut self, plan: &Plan) -> Outcome<[Measured; 3]> {
         let base = self.eval(plan, plan.base.clone(), Vec::new()).await?;
         let own = vec![WeightedRef { reference: self.seat.adapter_text()?, weight: 1.0 }];
         let adapter = self.eval(plan, plan.base.clone(), own).await?;
-        let merged = self.eval(plan, self.seat.merged_text()?, Vec::new()).await?;
-        Ok([base, adapter, merged])
+        let version = self.eval(plan, CHANNEL.to_owned(), Vec::new()).await?;
+        Ok([base, adapter, version])
     }
 
     async fn eval(&mut self, plan: &Plan, base: String, adapters: Vec<WeightedRef>) -> Outcome<Measured> {
@@ -144,6 +137,67 @@ impl Volunteer {
     /// Asks the daemon to end, and waits for it.
     pub async fn stop(self) -> Outcome<()> {
         self.daemon.stop().await
+    }
+
+    /// Waits until gossip has told of these manifests.
+    pub async fn heard(&mut self, base: &str, manifests: &[String]) -> Outcome<()> {
+        let (base, adapters) = (base.to_owned(), manifests.to_vec());
+        let heard = Request::Heard { base, adapters, timeout_seconds: TIMEOUT_SECONDS };
+        self.daemon.ask::<Value>(&heard).await.map(drop)
+    }
+
+    /// Opens the channel, as its steward; its id.
+    pub async fn open(&mut self, plan: &Plan) -> Outcome<String> {
+        let suite = |name: &str, role, rows: &PathBuf| SuiteRows { name: name.to_owned(), role, rows: rows.clone() };
+        let improve = plan.volunteers.iter().map(|seat| suite(&seat.skill, Role::Improve, &seat.sealed));
+        let request = channel::Open {
+            name: CHANNEL.to_owned(),
+            genesis: plan.base.clone(),
+            description: "the demo's channel".to_owned(),
+            licence: "Apache-2.0".to_owned(),
+            dtype: None,
+            admit: Vec::new(),
+            licences: Vec::new(),
+            suites: improve.chain([suite("own", Role::Keep, &plan.own)]).collect(),
+            shards: 1,
+            gain_ppm: GAIN_PPM,
+            guard_ppm: GUARD_PPM,
+            clip_ppm: CLIP_PPM,
+            refuse_ppm: REFUSE_PPM,
+        };
+        self.field(&Request::Channel(Box::new(channel::Request::Open(request))), "channel").await
+    }
+
+    pub async fn follow(&mut self, channel: &str) -> Outcome<()> {
+        let channel = channel.to_owned();
+        let follow = channel::Follow { channel, name: None, audit: true, timeout_seconds: TIMEOUT_SECONDS };
+        self.daemon.ask::<Value>(&Request::Channel(Box::new(channel::Request::Follow(follow)))).await.map(drop)
+    }
+
+    /// Offers its adapter to the channel; the proposal's id.
+    pub async fn propose(&mut self, adapter: &str) -> Outcome<String> {
+        let (channel, adapter) = (CHANNEL.to_owned(), adapter.to_owned());
+        let propose = channel::Propose { channel, adapter, weight: 1.0, timeout_seconds: TIMEOUT_SECONDS };
+        self.field(&Request::Channel(Box::new(channel::Request::Propose(propose))), "proposal").await
+    }
+
+    /// Judges what was proposed, and signs the next version.
+    pub async fn release(&mut self, plan: &Plan) -> Outcome<Value> {
+        let (channel, threads) = (CHANNEL.to_owned(), plan.settings.threads * plan.volunteers.len());
+        let release = channel::Release { channel, timeout_seconds: TIMEOUT_SECONDS, threads };
+        self.daemon.ask(&Request::Channel(Box::new(channel::Request::Release(release)))).await
+    }
+
+    /// Takes the newest version, and rebuilds it from genesis; the digest that this gives.
+    pub async fn update(&mut self, base: &str, version: &str) -> Outcome<String> {
+        self.heard(base, &[version.to_owned()]).await?;
+        let update = channel::Request::Update { channel: CHANNEL.to_owned(), timeout_seconds: TIMEOUT_SECONDS };
+        let taken = self.field(&Request::Channel(Box::new(update)), "version").await?;
+        if taken != version {
+            let message = format!("`{}` took version {taken}, not {version}", self.skill);
+            return Err(Failure::new(Kind::Verification, message));
+        }
+        self.field(&Request::Verify { id: version.to_owned() }, "digest").await
     }
 
     async fn field(&mut self, request: &Request, field: &str) -> Outcome<String> {

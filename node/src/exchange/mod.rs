@@ -133,6 +133,11 @@ impl Exchange {
         pull::find(self, manifest, options).await
     }
 
+    /// Peers that served a manifest's shards or fetched it from us, as far as that is remembered; the newest first.
+    pub fn holders_of(&self, manifest: &ManifestId) -> Vec<PeerId> {
+        self.holders().of(manifest)
+    }
+
     /// What is counted here.
     pub fn metrics(&self) -> &metrics::Exchange {
         &self.0.metrics

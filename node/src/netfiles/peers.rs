@@ -105,6 +105,11 @@ impl Remembered {
         all.into_iter().map(|(peer, (_, addresses))| (*peer, addresses.clone())).collect()
     }
 
+    /// When a peer was last here, in seconds since 1970.
+    pub fn seen(&self, peer: &PeerId) -> Option<u64> {
+        self.peers.get(peer).map(|(seen, _)| *seen)
+    }
+
     fn text(&self) -> String {
         let mut text = format!("network {}\n", self.network);
         for (peer, (seen, addresses)) in &self.peers {

@@ -166,7 +166,7 @@ impl Service {
 }
 
 /// Moves the files to their place and notes the base.
-fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store) -> Outcome<BaseRecord> {
+pub(super) fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store) -> Outcome<BaseRecord> {
     let from = staged.folder.path().join("base");
     let moving = |error| Failure::io(format!("move the base to {}", target.display()), &error);
     if target.exists() {

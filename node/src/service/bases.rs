@@ -29,6 +29,15 @@ pub struct Identified {
     pub files: Vec<String>,
 }
 
+/// The tensor of a view that is farthest from the original, beside what its format allows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    pub tensor: String,
+    /// The Frobenius norm of the difference over that of the original.
+    pub error: f64,
+    pub bound: f64,
+}
+
 /// The id of the base inside this program: a function of the program's own bytes, so it is computed once.
 pub fn tiny_id() -> Outcome<BaseId> {
     static ID: OnceLock<Result<BaseId, String>> = OnceLock::new();
@@ -38,7 +47,13 @@ pub fn tiny_id() -> Outcome<BaseId> {
 }
 
 impl Service {
-    pub(super) async fn base_add(&self, call: &Call<'_>, path: &Path, name: Option<String>) -> Outcome<Value> {
+    pub(super) async fn base_add(
+        &self,
+        call: &Call<'_>,
+        path: &Path,
+        name: Option<String>,
+        view_of: Option<String>,
+    ) -> Outcome<Value> {
         let name = match name {
             Some(name) => name.parse::<Name>().map_err(|error| Failure::new(Kind::Usage, error))?,
             None => default_name(path)?,
@@ -53,13 +68,45 @@ impl Service {
         call.phase(format!("reading {text} whole")).await;
         let identified = self.identify(call, &BaseSource::Path(path.to_path_buf())).await?;
         let files = stamps(path, &identified.files)?;
-        let record =
-            BaseRecord { id: identified.base, name: name.clone(), path: text.to_owned(), files, view_of: None };
+        let view = match view_of {
+            Some(reference) => Some(self.view(call, path, &reference, identified.base).await?),
+            None => None,
+        };
+        let view_of = view.as_ref().map(|(of, _)| *of);
+        let record = BaseRecord { id: identified.base, name: name.clone(), path: text.to_owned(), files, view_of };
         self.on_store(move |store| store.add_base(record)).await?;
         if let Some(network) = &self.network {
             network.handle.subscribe(identified.base).await?;
         }
-        Ok(shown(&name.to_string(), text, &identified))
+        let mut answer = shown(&name.to_string(), text, &identified);
+        if let Some((of, compared)) = view {
+            answer["view_of"] = json!({ "base": of, "checked": compared.is_some(), "farthest": compared });
+        }
+        Ok(answer)
+    }
+
+    /// The base that a file is a view of, and how far it is from it at most; `None` if that base is not here to compare.
+    async fn view(
+        &self,
+        call: &Call<'_>,
+        path: &Path,
+        reference: &str,
+        own: BaseId,
+    ) -> Outcome<(BaseId, Option<Compared>)> {
+        let Some(original) = self.known_base(reference)? else {
+            let id = reference.parse().map_err(|_| super::resolve::no_base_called(reference))?;
+            return Ok((id, None));
+        };
+        let id = self.base_id(call, &original).await?;
+        if id == own {
+            return Err(
+                Failure::new(Kind::Usage, "the file is that base itself, not a view of it").hint("leave --view-of out")
+            );
+        }
+        call.phase(format!("comparing every tensor with `{}`", original.name)).await;
+        let task = Task::CompareView { view: BaseSource::Path(path.to_path_buf()), original: original.source };
+        let compared = self.numerics(call, config::processors(), task).await?;
+        Ok((id, Some(compared)))
     }
 
     pub(super) async fn base_list(&self) -> Outcome<Value> {
@@ -73,6 +120,9 @@ impl Service {
     }
 
     pub(super) async fn base_show(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
+        if self.known_base(reference)?.is_none() && self.known_channel(reference)?.is_some() {
+            return self.channel_show(reference).await;
+        }
         let known = self.find_base(call, reference).await?;
         let identified = self.identify(call, &known.source).await?;
         let place = match &known.source {

@@ -30,11 +30,11 @@ impl Service {
         if channel::is_record(&manifest.body().kind) {
             return self.inspect_record(complete).await;
         }
-        let base = manifest
-            .body()
-            .base()
-            .and_then(|base| self.base_of(&base))
-            .ok_or_else(|| unknown_base(id, manifest.body()))?;
+        let base = match manifest.body().base() {
+            Some(base) => self.shapes_of(base).await?,
+            None => None,
+        };
+        let base = base.ok_or_else(|| unknown_base(id, manifest.body()))?;
         self.on_store(move |store| {
             let architecture = architecture(&base)?;
             let read = |file: &_, table: &_| store.read_file(file, table);

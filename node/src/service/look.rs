@@ -109,7 +109,13 @@ impl Service {
         if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
             let state =
                 if self.store.is_well_formed(&id) { "here, checked" } else { "here, not checked against its base" };
-            return Ok(shown(id, manifest.body(), state));
+            let mut shown = shown(id, manifest.body(), state);
+            if let (ManifestKind::Proposal(proposal), Value::Array(details)) =
+                (&manifest.body().kind, &mut shown["details"])
+            {
+                details.extend(self.fate(id, proposal).await?.into_iter().map(Value::from));
+            }
+            return Ok(shown);
         }
         let heard = self.heard_of().await?.into_iter().find(|heard| heard.manifest == id).ok_or_else(missing)?;
         Ok(json!({

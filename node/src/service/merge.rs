@@ -1,20 +1,22 @@
-//! Merging: the exact sum of adapters, as one adapter or folded into the base.
+//! Merging: adapters into one adapter by a method, or their exact sum into the base.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::tensor::DType;
 use potluck_trainer::checkpoint::replace;
+use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::numerics::check_record;
 use super::resolve::KnownBase;
 use super::{Call, Service};
-use crate::api::proto::{Merge, WeightedRef};
+use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
-use crate::worker::proto::{FloatType, FoldSource, Task};
+use crate::worker::proto::{BenchMergeTask, BenchShape, FloatType, FoldSource, MergeSource, MergeTask, Task};
 
 /// What the worker says of a fold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,25 +29,53 @@ pub struct Folded {
 impl Service {
     pub(super) async fn merge(&self, call: &Call<'_>, merge: Merge) -> Outcome<Value> {
         let base = self.find_base(call, &merge.base).await?;
-        if merge.fold { self.fold(call, &base, merge).await } else { self.sum(call, &base, merge).await }
-    }
-
-    /// Adapters of stacked ranks. Each must fit the base; a published one must be for it. // I6
-    async fn sum(&self, call: &Call<'_>, base: &KnownBase, merge: Merge) -> Outcome<Value> {
-        let id = self.base_id(call, base).await?;
-        for adapter in &merge.adapters {
-            if let Some(manifest) = self.find_adapter(&adapter.reference).await?.manifest {
-                self.check_base(manifest, id).await?;
+        match &merge.into {
+            MergeInto::Adapter { method, weights_by } => {
+                let (method, weights_by) = (*method, weights_by.clone());
+                self.merge_adapters(call, &base, &merge, method, weights_by).await
             }
+            MergeInto::Base { dtype } => self.fold(call, &base, &merge, dtype.as_deref()).await,
         }
-        let adapters = self.sources(&merge.adapters).await?;
-        let task = Task::Sum { base: base.source.clone(), adapters, out: merge.out };
-        self.schema("potluck.merge/1", self.numerics(call, merge.threads, task).await?)
     }
 
-    async fn fold(&self, call: &Call<'_>, base: &KnownBase, merge: Merge) -> Outcome<Value> {
+    /// Several adapters into one. Each must fit the base; one that says what it was trained on must be for it. // I6
+    async fn merge_adapters(
+        &self,
+        call: &Call<'_>,
+        base: &KnownBase,
+        merge: &Merge,
+        method: Method,
+        weights_by: Option<PathBuf>,
+    ) -> Outcome<Value> {
+        let id = self.base_id(call, base).await?;
+        let mut adapters = Vec::with_capacity(merge.adapters.len());
+        for adapter in &merge.adapters {
+            let found = self.find_adapter(&adapter.reference).await?;
+            match found.manifest {
+                Some(manifest) => self.check_base(manifest, id).await?,
+                None => check_record(&found.folder, id)?,
+            }
+            adapters.push(MergeSource { folder: found.folder, weight: weight(adapter)? });
+        }
+        let base = base.source.clone();
+        let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone() };
+        self.schema("potluck.merge/1", self.numerics(call, merge.threads, Task::Merge(Box::new(task))).await?)
+    }
+
+    pub(super) async fn bench_merge(&self, call: &Call<'_>, bench: BenchMerge) -> Outcome<Value> {
+        let shape = match (&bench.base, bench.shape) {
+            (Some(base), _) => BenchShape::Base(self.find_base(call, base).await?.source),
+            (None, Some(config)) => BenchShape::Config(config),
+            (None, None) => return Err(Failure::new(Kind::Usage, "give --base REF or --shape CONFIG.json")),
+        };
+        let (threads, settings) = (bench.settings.threads, bench.settings);
+        let task = Task::BenchMerge(Box::new(BenchMergeTask { shape, settings }));
+        self.schema("potluck.bench.merge/1", self.numerics(call, threads, task).await?)
+    }
+
+    async fn fold(&self, call: &Call<'_>, base: &KnownBase, merge: &Merge, dtype: Option<&str>) -> Outcome<Value> {
         let parent = self.base_id(call, base).await?;
-        let dtype = self.result_type(call, base, merge.dtype.as_deref()).await?;
+        let dtype = self.result_type(call, base, dtype).await?;
         let inputs = self.inputs(parent, &merge.adapters).await?;
         let recipe = Recipe::new(parent, dtype, inputs).map_err(|error| Failure::new(Kind::Usage, error))?;
         let stored = recipe.clone();
@@ -101,11 +131,7 @@ impl Service {
                 .hint(format!("publish it first: `potluck publish {} --name NAME`", adapter.reference))
             })?;
             self.check_base(manifest, base).await?;
-            let weight = Weight::nearest(adapter.weight).ok_or_else(|| {
-                Failure::new(Kind::Usage, format!("weight {} is beyond 1024", adapter.weight))
-                    .hint("weights are usually between 0 and 1")
-            })?;
-            inputs.push((manifest, weight));
+            inputs.push((manifest, weight(adapter)?));
         }
         Ok(inputs)
     }
@@ -127,7 +153,7 @@ impl Service {
         }
     }
 
-    async fn result_type(&self, call: &Call<'_>, base: &KnownBase, asked: Option<&str>) -> Outcome<DType> {
+    pub(super) async fn result_type(&self, call: &Call<'_>, base: &KnownBase, asked: Option<&str>) -> Outcome<DType> {
         Ok(match asked {
             Some("f32") => DType::F32,
             Some("f16") => DType::F16,
@@ -150,6 +176,13 @@ impl Service {
         let recipes = self.on_store(|store| store.recipes()).await?;
         super::resolve::one(reference, recipes.iter().map(|id| ("", id.to_string(), *id)))
     }
+}
+
+fn weight(adapter: &WeightedRef) -> Outcome<Weight> {
+    Weight::nearest(adapter.weight).ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("weight {} is beyond 1024", adapter.weight))
+            .hint("weights are usually between 0 and 1")
+    })
 }
 
 fn float_type(dtype: DType) -> Outcome<FloatType> {

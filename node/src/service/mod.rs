@@ -21,9 +21,11 @@ mod offers;
 mod conditions;
 mod search;
 mod verify;
+mod version_base;
 mod upkeep;
 
-pub use bases::Identified;
+pub use bases::{Compared, Identified};
+pub use channel::watch as watch_channels;
 pub use merge::Folded;
 pub use publish::Normalised;
 pub use resolve::{RUN_RECORD, RunRecord};
@@ -53,6 +55,9 @@ pub struct Service {
     offers: offers::Offers,
     /// Held while a base is put in its place.
     settling: Mutex<()>,
+    /// Held while this node, as a steward, makes a version: one at a time.
+    stewarding: Mutex<()>,
+    watching: channel::Watching,
     stop: CancellationToken,
 }
 
@@ -91,13 +96,16 @@ impl Service {
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
         let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
-        Ok(Self { home, store, identity, network: None, offers, settling: Mutex::default(), stop })
+        let (settling, stewarding) = (Mutex::default(), Mutex::default());
+        let watching = channel::Watching::default();
+        Ok(Self { home, store, identity, network: None, offers, settling, stewarding, watching, stop })
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
         let (offers, settling) = (offers::Offers::default(), Mutex::default());
-        Self { home, store, identity, network: Some(network), offers, settling, stop }
+        let (stewarding, watching) = (Mutex::default(), channel::Watching::default());
+        Self { home, store, identity, network: Some(network), offers, settling, stewarding, watching, stop }
     }
 
     pub fn network(&self) -> Option<&Network> {
@@ -115,7 +123,7 @@ impl Service {
         match request {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,
-            Request::BaseAdd { path, name } => self.base_add(&call, &path, name).await,
+            Request::BaseAdd { path, name, view_of } => self.base_add(&call, &path, name, view_of).await,
             Request::BaseFetch(fetch) => self.base_fetch(&call, fetch).await,
             Request::BaseList => self.base_list().await,
             Request::BaseShow { base } => self.base_show(&call, &base).await,
@@ -139,6 +147,7 @@ impl Service {
             Request::StoreVerify => self.store_verify().await,
             Request::StoreRebuild => self.store_rebuild().await,
             Request::Bench(bench) => self.bench(&call, bench).await,
+            Request::BenchMerge(bench) => self.bench_merge(&call, *bench).await,
             Request::Stop => {
                 self.stop.cancel();
                 Ok(serde_json::json!({ "schema": "potluck.stop/1" }))

@@ -1,6 +1,6 @@
 //! What the worker process does: training, evaluation, generation, measuring.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use potluck_protocol::id::BaseId;
 use serde::de::DeserializeOwned;
@@ -55,27 +55,20 @@ impl Service {
         if let Some(manifest) = adapter.manifest {
             self.check_base(manifest, base).await?;
         }
-        if let Some(record) = run_record(&adapter.folder)?.filter(|record| record.base_id != base) {
-            let (own, asked) = (record.base_id.short(), base.short());
-            return Err(Failure::new(
-                Kind::Incompatible,
-                format!("{} was trained on base {own} ({}), not on {asked}", adapter.folder.display(), record.base),
-            )
-            .hint("give the base that it was trained on with --base REF"));
-        }
+        check_record(&adapter.folder, base)?;
         Ok(adapter.folder)
     }
 
     pub(super) async fn eval(&self, call: &Call<'_>, eval: Eval) -> Outcome<Value> {
-        let base = self.find_base(call, &eval.base).await?.source;
-        let adapters = self.sources(&eval.adapters).await?;
+        let (base, mut adapters) = self.to_run(call, &eval.base).await?;
+        adapters.extend(self.sources(&eval.adapters).await?);
         let task = Task::Eval { base, adapters, data: eval.data };
         self.schema("potluck.eval/1", self.numerics(call, eval.threads, task).await?)
     }
 
     pub(super) async fn generate(&self, call: &Call<'_>, generate: Generate) -> Outcome<Value> {
-        let base = self.find_base(call, &generate.base).await?.source;
-        let adapters = self.sources(&generate.adapters).await?;
+        let (base, mut adapters) = self.to_run(call, &generate.base).await?;
+        adapters.extend(self.sources(&generate.adapters).await?);
         let task = Task::Generate {
             base,
             adapters,
@@ -118,6 +111,21 @@ impl Service {
             object.extend(fields);
         }
         Ok(object)
+    }
+}
+
+/// A folder that says which base it was trained on must be for this one. // I6
+pub(super) fn check_record(folder: &Path, base: BaseId) -> Outcome<()> {
+    match run_record(folder)?.filter(|record| record.base_id != base) {
+        None => Ok(()),
+        Some(record) => {
+            let (own, asked) = (record.base_id.short(), base.short());
+            Err(Failure::new(
+                Kind::Incompatible,
+                format!("{} was trained on base {own} ({}), not on {asked}", folder.display(), record.base),
+            )
+            .hint("give the base that it was trained on with --base REF"))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::hub;
 use crate::store::BaseRecord;
-use crate::worker::proto::BaseSource;
+use crate::worker::proto::{AdapterSource, BaseSource};
 
 /// The base inside this program.
 pub const TINY: &str = "tiny";
@@ -67,10 +67,14 @@ pub struct RunRecord {
 pub const RUN_RECORD: &str = "potluck.json";
 
 impl Service {
-    /// A base by path, name, id, or `tiny`. One that is named by its whole id and is not here is fetched from the swarm.
+    /// A base by path, name, id, or `tiny`. A version of a channel is folded into one, once; a base that is named by its
+    /// whole id and is not here is fetched from the swarm.
     pub(super) async fn find_base(&self, call: &Call<'_>, reference: &str) -> Outcome<KnownBase> {
         if let Some(known) = self.known_base(reference)? {
             return Ok(known);
+        }
+        if let Some(version) = self.find_version(reference).await? {
+            return self.version_folder(call, &version).await;
         }
         let Ok(id) = reference.parse::<BaseId>() else {
             return Err(no_base_called(reference));
@@ -78,6 +82,17 @@ impl Service {
         let fetched = self.base_from_swarm(call, id, None, FIND_SECONDS).await?;
         let BaseRecord { id, name, path, .. } = fetched.record;
         Ok(KnownBase { name: name.to_string(), id: Some(id), source: BaseSource::Path(path.into()) })
+    }
+
+    /// What a model is run on: a base, or a version live, as its adapters on what it is folded from.
+    pub(super) async fn to_run(&self, call: &Call<'_>, reference: &str) -> Outcome<(BaseSource, Vec<AdapterSource>)> {
+        if let Some(known) = self.known_base(reference)? {
+            return Ok((known.source, Vec::new()));
+        }
+        match self.find_version(reference).await? {
+            Some(version) => self.stacked(call, &version).await,
+            None => Ok((self.find_base(call, reference).await?.source, Vec::new())),
+        }
     }
 
     /// A base that is here, by path, name, id, or `tiny`.

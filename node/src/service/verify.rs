@@ -1,9 +1,14 @@
 //! Verifying again what was verified before: bytes rot, and nobody need believe us.
 
-use potluck_protocol::id::RecipeId;
+use std::time::Duration;
+
+use potluck_protocol::channel::Lineage;
+use potluck_protocol::id::{ManifestId, RecipeId};
 use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 
+use super::base_fetch::FIND_SECONDS;
+use super::version_base::same;
 use super::{Call, Service};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -13,8 +18,11 @@ impl Service {
         if let Some(recipe) = self.find_recipe(id).await? {
             return self.verify_recipe(call, recipe).await;
         }
+        if let Some(version) = self.version_to_verify(call, id).await? {
+            return self.verify_version(call, &version).await;
+        }
         let manifest = self.find_manifest(id).await?.ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("no adapter or recipe `{id}` is here"))
+            Failure::new(Kind::NotFound, format!("no adapter, recipe, channel or version `{id}` is here"))
                 .hint("fetch an adapter with `potluck pull ID`")
         })?;
         // Reading checks the signature of the manifest and the hash of every shard; inspecting checks the meaning.
@@ -37,6 +45,51 @@ impl Service {
                 format!("signature of {}", body.publisher.0.short()),
                 format!("{shards} shards, {} files, {} bytes", body.files.len(), body.total_bytes()),
                 meaning,
+            ],
+        }))
+    }
+
+    /// One that is here, or that peers hand out by its whole id.
+    async fn version_to_verify(&self, call: &Call<'_>, id: &str) -> Outcome<Option<Lineage>> {
+        if let Some(version) = self.find_version(id).await? {
+            return Ok(Some(version));
+        }
+        let Ok(id) = id.parse::<ManifestId>() else { return Ok(None) };
+        let here = self.on_store(move |store| store.manifest(&id)).await?;
+        let manifest = match here {
+            Some(manifest) => manifest,
+            None if self.network.is_some() => self.found(call, id, Duration::from_secs(FIND_SECONDS)).await?,
+            None => return Ok(None),
+        };
+        match manifest.body().kind {
+            ManifestKind::Version(_) => self.lineage_of(call, id).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Rebuilds a version from genesis and compares. // I10
+    async fn verify_version(&self, call: &Call<'_>, lineage: &Lineage) -> Outcome<Value> {
+        let Some(head) = lineage.head() else {
+            return Err(Failure::new(
+                Kind::NotFound,
+                format!("channel `{}` has no version in force here", lineage.name()),
+            )
+            .hint("take one with `potluck base update CHANNEL`"));
+        };
+        // First: without it the adapters cannot be checked either.
+        self.genesis(call, lineage.spec()).await?;
+        self.kept_adapters(call, lineage, Duration::from_secs(FIND_SECONDS)).await?;
+        let folded = self.fold_version(call, lineage, &head.version).await?;
+        same(head, &folded)?;
+        Ok(json!({
+            "schema": "potluck.verify/1", "id": head.id, "kind": "version", "digest": folded.digest, "base": folded.base,
+            "height": head.version.height,
+            "checked": [
+                format!("version {} of `{}`, signed by its steward {}", head.version.height, lineage.name(),
+                    lineage.steward().0.short()),
+                format!("each of the {} versions follows from the one before", lineage.releases().len()),
+                format!("rebuilt from genesis and {} adapters: digest {}, base {}", lineage.inputs().len(),
+                    folded.digest, folded.base),
             ],
         }))
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use potluck_trainer::base::BaseError;
+use potluck_trainer::bench::merge::BenchMergeError;
 use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::data::chat::ChatError;
 use potluck_trainer::data::check::CheckError;
@@ -12,8 +13,9 @@ use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::folder::FolderError;
 use potluck_trainer::lora::LoraError;
 use potluck_trainer::lora::factors::FactorsError;
+use potluck_trainer::merge::MergeError;
 use potluck_trainer::merge::fold::FoldError;
-use potluck_trainer::merge::sum::SumError;
+use potluck_trainer::merge::folders::FoldersError;
 use potluck_trainer::model::ModelError;
 use potluck_trainer::peft::PeftError;
 
@@ -100,8 +102,46 @@ pub fn tokenise(error: &TokeniseError) -> Failure {
     Failure { message: error.to_string(), ..failure }
 }
 
-pub fn sum(error: &SumError) -> Failure {
-    Failure::new(Kind::Incompatible, error)
+pub fn merge(error: &FoldersError) -> Failure {
+    match error {
+        FoldersError::Peft { folder, error: error @ (PeftError::Name { .. } | PeftError::Shape { .. }) } => {
+            Failure::new(Kind::Incompatible, format!("{}: {error}", folder.display()))
+                .hint("give the base that it was trained on with --base REF")
+        }
+        FoldersError::Peft { folder, error } => peft(folder, error),
+        FoldersError::Out { folder, error } => Failure::io(format!("write {}", folder.display()), error),
+        FoldersError::Merge(error) => merge_of(error),
+    }
+}
+
+fn merge_of(error: &MergeError) -> Failure {
+    match error {
+        MergeError::Nothing | MergeError::Method(_) => Failure::new(Kind::Usage, error),
+        MergeError::Rank { .. } => Failure::new(Kind::Incompatible, error)
+            .hint("take `--method refit --rank K`, or fold the adapters into the base with --fold"),
+        MergeError::Stacked { .. } => Failure::new(Kind::Incompatible, error),
+        MergeError::Module { .. } => {
+            Failure::new(Kind::Incompatible, error).hint("was the adapter trained on this base?")
+        }
+        MergeError::Factors { error: FactorsError::Io { path, error }, .. } => Failure::io(path.display(), error),
+        MergeError::Factors { .. } => Failure::new(Kind::Verification, error)
+            .hint("the adapter is damaged or its training went wrong: leave it out, or get it again"),
+        MergeError::NotFinite { .. } | MergeError::Decomposition { .. } => {
+            Failure::new(Kind::Verification, error).hint("give smaller weights, e.g. `adapter@0.5`")
+        }
+        MergeError::Sink(error) => Failure::io("write the merged adapter", error),
+        MergeError::Stopped => Failure::interrupted(),
+    }
+}
+
+pub fn bench_merge(error: &BenchMergeError) -> Failure {
+    match error {
+        BenchMergeError::Folders(error) => merge(error),
+        BenchMergeError::Io { path, error } => Failure::io(path.display(), error),
+        BenchMergeError::Shape { .. } => {
+            Failure::new(Kind::Incompatible, error).hint("give the config.json of a model of the Llama family")
+        }
+    }
 }
 
 pub fn fold(error: &FoldError) -> Failure {

@@ -1,5 +1,7 @@
 //! Jobs, with every reference already resolved to files: the worker opens no store and no network.
 
+pub mod choose;
+
 use std::path::PathBuf;
 
 use potluck_trainer::data::tokenise::Overlong;
@@ -8,6 +10,12 @@ use potluck_trainer::fit::watch::{EarlyStopping, Keep};
 use potluck_trainer::lora::config::Targets;
 use potluck_trainer::model::block::Recompute;
 use serde::{Deserialize, Serialize};
+
+mod bench;
+mod merge;
+
+pub use bench::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, RecomputeName};
+pub use merge::{BenchMergeSettings, BenchMergeTask, BenchShape, MergeSource, MergeTask};
 
 /// One job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,18 +52,20 @@ pub enum Task {
         data: PathBuf,
         settings: CheckSettings,
     },
-    /// The exact sum of adapters, as one adapter of stacked ranks.
-    Sum {
-        base: BaseSource,
-        adapters: Vec<AdapterSource>,
-        out: PathBuf,
-    },
+    Merge(Box<MergeTask>),
     /// Rule `fold-f32/1`. Adapters in the recipe's order; weights in 1/65536. Without `out` only the digest is made.
     Fold {
         base: BaseSource,
         adapters: Vec<FoldSource>,
         dtype: FloatType,
         out: Option<PathBuf>,
+    },
+    /// Judges what was proposed to a channel.
+    Choose(Box<choose::ChooseTask>),
+    /// Whether a base is the same model as another one, with weights that are nearly the same.
+    CompareView {
+        view: BaseSource,
+        original: BaseSource,
     },
     /// Checks a PEFT folder against a base and writes it in the portable profile.
     Normalise {
@@ -67,6 +77,7 @@ pub enum Task {
         base: BaseSource,
         work: BenchWork,
     },
+    BenchMerge(Box<BenchMergeTask>),
 }
 
 /// Where a base's files are.
@@ -292,71 +303,6 @@ pub enum Instructions {
     #[serde(rename = "avx512-bf16")]
     #[value(name = "avx512-bf16")]
     Avx512Bf16,
-}
-
-/// What is computed again in the backward pass instead of being kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum RecomputeName {
-    /// Nothing: most memory, least arithmetic
-    #[default]
-    None,
-    /// The two outputs of the MLP's first half, about half of what is kept
-    Selective,
-    /// All but each block's input: least memory, nearly every product of the forward pass twice
-    Full,
-}
-
-/// What `potluck bench` measures.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BenchWork {
-    Step(BenchStepSettings),
-    Generate(BenchGenerateSettings),
-}
-
-impl BenchWork {
-    pub fn threads(&self) -> usize {
-        match self {
-            Self::Step(settings) => settings.threads,
-            Self::Generate(settings) => settings.threads,
-        }
-    }
-}
-
-/// Whole training steps.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BenchStepSettings {
-    pub engine: Engine,
-    pub recompute: RecomputeName,
-    pub tokens: BenchTokens,
-    pub rank: u32,
-    /// As many as the file has, if not said.
-    pub steps: Option<usize>,
-    /// Moves the draw of the first factors.
-    pub seed: u64,
-    pub threads: usize,
-}
-
-/// What the steps train on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BenchTokens {
-    /// One batch of made-up tokens, the same in every step.
-    Hashed { batch: usize, seq: usize },
-    /// A JSON array of steps; a step is an array of sequences, a sequence an array of token ids.
-    File(PathBuf),
-}
-
-/// Reading a prompt and greedy generation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct BenchGenerateSettings {
-    pub engine: Engine,
-    pub prompt_tokens: usize,
-    pub new_tokens: usize,
-    /// Where the prompt's tokens come from; made up if not said.
-    pub tokens: Option<PathBuf>,
-    pub threads: usize,
 }
 
 /// Loss and exact match over rows.

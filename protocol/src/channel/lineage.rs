@@ -165,12 +165,19 @@ impl Lineage {
     /// Takes the next version, if it is one.
     pub fn extend(&mut self, manifest: &Authentic<Manifest>) -> Result<(), LineageError> {
         let body = manifest.body();
+        let version = self.check(body)?.clone();
+        self.releases.push(Release { id: manifest.id(), version, created: body.created });
+        Ok(())
+    }
+
+    /// Whether this could be the next version, once it is signed by the publisher that it names: what a steward asks before
+    /// he binds himself to it.
+    pub fn check<'a>(&self, body: &'a Manifest) -> Result<&'a VersionInfo, LineageError> {
         let Kind::Version(version) = &body.kind else { return Err(LineageError::NotAVersion) };
         self.check_place(version, body.publisher)?;
         self.check_change(version)?;
         self.check_opened(version, body)?;
-        self.releases.push(Release { id: manifest.id(), version: (**version).clone(), created: body.created });
-        Ok(())
+        Ok(version)
     }
 
     fn check_place(&self, version: &VersionInfo, signer: PublicKey) -> Result<(), LineageError> {

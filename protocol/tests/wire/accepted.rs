@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::Differing;
+use potluck_protocol::channel::Change;
 use potluck_protocol::codec;
 use potluck_protocol::id::{Digest, RecipeId};
 use potluck_protocol::manifest::Manifest;
@@ -14,6 +15,7 @@ use potluck_protocol::tensor::DType;
 
 use crate::attacks;
 use crate::by_hand;
+use crate::channels;
 use crate::samples::{self, keypair};
 use crate::subjects::MaybeId;
 use crate::vectors::Accepted;
@@ -28,6 +30,7 @@ pub fn of(file: &str) -> Vec<Accepted> {
         "announcement" => announcement(),
         "request" => request(),
         "reply" => reply(),
+        "sealed" => sealed(),
         "signed_manifest" => signed_manifest(),
         "signed_announcement" => signed_announcement(),
         other => panic!("{other} has no vectors"),
@@ -110,7 +113,22 @@ fn manifest() -> Vec<Accepted> {
         of("base", "a base as published first", &samples::base(None)),
         of("folded_base", "a base made by a recipe", &samples::base(Some(recipe))),
         of("dataset", "rows", &samples::dataset()),
+        of("channel", "a fork that admits two keys and two licences", &channels::channel()),
+        of("open_channel", "a channel with nothing optional", &channels::open_channel()),
+        of("proposal", "an adapter at weight -1/2", &channels::proposal()),
+        of("version", "a release with every verdict that there is", &channels::version()),
+        of("release", "a release without an opened shard", &channels::bare_version(Change::Release)),
+        of("revoke", "a revocation", &channels::bare_version(Change::Revoke)),
+        of("rollback", "a way back", &channels::bare_version(Change::Rollback(7))),
+        of("mismatch", "a version does not follow from its recipe", &channels::proof(channels::mismatch())),
+        of("equivocation", "two versions for one height", &channels::proof(channels::equivocation())),
     ]
+}
+
+fn sealed() -> Vec<Accepted> {
+    let sealed = channels::sealed();
+    let bytes = by_hand::build(|out| channels::put_sealed(out, &sealed));
+    vec![vector("two_suites", "one suite to improve, one to keep; the id is the commitment", &sealed, bytes)]
 }
 
 fn announcement() -> Vec<Accepted> {

@@ -5,7 +5,8 @@ use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::base::{Architecture, BaseIdentity, F32Bits, Family};
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Bucket, Compare, Differing, Wanted};
-use potluck_protocol::id::{AnnouncementId, BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
+use potluck_protocol::channel::{Change, Claim, VersionInfo};
+use potluck_protocol::id::{AnnouncementId, BaseId, Digest, FileDigest, FoldDigest, ManifestId, RecipeId, ShardId};
 use potluck_protocol::limits::{BASE_BYTES_MAX, RANK_MAX, RECIPE_WEIGHT_MAX, SHARD_MAX, SIGNED_MANIFEST_MAX};
 use potluck_protocol::manifest::{AdapterInfo, BaseInfo, DatasetInfo, Evaluation, FileEntry, Kind, Manifest, Training};
 use potluck_protocol::recipe::{Recipe, Weight};
@@ -18,7 +19,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use crate::samples;
+use crate::{channels, samples};
 
 /// Bounded, and the same cases on every run.
 pub fn config(cases: u32) -> ProptestConfig {
@@ -139,22 +140,50 @@ pub fn manifest() -> impl Strategy<Value = Manifest> {
         adapter().prop_map(Kind::Adapter),
         base.prop_map(|(base, architecture, recipe)| Kind::Base(BaseInfo { base: BaseId(base), architecture, recipe })),
         any::<u64>().prop_map(|rows| Kind::Dataset(DatasetInfo { rows })),
+        about_channels(),
     ];
     (kind, name(), "[ -~]{0,64}", "\\PC{0,200}", any::<u64>(), files()).prop_map(
         |(kind, name, licence, description, created, files)| Manifest {
-            kind,
             name,
             licence,
             description,
             created,
             publisher: samples::publisher(),
-            files,
+            files: held_by(&kind, files),
+            kind,
         },
     )
 }
 
+/// What says something about a channel says it in the body, but for a version's rows, which are few.
+fn held_by(kind: &Kind, mut files: Vec<FileEntry>) -> Vec<FileEntry> {
+    match kind {
+        Kind::Channel(_) | Kind::Proposal(_) | Kind::Proof(_) => files.clear(),
+        Kind::Version(_) => files.iter_mut().for_each(|file| file.len %= 1 << 20),
+        Kind::Adapter(_) | Kind::Base(_) | Kind::Dataset(_) => {}
+    }
+    files
+}
+
+fn about_channels() -> impl Strategy<Value = Kind> {
+    let fixed = vec![channels::channel(), channels::open_channel(), channels::proposal(), channels::version()];
+    let fixed: Vec<_> = fixed.into_iter().map(|manifest| manifest.kind).collect();
+    let version = (recipe(), digest(), 1..9u32, any::<u32>()).prop_map(|(recipe, digest, height, back)| {
+        let previous = (height > 1).then_some(ManifestId(digest));
+        let change = Change::Rollback(back);
+        let info = VersionInfo { recipe, height, previous, change, ..channels::version_info() };
+        Kind::Version(Box::new(info))
+    });
+    let claim = (manifest_id(), manifest_id(), digest(), any::<bool>()).prop_map(|(one, other, digest, lie)| {
+        let mismatch = Claim::Mismatch { version: one, digest: FoldDigest(digest) };
+        channels::proof(if lie { mismatch } else { Claim::Equivocation { first: one, second: other } }).kind
+    });
+    prop_oneof![prop::sample::select(fixed), version, claim]
+}
+
 pub fn announcement() -> impl Strategy<Value = Announcement> {
-    let kind = prop::sample::select(vec![KindTag::Adapter, KindTag::Base, KindTag::Dataset]);
+    let kind =
+        prop::sample::select(vec![KindTag::Adapter, KindTag::Base, KindTag::Dataset, KindTag::Version, KindTag::Proof]);
     let sizes = (0..=SIGNED_MANIFEST_MAX as u32, 0..=BASE_BYTES_MAX, any::<u64>());
     (manifest_id(), kind, name(), digest(), sizes).prop_map(
         |(manifest, kind, name, base, (manifest_len, total_bytes, sequence))| Announcement {

@@ -13,6 +13,8 @@ use potluck_protocol::recipe::{Recipe, Rule, Weight};
 use potluck_protocol::shard::{Cut, ShardRow, ShardTable};
 use potluck_protocol::tensor::{DType, TensorEntry};
 
+use crate::channels;
+
 /// Bytes in the making.
 #[derive(Default)]
 pub struct Bytes(pub Vec<u8>);
@@ -61,7 +63,7 @@ impl Bytes {
     }
 }
 
-fn build(put: impl FnOnce(&mut Bytes)) -> Vec<u8> {
+pub fn build(put: impl FnOnce(&mut Bytes)) -> Vec<u8> {
     let mut out = Bytes::default();
     put(&mut out);
     out.0
@@ -114,7 +116,7 @@ fn put_architecture(out: &mut Bytes, architecture: &Architecture) {
     out.u32(rms_norm_eps.get().to_bits()).u32(rope_theta.get().to_bits()).u8((*tie_word_embeddings).into());
 }
 
-fn dtype_tag(dtype: DType) -> u32 {
+pub fn dtype_tag(dtype: DType) -> u32 {
     match dtype {
         DType::F32 => 0,
         DType::F16 => 1,
@@ -158,6 +160,10 @@ pub fn announcement(announcement: &Announcement) -> Vec<u8> {
             KindTag::Adapter => 0,
             KindTag::Base => 1,
             KindTag::Dataset => 2,
+            KindTag::Channel => 3,
+            KindTag::Proposal => 4,
+            KindTag::Version => 5,
+            KindTag::Proof => 6,
         });
         out.bytes(name.as_str().as_bytes()).digest(&base.0).u64(*total_bytes).digest(&publisher.0).u64(*sequence);
     })
@@ -191,6 +197,10 @@ fn put_kind(out: &mut Bytes, kind: &Kind) {
         Kind::Dataset(DatasetInfo { rows }) => {
             out.u32(2).u64(*rows);
         }
+        Kind::Channel(channel) => channels::put_channel(out.u32(3), channel),
+        Kind::Proposal(proposal) => channels::put_proposal(out.u32(4), proposal),
+        Kind::Version(version) => channels::put_version(out.u32(5), version),
+        Kind::Proof(proof) => channels::put_proof(out.u32(6), proof),
     }
 }
 

@@ -11,6 +11,7 @@ mod accepted;
 mod arbitrary;
 mod attacks;
 mod by_hand;
+mod channels;
 mod chain;
 mod golden;
 mod layouts;

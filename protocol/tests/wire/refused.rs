@@ -12,7 +12,7 @@ use potluck_protocol::tensor::DType;
 
 use crate::by_hand::{self, Bytes};
 use crate::vectors::Refused;
-use crate::{attacks, refused_manifest, samples};
+use crate::{attacks, channels, refused_manifest, samples};
 
 pub fn of(file: &str) -> Vec<Refused> {
     match file {
@@ -24,10 +24,24 @@ pub fn of(file: &str) -> Vec<Refused> {
         "announcement" => announcement(),
         "request" => request(),
         "reply" => reply(),
+        "sealed" => sealed(),
         "signed_manifest" => attacks::manifest(),
         "signed_announcement" => attacks::announcement(),
         other => panic!("{other} has no vectors"),
     }
+}
+
+fn sealed() -> Vec<Refused> {
+    let bytes = |sealed| by_hand::build(|out| channels::put_sealed(out, &sealed));
+    let mut reversed = channels::sealed();
+    reversed.suites.reverse();
+    let role = patch(&bytes(channels::sealed()), 32 + 8 + 8 + 3, &[2]);
+    let mut all = vec![
+        Refused::new("unsorted", "suites in the wrong order", bytes(reversed), "Malformed: the suites"),
+        Refused::new("role", "an unknown role", role, "Undecodable"),
+    ];
+    all.extend(ends(&bytes(channels::sealed())));
+    all
 }
 
 /// A byte after the end, and the last one missing.
@@ -188,7 +202,7 @@ fn announcement() -> Vec<Refused> {
     large.total_bytes = u64::MAX;
     let sizes = "Malformed: the sizes that it states are beyond the limits";
     let mut all = vec![
-        Refused::new("unknown_kind", "enum tag 3", patch(&bytes, 36, &[3]), "Undecodable"),
+        Refused::new("unknown_kind", "enum tag 9", patch(&bytes, 36, &[9]), "Undecodable"),
         Refused::new("long_manifest", "a manifest of 4 GiB", by_hand::announcement(&long), sizes),
         Refused::new("large_files", "2^64 - 1 bytes of files", by_hand::announcement(&large), sizes),
         Refused::new(

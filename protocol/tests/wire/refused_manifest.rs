@@ -5,10 +5,10 @@ use potluck_protocol::manifest::{AdapterInfo, FileEntry, Kind, Manifest};
 
 use crate::refused::{HUGE, ends, patch, retext};
 use crate::vectors::Refused;
-use crate::{by_hand, samples};
+use crate::{by_hand, channels, samples};
 
 pub fn all() -> Vec<Refused> {
-    [codes(), files(), paths(), adapter()].concat()
+    [codes(), files(), paths(), adapter(), channels::refused()].concat()
 }
 
 fn codes() -> Vec<Refused> {
@@ -18,7 +18,7 @@ fn codes() -> Vec<Refused> {
     let option = 4 + 32 + 41;
     let name = |to: &[u8]| retext(&good, "iso-dates", to);
     let mut all = vec![
-        Refused::new("unknown_kind", "enum tag 3", patch(&good, 0, &[3]), "Undecodable"),
+        Refused::new("unknown_kind", "enum tag 7", patch(&good, 0, &[7]), "Undecodable"),
         Refused::new("option_2", "2 before an optional recipe", patch(&base, option, &[2]), "Undecodable"),
         Refused::new(
             "option_missing",

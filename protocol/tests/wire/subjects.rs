@@ -3,6 +3,7 @@
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::base::BaseIdentity;
 use potluck_protocol::bulk::{Reply, Request};
+use potluck_protocol::channel::Sealed;
 use potluck_protocol::codec::{self, CodecError, Wire};
 use potluck_protocol::id::Digest;
 use potluck_protocol::manifest::Manifest;
@@ -37,6 +38,7 @@ pub fn all() -> Vec<Subject> {
         plain::<Recipe>("recipe", "Recipe"),
         plain::<Manifest>("manifest", "Manifest"),
         plain::<Announcement>("announcement", "Announcement"),
+        plain::<Sealed>("sealed", "Sealed"),
         plain::<Request>("request", "Request"),
         plain::<Reply>("reply", "Reply"),
         signed::<Manifest>("signed_manifest"),
@@ -56,6 +58,13 @@ pub trait MaybeId: Wire {
 }
 
 impl MaybeId for ShardTable {}
+
+impl MaybeId for Sealed {
+    fn id_text(&self) -> Option<String> {
+        self.commitment().ok().map(|id| id.to_string())
+    }
+}
+
 impl MaybeId for Announcement {}
 impl MaybeId for Request {}
 impl MaybeId for Reply {}

@@ -23,6 +23,10 @@ fn good() -> Report {
     let report = serde_json::json!({
         "schema": "potluck.demo/1", "seconds": 60.0, "base": {"name": "tiny", "id": "a".repeat(64)},
         "nodes": [node(0), node(1), node(2)], "skills": [skill(0), skill(1), skill(2)],
+        "channel": {
+            "id": "c".repeat(64), "version": "b".repeat(64), "height": 1, "digest": "d".repeat(64),
+            "verdicts": (0..3).map(|n: u32| serde_json::json!({"adapter": n.to_string().repeat(64)})).collect::<Vec<_>>(),
+        },
         "merged_digests": ["d".repeat(64), "d".repeat(64), "d".repeat(64)],
     });
     Report::parse(&format!("a line before\n{report}\n\n")).expect("the schema")
@@ -37,7 +41,7 @@ fn a_good_report_has_no_findings() {
 #[test]
 fn every_claim_can_fail() {
     type Change = fn(&mut Report);
-    let cases: [(&str, Change); 17] = [
+    let cases: [(&str, Change); 20] = [
         ("3 nodes", |r| r.nodes.truncate(2)),
         ("process of its own", |r| r.nodes[1].pid = 0),
         ("home of its own", |r| r.nodes[1].home = "/h0".into()),
@@ -53,7 +57,10 @@ fn every_claim_can_fail() {
         ("held-out", |r| r.skills[1].heldout = 199),
         ("adapter gains", |r| r.skills[1].adapter.accuracy = 0.59),
         ("merged base gains", |r| r.skills[1].merged.accuracy = 0.0),
-        ("are equal", |r| r.merged_digests[2] = "e".repeat(64)),
+        ("rebuild what was signed", |r| r.merged_digests[2] = "e".repeat(64)),
+        ("a channel and a version", |r| r.channel.version = "x".into()),
+        ("the first", |r| r.channel.height = 2),
+        ("was judged", |r| drop(r.channel.verdicts.pop())),
         ("mean own gain", |r| r.skills.iter_mut().for_each(|skill| skill.merged.accuracy = 0.44)),
     ];
     for (claim, change) in cases {

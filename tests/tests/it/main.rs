@@ -2,6 +2,10 @@
 
 mod bad_input;
 mod base;
+mod channel_follow;
+mod channel_fork;
+mod channel_refused;
+mod channel_steward;
 mod crash;
 mod daemon;
 mod data;
@@ -12,6 +16,7 @@ mod hub;
 mod identity;
 mod kill;
 mod mdns;
+mod merge;
 mod network;
 mod old_home;
 mod search;

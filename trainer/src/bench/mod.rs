@@ -1,8 +1,9 @@
-//! Measuring this machine: whole training steps ([`step`]), prompts and new tokens ([`generate`]), and the arithmetic
-//! that a step is made of ([`arithmetic`]). Nothing here judges a time.
+//! Measuring this machine: whole training steps ([`step`]), prompts and new tokens ([`generate`]), merges ([`merge`]), and
+//! the arithmetic that a step is made of ([`arithmetic`]). Nothing here judges a time.
 
 pub mod arithmetic;
 pub mod generate;
+pub mod merge;
 pub mod step;
 
 /// Where the ids of made-up tokens begin to count: far from the counters of the factors.

@@ -1,5 +1,5 @@
 //! Low-rank adapters: what one is ([`adapter`], [`config`], [`targets`]), its factors one module at a time
-//! ([`factors`]), how they lie in memory ([`layout`]), how they start ([`init`]) and how they act on a model
+//! ([`factors`]) and how large they are ([`norm`]), how they lie in memory ([`layout`]), how they start ([`init`]) and how they act on a model
 //! ([`attached`]).
 //!
 //! A module's output gains `scale * (x A^T) B^T` with `A: [r, in]`, `B: [out, r]` and `scale = lora_alpha / r`
@@ -11,6 +11,7 @@ pub mod config;
 pub mod factors;
 pub mod init;
 pub mod layout;
+pub mod norm;
 pub mod targets;
 
 /// An adapter that cannot be used with a model.

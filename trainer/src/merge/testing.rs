@@ -30,7 +30,7 @@ pub fn dense(adapter: &Adapter, module: &str) -> Vec<f64> {
     let ([rank, inner], out) = (a.shape, b.shape[0]);
     let cell = |row: usize, column: usize| -> f64 {
         let terms = (0..rank).map(|k| f64::from(b.values[row * rank + k]) * f64::from(a.values[k * inner + column]));
-        super::scale(adapter) * terms.sum::<f64>()
+        adapter.config.scale() * terms.sum::<f64>()
     };
     (0..out)
         .flat_map(|row| (0..inner).map(move |column| (row, column)))

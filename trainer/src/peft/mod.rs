@@ -8,13 +8,16 @@
 mod config;
 mod error;
 mod plan;
+mod positioned;
 mod read;
 mod stored;
+mod stream;
 mod write;
 
 pub use error::PeftError;
 pub use read::{check, read};
 pub use stored::Stored;
+pub use stream::FactorsWriter;
 pub(crate) use write::target_modules;
 pub use write::{Files, encode, write};
 

@@ -48,11 +48,11 @@ pub fn encode(adapter: &Adapter, architecture: &Architecture) -> io::Result<File
         let scaled = tensor.values.iter().map(|&value| (f64::from(value) * scale) as f32 + 0.0);
         model.extend(scaled.flat_map(f32::to_le_bytes));
     }
-    Ok(Files { config: config(adapter.config.r, &modules, architecture), model })
+    Ok(Files { config: settings(adapter.config.r, &modules, architecture), model })
 }
 
 /// The keys that PEFT 0.2 and later know, sorted: older readers refuse unknown keys.
-fn config(r: usize, modules: &BTreeSet<String>, architecture: &Architecture) -> Vec<u8> {
+pub fn settings(r: usize, modules: &BTreeSet<String>, architecture: &Architecture) -> Vec<u8> {
     let fields = json!({
         "base_model_name_or_path": null,
         "bias": "none",

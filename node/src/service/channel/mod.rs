@@ -6,6 +6,9 @@
 mod follower;
 mod steward;
 
+pub(super) use follower::limits::FORKS_MAX;
+pub use follower::{Watching, watch};
+
 use potluck_protocol::channel::{ChannelInfo, Lineage, LineageError};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
@@ -30,6 +33,7 @@ impl Service {
             Request::Rollback(rollback) => self.channel_rollback(call, rollback).await,
             Request::Show { channel } => self.channel_show(&channel).await,
             Request::List => self.channel_list().await,
+            Request::Export { channel, out } => self.channel_export(call, &channel, &out).await,
         }
     }
 

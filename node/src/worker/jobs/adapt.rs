@@ -1,4 +1,4 @@
-//! Adapters as objects: normalising, summing, folding, writing.
+//! Adapters as objects: normalising, folding, writing.
 
 use std::path::Path;
 
@@ -11,35 +11,13 @@ use potluck_trainer::base::write::FolderWriter;
 use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::lora::config::Targets;
 use potluck_trainer::merge::fold::{Input, fold as fold_into};
-use potluck_trainer::merge::sum::sum as exact_sum;
 use potluck_trainer::peft;
-use serde::Serialize;
 
 use super::open;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::service::{Folded, Normalised};
 use crate::worker::failures;
-use crate::worker::proto::{AdapterSource, BaseSource, FloatType, FoldSource};
-
-#[derive(Serialize)]
-pub struct Summed {
-    folder: std::path::PathBuf,
-    rank: usize,
-}
-
-pub fn sum(base: &BaseSource, adapters: &[AdapterSource], out: &Path) -> Outcome<Summed> {
-    let base = open::base(base)?;
-    let adapters = open::adapters(&base, adapters)?;
-    let weigh = |(adapter, weight): &(Adapter, f32)| {
-        Weight::nearest(f64::from(*weight)).map(|weight| (weight, adapter.clone()))
-    };
-    let weighted: Option<Vec<_>> = adapters.iter().map(weigh).collect();
-    let weighted = weighted.ok_or_else(|| Failure::new(Kind::Usage, "a weight is beyond 1024"))?;
-    let inputs: Vec<_> = weighted.iter().map(|(weight, adapter)| (*weight, adapter)).collect();
-    let summed = exact_sum(&inputs, base.architecture()).map_err(|error| failures::sum(&error))?;
-    write(out, &summed, &base, &[])?;
-    Ok(Summed { folder: out.to_path_buf(), rank: summed.config.r })
-}
+use crate::worker::proto::{BaseSource, FloatType, FoldSource};
 
 /// Rule `fold-f32/1`. // I10
 pub fn fold(base: &BaseSource, adapters: &[FoldSource], dtype: FloatType, out: Option<&Path>) -> Outcome<Folded> {

@@ -21,7 +21,7 @@ use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured};
 
 /// Rows that go through the model at once: enough to keep the matrix products large.
-const BATCH: usize = 50;
+pub const BATCH: usize = 50;
 
 pub fn eval(base: &BaseSource, adapters: &[AdapterSource], data: &Path, context: &Context) -> Outcome<Measured> {
     let base = open::base(base)?;

@@ -2,14 +2,18 @@
 
 mod adapt;
 mod bench;
+mod choose;
 mod data;
 mod identify;
 mod measure;
+mod merge;
 mod open;
 pub mod rows;
 mod train;
+mod view;
 
 pub use adapt::target_names;
+pub use choose::malformed;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -30,11 +34,14 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
             value(measure::generate(base, adapters, (prompt, *chat), *max_new_tokens, context)?)
         }
         Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
-        Task::Sum { base, adapters, out } => value(adapt::sum(base, adapters, out)?),
+        Task::Merge(task) => value(merge::merge(task, context)?),
         Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
+        Task::Choose(task) => value(choose::choose(task, context)?),
+        Task::CompareView { view, original } => value(view::compare(view, original)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
         Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
         Task::Bench { base, work: BenchWork::Generate(settings) } => value(bench::generate(base, settings)?),
+        Task::BenchMerge(task) => value(merge::bench(task, context)?),
     })
 }
 

@@ -24,6 +24,11 @@ const WHOLE_MAX: usize = 1 << 20;
 /// Texts are measured in pieces of this many tokens.
 const TEXT_MAX: usize = 1024;
 
+/// How long a row of that kind is measured.
+pub fn measured_length(kind: Kind) -> usize {
+    if kind == Kind::Text { TEXT_MAX } else { WHOLE_MAX }
+}
+
 /// Samples in the order of their rows.
 pub struct Rows {
     pub samples: Vec<Sample>,
@@ -48,8 +53,7 @@ impl Rows {
     /// Reads a file to measure on: no row is too long.
     pub fn read_whole(path: &Path, base: &Base) -> Outcome<Self> {
         let rows = jsonl::read(path).map_err(|error| failures::data(&error))?;
-        let max = if rows.kind == Kind::Text { TEXT_MAX } else { WHOLE_MAX };
-        Self::tokenise(&rows, base, max, Overlong::Refuse)
+        Self::tokenise(&rows, base, measured_length(rows.kind), Overlong::Refuse)
     }
 
     fn tokenise(rows: &jsonl::Rows, base: &Base, max_length: usize, overlong: Overlong) -> Outcome<Self> {

@@ -1,0 +1,93 @@
+//! What is shown of a channel: its rules, its versions, and what became of each proposal. The same for people, drawings
+//! and programs.
+
+use potluck_protocol::channel::Change;
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
+use potluck_protocol::signed::PublicKey;
+use serde::{Deserialize, Serialize};
+
+use crate::store::Halt;
+
+/// The schema of [`Shown`].
+pub const SCHEMA: &str = "potluck.base.channel/1";
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    pub schema: String,
+    pub channel: ManifestId,
+    /// What it is called here.
+    pub name: String,
+    pub steward: PublicKey,
+    /// This node's key is the steward's.
+    pub own: bool,
+    pub genesis: BaseId,
+    /// What genesis is called here, if it is here.
+    pub genesis_name: Option<String>,
+    /// The version whose weights genesis is, if the channel is a fork.
+    pub forked_from: Option<ManifestId>,
+    /// For people.
+    pub rules: Vec<String>,
+    /// The height in force here.
+    pub height: u32,
+    pub held: bool,
+    pub audit: bool,
+    pub halted: Option<Halted>,
+    /// Why the next known version is not taken, if it does not fit.
+    pub broken: Option<String>,
+    /// From height 1 on.
+    pub versions: Vec<Version>,
+}
+
+/// Why nothing more is taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Halted {
+    pub proof: Halt,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Version {
+    pub height: u32,
+    pub version: ManifestId,
+    pub base: BaseId,
+    pub digest: FoldDigest,
+    /// Seconds since 1970 by the steward's clock.
+    pub created: u64,
+    pub change: Change,
+    pub in_force: bool,
+    /// All that it is made of.
+    pub inputs: Vec<Input>,
+    /// Beside the version before.
+    pub added: Vec<Input>,
+    pub removed: Vec<Input>,
+    /// How the mean loss of the suites that are to improve moved on the opened shard, in millionths of a nat.
+    pub moved_micro: Option<i64>,
+    pub verdicts: Vec<Verdict>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Input {
+    pub adapter: ManifestId,
+    /// Its publisher's name for it, if it is known here.
+    pub name: Option<String>,
+    pub weight: f64,
+    /// It was trained on something that is revoked now.
+    pub stale: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    pub proposal: ManifestId,
+    pub adapter: ManifestId,
+    pub name: Option<String>,
+    pub taken: bool,
+    /// For its publisher.
+    pub reason: String,
+}
+
+impl Input {
+    /// Its name, or the start of its id.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.adapter.short())
+    }
+}

@@ -1,0 +1,59 @@
+//! `potluck base add`: from this machine, from the hub, from the swarm.
+
+use std::path::Path;
+
+use clap::Args;
+use potluck_protocol::id::BaseId;
+use serde_json::Value;
+
+use super::super::args::Global;
+use super::super::run::{ask, ask_online};
+use super::super::up;
+use super::refs::{from_hub, hub_id, reference};
+use crate::api::proto::{BaseFetch, Request};
+use crate::config;
+use crate::failure::Outcome;
+use crate::hub::Fresh;
+
+/// Check a base whole and remember it.
+///
+/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache
+/// (HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured), safetensors only. A base id is looked for in the swarm: whoever
+/// published that base with `potluck publish --base`; its files are held against the id before they are used.
+#[derive(Debug, Args)]
+pub struct Add {
+    /// A Hugging Face folder (safetensors), a .gguf file, OWNER/NAME[@REVISION], or a base id (64 hex digits)
+    #[arg(value_name = "PATH|OWNER/NAME|ID")]
+    what: String,
+    /// A name for it [default: the file's, the folder's, the hub's or the publisher's]
+    #[arg(long)]
+    name: Option<String>,
+    /// The base that it is a quantised file of; its channels can then be used over it. Compared tensor by tensor if that
+    /// base is here, believed otherwise
+    #[arg(long, value_name = "REF")]
+    view_of: Option<String>,
+    /// From the swarm: how long to look for it and to wait for bytes
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    timeout: u64,
+    /// Used for a base id if no daemon runs on this home
+    #[command(flatten)]
+    network: up::Network,
+}
+
+impl Add {
+    pub async fn run(&self, global: &Global) -> Outcome<Value> {
+        let path = Path::new(&self.what);
+        if !path.exists() && self.what.parse::<BaseId>().is_ok() {
+            let fetch = BaseFetch { base: self.what.clone(), name: self.name.clone(), timeout_seconds: self.timeout };
+            return ask_online(global, &Request::BaseFetch(fetch), &self.network).await;
+        }
+        let (path, name) = match hub_id(&self.what) {
+            // Asked for anew, the hub is asked what is newest.
+            Some(id) => (from_hub(global, &id, Fresh::Ask)?, Some(id.name().to_owned())),
+            None => (config::absolute(path)?, None),
+        };
+        let name = self.name.clone().or(name);
+        let view_of = self.view_of.as_deref().map(|text| reference(global, text)).transpose()?;
+        ask(global, &Request::BaseAdd { path, name, view_of }).await
+    }
+}

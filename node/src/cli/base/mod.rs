@@ -1,0 +1,108 @@
+//! `potluck base`: bases, and channels of base versions.
+
+mod add;
+mod draw;
+mod follower;
+mod refs;
+mod steward;
+mod svg;
+mod told;
+
+pub use refs::{absolute_reference, reference, weighted_references};
+
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde::Deserialize;
+use serde_json::Value;
+
+use self::add::Add;
+use super::args::Global;
+use super::output;
+use super::run::ask;
+use crate::api::lineage::{SCHEMA, Shown};
+use crate::api::proto::Request;
+use crate::failure::{Failure, Kind, Outcome};
+
+/// Bases that this node knows.
+#[derive(Debug, Subcommand)]
+pub enum Base {
+    /// Check a base whole and remember it: files of this machine, the hub's, or by its id from the swarm
+    Add(Box<Add>),
+    /// List them
+    Ls,
+    /// Show one; of a channel its lineage
+    Show {
+        #[arg(value_name = "REF")]
+        base: String,
+        /// Draw a channel's lineage to this file
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Channels, as their steward and as a proposer
+    #[command(flatten)]
+    Steward(steward::Verb),
+    /// Channels, as their follower
+    #[command(flatten)]
+    Follower(follower::Verb),
+}
+
+#[derive(Deserialize)]
+struct Described {
+    name: String,
+    base: String,
+    place: String,
+    architecture: String,
+    parameters: u64,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    bases: Vec<Described>,
+}
+
+pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
+    let answer = match verb {
+        Base::Add(add) => add.run(global).await?,
+        Base::Ls => {
+            return output::answer(global, ask(global, &Request::BaseList).await?, |listed: Listed| {
+                let rows: Vec<_> =
+                    listed.bases.into_iter().map(|base| vec![base.name, short(&base.base), base.place]).collect();
+                output::table(&["name", "base id", "place"], &rows)
+            });
+        }
+        Base::Steward(verb) => return steward::run(global, verb).await,
+        Base::Follower(verb) => return follower::run(global, verb).await,
+        Base::Show { base, svg } => {
+            let answer = ask(global, &Request::BaseShow { base: reference(global, base)? }).await?;
+            if answer["schema"] == SCHEMA {
+                return show_channel(global, answer, svg.as_deref());
+            }
+            if svg.is_some() {
+                return Err(Failure::new(Kind::Usage, format!("`{base}` is no channel: there is no lineage to draw"))
+                    .hint("list the channels with `potluck base channels`"));
+            }
+            answer
+        }
+    };
+    output::answer(global, answer, |base: Described| {
+        vec![
+            format!("{}  {}, {} parameters", base.name, base.architecture, base.parameters),
+            format!("at {}", base.place),
+            base.base,
+        ]
+    })
+}
+
+fn show_channel(global: &Global, answer: Value, svg: Option<&Path>) -> Outcome<()> {
+    if let Some(file) = svg {
+        let shown: Shown = serde_json::from_value(answer.clone()).map_err(|error| Failure::new(Kind::Failed, error))?;
+        std::fs::write(file, svg::document(&shown))
+            .map_err(|error| Failure::io(format!("write {}", file.display()), &error))?;
+    }
+    output::answer(global, answer, |shown: Shown| draw::lineage(&shown))
+}
+
+fn short(id: &str) -> String {
+    id.chars().take(12).collect()
+}

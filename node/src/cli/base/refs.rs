@@ -1,0 +1,92 @@
+//! How references are written: a path, an id, a name, a hub id; with a weight.
+
+use std::path::{Path, PathBuf};
+
+use super::super::args::Global;
+use super::super::progress::Shown;
+use crate::api::proto::{Progress, Unit, WeightedRef};
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::hub::{self, Fresh, HubId};
+
+/// A text that names no file here and is written as the hub's ids are. A GGUF file that is not there is a typing mistake.
+pub(super) fn hub_id(text: &str) -> Option<HubId> {
+    if Path::new(text).exists() || text.ends_with(".gguf") { None } else { text.parse().ok() }
+}
+
+/// The folder of a base of the hub; what is missing is fetched, here and not in the daemon: the environment and the
+/// terminal are this command's.
+pub(super) fn from_hub(global: &Global, id: &HubId, fresh: Fresh) -> Outcome<PathBuf> {
+    let mut shown = Shown::new(global);
+    shown.report(Progress::Phase { text: format!("base {id}, from the hub or its cache") });
+    let report = |done, total| {
+        shown.report(Progress::Count { what: id.to_string(), done, total, unit: Unit::Bytes });
+    };
+    Ok(hub::fetch(id, &config::hub()?, fresh, report)?)
+}
+
+/// A base that a person named, as the service takes it: a path is made absolute, a hub id becomes the folder of its files.
+pub fn reference(global: &Global, text: &str) -> Outcome<String> {
+    match hub_id(text) {
+        Some(id) => absolute_reference(&from_hub(global, &id, Fresh::Cached)?.to_string_lossy()),
+        None => absolute_reference(text),
+    }
+}
+
+/// A reference that is a path is made absolute, so that the daemon finds it; every other one stays as it is.
+pub fn absolute_reference(reference: &str) -> Outcome<String> {
+    let path = Path::new(reference);
+    if !path.exists() && !reference.contains(std::path::MAIN_SEPARATOR) {
+        return Ok(reference.to_owned());
+    }
+    let absolute = config::absolute(path)?;
+    let text = absolute.to_str().ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("the path {} is not UTF-8", absolute.display()))
+            .hint("rename it, or link to it")
+    })?;
+    Ok(text.to_owned())
+}
+
+/// `REF@WEIGHT` or `REF`, which weighs 1.
+pub fn weighted_references(texts: &[String]) -> Outcome<Vec<WeightedRef>> {
+    texts.iter().map(|text| weighted_reference(text)).collect()
+}
+
+pub(super) fn weighted_reference(text: &str) -> Outcome<WeightedRef> {
+    let (reference, weight) = match text.rsplit_once('@') {
+        Some((reference, weight)) => {
+            let weight: f64 = weight.parse().ok().filter(|weight: &f64| weight.is_finite()).ok_or_else(|| {
+                Failure::new(Kind::Usage, format!("`{weight}` in `{text}` is no weight")).hint("e.g. `sql-helper@0.5`")
+            })?;
+            (reference, weight)
+        }
+        None => (text, 1.0),
+    };
+    Ok(WeightedRef { reference: absolute_reference(reference)?, weight })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_no_hub_id() {
+        let name = |text: &str| hub_id(text).map(|id| id.to_string());
+        assert_eq!(name("owner/name@v1").as_deref(), Some("owner/name@v1"));
+        // `src/lib.rs` is there; the others are paths, ids and names.
+        for text in ["src/lib.rs", "models/x.gguf", "./a/b", "/a/b", "../a", "tiny", &"ab".repeat(32)] {
+            assert_eq!(name(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_weight_follows_the_last_at_sign() {
+        let parse = |text: &str| weighted_reference(text).map(|r| (r.reference, r.weight));
+        assert_eq!(parse("sql"), Ok(("sql".into(), 1.0)));
+        assert_eq!(parse("sql@0.5"), Ok(("sql".into(), 0.5)));
+        assert_eq!(parse("sql@-2"), Ok(("sql".into(), -2.0)));
+        for wrong in ["sql@", "sql@x", "sql@nan", "sql@inf"] {
+            assert_eq!(parse(wrong).map_err(|failure| failure.kind), Err(Kind::Usage), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! `potluck base open|propose|release|revoke`
+
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use potluck_protocol::channel::Role;
+
+use super::super::args::Global;
+use super::super::output;
+use super::super::run::ask;
+use super::refs::{reference, weighted_reference};
+use super::told;
+use crate::api::channel::{self, SuiteRows};
+use crate::api::proto::Request;
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+
+/// Parts of a million in one percent.
+const PPM_PER_PERCENT: f64 = 10_000.0;
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Open a channel of base versions, with your key as its steward
+    Open(Box<Open>),
+    /// Offer a published adapter to a channel
+    Propose(Propose),
+    /// As the steward: judge the proposals on a fresh sealed shard and publish the next version
+    Release(Release),
+    /// As the steward: take adapters out, for good, and publish the version without them
+    Revoke(Revoke),
+}
+
+/// Open a channel of base versions, with your key as its steward.
+///
+/// The rows of each suite are dealt out at random over sealed shards, one for each release that will be scored. They stay
+/// in the home folder, and the channel publishes commitments to them; a release opens one shard and makes its rows public.
+/// What is laid down here cannot be changed: other rules are another channel.
+#[derive(Debug, Args)]
+pub struct Open {
+    /// What to call it
+    name: String,
+    /// Base that every version is folded from; or a version of another channel, which is forked
+    #[arg(long, value_name = "REF")]
+    genesis: String,
+    /// Rows whose loss is to fall; may be given several times
+    #[arg(long, value_name = "NAME=ROWS.jsonl")]
+    improve: Vec<String>,
+    /// Rows whose loss is not to rise: what the base can do by itself; may be given several times
+    #[arg(long, value_name = "NAME=ROWS.jsonl")]
+    keep: Vec<String>,
+    /// Sealed shards: releases that can be scored
+    #[arg(long, default_value_t = 8)]
+    shards: u32,
+    /// Publisher that may propose, as a key or a peer id; may be given several times. Without it everybody may
+    #[arg(long, value_name = "KEY")]
+    admit: Vec<String>,
+    /// Licence that a proposed adapter may have; may be given several times. Without it any
+    #[arg(long, value_name = "SPDX")]
+    allow_licence: Vec<String>,
+    /// What an adapter must take off the mean held-out loss, e.g. 0.1%, or in parts per million
+    #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share)]
+    gain: u64,
+    /// How far the loss on what is to be kept may rise above that of genesis
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share)]
+    guard: u64,
+    /// Norm of an update beside that of the weights that it changes, above which its weight is lowered
+    #[arg(long, value_name = "SHARE", default_value = "30%", value_parser = share)]
+    clip: u64,
+    /// Norm above which an adapter is refused
+    #[arg(long, value_name = "SHARE", default_value = "300%", value_parser = share)]
+    refuse: u64,
+    /// Float type of the versions [default: that of genesis]
+    #[arg(long, value_name = "f32|f16|bf16")]
+    dtype: Option<String>,
+    /// SPDX licence of the versions
+    #[arg(long, default_value = "")]
+    licence: String,
+    /// A sentence for people
+    #[arg(long, default_value = "")]
+    description: String,
+}
+
+/// Offer a published adapter to a channel.
+#[derive(Debug, Args)]
+pub struct Propose {
+    /// Adapter with its weight, e.g. `dates@0.5`; 1 if none is given
+    #[arg(value_name = "REF[@WEIGHT]")]
+    adapter: String,
+    /// Channel: name or id
+    #[arg(long, value_name = "CHANNEL")]
+    to: String,
+    /// How long to look for the channel if it is not known here
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    timeout: u64,
+}
+
+/// Judge the proposals on a fresh sealed shard and publish the next version.
+///
+/// The rows of that shard become public with the version, so that everybody can score again; it never scores a second time.
+#[derive(Debug, Args)]
+pub struct Release {
+    #[arg(value_name = "CHANNEL")]
+    channel: String,
+    /// How long to look for each adapter that is not here
+    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
+    timeout: u64,
+    /// Threads for scoring and folding; the result does not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+/// Take adapters out of a channel, for good, and publish the version without them.
+#[derive(Debug, Args)]
+pub struct Revoke {
+    #[arg(value_name = "CHANNEL")]
+    channel: String,
+    /// Adapters in force: name, id, or the start of one
+    #[arg(value_name = "ADAPTER", required = true)]
+    adapters: Vec<String>,
+    /// Threads for folding; the result does not depend on it
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+pub async fn run(global: &Global, verb: &Verb) -> Outcome<()> {
+    let request = match verb {
+        Verb::Open(open) => channel::Request::Open(open.request(global)?),
+        Verb::Propose(propose) => channel::Request::Propose(propose.request()?),
+        Verb::Release(release) => channel::Request::Release(release.request()),
+        Verb::Revoke(revoke) => channel::Request::Revoke(revoke.request()),
+    };
+    let answer = ask(global, &Request::Channel(Box::new(request))).await?;
+    match verb {
+        Verb::Open(_) => output::answer(global, answer, told::opened),
+        Verb::Propose(_) => output::answer(global, answer, told::proposed),
+        Verb::Release(_) => output::answer(global, answer, told::released),
+        Verb::Revoke(_) => output::answer(global, answer, told::revoked),
+    }
+}
+
+impl Open {
+    fn request(&self, global: &Global) -> Outcome<channel::Open> {
+        let improve = self.improve.iter().map(|text| suite(text, Role::Improve));
+        let suites = improve.chain(self.keep.iter().map(|text| suite(text, Role::Keep))).collect::<Outcome<_>>()?;
+        Ok(channel::Open {
+            name: self.name.clone(),
+            genesis: reference(global, &self.genesis)?,
+            description: self.description.clone(),
+            licence: self.licence.clone(),
+            dtype: self.dtype.clone(),
+            admit: self.admit.clone(),
+            licences: self.allow_licence.clone(),
+            suites,
+            shards: self.shards,
+            gain_ppm: self.gain.min(u64::from(u32::MAX)) as u32,
+            guard_ppm: self.guard.min(u64::from(u32::MAX)) as u32,
+            clip_ppm: self.clip,
+            refuse_ppm: self.refuse,
+        })
+    }
+}
+
+impl Propose {
+    fn request(&self) -> Outcome<channel::Propose> {
+        let adapter = weighted_reference(&self.adapter)?;
+        Ok(channel::Propose {
+            channel: self.to.clone(),
+            adapter: adapter.reference,
+            weight: adapter.weight,
+            timeout_seconds: self.timeout,
+        })
+    }
+}
+
+impl Release {
+    fn request(&self) -> channel::Release {
+        channel::Release {
+            channel: self.channel.clone(),
+            timeout_seconds: self.timeout,
+            threads: self.threads.unwrap_or_else(config::processors),
+        }
+    }
+}
+
+impl Revoke {
+    fn request(&self) -> channel::Revoke {
+        channel::Revoke {
+            channel: self.channel.clone(),
+            adapters: self.adapters.clone(),
+            threads: self.threads.unwrap_or_else(config::processors),
+        }
+    }
+}
+
+/// `NAME=ROWS.jsonl`
+fn suite(text: &str, role: Role) -> Outcome<SuiteRows> {
+    let (name, rows) = text.split_once('=').ok_or_else(|| {
+        Failure::new(Kind::Usage, format!("`{text}` names no rows")).hint("e.g. --improve dates=held-out.jsonl")
+    })?;
+    Ok(SuiteRows { name: name.to_owned(), role, rows: config::absolute(Path::new(rows))? })
+}
+
+/// `0.1%`, or parts per million: `1000`.
+fn share(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is no share: e.g. 0.1%, or 1000 for as many parts per million");
+    let ppm = match text.trim().strip_suffix('%') {
+        Some(percent) => percent.trim().parse::<f64>().map_err(|_| wrong())? * PPM_PER_PERCENT,
+        None => text.trim().parse::<u64>().map_err(|_| wrong())? as f64,
+    };
+    // Beyond 1e15 a u64 still holds it, and nothing real is near.
+    if (0.0..=1e15).contains(&ppm) { Ok(ppm.round() as u64) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_percent_or_parts_per_million() {
+        for (text, ppm) in [("0.1%", 1_000), ("1 %", 10_000), ("300%", 3_000_000), ("1000", 1_000), ("0", 0)] {
+            assert_eq!(share(text), Ok(ppm), "{text}");
+        }
+        for text in ["", "%", "-1%", "nan%", "inf%", "1e99%", "0.5", "-3"] {
+            assert!(share(text).is_err(), "{text}");
+        }
+    }
+}

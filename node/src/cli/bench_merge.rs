@@ -1,0 +1,98 @@
+//! `potluck bench merge`
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args};
+use serde::Deserialize;
+
+use super::args::Global;
+use super::method::MethodFlags;
+use super::{base, output, run::ask};
+use crate::api::proto::{BenchMerge, Request};
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::worker::proto::BenchMergeSettings;
+
+/// Adapters at once, and the rank of each: more are no benchmark but a full disk.
+const ADAPTERS_MAX: usize = 256;
+const RANK_MAX: usize = 1024;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("where").required(true).args(["base", "shape"]))]
+pub struct Merge {
+    /// Base whose modules the adapters have: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
+    #[arg(long, value_name = "REF")]
+    base: Option<String>,
+    /// The same from a config.json alone: no base is opened
+    #[arg(long, value_name = "CONFIG.json")]
+    shape: Option<PathBuf>,
+    /// Adapters to make up
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    adapters: usize,
+    /// Rank of each
+    #[arg(long, default_value_t = 16, value_name = "R")]
+    rank: usize,
+    /// Merge these PEFT folders instead
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with_all = ["adapters", "rank"])]
+    from: Vec<PathBuf>,
+    #[command(flatten)]
+    method: MethodFlags,
+    /// Rank of the result of refit, ties and dare [default: that of the adapters]
+    #[arg(long, value_name = "K")]
+    rank_out: Option<usize>,
+    /// Another number, other adapters and another draw
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where adapters and result are written, so which disk is used [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Threads [default: all processors]; the result does not depend on it
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Measured {
+    seconds: f64,
+    peak_rss_mb: Option<f64>,
+    error: f64,
+    kept_energy: f64,
+    digest: String,
+    method: String,
+    adapters: usize,
+    rank_out: usize,
+    threads: usize,
+}
+
+pub async fn run(global: &Global, verb: &Merge) -> Outcome<()> {
+    if !(1..=ADAPTERS_MAX).contains(&verb.adapters) || !(1..=RANK_MAX).contains(&verb.rank) {
+        let bounds = format!("1 to {ADAPTERS_MAX} adapters of rank 1 to {RANK_MAX} are needed");
+        return Err(Failure::new(Kind::Usage, bounds).hint("e.g. `potluck bench merge --base tiny --adapters 8`"));
+    }
+    let settings = BenchMergeSettings {
+        adapters: verb.adapters,
+        rank: verb.rank,
+        seed: verb.seed,
+        from: verb.from.iter().map(|folder| config::absolute(folder)).collect::<Outcome<_>>()?,
+        method: verb.method.method(verb.rank_out, verb.seed, "--rank-out")?,
+        folder: verb.folder.as_deref().map(config::absolute).transpose()?,
+        threads: verb.threads.unwrap_or_else(config::processors),
+    };
+    let request = BenchMerge {
+        base: verb.base.as_deref().map(|reference| base::reference(global, reference)).transpose()?,
+        shape: verb.shape.as_deref().map(config::absolute).transpose()?,
+        settings,
+    };
+    let answer = ask(global, &Request::BenchMerge(Box::new(request))).await?;
+    output::answer(global, answer, |measured: Measured| lines(&measured))
+}
+
+fn lines(measured: &Measured) -> Vec<String> {
+    let Measured { seconds, error, kept_energy, method, adapters, rank_out, threads, .. } = measured;
+    let memory = measured.peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB at most"));
+    vec![
+        format!("{method} of {adapters} adapters to rank {rank_out}, {threads} threads: {seconds:.2} s{memory}"),
+        format!("error {error:.2e} of the exact sum, {} of the energy kept", output::percent(*kept_energy)),
+        format!("digest {}", measured.digest),
+    ]
+}

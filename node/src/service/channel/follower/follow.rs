@@ -1,0 +1,116 @@
+//! Following and no longer following; the list of what is followed.
+
+use std::time::Duration;
+
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::channel::Lineage;
+use potluck_protocol::id::ManifestId;
+use potluck_protocol::text::Name;
+use serde_json::{Value, json};
+
+use super::super::super::resolve::{TINY, one};
+use super::super::super::{Call, Service};
+use super::update::Asked;
+use crate::api::channel::Follow;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::ChannelRecord;
+
+impl Service {
+    pub(in crate::service::channel) async fn channel_follow(&self, call: &Call<'_>, follow: Follow) -> Outcome<Value> {
+        let patience = Duration::from_secs(follow.timeout_seconds);
+        let id = self.channel_id(&follow.channel).await?;
+        call.phase(format!("looking for channel {}", id.short())).await;
+        self.kept(call, id, patience).await?;
+        let lineage = self.lineage(id, None).await.map_err(|failure| failure.hint(NO_CHANNEL))?;
+        if let Some(network) = &self.network {
+            network.handle.subscribe(lineage.spec().genesis).await?;
+        }
+        self.shapes(call, lineage.spec()).await?;
+        let record = self.noted(&follow, &lineage).await?;
+        let updated = self.update(call, id, Asked::Person(patience)).await;
+        let updated = updated.map_err(|failure| failure.context(format!("`{}` is followed, but", record.name)))?;
+        Ok(updated.answer("potluck.base.follow/1"))
+    }
+
+    /// The record of a channel that is followed from now on, or with other settings.
+    async fn noted(&self, follow: &Follow, lineage: &Lineage) -> Outcome<ChannelRecord> {
+        let id = lineage.channel();
+        let _turn = self.watching.turn(id).await;
+        let before = self.store.channel(&id);
+        let name = match (&follow.name, &before) {
+            (Some(name), _) => {
+                let name = name.parse::<Name>().map_err(|error| Failure::new(Kind::Usage, error))?;
+                self.check_free(&name, id)?;
+                name
+            }
+            (None, Some(before)) => before.name.clone(),
+            (None, None) => {
+                self.check_free(lineage.name(), id)?;
+                lineage.name().clone()
+            }
+        };
+        let record = ChannelRecord {
+            id,
+            name,
+            current: before.as_ref().and_then(|before| before.current),
+            held: before.as_ref().is_some_and(|before| before.held),
+            audit: follow.audit || before.as_ref().is_some_and(|before| before.audit),
+            halted: before.and_then(|before| before.halted),
+        };
+        let noted = record.clone();
+        self.on_store(move |store| store.set_channel(noted)).await?;
+        Ok(record)
+    }
+
+    /// One name, one thing: what `--base NAME` means must not depend on who published what.
+    pub(in crate::service::channel) fn check_free(&self, name: &Name, id: ManifestId) -> Outcome<()> {
+        let base = name.as_str() == TINY || self.store.bases().iter().any(|base| base.name == *name);
+        if base || self.store.channels().iter().any(|channel| channel.name == *name && channel.id != id) {
+            return Err(Failure::new(Kind::Conflict, format!("`{name}` is a base or a channel here already"))
+                .hint("call it something else with --name NAME"));
+        }
+        Ok(())
+    }
+
+    /// By its whole id, by what it is called here, or by the start of an id that was heard of.
+    async fn channel_id(&self, reference: &str) -> Outcome<ManifestId> {
+        if let Ok(id) = reference.parse() {
+            return Ok(id);
+        }
+        if let Some(known) = self.known_channel(reference)? {
+            return Ok(known.id);
+        }
+        let heard: Vec<_> = self.heard_of().await?.into_iter().filter(|heard| heard.kind == KindTag::Channel).collect();
+        // By its id alone: a name is its publisher's choice.
+        let found = one(reference, heard.iter().map(|heard| ("", heard.manifest.to_string(), heard.manifest)))?;
+        found.ok_or_else(|| {
+            Failure::new(Kind::NotFound, format!("no channel `{reference}` is known here"))
+                .hint("give its whole id (64 hex digits), as its steward got it from `potluck base open`")
+        })
+    }
+
+    pub(in crate::service::channel) async fn channel_unfollow(&self, channel: &str) -> Outcome<Value> {
+        let record = self.find_channel(channel)?;
+        let _turn = self.watching.turn(record.id).await;
+        let id = record.id;
+        self.on_store(move |store| store.forget_channel(id)).await?;
+        Ok(json!({ "schema": "potluck.base.unfollow/1", "channel": id, "name": record.name }))
+    }
+
+    pub(in crate::service::channel) async fn channel_list(&self) -> Outcome<Value> {
+        let mut channels = Vec::new();
+        for record in self.store.channels() {
+            // One whose records are damaged is listed all the same.
+            let lineage = self.lineage_in_force(&record).await.ok();
+            let height = lineage.as_ref().map(|lineage| lineage.next_height() - 1);
+            channels.push(json!({
+                "name": record.name, "channel": record.id, "height": height, "version": record.current,
+                "steward": lineage.as_ref().map(Lineage::steward), "held": record.held, "audit": record.audit,
+                "halted": record.halted.is_some(), "own": lineage.is_some_and(|one| one.steward() == self.identity.public()),
+            }));
+        }
+        Ok(json!({ "schema": "potluck.base.channels/1", "channels": channels }))
+    }
+}
+
+const NO_CHANNEL: &str = "give the id of a channel, as its steward got it from `potluck base open`";

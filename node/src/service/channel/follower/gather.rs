@@ -1,0 +1,227 @@
+//! The versions of a channel that its steward has signed: those that are here, and those that peers know of.
+//!
+//! Only announcements by the steward's key are looked at, so what others announce costs nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::channel::{Lineage, VersionInfo, conflict};
+use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use potluck_protocol::signed::Authentic;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::super::super::{Call, Network, Service};
+use super::super::not_of;
+use super::limits::{ANNOUNCED_MAX, CATCH_UP, LOOK, QUIET};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::net::Event;
+
+/// What was found.
+#[derive(Default)]
+pub struct Gathered {
+    pub by_height: BTreeMap<u32, Authentic<Manifest>>,
+    /// Two that the steward signed for one height.
+    pub conflict: Option<(ManifestId, ManifestId)>,
+    /// Why a link of the chain is not among them.
+    pub gap: Option<Failure>,
+    /// Bytes of rows that came over the network.
+    pub fetched_bytes: u64,
+}
+
+impl Gathered {
+    fn add(&mut self, lineage: &Lineage, manifest: Authentic<Manifest>) {
+        self.compare(lineage, &manifest);
+        if let Some(version) = version_of(lineage, &manifest) {
+            self.by_height.entry(version.height).or_insert(manifest);
+        }
+    }
+
+    /// Whether it contradicts what is known.
+    fn compare(&mut self, lineage: &Lineage, manifest: &Authentic<Manifest>) {
+        let other = version_of(lineage, manifest).and_then(|version| self.by_height.get(&version.height));
+        if let Some(other) = other.filter(|other| conflict(other, manifest)) {
+            let (first, second) = (other.id().min(manifest.id()), other.id().max(manifest.id()));
+            self.conflict.get_or_insert((first, second));
+        }
+    }
+}
+
+/// A version of this channel, signed by its steward.
+pub fn version_of<'a>(lineage: &Lineage, manifest: &'a Authentic<Manifest>) -> Option<&'a VersionInfo> {
+    let body = manifest.body();
+    match &body.kind {
+        ManifestKind::Version(version)
+            if version.channel == lineage.channel() && body.publisher == lineage.steward() =>
+        {
+            Some(version)
+        }
+        _ => None,
+    }
+}
+
+impl Service {
+    /// Those that are in the store.
+    pub(in crate::service::channel) async fn gathered_here(&self, lineage: &Lineage) -> Outcome<Gathered> {
+        let mut gathered = Gathered::default();
+        let (steward, genesis) = (lineage.steward(), lineage.spec().genesis);
+        let stored = self.on_store(move |store| {
+            let all = store.manifests()?;
+            let ours = all
+                .into_iter()
+                .filter(|one| one.kind == KindTag::Version && one.publisher == steward && one.base == Some(genesis));
+            ours.filter_map(|one| store.manifest(&one.id).transpose()).collect::<Result<Vec<_>, _>>()
+        });
+        for manifest in stored.await? {
+            gathered.add(lineage, manifest);
+        }
+        Ok(gathered)
+    }
+
+    /// Those, the announced ones, and what lies between them. Everything that is found is kept.
+    pub(super) async fn gather(&self, call: &Call<'_>, lineage: &Lineage, patience: Duration) -> Outcome<Gathered> {
+        let mut gathered = self.gathered_here(lineage).await?;
+        for manifest in self.announced_versions(lineage).await? {
+            // Kept before it is believed: it may be half of a proof.
+            if version_of(lineage, &manifest).is_none() {
+                continue;
+            }
+            match self.kept(call, manifest.id(), patience).await {
+                Ok(bytes) => {
+                    gathered.fetched_bytes += bytes;
+                    gathered.add(lineage, manifest);
+                }
+                Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
+                Err(failure) => {
+                    gathered.compare(lineage, &manifest);
+                    gathered.gap.get_or_insert(failure.context("the records of a version"));
+                }
+            }
+        }
+        self.fill(call, lineage, &mut gathered, patience).await?;
+        Ok(gathered)
+    }
+
+    /// Manifests that the steward announces as versions and that are not here.
+    async fn announced_versions(&self, lineage: &Lineage) -> Outcome<Vec<Authentic<Manifest>>> {
+        let Some(network) = &self.network else { return Ok(Vec::new()) };
+        let announced = network.handle.announcements(lineage.spec().genesis);
+        let mut new: Vec<_> = announced
+            .iter()
+            .map(|record| record.body())
+            .filter(|body| body.kind == KindTag::Version && body.publisher == lineage.steward())
+            .map(|body| (std::cmp::Reverse(body.sequence), body.manifest))
+            .collect();
+        new.sort();
+        let here: BTreeSet<_> =
+            self.on_store(|store| store.manifests()).await?.into_iter().map(|summary| summary.id).collect();
+        let wanted = new.into_iter().map(|(_, id)| id).filter(|id| !here.contains(id)).take(ANNOUNCED_MAX).collect();
+        Ok(network.exchange.look_at(wanted, LOOK).await)
+    }
+
+    /// Walks from the highest version back, and fetches what nobody announced.
+    async fn fill(
+        &self,
+        call: &Call<'_>,
+        lineage: &Lineage,
+        gathered: &mut Gathered,
+        patience: Duration,
+    ) -> Outcome<()> {
+        let mut height = gathered.by_height.keys().next_back().copied().unwrap_or(0);
+        while height > 1 {
+            let link = gathered.by_height.get(&height).and_then(|manifest| version_of(lineage, manifest));
+            let Some(previous) = link.and_then(|version| version.previous) else { return Ok(()) };
+            height -= 1;
+            if gathered.by_height.contains_key(&height) {
+                continue;
+            }
+            match self.link(call, lineage, previous, patience).await {
+                Ok((manifest, bytes)) => {
+                    gathered.fetched_bytes += bytes;
+                    gathered.add(lineage, manifest);
+                }
+                Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
+                Err(failure) => {
+                    gathered.gap = Some(failure.context(format!("version {height} of the channel")));
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn link(
+        &self,
+        call: &Call<'_>,
+        lineage: &Lineage,
+        id: ManifestId,
+        patience: Duration,
+    ) -> Outcome<(Authentic<Manifest>, u64)> {
+        let manifest = self.found(call, id, patience).await?;
+        if version_of(lineage, &manifest).is_none() {
+            // Its place is not known yet; whose it is and what, that is told before its place is looked at.
+            let error = lineage.clone().extend(&manifest).err();
+            let unlike = || Failure::new(Kind::Verification, format!("{} is no version of the channel", id.short()));
+            return Err(error.map_or_else(unlike, |error| not_of(id, &error)));
+        }
+        let bytes = self.kept(call, id, patience).await?;
+        Ok((manifest, bytes))
+    }
+
+    /// Makes a manifest be here whole and checked; how many bytes came for it. // I8
+    pub(in crate::service) async fn kept(&self, call: &Call<'_>, id: ManifestId, patience: Duration) -> Outcome<u64> {
+        let here = self.on_store(move |store| Self::complete(store, &id)).await;
+        if here.is_ok() && self.store.is_well_formed(&id) {
+            return Ok(0);
+        }
+        let (complete, bytes) = match here {
+            Ok(complete) => (complete, 0),
+            Err(_) => {
+                let total = self.found(call, id, patience).await?.body().total_bytes();
+                // Once as shards, and once as the folder that a fold reads.
+                self.check_room(total.saturating_mul(2), "records and adapters").await?;
+                let pulled = self.fetch(call, id, patience).await?;
+                (pulled.complete, pulled.fetched_bytes)
+            }
+        };
+        self.inspect(complete).await?;
+        Ok(bytes)
+    }
+
+    /// Waits until what connected peers know of a topic has come: a person asked, so it is worth a moment.
+    pub(super) async fn catch_up(&self, call: &Call<'_>, genesis: BaseId, channel: ManifestId) -> Outcome<()> {
+        let Some(network) = &self.network else { return Ok(()) };
+        // Listening first: what is heard before the look at the catalogue is in it.
+        let mut events = network.handle.events();
+        network.handle.subscribe(genesis).await?;
+        let until = Instant::now() + CATCH_UP;
+        let caught_up = async {
+            let known = |network: &Network| {
+                network.handle.announcements(genesis).iter().any(|record| record.body().manifest == channel)
+            };
+            while !known(network) {
+                heard(&mut events).await;
+            }
+            while timeout(QUIET, heard(&mut events)).await.is_ok() {}
+        };
+        tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => Err(Failure::interrupted()),
+            // Whether all has come, nobody can know; what comes later the daemon hears.
+            _ = timeout_at(until, caught_up) => Ok(()),
+        }
+    }
+}
+
+/// Until something was heard, or some of it was missed; for ever once the network has ended.
+async fn heard(events: &mut tokio::sync::broadcast::Receiver<Event>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match events.recv().await {
+            Ok(Event::Heard(_)) | Err(RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! This node as a follower and an auditor: what of a channel it believes, takes, goes back from, and shows.
+//!
+//! ```text
+//! announcements, store -> gather -> chain (Lineage) -> adapters here -> audit -> current
+//!                           |                                            |
+//!                       two at one height                     bytes do not follow
+//!                           +------> halt, and a proof that is announced <+
+//! proofs of others -> looked at again here, within bounds -> halt, or ignored and said so
+//! ```
+//!
+//! Nothing is in force but what one record in `state.log` says, and that is written last.
+
+mod adapters;
+mod audit;
+mod chain;
+mod export;
+mod follow;
+mod gather;
+mod halt;
+mod ledger;
+pub mod limits;
+mod proofs;
+mod rollback;
+mod show;
+mod update;
+mod watch;
+
+pub use watch::watch;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use potluck_protocol::id::ManifestId;
+use tokio::sync::OwnedMutexGuard;
+
+use ledger::Ledger;
+
+/// What is being done about channels, shared by all requests of a node.
+#[derive(Debug, Default)]
+pub struct Watching {
+    /// By channel: whoever changes what is in force holds it. As many as channels are followed. // I12
+    turns: Mutex<BTreeMap<ManifestId, Arc<tokio::sync::Mutex<()>>>>,
+    ledger: Mutex<Ledger>,
+}
+
+impl Watching {
+    /// Waits until nobody else changes what is in force of a channel.
+    pub async fn turn(&self, channel: ManifestId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(channel).or_default())
+        };
+        turn.lock_owned().await
+    }
+
+    /// Held for operations on maps only.
+    fn ledger<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
+        work(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

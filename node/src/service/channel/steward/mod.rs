@@ -1,0 +1,72 @@
+//! As a steward: opening, releasing, revoking; and proposing to any channel.
+//!
+//! A version comes about in this order, each step durable before the next, so that a crash at any point leaves the old
+//! version in force and the new one to be finished, never two for one height:
+//!
+//! ```text
+//! rows of the opened shard in the store -> promise of the whole body -> signature -> manifest, well-formed
+//!   -> in force here -> pinned -> announced
+//! ```
+
+mod admit;
+mod deal;
+mod open;
+mod proposals;
+mod propose;
+mod release;
+mod revoke;
+mod rollback;
+mod sift;
+mod verdicts;
+mod version;
+
+pub(in crate::service) use version::Next;
+
+use potluck_protocol::channel::Lineage;
+use potluck_protocol::id::ManifestId;
+
+use super::super::{Call, Service};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::ChannelRecord;
+
+/// A channel of this node's own key, with nothing left half done.
+struct Own {
+    record: ChannelRecord,
+    lineage: Lineage,
+    /// A version that an earlier command had promised and this one has finished.
+    finished: Option<ManifestId>,
+}
+
+impl Service {
+    /// The channel of that name or id, if this node is its steward; what was promised for it is finished first.
+    async fn stewarded(&self, call: &Call<'_>, reference: &str) -> Outcome<Own> {
+        let record = self.find_channel(reference)?;
+        self.check_steward(&record).await?;
+        let (record, finished) = self.finish_promised(call, record).await?;
+        let head = self.promised_version(&record.id)?.map(|(id, _)| id).or(record.current);
+        let lineage = self.lineage(record.id, head).await?;
+        Ok(Own { record, lineage, finished })
+    }
+
+    async fn check_steward(&self, record: &ChannelRecord) -> Outcome<()> {
+        let steward = self.lineage(record.id, None).await?.steward();
+        if steward != self.identity.public() {
+            let peer = steward.peer_id().map_or_else(String::new, |peer| format!(" ({peer})"));
+            return Err(Failure::new(
+                Kind::Denied,
+                format!("the steward of channel `{}` is {}{peer}, and this node is another", record.name, steward.0),
+            )
+            .hint(
+                "go on from any of its versions in a channel of your own: `potluck base open NAME --genesis VERSION`",
+            ));
+        }
+        match &record.halted {
+            Some(halt) => Err(Failure::new(
+                Kind::Verification,
+                format!("channel `{}` is halted, nobody follows it any more: {halt:?}", record.name),
+            )
+            .hint("open another one from its last good version: `potluck base open NAME --genesis VERSION`")),
+            None => Ok(()),
+        }
+    }
+}

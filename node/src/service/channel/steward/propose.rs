@@ -1,0 +1,144 @@
+//! `potluck base propose`: an adapter of this node's store, offered to a channel.
+
+use std::time::Duration;
+
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::channel::{ChannelInfo, ProposalInfo};
+use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use potluck_protocol::recipe::Weight;
+use potluck_protocol::signed::Authentic;
+use serde_json::{Value, json};
+
+use super::super::super::{Call, Service};
+use crate::api::channel::Propose;
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::StoreError;
+
+impl Service {
+    pub(in crate::service::channel) async fn channel_propose(
+        &self,
+        call: &Call<'_>,
+        propose: Propose,
+    ) -> Outcome<Value> {
+        let weight = Weight::nearest(propose.weight).filter(|weight| weight.0 != 0).ok_or_else(|| {
+            Failure::new(Kind::Usage, format!("weight {} is 0 or beyond 1024", propose.weight))
+                .hint("weights are usually between 0 and 1")
+        })?;
+        let adapter = self.proposable(&propose.adapter).await?;
+        let patience = Duration::from_secs(propose.timeout_seconds);
+        let channel = self.channel_manifest(call, &propose.channel, patience).await?;
+        let ManifestKind::Channel(rules) = &channel.body().kind else {
+            return Err(Failure::new(Kind::Usage, format!("`{}` is no channel", propose.channel)));
+        };
+        self.acceptable(channel.id(), rules, adapter.body()).await?;
+        let info = ProposalInfo { genesis: rules.genesis, channel: channel.id(), adapter: adapter.id(), weight };
+        let (id, announced) = self.propose_as(adapter.body(), info).await?;
+        Ok(json!({
+            "schema": "potluck.base.propose/1", "proposal": id, "channel": channel.id(), "name": channel.body().name,
+            "adapter": adapter.id(), "weight": weight.get(), "announced": announced,
+        }))
+    }
+
+    /// Signs a proposal, keeps it and announces it.
+    async fn propose_as(&self, adapter: &Manifest, info: ProposalInfo) -> Outcome<(ManifestId, bool)> {
+        let manifest = Manifest {
+            kind: ManifestKind::Proposal(info),
+            name: adapter.name.clone(),
+            licence: adapter.licence.clone(),
+            description: String::new(),
+            created: config::seconds_since_1970(),
+            publisher: self.identity.public(),
+            files: Vec::new(),
+        };
+        let complete = self.signed_complete(&manifest).await?;
+        let well_formed = self.inspect(complete).await?;
+        let id = well_formed.manifest().id();
+        self.on_store(move |store| store.pin(id)).await?;
+        Ok((id, self.announce(well_formed.manifest()).await?))
+    }
+
+    /// An adapter that is published and here, whole and checked.
+    async fn proposable(&self, reference: &str) -> Outcome<Authentic<Manifest>> {
+        let id = self.find_adapter(reference).await?.manifest.ok_or_else(|| {
+            Failure::new(Kind::Usage, format!("{reference} is a folder: a channel takes published adapters"))
+                .hint(format!("publish it first: `potluck publish {reference} --name NAME`"))
+        })?;
+        self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await
+    }
+
+    /// The manifest of a channel that is followed here, or of any by its whole id.
+    async fn channel_manifest(
+        &self,
+        call: &Call<'_>,
+        reference: &str,
+        patience: Duration,
+    ) -> Outcome<Authentic<Manifest>> {
+        let id = match self.known_channel(reference)? {
+            Some(record) => record.id,
+            None => reference.parse::<ManifestId>().map_err(|_| {
+                Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here"))
+                    .hint("give its whole id (64 hex digits), or follow it first with `potluck base follow ID`")
+            })?,
+        };
+        if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
+            return Ok(manifest);
+        }
+        call.phase(format!("looking for channel {}", id.short())).await;
+        self.fetch(call, id, patience).await?;
+        let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
+        Ok(self.inspect(complete).await?.manifest().clone())
+    }
+
+    /// What the steward would refuse at once is refused here, before anybody is bothered.
+    async fn acceptable(&self, channel: ManifestId, rules: &ChannelInfo, adapter: &Manifest) -> Outcome<()> {
+        if !rules.admission.admits(&self.identity.public()) {
+            return Err(Failure::new(
+                Kind::Denied,
+                "the channel admits listed publishers only, and this node is not among them",
+            )
+            .hint("ask its steward to open another channel that admits you, or open one of your own"));
+        }
+        if !rules.allows(&adapter.licence) {
+            let licence = if adapter.licence.is_empty() { "no licence" } else { &adapter.licence };
+            return Err(Failure::new(
+                Kind::Incompatible,
+                format!("`{}` states {licence}, the channel takes {}", adapter.name, rules.licences.join(", ")),
+            )
+            .hint("publish it again with --licence, if it is yours"));
+        }
+        let base = adapter.base().filter(|base| *base != rules.genesis);
+        match base {
+            None => Ok(()),
+            Some(base) if self.is_version_of(channel, base).await? => Ok(()),
+            Some(base) => Err(Failure::new(
+                Kind::Incompatible,
+                format!(
+                    "`{}` is for base {}, which is neither the channel's genesis {} nor a version of it that is known here",
+                    adapter.name,
+                    base.short(),
+                    rules.genesis.short()
+                ),
+            )
+            .hint("follow the channel to know its versions: `potluck base follow ID`; an adapter of another base cannot be taken")),
+        }
+    }
+
+    /// Whether a version of the channel that is here has these weights.
+    async fn is_version_of(&self, channel: ManifestId, base: BaseId) -> Outcome<bool> {
+        self.on_store(move |store| {
+            for summary in store.manifests()?.into_iter().filter(|summary| summary.kind == KindTag::Version) {
+                let manifest = store.manifest(&summary.id)?;
+                if let Some(ManifestKind::Version(version)) = manifest.as_ref().map(|manifest| &manifest.body().kind)
+                    && version.channel == channel
+                    && version.base == base
+                {
+                    return Ok(true);
+                }
+            }
+            Ok::<_, StoreError>(false)
+        })
+        .await
+    }
+}

@@ -1,0 +1,202 @@
+//! Several adapters into one, by any method; the search for their weights; and how fast that is.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use potluck_protocol::base::Architecture;
+use potluck_protocol::recipe::Weight;
+use potluck_trainer::base::Base;
+use potluck_trainer::bench::merge as measured;
+use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
+use potluck_trainer::lora::adapter::Adapter;
+use potluck_trainer::lora::attached::Attached;
+use potluck_trainer::merge::folders::{self, Source};
+use potluck_trainer::merge::{Method, Report, weigh};
+use serde::Serialize;
+
+use super::measure::BATCH;
+use super::open;
+use super::rows::Rows;
+use crate::api::proto::{Progress, Unit};
+use crate::config;
+use crate::failure::{Failure, Outcome};
+use crate::worker::child::Context;
+use crate::worker::failures;
+use crate::worker::proto::{BenchMergeSettings, BenchMergeTask, BenchShape, MergeSource, MergeTask};
+
+#[derive(Serialize)]
+pub struct Merged {
+    folder: PathBuf,
+    #[serde(flatten)]
+    method: Method,
+    /// Of the result; it stands in the place of the one that was asked for.
+    rank: usize,
+    weights: Vec<f64>,
+    #[serde(flatten)]
+    kept: Kept,
+    /// How the weights were chosen, if they were not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chosen: Option<Chosen>,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    kept_energy: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    least_kept: Option<LeastKept>,
+}
+
+#[derive(Serialize)]
+struct LeastKept {
+    module: String,
+    kept_energy: f64,
+}
+
+impl From<Report> for Kept {
+    fn from(Report { kept_energy, least_kept }: Report) -> Self {
+        Self { kept_energy, least_kept: least_kept.map(|(module, kept_energy)| LeastKept { module, kept_energy }) }
+    }
+}
+
+#[derive(Serialize)]
+struct Chosen {
+    given_loss: f64,
+    loss: f64,
+    evaluations: usize,
+}
+
+/// Merges PEFT folders into one.
+pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
+    let base = open::base(&task.base)?;
+    let mut sources: Vec<Source> = task.adapters.iter().map(source).collect();
+    let chosen = match &task.weights_by {
+        Some(rows) => Some(choose(&base, &mut sources, rows, context)?),
+        None => None,
+    };
+    context.report(Progress::Phase { text: format!("merging {} adapters", sources.len()) });
+    let done = |done: usize, total: usize| {
+        let (done, total) = (done as u64, total as u64);
+        context.report(Progress::Count { what: "modules".to_owned(), done, total, unit: Unit::Items });
+    };
+    let (architecture, stop) = (base.architecture(), context.cancel());
+    let merged = folders::merge(&sources, architecture, task.method, &task.out, stop, &done);
+    let (rank, report) = merged.map_err(|error| failures::merge(&error))?;
+    let weights = sources.iter().map(|source| source.weight.get()).collect();
+    Ok(Merged { folder: task.out.clone(), method: task.method, rank, weights, kept: report.into(), chosen })
+}
+
+fn source(source: &MergeSource) -> Source {
+    Source { folder: source.folder.clone(), weight: source.weight }
+}
+
+/// Gives the sources the weights with which their exact sum has the least loss on the rows.
+fn choose(base: &Base, sources: &mut [Source], rows: &Path, context: &Context) -> Outcome<Chosen> {
+    let rows = Rows::read_whole(rows, base)?;
+    let read = |source: &Source| {
+        let adapter = potluck_trainer::peft::read(&source.folder, base.architecture());
+        adapter.map_err(|error| failures::peft(&source.folder, &error))
+    };
+    let adapters = sources.iter().map(read).collect::<Outcome<Vec<Adapter>>>()?;
+    let model = open::model_to_generate(base)?;
+    let options = EvaluateOptions { batch_size: BATCH, stop: rows.stop.clone(), exact_match: false };
+    let total = weigh::evaluations_max(sources.len()) as u64;
+    let mut done = 0;
+    let given: Vec<Weight> = sources.iter().map(|source| source.weight).collect();
+    let found = weigh::choose(&given, |weights| {
+        context.report(Progress::Count { what: "evaluations, at most".to_owned(), done, total, unit: Unit::Items });
+        done += 1;
+        // A weight of zero costs nothing.
+        let weighted: Vec<(&Adapter, f32)> = adapters
+            .iter()
+            .zip(weights)
+            .filter(|(_, weight)| weight.0 != 0)
+            .map(|(adapter, weight)| (adapter, weight.get() as f32))
+            .collect();
+        let attached = Attached::load(model.backend(), base.architecture(), &weighted);
+        let attached = attached.map_err(|error| failures::lora(&error))?;
+        let measured = evaluate(&model, &attached, &rows.samples, &options, context.cancel());
+        let measured = measured.map_err(|error| failures::fit(&rows, &error))?.ok_or_else(Failure::interrupted)?;
+        Ok::<_, Failure>(measured.loss)
+    })?;
+    sources.iter_mut().zip(&found.weights).for_each(|(source, weight)| source.weight = *weight);
+    Ok(Chosen { given_loss: found.given_loss, loss: found.loss, evaluations: found.evaluations })
+}
+
+#[derive(Serialize)]
+pub struct BenchAnswer {
+    seconds: f64,
+    /// In 10^6 bytes, of this worker process, with making the adapters.
+    peak_rss_mb: Option<f64>,
+    /// Relative to the exact sum, Frobenius, in f64.
+    error: f64,
+    #[serde(flatten)]
+    kept: Kept,
+    digest: String,
+    #[serde(flatten)]
+    method: Method,
+    adapters: usize,
+    /// Of made-up adapters.
+    rank: Option<usize>,
+    rank_out: usize,
+    threads: usize,
+}
+
+/// Merges made-up adapters, or given ones, each with the same weight.
+pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
+    let architecture = architecture(&task.shape)?;
+    let settings = &task.settings;
+    let root = settings.folder.clone().unwrap_or_else(config::temporary);
+    let folder = tempfile::Builder::new().prefix("potluck-bench-").tempdir_in(&root);
+    let folder = folder.map_err(|error| Failure::io("make a folder for the benchmark", &error))?;
+    let folders = adapters(settings, &architecture, folder.path(), context)?;
+    let weight = Weight(Weight::ONE.0 / folders.len().max(1) as i32);
+    let sources: Vec<Source> = folders.into_iter().map(|folder| Source { folder, weight }).collect();
+    context.report(Progress::Phase { text: format!("merging {} adapters", sources.len()) });
+    let out = folder.path().join("merged");
+    let report = measured::bench_merge(&sources, &architecture, settings.method, &out, context.cancel());
+    let report = report.map_err(|error| failures::bench_merge(&error))?;
+    Ok(BenchAnswer {
+        seconds: report.seconds,
+        peak_rss_mb: report.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6),
+        error: report.error,
+        kept: report.report.into(),
+        digest: report.digest,
+        method: settings.method,
+        adapters: sources.len(),
+        rank: settings.from.is_empty().then_some(settings.rank),
+        rank_out: report.rank,
+        threads: settings.threads,
+    })
+}
+
+fn architecture(shape: &BenchShape) -> Outcome<Architecture> {
+    match shape {
+        BenchShape::Base(base) => Ok(open::base(base)?.architecture().clone()),
+        BenchShape::Config(path) => measured::shape(path).map_err(|error| failures::bench_merge(&error)),
+    }
+}
+
+/// The folders to merge; made up if none were named.
+fn adapters(
+    settings: &BenchMergeSettings,
+    architecture: &Architecture,
+    folder: &Path,
+    context: &Context,
+) -> Outcome<Vec<PathBuf>> {
+    if !settings.from.is_empty() {
+        return Ok(settings.from.clone());
+    }
+    let mut folders = Vec::with_capacity(settings.adapters);
+    for index in 0..settings.adapters {
+        if context.cancel().load(Ordering::Relaxed) {
+            return Err(Failure::interrupted());
+        }
+        context.report(Progress::Phase { text: format!("making adapter {} of {}", index + 1, settings.adapters) });
+        let path = folder.join(format!("adapter-{}", index + 1));
+        // Each adapter of each seed has values of its own.
+        let seed = settings.seed.wrapping_mul(1 << 20).wrapping_add(index as u64);
+        measured::make(&path, architecture, settings.rank, seed).map_err(|error| failures::bench_merge(&error))?;
+        folders.push(path);
+    }
+    Ok(folders)
+}

@@ -1,0 +1,60 @@
+//! Merges of adapters into an adapter, and their benchmark.
+
+use std::path::PathBuf;
+
+use potluck_protocol::recipe::Weight;
+use potluck_trainer::merge::Method;
+use serde::{Deserialize, Serialize};
+
+use super::BaseSource;
+
+/// Several adapters into one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MergeTask {
+    pub base: BaseSource,
+    pub adapters: Vec<MergeSource>,
+    pub method: Method,
+    /// Rows on which the weights are chosen; those of the adapters are where the search begins.
+    pub weights_by: Option<PathBuf>,
+    /// The PEFT folder to write; it must not exist.
+    pub out: PathBuf,
+}
+
+/// A PEFT folder and its weight.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MergeSource {
+    pub folder: PathBuf,
+    pub weight: Weight,
+}
+
+/// A merge to be measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchMergeTask {
+    pub shape: BenchShape,
+    pub settings: BenchMergeSettings,
+}
+
+/// Where the modules' shapes come from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BenchShape {
+    Base(BaseSource),
+    /// A `config.json`; no base is opened.
+    Config(PathBuf),
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BenchMergeSettings {
+    /// How many are made up.
+    pub adapters: usize,
+    /// Of each of them.
+    pub rank: usize,
+    /// Moves their values.
+    pub seed: u64,
+    /// PEFT folders to merge instead of made-up ones.
+    pub from: Vec<PathBuf>,
+    pub method: Method,
+    /// Where made-up adapters and the result are written; a temporary folder of the system if not said.
+    pub folder: Option<PathBuf>,
+    pub threads: usize,
+}

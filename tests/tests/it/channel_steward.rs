@@ -1,0 +1,221 @@
+//! A channel from its steward's side, on one home without a network: what is taken, what is refused and why, what a crash
+//! leaves, what cannot be asked.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use potluck_tests::kit::{Answer, Program};
+use potluck_tests::taught::{SKILLS, Skills, string};
+use serde_json::Value;
+
+use crate::program;
+
+/// Trained once for all tests of this file: they read them only.
+fn skills() -> &'static Skills {
+    static TRAINED: OnceLock<Skills> = OnceLock::new();
+    TRAINED.get_or_init(|| Skills::train(&program()))
+}
+
+/// A steward's home with the adapters of all skills published.
+struct Lab {
+    program: Program,
+    root: tempfile::TempDir,
+}
+
+impl Lab {
+    fn new() -> Self {
+        Self { program: program(), root: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.path().join("home")
+    }
+
+    fn run(&self, args: &[&str]) -> Answer {
+        self.program.run(&self.home(), args)
+    }
+
+    fn ok(&self, args: &[&str]) -> Value {
+        self.program.ok(&self.home(), args)
+    }
+
+    /// A channel with so many shards, and rules beside the usual ones.
+    fn open(&self, shards: usize, rules: &[&str]) -> Value {
+        let args = skills().open("main", shards).into_iter().chain(rules.iter().map(|&rule| rule.to_owned()));
+        self.program.ok(&self.home(), args)
+    }
+
+    fn publish(&self, skill: &str) -> String {
+        skills().publish(&self.program, &self.home(), &skills().adapter(skill), skill)
+    }
+
+    /// Publishes a skill's adapter with its B changed.
+    fn publish_altered(&self, name: &str, change: impl Fn(f32) -> f32) -> String {
+        let folder = skills().altered("dates", name, change);
+        skills().publish(&self.program, &self.home(), &folder, name)
+    }
+
+    fn propose(&self, adapter: &str) -> String {
+        string(&self.ok(&["base", "propose", adapter, "--to", "main"]), "proposal")
+    }
+
+    fn release(&self) -> Value {
+        self.ok(&["base", "release", "main"])
+    }
+
+    fn fails(&self, args: &[&str], code: i32, says: &str) {
+        let answer = self.run(args);
+        assert_eq!(answer.code, code, "{args:?}: {answer:#?}");
+        assert!(answer.stderr.contains(says), "{args:?}: {}", answer.stderr);
+    }
+}
+
+/// A release's verdicts by the names of the adapters.
+fn verdicts(release: &Value) -> BTreeMap<String, Value> {
+    let all = release["verdicts"].as_array().expect("a list").iter();
+    all.map(|verdict| (string(verdict, "name"), verdict.clone())).collect()
+}
+
+/// A verdict's outcome as the version has it.
+fn refusal(verdict: &Value) -> &Value {
+    &verdict["outcome"]["refused"]
+}
+
+/// The mean loss over the suites of a role.
+fn mean(release: &Value, role: &str, when: &str) -> f64 {
+    let suites = release["opened"]["suites"].as_array().expect("a list").iter();
+    let losses: Vec<f64> =
+        suites.filter(|suite| suite["role"] == role).map(|suite| suite[when].as_f64().expect("a loss")).collect();
+    losses.iter().sum::<f64>() / losses.len() as f64
+}
+
+/// Must-show 1, in short: four skills become one version that beats each of them alone, and harm is refused with a reason.
+#[test]
+fn four_skills_become_one_version_and_harm_is_refused() {
+    let lab = Lab::new();
+    lab.open(2, &[]);
+    let mut proposals = BTreeMap::new();
+    for skill in SKILLS {
+        lab.publish(skill);
+        proposals.insert(skill, lab.propose(skill));
+    }
+    lab.publish_altered("flipped", |value| -value);
+    lab.publish_altered("huge", |value| value * 1000.0);
+    let [flipped, _huge] = ["flipped", "huge"].map(|name| lab.propose(name));
+    // The same adapter again, at another weight: it counts once.
+    lab.propose("dates@0.5");
+    let release = lab.release();
+    let all = release["verdicts"].as_array().expect("a list");
+    assert_eq!(all.len(), 7, "{release:#}");
+    let verdicts = verdicts(&release);
+    assert!(refusal(&verdicts["flipped"])["no_gain"]["alone_micro"].as_i64() > Some(0), "{release:#}");
+    assert!(refusal(&verdicts["huge"])["norm"]["ppm"].as_u64() > Some(10_000_000), "{release:#}");
+    let best = SKILLS.iter().map(|skill| {
+        let taken = all.iter().find(|one| one["name"] == *skill && one["taken"] == true);
+        taken.unwrap_or_else(|| panic!("{skill} was not taken: {release:#}"))["alone"].as_f64().expect("a change")
+    });
+    let best = best.fold(f64::INFINITY, f64::min);
+    let again: Vec<_> = all.iter().filter(|one| one["name"] == "dates" && one["taken"] == false).collect();
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0]["outcome"]["refused"], "already_in");
+    let gained = mean(&release, "improve", "after") - mean(&release, "improve", "genesis");
+    assert!(gained < best, "together {gained}, the best alone {best}");
+    let kept = mean(&release, "keep", "after") / mean(&release, "keep", "genesis");
+    assert!(kept <= 1.01, "what is to be kept is at {kept}");
+    let show = lab.ok(&["show", &proposals["json"]]).to_string();
+    assert!(show.contains("taken by version 1"), "{show}");
+    let show = lab.ok(&["show", &flipped]).to_string();
+    assert!(show.contains("refused by version 1: alone it moved the held-out loss by +"), "{show}");
+
+    // Nothing new: no shard is opened.
+    let nothing = lab.release();
+    assert_eq!((&nothing["released"], nothing["height"].as_u64()), (&Value::Bool(false), Some(1)));
+
+    revoking_is_never_having_had(&lab, &release);
+}
+
+/// The version without an adapter is that of a recipe which never had it.
+fn revoking_is_never_having_had(lab: &Lab, release: &Value) {
+    let revoke = lab.ok(&["base", "revoke", "main", "units"]);
+    assert_eq!((revoke["height"].as_u64(), revoke["inputs"].as_u64()), (Some(2), Some(3)));
+    assert_ne!(revoke["base"], release["base"]);
+    let verdicts = verdicts(release);
+    let weighted = ["dates", "json", "roman"].map(|skill| {
+        let taken = release["verdicts"].as_array().expect("a list").iter();
+        let taken = taken.into_iter().find(|one| one["name"] == skill && one["taken"] == true).expect("taken");
+        format!("{}@{}", string(taken, "adapter"), taken["weight"])
+    });
+    let out = potluck_tests::kit::text(&lab.root.path().join("without"));
+    let mut args = vec!["merge", "--base", "tiny", "--fold", "--out", &out];
+    args.extend(weighted.iter().map(String::as_str));
+    assert_eq!(lab.ok(&args)["digest"], revoke["digest"]);
+    // For good: it is neither taken back nor revoked twice.
+    lab.fails(&["base", "revoke", "main", "units"], 3, "none of the 3 adapters");
+    let weight = verdicts["units"]["adapter"].as_str().expect("an id").to_owned() + "@0.25";
+    lab.propose(&weight);
+    let again = lab.release();
+    assert_eq!(again["released"], false);
+    assert_eq!(again["verdicts"][0]["outcome"]["refused"], "revoked");
+}
+
+#[test]
+fn a_shard_that_scored_is_used_up_whatever_came_of_it() {
+    let lab = Lab::new();
+    let opened = lab.open(1, &[]);
+    lab.publish_altered("flipped", |value| -value);
+    lab.propose("flipped");
+    let release = lab.release();
+    assert_eq!((&release["released"], release["inputs"].as_u64()), (&Value::Bool(true), Some(0)), "{release:#}");
+    assert_eq!(release["shards_left"], 0);
+    // Its rows are public: files of the version, and what the channel had committed to.
+    let show = lab.ok(&["show", &string(&release, "version")]);
+    let paths: Vec<_> =
+        show["body"]["files"].as_array().expect("a list").iter().map(|file| string(file, "path")).collect();
+    assert!(paths.contains(&"evaluation/corpus.jsonl".to_owned()), "{paths:?}");
+    lab.publish("dates");
+    lab.propose("dates");
+    lab.fails(&["base", "release", "main"], 9, "used up");
+    lab.fails(&["base", "release", "main"], 9, "base open NAME --genesis");
+    assert_eq!(opened["shards"], 1);
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_with_its_code() {
+    let lab = Lab::new();
+    lab.fails(&["base", "release", "nowhere"], 3, "no channel `nowhere`");
+    lab.fails(&["base", "revoke", "nowhere", "x"], 3, "no channel");
+    let other = "ab".repeat(32);
+    let rows = format!("dates={}", potluck_tests::kit::text(&skills().rows("dates")));
+    let open = ["base", "open", "x", "--improve", &rows, "--genesis"];
+    lab.fails(&[&open[..], &[&other]].concat(), 5, "base");
+    lab.fails(&[&open[..], &["no-such-base"]].concat(), 3, "no base");
+    lab.fails(&[&open[..], &["tiny", "--shards", "49"]].concat(), 2, "fewer than the 49 shards");
+    lab.fails(&[&open[..], &["tiny", "--shards", "0"]].concat(), 2, "1 to 1024");
+    lab.fails(&[&open[..], &["tiny", "--admit", "me"]].concat(), 2, "no key");
+    lab.fails(&[&open[..], &["tiny", "--clip", "5%", "--refuse", "1%"]].concat(), 2, "wrong way round");
+    lab.fails(&[&open[..], &["tiny", "--improve", &rows.replace("dates=", "DATES=")]].concat(), 2, "one name");
+    lab.fails(&["base", "open", "x", "--genesis", "tiny", "--keep", &rows], 2, "--improve");
+    let bad = lab.root.path().join("bad.jsonl");
+    fs::write(&bad, "{\"prompt\":\"a\"}\n").expect("writable");
+    let bad = format!("bad={}", potluck_tests::kit::text(&bad));
+    lab.fails(&["base", "open", "x", "--genesis", "tiny", "--improve", &bad], 2, "completion");
+
+    lab.open(1, &["--allow-licence", "MIT"]);
+    lab.fails(&["base", "open", "main", "--genesis", "tiny", "--improve", &rows], 9, "already");
+    lab.publish("dates");
+    lab.fails(&["base", "propose", "dates@1025", "--to", "main"], 2, "beyond 1024");
+    lab.fails(&["base", "propose", "dates@0", "--to", "main"], 2, "beyond 1024");
+    lab.fails(&["base", "propose", "nothing", "--to", "main"], 3, "nothing");
+    lab.fails(&["base", "propose", "dates", "--to", "nowhere"], 3, "whole id");
+    let folder = potluck_tests::kit::text(&skills().adapter("json"));
+    lab.fails(&["base", "propose", &folder, "--to", "main"], 2, "publish it first");
+    lab.ok(&["publish", &folder, "--base", "tiny", "--name", "unlicensed"]);
+    lab.fails(&["base", "propose", "unlicensed", "--to", "main"], 11, "no licence");
+    let base = lab.root.path().join("other");
+    potluck_tests::bases::write(&base, &["model.norm.weight"], 1);
+    let base = potluck_tests::kit::text(&base);
+    lab.ok(&["publish", &folder, "--base", &base, "--name", "foreign", "--licence", "MIT"]);
+    lab.fails(&["base", "propose", "foreign", "--to", "main"], 11, "neither the channel's genesis");
+}
