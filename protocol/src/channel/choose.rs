@@ -123,7 +123,7 @@ struct Bar<'a> {
 enum Fall {
     /// Too little.
     Short,
-    /// What is to be kept rises by so many parts per million.
+    /// The perplexity of what is to be kept rises by so many parts per million.
     Rise(u32),
 }
 
@@ -135,10 +135,10 @@ impl Bar<'_> {
         if !gains {
             return Some(Fall::Short);
         }
-        let (keep, at_genesis) = (after.keep?, self.genesis.keep?);
-        let most = at_genesis * (1.0 + f64::from(self.gate.guard_ppm) / 1e6);
-        let kept = keep <= most;
-        (!kept).then(|| Fall::Rise(((keep / at_genesis - 1.0) * 1e6) as u32))
+        // Of perplexity: a share of the loss itself would ask the more, the better the base is.
+        let rise = (after.keep? - self.genesis.keep?).exp() - 1.0;
+        let kept = rise <= f64::from(self.gate.guard_ppm) / 1e6;
+        (!kept).then(|| Fall::Rise((rise * 1e6) as u32))
     }
 }
 

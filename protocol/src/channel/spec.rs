@@ -34,12 +34,12 @@ pub enum Admission {
     Listed(Vec<PublicKey>),
 }
 
-/// What an adapter must do to the losses on the opened shard. All in parts per million of the loss that is compared with.
+/// What an adapter must do to the losses on the opened shard, in parts per million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gate {
-    /// The mean loss over the suites that are to improve falls at least by this.
+    /// The mean loss over the suites that are to improve falls at least by this share of itself.
     pub gain_ppm: u32,
-    /// The mean loss over the suites that are to be kept rises at most by this above genesis.
+    /// The perplexity (exp of the mean loss) of the suites that are to be kept rises at most by this above genesis.
     pub guard_ppm: u32,
 }
 

@@ -49,7 +49,7 @@ pub enum Refusal {
     NoGain { alone_micro: i64 },
     /// Beside those that were taken before it, it no longer helped.
     NothingAdded { alone_micro: i64 },
-    /// What is to be kept got worse by so much, in parts per million of its loss at genesis.
+    /// What is to be kept got worse by so much, in parts per million of its perplexity at genesis.
     Guard { rise_ppm: u32 },
     /// It is in the version already.
     AlreadyIn,
@@ -88,7 +88,7 @@ impl fmt::Display for Refusal {
                 micro(*alone_micro)
             ),
             Self::Guard { rise_ppm } => {
-                write!(f, "the loss on what is to be kept would rise by {:.2} %", percent(u64::from(*rise_ppm)))
+                write!(f, "the perplexity of what is to be kept would rise by {:.2} %", percent(u64::from(*rise_ppm)))
             }
             Self::AlreadyIn => f.write_str("it is in the version already"),
             Self::Revoked => f.write_str("the channel has revoked it"),

@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::crash::Outcome;
-use fold_rule::{Finding, Ways};
+use fold_rule::{Finding, Ways, together};
 
 #[path = "../../../trainer/tests/fold_rule/mod.rs"]
 mod fold_rule;
@@ -21,17 +21,14 @@ pub fn run(seed: u64) -> Outcome<Value> {
     let ways = Ways::new();
     // Neighbouring seeds share no recipe.
     let first = seed.checked_mul(RECIPES).ok_or("the seed is too large")?;
-    let (mut equal, mut refused, mut all) = (0u64, 0u64, 0usize);
-    for recipe in first..first + RECIPES {
-        match ways.check(recipe)? {
-            Finding::Equal { folds } => (equal, all) = (equal + 1, all + folds),
-            Finding::Refused { folds } => (refused, all) = (refused + 1, all + folds),
-        }
-    }
+    let findings: Vec<Finding> = (first..first + RECIPES).map(|recipe| ways.check(recipe)).collect::<Result<_, _>>()?;
+    let equal = findings.iter().filter(|finding| finding.digest.is_some()).count();
+    let folds: usize = findings.iter().map(|finding| finding.folds).sum();
     let written: Vec<u64> = (first..first + RECIPES).step_by(WRITTEN).collect();
     written.iter().try_for_each(|recipe| ways.check_folder(*recipe))?;
     Ok(json!({
-        "recipes": RECIPES, "equal": equal, "refused_by_both": refused, "unequal": 0, "folds": all,
+        "recipes": RECIPES, "equal": equal, "refused_by_both": findings.len() - equal, "unequal": 0, "folds": folds,
+        "digest_of_all": together(&findings),
         "threads": [1, 2, 3], "instructions": ways.levels(), "folders": written.len(),
         "wall_s": start.elapsed().as_secs_f64(),
     }))

@@ -18,6 +18,8 @@ fn other_base(program: &Program, home: &Path, root: &Path) -> (PathBuf, String) 
     let folded = program.ok(home, ["merge", "--base", "tiny", "--fold", "--out", &text(&base), &id]);
     let recipe = folded["recipe"].as_str().expect("an id");
     assert_eq!(program.ok(home, ["verify", recipe])["digest"], folded["digest"], "rebuilt from genesis");
+    let added = program.ok(home, ["base", "add", &text(&base)]);
+    assert_eq!(added["base"], folded["base"], "the fold said which base its folder is");
     (base, id)
 }
 

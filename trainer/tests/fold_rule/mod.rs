@@ -27,12 +27,17 @@ pub struct Ways {
 }
 
 /// What was found out about a recipe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finding {
-    /// Folded so many times to one digest.
-    Equal { folds: usize },
-    /// It is not finite, by the reference and every time.
-    Refused { folds: usize },
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The one digest; `None` if the result is not finite, by the reference and every time.
+    pub digest: Option<String>,
+    pub folds: usize,
+}
+
+/// One digest of all findings, to compare machines and builds by.
+pub fn together(findings: &[Finding]) -> String {
+    let lines = findings.iter().map(|finding| finding.digest.as_deref().unwrap_or("refused"));
+    blake3::hash(lines.collect::<Vec<_>>().join("\n").as_bytes()).to_hex().to_string()
 }
 
 impl Ways {
@@ -63,7 +68,7 @@ impl Ways {
                 folds += 1;
             }
         }
-        Ok(if wanted.is_some() { Finding::Equal { folds } } else { Finding::Refused { folds } })
+        Ok(Finding { digest: wanted, folds })
     }
 
     /// A result written to a folder has the id that the fold foretold, and is a parent like any other.

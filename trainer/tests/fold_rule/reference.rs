@@ -41,13 +41,16 @@ pub fn digest(base: &Base, adapters: &BTreeMap<ManifestId, (Weight, Adapter)>, d
 
 /// The nearest number of a format, ties to even, minus zero as zero; `None` if that is not finite.
 fn rounded(value: f32, (exponent_bits, mantissa_bits): (u32, u32)) -> Option<Vec<u8>> {
+    if !value.is_finite() {
+        return None;
+    }
     let largest = (1 << (exponent_bits - 1)) - 1;
     let own = (f64::from(value).to_bits() >> 52 & 0x7ff) as i32 - 1023;
     let exponent = own.max(1 - largest);
     // In steps of the format's last bit, which is exact in f64 before it is rounded.
     let steps = (f64::from(value).abs() / 2f64.powi(exponent - mantissa_bits as i32)).round_ties_even() as u64;
     let bits = (((exponent + largest - 1) as u64) << mantissa_bits) + steps;
-    let finite = value.is_finite() && bits < ((1 << exponent_bits) - 1) << mantissa_bits;
+    let finite = bits < ((1 << exponent_bits) - 1) << mantissa_bits;
     let sign = u64::from(value < 0.0 && bits > 0) << (exponent_bits + mantissa_bits);
     finite.then(|| (sign | bits).to_le_bytes()[..(1 + exponent_bits + mantissa_bits) as usize / 8].to_vec())
 }

@@ -8,10 +8,7 @@ use rayon::prelude::*;
 use super::terms::{TILE, Term};
 use crate::backend::cpu::instructions::Instructions;
 
-/// Rows that share a load of A.
-const ROWS: usize = 2;
-
-/// Rows that a thread takes at a time.
+/// Rows that a thread takes at a time: they share a panel of A while it is in the first-level cache.
 const TASK: usize = 16;
 
 /// Adds the terms to `delta`, which holds whole rows from `first` on. // I10
@@ -33,68 +30,45 @@ impl pulp::NullaryFnOnce for Rows<'_, '_> {
 
     #[inline(always)]
     fn call(self) {
-        let Rows { terms, mut first, columns, delta } = self;
-        let (mut pairs, mut c) = (delta.chunks_exact_mut(ROWS * columns), Vec::new());
-        for rows in &mut pairs {
-            block::<ROWS>(terms, first, columns, &mut c, rows);
-            first += ROWS;
-        }
-        for row in pairs.into_remainder().chunks_exact_mut(columns) {
-            block::<1>(terms, first, columns, &mut c, row);
-            first += 1;
-        }
-    }
-}
-
-/// `R` rows, a panel's columns at a time. `c` is scratch.
-#[inline(always)]
-fn block<const R: usize>(terms: &[Term], first: usize, columns: usize, c: &mut Vec<f32>, delta: &mut [f32]) {
-    c.clear();
-    for term in terms {
-        for k in 0..term.rank {
-            for row in first..first + R {
-                c.push(term.c(row, k));
+        let Rows { terms, first, columns, delta } = self;
+        let ranks: usize = terms.iter().map(|term| term.rank).sum();
+        let rows = delta.len() / columns;
+        let mut c = Vec::with_capacity(rows * ranks);
+        for row in first..first + rows {
+            for term in terms {
+                c.extend((0..term.rank).map(|k| term.c(row, k)));
             }
         }
-    }
-    let c = c.as_chunks::<R>().0;
-    for panel in 0..columns.div_ceil(TILE) {
-        let at = panel * TILE;
-        if columns - at >= TILE {
-            // The same with a width that the compiler knows.
-            tile::<R>(terms, c, panel, columns, TILE, &mut delta[at..]);
-        } else {
-            tile::<R>(terms, c, panel, columns, columns - at, &mut delta[at..]);
-        }
-    }
-}
-
-/// `width` columns of `R` rows that lie `columns` apart.
-#[inline(always)]
-fn tile<const R: usize>(
-    terms: &[Term],
-    mut c: &[[f32; R]],
-    panel: usize,
-    columns: usize,
-    width: usize,
-    delta: &mut [f32],
-) {
-    let mut sums = [[0.0f32; TILE]; R];
-    for (row, sums) in sums.iter_mut().enumerate() {
-        sums[..width].copy_from_slice(&delta[row * columns..][..width]);
-    }
-    for term in terms {
-        let (own, rest) = c.split_at(term.rank);
-        c = rest;
-        for (c, a) in own.iter().zip(term.panel(panel)) {
-            for (sums, c) in sums.iter_mut().zip(c) {
-                for (sum, a) in sums.iter_mut().zip(a) {
-                    *sum += c * a;
+        for panel in 0..columns.div_ceil(TILE) {
+            let at = panel * TILE;
+            for (delta, c) in delta.chunks_exact_mut(columns).zip(c.chunks_exact(ranks)) {
+                match delta[at..].first_chunk_mut::<TILE>() {
+                    Some(whole) => tile(terms, c, panel, whole),
+                    None => {
+                        let (mut padded, rest) = ([0.0; TILE], &mut delta[at..]);
+                        padded[..rest.len()].copy_from_slice(rest);
+                        tile(terms, c, panel, &mut padded);
+                        rest.copy_from_slice(&padded[..rest.len()]);
+                    }
                 }
             }
         }
     }
-    for (row, sums) in sums.iter().enumerate() {
-        delta[row * columns..][..width].copy_from_slice(&sums[..width]);
+}
+
+/// A panel's columns of one row. One row, not two that share the loads of A: the compiler makes vectors of this, and
+/// keeps them in registers.
+#[inline(always)]
+fn tile(terms: &[Term], mut c: &[f32], panel: usize, delta: &mut [f32; TILE]) {
+    let mut sums = *delta;
+    for term in terms {
+        let (own, rest) = c.split_at(term.rank);
+        c = rest;
+        for (c, a) in own.iter().zip(term.panel(panel)) {
+            for (sum, a) in sums.iter_mut().zip(a) {
+                *sum += c * a;
+            }
+        }
     }
+    *delta = sums;
 }
