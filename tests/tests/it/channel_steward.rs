@@ -319,7 +319,11 @@ fn copied(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("there") {
         let path = entry.expect("readable").path();
         let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() { copied(&path, &target) } else { drop(fs::copy(&path, &target).expect("room")) }
+        if path.is_dir() {
+            copied(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("room");
+        }
     }
 }
 
