@@ -120,7 +120,7 @@ fn four_skills_become_one_version_and_harm_is_refused() {
     assert_eq!(all.len(), 7, "{release:#}");
     let verdicts = verdicts(&release);
     assert!(refusal(&verdicts["flipped"])["no_gain"]["alone_micro"].as_i64() > Some(0), "{release:#}");
-    assert!(refusal(&verdicts["huge"])["norm"]["ppm"].as_u64() > Some(10_000_000), "{release:#}");
+    assert!(refusal(&verdicts["huge"])["norm"]["ppm"].as_u64() > Some(1_000_000), "{release:#}");
     let best = SKILLS.iter().map(|skill| {
         let taken = all.iter().find(|one| one["name"] == *skill && one["taken"] == true);
         taken.unwrap_or_else(|| panic!("{skill} was not taken: {release:#}"))["alone"].as_f64().expect("a change")
@@ -197,14 +197,15 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     lab.fails(&["base", "revoke", "nowhere", "x"], 3, "no channel");
     let other = "ab".repeat(32);
     let rows = format!("dates={}", text(&skills().rows("dates")));
+    let upper = rows.replace("dates=", "DATES=");
     let open = ["base", "open", "x", "--improve", &rows, "--genesis"];
-    lab.fails(&[&open[..], &[&other]].concat(), 3, "on no network");
+    lab.fails(&[&open[..], &[other.as_str()]].concat(), 3, "on no network");
     lab.fails(&[&open[..], &["no-such-base"]].concat(), 3, "no base");
     lab.fails(&[&open[..], &["tiny", "--shards", "49"]].concat(), 2, "fewer than the 49 shards");
     lab.fails(&[&open[..], &["tiny", "--shards", "0"]].concat(), 2, "1 to 1024");
     lab.fails(&[&open[..], &["tiny", "--admit", "me"]].concat(), 2, "no key");
     lab.fails(&[&open[..], &["tiny", "--clip", "5%", "--refuse", "1%"]].concat(), 2, "wrong way round");
-    lab.fails(&[&open[..], &["tiny", "--improve", &rows.replace("dates=", "DATES=")]].concat(), 2, "one name");
+    lab.fails(&[&open[..], &["tiny", "--improve", upper.as_str()]].concat(), 2, "one name");
     lab.fails(&["base", "open", "x", "--genesis", "tiny", "--keep", &rows], 2, "--improve");
     let bad = lab.root.path().join("bad.jsonl");
     fs::write(&bad, "{\"prompt\":\"a\"}\n").expect("writable");
@@ -225,6 +226,7 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     let base = lab.root.path().join("other");
     potluck_tests::bases::write(&base, &["model.norm.weight"], 1);
     let base = text(&base);
+    lab.ok(&["base", "add", &base, "--name", "other"]);
     lab.ok(&["publish", &folder, "--base", &base, "--name", "foreign", "--licence", "MIT"]);
     lab.fails(&["base", "propose", "foreign", "--to", "main"], 11, "neither the channel's genesis");
 }
@@ -317,7 +319,11 @@ fn copied(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).expect("there") {
         let path = entry.expect("readable").path();
         let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() { copied(&path, &target) } else { drop(fs::copy(&path, &target).expect("room")) }
+        if path.is_dir() {
+            copied(&path, &target);
+        } else {
+            fs::copy(&path, &target).expect("room");
+        }
     }
 }
 
