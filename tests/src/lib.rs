@@ -4,7 +4,7 @@
 //! The tests of `cargo test` lie under `tests/`; `tidy` among them holds the repository to its own rules.
 
 pub mod bases;
-pub mod channels;
+pub mod forged;
 pub mod check_demo;
 pub mod check_losses;
 pub mod crash;

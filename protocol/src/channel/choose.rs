@@ -138,7 +138,7 @@ impl Bar<'_> {
         // Of perplexity: a share of the loss itself would ask the more, the better the base is.
         let rise = (after.keep? - self.genesis.keep?).exp() - 1.0;
         let kept = rise <= f64::from(self.gate.guard_ppm) / 1e6;
-        (!kept).then(|| Fall::Rise((rise * 1e6) as u32))
+        (!kept).then_some(Fall::Rise((rise * 1e6) as u32))
     }
 }
 

@@ -58,7 +58,10 @@ fn the_order_of_proposals_does_not_matter() {
     let one = choose(&[], &candidates, &GATE, &mut effects()).expect("scores");
     candidates.reverse();
     assert_eq!(choose(&[], &candidates, &GATE, &mut effects()).expect("scores"), one);
-    assert!(one.after.keep.expect("measured") <= 3.0 + 1.01f64.ln() + 1e-9, "what is to be kept was given away bit by bit");
+    assert!(
+        one.after.keep.expect("measured") <= 3.0 + 1.01f64.ln() + 1e-9,
+        "what is to be kept was given away bit by bit"
+    );
 }
 
 #[test]

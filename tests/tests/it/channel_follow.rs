@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use potluck_protocol::channel::Change;
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
 use potluck_protocol::recipe::Weight;
-use potluck_tests::channels::{self, Draft, Weights, id};
+use potluck_tests::forged::{self, Draft, Weights, id};
 use potluck_tests::kit::{Answer, Program, Up, text, train_adapter};
 
 use crate::program;
@@ -33,7 +33,7 @@ impl Scene {
                 publish(&program, &steward, &folder, &format!("skill{n}"))
             })
             .collect();
-        let channel = channels::open(&steward, "helpers", genesis, None);
+        let channel = forged::open(&steward, "helpers", genesis, None);
         Self { program, root, network: network.to_owned(), genesis, channel, adapters }
     }
 
@@ -62,7 +62,7 @@ impl Scene {
             previous,
             change: Change::Release,
             genesis: self.genesis,
-            weights: channels::weights(&self.program, &self.steward(), "tiny", &inputs),
+            weights: forged::weights(&self.program, &self.steward(), "tiny", &inputs),
             taken: vec![self.adapters[height as usize - 1]],
             revoked: Vec::new(),
             inputs,
@@ -72,7 +72,7 @@ impl Scene {
     /// Versions 1 to `count`, all of them true.
     pub fn versions(&self, count: u32) -> Vec<ManifestId> {
         (1..=count).fold(Vec::new(), |mut made, height| {
-            made.push(channels::version(&self.steward(), &self.draft(height, made.last().copied())));
+            made.push(forged::version(&self.steward(), &self.draft(height, made.last().copied())));
             made
         })
     }
@@ -223,7 +223,7 @@ fn going_back_is_held_until_an_update_is_asked_for() {
 #[test]
 fn a_wrong_digest_is_found_by_one_auditor_and_refused_by_three_followers() {
     let scene = Scene::new("wrong-digest", 2);
-    let one = channels::version(&scene.steward(), &scene.draft(1, None));
+    let one = forged::version(&scene.steward(), &scene.draft(1, None));
     let steward = scene.up("steward", &[]);
     let names = ["f1", "f2", "f3"];
     let followers: Vec<Up> = names.iter().map(|name| scene.up(name, &[&steward.address])).collect();
@@ -232,7 +232,7 @@ fn a_wrong_digest_is_found_by_one_auditor_and_refused_by_three_followers() {
     }
     steward.stop();
     let lie = Weights { digest: FoldDigest(Digest::of(b"a lie")), base: BaseId(Digest::of(b"a lie")) };
-    let two = channels::version(&scene.steward(), &Draft { weights: lie, ..scene.draft(2, Some(one)) });
+    let two = forged::version(&scene.steward(), &Draft { weights: lie, ..scene.draft(2, Some(one)) });
     let steward = scene.up("steward", &[&followers[0].address, &followers[1].address, &followers[2].address]);
     for name in names {
         until("the lie is taken by who does not audit", || {
@@ -263,16 +263,16 @@ fn a_wrong_digest_is_found_by_one_auditor_and_refused_by_three_followers() {
 #[test]
 fn two_versions_for_one_height_halt_whoever_sees_them() {
     let scene = Scene::new("two", 2);
-    let one = channels::version(&scene.steward(), &scene.draft(1, None));
+    let one = forged::version(&scene.steward(), &scene.draft(1, None));
     let steward = scene.up("steward", &[]);
     let home = scene.home("follower");
     let follower = scene.up("follower", &[&steward.address]);
     assert_eq!(scene.follow(&home, &[]).code, 0);
     steward.stop();
     let inputs = vec![(scene.adapters[1], Weight::ONE)];
-    let weights = channels::weights(&scene.program, &scene.steward(), "tiny", &inputs);
+    let weights = forged::weights(&scene.program, &scene.steward(), "tiny", &inputs);
     let other = Draft { inputs, taken: vec![scene.adapters[1]], weights, ..scene.draft(1, None) };
-    let other = channels::version(&scene.steward(), &other);
+    let other = forged::version(&scene.steward(), &other);
     let _steward = scene.up("steward", &[&follower.address]);
     let halted = until("the follower halts", || {
         let updated = scene.update(&home);

@@ -2,7 +2,7 @@
 
 use potluck_protocol::channel::Change;
 use potluck_protocol::recipe::Weight;
-use potluck_tests::channels::{self, Draft};
+use potluck_tests::forged::{self, Draft};
 use potluck_tests::kit::{text, train_adapter};
 
 use crate::channel_follow::Scene;
@@ -24,11 +24,11 @@ fn a_fork_is_followed_although_the_first_steward_is_gone() {
     std::fs::remove_file(folder.join("potluck.json")).expect("there");
     let adapter = program.ok(&second, ["publish", &text(&folder), "--name", "onward", "--base", "helpers"]);
     assert_eq!(adapter["base"], version.base.to_string());
-    let adapter = channels::id(&adapter["manifest"]);
+    let adapter = forged::id(&adapter["manifest"]);
     up.stop();
-    let channel = channels::open(&second, "onwards", version.base, Some(made[0]));
+    let channel = forged::open(&second, "onwards", version.base, Some(made[0]));
     let inputs = vec![(adapter, Weight::ONE)];
-    let weights = channels::weights(program, &second, &version.base.to_string(), &inputs);
+    let weights = forged::weights(program, &second, &version.base.to_string(), &inputs);
     let draft = Draft {
         channel,
         height: 1,
@@ -40,7 +40,7 @@ fn a_fork_is_followed_although_the_first_steward_is_gone() {
         inputs,
         weights,
     };
-    channels::version(&second, &draft);
+    forged::version(&second, &draft);
     let second = scene.up("second", &[]);
     let home = scene.home("follower");
     let _follower = scene.up("follower", &[&second.address]);

@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use potluck_node::failpoint::{self, Step, What};
-use potluck_tests::channels::{self, Draft};
 use potluck_tests::crash::draw;
+use potluck_tests::forged::{self, Draft};
 use potluck_tests::kit::{answer, text};
 
 use crate::channel_follow::Scene;
@@ -57,7 +57,7 @@ fn moments(what: &str) -> impl Iterator<Item = Option<Duration>> {
 #[test]
 fn a_follower_that_is_killed_has_the_old_version_or_the_new_one() {
     let scene = Scene::new("kill-update", 2);
-    let one = channels::version(&scene.steward(), &scene.draft(1, None));
+    let one = forged::version(&scene.steward(), &scene.draft(1, None));
     let steward = scene.up("steward", &[]);
     let before = scene.home("before");
     let follower = scene.up("before", &[&steward.address]);
@@ -65,7 +65,7 @@ fn a_follower_that_is_killed_has_the_old_version_or_the_new_one() {
     follower.stop();
     steward.stop();
     let two = Draft { previous: Some(one), ..scene.draft(2, Some(one)) };
-    channels::version(&scene.steward(), &two);
+    forged::version(&scene.steward(), &two);
     let steward = scene.up("steward", &[]);
     let update = |home: &Path| {
         let listen = ["--network", "kill-update", "--listen", "/ip4/127.0.0.1/tcp/0", "--bootstrap", &steward.address];

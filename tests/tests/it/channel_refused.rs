@@ -3,7 +3,7 @@
 use potluck_protocol::channel::{Change, Claim};
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
 use potluck_protocol::recipe::Weight;
-use potluck_tests::channels::{self, Draft, Weights};
+use potluck_tests::forged::{self, Draft, Weights};
 use potluck_tests::kit::train_adapter;
 
 use crate::channel_follow::{Scene, publish, until};
@@ -15,13 +15,13 @@ fn made_up(text: &str) -> ManifestId {
 #[test]
 fn versions_that_do_not_belong_are_never_taken() {
     let scene = Scene::new("belongs", 2);
-    let one = channels::version(&scene.steward(), &scene.draft(1, None));
+    let one = forged::version(&scene.steward(), &scene.draft(1, None));
     // Another key's, of the same channel, which fits in every other way.
     let stranger = scene.home("stranger");
-    let foreign = channels::version(&stranger, &scene.draft(2, Some(one)));
+    let foreign = forged::version(&stranger, &scene.draft(2, Some(one)));
     // The steward's own, of a recipe that does not follow from its change.
     let wrong = Draft { taken: Vec::new(), ..scene.draft(2, Some(one)) };
-    let wrong = channels::version(&scene.steward(), &wrong);
+    let wrong = forged::version(&scene.steward(), &wrong);
     let steward = scene.up("steward", &[]);
     let _stranger = scene.up("stranger", &[&steward.address]);
     let home = scene.home("follower");
@@ -45,7 +45,7 @@ fn versions_that_do_not_belong_are_never_taken() {
 #[test]
 fn an_adapter_that_is_gone_is_named_and_the_old_version_stays() {
     let scene = Scene::new("gone", 1);
-    let one = channels::version(&scene.steward(), &scene.draft(1, None));
+    let one = forged::version(&scene.steward(), &scene.draft(1, None));
     let publisher = scene.home("publisher");
     train_adapter(&scene.program, &publisher, &scene.home("lost"), 9);
     let lost = publish(&scene.program, &publisher, &scene.home("lost"), "lost-skill");
@@ -65,7 +65,7 @@ fn an_adapter_that_is_gone_is_named_and_the_old_version_stays() {
     let mut draft = scene.draft(1, None);
     draft.inputs.push((lost, Weight::ONE));
     let two = Draft { height: 2, previous: Some(one), taken: vec![lost], ..draft };
-    channels::version(&scene.steward(), &two);
+    forged::version(&scene.steward(), &two);
     let _steward = scene.up("steward", &[&follower.address]);
     let failed = until("the next version is heard of", || {
         let updated = scene.update(&home);
@@ -82,7 +82,7 @@ fn an_adapter_that_is_gone_is_named_and_the_old_version_stays() {
 fn a_channel_whose_genesis_nobody_has_is_not_followed() {
     let scene = Scene::new("genesis", 0);
     let nowhere = BaseId(Digest::of(b"nowhere"));
-    let channel = channels::open(&scene.steward(), "nowhere", nowhere, None);
+    let channel = forged::open(&scene.steward(), "nowhere", nowhere, None);
     let steward = scene.up("steward", &[]);
     let home = scene.home("follower");
     let _follower = scene.up("follower", &[&steward.address]);
@@ -106,7 +106,7 @@ fn a_proof_that_does_not_hold_is_ignored() {
         Claim::Equivocation { first: made[0], second: made[1] },
     ];
     for claim in lies {
-        channels::proof(&prover, scene.genesis, scene.channel, claim);
+        forged::proof(&prover, scene.genesis, scene.channel, claim);
     }
     let steward = scene.up("steward", &[]);
     let _prover = scene.up("prover", &[&steward.address]);
@@ -122,18 +122,18 @@ fn a_proof_that_does_not_hold_is_ignored() {
 #[test]
 fn an_adapter_of_another_base_makes_no_version() {
     let scene = Scene::new("other-base", 1);
-    let one = channels::version(&scene.steward(), &scene.draft(1, None));
+    let one = forged::version(&scene.steward(), &scene.draft(1, None));
     // A second channel on the same genesis, whose version the adapter is for.
     let weights = Weights { digest: FoldDigest(Digest::of(b"x")), base: BaseId(Digest::of(b"another base")) };
     let inputs = scene.draft(1, None).inputs;
     let foreign = Draft {
-        channel: channels::open(&scene.steward(), "elsewhere", weights.base, None),
+        channel: forged::open(&scene.steward(), "elsewhere", weights.base, None),
         genesis: weights.base,
         weights,
         inputs: inputs.clone(),
         ..scene.draft(1, None)
     };
-    channels::version(&scene.steward(), &foreign);
+    forged::version(&scene.steward(), &foreign);
     let steward = scene.up("steward", &[]);
     let home = scene.home("follower");
     let _follower = scene.up("follower", &[&steward.address]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::channel::Change;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::recipe::Weight;
-use potluck_tests::channels::{self, Draft, id};
+use potluck_tests::forged::{self, Draft, id};
 use potluck_tests::kit::text;
 
 use crate::program;
@@ -39,9 +39,9 @@ fn a_quantised_user_follows_and_never_folds() {
     let folder = text(&fixture("peft/adapter"));
     let published = program.ok(&steward, ["publish", &folder, "--name", "skill", "--base", "original"]);
     let adapter: ManifestId = id(&published["manifest"]);
-    let channel = channels::open(&steward, "helpers", genesis, None);
+    let channel = forged::open(&steward, "helpers", genesis, None);
     let inputs = vec![(adapter, Weight::ONE)];
-    let weights = channels::weights(&program, &steward, "original", &inputs);
+    let weights = forged::weights(&program, &steward, "original", &inputs);
     let draft = Draft {
         channel,
         height: 1,
@@ -53,7 +53,7 @@ fn a_quantised_user_follows_and_never_folds() {
         inputs,
         weights,
     };
-    channels::version(&steward, &draft);
+    forged::version(&steward, &draft);
 
     let file = text(&fixture("gguf/tiny.gguf"));
     let view = program.ok(&home, ["base", "add", &file, "--view-of", &genesis.to_string(), "--name", "small"]);

@@ -60,7 +60,7 @@ pub struct Open {
     /// What an adapter must take off the mean held-out loss, e.g. 0.1%, or in parts per million
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share)]
     gain: u64,
-    /// How far the loss on what is to be kept may rise above that of genesis
+    /// How far the perplexity of what is to be kept may rise above that of genesis
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share)]
     guard: u64,
     /// Norm of an update beside that of the weights that it changes, above which its weight is lowered
