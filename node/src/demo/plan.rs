@@ -30,6 +30,9 @@ pub struct Plan {
     pub volunteers: Vec<Seat>,
     /// What the base can do by itself, sealed: no version may do it much worse.
     pub own: PathBuf,
+    /// What of that may be lost. The base inside this program knows its corpus nearly by heart, and each skill costs it
+    /// some of that.
+    pub guard_ppm: u32,
 }
 
 /// One volunteer's files.
@@ -68,6 +71,7 @@ impl Plan {
             settings: settings(&demo, threads),
             volunteers,
             own: own_rows(root, tiny)?,
+            guard_ppm: if tiny { 100_000 } else { 10_000 },
         })
     }
 }

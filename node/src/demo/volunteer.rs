@@ -20,9 +20,8 @@ const TIMEOUT_SECONDS: u64 = 60;
 const CHANNEL: &str = "demo";
 /// The rules of `potluck base open`, in parts per million.
 const GAIN_PPM: u32 = 1_000;
-const GUARD_PPM: u32 = 10_000;
-const CLIP_PPM: u64 = 300_000;
-const REFUSE_PPM: u64 = 3_000_000;
+const CLIP_PPM: u64 = 200_000;
+const REFUSE_PPM: u64 = 1_000_000;
 
 /// A running volunteer. Dropping it ends its daemon.
 pub struct Volunteer {
@@ -161,7 +160,7 @@ impl Volunteer {
             suites: improve.chain([suite("own", Role::Keep, &plan.own)]).collect(),
             shards: 1,
             gain_ppm: GAIN_PPM,
-            guard_ppm: GUARD_PPM,
+            guard_ppm: plan.guard_ppm,
             clip_ppm: CLIP_PPM,
             refuse_ppm: REFUSE_PPM,
         };

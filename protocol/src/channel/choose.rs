@@ -1,20 +1,21 @@
 //! Which proposals a release takes: greedily, as in greedy model soups (Wortsman et al. 2022), while the held-out loss
 //! falls.
 //!
-//! 1. Each candidate is scored alone beside what is in force. One that gains less than the gate asks, or hurts what is to
-//!    be kept, is refused.
-//! 2. In the order of their loss alone, each is added to those that were taken before, at its weight and at parts of it
-//!    ([`PARTS`]), and kept at the best of these if the loss falls by what the gate asks.
+//! 1. Each candidate is scored alone beside what is in force, at its weight and, unless that is no gain at all, at parts
+//!    of it ([`PARTS`]). One that gains less than the gate asks, or hurts what is to be kept at every part, is refused.
+//! 2. In the order of their best loss alone, each is tried so beside those that were taken before, and kept at the best of
+//!    these if the loss falls by what the gate asks and what is to be kept is kept.
 //!
-//! At most `1 + candidates * (1 + PARTS)` scores and one for genesis.
+//! At most two scores, and eight for each candidate.
 
 use super::spec::{Gate, NormBound};
 use super::verdict::{Outcome, Refusal, Verdict};
 use crate::id::ManifestId;
 use crate::recipe::Weight;
 
-/// What of a weight is tried beside the others, in quarters: adapters that were trained apart overlap.
-const PARTS: [i32; 3] = [4, 3, 2];
+/// What of a weight is tried beside the whole, in quarters: adapters that were trained apart overlap, and some hurt what is
+/// to be kept less than they help.
+const PARTS: [i32; 3] = [3, 2, 1];
 
 /// A proposal that passed every check that needs no score. Its weight is clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,36 +79,26 @@ pub fn choose<S: Scorer>(
     let bar = Bar { gate, genesis };
     let (mut alone, mut verdicts) = (Vec::new(), Vec::new());
     for candidate in candidates {
-        let losses = scorer.score(&with(held, candidate.adapter, candidate.weight))?;
-        let alone_micro = moved(before, losses);
-        match bar.refuses(before, losses) {
-            Some(Fall::Short) => verdicts.push(refused(candidate, Refusal::NoGain { alone_micro })),
-            Some(Fall::Rise(rise_ppm)) => verdicts.push(refused(candidate, Refusal::Guard { rise_ppm })),
-            None => alone.push((losses.improve, alone_micro, candidate)),
+        let trial = bar.trial(held, before, candidate, scorer)?;
+        let alone_micro = moved(before, trial.whole);
+        match (trial.best, trial.fall) {
+            (Some((losses, _)), _) => alone.push((losses.improve, alone_micro, candidate)),
+            (None, Some(Fall::Rise(rise_ppm))) => verdicts.push(refused(candidate, Refusal::Guard { rise_ppm })),
+            (None, _) => verdicts.push(refused(candidate, Refusal::NoGain { alone_micro })),
         }
     }
     alone.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.proposal.cmp(&b.2.proposal)));
     let (mut inputs, mut now) = (held.to_vec(), before);
     for (_, alone_micro, candidate) in alone {
-        let mut best: Option<(Losses, Weight)> = None;
-        for part in PARTS {
-            let weight = Weight((i64::from(candidate.weight.0) * i64::from(part) / 4) as i32);
-            if weight.0 == 0 {
-                continue;
-            }
-            let losses = scorer.score(&with(&inputs, candidate.adapter, weight))?;
-            let fits = bar.refuses(now, losses).is_none();
-            if fits && best.is_none_or(|(so_far, _)| losses.improve < so_far.improve) {
-                best = Some((losses, weight));
-            }
-        }
-        verdicts.push(match best {
-            Some((losses, weight)) => {
+        let trial = bar.trial(&inputs, now, candidate, scorer)?;
+        verdicts.push(match (trial.best, trial.fall) {
+            (Some((losses, weight)), _) => {
                 (inputs, now) = (with(&inputs, candidate.adapter, weight), losses);
                 let outcome = Outcome::Taken { weight, alone_micro };
                 Verdict { proposal: candidate.proposal, adapter: candidate.adapter, outcome }
             }
-            None => refused(candidate, Refusal::NothingAdded { alone_micro }),
+            (None, Some(Fall::Rise(rise_ppm))) => refused(candidate, Refusal::Guard { rise_ppm }),
+            (None, _) => refused(candidate, Refusal::NothingAdded { alone_micro }),
         });
     }
     verdicts.sort_by_key(|verdict| verdict.proposal);
@@ -127,7 +118,43 @@ enum Fall {
     Rise(u32),
 }
 
+/// What a candidate does beside others.
+struct Trial {
+    /// At its whole weight.
+    whole: Losses,
+    /// The part of its weight that passes with the lowest loss.
+    best: Option<(Losses, Weight)>,
+    /// Why the whole weight does not pass, if it does not.
+    fall: Option<Fall>,
+}
+
 impl Bar<'_> {
+    /// The whole weight first. One that does not help at all is not tried at parts of it.
+    fn trial<S: Scorer>(
+        &self,
+        inputs: &[(ManifestId, Weight)],
+        before: Losses,
+        candidate: &Candidate,
+        scorer: &mut S,
+    ) -> Result<Trial, S::Error> {
+        let whole = scorer.score(&with(inputs, candidate.adapter, candidate.weight))?;
+        let fall = self.refuses(before, whole);
+        let mut best = fall.is_none().then_some((whole, candidate.weight));
+        let parts = if matches!(fall, Some(Fall::Short)) { &[][..] } else { &PARTS[..] };
+        for part in parts {
+            let weight = Weight((i64::from(candidate.weight.0) * i64::from(*part) / 4) as i32);
+            if weight.0 == 0 {
+                continue;
+            }
+            let losses = scorer.score(&with(inputs, candidate.adapter, weight))?;
+            let lower = best.is_none_or(|(so_far, _)| losses.improve < so_far.improve);
+            if lower && self.refuses(before, losses).is_none() {
+                best = Some((losses, weight));
+            }
+        }
+        Ok(Trial { whole, best, fall })
+    }
+
     /// A loss that is no number passes nothing.
     fn refuses(&self, before: Losses, after: Losses) -> Option<Fall> {
         let wanted = before.improve * (1.0 - f64::from(self.gate.gain_ppm) / 1e6);

@@ -40,15 +40,24 @@ fn outcome(choice: &Choice, n: u8) -> Outcome {
 #[test]
 fn what_helps_is_taken_and_what_harms_is_told_why() {
     let effects =
-        vec![(id(1), -0.5, 0.0), (id(2), -0.2, 0.005), (id(3), 0.4, 0.0), (id(4), -0.3, 0.5), (id(5), -0.0001, 0.0)];
+        vec![(id(1), -0.5, 0.0), (id(2), -0.2, 0.005), (id(3), 0.4, 0.0), (id(4), -0.3, 0.9), (id(5), -0.0001, 0.0)];
     let candidates: Vec<_> = (1..=5).map(candidate).collect();
     let choice = choose(&[], &candidates, &GATE, &mut Table(effects)).expect("scores");
     assert!(matches!(outcome(&choice, 1), Outcome::Taken { weight: Weight::ONE, alone_micro: -500_000 }));
     assert!(matches!(outcome(&choice, 2), Outcome::Taken { weight: Weight::ONE, .. }));
     assert_eq!(outcome(&choice, 3), Outcome::Refused(Refusal::NoGain { alone_micro: 400_000 }));
-    assert!(matches!(outcome(&choice, 4), Outcome::Refused(Refusal::Guard { rise_ppm: 648_000..649_000 })));
+    assert!(matches!(outcome(&choice, 4), Outcome::Refused(Refusal::Guard { rise_ppm: 1_459_000..1_460_000 })));
     assert_eq!(outcome(&choice, 5), Outcome::Refused(Refusal::NoGain { alone_micro: -100 }));
     assert!((choice.after.improve - 1.3).abs() < 1e-9 && choice.before == choice.genesis);
+}
+
+#[test]
+fn what_would_hurt_is_taken_in_part() {
+    let table = || Table(vec![(id(1), -0.5, 0.015)]);
+    let choice = choose(&[], &[candidate(1)], &GATE, &mut table()).expect("scores");
+    let half = Weight(1 << 15);
+    assert_eq!(outcome(&choice, 1), Outcome::Taken { weight: half, alone_micro: -500_000 });
+    assert!((choice.after.improve - 1.75).abs() < 1e-9);
 }
 
 #[test]
