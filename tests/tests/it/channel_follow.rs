@@ -268,6 +268,10 @@ fn two_versions_for_one_height_halt_whoever_sees_them() {
     let home = scene.home("follower");
     let follower = scene.up("follower", &[&steward.address]);
     assert_eq!(scene.follow(&home, &[]).code, 0);
+    until("the first version is in force", || {
+        let updated = scene.update(&home);
+        (updated.json["height"] == 1).then_some(updated)
+    });
     steward.stop();
     let inputs = vec![(scene.adapters[1], Weight::ONE)];
     let weights = forged::weights(&scene.program, &scene.steward(), "tiny", &inputs);

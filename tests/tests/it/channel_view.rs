@@ -20,13 +20,14 @@ fn a_view_is_held_against_the_base_that_it_is_of() {
     let home = root.path();
     let original = program.ok(home, ["base", "add", &text(&fixture("peft/base")), "--name", "original"]);
     let file = text(&fixture("gguf/tiny.gguf"));
-    let added = program.ok(home, ["base", "add", &file, "--view-of", "original"]);
+    let added = program.ok(home, ["base", "add", &file, "--view-of", "original", "--name", "small"]);
     assert_eq!((&added["view_of"]["base"], &added["view_of"]["checked"]), (&original["base"], &true.into()), "{added}");
     let error = added["view_of"]["farthest"]["error"].as_f64().expect("a number");
     assert!(error > 0.0 && error < 0.02, "{added}");
-    let other = program.run(home, ["base", "add", &file, "--view-of", "tiny"]);
+    let other = program.run(home, ["base", "add", &file, "--view-of", "tiny", "--name", "small"]);
     assert_eq!(other.code, 11, "{other:#?}");
-    let itself = program.run(home, ["base", "add", &text(&fixture("peft/base")), "--view-of", "original"]);
+    let itself =
+        program.run(home, ["base", "add", &text(&fixture("peft/base")), "--view-of", "original", "--name", "itself"]);
     assert_eq!(itself.code, 2, "{itself:#?}");
 }
 

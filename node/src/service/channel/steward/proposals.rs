@@ -82,8 +82,9 @@ impl Service {
     ) -> Outcome<()> {
         let Some(network) = &self.network else { return Ok(()) };
         let genesis = lineage.spec().genesis;
-        let heard = self.heard_of().await?.into_iter();
-        let heard = heard.filter(|heard| heard.kind == KindTag::Proposal && heard.base == genesis);
+        // The network's own catalogue: the store notes later what it heard.
+        let heard = network.handle.announcements(genesis);
+        let heard = heard.iter().map(|record| record.body()).filter(|heard| heard.kind == KindTag::Proposal);
         let mut wanted: Vec<_> = heard.map(|heard| heard.manifest).collect();
         wanted.retain(|id| !judged.contains(id) && !self.store.is_well_formed(id));
         wanted.sort();
