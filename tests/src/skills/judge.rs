@@ -4,15 +4,13 @@ use serde_json::Value;
 
 use super::{Measured, Report};
 
-/// The perplexity of the base's own text may rise so much at most.
-const OWN_TEXT_RISE: f64 = 0.01;
 /// Publishers with a skill each.
 const SKILLS: usize = 4;
 /// Records and rows that come with a version, beside its adapters.
 const RECORDS: u64 = 2 << 20;
 
-/// What does not hold.
-pub fn findings(report: &Report) -> Vec<String> {
+/// What does not hold. The perplexity of the base's own text may rise by `guard` percent.
+pub fn findings(report: &Report, guard: f64) -> Vec<String> {
     let mut found = Vec::new();
     let mut unless = |holds: bool, claim: String| {
         if !holds {
@@ -35,9 +33,9 @@ pub fn findings(report: &Report) -> Vec<String> {
     }
     let (before, after) = (base.loss_of("own"), version.loss_of("own"));
     unless(
-        (after - before).exp() <= 1.0 + OWN_TEXT_RISE,
+        (after - before).exp() <= 1.0 + guard / 100.0,
         format!(
-            "the perplexity of the base's own text rises by 1 % at most: loss {before:.4} before, {after:.4} after"
+            "the perplexity of the base's own text rises by {guard} % at most: loss {before:.4} before, {after:.4} after"
         ),
     );
     let taken = report.measured.iter().filter(|one| fate(&report.release, &one.model) == Some("taken".to_owned()));

@@ -31,6 +31,9 @@ pub struct Skills {
     /// Rows of each held-out set
     #[arg(long, default_value_t = 100)]
     heldout: usize,
+    /// How far the perplexity of the base's own text may rise, in percent: the channel's guard, and what is judged
+    #[arg(long, default_value_t = 1.0, value_name = "PERCENT")]
+    guard: f64,
     /// Optimiser steps of each adapter [default: the demo's]
     #[arg(long)]
     max_steps: Option<u64>,
@@ -90,6 +93,6 @@ pub fn run(skills: &Skills) -> Result<(Report, Vec<String>), Box<dyn std::error:
     let root = skills.out.clone().unwrap_or_else(|| temporary.path().to_path_buf());
     std::fs::create_dir_all(&root)?;
     let report = stage::play(skills, &std::path::absolute(root)?)?;
-    let findings = judge::findings(&report);
+    let findings = judge::findings(&report, skills.guard);
     Ok((report, findings))
 }

@@ -20,8 +20,6 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const NETWORK: &str = "skills";
 const CHANNEL: &str = "skills";
-/// The skill that is revoked in the end.
-const REVOKED: &str = "units";
 /// How long gossip and pulls may take before something is wrong.
 const SECONDS: u64 = 120;
 
@@ -40,7 +38,7 @@ pub fn play(skills: &Skills, root: &Path) -> Outcome<Report> {
     let steward = stage.up("steward", None)?;
     let _publishers = publishers.iter().map(|one| stage.up(one.name, Some(&steward))).collect::<Outcome<Vec<_>>>()?;
     let _stranger = stage.up("stranger", Some(&steward))?;
-    let channel = stage.open(&rows, &own)?;
+    let channel = stage.open(&rows, &own, skills.guard)?;
     let mut proposals = Vec::new();
     let mut adapters = Vec::new();
     for one in publishers.iter() {
@@ -61,7 +59,7 @@ pub fn play(skills: &Skills, root: &Path) -> Outcome<Report> {
     name_verdicts(&mut release, &adapters);
     let measured = stage.measure(&publishers, &rows, &own)?;
     let followed = stage.follow(&steward, &channel, &release)?;
-    let revoked = stage.revoke(&release, &adapters)?;
+    let revoked = stage.revoke(&release)?;
     let seconds = started.elapsed().as_secs_f64();
     let base = stage.base.clone();
     Ok(Report { schema: "potluck.skills/1", base, seconds, measured, release, followed, revoked })
@@ -155,11 +153,23 @@ impl Stage {
         Ok(self.program.up(&home, NETWORK, &first.map(|up| up.address.as_str()).into_iter().collect::<Vec<_>>()))
     }
 
-    fn open(&self, rows: &[(&'static str, SkillRows)], own: &OwnRows) -> Outcome<String> {
+    fn open(&self, rows: &[(&'static str, SkillRows)], own: &OwnRows, guard: f64) -> Outcome<String> {
         let improve: Vec<_> = rows.iter().map(|(name, rows)| format!("{name}={}", text(&rows.sealed))).collect();
         let keep = format!("own={}", text(&own.sealed));
-        let shards = rows::SHARDS.to_string();
-        let mut args = vec!["base", "open", CHANNEL, "--genesis", &self.base, "--keep", &keep, "--shards", &shards];
+        let (shards, guard) = (rows::SHARDS.to_string(), format!("{guard}%"));
+        let mut args = vec![
+            "base",
+            "open",
+            CHANNEL,
+            "--genesis",
+            &self.base,
+            "--keep",
+            &keep,
+            "--shards",
+            &shards,
+            "--guard",
+            &guard,
+        ];
         args.extend(improve.iter().flat_map(|suite| ["--improve", suite.as_str()]));
         let opened = self.ok(&self.home("steward"), &args)?;
         field(&opened, "channel")
@@ -239,16 +249,18 @@ impl Stage {
     }
 
     /// Revokes one, and folds the others by hand.
-    fn revoke(&self, release: &Value, adapters: &[(&str, String)]) -> Outcome<Revoked> {
+    fn revoke(&self, release: &Value) -> Outcome<Revoked> {
         say("one of the four is revoked");
         let home = self.home("steward");
-        let gone = adapters.iter().find(|(name, _)| *name == REVOKED).ok_or("it was published")?;
-        let revoked = self.ok(&home, &["base", "revoke", CHANNEL, &gone.1])?;
+        let verdicts: Vec<&Value> = release["verdicts"].as_array().into_iter().flatten().collect();
+        let taken = verdicts.iter().find(|verdict| verdict["outcome"]["taken"].is_object());
+        let gone = field(taken.ok_or("nothing was taken")?, "adapter")?;
+        let revoked = self.ok(&home, &["base", "revoke", CHANNEL, &gone])?;
         let mut others = Vec::new();
-        for verdict in release["verdicts"].as_array().into_iter().flatten() {
+        for verdict in verdicts {
             let Some(weight) = verdict["outcome"]["taken"]["weight"].as_i64() else { continue };
             let adapter = field(verdict, "adapter")?;
-            if adapter != gone.1 {
+            if adapter != gone {
                 others.push(format!("{adapter}@{}", weight as f64 / 65536.0));
             }
         }
