@@ -31,7 +31,7 @@ pub struct Skills {
     /// Rows of each held-out set
     #[arg(long, default_value_t = 100)]
     heldout: usize,
-    /// How far the perplexity of the base's own text may rise, in percent: the channel's guard, and what is judged
+    /// How far the perplexity of the base's own text may rise, in percent
     #[arg(long, default_value_t = 1.0, value_name = "PERCENT")]
     guard: f64,
     /// Optimiser steps of each adapter [default: the demo's]
