@@ -42,7 +42,11 @@ impl Store {
         let commitment = sealed.commitment()?;
         self.check_space(rows.iter().map(|rows| rows.len() as u64).sum())?;
         let tmp = self.layout().tmp();
-        let staging = tempfile::Builder::new().prefix("sealed-").tempdir_in(&tmp);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix("sealed-");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+        let staging = builder.tempdir_in(&tmp);
         let staging = staging.map_err(StoreError::io("make a folder in", &tmp))?;
         write(&staging.path().join(SEALED_FILE), &codec::encode(sealed)?)?;
         for (suite, rows) in sealed.suites.iter().zip(rows) {

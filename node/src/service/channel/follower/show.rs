@@ -28,10 +28,15 @@ impl Service {
         let record = self.find_channel(channel)?;
         let opened = self.lineage(record.id, None).await?;
         let chain = self.gathered_here(&opened).await?.chain(opened);
-        let adapters = self.adapters(&chain.lineage).await?;
-        let mut shown = self.head(&record, &chain.lineage);
+        // Of two versions for one height the chain holds one, which need not be the one in force.
+        let lineage = match height_of(&chain.lineage, record.current) {
+            Some(_) => chain.lineage,
+            None => self.lineage_in_force(&record).await?,
+        };
+        let adapters = self.adapters(&lineage).await?;
+        let mut shown = self.head(&record, &lineage);
         shown.broken = chain.broken.map(|failure| failure.message);
-        shown.versions = versions(&chain.lineage, record.current, &adapters);
+        shown.versions = versions(&lineage, record.current, &adapters);
         Ok(json!(shown))
     }
 
