@@ -55,8 +55,6 @@ pub enum Refusal {
     AlreadyIn,
     /// The channel has revoked it.
     Revoked,
-    /// A release looks at a bounded number of proposals; propose again for the next.
-    TooMany,
 }
 
 impl fmt::Display for Refusal {
@@ -92,7 +90,6 @@ impl fmt::Display for Refusal {
             }
             Self::AlreadyIn => f.write_str("it is in the version already"),
             Self::Revoked => f.write_str("the channel has revoked it"),
-            Self::TooMany => f.write_str("there were too many proposals this time: propose it again"),
         }
     }
 }

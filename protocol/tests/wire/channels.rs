@@ -81,7 +81,6 @@ fn verdicts() -> Vec<Verdict> {
         Outcome::Refused(Refusal::Guard { rise_ppm: 20_000 }),
         Outcome::Refused(Refusal::AlreadyIn),
         Outcome::Refused(Refusal::Revoked),
-        Outcome::Refused(Refusal::TooMany),
     ];
     let verdict = |(n, outcome): (usize, Outcome)| {
         let mut proposal = digest("proposal");
@@ -204,7 +203,6 @@ fn put_verdict(out: &mut Bytes, verdict: &Verdict) {
         Refusal::Guard { rise_ppm } => out.u32(8).u32(*rise_ppm),
         Refusal::AlreadyIn => out.u32(9),
         Refusal::Revoked => out.u32(10),
-        Refusal::TooMany => out.u32(11),
     };
 }
 

@@ -212,6 +212,8 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     fs::write(&bad, "{\"prompt\":\"a\"}\n").expect("writable");
     let bad = format!("bad={}", text(&bad));
     lab.fails(&["base", "open", "x", "--genesis", "tiny", "--improve", &bad], 2, "completion");
+    let sealed = lab.home().join("sealed");
+    assert_eq!(fs::read_dir(sealed).expect("there").count(), 0, "what is refused seals nothing");
 
     lab.open(1, &["--allow-licence", "MIT"]);
     lab.fails(&["base", "open", "main", "--genesis", "tiny", "--improve", &rows], 9, "already");

@@ -13,10 +13,12 @@ use potluck_protocol::channel::{ChannelInfo, Lineage, LineageError};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
+use potluck_protocol::text::Name;
 use serde_json::Value;
 
 use super::{Call, Service, resolve};
 use crate::api::channel::Request;
+use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{ChannelRecord, StoreError};
 
@@ -71,6 +73,30 @@ impl Service {
             Ok(lineage)
         })
         .await
+    }
+
+    /// Signs a record that says all in its body, keeps it, pinned, and announces it; `false` if nobody was told.
+    async fn publish_record(
+        &self,
+        kind: ManifestKind,
+        name: &Name,
+        licence: &str,
+        description: String,
+    ) -> Outcome<(ManifestId, bool)> {
+        let manifest = Manifest {
+            kind,
+            name: name.clone(),
+            licence: licence.to_owned(),
+            description,
+            created: config::seconds_since_1970(),
+            publisher: self.identity.public(),
+            files: Vec::new(),
+        };
+        let complete = self.signed_complete(&manifest).await?;
+        let well_formed = self.inspect(complete).await?;
+        let id = well_formed.manifest().id();
+        self.on_store(move |store| store.pin(id)).await?;
+        Ok((id, self.announce(well_formed.manifest()).await?))
     }
 
     /// The versions in force here.

@@ -2,11 +2,10 @@
 
 use potluck_protocol::channel::{Claim, Lineage, ProofInfo};
 use potluck_protocol::id::ManifestId;
-use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use potluck_protocol::manifest::Kind as ManifestKind;
 
 use super::super::super::{Call, Service};
 use super::chain::height_of;
-use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{ChannelRecord, Halt};
 
@@ -48,21 +47,8 @@ impl Service {
     async fn prove(&self, lineage: &Lineage, halt: Halt) -> Outcome<ManifestId> {
         let claim = claim(halt);
         let info = ProofInfo { genesis: lineage.spec().genesis, channel: lineage.channel(), claim };
-        let manifest = Manifest {
-            kind: ManifestKind::Proof(info),
-            name: lineage.name().clone(),
-            licence: String::new(),
-            description: told(&halt),
-            created: config::seconds_since_1970(),
-            publisher: self.identity.public(),
-            files: Vec::new(),
-        };
-        let complete = self.signed_complete(&manifest).await?;
-        let well_formed = self.inspect(complete).await?;
-        let id = well_formed.manifest().id();
-        self.on_store(move |store| store.pin(id)).await?;
-        self.announce(well_formed.manifest()).await?;
-        Ok(id)
+        let record = self.publish_record(ManifestKind::Proof(info), lineage.name(), "", told(&halt)).await?;
+        Ok(record.0)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use potluck_protocol::channel::{ChannelInfo, Gate, NormBound, Role, Sealed, Suite};
+use potluck_protocol::codec;
 use potluck_protocol::id::{BaseId, Digest, FileDigest, ManifestId};
 use potluck_protocol::limits::{SEALED_MAX, SUITES_MAX, VERSION_BYTES_MAX};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
@@ -48,7 +49,6 @@ impl Service {
         for (_, rows) in &suites {
             dealt.push(self.dealt(call, &genesis.known, rows, shards, &mut secret).await?);
         }
-        let evaluation = self.seal(&suites, &dealt, &mut secret).await?;
         let licences: BTreeSet<String> = open.licences.into_iter().collect();
         let info = ChannelInfo {
             genesis: genesis.id,
@@ -58,10 +58,10 @@ impl Service {
             licences: licences.into_iter().collect(),
             gate: Gate { gain_ppm: open.gain_ppm, guard_ppm: open.guard_ppm },
             norm: NormBound { clip_ppm: open.clip_ppm, refuse_ppm: open.refuse_ppm },
-            evaluation,
+            evaluation: Vec::new(),
         };
-        let manifest = Manifest {
-            kind: ManifestKind::Channel(info),
+        let mut manifest = Manifest {
+            kind: ManifestKind::Channel(info.clone()),
             name: name.clone(),
             licence: open.licence,
             description: open.description,
@@ -69,6 +69,10 @@ impl Service {
             publisher: self.identity.public(),
             files: Vec::new(),
         };
+        // Rules that are none are refused before anything is sealed.
+        codec::encode(&manifest).map_err(|error| Failure::new(Kind::Usage, error))?;
+        let evaluation = self.seal(&suites, &dealt, &mut secret).await?;
+        manifest.kind = ManifestKind::Channel(ChannelInfo { evaluation, ..info });
         let (id, announced) = self.founded(&manifest).await?;
         let told: Vec<_> = suites.iter().zip(&dealt).map(|(suite, dealt)| told(suite, dealt)).collect();
         Ok(json!({

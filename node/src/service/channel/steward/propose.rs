@@ -12,7 +12,6 @@ use serde_json::{Value, json};
 
 use super::super::super::{Call, Service};
 use crate::api::channel::Propose;
-use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
 
@@ -34,29 +33,12 @@ impl Service {
         };
         self.acceptable(channel.id(), rules, adapter.body()).await?;
         let info = ProposalInfo { genesis: rules.genesis, channel: channel.id(), adapter: adapter.id(), weight };
-        let (id, announced) = self.propose_as(adapter.body(), info).await?;
+        let (kind, offered) = (ManifestKind::Proposal(info), adapter.body());
+        let (id, announced) = self.publish_record(kind, &offered.name, &offered.licence, String::new()).await?;
         Ok(json!({
             "schema": "potluck.base.propose/1", "proposal": id, "channel": channel.id(), "name": channel.body().name,
             "adapter": adapter.id(), "weight": weight.get(), "announced": announced,
         }))
-    }
-
-    /// Signs a proposal, keeps it and announces it.
-    async fn propose_as(&self, adapter: &Manifest, info: ProposalInfo) -> Outcome<(ManifestId, bool)> {
-        let manifest = Manifest {
-            kind: ManifestKind::Proposal(info),
-            name: adapter.name.clone(),
-            licence: adapter.licence.clone(),
-            description: String::new(),
-            created: config::seconds_since_1970(),
-            publisher: self.identity.public(),
-            files: Vec::new(),
-        };
-        let complete = self.signed_complete(&manifest).await?;
-        let well_formed = self.inspect(complete).await?;
-        let id = well_formed.manifest().id();
-        self.on_store(move |store| store.pin(id)).await?;
-        Ok((id, self.announce(well_formed.manifest()).await?))
     }
 
     /// An adapter that is published and here, whole and checked.
