@@ -1,5 +1,6 @@
 //! The one task that owns the swarm. It routes and never waits: no disk, no peer, no lock inside the loop.
 
+mod again;
 mod dials;
 mod topics;
 mod watch;
@@ -23,6 +24,7 @@ use super::gossip;
 use super::handle::{Command, Event, NetError};
 use super::seat::Seat;
 use super::{limits, nat, private};
+use again::Again;
 
 type Back<T> = oneshot::Sender<Result<T, NetError>>;
 
@@ -34,8 +36,10 @@ pub struct Actor<'a> {
     topics: HashMap<TopicHash, BaseId>,
     /// Who waits for a dial; entries go when it succeeds or fails.
     dials: HashMap<ConnectionId, Back<()>>,
-    redial_at: Option<Instant>,
-    redial_pause: std::time::Duration,
+    /// While nobody is connected.
+    alone: Again,
+    /// While some bootstrap peer is not.
+    bootstrap: Again,
     /// What each forwarder may still bring that is ignored because too much comes.
     forwarded: Allowances<PeerId>,
     watch: Interval,
@@ -44,7 +48,6 @@ pub struct Actor<'a> {
 impl<'a> Actor<'a> {
     /// Follows the bases that were followed before, and dials the bootstrap peers and those who were connected.
     pub fn new(seat: &'a mut Seat, swarm: Swarm<Behaviour>) -> Self {
-        let redial_pause = limits::REDIAL_FIRST;
         let nat = nat::State::new(&seat.config.nat);
         let mut actor = Self {
             seat,
@@ -52,8 +55,8 @@ impl<'a> Actor<'a> {
             nat,
             topics: HashMap::new(),
             dials: HashMap::new(),
-            redial_at: None,
-            redial_pause,
+            alone: Again::new(limits::REDIAL_FIRST, limits::REDIAL_MAX),
+            bootstrap: Again::new(limits::BOOTSTRAP_FIRST, limits::BOOTSTRAP_MAX),
             forwarded: Allowances::new(limits::FORWARDED, limits::FORWARDERS),
             watch: interval(limits::WATCH),
         };
@@ -64,7 +67,7 @@ impl<'a> Actor<'a> {
             }
         }
         actor.begin_finding();
-        actor.dial_bootstrap();
+        actor.dial_first();
         for peer in std::mem::take(&mut actor.seat.reconnect) {
             let addresses = actor.seat.peers.addresses(&peer);
             actor.dial_hint(peer, addresses);
@@ -75,7 +78,7 @@ impl<'a> Actor<'a> {
     /// Until the stop, or the last handle is gone.
     pub async fn run(mut self) {
         loop {
-            let (redial, hints, ways) = (self.redial_at, self.hints_wake(), self.nat_next());
+            let (redial, hints, ways) = (self.redial_wake(), self.hints_wake(), self.nat_next());
             tokio::select! {
                 biased;
                 () = self.seat.stop.cancelled() => return,
@@ -184,9 +187,7 @@ impl<'a> Actor<'a> {
             tracing::info!(%peer, "it went before it said who it is: perhaps we are not on its allow list");
         }
         self.lost(peer, identified);
-        if self.seat.peers.is_alone() && self.redial_at.is_none() {
-            self.redial_at = Some(Instant::now() + self.redial_pause);
-        }
+        self.redial_later();
     }
 
     fn identify(&mut self, event: identify::Event) {
@@ -199,7 +200,7 @@ impl<'a> Actor<'a> {
             self.seat.emit(Event::Foreign(peer_id));
             return;
         }
-        self.redial_pause = limits::REDIAL_FIRST;
+        self.alone.rest();
         self.swarm.behaviour_mut().guard.identified(&peer_id);
         self.nat_identified(peer_id, connection_id, &info);
         let news = self.seat.peers.identified(peer_id, info.agent_version.clone(), &info.listen_addrs);

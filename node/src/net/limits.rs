@@ -126,6 +126,10 @@ pub const OUTBOX: usize = 1024;
 pub const REDIAL_FIRST: Duration = Duration::from_millis(500);
 pub const REDIAL_MAX: Duration = Duration::from_secs(30);
 
+/// The same while others are connected: seldom, for a bootstrap peer has many who know it, and no room for all of them.
+pub const BOOTSTRAP_FIRST: Duration = Duration::from_secs(5);
+pub const BOOTSTRAP_MAX: Duration = Duration::from_secs(600);
+
 /// Pause before a swarm that panicked is built anew: under the promised second.
 pub const RESTART_PAUSE: Duration = Duration::from_millis(200);
 

@@ -64,7 +64,7 @@ pub struct Config {
     pub network: Name,
     /// Where to listen; `tcp/0` takes a free port and keeps it over restarts of the swarm.
     pub listen: Vec<Multiaddr>,
-    /// Dialled at the start, and again, with back-off, whenever nobody is connected.
+    /// Dialled at the start, and again, with back-off, while they are not connected: more often when nobody is.
     pub bootstrap: Vec<Multiaddr>,
     /// Finds peers on the local network by multicast DNS, and is found there. Off by default: it speaks on every
     /// interface but the loopback one.

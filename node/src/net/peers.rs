@@ -88,6 +88,14 @@ impl Peers {
         self.connected.is_empty()
     }
 
+    /// Whether the peer that an address names, or one that has been reached there, is connected.
+    pub fn is_here(&self, address: &Multiaddr) -> bool {
+        if let Some(Protocol::P2p(peer)) = address.iter().last() {
+            return self.connected.contains_key(&peer);
+        }
+        self.connected.keys().any(|peer| self.book.get(peer).is_some_and(|known| known.contains(address)))
+    }
+
     /// Those that lead there from anywhere first, then those through relays, then those of some local network: whoever
     /// passes on a few of them passes on the most useful ones.
     pub fn addresses(&self, peer: &PeerId) -> Vec<Multiaddr> {

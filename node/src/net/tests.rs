@@ -132,6 +132,27 @@ async fn the_bootstrap_peer_is_dialled_again_when_it_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_company_dials_its_bootstrap_peer_again_as_well() {
+    let ((first, _f), (other, _o)) = (node(1).await, node(2).await);
+    let address = first.listen_addresses().await.expect("running").remove(0);
+    let late = Config { bootstrap: vec![address.clone()], ..testing::config() };
+    let (late, _inbound) = testing::node_with(late, 3).await;
+    let mut events = late.events();
+    connect(&late, &other).await;
+    let is_first = |peer: &libp2p::PeerId| *peer == first.peer_id();
+    if !late.peers().await.expect("running").iter().any(|info| is_first(&info.peer) && info.agent.is_some()) {
+        wait(&mut events, |event| matches!(event, Event::Connected(peer) if is_first(peer))).await;
+    }
+    let mut events = late.events();
+    first.shutdown().await;
+    wait(&mut events, |event| matches!(event, Event::Disconnected(peer) if is_first(peer))).await;
+    let again = Config { listen: vec![address], ..testing::config() };
+    let (_again, _inbound) = testing::node_with(again, 1).await;
+    wait(&mut events, |event| matches!(event, Event::Connected(peer) if is_first(peer))).await;
+    assert_eq!(late.peers().await.expect("running").len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_is_taken_is_an_error_at_the_start() {
     let (first, _) = node(1).await;
     // An address that is not this machine's.

@@ -6,7 +6,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
 use super::super::handle::NetError;
-use super::super::{limits, private};
+use super::super::private;
 use super::{Actor, Back, answer};
 
 impl Actor<'_> {
@@ -42,25 +42,58 @@ impl Actor<'_> {
         NetError::Dial { peer, reason }
     }
 
+    /// Dials every bootstrap address; a new swarm has nobody.
+    pub(super) fn dial_first(&mut self) {
+        self.dial_bootstrap(self.seat.config.bootstrap.clone());
+        self.redial_later();
+    }
+
+    /// When somebody may have to be dialled again.
+    pub(super) fn redial_wake(&self) -> Option<Instant> {
+        self.alone.at().into_iter().chain(self.bootstrap.at()).min()
+    }
+
+    /// Dials again whom somebody named in the settings and who is not here: soon and often while nobody is, and now and
+    /// then in company. Two parts of a network that lost sight of each other have enough peers each, and nobody in
+    /// either names anybody of the other: where both began is where they meet again.
     pub(super) fn redial(&mut self) {
-        self.redial_at = None;
-        if self.seat.peers.is_alone() {
-            self.redial_pause = (self.redial_pause * 2).min(limits::REDIAL_MAX);
+        let now = Instant::now();
+        let (alone, away) = (self.seat.peers.is_alone(), self.bootstrap_away());
+        if self.alone.take(now) && alone {
             self.hint_remembered();
-            self.dial_bootstrap();
+            self.dial_bootstrap(away);
+        } else if self.bootstrap.take(now) && !alone {
+            if away.is_empty() {
+                self.bootstrap.rest();
+            }
+            self.dial_bootstrap(away);
+        }
+        self.redial_later();
+    }
+
+    /// Comes back if somebody is missing.
+    pub(super) fn redial_later(&mut self) {
+        let now = Instant::now();
+        let somewhere = !self.seat.config.bootstrap.is_empty() || !self.seat.config.remembered.is_empty();
+        if somewhere && self.seat.peers.is_alone() {
+            self.alone.later(now);
+        }
+        if !self.bootstrap_away().is_empty() {
+            self.bootstrap.later(now);
         }
     }
 
-    /// Dials every bootstrap address, and comes back later if nobody is connected then.
-    pub(super) fn dial_bootstrap(&mut self) {
-        if self.seat.config.bootstrap.is_empty() && self.seat.config.remembered.is_empty() {
-            return;
-        }
-        for address in self.seat.config.bootstrap.clone() {
+    fn dial_bootstrap(&mut self, addresses: Vec<Multiaddr>) {
+        for address in addresses {
             if let Err(error) = self.swarm.dial(DialOpts::from(address.clone())) {
                 tracing::debug!(%address, %error, "a bootstrap peer cannot be dialled");
             }
         }
-        self.redial_at = Some(Instant::now() + self.redial_pause);
+    }
+
+    /// The bootstrap addresses at which nobody who is connected is known to be.
+    fn bootstrap_away(&self) -> Vec<Multiaddr> {
+        let peers = &self.seat.peers;
+        self.seat.config.bootstrap.iter().filter(|address| !peers.is_here(address)).cloned().collect()
     }
 }
