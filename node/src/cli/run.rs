@@ -18,6 +18,9 @@ use crate::daemon::Daemon;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::service::Service;
 
+/// Files that may be open at once, as far as the system lets us: 4,096 inputs of a recipe, and room for a swarm.
+const OPEN_FILES: u64 = 16_384;
+
 /// Parses, runs, prints. Never panics on input.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -28,6 +31,9 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
         }
     };
+    // A store and a swarm, and a fold of thousands of adapters, have more files open than most shells let a program have.
+    // Where that cannot be had the system's bound says so when it is met.
+    let _bound = rlimit::increase_nofile_limit(OPEN_FILES);
     if matches!(cli.verb, Verb::Worker) {
         return finish(&cli.global, crate::worker::child::run());
     }

@@ -22,7 +22,7 @@ mod spec;
 mod verdict;
 mod version;
 
-pub use choose::{Candidate, Choice, Losses, Scorer, choose, clip};
+pub use choose::{Candidate, Choice, Losses, Scorer, choose, clip, scores_max};
 pub use lineage::{Lineage, LineageError, Release};
 pub use proof::{Claim, ProofInfo, conflict};
 pub use proposal::ProposalInfo;

@@ -34,7 +34,7 @@ pub struct Skills {
     /// How far the perplexity of the base's own text may rise, in percent
     #[arg(long, default_value_t = 1.0, value_name = "PERCENT")]
     guard: f64,
-    /// Optimiser steps of each adapter [default: the demo's]
+    /// Optimiser steps of each adapter [default: 900 on `tiny`, else the demo's]
     #[arg(long)]
     max_steps: Option<u64>,
 }

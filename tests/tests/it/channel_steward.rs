@@ -1,7 +1,7 @@
 //! A channel from its steward's side, on one home without a network: what is taken, what is refused and why, what a crash
 //! leaves, what cannot be asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -392,5 +392,37 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
         );
         finished.push(done);
     }
+    assert!(finished.contains(&true) && finished.contains(&false), "{finished:?}");
+}
+
+/// The same of a release, which has one shard to open: it ends with the one version that it would have made.
+#[test]
+fn a_release_that_dies_at_any_step_is_made_once() {
+    let lab = Lab::new();
+    lab.open(1, &[]);
+    lab.publish("dates");
+    lab.propose("dates");
+    let points =
+        ["recipe.begin", "manifest.half", "manifest.renamed", "append.half@1", "append.half@2", "append.done@2"];
+    let (mut digests, mut finished) = (BTreeSet::new(), Vec::new());
+    for (index, point) in points.into_iter().enumerate() {
+        let home = lab.root.path().join(format!("home-{index}"));
+        copied(&lab.home(), &home);
+        let mut dying = lab.program.command(&home, ["base", "release", "main"]);
+        let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
+        assert!(!dead.status.success(), "{point} was never passed");
+        assert!(left_behind(&home).0.len() <= 1, "{point}");
+        let next = lab.program.ok(&home, ["base", "release", "main"]);
+        finished.push(next["finished"].is_string());
+        assert_eq!(next["height"], 1, "{point}: {next:#}");
+        assert_eq!(left_behind(&home), (vec![1], true), "{point}");
+        let shown = lab.program.ok(&home, ["base", "show", "main"]);
+        let [version] = &shown["versions"].as_array().expect("a list")[..] else { panic!("{point}: {shown:#}") };
+        assert_eq!(version["inputs"].as_array().map(Vec::len), Some(1), "{point}: {shown:#}");
+        digests.insert(string(version, "digest"));
+        // Nothing is left to open, and nothing new to judge.
+        assert_eq!(lab.program.ok(&home, ["base", "release", "main"])["released"], false, "{point}");
+    }
+    assert_eq!(digests.len(), 1, "{digests:?}");
     assert!(finished.contains(&true) && finished.contains(&false), "{finished:?}");
 }

@@ -1,54 +1,18 @@
-//! Adapters as objects: normalising, folding, writing.
+//! Adapters as objects: normalising, writing.
 
 use std::path::Path;
 
-use potluck_protocol::recipe::Weight;
-use potluck_protocol::tensor::DType;
 use potluck_trainer::base::Base;
-use potluck_trainer::base::sink::Discard;
 use potluck_trainer::base::staged::StagedFolder;
-use potluck_trainer::base::write::FolderWriter;
 use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::lora::config::Targets;
-use potluck_trainer::merge::fold::{Input, fold as fold_into};
 use potluck_trainer::peft;
 
 use super::open;
 use crate::failure::{Failure, Outcome};
-use crate::service::{Folded, Normalised};
+use crate::service::Normalised;
 use crate::worker::failures;
-use crate::worker::proto::{BaseSource, FloatType, FoldSource};
-
-/// Rule `fold-f32/1`. // I10
-pub fn fold(base: &BaseSource, adapters: &[FoldSource], dtype: FloatType, out: Option<&Path>) -> Outcome<Folded> {
-    let base = open::base(base)?;
-    let open = |source: &FoldSource| {
-        let adapter = peft::Stored::open(&source.folder, base.architecture());
-        adapter.map_err(|error| failures::peft(&source.folder, &error))
-    };
-    let opened = adapters.iter().map(open).collect::<Outcome<Vec<peft::Stored>>>()?;
-    let inputs: Vec<Input> = adapters
-        .iter()
-        .zip(&opened)
-        .map(|(source, adapter)| Input { id: source.id, weight: Weight(source.weight), adapter })
-        .collect();
-    let dtype = match dtype {
-        FloatType::F32 => DType::F32,
-        FloatType::F16 => DType::F16,
-        FloatType::Bf16 => DType::BF16,
-    };
-    let folded = match out {
-        None => fold_into(&base, &inputs, dtype, &mut Discard).map_err(|error| failures::fold(&error))?,
-        Some(out) => {
-            let failed = |error: std::io::Error| Failure::io(format!("write {}", out.display()), &error);
-            let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), dtype).map_err(failed)?;
-            let folded = fold_into(&base, &inputs, dtype, &mut folder).map_err(|error| failures::fold(&error))?;
-            folder.finish().map_err(failed)?;
-            folded
-        }
-    };
-    Ok(Folded { digest: folded.digest, base: folded.base })
-}
+use crate::worker::proto::BaseSource;
 
 /// Checks a PEFT folder against its base and writes it in the portable profile.
 pub fn normalise(base: &BaseSource, folder: &Path, out: &Path) -> Outcome<Normalised> {

@@ -101,8 +101,7 @@ fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Con
         read: BTreeMap::new(),
         seen: BTreeMap::new(),
         context,
-        // Genesis, what is in force, and each alone and beside the others, at up to four weights.
-        most: 2 + 8 * candidates.len() as u64,
+        most: channel::scores_max(candidates.len() as u64),
     };
     let held: Vec<_> = task.held.iter().map(|source| (source.id, Weight(source.weight))).collect();
     scorer.check(&held)?;

@@ -4,6 +4,7 @@ mod adapt;
 mod bench;
 mod choose;
 mod data;
+mod fold;
 mod identify;
 mod measure;
 mod merge;
@@ -35,7 +36,9 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         }
         Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
         Task::Merge(task) => value(merge::merge(task, context)?),
-        Task::Fold { base, adapters, dtype, out } => value(adapt::fold(base, adapters, *dtype, out.as_deref())?),
+        Task::Fold { base, adapters, dtype, out } => {
+            value(fold::fold(base, adapters, *dtype, out.as_deref(), context)?)
+        }
         Task::Choose(task) => value(choose::choose(task, context)?),
         Task::CompareView { view, original } => value(view::compare(view, original)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),

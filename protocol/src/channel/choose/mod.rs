@@ -1,21 +1,26 @@
-//! Which proposals a release takes: greedily, as in greedy model soups (Wortsman et al. 2022), while the held-out loss
-//! falls.
+//! Which proposals a release takes, and how much of each: searched while the held-out loss falls.
 //!
-//! 1. Each candidate is scored alone beside what is in force, at its weight and, unless that is no gain at all, at parts
-//!    of it ([`PARTS`]). One that gains less than the gate asks, or hurts what is to be kept at every part, is refused.
-//! 2. In the order of their best loss alone, each is tried so beside those that were taken before, and kept at the best of
-//!    these if the loss falls by what the gate asks and what is to be kept is kept.
+//! 1. **Alone**: each candidate is scored beside what is in force, at its weight and, unless that is no gain at all, at
+//!    parts of it. One that gains less than the gate asks, or hurts what is to be kept at every part, is refused.
+//! 2. **In turn**, in the order of their best loss alone: each is tried so beside those that were taken before, and kept at
+//!    the best part if the loss falls by what the gate asks and what is to be kept is kept (greedy model soups, Wortsman
+//!    et al. 2022).
+//! 3. **Together**: those that were taken, and those that only the guard kept out, all at one share of their weights (task
+//!    arithmetic's one coefficient, Ilharco et al. 2023). The first that came may have used up what the guard allows; four
+//!    skills in part can be worth more than two in full. The better of 2 and 3 goes on.
+//! 4. **Weighed anew**: each in its turn gets a larger or smaller part while that lowers the loss.
 //!
-//! At most two scores, and eight for each candidate.
+//! At most nine scores, and twelve for each candidate ([`scores_max`]).
+
+mod search;
 
 use super::spec::{Gate, NormBound};
 use super::verdict::{Outcome, Refusal, Verdict};
 use crate::id::ManifestId;
 use crate::recipe::Weight;
 
-/// What of a weight is tried beside the whole, in quarters: adapters that were trained apart overlap, and some hurt what is
-/// to be kept less than they help.
-const PARTS: [i32; 3] = [3, 2, 1];
+pub use search::scores_max;
+use search::{Fall, Mix, Search, Trial};
 
 /// A proposal that passed every check that needs no score. Its weight is clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,105 +81,57 @@ pub fn choose<S: Scorer>(
 ) -> Result<Choice, S::Error> {
     let genesis = scorer.score(&[])?;
     let before = if held.is_empty() { genesis } else { scorer.score(held)? };
-    let bar = Bar { gate, genesis };
+    let mut search = Search { held, gate, genesis, scorer };
+    let nothing = Mix { parts: Vec::new(), losses: before };
+
     let (mut alone, mut verdicts) = (Vec::new(), Vec::new());
     for candidate in candidates {
-        let trial = bar.trial(held, before, candidate, scorer)?;
+        let trial = search.trial(&nothing, candidate)?;
         let alone_micro = moved(before, trial.whole);
-        match (trial.best, trial.fall) {
-            (Some((losses, _)), _) => alone.push((losses.improve, alone_micro, candidate)),
-            (None, Some(Fall::Rise(rise_ppm))) => verdicts.push(refused(candidate, Refusal::Guard { rise_ppm })),
-            (None, _) => verdicts.push(refused(candidate, Refusal::NoGain { alone_micro })),
+        match trial {
+            Trial { best: Some(mix), .. } => alone.push((mix.losses.improve, alone_micro, candidate)),
+            Trial { fall: Some(Fall::Rise(rise_ppm)), .. } => {
+                verdicts.push(refused(candidate, Refusal::Guard { rise_ppm }));
+            }
+            _ => verdicts.push(refused(candidate, Refusal::NoGain { alone_micro })),
         }
     }
     alone.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.proposal.cmp(&b.2.proposal)));
-    let (mut inputs, mut now) = (held.to_vec(), before);
+
+    let (mut mix, mut kept_out) = (nothing, Vec::new());
+    for &(_, alone_micro, candidate) in &alone {
+        match search.trial(&mix, candidate)? {
+            Trial { best: Some(with), .. } => mix = with,
+            Trial { fall: Some(Fall::Rise(rise_ppm)), .. } => kept_out.push((candidate, rise_ppm)),
+            _ => verdicts.push(refused(candidate, Refusal::NothingAdded { alone_micro })),
+        }
+    }
+
+    let taken = mix.parts.iter().map(|part| part.candidate);
+    let all: Vec<_> = taken.chain(kept_out.iter().map(|(candidate, _)| *candidate)).collect();
+    if all.len() > 1
+        && let Some(together) = search.together(&all)?
+        && together.losses.improve < mix.losses.improve
+    {
+        mix = together;
+        kept_out.clear();
+    }
+    let mix = search.weighed_anew(mix)?;
+
+    verdicts.extend(kept_out.into_iter().map(|(candidate, rise_ppm)| refused(candidate, Refusal::Guard { rise_ppm })));
     for (_, alone_micro, candidate) in alone {
-        let trial = bar.trial(&inputs, now, candidate, scorer)?;
-        verdicts.push(match (trial.best, trial.fall) {
-            (Some((losses, weight)), _) => {
-                (inputs, now) = (with(&inputs, candidate.adapter, weight), losses);
-                let outcome = Outcome::Taken { weight, alone_micro };
-                Verdict { proposal: candidate.proposal, adapter: candidate.adapter, outcome }
-            }
-            (None, Some(Fall::Rise(rise_ppm))) => refused(candidate, Refusal::Guard { rise_ppm }),
-            (None, _) => refused(candidate, Refusal::NothingAdded { alone_micro }),
-        });
+        let part = mix.parts.iter().find(|part| part.candidate.proposal == candidate.proposal);
+        verdicts.extend(part.map(|part| {
+            let outcome = Outcome::Taken { weight: part.weight(), alone_micro };
+            Verdict { proposal: candidate.proposal, adapter: candidate.adapter, outcome }
+        }));
     }
     verdicts.sort_by_key(|verdict| verdict.proposal);
-    Ok(Choice { verdicts, genesis, before, after: now })
-}
-
-/// What is asked of a candidate.
-struct Bar<'a> {
-    gate: &'a Gate,
-    genesis: Losses,
-}
-
-enum Fall {
-    /// Too little.
-    Short,
-    /// The perplexity of what is to be kept rises by so many parts per million.
-    Rise(u32),
-}
-
-/// What a candidate does beside others.
-struct Trial {
-    /// At its whole weight.
-    whole: Losses,
-    /// The part of its weight that passes with the lowest loss.
-    best: Option<(Losses, Weight)>,
-    /// Why the whole weight does not pass, if it does not.
-    fall: Option<Fall>,
-}
-
-impl Bar<'_> {
-    /// The whole weight first. One that does not help at all is not tried at parts of it.
-    fn trial<S: Scorer>(
-        &self,
-        inputs: &[(ManifestId, Weight)],
-        before: Losses,
-        candidate: &Candidate,
-        scorer: &mut S,
-    ) -> Result<Trial, S::Error> {
-        let whole = scorer.score(&with(inputs, candidate.adapter, candidate.weight))?;
-        let fall = self.refuses(before, whole);
-        let mut best = fall.is_none().then_some((whole, candidate.weight));
-        let parts = if matches!(fall, Some(Fall::Short)) { &[][..] } else { &PARTS[..] };
-        for part in parts {
-            let weight = Weight((i64::from(candidate.weight.0) * i64::from(*part) / 4) as i32);
-            if weight.0 == 0 {
-                continue;
-            }
-            let losses = scorer.score(&with(inputs, candidate.adapter, weight))?;
-            let lower = best.is_none_or(|(so_far, _)| losses.improve < so_far.improve);
-            if lower && self.refuses(before, losses).is_none() {
-                best = Some((losses, weight));
-            }
-        }
-        Ok(Trial { whole, best, fall })
-    }
-
-    /// A loss that is no number passes nothing.
-    fn refuses(&self, before: Losses, after: Losses) -> Option<Fall> {
-        let wanted = before.improve * (1.0 - f64::from(self.gate.gain_ppm) / 1e6);
-        let gains = after.improve < before.improve && after.improve <= wanted;
-        if !gains {
-            return Some(Fall::Short);
-        }
-        // Of perplexity: a share of the loss itself would ask the more, the better the base is.
-        let rise = (after.keep? - self.genesis.keep?).exp() - 1.0;
-        let kept = rise <= f64::from(self.gate.guard_ppm) / 1e6;
-        (!kept).then_some(Fall::Rise((rise * 1e6) as u32))
-    }
+    Ok(Choice { verdicts, genesis, before, after: mix.losses })
 }
 
 fn moved(before: Losses, after: Losses) -> i64 {
     ((after.improve - before.improve) * 1e6).round() as i64
-}
-
-fn with(inputs: &[(ManifestId, Weight)], adapter: ManifestId, weight: Weight) -> Vec<(ManifestId, Weight)> {
-    inputs.iter().copied().chain([(adapter, weight)]).collect()
 }
 
 fn refused(candidate: &Candidate, refusal: Refusal) -> Verdict {
@@ -183,5 +140,4 @@ fn refused(candidate: &Candidate, refusal: Refusal) -> Verdict {
 }
 
 #[cfg(test)]
-#[path = "choose_tests.rs"]
 mod tests;

@@ -55,9 +55,55 @@ fn what_helps_is_taken_and_what_harms_is_told_why() {
 fn what_would_hurt_is_taken_in_part() {
     let table = || Table(vec![(id(1), -0.5, 0.015)]);
     let choice = choose(&[], &[candidate(1)], &GATE, &mut table()).expect("scores");
-    let half = Weight(1 << 15);
-    assert_eq!(outcome(&choice, 1), Outcome::Taken { weight: half, alone_micro: -500_000 });
-    assert!((choice.after.improve - 1.75).abs() < 1e-9);
+    // Half of it in its turn; an eighth more when it is weighed anew, which is nearly all that the guard allows.
+    let weight = Weight(5 << 13);
+    assert_eq!(outcome(&choice, 1), Outcome::Taken { weight, alone_micro: -500_000 });
+    assert!((choice.after.improve - (2.0 - 0.5 * 0.625)).abs() < 1e-9);
+}
+
+/// Losses as of skills that do not overlap, and what is to be kept, which suffers with the square of a share.
+struct Skills {
+    scores: u64,
+}
+
+impl Scorer for Skills {
+    type Error = Infallible;
+
+    fn score(&mut self, inputs: &[(ManifestId, Weight)]) -> Result<Losses, Infallible> {
+        self.scores += 1;
+        let improve = inputs.iter().map(|(_, weight)| (1.0 - weight.get()).powi(2) - 1.0).sum::<f64>();
+        let keep = inputs.iter().map(|(_, weight)| weight.get().powi(2)).sum::<f64>();
+        Ok(Losses { improve: 4.0 + improve, keep: Some(0.01 * keep) })
+    }
+}
+
+#[test]
+fn four_that_the_guard_allows_in_part_are_worth_more_than_one_in_full() {
+    let candidates: Vec<_> = (1..=4).map(candidate).collect();
+    let mut scorer = Skills { scores: 0 };
+    let choice = choose(&[], &candidates, &GATE, &mut scorer).expect("scores");
+    // One in full is 3.0, and nearly all that the guard allows; four at nearly half are 1.06.
+    assert!((1..=4).all(|n| matches!(outcome(&choice, n), Outcome::Taken { .. })), "{choice:?}");
+    assert!(choice.after.improve < 1.1, "{choice:?}");
+    assert!(choice.after.keep.expect("measured") <= 1.01f64.ln() + 1e-12);
+    assert!(scorer.scores <= scores_max(4), "{}", scorer.scores);
+}
+
+#[test]
+fn one_that_adds_nothing_is_not_taken_together_with_others_either() {
+    /// The second is the first again.
+    struct Twice;
+    impl Scorer for Twice {
+        type Error = Infallible;
+        fn score(&mut self, inputs: &[(ManifestId, Weight)]) -> Result<Losses, Infallible> {
+            let sum: f64 = inputs.iter().map(|(_, weight)| weight.get()).sum();
+            Ok(Losses { improve: 1.0 + (1.0 - sum).powi(2), keep: None })
+        }
+    }
+    let choice = choose(&[], &[candidate(1), candidate(2)], &GATE, &mut Twice).expect("scores");
+    let taken = |n| matches!(outcome(&choice, n), Outcome::Taken { weight: Weight::ONE, .. });
+    let nothing = |n| outcome(&choice, n) == Outcome::Refused(Refusal::NothingAdded { alone_micro: -1_000_000 });
+    assert!((taken(1) && nothing(2)) || (taken(2) && nothing(1)), "{choice:?}");
 }
 
 #[test]
