@@ -14,7 +14,7 @@ const SEED: u64 = 2026;
 /// Sealed shards: one for the release, one to spare.
 pub const SHARDS: usize = 2;
 /// Rows of the base's own text for each row of a skill.
-const OWN: usize = 50;
+const OWN: usize = 100;
 /// Shorter paragraphs say little about a model.
 const PARAGRAPH_MIN: usize = 200;
 

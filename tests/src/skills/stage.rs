@@ -162,8 +162,8 @@ impl Stage {
     fn open(&self, rows: &[(&'static str, SkillRows)], own: &OwnRows, guard: f64) -> Outcome<String> {
         let improve: Vec<_> = rows.iter().map(|(name, rows)| format!("{name}={}", text(&rows.sealed))).collect();
         let keep = format!("own={}", text(&own.sealed));
-        // Half of what is judged: the rows that are sealed and those that are measured are two draws.
-        let (shards, guard) = (rows::SHARDS.to_string(), format!("{}%", 0.5 * guard));
+        // Less than what is judged: the rows that are sealed and those that are measured are two draws.
+        let (shards, guard) = (rows::SHARDS.to_string(), format!("{}%", 0.4 * guard));
         let mut args = vec![
             "base",
             "open",
