@@ -158,6 +158,20 @@ pub fn train_adapter(program: &Program, home: &Path, folder: &Path, seed: u64) {
     program.ok(home, args.iter().chain(&["--learning-rate", "1e-3", "--warmup-steps", "0"]));
 }
 
+/// Copies a folder with everything in it, such as a home that nobody uses, into one that may be there already.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("writable");
+    for entry in std::fs::read_dir(from).expect("readable") {
+        let entry = entry.expect("readable");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            std::fs::copy(&from, &to).expect("room");
+        }
+    }
+}
+
 /// Paths of tests are UTF-8.
 pub fn text(path: &Path) -> String {
     path.to_str().expect("UTF-8").to_owned()

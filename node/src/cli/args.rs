@@ -35,7 +35,7 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Three volunteers on this machine: train, exchange, merge, measure
+    /// Three volunteers on this machine: train, exchange, release, measure
     Demo(demo::Demo),
     /// Run the daemon
     Up(up::Up),

@@ -213,6 +213,25 @@ mod tests {
     }
 
     #[test]
+    fn who_is_here_is_known_by_name_or_by_where_it_was_reached() {
+        let (peer, dialled) = (PeerId::random(), address("/ip4/198.51.100.7/tcp/1"));
+        let named = dialled.clone().with(Protocol::P2p(peer));
+        let endpoint = ConnectedPoint::Dialer {
+            address: dialled.clone(),
+            role_override: libp2p::core::Endpoint::Dialer,
+            port_use: libp2p::core::transport::PortUse::Reuse,
+        };
+        let mut peers = Peers::default();
+        peers.established(peer, &endpoint);
+        assert!(peers.is_here(&named) && peers.is_here(&dialled));
+        assert!(!peers.is_here(&address("/ip4/198.51.100.7/tcp/2")));
+        // By its name alone: another may be where it was.
+        assert!(!peers.is_here(&dialled.clone().with(Protocol::P2p(PeerId::random()))));
+        peers.closed(&peer);
+        assert!(!peers.is_here(&named) && !peers.is_here(&dialled));
+    }
+
+    #[test]
     fn a_relays_name_stays_in_an_address() {
         let (relay, peer) = (PeerId::random(), PeerId::random());
         let through = address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"));

@@ -16,6 +16,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Of a job that is to end before it has begun.
+    #[cfg(test)]
+    pub fn cancelled() -> Self {
+        Self { cancel: Arc::new(AtomicBool::new(true)), out: Mutex::new(std::io::stdout()) }
+    }
+
     /// Set when the parent wants the job to end.
     pub fn cancel(&self) -> &AtomicBool {
         &self.cancel

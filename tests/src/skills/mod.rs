@@ -25,10 +25,10 @@ pub struct Skills {
     /// Folder for homes, rows and adapters; a temporary one if not said
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Rows of each sealed suite
+    /// Rows of each sealed suite; on `tiny` a hundred times as many of its own text
     #[arg(long, default_value_t = 100)]
     sealed: usize,
-    /// Rows of each held-out set
+    /// Rows of each held-out set; on `tiny` a hundred times as many of its own text
     #[arg(long, default_value_t = 100)]
     heldout: usize,
     /// How far the perplexity of the base's own text may rise, in percent

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use potluck_node::failpoint::{self, Step, What};
 use potluck_tests::crash::draw;
 use potluck_tests::forged::{self, Draft};
-use potluck_tests::kit::{answer, text};
+use potluck_tests::kit::{answer, copy_folder, text};
 
 use crate::channel_follow::Scene;
 
@@ -24,18 +24,6 @@ fn on_the_way() -> impl Iterator<Item = String> {
         _ => false,
     };
     failpoint::ALL.iter().filter(passed).map(ToString::to_string)
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("writable");
-    for entry in std::fs::read_dir(from).expect("readable").map(|entry| entry.expect("readable")) {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).expect("writable");
-        }
-    }
 }
 
 fn killed(mut command: Command, moment: Option<Duration>) {
@@ -75,7 +63,7 @@ fn a_follower_that_is_killed_has_the_old_version_or_the_new_one() {
     let kills = failpoints.chain(moments("update").map(|moment| (None, moment)));
     for (n, (failpoint, moment)) in kills.enumerate() {
         let home = scene.home(&format!("home{n}"));
-        copy(&before, &home);
+        copy_folder(&before, &home);
         let mut command = update(&home);
         command.envs(failpoint.iter().map(|point| (failpoint::VARIABLE, point)));
         killed(command, moment);

@@ -14,7 +14,7 @@ use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::manifest::Kind;
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::PublicKey;
-use potluck_tests::kit::{Answer, Program, text};
+use potluck_tests::kit::{Answer, Program, copy_folder, text};
 use potluck_tests::planted::{adapter_of, key_of, of, plant};
 use potluck_tests::taught::{SKILLS, Skills, string};
 use serde_json::Value;
@@ -322,20 +322,6 @@ fn an_adapter_of_a_version_is_taken_on_top_of_it_and_nobody_else_may_release() {
     lab.fails(&["base", "revoke", "other", "dates"], 8, "the steward");
 }
 
-/// A copy of a home that nobody uses.
-fn copied(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("writable");
-    for entry in fs::read_dir(from).expect("there") {
-        let path = entry.expect("readable").path();
-        let target = to.join(path.file_name().expect("a name"));
-        if path.is_dir() {
-            copied(&path, &target);
-        } else {
-            fs::copy(&path, &target).expect("room");
-        }
-    }
-}
-
 /// The heights of the versions that lie in a home, and whether the one in force there is whole.
 fn left_behind(home: &Path) -> (Vec<u32>, bool) {
     let store = Store::open(&Home::open(home).expect("free")).expect("opens");
@@ -369,7 +355,7 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
     points.extend(appends.iter().map(String::as_str));
     for (index, point) in points.into_iter().enumerate() {
         let home = lab.root.path().join(format!("home-{index}"));
-        copied(&lab.home(), &home);
+        copy_folder(&lab.home(), &home);
         let mut dying = lab.program.command(&home, ["base", "revoke", "main", "units"]);
         let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
         if dead.status.success() {
@@ -407,7 +393,7 @@ fn a_release_that_dies_at_any_step_is_made_once() {
     let (mut digests, mut finished) = (BTreeSet::new(), Vec::new());
     for (index, point) in points.into_iter().enumerate() {
         let home = lab.root.path().join(format!("home-{index}"));
-        copied(&lab.home(), &home);
+        copy_folder(&lab.home(), &home);
         let mut dying = lab.program.command(&home, ["base", "release", "main"]);
         let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
         assert!(!dead.status.success(), "{point} was never passed");

@@ -8,6 +8,7 @@ use potluck_node::home::Home;
 use potluck_node::store::Store;
 use potluck_protocol::id::{BaseId, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
+use potluck_tests::kit::copy_folder;
 
 use crate::program;
 
@@ -27,7 +28,7 @@ const DATABASE: u64 = 524_287;
 /// A copy of the old home.
 fn old_home() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/home-33798fa"), folder.path());
+    copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/home-33798fa"), folder.path());
     let database = OpenOptions::new().write(true).open(folder.path().join("index/00000001/db")).expect("there");
     database.set_len(DATABASE).expect("writable");
     // git keeps no modes.
@@ -38,21 +39,6 @@ fn old_home() -> tempfile::TempDir {
         fs::set_permissions(key, fs::Permissions::from_mode(0o600)).expect("ours");
     }
     folder
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("writable");
-    for entry in fs::read_dir(from).expect("readable") {
-        let (from, to) = {
-            let entry = entry.expect("readable");
-            (entry.path(), to.join(entry.file_name()))
-        };
-        if from.is_dir() {
-            copy(&from, &to);
-        } else {
-            fs::copy(&from, &to).expect("readable");
-        }
-    }
 }
 
 fn open(root: &Path) -> Store {

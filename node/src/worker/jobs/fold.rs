@@ -94,3 +94,18 @@ impl TensorSink for Watched<'_> {
         self.sink.rows(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Kind;
+
+    #[test]
+    fn a_fold_that_is_stopped_leaves_no_folder() {
+        let root = tempfile::tempdir().expect("a folder");
+        let out = root.path().join("folded");
+        let stopped = fold(&BaseSource::Tiny, &[], FloatType::Bf16, Some(&out), &Context::cancelled());
+        assert_eq!(stopped.err().map(|failure| failure.kind), Some(Kind::Interrupted));
+        assert_eq!(std::fs::read_dir(root.path()).expect("readable").count(), 0, "nothing is left behind");
+    }
+}
