@@ -138,6 +138,17 @@ impl Up {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// What it serves as metrics.
+    pub fn metrics_page(&self) -> std::io::Result<String> {
+        use std::io::{Read, Write};
+        let address = self.metrics.as_deref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let mut stream = std::net::TcpStream::connect(address)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        if page.contains("potluck_build_info") { Ok(page) } else { Err(std::io::Error::other(page)) }
+    }
 }
 
 impl Drop for Up {
