@@ -206,3 +206,21 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     daemon.stop().await;
     reason
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_never_stands_in_a_daemons_place() {
+        let ports = |stay: Stay| {
+            let listen = listen_by_default(stay);
+            listen.iter().map(|text| text.split('/').nth(4).expect("a port").to_owned()).collect::<Vec<_>>()
+        };
+        assert!(ports(Stay::Command).iter().all(|port| port == "0"), "a free one");
+        assert!(ports(Stay::Daemon).iter().all(|port| port == "7740"));
+        for text in listen_by_default(Stay::Daemon).iter().chain(&listen_by_default(Stay::Command)) {
+            assert!(address(text, unlistenable).is_ok(), "{text}");
+        }
+    }
+}
