@@ -235,10 +235,12 @@ impl Signals {
     async fn next(&mut self) {
         let [terminate, interrupt, hangup, quit] = &mut self.0;
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-            _ = quit.recv() => {}
+            Some(()) = terminate.recv() => {}
+            Some(()) = interrupt.recv() => {}
+            Some(()) = hangup.recv() => {}
+            Some(()) = quit.recv() => {}
+            // The runtime ends, and nobody has signalled.
+            else => std::future::pending().await,
         }
     }
 }

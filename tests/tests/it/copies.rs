@@ -1,6 +1,8 @@
 //! Copies and restores: a home that was put back, run twice or killed while it published harms nobody and signs nothing
 //! twice.
 
+use potluck_node::home::Home;
+use potluck_node::store::{ChannelRecord, Store};
 use potluck_tests::forged;
 use potluck_tests::kit::copy_folder;
 use potluck_tests::soak::copies;
@@ -19,6 +21,15 @@ fn copied_restored_and_killed_homes_are_nobodys_enemies_and_sign_nothing_twice()
 fn a_steward_whose_home_was_restored_goes_on_from_what_it_had_signed() {
     let scene = Scene::new("restored-steward", 2);
     let (home, backup, follower) = (scene.steward(), scene.home("backup"), scene.home("follower"));
+    let record = ChannelRecord {
+        id: scene.channel,
+        name: "helpers".parse().expect("a name"),
+        current: None,
+        held: false,
+        audit: false,
+        halted: None,
+    };
+    Store::open(&Home::open(&home).expect("free")).expect("whole").set_channel(record).expect("room");
     copy_folder(&home, &backup);
     let made = scene.versions(2);
     let steward = scene.up("steward", &[]);
