@@ -1,5 +1,6 @@
 //! Where things are: the one file that reads the environment and the platform's folders.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Kind, Outcome};
@@ -55,6 +56,12 @@ pub fn log_filter() -> String {
     std::env::var("POTLUCK_LOG").unwrap_or_else(|_| "warn,libp2p_kad=error".to_owned())
 }
 
+/// Whether what is written to standard error may have colours: on a terminal that knows them, unless `NO_COLOR` is set.
+pub fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Processors that this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
@@ -69,6 +76,11 @@ pub fn absolute(path: &Path) -> Outcome<PathBuf> {
 /// decided by it.
 pub fn milliseconds_since_1970() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The same in microseconds.
+pub fn microseconds_since_1970() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 /// The same in whole seconds.

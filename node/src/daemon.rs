@@ -25,8 +25,8 @@ use crate::netfiles::peers::{self, Remembered};
 use crate::netfiles::{key, lists};
 use crate::scrape::Scrape;
 use crate::service::{self, Network, Service};
-use crate::store::Options;
-use crate::task::Tasks;
+use crate::store::{Options, Store};
+use crate::task::{self, Tasks};
 use crate::{config, net};
 
 /// How a daemon is on the network.
@@ -81,7 +81,8 @@ impl Daemon {
         let (home, store, identity) = service::open(root, Options::default()).await?;
         let remembered =
             Remembered::open(&home.layout().peers(), settings.network.clone(), config::seconds_since_1970());
-        let config = configured(home.layout(), &settings, &remembered)?;
+        let begun = begun(&store).await?;
+        let config = configured(home.layout(), &settings, &remembered, begun)?;
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
         let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
@@ -121,12 +122,19 @@ impl Daemon {
 
     /// Until somebody says stop: a signal, a request, or, with `input`, the end of standard input.
     pub async fn until_stopped(&self, input: bool) -> Outcome<()> {
+        let mut signals = Signals::listen()?;
         tokio::select! {
             biased;
-            signal = signalled() => signal,
-            () = self.stop.cancelled() => Ok(()),
-            () = end_of_input(), if input => Ok(()),
+            () = signals.next() => {}
+            () = self.stop.cancelled() => {}
+            () = end_of_input(), if input => {}
         }
+        // Whoever signals again does not want to wait for the end in order: what is on disk is whole at any moment.
+        tokio::spawn(async move {
+            signals.next().await;
+            std::process::exit(Kind::Interrupted as i32);
+        });
+        Ok(())
     }
 
     /// Ends everything in order.
@@ -150,8 +158,15 @@ fn listening(wanted: &[Multiaddr], keyed: bool) -> Outcome<Vec<Multiaddr>> {
     Ok(listen)
 }
 
+/// The highest number that this key can have given before now: numbers follow the clock (see [`Service`]'s announcements).
+async fn begun(store: &Store) -> Outcome<u64> {
+    let (store, clock) = (store.clone(), config::microseconds_since_1970());
+    let used = task::blocking(move || store.sequence()).await.map_err(service::crashed)?;
+    Ok(used.max(clock))
+}
+
 /// What a person said on the command line and in the home's files, and who was here last time.
-fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> Outcome<net::Config> {
+fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered, begun: u64) -> Outcome<net::Config> {
     let mut bootstrap = settings.bootstrap.clone();
     for address in lists::bootstrap(&layout.bootstrap())? {
         if !bootstrap.contains(&address) {
@@ -173,6 +188,7 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> 
         remembered: remembered.peers(),
         allow: restricted.then(|| allowed.collect()),
         pre_shared_key: key,
+        begun,
     })
 }
 
@@ -198,21 +214,52 @@ async fn serve_metrics(at: Option<SocketAddr>, scrape: Scrape, tasks: &Tasks) ->
     Ok(Some(address))
 }
 
-/// The standard signals to end. Ending by a signal is what a daemon's user wants, so it is no error.
+/// Every signal by which people and systems end a daemon: by hand, by a service manager, with its terminal. Ending by one
+/// is what a daemon's user wants, so it is no error.
 #[cfg(unix)]
-async fn signalled() -> Outcome<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let fail = |error| Failure::io("listen for signals", &error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(fail),
+struct Signals([tokio::signal::unix::Signal; 4]);
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Outcome<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(|error| Failure::io("listen for signals", &error));
+        Ok(Self([
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::hangup())?,
+            listen(SignalKind::quit())?,
+        ]))
+    }
+
+    async fn next(&mut self) {
+        let [terminate, interrupt, hangup, quit] = &mut self.0;
+        tokio::select! {
+            Some(()) = terminate.recv() => {}
+            Some(()) = interrupt.recv() => {}
+            Some(()) = hangup.recv() => {}
+            Some(()) = quit.recv() => {}
+            // The runtime ends, and nobody has signalled.
+            else => std::future::pending().await,
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn signalled() -> Outcome<()> {
-    tokio::signal::ctrl_c().await.map_err(|error| Failure::io("listen for signals", &error))
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Outcome<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Nobody can signal: other ways to end remain.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 async fn end_of_input() {

@@ -178,6 +178,11 @@ impl Home {
         Ok(Self { layout, _lock: Arc::new(lock) })
     }
 
+    /// The process that says in a home's lock that it holds it: for messages only.
+    pub fn holder(root: &Path) -> Option<u32> {
+        pid(&mut File::open(Layout::new(root).lock()).ok()?)
+    }
+
     pub fn layout(&self) -> &Layout {
         &self.layout
     }

@@ -5,6 +5,7 @@
 pub mod failure;
 pub mod config;
 pub mod text;
+pub mod seconds;
 pub mod task;
 pub mod failpoint;
 pub mod home;

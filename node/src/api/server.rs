@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interprocess::local_socket::ListenerOptions;
 use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::tokio::Listener as _;
 use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::proto::{Line, Progress, Request};
@@ -16,8 +17,12 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::service::Service;
 use crate::task::Tasks;
 
-/// Connections served at a time; a further one waits for a place.
-const CONNECTIONS_MAX: usize = 32;
+/// Connections at a time, each a task and a descriptor. A further one is told so and closed. // I12
+const CONNECTIONS_MAX: usize = 1024;
+/// Long requests at a time; a further one is told that it waits. Small questions never do.
+const LONG_MAX: usize = 32;
+/// After a connection could not be taken, as when descriptors are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Progress reports on their way to a client. A slow client slows its own request, nothing else.
 const PROGRESS_QUEUE: usize = 64;
 
@@ -47,20 +52,25 @@ impl Server {
 
     /// Serves until `stop`.
     pub async fn run(self, service: Arc<Service>, tasks: Tasks, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (connections, long) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(LONG_MAX)));
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
             };
-            let Ok(stream) = accepted else { continue };
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let (service, stop) = (Arc::clone(&service), stop.clone());
+            let Ok(stream) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            let place = Arc::clone(&connections).try_acquire_owned();
+            let (service, stop, long) = (Arc::clone(&service), stop.clone(), Arc::clone(&long));
             tasks.spawn("local connection", async move {
                 // An error here means that the client is gone.
-                let _gone = serve(stream, &service, &stop).await;
-                drop(place);
+                let _gone = match place {
+                    Ok(_place) => serve(stream, &service, &long, &stop).await,
+                    Err(_) => refuse(stream).await,
+                };
             });
         }
     }
@@ -89,7 +99,7 @@ fn private_folder(folder: &Path) -> std::io::Result<()> {
 }
 
 /// Requests of one connection, one after the other.
-async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> std::io::Result<()> {
+async fn serve(stream: Stream, service: &Service, long: &Semaphore, stop: &CancellationToken) -> std::io::Result<()> {
     let (receive, mut send) = tokio::io::split(stream);
     let mut receive = BufReader::new(receive);
     loop {
@@ -100,6 +110,7 @@ async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> s
             request = next(&mut receive, &mut send) => request?,
         };
         let Some(request) = request else { return Ok(()) };
+        let Some(_place) = place(&request, long, &mut receive, &mut send, stop).await? else { return Ok(()) };
         let cancel = stop.child_token();
         let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
         let running = service.run(request, progress, cancel.clone());
@@ -124,6 +135,38 @@ async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> s
         }
         socket::write_line(&mut send, &line).await?;
     }
+}
+
+/// A place for a request: small ones need none, long ones wait for one. `None` if the client or the daemon goes meanwhile.
+async fn place<'a>(
+    request: &Request,
+    long: &'a Semaphore,
+    receive: &mut (impl tokio::io::AsyncBufRead + Unpin),
+    send: &mut (impl AsyncWrite + Unpin),
+    stop: &CancellationToken,
+) -> std::io::Result<Option<Option<SemaphorePermit<'a>>>> {
+    if request.is_small() {
+        return Ok(Some(None));
+    }
+    if let Ok(place) = long.try_acquire() {
+        return Ok(Some(Some(place)));
+    }
+    let text = format!("waiting: {LONG_MAX} other requests run on this daemon");
+    socket::write_line(send, &Line::Progress(Progress::Phase { text })).await?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(None),
+        // A client sends nothing while it waits: this is its goodbye.
+        gone = receive.fill_buf() => gone.map(|_| None),
+        place = long.acquire() => Ok(place.ok().map(Some)),
+    }
+}
+
+/// Says that there are too many connections.
+async fn refuse(stream: Stream) -> std::io::Result<()> {
+    let failure = Failure::new(Kind::Unreachable, format!("the daemon has {CONNECTIONS_MAX} connections already"))
+        .hint("end some of the commands that wait for it, and run this one again");
+    socket::write_line(&mut tokio::io::split(stream).1, &Line::Failed(failure)).await
 }
 
 /// A client that cannot be written to is gone: what it asked for is cancelled, and still awaited.

@@ -110,7 +110,7 @@ async fn measure(options: &Options, folder: &Path) -> Outcome<Report> {
     let arguments = [&["--listen", listen], addresses.as_slice()].concat();
     let mut puller = LocalDaemon::start("the puller", &folder.join("puller"), NETWORK, &arguments).await?;
     let began = Instant::now();
-    let fetched: Fetched = puller.ask(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS }).await?;
+    let fetched: Fetched = puller.ask(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() }).await?;
     let seconds = began.elapsed().as_secs_f64();
     let usage = (used(puller.pid), providers.iter().map(|daemon| used(daemon.pid)).collect());
     puller.stop().await?;

@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(config::log_filter()))
         .with_writer(std::io::stderr)
+        .with_ansi(config::colours())
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -114,7 +115,7 @@ pub async fn ask_online(global: &Global, request: &Request, network: &up::Networ
         drop(client);
         return ask(global, request).await;
     }
-    let daemon = Daemon::start(&home, network.settings()?).await?;
+    let daemon = Daemon::start(&home, network.settings(up::Stay::Command)?).await?;
     let answer = ask_here(daemon.service(), request, &mut progress::Shown::new(global)).await;
     daemon.stop().await;
     answer

@@ -81,7 +81,12 @@ fn read(path: &Path) -> Result<Option<String>, NetFileError> {
 
 /// Lines without comments and what is empty, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let bare = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    // The mark that editors on Windows put first says nothing.
+    let bare = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
     bare.enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.is_empty())
 }
 

@@ -22,6 +22,7 @@ use super::{Call, Network, Service, base_files};
 use crate::api::proto::{BaseFetch, PulledFrom};
 use crate::exchange::Options;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::seconds::Seconds;
 use crate::store::{BaseRecord, StoreError};
 
 /// Publications of one base that are tried: each wrong one may cost as much as the base.
@@ -60,12 +61,12 @@ impl Service {
         call: &Call<'_>,
         id: BaseId,
         name: Option<Name>,
-        seconds: u64,
+        seconds: Seconds,
     ) -> Outcome<Fetched> {
         let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
         network.handle.subscribe(id).await?;
         call.phase(format!("looking for base {}", id.short())).await;
-        let patience = Duration::from_secs(seconds);
+        let patience = seconds.duration();
         let (mut tried, mut failed) = (BTreeSet::new(), None);
         while tried.len() < TRIED_MAX {
             // Once one publication was wrong, the others that are known are tried and no more are waited for.
@@ -230,7 +231,7 @@ pub(super) fn off_network(id: BaseId) -> Failure {
     )
 }
 
-fn nobody(id: BaseId, seconds: u64) -> Failure {
+fn nobody(id: BaseId, seconds: Seconds) -> Failure {
     Failure::new(Kind::NotFound, format!("nobody announced the files of base {} within {seconds} s", id.short())).hint(
         "see who is connected with `potluck peers`; if it is a manifest's id, use `potluck pull ID`; or add the base from a folder, a .gguf file or the hub: `potluck base add PATH | OWNER/NAME`",
     )

@@ -54,6 +54,7 @@ impl From<StoreError> for Failure {
                 Self::new(Kind::Conflict, &error).hint("run the command again when nothing writes there")
             }
             StoreError::Verify(_) => Self::new(Kind::Verification, &error).hint(pull_again),
+            StoreError::SequenceEnd => Self::new(Kind::Failed, &error),
             StoreError::Codec(_) => Self::new(Kind::Verification, &error),
         }
     }

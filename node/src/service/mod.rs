@@ -26,6 +26,7 @@ mod upkeep;
 
 pub use bases::{Compared, Identified};
 pub use channel::watch as watch_channels;
+pub(crate) use from::crashed;
 pub use merge::Folded;
 pub use publish::Normalised;
 pub use resolve::{RUN_RECORD, RunRecord};

@@ -31,6 +31,7 @@ pub struct Normalised {
 impl Service {
     pub(super) async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
         let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        self.check_alone()?;
         let record = run_record(&publish.folder)?;
         let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
         let evaluations = self.evaluations(call, &base, &publish).await?;
@@ -158,7 +159,11 @@ impl Service {
             return Err(StoreError::NotWellFormed(manifest.id()).into());
         }
         let Some(base) = manifest.body().base() else { return Ok(false) };
-        let sequence = self.on_store(|store| store.next_sequence()).await?;
+        self.check_alone()?;
+        // A home that was restored from a copy has forgotten what it numbered since. The clock gives a number that no
+        // earlier moment can have used, and what is heard of this key counts where the clock was put back.
+        let known = network.handle.own_sequence().max(config::microseconds_since_1970());
+        let sequence = self.on_store(move |store| store.next_sequence(known)).await?;
         let announcement = Announcement {
             manifest: manifest.id(),
             manifest_len: manifest.signed().encode().map_err(StoreError::from)?.len() as u32,
@@ -173,6 +178,15 @@ impl Service {
         network.handle.announce(self.sign(&announcement)?).await?;
         network.exchange.holds_more();
         Ok(true)
+    }
+
+    /// While another process may have this node's key, nothing is signed of which there may be only one.
+    pub(super) fn check_alone(&self) -> Outcome<()> {
+        let Some(sign) = self.network.as_ref().and_then(|network| network.handle.twin()) else { return Ok(()) };
+        Err(Failure::new(Kind::Conflict, format!("{sign}; while both run, nothing is published here")).hint(
+            "stop one of the two and run the command again some minutes later; a copied home that is to stay needs a key of \
+             its own: stop it, move its file `identity` away, and start it",
+        ))
     }
 
     /// Announces what this node has published, when it comes to a network.

@@ -79,7 +79,7 @@ impl Service {
         let Ok(id) = reference.parse::<BaseId>() else {
             return Err(no_base_called(reference));
         };
-        let fetched = self.base_from_swarm(call, id, None, FIND_SECONDS).await?;
+        let fetched = self.base_from_swarm(call, id, None, FIND_SECONDS.into()).await?;
         let BaseRecord { id, name, path, .. } = fetched.record;
         Ok(KnownBase { name: name.to_string(), id: Some(id), source: BaseSource::Path(path.into()) })
     }

@@ -8,6 +8,7 @@ mod channel_kill;
 mod channel_refused;
 mod channel_steward;
 mod channel_view;
+mod copies;
 mod crash;
 mod daemon;
 mod endings;
@@ -18,6 +19,7 @@ mod holds;
 mod hub;
 mod identity;
 mod kill;
+mod listening;
 mod mdns;
 mod merge;
 mod network;
@@ -25,6 +27,8 @@ mod old_home;
 mod search;
 mod stranger;
 mod swarm;
+#[cfg(unix)]
+mod attended;
 #[cfg(unix)]
 mod train;
 

@@ -5,6 +5,9 @@ use crate::sources::{self, Source};
 /// Files that may read the environment.
 const ENVIRONMENT: [&str; 2] = ["node/src/config.rs", "node/src/failpoint.rs"];
 
+/// The file that turns numbers of seconds into durations.
+const SECONDS: &str = "node/src/seconds.rs";
+
 /// The file that may name the codec's library.
 const CODEC: &str = "protocol/src/codec.rs";
 
@@ -61,6 +64,17 @@ fn every_queue_is_bounded() {
         unbounded.iter().any(|word| code.contains(word)) || (code.contains("mpsc::channel::<") && code.contains(">()"))
     };
     assert_none("a queue has a bound (I12)", places(wrong));
+}
+
+/// What somebody typed overflows when it is added to a moment, unless it is bounded first.
+#[test]
+fn seconds_that_people_name_come_through_one_type() {
+    let wrong = |source: &Source, code: &str| {
+        let made = code.split("Duration::from_secs(").skip(1);
+        let named = made.filter_map(|rest| rest.chars().next()).any(|first| first.is_ascii_lowercase());
+        named && source.path.starts_with("node/src") && source.path != SECONDS
+    };
+    assert_none("take `Seconds` and its `duration()`", places(wrong));
 }
 
 #[test]
