@@ -27,7 +27,7 @@ use crate::scrape::Scrape;
 use crate::service::{self, Network, Service};
 use crate::store::Options;
 use crate::task::Tasks;
-use crate::{config, net};
+use crate::{config, net, signals};
 
 /// How a daemon is on the network.
 #[derive(Clone, Debug)]
@@ -120,18 +120,25 @@ impl Daemon {
     }
 
     /// Until somebody says stop: a signal, a request, or, with `input`, the end of standard input.
-    pub async fn until_stopped(&self, input: bool) -> Outcome<()> {
+    pub async fn until_stopped(&self, input: bool) {
         tokio::select! {
             biased;
-            signal = signalled() => signal,
-            () = self.stop.cancelled() => Ok(()),
-            () = end_of_input(), if input => Ok(()),
+            () = signals::asked().to_end.cancelled_owned() => {}
+            () = self.stop.cancelled() => {}
+            () = end_of_input(), if input => {}
         }
+    }
+
+    /// Long work of a worker process that is under way.
+    pub fn at_work(&self) -> usize {
+        self.service.at_work()
     }
 
     /// Ends everything in order.
     pub async fn stop(self) {
         self.tasks.stop().cancel();
+        // Each keeps what it has done, however long that takes: a second Ctrl-C ends all at once.
+        self.service.rest().await;
         self.handle.shutdown().await;
         if !self.tasks.finish().await {
             tracing::error!("some tasks did not end in time");
@@ -196,23 +203,6 @@ async fn serve_metrics(at: Option<SocketAddr>, scrape: Scrape, tasks: &Tasks) ->
     let address = server.address();
     tasks.spawn("metrics", server.run(scrape, tasks.stop().clone()));
     Ok(Some(address))
-}
-
-/// The standard signals to end. Ending by a signal is what a daemon's user wants, so it is no error.
-#[cfg(unix)]
-async fn signalled() -> Outcome<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let fail = |error| Failure::io("listen for signals", &error);
-    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(fail),
-    }
-}
-
-#[cfg(not(unix))]
-async fn signalled() -> Outcome<()> {
-    tokio::signal::ctrl_c().await.map_err(|error| Failure::io("listen for signals", &error))
 }
 
 async fn end_of_input() {

@@ -6,6 +6,7 @@ pub mod failure;
 pub mod config;
 pub mod text;
 pub mod task;
+pub mod signals;
 pub mod failpoint;
 pub mod home;
 pub mod identity;
