@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use interprocess::local_socket::tokio::Stream;
+use interprocess::local_socket::tokio::{RecvHalf, SendHalf, Stream};
 use interprocess::local_socket::traits::tokio::Stream as _;
 use serde_json::Value;
-use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
+use tokio::io::BufReader;
 use tokio_util::sync::CancellationToken;
 
 use super::proto::{Line, Progress, Request};
@@ -14,9 +14,9 @@ use crate::failure::{Failure, Kind, Outcome};
 
 /// A connection to a running daemon. One request at a time; dropping it cancels what runs.
 pub struct Client {
-    receive: BufReader<ReadHalf<Stream>>,
+    receive: BufReader<RecvHalf>,
     /// Its end tells the daemon to cancel.
-    send: WriteHalf<Stream>,
+    send: Option<SendHalf>,
 }
 
 impl Client {
@@ -26,8 +26,8 @@ impl Client {
         let name = socket::name(&path).map_err(|error| Failure::io("name the daemon's socket", &error))?;
         match Stream::connect(name).await {
             Ok(stream) => {
-                let (receive, send) = tokio::io::split(stream);
-                Ok(Some(Self { receive: BufReader::new(receive), send }))
+                let (receive, send) = stream.split();
+                Ok(Some(Self { receive: BufReader::new(receive), send: Some(send) }))
             }
             // No socket, or one that a killed daemon left behind: whether somebody holds the home is the lock's to say.
             Err(error)
@@ -51,10 +51,10 @@ impl Client {
         mut report: impl FnMut(Progress),
         cancel: &CancellationToken,
     ) -> Outcome<Value> {
-        socket::write_line(&mut self.send, request).await.map_err(lost)?;
-        let mut told = false;
+        let send = self.send.as_mut().ok_or_else(|| lost(std::io::ErrorKind::NotConnected.into()))?;
+        socket::write_line(send, request).await.map_err(lost)?;
         loop {
-            match self.next_line(cancel, &mut told).await.map_err(lost)? {
+            match self.next_line(cancel).await.map_err(lost)? {
                 Some(Line::Progress(progress)) => report(progress),
                 Some(Line::Done(value)) => return Ok(value),
                 Some(Line::Failed(failure)) => return Err(failure),
@@ -63,18 +63,14 @@ impl Client {
         }
     }
 
-    async fn next_line(&mut self, cancel: &CancellationToken, told: &mut bool) -> std::io::Result<Option<Line>> {
+    async fn next_line(&mut self, cancel: &CancellationToken) -> std::io::Result<Option<Line>> {
         // Read to its end: half a line that was let go would be missing from the next one.
         let line = socket::read_line(&mut self.receive);
         tokio::pin!(line);
         loop {
             tokio::select! {
                 biased;
-                () = cancel.cancelled(), if !*told => {
-                    *told = true;
-                    // A daemon that is gone already has cancelled all by itself.
-                    let _gone = self.send.shutdown().await;
-                }
+                () = cancel.cancelled(), if self.send.is_some() => self.send = None,
                 line = &mut line => return line,
             }
         }
