@@ -2,21 +2,20 @@
 
 use std::path::Path;
 
-use interprocess::local_socket::tokio::{RecvHalf, SendHalf, Stream};
+use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::tokio::Stream as _;
 use serde_json::Value;
-use tokio::io::BufReader;
+use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use super::proto::{Line, Progress, Request};
 use super::socket;
 use crate::failure::{Failure, Kind, Outcome};
 
-/// A connection to a running daemon. One request at a time; dropping it cancels what runs.
+/// A connection to a running daemon. One request at a time; dropping it cancels what runs, and so does a word more.
 pub struct Client {
-    receive: BufReader<RecvHalf>,
-    /// Its end tells the daemon to cancel.
-    send: Option<SendHalf>,
+    receive: BufReader<ReadHalf<Stream>>,
+    send: WriteHalf<Stream>,
 }
 
 impl Client {
@@ -26,8 +25,8 @@ impl Client {
         let name = socket::name(&path).map_err(|error| Failure::io("name the daemon's socket", &error))?;
         match Stream::connect(name).await {
             Ok(stream) => {
-                let (receive, send) = stream.split();
-                Ok(Some(Self { receive: BufReader::new(receive), send: Some(send) }))
+                let (receive, send) = tokio::io::split(stream);
+                Ok(Some(Self { receive: BufReader::new(receive), send }))
             }
             // No socket, or one that a killed daemon left behind: whether somebody holds the home is the lock's to say.
             Err(error)
@@ -51,10 +50,10 @@ impl Client {
         mut report: impl FnMut(Progress),
         cancel: &CancellationToken,
     ) -> Outcome<Value> {
-        let send = self.send.as_mut().ok_or_else(|| lost(std::io::ErrorKind::NotConnected.into()))?;
-        socket::write_line(send, request).await.map_err(lost)?;
+        socket::write_line(&mut self.send, request).await.map_err(lost)?;
+        let mut told = false;
         loop {
-            match self.next_line(cancel).await.map_err(lost)? {
+            match self.next_line(cancel, &mut told).await.map_err(lost)? {
                 Some(Line::Progress(progress)) => report(progress),
                 Some(Line::Done(value)) => return Ok(value),
                 Some(Line::Failed(failure)) => return Err(failure),
@@ -63,14 +62,18 @@ impl Client {
         }
     }
 
-    async fn next_line(&mut self, cancel: &CancellationToken) -> std::io::Result<Option<Line>> {
+    async fn next_line(&mut self, cancel: &CancellationToken, told: &mut bool) -> std::io::Result<Option<Line>> {
         // Read to its end: half a line that was let go would be missing from the next one.
         let line = socket::read_line(&mut self.receive);
         tokio::pin!(line);
         loop {
             tokio::select! {
                 biased;
-                () = cancel.cancelled(), if self.send.is_some() => self.send = None,
+                () = cancel.cancelled(), if !*told => {
+                    *told = true;
+                    // A daemon that is gone has cancelled all by itself.
+                    let _gone = self.send.write_all(b"\n").await;
+                }
                 line = &mut line => return line,
             }
         }
