@@ -25,6 +25,7 @@ mod merge;
 mod network;
 mod old_home;
 mod search;
+mod stopping;
 mod stranger;
 mod swarm;
 #[cfg(unix)]
