@@ -7,6 +7,7 @@ pub mod config;
 pub mod text;
 pub mod task;
 pub mod failpoint;
+mod owner;
 pub mod home;
 pub mod identity;
 pub mod metrics;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::numerics::check_record;
 use super::resolve::KnownBase;
-use super::{Call, Service};
+use super::{Call, Service, output};
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
@@ -28,6 +28,7 @@ pub struct Folded {
 
 impl Service {
     pub(super) async fn merge(&self, call: &Call<'_>, merge: Merge) -> Outcome<Value> {
+        output::check(&merge.out)?;
         let base = self.find_base(call, &merge.base).await?;
         match &merge.into {
             MergeInto::Adapter { method, weights_by } => {

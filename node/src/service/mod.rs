@@ -5,6 +5,7 @@
 mod from;
 mod resolve;
 mod room;
+pub mod output;
 mod inspect;
 mod bases;
 mod base_files;

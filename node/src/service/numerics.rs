@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::publish::run_record;
-use super::{Call, Service};
+use super::{Call, Service, output};
 use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -28,6 +28,7 @@ impl Service {
     }
 
     pub(super) async fn train(&self, call: &Call<'_>, train: Train) -> Outcome<Value> {
+        output::check(&train.out)?;
         let base = self.find_base(call, &train.base).await?;
         let base_id = self.base_id(call, &base).await?;
         let from = match &train.from {

@@ -35,7 +35,7 @@ impl Store {
                 self.import_file(path, Path::new("memory"), len, Cursor::new(bytes))
             }
             Source::Path(from) => {
-                let file = File::open(&from).map_err(StoreError::io("open", &from))?;
+                let file = potluck_trainer::files::open(&from).map_err(StoreError::io("open", &from))?;
                 let len = file.metadata().map_err(StoreError::io("read", &from))?.len();
                 self.import_file(path, &from, len, file)
             }

@@ -21,6 +21,11 @@ mod mdns;
 mod merge;
 mod network;
 mod old_home;
+#[cfg(unix)]
+mod owners;
+#[cfg(unix)]
+mod paths;
+mod persons;
 mod search;
 mod stranger;
 mod swarm;
