@@ -10,6 +10,7 @@ mod channel_steward;
 mod channel_view;
 mod crash;
 mod daemon;
+mod endings;
 mod data;
 mod fold_kill;
 mod full_disk;

@@ -66,6 +66,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let base = open::base(&task.base)?;
     let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
     let mut rows = read_rows(&task.data)?;
+    rows.remarks.iter().for_each(|text| context.report(Progress::Phase { text: text.clone() }));
     let held_out = task.held_out.as_deref().map(read_rows).transpose()?;
     let read =
         |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
