@@ -45,7 +45,7 @@ pub enum HomeError {
     /// Whatever is in it is somebody's.
     #[error("{} is no home of potluck, and not empty: `{found}` in it is not potluck's", root.display())]
     NotAHome { root: PathBuf, found: String },
-    #[error("{} is a file, and a home is a folder", root.display())]
+    #[error("{} is not a folder, and a home is one", root.display())]
     NoFolder { root: PathBuf },
     #[error("{} belongs to another user (uid {uid})", root.display())]
     Anothers { root: PathBuf, uid: u32 },

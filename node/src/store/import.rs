@@ -2,7 +2,6 @@
 //!
 //! A file is never held whole: its head (for the cut) and one batch of shards are.
 
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 

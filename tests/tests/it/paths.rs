@@ -12,7 +12,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use potluck_tests::kit::{Answer, Program, answer, copy_folder, text, train_adapter};
+use potluck_tests::kit::{Answer, Program, answer, text, train_adapter};
 
 use crate::program;
 
@@ -20,7 +20,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/paths.md");
 const HEAD: &str = "\
 # Paths of every kind
 
-What each verb answers to a path of each kind: the exit code ([the table](operations.md)), and the first line of what it
+What each verb answers to a path of each kind: the exit code (`node/src/failure.rs` lists them), and the first line of what it
 says, `PATH` standing for the path. A test (`every_verb_answers_to_paths_of_every_kind`) runs each cell and holds this page
 against what comes. Where a verb takes a path it reads regular files only: a pipe or a device is refused before it is opened.
 Folders of another user, and file systems that cannot be written, depend on who runs the program: tests of their own try
@@ -216,7 +216,6 @@ fn a_file_system_that_cannot_be_written_is_said() {
     let scene = Scene::new();
     let disk = scene.root.path().join("disk");
     fs::create_dir(&disk).expect("new");
-    copy_folder(&scene.root.path().join("trainer"), &disk.join("home"));
     let adapter = text(&scene.adapter);
     let script = r#"disk=$1 program=$2 adapter=$3
         mount -t tmpfs tmpfs "$disk" && mount -o remount,ro "$disk" || exit 77
