@@ -16,7 +16,7 @@ pub fn home(flag: Option<&Path>) -> Outcome<PathBuf> {
         Failure::new(Kind::Usage, "this system names no home folder for its user")
             .hint("say where potluck keeps its data: `potluck --home DIR ...`")
     })?;
-    std::path::absolute(&home).map_err(|error| Failure::io(format!("the home folder {}", home.display()), &error))
+    absolute(&home)
 }
 
 /// This program, to start it again as a daemon or a worker.
@@ -67,9 +67,15 @@ pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The absolute form of a path that a person gave, so that the daemon finds it too.
+/// The absolute form of a path that a person gave, so that the daemon finds it too. It travels there as text.
 pub fn absolute(path: &Path) -> Outcome<PathBuf> {
-    std::path::absolute(path).map_err(|error| Failure::io(format!("the path {}", path.display()), &error))
+    let absolute =
+        std::path::absolute(path).map_err(|error| Failure::io(format!("the path `{}`", path.display()), &error))?;
+    if absolute.to_str().is_none() {
+        return Err(Failure::new(Kind::Usage, format!("the path {} is not UTF-8", absolute.display()))
+            .hint("rename it, or make a link to it whose name is UTF-8"));
+    }
+    Ok(absolute)
 }
 
 /// The wall clock, for statements that people read and for notes that outlive the process: nothing that must be right is

@@ -9,6 +9,7 @@ pub mod seconds;
 pub mod task;
 pub mod signals;
 pub mod failpoint;
+mod owner;
 pub mod home;
 pub mod identity;
 pub mod metrics;

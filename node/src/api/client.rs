@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use interprocess::local_socket::tokio::Stream;
+use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Stream as _;
 use serde_json::Value;
 use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
@@ -16,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::proto::{Line, Progress, Request};
 use super::socket;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::home::Home;
+use crate::home::{Home, HomeError};
+use crate::owner;
 
 /// After so long without a word somebody is told.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -35,10 +37,11 @@ pub struct Client {
 impl Client {
     /// `None` if no daemon runs on that home.
     pub async fn connect(home: &Path) -> Outcome<Option<Self>> {
-        let path = socket::path(home);
+        let path = socket::noted(home);
         let name = socket::name(&path).map_err(|error| Failure::io("name the daemon's socket", &error))?;
         let connected = timeout(SMALL, Stream::connect(name)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
         match connected {
+            Ok(stream) if !is_ours(&stream) => Err(anothers(home)),
             Ok(stream) => {
                 let (receive, send) = tokio::io::split(stream);
                 Ok(Some(Self { receive: BufReader::new(receive), send, home: home.to_path_buf() }))
@@ -47,7 +50,7 @@ impl Client {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
             // Nobody takes the connections that wait at the socket.
             Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => Err(silent(home)),
-            Err(error) => Err(unreachable(&path, &error)),
+            Err(error) => Err(unreachable(home, &path, &error)),
         }
     }
 
@@ -125,7 +128,7 @@ async fn attended<T>(
 
 /// Whether the daemon answers another connection's small question.
 async fn answers(home: &Path) -> bool {
-    let path = socket::path(home);
+    let path = socket::noted(home);
     let asked = async {
         let mut stream = BufReader::new(Stream::connect(socket::name(&path)?).await?);
         socket::write_line(stream.get_mut(), &Request::Status).await?;
@@ -156,7 +159,33 @@ fn process(home: &Path) -> String {
     Home::holder(home).map_or_else(String::new, |pid| format!(" (process {pid})"))
 }
 
-fn unreachable(path: &Path, error: &Error) -> Failure {
+/// What answers there must be this user's daemon, or root's: it is told what this user wants done.
+#[cfg(unix)]
+fn is_ours(stream: &Stream) -> bool {
+    let uid = stream.peer_creds().ok().and_then(|who| who.euid());
+    uid.is_some_and(|uid| owner::own_uid().is_ok_and(|own| own == 0 || own == uid || uid == 0))
+}
+
+#[cfg(not(unix))]
+fn is_ours(_: &Stream) -> bool {
+    true
+}
+
+fn anothers(home: &Path) -> Failure {
+    Failure::new(Kind::Denied, format!("the daemon on {} is another user's", home.display()))
+        .hint("run as that user, or use a home of your own with `--home DIR`")
+}
+
+fn unreachable(home: &Path, path: &Path, error: &std::io::Error) -> Failure {
+    if home.exists() && !home.is_dir() {
+        return Failure::from(HomeError::NoFolder { root: home.to_path_buf() });
+    }
+    if error.kind() == std::io::ErrorKind::PermissionDenied {
+        return match owner::stranger(home) {
+            Ok(Some(uid)) => Failure::from(HomeError::Anothers { root: home.to_path_buf(), uid }),
+            _ => Failure::io(format!("the home {}", home.display()), error),
+        };
+    }
     Failure::new(Kind::Unreachable, format!("the daemon's socket {} does not answer: {error}", path.display())).hint(
         "if no daemon runs on this home, remove that file; else stop the daemon and start it again with `potluck up`",
     )

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use interprocess::local_socket::ListenerOptions;
 use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
+use potluck_trainer::removal;
 use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::proto::{Line, Progress, Request};
 use super::socket;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::owner;
 use crate::service::Service;
 use crate::task::Tasks;
 
@@ -38,15 +41,16 @@ impl Server {
         let path = socket::path(home);
         let doing = format!("open the local socket {}", path.display());
         let fail = |error: &std::io::Error| Failure::io(&doing, error);
-        if let Some(folder) = path.parent() {
-            private_folder(folder).map_err(|error| fail(&error))?;
+        // The home itself is private already.
+        if let Some(folder) = path.parent().filter(|folder| *folder != home) {
+            owner::private_folder(folder).map_err(|error| fail(&error))?;
         }
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(&error)),
-            _ => {}
-        }
+        removal::socket(&path).map_err(|error| fail(&error))?;
         let name = socket::name(&path).map_err(|error| fail(&error))?;
         let listener = ListenerOptions::new().name(name).create_tokio().map_err(|error| fail(&error))?;
+        // Its folder is private already: nobody else came in between.
+        owner::private_socket(&path).map_err(|error| fail(&error))?;
+        socket::note(home, &path).map_err(|error| fail(&error))?;
         Ok(Self { listener, path })
     }
 
@@ -63,6 +67,9 @@ impl Server {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             };
+            if !is_ours(&stream) {
+                continue;
+            }
             let place = Arc::clone(&connections).try_acquire_owned();
             let (service, stop, long) = (Arc::clone(&service), stop.clone(), Arc::clone(&long));
             tasks.spawn("local connection", async move {
@@ -79,23 +86,25 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // A file that stays behind does no harm: the next daemon removes it.
-        let _left_behind = std::fs::remove_file(&self.path);
+        let _left_behind = removal::socket(&self.path);
     }
 }
 
-/// The home itself exists and is private already; the folder in the temporary folder must be made so.
+/// Whoever connects acts with this user's rights, so it must be this user, or root. Said once a connection in the log.
 #[cfg(unix)]
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+fn is_ours(stream: &Stream) -> bool {
+    let uid = stream.peer_creds().ok().and_then(|who| who.euid());
+    let ours = uid.is_some_and(|uid| owner::may_act(uid).unwrap_or(false));
+    if !ours {
+        tracing::warn!(?uid, "another user tried to use this daemon: refused");
     }
+    ours
 }
 
+/// Elsewhere the system asks who may open the pipe.
 #[cfg(not(unix))]
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)
+fn is_ours(_: &Stream) -> bool {
+    true
 }
 
 /// Requests of one connection, one after the other.

@@ -66,7 +66,7 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NetFi
 
 /// A whole file of text; `None` if there is none.
 fn read(path: &Path) -> Result<Option<String>, NetFileError> {
-    let file = match File::open(path) {
+    let file = match potluck_trainer::files::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("open", path)(error)),

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout_at};
 use super::base_check::{Staged, base_info, publishers_fault};
 use super::bases::{shown, stamps};
 use super::resolve::TINY;
-use super::{Call, Network, Service, base_files};
+use super::{Call, Network, Service, base_files, output};
 use crate::api::proto::{BaseFetch, PulledFrom};
 use crate::exchange::Options;
 use crate::failure::{Failure, Kind, Outcome};
@@ -170,11 +170,11 @@ impl Service {
 pub(super) fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store) -> Outcome<BaseRecord> {
     let from = staged.folder.path().join("base");
     let moving = |error| Failure::io(format!("move the base to {}", target.display()), &error);
-    if target.exists() {
-        // Of a base that was forgotten, or whose files were changed.
-        std::fs::remove_dir_all(target).map_err(moving)?;
+    // It may lie there already, whole: a process was killed before it noted the base. Else somebody has changed it.
+    if !output::same(&from, target).unwrap_or(false) {
+        output::make_room(target)?;
+        std::fs::rename(&from, target).map_err(moving)?;
     }
-    std::fs::rename(&from, target).map_err(moving)?;
     crate::store::durable::sync_parent(target)?;
     let place = target.join(&staged.inner);
     let file = |path: &String| target.join(Path::new(path).strip_prefix(&from).unwrap_or(Path::new(path)));

@@ -6,6 +6,7 @@ mod apart;
 mod from;
 mod resolve;
 mod room;
+pub mod output;
 mod inspect;
 mod bases;
 mod base_files;

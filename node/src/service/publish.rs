@@ -9,6 +9,7 @@ use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, 
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_protocol::verify::{Complete, WellFormed};
+use potluck_trainer::files;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use super::{Call, Network, Service};
 use crate::api::proto::Publish;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::home::temporary;
 use crate::store::{Source, StoreError};
 use crate::worker::proto::{AdapterSource, BaseSource, Measured, Task};
 
@@ -36,7 +38,7 @@ impl Service {
         let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
         let evaluations = self.evaluations(call, &base, &publish).await?;
         call.phase("checking the adapter against its base").await;
-        let portable = tempfile::Builder::new().prefix("publish-").tempdir_in(self.home.layout().tmp());
+        let portable = temporary::folder(&self.home.layout().tmp(), temporary::Purpose::Publish);
         let portable = portable.map_err(|error| Failure::io("make a folder to publish from", &error))?;
         let out = portable.path().join("adapter");
         let task = Task::Normalise { base, folder: publish.folder.clone(), out: out.clone() };
@@ -244,10 +246,13 @@ fn adapter_files(folder: &Path) -> Vec<(RelPath, Source)> {
         .collect()
 }
 
+/// A record is a few short fields.
+const RUN_RECORD_MAX: u64 = 1 << 20;
+
 /// What `potluck train` noted in the folder, if it was it that made it.
 pub(super) fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
     let path = folder.join(RUN_RECORD);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match files::read(&path, RUN_RECORD_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),

@@ -8,7 +8,7 @@ use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Call, Service};
+use super::{Call, Service, output};
 use crate::api::proto::{Fetched, Pull, PulledFrom};
 use crate::exchange::{self, Options, PullError, Pulled};
 use crate::failure::{Failure, Kind, Outcome};
@@ -17,6 +17,7 @@ use crate::seconds::Seconds;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
+        pull.out.as_deref().map_or(Ok(()), output::check)?;
         let id = self.find_manifest(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
         let patience = pull.timeout_seconds.duration();
         if self.network.is_none() && !self.is_whole(id).await? {

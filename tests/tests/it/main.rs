@@ -24,6 +24,11 @@ mod mdns;
 mod merge;
 mod network;
 mod old_home;
+#[cfg(unix)]
+mod owners;
+#[cfg(unix)]
+mod paths;
+mod persons;
 mod search;
 mod stopping;
 mod stranger;

@@ -92,6 +92,29 @@ fn few_files_read_the_environment() {
     assert_none("ask node/src/config.rs", places(wrong));
 }
 
+/// The file that may remove anything: it asks whether what goes is the program's own.
+const REMOVAL: &str = "trainer/src/removal.rs";
+
+#[test]
+fn only_one_file_removes() {
+    let removes = ["remove_file", "remove_dir", "remove_dir_all"];
+    let wrong = |source: &Source, code: &str| {
+        source.path != REMOVAL
+            && removes.iter().any(|call| code.contains(&format!("{call}(")) || code.contains(&format!("::{call}")))
+    };
+    assert_none("remove through trainer/src/removal.rs: a person's files are theirs", places(wrong));
+}
+
+/// Of a person's file it is not known what it is: opening a pipe waits, reading a device may never end.
+#[test]
+fn files_are_read_whole_in_one_way() {
+    let wrong = |_: &Source, code: &str| {
+        let whole = code.contains("fs::read(") || code.contains("fs::read_to_string(");
+        whole && !code.contains("/proc/") && !code.contains("/sys/")
+    };
+    assert_none("read through trainer/src/files.rs: a regular file, within a bound", places(wrong));
+}
+
 /// Where memory is read past what the compiler can check: mapped files, and the kernels of the cpu backend.
 fn may_be_unsafe(path: &str) -> bool {
     path == "trainer/src/base/mapped.rs" || path.starts_with("trainer/src/backend/cpu/kernel/")
