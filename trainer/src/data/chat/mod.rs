@@ -24,6 +24,7 @@ use super::row::Message;
 use crate::base::{Tokenizer, TokenizerError};
 use crate::sample::Sample;
 use marks::Marks;
+pub use render::Chat;
 use render::Renderer;
 
 /// Why a chat gives no ids.
@@ -86,7 +87,7 @@ impl<'a> ChatFormat<'a> {
 
     /// What stands before the next answer of the assistant.
     pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ChatError> {
-        let (text, _) = marks::take_labels(&self.renderer.render(&self.marked(messages)?, true)?);
+        let (text, _) = marks::take_labels(&self.render(&self.marked(messages)?, true)?);
         Ok(self.encode(&text, &[])?.ids)
     }
 
@@ -94,6 +95,17 @@ impl<'a> ChatFormat<'a> {
     pub fn turn_end(&self) -> Option<u32> {
         let sample = self.sample(&[Message::new("user", "a"), Message::new("assistant", "b")]).ok()?;
         sample.completion().last().copied().filter(|&id| self.marks.is_control(id))
+    }
+
+    /// What the template writes for a chat, with the head of the assistant's next turn behind it if that is wanted.
+    pub fn text(&self, chat: &Chat<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
+        Ok(marks::take_labels(&self.renderer.render(chat, add_generation_prompt)?).0)
+    }
+
+    /// The same, of marked messages and with the marks of labels.
+    fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
+        let messages: Vec<_> = messages.iter().map(fields).collect();
+        self.renderer.render(&Chat { messages: &messages, tools: None }, add_generation_prompt)
     }
 
     fn marked(&self, messages: &[Message]) -> Result<Vec<Message>, ChatError> {
@@ -104,17 +116,17 @@ impl<'a> ChatFormat<'a> {
 
     /// The text and the places that the template itself marks.
     fn generated(&self, messages: &[Message]) -> Result<(String, Vec<Range<usize>>), ChatError> {
-        Ok(marks::take_labels(&self.renderer.render(messages, false)?))
+        Ok(marks::take_labels(&self.render(messages, false)?))
     }
 
     /// The text and the places of the answers, found by writing the chat up to each of them.
     fn answers(&self, messages: &[Message]) -> Result<(String, Vec<Range<usize>>), ChatError> {
-        let whole = self.renderer.render(messages, false)?;
+        let whole = self.render(messages, false)?;
         let mut spans = Vec::new();
         for (index, _) in messages.iter().enumerate().filter(|(_, message)| message.is_assistant()) {
-            let before = self.renderer.render(&messages[..index], true)?;
+            let before = self.render(&messages[..index], true)?;
             let last = index + 1 == messages.len();
-            let with = if last { whole.clone() } else { self.renderer.render(&messages[..=index], false)? };
+            let with = if last { whole.clone() } else { self.render(&messages[..=index], false)? };
             let answer = with.strip_prefix(&before).filter(|_| whole.starts_with(&with));
             let answer = answer.ok_or(ChatError::Rewrites { message: index + 1 })?;
             spans.push(before.len()..before.len() + self.marks.end_of_turn(answer));
@@ -135,4 +147,9 @@ impl<'a> ChatFormat<'a> {
         self.marks.encode(self.tokenizer, text.get(done..).unwrap_or_default(), &mut ids)?;
         Ok(Sample::new(ids, labels))
     }
+}
+
+fn fields(message: &Message) -> serde_json::Map<String, serde_json::Value> {
+    let fields = [("role", &message.role), ("content", &message.content)];
+    fields.map(|(name, text)| (name.to_owned(), text.as_str().into())).into_iter().collect()
 }

@@ -1,9 +1,9 @@
 //! Running a chat template as transformers runs it (`_compile_jinja_template`), within bounds.
 //!
 //! A template is a program from whoever made the base. It sees the messages and nothing else, it is stopped after so
-//! many instructions and so many bytes, and it runs in the worker process. Non-goals: tools and documents (given as
-//! none), and the date: `strftime_now` is left undefined, so that templates that ask for it first take the date that
-//! they fall back on and the same rows give the same ids on any day.
+//! many instructions and so many bytes, and it runs in the worker process. Non-goals: documents (given as none) and the
+//! date: `strftime_now` is left undefined, so that templates that ask for it first take the date that they fall back on
+//! and the same rows give the same ids on any day.
 
 use std::io::{self, Write};
 
@@ -11,12 +11,12 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind, State, context};
 use regex::Regex;
+use serde_json::Map;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::ChatError;
 use super::marks::LABEL;
 use crate::base::Template;
-use crate::data::row::Message;
 
 /// Instructions of one chat: a template that compares every message with every other has room for a thousand.
 const FUEL: u64 = 20_000_000;
@@ -28,6 +28,17 @@ const OUTPUT_MAX: usize = 4 << 20;
 const WORDS_MAX: usize = 400;
 
 const NAME: &str = "chat_template";
+
+/// Names under which the thoughts of a message are given; templates read the first, or the second.
+const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// What a template is asked to write.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat<'a> {
+    pub messages: &'a [Map<String, serde_json::Value>],
+    /// JSON schemas of functions.
+    pub tools: Option<&'a [serde_json::Value]>,
+}
 
 /// A compiled template.
 #[derive(Debug)]
@@ -58,12 +69,12 @@ impl Renderer {
         self.marks_answers
     }
 
-    /// The text of these messages, with the head of the assistant's next turn behind them if that is wanted.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
+    /// The text of the chat, with the head of the assistant's next turn behind it if that is wanted.
+    pub fn render(&self, chat: &Chat<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
         let template = self.environment.get_template(NAME).map_err(|error| failed(&error))?;
-        let fields = |message: &Message| Value::from_pairs([("role", &*message.role), ("content", &*message.content)]);
-        let messages: Value = messages.iter().map(fields).collect();
-        let chat = context! { messages, add_generation_prompt, tools => (), documents => (), ..self.tokens.clone() };
+        let messages: Value = chat.messages.iter().map(fields).collect();
+        let tools = Value::from_serialize(chat.tools);
+        let chat = context! { messages, add_generation_prompt, tools, documents => (), ..self.tokens.clone() };
         let mut text = Bounded(Vec::new());
         let rendered = template.render_captured_to(chat, &mut text);
         match rendered.map(drop) {
@@ -71,6 +82,21 @@ impl Renderer {
             Err(error) => Err(failed(&error)),
         }
     }
+}
+
+/// A message as transformers hands it on: without fields that are null, thoughts under each name that templates read.
+fn fields(message: &Map<String, serde_json::Value>) -> Value {
+    let given = |(_, value): &(&String, &serde_json::Value)| !value.is_null();
+    let mut fields: Map<_, _> =
+        message.iter().filter(given).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let [first, second, _] = THOUGHTS;
+    if let Some(thoughts) = THOUGHTS.iter().find_map(|name| fields.get(*name)).cloned() {
+        if !fields.contains_key(second) {
+            fields.shift_insert(0, second.to_owned(), thoughts.clone());
+        }
+        fields.insert(first.to_owned(), thoughts);
+    }
+    Value::from_serialize(fields)
 }
 
 /// Output up to [`OUTPUT_MAX`].
