@@ -5,6 +5,11 @@
 //! date: `strftime_now` is left undefined, so that templates that ask for it first take the date that they fall back on
 //! and the same rows give the same ids on any day.
 
+mod filters;
+mod json;
+mod methods;
+mod python;
+
 use std::io::{self, Write};
 
 use minijinja::syntax::SyntaxConfig;
@@ -12,7 +17,6 @@ use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind, State, context};
 use regex::Regex;
 use serde_json::Map;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
 use super::ChatError;
 use super::marks::LABEL;
@@ -54,10 +58,12 @@ impl Renderer {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| failed(&error))?);
         environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(methods::call);
+        environment.set_formatter(|out, _, value| out.write_str(&python::text(value)?).map_err(Error::from));
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("potluck_generation", generation);
-        environment.add_filter("tojson", tojson);
+        filters::add_to(&mut environment);
+        filters::check_escapes(&template.source)?;
         let (source, marks_answers) = with_generation_calls(&template.source)?;
         environment.add_template_owned(NAME, source).map_err(|error| failed(&error))?;
         let tokens = template.tokens.iter().map(|(name, token)| (name.as_str(), token.as_str()));
@@ -136,48 +142,6 @@ fn generation(state: &mut State<'_, '_>, kwargs: Kwargs) -> Result<String, Error
 
 fn raise_exception(message: String) -> Result<String, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// JSON as Python writes it: a blank behind `,` and `:`, nothing escaped for HTML.
-fn tojson(value: Value, kwargs: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    for option in ["ensure_ascii", "sort_keys", "separators"] {
-        // As transformers has them by default; another value would be passed over in silence.
-        if kwargs.get::<Option<Value>>(option)?.is_some_and(|value| value.is_true()) {
-            return Err(Error::new(ErrorKind::InvalidOperation, format!("`tojson` with `{option}` is not supported")));
-        }
-    }
-    kwargs.assert_all_used()?;
-    let indent = " ".repeat(indent.unwrap_or(0).min(16));
-    if indent.is_empty() {
-        write_json(&value, Python)
-    } else {
-        write_json(&value, PrettyFormatter::with_indent(indent.as_bytes()))
-    }
-}
-
-fn write_json(value: &Value, formatter: impl Formatter) -> Result<String, Error> {
-    let wrong = |error: String| Error::new(ErrorKind::BadSerialization, error);
-    let mut out = Vec::new();
-    serde::Serialize::serialize(value, &mut Serializer::with_formatter(&mut out, formatter))
-        .map_err(|error| wrong(error.to_string()))?;
-    String::from_utf8(out).map_err(|error| wrong(error.to_string()))
-}
-
-struct Python;
-
-impl Formatter for Python {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
 }
 
 /// The error with what caused it, in few words.
