@@ -32,6 +32,7 @@ use crate::sample::Sample;
 use assemble::Answer;
 pub use ending::Ending;
 use marks::{Marks, Written};
+pub use render::Input;
 use render::Renderer;
 
 /// A chat as its template writes it.
@@ -97,7 +98,7 @@ impl<'a> ChatFormat<'a> {
         let renderer = Renderer::new(template)?;
         let write = |messages: &[Message]| {
             let messages: Vec<_> = messages.iter().map(|message| message.fields().clone()).collect();
-            Ok(Written::new(&renderer.render(&render::Chat { messages: &messages, tools: None }, false)?))
+            Ok(Written::new(&renderer.render(&Input { messages: &messages, tools: None }, false)?))
         };
         let ending = Ending::of(tokenizer, &marks, write);
         Ok(Self { tokenizer, renderer, marks, ending, digest: template.digest() })
@@ -128,9 +129,10 @@ impl<'a> ChatFormat<'a> {
         Ok(self.encode(&written, 0..written.text.len(), crate::base::Place::Start)?.ids)
     }
 
-    /// The chat as the template writes it.
-    pub fn text(&self, chat: &Chat) -> Result<String, ChatError> {
-        Ok(self.write(&self.marked(chat)?, chat.messages.len(), false)?.text)
+    /// What the template writes of messages as they are, with the head of the assistant's next turn behind them if that is
+    /// wanted.
+    pub fn text(&self, input: &Input<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
+        Ok(Written::new(&self.renderer.render(input, add_generation_prompt)?).text)
     }
 
     fn marked(&self, chat: &Chat) -> Result<Marked, ChatError> {
@@ -143,7 +145,7 @@ impl<'a> ChatFormat<'a> {
     /// The first `count` messages, with the head of the assistant's next turn behind them if that is wanted.
     fn write(&self, marked: &Marked, count: usize, add_generation_prompt: bool) -> Result<Written, ChatError> {
         let tools = Some(marked.tools.as_slice()).filter(|tools| !tools.is_empty());
-        let chat = render::Chat { messages: &marked.messages[..count], tools };
+        let chat = Input { messages: &marked.messages[..count], tools };
         Ok(Written::new(&self.renderer.render(&chat, add_generation_prompt)?))
     }
 

@@ -1,9 +1,14 @@
 //! Running a chat template as transformers runs it (`_compile_jinja_template`), within bounds.
 //!
 //! A template is a program from whoever made the base. It sees the messages and nothing else, it is stopped after so
-//! many instructions and so many bytes, and it runs in the worker process. Non-goals: tools and documents (given as
-//! none), and the date: `strftime_now` is left undefined, so that templates that ask for it first take the date that
-//! they fall back on and the same rows give the same ids on any day.
+//! many instructions and so many bytes, and it runs in the worker process. Non-goals: documents (given as none) and the
+//! date: `strftime_now` is left undefined, so that templates that ask for it first take the date that they fall back on
+//! and the same rows give the same ids on any day.
+
+mod filters;
+mod json;
+mod methods;
+mod python;
 
 use std::io::{self, Write};
 
@@ -11,7 +16,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, State, context};
 use regex::Regex;
-use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
+use serde_json::Map;
 
 use super::ChatError;
 use super::marks::LABEL;
@@ -28,10 +33,14 @@ const WORDS_MAX: usize = 400;
 
 const NAME: &str = "chat_template";
 
-/// What a template writes.
+/// Names under which the thoughts of a message are given; templates read the first, or the second.
+const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
+
+/// What a template is asked to write.
 #[derive(Clone, Copy, Debug)]
-pub struct Chat<'a> {
-    pub messages: &'a [serde_json::Map<String, serde_json::Value>],
+pub struct Input<'a> {
+    pub messages: &'a [Map<String, serde_json::Value>],
+    /// JSON schemas of functions.
     pub tools: Option<&'a [serde_json::Value]>,
 }
 
@@ -49,10 +58,12 @@ impl Renderer {
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| failed(&error))?);
         environment.set_fuel(Some(FUEL));
-        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.set_unknown_method_callback(methods::call);
+        environment.set_formatter(|out, _, value| out.write_str(&python::text(value)?).map_err(Error::from));
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("potluck_generation", generation);
-        environment.add_filter("tojson", tojson);
+        filters::add_to(&mut environment);
+        filters::check_escapes(&template.source)?;
         let (source, marks_answers) = with_generation_calls(&template.source)?;
         environment.add_template_owned(NAME, source).map_err(|error| failed(&error))?;
         let tokens = template.tokens.iter().map(|(name, token)| (name.as_str(), token.as_str()));
@@ -64,11 +75,11 @@ impl Renderer {
         self.marks_answers
     }
 
-    /// The text of these messages, with the head of the assistant's next turn behind them if that is wanted.
-    pub fn render(&self, chat: &Chat<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
+    /// The text of the chat, with the head of the assistant's next turn behind it if that is wanted.
+    pub fn render(&self, input: &Input<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
         let template = self.environment.get_template(NAME).map_err(|error| failed(&error))?;
-        let messages = Value::from(Serde(chat.messages));
-        let tools = chat.tools.map(|tools| Value::from(Serde(tools)));
+        let messages: Value = input.messages.iter().map(fields).collect();
+        let tools = Value::from(Serde(input.tools));
         let chat = context! { messages, add_generation_prompt, tools, documents => (), ..self.tokens.clone() };
         let mut text = Bounded(Vec::new());
         let rendered = template.render_captured_to(chat, &mut text);
@@ -77,6 +88,21 @@ impl Renderer {
             Err(error) => Err(failed(&error)),
         }
     }
+}
+
+/// A message as transformers hands it on: without fields that are null, thoughts under each name that templates read.
+fn fields(message: &Map<String, serde_json::Value>) -> Value {
+    let given = |(_, value): &(&String, &serde_json::Value)| !value.is_null();
+    let mut fields: Map<_, _> =
+        message.iter().filter(given).map(|(name, value)| (name.clone(), value.clone())).collect();
+    let [first, second, _] = THOUGHTS;
+    if let Some(thoughts) = THOUGHTS.iter().find_map(|name| fields.get(*name)).cloned() {
+        if !fields.contains_key(second) {
+            fields.shift_insert(0, second.to_owned(), thoughts.clone());
+        }
+        fields.insert(first.to_owned(), thoughts);
+    }
+    Value::from(Serde(fields))
 }
 
 /// Output up to [`OUTPUT_MAX`].
@@ -116,48 +142,6 @@ fn generation(state: &mut State<'_, '_>, kwargs: Kwargs) -> Result<String, Error
 
 fn raise_exception(message: String) -> Result<String, Error> {
     Err(Error::new(ErrorKind::InvalidOperation, message))
-}
-
-/// JSON as Python writes it: a blank behind `,` and `:`, nothing escaped for HTML.
-fn tojson(value: Value, kwargs: Kwargs) -> Result<String, Error> {
-    let indent: Option<usize> = kwargs.get("indent")?;
-    for option in ["ensure_ascii", "sort_keys", "separators"] {
-        // As transformers has them by default; another value would be passed over in silence.
-        if kwargs.get::<Option<Value>>(option)?.is_some_and(|value| value.is_true()) {
-            return Err(Error::new(ErrorKind::InvalidOperation, format!("`tojson` with `{option}` is not supported")));
-        }
-    }
-    kwargs.assert_all_used()?;
-    let indent = " ".repeat(indent.unwrap_or(0).min(16));
-    if indent.is_empty() {
-        write_json(&value, Python)
-    } else {
-        write_json(&value, PrettyFormatter::with_indent(indent.as_bytes()))
-    }
-}
-
-fn write_json(value: &Value, formatter: impl Formatter) -> Result<String, Error> {
-    let wrong = |error: String| Error::new(ErrorKind::BadSerialization, error);
-    let mut out = Vec::new();
-    serde::Serialize::serialize(value, &mut Serializer::with_formatter(&mut out, formatter))
-        .map_err(|error| wrong(error.to_string()))?;
-    String::from_utf8(out).map_err(|error| wrong(error.to_string()))
-}
-
-struct Python;
-
-impl Formatter for Python {
-    fn begin_array_value<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_key<W: ?Sized + Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        if first { Ok(()) } else { writer.write_all(b", ") }
-    }
-
-    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        writer.write_all(b": ")
-    }
 }
 
 /// The error with what caused it, in few words.

@@ -122,7 +122,11 @@ fn templates_that_fail_loop_or_flood_are_errors() {
 
 #[test]
 fn templates_have_what_transformers_gives_them() {
-    let shown = |template: &str| ChatFormat::new(&tokenizer(template)).unwrap().text(&chat(&TURNS)).unwrap();
+    let shown = |template: &str| {
+        let messages: Vec<_> = chat(&TURNS).messages.iter().map(|message| message.fields().clone()).collect();
+        let input = Input { messages: &messages, tools: None };
+        ChatFormat::new(&tokenizer(template)).unwrap().text(&input, false).unwrap()
+    };
     assert_eq!(shown("{{ messages[1] | tojson }}"), r#"{"role": "user", "content": "hi"}"#);
     assert_eq!(shown("{{ {'a<': [1, 'é', none, true]} | tojson }}"), r#"{"a<": [1, "é", null, true]}"#);
     assert_eq!(shown("{{ [{'a': 1}, []] | tojson(indent=2) }}"), "[\n  {\n    \"a\": 1\n  },\n  []\n]");
