@@ -3,7 +3,6 @@
 //! It holds what is left of each ban, and no time of day: a clock that is set, or a machine that was off, neither
 //! shortens a ban nor makes it endless. What a crash loses is at most [`EVERY`] of bans.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::time::Duration;
 
@@ -57,7 +56,7 @@ pub async fn keep(home: Home, net: Handle, stop: tokio_util::sync::CancellationT
 
 fn read(home: &Home) -> std::io::Result<Vec<Ban>> {
     let mut text = String::new();
-    match File::open(home.layout().bans()) {
+    match potluck_trainer::files::open(&home.layout().bans()) {
         Ok(file) => file.take(FILE_MAX).read_to_string(&mut text)?,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

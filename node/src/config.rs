@@ -1,5 +1,6 @@
 //! Where things are: the one file that reads the environment and the platform's folders.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Kind, Outcome};
@@ -15,7 +16,7 @@ pub fn home(flag: Option<&Path>) -> Outcome<PathBuf> {
         Failure::new(Kind::Usage, "this system names no home folder for its user")
             .hint("say where potluck keeps its data: `potluck --home DIR ...`")
     })?;
-    std::path::absolute(&home).map_err(|error| Failure::io(format!("the home folder {}", home.display()), &error))
+    absolute(&home)
 }
 
 /// This program, to start it again as a daemon or a worker.
@@ -55,20 +56,37 @@ pub fn log_filter() -> String {
     std::env::var("POTLUCK_LOG").unwrap_or_else(|_| "warn,libp2p_kad=error".to_owned())
 }
 
+/// Whether what is written to standard error may have colours: on a terminal that knows them, unless `NO_COLOR` is set.
+pub fn colours() -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Processors that this process may use.
 pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The absolute form of a path that a person gave, so that the daemon finds it too.
+/// The absolute form of a path that a person gave, so that the daemon finds it too. It travels there as text.
 pub fn absolute(path: &Path) -> Outcome<PathBuf> {
-    std::path::absolute(path).map_err(|error| Failure::io(format!("the path {}", path.display()), &error))
+    let absolute =
+        std::path::absolute(path).map_err(|error| Failure::io(format!("the path `{}`", path.display()), &error))?;
+    if absolute.to_str().is_none() {
+        return Err(Failure::new(Kind::Usage, format!("the path {} is not UTF-8", absolute.display()))
+            .hint("rename it, or make a link to it whose name is UTF-8"));
+    }
+    Ok(absolute)
 }
 
 /// The wall clock, for statements that people read and for notes that outlive the process: nothing that must be right is
 /// decided by it.
 pub fn milliseconds_since_1970() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// The same in microseconds.
+pub fn microseconds_since_1970() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 /// The same in whole seconds.

@@ -25,8 +25,8 @@ use crate::netfiles::peers::{self, Remembered};
 use crate::netfiles::{key, lists};
 use crate::scrape::Scrape;
 use crate::service::{self, Network, Service};
-use crate::store::Options;
-use crate::task::Tasks;
+use crate::store::{Options, Store};
+use crate::task::{self, Tasks};
 use crate::{config, net, signals};
 
 /// How a daemon is on the network.
@@ -81,7 +81,8 @@ impl Daemon {
         let (home, store, identity) = service::open(root, Options::default()).await?;
         let remembered =
             Remembered::open(&home.layout().peers(), settings.network.clone(), config::seconds_since_1970());
-        let config = configured(home.layout(), &settings, &remembered)?;
+        let begun = begun(&store).await?;
+        let config = configured(home.layout(), &settings, &remembered, begun)?;
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
         let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
@@ -127,6 +128,12 @@ impl Daemon {
             () = self.stop.cancelled() => {}
             () = end_of_input(), if input => {}
         }
+        // Whoever signals again does not want to wait for the end in order: what is on disk is whole at any moment.
+        tokio::spawn(async move {
+            signals.next().await;
+            std::process::exit(Kind::Interrupted as i32);
+        });
+        Ok(())
     }
 
     /// Long work of a worker process that is under way.
@@ -157,8 +164,15 @@ fn listening(wanted: &[Multiaddr], keyed: bool) -> Outcome<Vec<Multiaddr>> {
     Ok(listen)
 }
 
+/// The highest number that this key can have given before now: numbers follow the clock (see [`Service`]'s announcements).
+async fn begun(store: &Store) -> Outcome<u64> {
+    let (store, clock) = (store.clone(), config::microseconds_since_1970());
+    let used = task::blocking(move || store.sequence()).await.map_err(service::crashed)?;
+    Ok(used.max(clock))
+}
+
 /// What a person said on the command line and in the home's files, and who was here last time.
-fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> Outcome<net::Config> {
+fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered, begun: u64) -> Outcome<net::Config> {
     let mut bootstrap = settings.bootstrap.clone();
     for address in lists::bootstrap(&layout.bootstrap())? {
         if !bootstrap.contains(&address) {
@@ -180,6 +194,7 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered) -> 
         remembered: remembered.peers(),
         allow: restricted.then(|| allowed.collect()),
         pre_shared_key: key,
+        begun,
     })
 }
 

@@ -88,8 +88,9 @@ impl Failure {
         use std::io::ErrorKind;
         let kind = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Kind::NoSpace,
-            ErrorKind::PermissionDenied => Kind::Denied,
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Kind::Denied,
             ErrorKind::NotFound => Kind::NotFound,
+            ErrorKind::AlreadyExists => Kind::Conflict,
             _ => Kind::Failed,
         };
         let failure = Self::new(kind, format!("{doing}: {error}"));

@@ -3,19 +3,25 @@
 //! ```text
 //! HOME/identity.key    the node's ed25519 key, readable by its owner only
 //!      bans.json       peers that misbehaved, and for how long they are banned
+//!      potluck-home    says that the folder is a home
 //!      lock            locked while a process uses the home; holds its process id
 //!      shards/ab/HEX   one file a shard, in 256 folders by the first byte of its id
 //!      manifests/HEX   signed manifests, recipes/HEX recipes
 //!      state.log       what cannot be rebuilt from the files
 //!      index/          sled, rebuilt from the files at any doubt
 //!      quarantine/     damaged files that were moved aside, for a person to look at
-//!      tmp/            files that are being written; emptied at every start
+//!      tmp/            files that are being written; what is left there is removed at every start
 //!      bases/HEX       bases that came from the swarm, as folders, by their id
 //!      sealed/HEX      evaluation rows of this node's channels that no release has opened yet, by their commitment
+//!      adapters/HEX    adapters as PEFT folders, by their id
 //!      runs/           checkpoints and adapters of training runs
 //!      bootstrap, allow, swarm.key    a person's: whom to connect to, who may, the key of a private network
 //!      peers, provided                the node's notes for its next start
 //! ```
+
+mod claim;
+mod layout;
+pub mod temporary;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -23,121 +29,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use layout::Layout;
+
 use crate::failpoint;
-
-/// Where things are below a home folder. Knows paths only: using it needs no lock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
-    root: PathBuf,
-}
-
-impl Layout {
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    pub fn identity(&self) -> PathBuf {
-        self.root.join("identity.key")
-    }
-
-    pub fn lock(&self) -> PathBuf {
-        self.root.join("lock")
-    }
-
-    pub fn shards(&self) -> PathBuf {
-        self.root.join("shards")
-    }
-
-    pub fn manifests(&self) -> PathBuf {
-        self.root.join("manifests")
-    }
-
-    pub fn recipes(&self) -> PathBuf {
-        self.root.join("recipes")
-    }
-
-    pub fn state_log(&self) -> PathBuf {
-        self.root.join("state.log")
-    }
-
-    pub fn index(&self) -> PathBuf {
-        self.root.join("index")
-    }
-
-    pub fn quarantine(&self) -> PathBuf {
-        self.root.join("quarantine")
-    }
-
-    pub fn tmp(&self) -> PathBuf {
-        self.root.join("tmp")
-    }
-
-    pub fn bans(&self) -> PathBuf {
-        self.root.join("bans.json")
-    }
-
-    /// Shards that are written and not yet durable.
-    pub fn staged(&self) -> PathBuf {
-        self.root.join("staged")
-    }
-
-    pub fn runs(&self) -> PathBuf {
-        self.root.join("runs")
-    }
-
-    /// Addresses to connect to, one a line.
-    pub fn bootstrap(&self) -> PathBuf {
-        self.root.join("bootstrap")
-    }
-
-    /// The only peers that may connect, one a line.
-    pub fn allow(&self) -> PathBuf {
-        self.root.join("allow")
-    }
-
-    /// The key of a private network.
-    pub fn swarm_key(&self) -> PathBuf {
-        self.root.join("swarm.key")
-    }
-
-    /// Who was connected lately.
-    pub fn peers(&self) -> PathBuf {
-        self.root.join("peers")
-    }
-
-    /// When what is next told to the DHT.
-    pub fn provided(&self) -> PathBuf {
-        self.root.join("provided")
-    }
-
-    pub fn bases(&self) -> PathBuf {
-        self.root.join("bases")
-    }
-
-    /// Evaluation rows of this node's channels that are not public yet.
-    pub fn sealed(&self) -> PathBuf {
-        self.root.join("sealed")
-    }
-
-    fn folders(&self) -> [PathBuf; 10] {
-        [
-            self.shards(),
-            self.manifests(),
-            self.recipes(),
-            self.index(),
-            self.quarantine(),
-            self.tmp(),
-            self.staged(),
-            self.bases(),
-            self.runs(),
-            self.sealed(),
-        ]
-    }
-}
 
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +42,13 @@ pub enum HomeError {
         /// `None` if the holder has not written it yet, or the system does not let us read a locked file.
         pid: Option<u32>,
     },
+    /// Whatever is in it is somebody's.
+    #[error("{} is no home of potluck, and not empty: `{found}` in it is not potluck's", root.display())]
+    NotAHome { root: PathBuf, found: String },
+    #[error("{} is not a folder, and a home is one", root.display())]
+    NoFolder { root: PathBuf },
+    #[error("{} belongs to another user (uid {uid})", root.display())]
+    Anothers { root: PathBuf, uid: u32 },
     #[error("{doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -167,15 +68,26 @@ pub struct Home {
 }
 
 impl Home {
-    /// Makes the folders that are missing, private to the user, and takes the lock. Never waits.
+    /// Makes the folders that are missing, private to the user, and takes the lock. Never waits. A folder that is neither
+    /// empty nor a home is refused and left as it is.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, HomeError> {
         failpoint::arm_from_environment()?;
         let layout = Layout::new(root);
-        make(layout.root())?;
+        claim::claim(&layout)?;
         let lock = take(&layout)?;
-        layout.folders().iter().try_for_each(|folder| make(folder))?;
-        empty(&layout.tmp())?;
+        claim::mark(&layout)?;
+        for folder in layout.folders() {
+            make(&folder)?;
+            claim::tighten(&folder);
+        }
+        // Nobody else can be writing what counts: we hold the lock.
+        temporary::sweep(&layout.tmp());
         Ok(Self { layout, _lock: Arc::new(lock) })
+    }
+
+    /// The process that says in a home's lock that it holds it: for messages only.
+    pub fn holder(root: &Path) -> Option<u32> {
+        pid(&mut File::open(Layout::new(root).lock()).ok()?)
     }
 
     pub fn layout(&self) -> &Layout {
@@ -240,16 +152,6 @@ fn pid(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// What lies in `tmp` was never acknowledged, and nobody else can be writing: we hold the lock.
-fn empty(tmp: &Path) -> Result<(), HomeError> {
-    for entry in fs::read_dir(tmp).map_err(io_error("list", tmp))? {
-        let path = entry.map_err(io_error("list", tmp))?.path();
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.map_err(io_error("remove", &path))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,12 +176,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("new/home");
         let home = Home::open(&root).expect("free");
-        let leftover = home.layout().tmp().join("half");
+        let leftover = home.layout().tmp().join("file.3");
         fs::write(&leftover, b"x").expect("writable");
-        fs::create_dir(home.layout().tmp().join("folder")).expect("writable");
+        let folder = home.layout().tmp().join("publish-aBc123");
+        fs::create_dir(&folder).expect("writable");
         drop(home);
         Home::open(&root).expect("free");
-        assert!(!leftover.exists());
+        assert!(!leftover.exists() && !folder.exists());
         #[cfg(unix)]
         for (path, mode) in [(root.clone(), 0o700), (root.join("shards"), 0o700), (root.join("lock"), 0o600)] {
             let found = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).expect("exists")) & 0o777;

@@ -5,9 +5,11 @@
 pub mod failure;
 pub mod config;
 pub mod text;
+pub mod seconds;
 pub mod task;
 pub mod signals;
 pub mod failpoint;
+mod owner;
 pub mod home;
 pub mod identity;
 pub mod metrics;

@@ -109,7 +109,7 @@ pub fn child(root: &Path, seed: u64, steps: u64, mut ack: impl FnMut(Ack)) -> Ou
                     store.set_name(name.clone(), id)?;
                     ack(Ack::Named(name, id));
                 }
-                2 => ack(Ack::Sequence(store.next_sequence()?)),
+                2 => ack(Ack::Sequence(store.next_sequence(0)?)),
                 3 => ack(Ack::Recipe(store.put_recipe(&recipe(&published)?)?)),
                 4 => ack(Ack::Shards(put_shards(&store, &name)?)),
                 5 => {
@@ -190,7 +190,7 @@ pub fn check(root: &Path, acks: &[Ack]) -> Outcome<()> {
         }
     }
     let used = acks.iter().filter_map(|ack| if let Ack::Sequence(number) = ack { Some(*number) } else { None }).max();
-    if store.next_sequence()? <= used.unwrap_or(0) {
+    if store.next_sequence(0)? <= used.unwrap_or(0) {
         return Err("a sequence number was given twice".into());
     }
     let listed: BTreeSet<ManifestId> = store.manifests()?.into_iter().map(|summary| summary.id).collect();

@@ -88,7 +88,19 @@ impl Program {
     /// Starts a daemon with arguments and environment of the caller's.
     pub fn up_with(&self, home: &Path, args: &[&str], environment: &[(&str, &str)]) -> Up {
         let mut command = self.command(home, args);
-        command.envs(environment.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.envs(environment.iter().copied());
+        self.ready(home, command)
+    }
+
+    /// Starts a daemon whose log is appended to a file.
+    pub fn up_logged(&self, home: &Path, args: &[&str], log: &Path) -> Up {
+        let mut command = self.command(home, args);
+        command.stderr(std::fs::File::options().create(true).append(true).open(log).expect("writable"));
+        self.ready(home, command)
+    }
+
+    fn ready(&self, home: &Path, mut command: Command) -> Up {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("piped");
@@ -135,8 +147,30 @@ impl Up {
         self.child.wait().expect("our child");
     }
 
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
+        assert!(sent.expect("the system has it").success(), "{name}");
+    }
+
+    /// Waits for its end; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        self.child.wait().expect("our child").code()
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What it serves as metrics.
+    pub fn metrics_page(&self) -> std::io::Result<String> {
+        use std::io::{Read, Write};
+        let address = self.metrics.as_deref().ok_or(std::io::ErrorKind::NotConnected)?;
+        let mut stream = std::net::TcpStream::connect(address)?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page)?;
+        if page.contains("potluck_build_info") { Ok(page) } else { Err(std::io::Error::other(page)) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
 mod churn;
+pub mod copies;
 pub mod flood;
 mod fold_digests;
 mod interruptions;
@@ -29,6 +30,11 @@ pub const ALL: &[Soak] = &[
         name: "churn",
         about: "50 nodes, 15 of them killed and started every 30 seconds for 5 minutes: what is said reaches all",
         run: churn::run,
+    },
+    Soak {
+        name: "copies",
+        about: "homes restored, copied, killed while publishing, 100 times each: nobody banned, nothing signed twice",
+        run: copies::run,
     },
     Soak {
         name: "flood",

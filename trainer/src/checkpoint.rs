@@ -17,6 +17,7 @@ use crate::fit::alarm::Alarm;
 use crate::fit::identity::RunId;
 use crate::fit::state::HostState;
 use crate::fit::watch::Watch;
+use crate::removal;
 
 const MAGIC: &[u8; 8] = b"POTLUCKC";
 /// The header holds a few short fields.
@@ -126,7 +127,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         file.sync_all()
     });
     if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
-        let _never_made = fs::remove_file(&temporary);
+        let _never_made = removal::file(&temporary);
         return Err(error);
     }
     sync_folder(path)

@@ -2,6 +2,9 @@
 //!
 //! Reading order is the order of the modules below.
 
+pub mod files;
+pub mod removal;
+
 pub mod tensor;
 
 pub mod sample;

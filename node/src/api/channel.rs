@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use potluck_protocol::channel::Role;
 use serde::{Deserialize, Serialize};
 
+use crate::seconds::Seconds;
+
 /// What can be asked.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -21,7 +23,7 @@ pub enum Request {
     /// Looks for newer versions now and takes them; ends what a rollback holds.
     Update {
         channel: String,
-        timeout_seconds: u64,
+        timeout_seconds: Seconds,
     },
     Rollback(Rollback),
     /// The lineage, with verdicts, stale members and halts.
@@ -75,7 +77,7 @@ pub struct Propose {
     pub adapter: String,
     pub weight: f64,
     /// How long to look for the channel if it is not known here.
-    pub timeout_seconds: u64,
+    pub timeout_seconds: Seconds,
 }
 
 /// The next version, of all proposals that are known.
@@ -83,7 +85,7 @@ pub struct Propose {
 pub struct Release {
     pub channel: String,
     /// How long to look for each adapter that is not here.
-    pub timeout_seconds: u64,
+    pub timeout_seconds: Seconds,
     pub threads: usize,
 }
 
@@ -102,7 +104,7 @@ pub struct Follow {
     pub name: Option<String>,
     /// Fold and compare every version before it is taken, and publish what is found to be wrong.
     pub audit: bool,
-    pub timeout_seconds: u64,
+    pub timeout_seconds: Seconds,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

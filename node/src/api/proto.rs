@@ -11,6 +11,7 @@ use super::channel;
 use super::search::Search;
 use crate::exchange::Phases;
 use crate::failure::Failure;
+use crate::seconds::Seconds;
 use crate::worker::proto::{BenchMergeSettings, BenchWork, CheckSettings, TrainSettings};
 
 /// The longest line that either side reads: a prompt, a status or a list of peers.
@@ -49,13 +50,13 @@ pub enum Request {
     /// Makes a manifest and its shards present, without inspecting or exporting anything.
     Fetch {
         manifest: ManifestId,
-        timeout_seconds: u64,
+        timeout_seconds: Seconds,
     },
     /// Waits until these adapters of a base have been heard of.
     Heard {
         base: String,
         adapters: Vec<String>,
-        timeout_seconds: u64,
+        timeout_seconds: Seconds,
     },
     Verify {
         id: String,
@@ -70,6 +71,17 @@ pub enum Request {
     BenchMerge(Box<BenchMerge>),
     /// Ends the daemon.
     Stop,
+}
+
+impl Request {
+    /// Answered at once from what is known here: never waits for a place, so that a daemon answers whatever else it does.
+    pub fn is_small(&self) -> bool {
+        match self {
+            Self::Status | Self::Peers | Self::BaseList | Self::Show { .. } | Self::StoreStat | Self::Stop => true,
+            Self::Channel(request) => matches!(**request, channel::Request::Show { .. } | channel::Request::List),
+            _ => false,
+        }
+    }
 }
 
 /// An adapter with its weight, e.g. `sql-helper@0.5`.
@@ -148,7 +160,7 @@ pub struct BaseFetch {
     pub base: String,
     /// What to call it here; its publisher's name for it if that is free.
     pub name: Option<String>,
-    pub timeout_seconds: u64,
+    pub timeout_seconds: Seconds,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -156,7 +168,7 @@ pub struct Pull {
     pub reference: String,
     pub out: Option<PathBuf>,
     /// How long to look for providers and wait for bytes.
-    pub timeout_seconds: u64,
+    pub timeout_seconds: Seconds,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

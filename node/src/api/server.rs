@@ -2,22 +2,30 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use interprocess::local_socket::ListenerOptions;
 use interprocess::local_socket::tokio::{Listener, Stream};
+use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
+use potluck_trainer::removal;
 use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::proto::{Line, Progress, Request};
 use super::socket;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::owner;
 use crate::service::Service;
 use crate::task::Tasks;
 
-/// Connections served at a time; a further one waits for a place.
-const CONNECTIONS_MAX: usize = 32;
+/// Connections at a time, each a task and a descriptor. A further one is told so and closed. // I12
+const CONNECTIONS_MAX: usize = 1024;
+/// Long requests at a time; a further one is told that it waits. Small questions never do.
+const LONG_MAX: usize = 32;
+/// After a connection could not be taken, as when descriptors are short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Progress reports on their way to a client. A slow client slows its own request, nothing else.
 const PROGRESS_QUEUE: usize = 64;
 
@@ -33,34 +41,43 @@ impl Server {
         let path = socket::path(home);
         let doing = format!("open the local socket {}", path.display());
         let fail = |error: &std::io::Error| Failure::io(&doing, error);
-        if let Some(folder) = path.parent() {
-            private_folder(folder).map_err(|error| fail(&error))?;
+        // The home itself is private already.
+        if let Some(folder) = path.parent().filter(|folder| *folder != home) {
+            owner::private_folder(folder).map_err(|error| fail(&error))?;
         }
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(&error)),
-            _ => {}
-        }
+        removal::socket(&path).map_err(|error| fail(&error))?;
         let name = socket::name(&path).map_err(|error| fail(&error))?;
         let listener = ListenerOptions::new().name(name).create_tokio().map_err(|error| fail(&error))?;
+        // Its folder is private already: nobody else came in between.
+        owner::private_socket(&path).map_err(|error| fail(&error))?;
+        socket::note(home, &path).map_err(|error| fail(&error))?;
         Ok(Self { listener, path })
     }
 
     /// Serves until `stop`.
     pub async fn run(self, service: Arc<Service>, tasks: Tasks, stop: CancellationToken) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (connections, long) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(LONG_MAX)));
         loop {
             let accepted = tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
             };
-            let Ok(stream) = accepted else { continue };
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-            let (service, stop) = (Arc::clone(&service), stop.clone());
+            let Ok(stream) = accepted else {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            if !is_ours(&stream) {
+                continue;
+            }
+            let place = Arc::clone(&connections).try_acquire_owned();
+            let (service, stop, long) = (Arc::clone(&service), stop.clone(), Arc::clone(&long));
             tasks.spawn("local connection", async move {
                 // An error here means that the client is gone.
-                let _gone = serve(stream, &service, &stop).await;
-                drop(place);
+                let _gone = match place {
+                    Ok(_place) => serve(stream, &service, &long, &stop).await,
+                    Err(_) => refuse(stream).await,
+                };
             });
         }
     }
@@ -69,27 +86,29 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // A file that stays behind does no harm: the next daemon removes it.
-        let _left_behind = std::fs::remove_file(&self.path);
+        let _left_behind = removal::socket(&self.path);
     }
 }
 
-/// The home itself exists and is private already; the folder in the temporary folder must be made so.
+/// Whoever connects acts with this user's rights, so it must be this user, or root. Said once a connection in the log.
 #[cfg(unix)]
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    match std::fs::DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        other => other,
+fn is_ours(stream: &Stream) -> bool {
+    let uid = stream.peer_creds().ok().and_then(|who| who.euid());
+    let ours = uid.is_some_and(|uid| owner::may_act(uid).unwrap_or(false));
+    if !ours {
+        tracing::warn!(?uid, "another user tried to use this daemon: refused");
     }
+    ours
 }
 
+/// Elsewhere the system asks who may open the pipe.
 #[cfg(not(unix))]
-fn private_folder(folder: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(folder)
+fn is_ours(_: &Stream) -> bool {
+    true
 }
 
 /// Requests of one connection, one after the other.
-async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> std::io::Result<()> {
+async fn serve(stream: Stream, service: &Service, long: &Semaphore, stop: &CancellationToken) -> std::io::Result<()> {
     let (receive, mut send) = tokio::io::split(stream);
     let mut receive = BufReader::new(receive);
     loop {
@@ -100,6 +119,7 @@ async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> s
             request = next(&mut receive, &mut send) => request?,
         };
         let Some(request) = request else { return Ok(()) };
+        let Some(_place) = place(&request, long, &mut receive, &mut send, stop).await? else { return Ok(()) };
         let cancel = stop.child_token();
         let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
         let running = service.run(request, progress, cancel.clone());
@@ -122,6 +142,38 @@ async fn serve(stream: Stream, service: &Service, stop: &CancellationToken) -> s
             return Ok(());
         }
     }
+}
+
+/// A place for a request: small ones need none, long ones wait for one. `None` if the client or the daemon goes meanwhile.
+async fn place<'a>(
+    request: &Request,
+    long: &'a Semaphore,
+    receive: &mut (impl tokio::io::AsyncBufRead + Unpin),
+    send: &mut (impl AsyncWrite + Unpin),
+    stop: &CancellationToken,
+) -> std::io::Result<Option<Option<SemaphorePermit<'a>>>> {
+    if request.is_small() {
+        return Ok(Some(None));
+    }
+    if let Ok(place) = long.try_acquire() {
+        return Ok(Some(Some(place)));
+    }
+    let text = format!("waiting: {LONG_MAX} other requests run on this daemon");
+    socket::write_line(send, &Line::Progress(Progress::Phase { text })).await?;
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(None),
+        // A client sends nothing while it waits: this is its goodbye.
+        gone = receive.fill_buf() => gone.map(|_| None),
+        place = long.acquire() => Ok(place.ok().map(Some)),
+    }
+}
+
+/// Says that there are too many connections.
+async fn refuse(stream: Stream) -> std::io::Result<()> {
+    let failure = Failure::new(Kind::Unreachable, format!("the daemon has {CONNECTIONS_MAX} connections already"))
+        .hint("end some of the commands that wait for it, and run this one again");
+    socket::write_line(&mut tokio::io::split(stream).1, &Line::Failed(failure)).await
 }
 
 /// A client that cannot be written to is gone: what it asked for is cancelled, and still awaited.

@@ -111,7 +111,7 @@ async fn measure(options: &Options, folder: &Path) -> Outcome<Report> {
     let arguments = [&["--listen", listen], addresses.as_slice()].concat();
     let mut puller = LocalDaemon::start("the puller", &folder.join("puller"), NETWORK, &arguments).await?;
     let began = Instant::now();
-    let fetched: Fetched = puller.ask(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS }).await?;
+    let fetched: Fetched = puller.ask(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() }).await?;
     let seconds = began.elapsed().as_secs_f64();
     let usage = (used(puller.pid), providers.iter().map(|daemon| used(daemon.pid)).collect());
     puller.stop().await?;
@@ -156,7 +156,7 @@ async fn prepare(options: &Options, folder: &Path) -> Outcome<(ManifestId, Vec<P
         source::noise(&file, size, seed).map_err(|error| Failure::io("write the benchmark's file", &error))?;
         let publisher = Keypair::generate();
         let ids = all.iter().map(|home| source::publish(home, &file, &publisher)).collect::<Outcome<Vec<_>>>()?;
-        std::fs::remove_file(&file).map_err(|error| Failure::io("remove the benchmark's file", &error))?;
+        potluck_trainer::removal::file(&file).map_err(|error| Failure::io("remove the benchmark's file", &error))?;
         ids.first().copied().ok_or_else(|| Failure::new(crate::failure::Kind::Usage, "at least one source is needed"))
     })
     .await?;

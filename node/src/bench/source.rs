@@ -40,7 +40,7 @@ pub fn sequential_write(path: &Path, size: u64) -> io::Result<f64> {
     }
     file.sync_all()?;
     let seconds = began.elapsed().as_secs_f64();
-    std::fs::remove_file(path)?;
+    potluck_trainer::removal::file(path)?;
     Ok(seconds)
 }
 

@@ -9,6 +9,7 @@ use super::{output, run, up};
 use crate::api::proto::{self, Pulled, Request};
 use crate::config;
 use crate::failure::Outcome;
+use crate::seconds::Seconds;
 
 /// Fetch an adapter from peers, check it, and write it as a PEFT folder.
 ///
@@ -23,8 +24,8 @@ pub struct Pull {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How long to look for providers and to wait for bytes
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    timeout: Seconds,
     /// Used if no daemon runs on this home
     #[command(flatten)]
     network: up::Network,

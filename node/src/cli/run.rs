@@ -47,6 +47,7 @@ pub fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::new(config::log_filter()))
         .with_writer(std::io::stderr)
+        .with_ansi(config::colours())
         // Where standard error is gone, a line that cannot be written is no reason to panic.
         .log_internal_errors(false)
         .init();
@@ -153,7 +154,7 @@ pub async fn ask_online(global: &Global, request: &Request, network: &up::Networ
         drop(client);
         return ask(global, request).await;
     }
-    let daemon = Daemon::start(&home, network.settings()?).await?;
+    let daemon = Daemon::start(&home, network.settings(up::Stay::Command)?).await?;
     let answer = ask_here(daemon.service(), request, &mut progress::Shown::new(global)).await;
     daemon.stop().await;
     answer

@@ -18,10 +18,22 @@ struct Status {
     relays: Vec<String>,
     relaying: bool,
     peers: usize,
+    #[serde(default)]
+    bootstrap: Vec<Bootstrap>,
+    #[serde(default)]
+    twin: Option<String>,
     adapters: usize,
     heard: usize,
     bases: usize,
     store_bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Bootstrap {
+    address: String,
+    state: String,
+    #[serde(default)]
+    reason: String,
 }
 
 pub async fn run(global: &Global) -> Outcome<()> {
@@ -32,6 +44,8 @@ pub async fn run(global: &Global) -> Outcome<()> {
         };
         let mut lines = vec![format!("{} {state}", status.peer), format!("home {}", status.home)];
         lines.extend(status.addresses.iter().map(|address| format!("listening on {address}")));
+        lines.extend(status.bootstrap.iter().filter_map(begun));
+        lines.extend(status.twin.iter().map(|twin| format!("{twin}: nothing is published while both run")));
         lines.extend(reached(&status));
         lines.push(format!(
             "{} adapters held ({}), {} heard of, {} bases",
@@ -42,6 +56,15 @@ pub async fn run(global: &Global) -> Outcome<()> {
         ));
         lines
     })
+}
+
+/// What is to be known of a bootstrap address.
+fn begun(one: &Bootstrap) -> Option<String> {
+    match one.state.as_str() {
+        "fails" => Some(format!("bootstrap peer {} cannot be reached: {}", one.address, one.reason)),
+        "untried" => Some(format!("bootstrap peer {} is being dialled", one.address)),
+        _ => None,
+    }
 }
 
 /// How others reach a node that runs.

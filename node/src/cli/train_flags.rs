@@ -147,14 +147,12 @@ impl Flags {
 
 /// Settings from a file.
 pub fn read(path: &Path) -> Outcome<TrainSettings> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
+    let bytes = potluck_trainer::files::read(path, JSON_MAX as u64)
+        .map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
     let wrong = |reason: &dyn std::fmt::Display| {
         Failure::new(Kind::Usage, format!("{}: {reason}", path.display()))
             .hint("take the training.json beside an adapter that `potluck train` wrote, and change what should differ")
     };
-    if bytes.len() > JSON_MAX {
-        return Err(wrong(&format!("{} bytes, at most {JSON_MAX} are read", bytes.len())));
-    }
     serde_json::from_slice(&bytes).map_err(|error| wrong(&error))
 }
 

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use clap::Args;
-use libp2p::PeerId;
+use libp2p::{Multiaddr, PeerId};
 
 use super::args::Global;
 use super::{output, progress};
@@ -12,16 +12,39 @@ use crate::daemon::{Daemon, Settings};
 use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net::finding::Dht;
-use crate::net::{is_loopback, nat};
+use crate::net::{is_loopback, nat, undialable, unlistenable};
+
+/// The port of a daemon if nothing is said.
+const PORT: u16 = 7740;
+
+/// For how long somebody is on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stay {
+    /// A daemon: at a port that others know.
+    Daemon,
+    /// As long as one command takes: at a free port, so that it never stands in a daemon's place.
+    Command,
+}
 
 /// Where a node listens if nothing is said.
-#[cfg(not(feature = "quic"))]
-const LISTEN: [&str; 1] = ["/ip4/0.0.0.0/tcp/7740"];
-#[cfg(feature = "quic")]
-const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/7740", "/ip4/0.0.0.0/udp/7740/quic-v1"];
+fn listen_by_default(stay: Stay) -> Vec<String> {
+    let port = match stay {
+        Stay::Daemon => PORT,
+        Stay::Command => 0,
+    };
+    let mut listen = vec![format!("/ip4/0.0.0.0/tcp/{port}")];
+    if cfg!(feature = "quic") {
+        listen.push(format!("/ip4/0.0.0.0/udp/{port}/quic-v1"));
+    }
+    listen
+}
 
 /// Run the daemon: hear of adapters, serve what this node holds, answer the other commands.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "What happens is logged on standard error: warnings by default, more with the environment variable \
+    POTLUCK_LOG, e.g. POTLUCK_LOG=info or POTLUCK_LOG=warn,potluck_node=debug"
+)]
 pub struct Up {
     #[command(flatten)]
     network: Network,
@@ -36,8 +59,9 @@ pub struct Up {
 /// How this node is on the network.
 #[derive(Debug, Args)]
 pub struct Network {
-    /// Address to listen on; may be given several times
-    #[arg(long, value_name = "MULTIADDR", default_values = LISTEN)]
+    /// Address to listen on; may be given several times [default: port 7740 of all IPv4 addresses; for a command that runs
+    /// without a daemon a free port]
+    #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<String>,
     /// Peer to connect to at the start, beside those of the file `bootstrap` in the home; may be given several times
     #[arg(long, value_name = "MULTIADDR")]
@@ -108,12 +132,17 @@ pub struct Reach {
 }
 
 impl Network {
-    pub fn settings(&self) -> Outcome<Settings> {
-        let addresses = |texts: &[String]| texts.iter().map(|text| address(text)).collect::<Outcome<Vec<_>>>();
+    pub fn settings(&self, stay: Stay) -> Outcome<Settings> {
+        let addresses = |texts: &[String], why: fn(&Multiaddr) -> Option<String>| {
+            texts.iter().map(|text| address(text, why)).collect::<Outcome<Vec<_>>>()
+        };
         let network = self.network.parse().map_err(|error| Failure::new(Kind::Usage, format!("--network: {error}")))?;
-        let listen = addresses(&self.listen)?;
+        let listen = match self.listen.as_slice() {
+            [] => addresses(&listen_by_default(stay), unlistenable)?,
+            listen => addresses(listen, unlistenable)?,
+        };
         let nat = nat::Settings {
-            external: addresses(&self.reach.external)?,
+            external: addresses(&self.reach.external, undialable)?,
             // A node that others on this machine alone can reach has no use for a router.
             upnp: !self.reach.no_upnp && !listen.iter().all(is_loopback),
             relay: self.reach.relay.then(nat::RelayLimits::default),
@@ -121,7 +150,7 @@ impl Network {
         };
         Ok(Settings {
             listen,
-            bootstrap: addresses(&self.bootstrap)?,
+            bootstrap: addresses(&self.bootstrap, undialable)?,
             network,
             mdns: self.mdns,
             dht: self.dht,
@@ -138,11 +167,17 @@ fn speed(text: &str) -> Result<Speed, String> {
     Speed::new(bytes).ok_or_else(|| format!("the least is {} a second", output::bytes(Speed::MIN)))
 }
 
-fn address(text: &str) -> Outcome<libp2p::Multiaddr> {
-    text.parse().map_err(|error| {
-        Failure::new(Kind::Usage, format!("`{text}` is no multiaddress: {error}"))
+/// A multiaddress that is of use; `why` says why one is of none.
+fn address(text: &str, why: fn(&Multiaddr) -> Option<String>) -> Outcome<Multiaddr> {
+    let useless = |reason: String| {
+        Failure::new(Kind::Usage, format!("address `{text}` is of no use: {reason}"))
             .hint("e.g. /ip4/192.0.2.7/tcp/7740, or with the peer's id: /ip4/192.0.2.7/tcp/7740/p2p/12D3Koo...")
-    })
+    };
+    let address: Multiaddr = text.parse().map_err(|error| useless(format!("it is no multiaddress: {error}")))?;
+    match why(&address) {
+        Some(reason) => Err(useless(reason)),
+        None => Ok(address),
+    }
 }
 
 /// A port alone is on the loopback interface: metrics are nobody else's business unless somebody says so.
@@ -155,7 +190,7 @@ fn metrics_address(text: &str) -> Result<SocketAddr, String> {
 
 pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     let home = config::home(global.home.as_deref())?;
-    let settings = Settings { metrics: verb.metrics, ..verb.network.settings()? };
+    let settings = Settings { metrics: verb.metrics, ..verb.network.settings(Stay::Daemon)? };
     let mut daemon = Daemon::start(&home, settings).await?;
     daemon.serve_socket()?;
     let ready = daemon.ready().await?;
@@ -174,4 +209,22 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     }
     daemon.stop().await;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_never_stands_in_a_daemons_place() {
+        let ports = |stay: Stay| {
+            let listen = listen_by_default(stay);
+            listen.iter().map(|text| text.split('/').nth(4).expect("a port").to_owned()).collect::<Vec<_>>()
+        };
+        assert!(ports(Stay::Command).iter().all(|port| port == "0"), "a free one");
+        assert!(ports(Stay::Daemon).iter().all(|port| port == "7740"));
+        for text in listen_by_default(Stay::Daemon).iter().chain(&listen_by_default(Stay::Command)) {
+            assert!(address(text, unlistenable).is_ok(), "{text}");
+        }
+    }
 }

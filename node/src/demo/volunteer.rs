@@ -102,7 +102,7 @@ impl Volunteer {
         self.heard(base, adapters).await?;
         let mut fetched = Fetched { bytes: 0, peers: Vec::new() };
         for adapter in adapters {
-            let pull = proto::Pull { reference: adapter.clone(), out: None, timeout_seconds: TIMEOUT_SECONDS };
+            let pull = proto::Pull { reference: adapter.clone(), out: None, timeout_seconds: TIMEOUT_SECONDS.into() };
             let pulled: Pulled = self.daemon.ask(&Request::Pull(pull)).await?;
             fetched.bytes += pulled.fetched_bytes;
             fetched.peers.extend(pulled.fetched_from.into_iter().map(|from| from.peer));
@@ -141,7 +141,7 @@ impl Volunteer {
     /// Waits until gossip has told of these manifests.
     pub async fn heard(&mut self, base: &str, manifests: &[String]) -> Outcome<()> {
         let (base, adapters) = (base.to_owned(), manifests.to_vec());
-        let heard = Request::Heard { base, adapters, timeout_seconds: TIMEOUT_SECONDS };
+        let heard = Request::Heard { base, adapters, timeout_seconds: TIMEOUT_SECONDS.into() };
         self.daemon.ask::<Value>(&heard).await.map(drop)
     }
 
@@ -169,28 +169,28 @@ impl Volunteer {
 
     pub async fn follow(&mut self, channel: &str) -> Outcome<()> {
         let channel = channel.to_owned();
-        let follow = channel::Follow { channel, name: None, audit: true, timeout_seconds: TIMEOUT_SECONDS };
+        let follow = channel::Follow { channel, name: None, audit: true, timeout_seconds: TIMEOUT_SECONDS.into() };
         self.daemon.ask::<Value>(&Request::Channel(Box::new(channel::Request::Follow(follow)))).await.map(drop)
     }
 
     /// Offers its adapter to the channel; the proposal's id.
     pub async fn propose(&mut self, adapter: &str) -> Outcome<String> {
         let (channel, adapter) = (CHANNEL.to_owned(), adapter.to_owned());
-        let propose = channel::Propose { channel, adapter, weight: 1.0, timeout_seconds: TIMEOUT_SECONDS };
+        let propose = channel::Propose { channel, adapter, weight: 1.0, timeout_seconds: TIMEOUT_SECONDS.into() };
         self.field(&Request::Channel(Box::new(channel::Request::Propose(propose))), "proposal").await
     }
 
     /// Judges what was proposed, and signs the next version.
     pub async fn release(&mut self, plan: &Plan) -> Outcome<Value> {
         let (channel, threads) = (CHANNEL.to_owned(), plan.settings.threads * plan.volunteers.len());
-        let release = channel::Release { channel, timeout_seconds: TIMEOUT_SECONDS, threads };
+        let release = channel::Release { channel, timeout_seconds: TIMEOUT_SECONDS.into(), threads };
         self.daemon.ask(&Request::Channel(Box::new(channel::Request::Release(release)))).await
     }
 
     /// Takes the newest version, and rebuilds it from genesis; the digest that this gives.
     pub async fn update(&mut self, base: &str, version: &str) -> Outcome<String> {
         self.heard(base, &[version.to_owned()]).await?;
-        let update = channel::Request::Update { channel: CHANNEL.to_owned(), timeout_seconds: TIMEOUT_SECONDS };
+        let update = channel::Request::Update { channel: CHANNEL.to_owned(), timeout_seconds: TIMEOUT_SECONDS.into() };
         let taken = self.field(&Request::Channel(Box::new(update)), "version").await?;
         if taken != version {
             let message = format!("`{}` took version {taken}, not {version}", self.skill);

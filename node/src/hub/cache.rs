@@ -59,7 +59,7 @@ impl Snapshot {
         if len > max as u64 {
             return Err(HubError::TooLarge { bytes: len, max: max as u64 });
         }
-        fs::read(&path).map_err(HubError::io("read", &path))
+        potluck_trainer::files::read(&path, max as u64).map_err(HubError::io("read", &path))
     }
 
     /// Gives a blob its name in the snapshot.

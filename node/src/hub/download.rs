@@ -158,6 +158,6 @@ fn check_digest(remote: &Remote, path: &Path) -> Result<(), HubError> {
         return Ok(());
     }
     // It cannot be gone on with.
-    fs::remove_file(path).map_err(HubError::io("remove", path))?;
+    potluck_trainer::removal::file(path).map_err(HubError::io("remove", path))?;
     Err(HubError::Digest { file: remote.name.clone(), wanted: remote.etag.clone(), got })
 }

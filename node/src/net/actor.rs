@@ -2,7 +2,9 @@
 
 mod again;
 mod dials;
+mod repeats;
 mod topics;
+mod twin;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,6 +27,7 @@ use super::handle::{Command, Event, NetError};
 use super::seat::Seat;
 use super::{limits, nat, private};
 use again::Again;
+use repeats::Repeats;
 
 type Back<T> = oneshot::Sender<Result<T, NetError>>;
 
@@ -43,6 +46,10 @@ pub struct Actor<'a> {
     /// What each forwarder may still bring that is ignored because too much comes.
     forwarded: Allowances<PeerId>,
     watch: Interval,
+    /// Dials on whose outcome something is said.
+    knocks: twin::Knocks,
+    /// The listener's failures.
+    failures: Repeats,
 }
 
 impl<'a> Actor<'a> {
@@ -59,6 +66,8 @@ impl<'a> Actor<'a> {
             bootstrap: Again::new(limits::BOOTSTRAP_FIRST, limits::BOOTSTRAP_MAX),
             forwarded: Allowances::new(limits::FORWARDED, limits::FORWARDERS),
             watch: interval(limits::WATCH),
+            knocks: twin::Knocks::default(),
+            failures: Repeats::default(),
         };
         actor.nat_start();
         for base in actor.seat.bases.clone() {
@@ -99,6 +108,10 @@ impl<'a> Actor<'a> {
         match command {
             Command::ListenAddresses(back) => answer(back, self.seat.listen_addresses()),
             Command::Peers(back) => answer(back, self.seat.peers.infos(|peer| self.nat.is_direct(peer))),
+            Command::Bootstrap(back) => {
+                self.note_who_is_here();
+                answer(back, self.seat.bootstrap.all().to_vec());
+            }
             Command::Addresses(peer, back) => answer(back, self.seat.peers.addresses(&peer)),
             Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
             Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),
@@ -151,6 +164,7 @@ impl<'a> Actor<'a> {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.seat.peers.established(peer_id, &endpoint);
                 self.seat.finding.dials.met(&peer_id);
+                self.knock_answered(connection_id);
                 if let Some(back) = self.dials.remove(&connection_id) {
                     answer(back, Ok(()));
                 }
@@ -158,19 +172,22 @@ impl<'a> Actor<'a> {
             SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => self.closed(peer_id),
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error } => {
                 tracing::debug!(?peer_id, %error, "a peer could not be reached");
+                self.knock_failed(connection_id, &error);
                 if let Some(back) = self.dials.remove(&connection_id) {
                     answer(back, Err(self.dial_error(peer_id, &error)));
                 }
                 peer_id.inspect(|peer| self.dial_failed(*peer, &error));
             }
+            SwarmEvent::IncomingConnection { .. } => self.knocks.somebody_comes(),
             SwarmEvent::IncomingConnectionError { error, peer_id, .. } => {
                 tracing::debug!(?peer_id, %error, "a peer that came was not let in");
+                self.came_and_failed(&error);
                 if let Some(peer) = peer_id.filter(|_| private::is_not_allowed(&error)) {
                     tracing::info!(%peer, "refused: it is not on the allow list");
                     self.seat.emit(Event::Refused(peer));
                 }
             }
-            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "a listener failed for a moment"),
+            SwarmEvent::ListenerError { error, .. } => self.failures.told(Instant::now(), &error),
             // A relay that ends a place is nothing unusual.
             SwarmEvent::ListenerClosed { addresses, reason, .. } if !addresses.iter().any(nat::is_relayed) => {
                 tracing::warn!(?addresses, ?reason, "a listener closed");
@@ -203,6 +220,7 @@ impl<'a> Actor<'a> {
         self.alone.rest();
         self.swarm.behaviour_mut().guard.identified(&peer_id);
         self.nat_identified(peer_id, connection_id, &info);
+        self.seat.peers.stated(peer_id, &info.listen_addrs);
         let news = self.seat.peers.identified(peer_id, info.agent_version.clone(), &info.listen_addrs);
         self.route(peer_id, &info);
         if news {

@@ -12,6 +12,7 @@ use potluck_protocol::signed::{Authentic, PublicKey};
 use tokio::sync::Notify;
 
 use super::limits::{MISSED_PAUSE_MS, NEWCOMERS, PUBLISHERS, PUBLISHERS_REMEMBERED};
+use super::twin::Twin;
 
 /// The catalogue of this node. Gossip judges by it, the exchange compares it with others', the store keeps it. Clones
 /// share it.
@@ -69,6 +70,9 @@ pub enum Reason {
 #[derive(Debug)]
 pub struct Announcements {
     pub known: Known,
+    /// Our own key: what it signed, in an earlier life or in a copy of this home, is never too much.
+    own: PublicKey,
+    twin: Twin,
     /// What publishers may say of whom something is known already: each for himself, so that one who floods is not
     /// heard for a while and nobody else notices.
     publishers: Allowances<PublicKey>,
@@ -80,19 +84,19 @@ pub struct Announcements {
     pub rejected: u64,
 }
 
-impl Default for Announcements {
-    fn default() -> Self {
+impl Announcements {
+    pub fn new(own: PublicKey, twin: Twin) -> Self {
         Self {
             known: Known::default(),
+            own,
+            twin,
             publishers: Allowances::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
             newcomers: Tokens::new(NEWCOMERS),
             tell_missed_ms: 0,
             rejected: 0,
         }
     }
-}
 
-impl Announcements {
     /// The verdict over gossip that came on the topic of `topic`. // I8
     pub fn judge(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
         let announcement = match announce::authentic(topic, bytes) {
@@ -108,12 +112,23 @@ impl Announcements {
         if stale {
             return Verdict::Ignore(Reason::Stale);
         }
-        let allowed = if familiar { self.publishers.take(publisher, now_ms) } else { self.newcomers.take(now_ms) };
+        let allowed = if publisher == self.own {
+            true
+        } else if familiar {
+            self.publishers.take(publisher, now_ms)
+        } else {
+            self.newcomers.take(now_ms)
+        };
         if !allowed {
             return Verdict::Ignore(Reason::TooMany);
         }
         match self.insert(announcement) {
-            Inserted::New { record, .. } => Verdict::Accept(record),
+            Inserted::New { record, .. } => {
+                if publisher == self.own {
+                    self.twin.heard(record.body().sequence);
+                }
+                Verdict::Accept(record)
+            }
             Inserted::Stale => Verdict::Ignore(Reason::Stale),
             Inserted::NoRoom => Verdict::Ignore(Reason::NoRoom),
             Inserted::TooLong => Verdict::Ignore(Reason::TooLong),
@@ -142,7 +157,15 @@ mod tests {
     use potluck_protocol::limits::ANNOUNCEMENT_MAX;
 
     use super::*;
-    use crate::net::testing::announcement;
+    use crate::net::testing::{announcement, base, key};
+    use crate::net::twin::Sign;
+
+    const OWN: u8 = 250;
+
+    /// Of a node whose own key is that of no other seed.
+    fn judge() -> Announcements {
+        Announcements::new(PublicKey::of(&key(OWN)), Twin::new(100))
+    }
 
     fn bytes(announcement: &Authentic<Announcement>) -> Vec<u8> {
         announcement.signed().encode().expect("it was encoded before")
@@ -154,7 +177,7 @@ mod tests {
 
     #[test]
     fn new_ones_are_accepted_once_and_newer_ones_replace_older_ones() {
-        let mut known = Announcements::default();
+        let mut known = judge();
         let (first, second) = (announcement(1, "a", 1), announcement(1, "a", 2));
         let base = first.body().base;
         assert!(matches!(known.judge(base, &bytes(&first), 0), Verdict::Accept(_)));
@@ -170,7 +193,7 @@ mod tests {
 
     #[test]
     fn every_provable_fault_is_rejected() {
-        let mut known = Announcements::default();
+        let mut known = judge();
         let good = announcement(1, "a", 1);
         let base = good.body().base;
         let other = BaseId(potluck_protocol::id::Digest::of(b"other"));
@@ -193,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_publisher_that_floods_silences_nobody_else() {
-        let mut known = Announcements::default();
+        let mut known = judge();
         // Its first one as a newcomer.
         assert_eq!(accepted(&mut known, "flood", 1..2, 300, 0), 1 + PUBLISHERS.burst as usize);
         assert_eq!(accepted(&mut known, "first", 2..12, 1, 0), 10, "newcomers are heard");
@@ -203,12 +226,25 @@ mod tests {
 
     #[test]
     fn a_flood_of_keys_silences_newcomers_alone() {
-        let mut known = Announcements::default();
+        let mut known = judge();
         assert_eq!(accepted(&mut known, "first", 1..2, 1, 0), 1);
         assert_eq!(accepted(&mut known, "first", 2..200, 1, 0), NEWCOMERS.burst as usize - 1);
         assert_eq!(accepted(&mut known, "late", 200..201, 1, 0), 0);
         assert_eq!(accepted(&mut known, "more", 1..2, 5, 0), 5);
         assert_eq!(accepted(&mut known, "late", 200..201, 1, NEWCOMERS.refill_ms), 1);
         assert!(known.tell_missed(5) && !known.tell_missed(5) && known.tell_missed(5 + MISSED_PAUSE_MS));
+    }
+
+    #[test]
+    fn our_own_announcements_that_come_back_are_taken_however_many_there_are() {
+        let mut known = judge();
+        for n in 1..=100 {
+            let own = announcement(OWN, &format!("own{n}"), n);
+            assert!(matches!(known.judge(base(), &bytes(&own), 0), Verdict::Accept(_)), "{n}");
+            assert!(matches!(known.judge(base(), &bytes(&own), 0), Verdict::Ignore(Reason::Stale)), "{n}");
+        }
+        assert_eq!(known.twin.now(), None, "a process before this one may have made them");
+        assert!(matches!(known.judge(base(), &bytes(&announcement(OWN, "new", 101)), 0), Verdict::Accept(_)));
+        assert_eq!(known.twin.now(), Some(Sign::Announces(101)));
     }
 }

@@ -1,6 +1,5 @@
 //! gossipsub's settings. Nothing is passed on before the application has judged it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use libp2p::gossipsub::{
@@ -12,8 +11,6 @@ use potluck_protocol::announce;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::text::Name;
 
-use super::limits::SEATS_PER_GROUP;
-
 /// One message carries one announcement of at most 2 KiB and gossipsub's own signature; control messages need more.
 const TRANSMIT_MAX: usize = 16 << 10;
 
@@ -24,6 +21,9 @@ pub fn behaviour(network: &Name, identity: &Keypair) -> Result<gossipsub::Behavi
         .max_transmit_size(TRANSMIT_MAX)
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
+        // Own announcements come back: to a node that was restored from a copy, or killed after it had sent them. Whoever
+        // passes them on has done nothing wrong, and they are how such a node learns what it has said already.
+        .allow_self_origin(true)
         .flood_publish(false)
         .mesh_n_low(4)
         .mesh_n(6)
@@ -60,13 +60,13 @@ fn score() -> PeerScoreParams {
     PeerScoreParams {
         // A score saved up must not pay for invalid messages: see `topic_score`.
         topic_score_cap: 20.0,
-        // A campus behind one address is not an attack, and any negative score ends the mesh with a peer: so nothing below
-        // the number of places that a neighbourhood has, and never for several nodes on one machine.
-        ip_colocation_factor_weight: -1.0,
-        ip_colocation_factor_threshold: SEATS_PER_GROUP as f64,
-        ip_colocation_factor_whitelist: [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].into(),
-        // P7: an honest node that is overloaded breaks a promise now and then. The default silences it for the third.
+        // P6: a campus behind one address is not an attack, and 25 of it that we dial would all fall below the graylist.
+        // How many of one neighbourhood come to us is the guard's to bound.
+        ip_colocation_factor_weight: 0.0,
+        // P7: an honest node that is overloaded, or was suspended, breaks promises: eleven in a second at most, one for each
+        // message that says what it has. With the default's weight ten would take it below the graylist, where only lies lead.
         behaviour_penalty_threshold: 6.0,
+        behaviour_penalty_weight: -1.0,
         // A slow line is nobody's fault, and the queue to a slow peer is bounded. The default silences those who need
         // gossip most.
         slow_peer_weight: 0.0,

@@ -6,16 +6,18 @@ use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::{BaseId, ManifestId};
-use potluck_protocol::signed::Authentic;
+use potluck_protocol::signed::{Authentic, PublicKey};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::announcements::Known;
+use super::bootstrap::Health;
 use super::bulk::{OpenError, Outbound, Way};
 use super::finding;
 use super::guard::{Ban, Guard, Misdeed};
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
+use super::twin::{Sign, Twin};
 use crate::metrics::net::{Net, Queue};
 use crate::metrics::page::Life;
 
@@ -103,6 +105,9 @@ pub struct Handle {
     pub(super) stop: CancellationToken,
     pub(super) guard: Guard,
     pub(super) life: Life,
+    pub(super) own: PublicKey,
+    pub(super) twin: Twin,
+    pub(super) expects: bool,
 }
 
 /// What the actor is asked to do; each carries the way back.
@@ -111,6 +116,7 @@ pub(super) enum Command {
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
     Addresses(PeerId, oneshot::Sender<Vec<Multiaddr>>),
+    Bootstrap(oneshot::Sender<Vec<(Multiaddr, Health)>>),
     Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
     Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
     Open(PeerId, Way, oneshot::Sender<Result<Outbound, OpenError>>),
@@ -189,8 +195,34 @@ impl Handle {
         &self.known
     }
 
+    /// The highest number of an announcement by our own key that is known here, from whatever process; 0 if none is.
+    pub fn own_sequence(&self) -> u64 {
+        let ours = |record: &&Record| record.body().publisher == self.own;
+        self.known
+            .with(|catalogue| catalogue.records().filter(ours).map(|record| record.body().sequence).max())
+            .unwrap_or(0)
+    }
+
+    /// What was seen lately of another process with this node's key.
+    pub fn twin(&self) -> Option<Sign> {
+        self.twin.now()
+    }
+
+    /// Somebody may come although nobody is here: there are addresses to dial, or it is looked around for.
+    pub fn expects_peers(&self) -> bool {
+        self.expects
+    }
+
+    /// How it stands with each bootstrap address.
+    pub async fn bootstrap(&self) -> Result<Vec<(Multiaddr, Health)>, NetError> {
+        self.ask(Command::Bootstrap).await
+    }
+
     /// Tells everybody who listens of an announcement that came into the catalogue otherwise than by gossip.
     pub(crate) fn heard(&self, record: Record) {
+        if record.body().publisher == self.own {
+            self.twin.heard(record.body().sequence);
+        }
         // Nobody listening is no error.
         let _ = self.events.send(Event::Heard(record));
     }

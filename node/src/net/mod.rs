@@ -14,7 +14,9 @@
 mod actor;
 pub(crate) mod announcements;
 mod behaviour;
+mod bootstrap;
 pub mod bulk;
+mod dialable;
 pub mod finding;
 mod fresh_port;
 mod gossip;
@@ -24,6 +26,7 @@ mod handle;
 pub mod limits;
 pub mod nat;
 mod peers;
+mod port;
 pub mod private;
 mod seat;
 #[cfg(feature = "tls")]
@@ -34,28 +37,36 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod twin;
 
+pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
+pub use dialable::{undialable, unlistenable};
 pub use group::AddressGroup;
 pub use guard::{Ban, Misdeed};
 pub use handle::{Event, Handle, NetError, PeerInfo};
 pub use peers::is_loopback;
+pub use twin::{Sign, UNSURE};
 
 use std::collections::VecDeque;
 
 use libp2p::identity::Keypair;
 use libp2p::pnet::PreSharedKey;
 use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::id::Digest;
+use potluck_protocol::signed::PublicKey;
 use potluck_protocol::text::Name;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use announcements::Announcements;
+use bootstrap::Bootstrap;
 use finding::{Dht, Finding, Reach};
 use guard::Guard;
 use peers::Peers;
 use seat::Seat;
+use twin::Twin;
 
 /// What a swarm is started with.
 #[derive(Clone, Debug)]
@@ -81,6 +92,9 @@ pub struct Config {
     pub pre_shared_key: Option<PreSharedKey>,
     /// How it is reached from outside.
     pub nat: nat::Settings,
+    /// The highest number that a process before this one can have given to an announcement by this key: a higher one that
+    /// comes from outside is a twin's.
+    pub begun: u64,
 }
 
 impl Config {
@@ -98,6 +112,7 @@ impl Config {
             remembered: Vec::new(),
             allow: None,
             pre_shared_key: None,
+            begun: u64::MAX,
         }
     }
 
@@ -118,7 +133,10 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
     let (events, _) = broadcast::channel(limits::EVENTS);
     let (accepted, inbound) = mpsc::channel(limits::ACCEPT_QUEUE);
     let stop = CancellationToken::new();
-    let announcements = Announcements::default();
+    let key = identity.public().try_into_ed25519().map_err(|error| NetError::Setup(error.to_string()))?;
+    let own = PublicKey(Digest(key.to_bytes()));
+    let twin = Twin::new(config.begun);
+    let announcements = Announcements::new(own, twin.clone());
     let known = announcements.known.clone();
     let peer = identity.public().to_peer_id();
     let guard = Guard::new(crate::metrics::net::Net::default());
@@ -132,8 +150,13 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         stop: stop.clone(),
         guard: guard.clone(),
         life: life.clone(),
+        own,
+        twin: twin.clone(),
+        expects: config.mdns || !(config.bootstrap.is_empty() && config.remembered.is_empty()),
     };
     let seat = Seat {
+        bootstrap: Bootstrap::new(&config.bootstrap),
+        twin,
         config,
         identity,
         mailbox,

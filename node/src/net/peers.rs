@@ -28,13 +28,23 @@ struct Connected {
     remote: Multiaddr,
     /// Known once the peer has said that it is of our network.
     agent: Option<String>,
+    /// Where it said last that it listens.
+    stated: Vec<Multiaddr>,
+    /// It has said two things of that which have nothing in common: perhaps they are two processes with one key.
+    in_two_places: bool,
 }
 
 impl Peers {
     /// A connection stands.
     pub fn established(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
         let remote = distance_of(endpoint).clone();
-        let new = Connected { since: Instant::now(), remote: remote.clone(), agent: None };
+        let new = Connected {
+            since: Instant::now(),
+            remote: remote.clone(),
+            agent: None,
+            stated: Vec::new(),
+            in_two_places: false,
+        };
         self.connected.entry(peer).or_insert(new).remote = remote;
         // The address of a peer that dialled us is the one of its outgoing socket: nobody listens there.
         if let ConnectedPoint::Dialer { address, .. } = endpoint {
@@ -52,6 +62,18 @@ impl Peers {
         // The agent's name is the peer's to choose: bounded, and printable.
         let agent: String = agent.chars().filter(|c| c.is_ascii_graphic()).take(64).collect();
         connected.agent.replace(agent).is_none()
+    }
+
+    /// Takes down where a peer says that it listens.
+    pub fn stated(&mut self, peer: PeerId, stated: &[Multiaddr]) {
+        let Some(connected) = self.connected.get_mut(&peer).filter(|_| !stated.is_empty()) else { return };
+        let before = std::mem::replace(&mut connected.stated, stated.iter().take(BOOK_ADDRESSES).cloned().collect());
+        connected.in_two_places |= !before.is_empty() && !before.iter().any(|one| connected.stated.contains(one));
+    }
+
+    /// Whether a peer may be two processes: it is told where it is said to be, and finds out.
+    pub fn is_in_two_places(&self, peer: &PeerId) -> bool {
+        self.connected.get(peer).is_some_and(|connected| connected.in_two_places)
     }
 
     /// The last connection to a peer is gone; `true` if it had been identified.

@@ -128,7 +128,7 @@ pub fn explain(error: &DialError, keyed: bool) -> String {
 const UNREACHED: [&str; 5] = ["refused", "unreachable", "timed out", "Timeout", "No route"];
 
 /// The other side was reached, and then something went wrong.
-fn is_handshake(error: &TransportError<io::Error>) -> bool {
+pub fn is_handshake(error: &TransportError<io::Error>) -> bool {
     let TransportError::Other(error) = error else { return false };
     let text = error.to_string();
     !UNREACHED.iter().any(|sign| text.contains(sign))

@@ -15,12 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::announcements::Announcements;
 use super::behaviour::Behaviour;
+use super::bootstrap::Bootstrap;
 use super::bulk::Inbound;
 use super::finding::Finding;
 use super::guard::Guard;
 use super::handle::{Command, Event, NetError};
 use super::peers::{Peers, without_peer};
-use super::{Config, limits, transport};
+use super::twin::Twin;
+use super::{Config, limits, port, transport};
 use crate::metrics::net::Queue;
 use crate::metrics::page::Life;
 
@@ -31,6 +33,9 @@ const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Seat {
     /// Free ports in `listen` are replaced by the ones that were got.
     pub config: Config,
+    /// How it stands with the bootstrap addresses.
+    pub bootstrap: Bootstrap,
+    pub twin: Twin,
     pub identity: Keypair,
     pub mailbox: mpsc::Receiver<Command>,
     pub events: broadcast::Sender<Event>,
@@ -115,6 +120,7 @@ impl Seat {
 /// Listens and waits for the first address.
 async fn listen(swarm: &mut Swarm<Behaviour>, address: Multiaddr) -> Result<Multiaddr, NetError> {
     let failed = |reason: String| NetError::Listen { address: address.clone(), reason };
+    port::check_free(&address).map_err(|error| failed(port::reason(&error)))?;
     let wanted = swarm.listen_on(address.clone()).map_err(|error| failed(error.to_string()))?;
     let first = async {
         use futures::StreamExt;

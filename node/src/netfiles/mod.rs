@@ -66,7 +66,7 @@ fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> NetFi
 
 /// A whole file of text; `None` if there is none.
 fn read(path: &Path) -> Result<Option<String>, NetFileError> {
-    let file = match File::open(path) {
+    let file = match potluck_trainer::files::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error("open", path)(error)),
@@ -81,7 +81,12 @@ fn read(path: &Path) -> Result<Option<String>, NetFileError> {
 
 /// Lines without comments and what is empty, with their numbers.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let bare = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
+    // The mark that editors on Windows put first says nothing.
+    let bare = text
+        .strip_prefix('\u{feff}')
+        .unwrap_or(text)
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim());
     bare.enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.is_empty())
 }
 

@@ -12,6 +12,7 @@ use super::inspect::architecture;
 use super::resolve::KnownBase;
 use super::{Call, Service, base_files};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::home::temporary;
 use crate::store::StoreError;
 use crate::worker::proto::BaseSource;
 
@@ -32,7 +33,7 @@ impl Service {
         let info = base_info(&manifest)?.clone();
         let inner = base_files::check(&manifest).map_err(|wrong| publishers_fault(&manifest, wrong))?;
         let inner = PathBuf::from(inner.unwrap_or_default());
-        let folder = tempfile::Builder::new().prefix("base-").tempdir_in(self.home.layout().tmp());
+        let folder = temporary::folder(&self.home.layout().tmp(), temporary::Purpose::Base);
         let folder = folder.map_err(|error| Failure::io("make a folder to look at the base in", &error))?;
         call.phase(format!("writing out {} and reading it whole", manifest.name)).await;
         let (target, whole) = (folder.path().join("base"), complete.clone());

@@ -18,10 +18,11 @@ use tokio::time::{Instant, timeout_at};
 use super::base_check::{Staged, base_info, publishers_fault};
 use super::bases::{shown, stamps};
 use super::resolve::TINY;
-use super::{Call, Network, Service, base_files};
+use super::{Call, Network, Service, base_files, output};
 use crate::api::proto::{BaseFetch, PulledFrom};
 use crate::exchange::Options;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::seconds::Seconds;
 use crate::store::{BaseRecord, StoreError};
 
 /// Publications of one base that are tried: each wrong one may cost as much as the base.
@@ -60,12 +61,12 @@ impl Service {
         call: &Call<'_>,
         id: BaseId,
         name: Option<Name>,
-        seconds: u64,
+        seconds: Seconds,
     ) -> Outcome<Fetched> {
         let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
         network.handle.subscribe(id).await?;
         call.phase(format!("looking for base {}", id.short())).await;
-        let patience = Duration::from_secs(seconds);
+        let patience = seconds.duration();
         let (mut tried, mut failed) = (BTreeSet::new(), None);
         while tried.len() < TRIED_MAX {
             // Once one publication was wrong, the others that are known are tried and no more are waited for.
@@ -169,11 +170,11 @@ impl Service {
 pub(super) fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store) -> Outcome<BaseRecord> {
     let from = staged.folder.path().join("base");
     let moving = |error| Failure::io(format!("move the base to {}", target.display()), &error);
-    if target.exists() {
-        // Of a base that was forgotten, or whose files were changed.
-        std::fs::remove_dir_all(target).map_err(moving)?;
+    // It may lie there already, whole: a process was killed before it noted the base. Else somebody has changed it.
+    if !output::same(&from, target).unwrap_or(false) {
+        output::make_room(target)?;
+        std::fs::rename(&from, target).map_err(moving)?;
     }
-    std::fs::rename(&from, target).map_err(moving)?;
     crate::store::durable::sync_parent(target)?;
     let place = target.join(&staged.inner);
     let file = |path: &String| target.join(Path::new(path).strip_prefix(&from).unwrap_or(Path::new(path)));
@@ -230,7 +231,7 @@ pub(super) fn off_network(id: BaseId) -> Failure {
     )
 }
 
-fn nobody(id: BaseId, seconds: u64) -> Failure {
+fn nobody(id: BaseId, seconds: Seconds) -> Failure {
     Failure::new(Kind::NotFound, format!("nobody announced the files of base {} within {seconds} s", id.short())).hint(
         "see who is connected with `potluck peers`; if it is a manifest's id, use `potluck pull ID`; or add the base from a folder, a .gguf file or the hub: `potluck base add PATH | OWNER/NAME`",
     )

@@ -61,7 +61,7 @@ fn source(place: &Path, name: &str) -> Outcome<Source> {
     if std::fs::metadata(&path).map_err(reading)?.len() > REWRITTEN_MAX {
         return Ok(Source::Path(path));
     }
-    Ok(Source::Bytes(without_paths(std::fs::read(&path).map_err(reading)?)))
+    Ok(Source::Bytes(without_paths(potluck_trainer::files::read(&path, REWRITTEN_MAX).map_err(reading)?)))
 }
 
 /// A configuration without the paths of this machine; the very same bytes if there are none. // I16

@@ -18,6 +18,12 @@ impl From<HomeError> for Failure {
             HomeError::Locked { .. } => {
                 Self::new(Kind::Conflict, &error).hint("stop that process, or use another home with `--home DIR`")
             }
+            HomeError::NotAHome { root, .. } => Self::new(Kind::Usage, &error)
+                .hint(format!("give an empty folder or one of its own: `--home {}`", root.join("potluck").display())),
+            HomeError::NoFolder { .. } => Self::new(Kind::Usage, &error).hint("give a folder with `--home DIR`"),
+            HomeError::Anothers { .. } => {
+                Self::new(Kind::Denied, &error).hint("run as that user, or use a home of your own with `--home DIR`")
+            }
             HomeError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
             HomeError::Failpoint(_) => Self::new(Kind::Usage, &error),
         }
@@ -54,6 +60,7 @@ impl From<StoreError> for Failure {
                 Self::new(Kind::Conflict, &error).hint("run the command again when nothing writes there")
             }
             StoreError::Verify(_) => Self::new(Kind::Verification, &error).hint(pull_again),
+            StoreError::SequenceEnd => Self::new(Kind::Failed, &error),
             StoreError::Codec(_) => Self::new(Kind::Verification, &error),
         }
     }

@@ -1,7 +1,6 @@
 //! Looking: at the node, its peers, and at what it has heard of.
 
-use std::time::Duration;
-
+use libp2p::Multiaddr;
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
@@ -9,17 +8,19 @@ use serde_json::{Value, json};
 
 use super::{Call, Service, channel};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::net::Event;
+use crate::net::{Event, Health};
+use crate::seconds::Seconds;
 
 impl Service {
     pub(super) async fn status(&self) -> Outcome<Value> {
         let (stat, adapters) =
             self.on_store(|store| Ok::<_, crate::store::StoreError>((store.stat()?, store.manifests()?.len()))).await?;
-        let (mut addresses, mut peers, mut reach) = (Vec::new(), 0, None);
+        let (mut addresses, mut peers, mut reach, mut bootstrap) = (Vec::new(), 0, None, Vec::new());
         if let Some(network) = &self.network {
             addresses = network.handle.listen_addresses().await?;
             peers = network.handle.peers().await?.len();
             reach = Some(network.handle.reach().await?);
+            bootstrap = network.handle.bootstrap().await?;
         }
         Ok(json!({
             "schema": "potluck.status/1",
@@ -30,6 +31,8 @@ impl Service {
             "network": self.network.as_ref().map(|network| network.name.as_str()),
             "addresses": addresses,
             "peers": peers,
+            "bootstrap": bootstrap.iter().map(|(address, health)| told(address, health)).collect::<Vec<_>>(),
+            "twin": self.network.as_ref().and_then(|network| network.handle.twin()).map(|sign| sign.to_string()),
             "reachability": reach.as_ref().map(|reach| reach.reachability),
             "external": reach.as_ref().map(|reach| &reach.external),
             "relays": reach.iter().flat_map(|reach| &reach.relays).map(ToString::to_string).collect::<Vec<_>>(),
@@ -68,7 +71,13 @@ impl Service {
     }
 
     /// Waits until all these adapters have been heard of, or are here.
-    pub(super) async fn heard(&self, call: &Call<'_>, base: &str, adapters: &[String], seconds: u64) -> Outcome<Value> {
+    pub(super) async fn heard(
+        &self,
+        call: &Call<'_>,
+        base: &str,
+        adapters: &[String],
+        seconds: Seconds,
+    ) -> Outcome<Value> {
         let parse = |text: &String| text.parse::<ManifestId>().map_err(|error| Failure::new(Kind::Usage, error));
         let wanted = adapters.iter().map(parse).collect::<Outcome<Vec<_>>>()?;
         let network =
@@ -92,7 +101,7 @@ impl Service {
         tokio::select! {
             biased;
             () = call.cancel.cancelled() => Err(Failure::interrupted()),
-            done = tokio::time::timeout(Duration::from_secs(seconds), waiting) => done.unwrap_or_else(|_| {
+            done = tokio::time::timeout(seconds.duration(), waiting) => done.unwrap_or_else(|_| {
                 Err(Failure::new(Kind::Timeout, format!("not all {} adapters were heard of within {seconds} s", wanted.len()))
                     .hint("see who is connected with `potluck peers`"))
             }),
@@ -124,6 +133,13 @@ impl Service {
             "details": [format!("fetch it with `potluck pull {id}`")],
         }))
     }
+}
+
+/// One bootstrap address: `address`, `state` and, where it fails, `reason`.
+fn told(address: &Multiaddr, health: &Health) -> Value {
+    let mut told = json!(health);
+    told["address"] = json!(address);
+    told
 }
 
 fn shown(id: ManifestId, manifest: &Manifest, state: &str) -> Value {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::apart::{Fold, Plan};
 use super::numerics::check_record;
 use super::resolve::KnownBase;
-use super::{Call, Service};
+use super::{Call, Service, output};
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
@@ -29,6 +29,7 @@ pub struct Folded {
 
 impl Service {
     pub(super) async fn plan_merge(&self, call: &Call<'_>, merge: &Merge) -> Outcome<Plan> {
+        output::check(&merge.out)?;
         let base = self.find_base(call, &merge.base).await?;
         match &merge.into {
             MergeInto::Adapter { method, weights_by } => {

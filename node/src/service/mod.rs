@@ -6,6 +6,7 @@ mod apart;
 mod from;
 mod resolve;
 mod room;
+pub mod output;
 mod inspect;
 mod bases;
 mod base_files;
@@ -27,6 +28,7 @@ mod upkeep;
 
 pub use bases::{Compared, Identified};
 pub use channel::watch as watch_channels;
+pub(crate) use from::crashed;
 pub use merge::Folded;
 pub use publish::Normalised;
 pub use resolve::{RUN_RECORD, RunRecord};

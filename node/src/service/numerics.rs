@@ -6,7 +6,7 @@ use potluck_protocol::id::BaseId;
 
 use super::apart::Plan;
 use super::publish::run_record;
-use super::{Call, Service};
+use super::{Call, Service, output};
 use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -14,6 +14,7 @@ use crate::worker::proto::{AdapterSource, BenchWork, Task, TrainTask};
 
 impl Service {
     pub(super) async fn plan_train(&self, call: &Call<'_>, train: &Train) -> Outcome<Plan> {
+        output::check(&train.out)?;
         let base = self.find_base(call, &train.base).await?;
         let base_id = self.base_id(call, &base).await?;
         let from = match &train.from {

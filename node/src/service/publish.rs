@@ -9,6 +9,7 @@ use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, 
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_protocol::verify::{Complete, WellFormed};
+use potluck_trainer::files;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use super::{Call, Network, Service};
 use crate::api::proto::Publish;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::home::temporary;
 use crate::store::{Source, StoreError};
 use crate::worker::proto::{AdapterSource, BaseSource, Measured, Task};
 
@@ -31,11 +33,12 @@ pub struct Normalised {
 impl Service {
     pub(super) async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
         let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        self.check_alone()?;
         let record = run_record(&publish.folder)?;
         let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
         let evaluations = self.evaluations(call, &base, &publish).await?;
         call.phase("checking the adapter against its base").await;
-        let portable = tempfile::Builder::new().prefix("publish-").tempdir_in(self.home.layout().tmp());
+        let portable = temporary::folder(&self.home.layout().tmp(), temporary::Purpose::Publish);
         let portable = portable.map_err(|error| Failure::io("make a folder to publish from", &error))?;
         let out = portable.path().join("adapter");
         let task = Task::Normalise { base, folder: publish.folder.clone(), out: out.clone() };
@@ -158,7 +161,11 @@ impl Service {
             return Err(StoreError::NotWellFormed(manifest.id()).into());
         }
         let Some(base) = manifest.body().base() else { return Ok(false) };
-        let sequence = self.on_store(|store| store.next_sequence()).await?;
+        self.check_alone()?;
+        // A home that was restored from a copy has forgotten what it numbered since. The clock gives a number that no
+        // earlier moment can have used, and what is heard of this key counts where the clock was put back.
+        let known = network.handle.own_sequence().max(config::microseconds_since_1970());
+        let sequence = self.on_store(move |store| store.next_sequence(known)).await?;
         let announcement = Announcement {
             manifest: manifest.id(),
             manifest_len: manifest.signed().encode().map_err(StoreError::from)?.len() as u32,
@@ -173,6 +180,15 @@ impl Service {
         network.handle.announce(self.sign(&announcement)?).await?;
         network.exchange.holds_more();
         Ok(true)
+    }
+
+    /// While another process may have this node's key, nothing is signed of which there may be only one.
+    pub(super) fn check_alone(&self) -> Outcome<()> {
+        let Some(sign) = self.network.as_ref().and_then(|network| network.handle.twin()) else { return Ok(()) };
+        Err(Failure::new(Kind::Conflict, format!("{sign}; while both run, nothing is published here")).hint(
+            "stop one of the two and run the command again some minutes later; a copied home that is to stay needs a key of \
+             its own: stop it, move its file `identity` away, and start it",
+        ))
     }
 
     /// Announces what this node has published, when it comes to a network.
@@ -230,10 +246,13 @@ fn adapter_files(folder: &Path) -> Vec<(RelPath, Source)> {
         .collect()
 }
 
+/// A record is a few short fields.
+const RUN_RECORD_MAX: u64 = 1 << 20;
+
 /// What `potluck train` noted in the folder, if it was it that made it.
 pub(super) fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
     let path = folder.join(RUN_RECORD);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match files::read(&path, RUN_RECORD_MAX) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),

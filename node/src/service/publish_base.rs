@@ -19,6 +19,7 @@ use crate::worker::proto::BaseSource;
 impl Service {
     pub(super) async fn publish_base(&self, call: &Call<'_>, publish: PublishBase) -> Outcome<Value> {
         let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        self.check_alone()?;
         if publish.licence.trim().is_empty() {
             return Err(Failure::new(
                 Kind::Usage,

@@ -8,16 +8,18 @@ use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Call, Service};
+use super::{Call, Service, output};
 use crate::api::proto::{Fetched, Pull, PulledFrom};
 use crate::exchange::{self, Options, PullError, Pulled};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net;
+use crate::seconds::Seconds;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
+        pull.out.as_deref().map_or(Ok(()), output::check)?;
         let id = self.find_manifest(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
-        let patience = Duration::from_secs(pull.timeout_seconds);
+        let patience = pull.timeout_seconds.duration();
         if self.network.is_none() && !self.is_whole(id).await? {
             return Err(off_network(id));
         }
@@ -43,8 +45,8 @@ impl Service {
     }
 
     /// As a pull, but nothing is inspected or exported.
-    pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: u64) -> Outcome<Value> {
-        let fetched = self.fetch(call, id, Duration::from_secs(timeout_seconds)).await?;
+    pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: Seconds) -> Outcome<Value> {
+        let fetched = self.fetch(call, id, timeout_seconds.duration()).await?;
         let answer = Fetched {
             schema: "potluck.fetch/1".to_owned(),
             fetched_bytes: fetched.fetched_bytes,
@@ -58,7 +60,7 @@ impl Service {
 
     /// A person who gives the id of a base's manifest asks for that base.
     async fn pull_base(&self, call: &Call<'_>, id: ManifestId, pull: Pull) -> Outcome<Value> {
-        let patience = Duration::from_secs(pull.timeout_seconds);
+        let patience = pull.timeout_seconds.duration();
         let fetched = self.base_by_manifest(call, id, None, None, patience).await?;
         let folder = match pull.out {
             Some(out) => self.placed(id, Some(out)).await?,

@@ -6,6 +6,7 @@ use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::manifest::Kind as ManifestKind;
 use potluck_protocol::text::Name;
+use potluck_trainer::files;
 use serde::{Deserialize, Serialize};
 
 use super::base_fetch::FIND_SECONDS;
@@ -79,7 +80,7 @@ impl Service {
         let Ok(id) = reference.parse::<BaseId>() else {
             return Err(no_base_called(reference));
         };
-        let fetched = self.base_from_swarm(call, id, None, FIND_SECONDS).await?;
+        let fetched = self.base_from_swarm(call, id, None, FIND_SECONDS.into()).await?;
         let BaseRecord { id, name, path, .. } = fetched.record;
         Ok(KnownBase { name: name.to_string(), id: Some(id), source: BaseSource::Path(path.into()) })
     }
@@ -171,23 +172,22 @@ impl Service {
         Ok(FoundAdapter { folder: self.exported(id).await?, manifest: Some(id) })
     }
 
-    /// The PEFT folder of a well-formed adapter inside the home; written if it is not there or not as it was.
+    /// The PEFT folder of a well-formed adapter inside the home; written if it is not there or not as it was. One whose
+    /// files were changed is set aside.
     pub(super) async fn exported(&self, id: ManifestId) -> Outcome<PathBuf> {
-        let folder = self.home.layout().root().join("adapters").join(id.to_string());
+        let folder = self.home.layout().adapters().join(id.to_string());
         let target = folder.clone();
         self.on_store(move |store| -> Outcome<()> {
             let manifest = store.manifest(&id)?.ok_or(crate::store::StoreError::NoManifest(id))?;
             let intact = manifest.body().files.iter().all(|file| {
-                std::fs::read(target.join(file.path.as_str()))
-                    .is_ok_and(|bytes| potluck_protocol::id::Digest::of(&bytes) == file.digest.0)
+                files::read(&target.join(file.path.as_str()), file.len)
+                    .is_ok_and(|bytes| Digest::of(&bytes) == file.digest.0)
             });
             if intact {
                 return Ok(());
             }
-            if target.exists() {
-                std::fs::remove_dir_all(&target)
-                    .map_err(|error| Failure::io(format!("replace {}", target.display()), &error))?;
-            }
+            // A person's change: this program writes the folder whole or not at all.
+            super::output::make_room(&target)?;
             if let Some(parent) = target.parent() {
                 std::fs::create_dir_all(parent)
                     .map_err(|error| Failure::io(format!("make {}", parent.display()), &error))?;

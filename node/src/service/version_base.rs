@@ -18,6 +18,7 @@ use super::resolve::{KnownBase, one};
 use super::{Call, Folded, Service};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::home::temporary;
 use crate::worker::proto::{AdapterSource, BaseSource};
 
 /// How long the parts of a version are looked for that a command names.
@@ -167,7 +168,7 @@ impl Service {
         }
         let genesis = self.genesis_within(call, lineage.spec(), forks).await?;
         self.kept_adapters(call, lineage, PATIENCE).await?;
-        let folder = tempfile::Builder::new().prefix("version-").tempdir_in(self.home.layout().tmp());
+        let folder = temporary::folder(&self.home.layout().tmp(), temporary::Purpose::Version);
         let folder = folder.map_err(|error| Failure::io("make a folder to fold in", &error))?;
         let out = folder.path().join("base");
         self.folded_to(call, &genesis, head, &out).await?;

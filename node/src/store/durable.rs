@@ -10,7 +10,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use potluck_trainer::{files, removal};
+
 use crate::failpoint::{Step, What, pass};
+use crate::home::temporary;
 use crate::store::error::{Result, StoreError};
 
 /// A file in `tmp/` or `staged/` that waits for its final name. Dropped before that, it is removed.
@@ -31,10 +34,9 @@ impl Staged {
         pass(what, Step::Begin).map_err(StoreError::io("write", &target))?;
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
+        // Whatever the umask is: what is in a home is its user's alone.
         #[cfg(unix)]
-        if what == What::Identity {
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        }
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&path).map_err(StoreError::io("make", &path))?;
         let staged = Self { what, tmp: Some(path), target };
         fill(what, file, bytes).map_err(StoreError::io("write", &staged.target))?;
@@ -82,15 +84,15 @@ fn sync_file(path: &Path) -> Result<()> {
 impl Drop for Staged {
     fn drop(&mut self) {
         if let Some(tmp) = self.tmp.take() {
-            // Best effort: `tmp/` is emptied at the next start anyway.
-            let _ = fs::remove_file(tmp);
+            // Best effort: the next start removes it anyway.
+            let _ = removal::file(&tmp);
         }
     }
 }
 
 /// Writes one file, durably when it returns. An existing one is replaced at once.
 pub(crate) fn write(tmp: &Path, what: What, target: &Path, bytes: &[u8]) -> Result<()> {
-    let staged = Staged::write(tmp, "file", what, target.to_path_buf(), bytes)?;
+    let staged = Staged::write(tmp, temporary::FILE, what, target.to_path_buf(), bytes)?;
     Staged::sync(std::slice::from_ref(&staged))?;
     staged.rename()?;
     sync_parent(target)?;
@@ -142,7 +144,7 @@ fn share<T>(items: &[T], work: impl Fn(&T) -> Result<()>) -> Result<()> {
 /// Reads a file of at most `max` bytes; `None` if there is none. Of a longer one come `max + 1` bytes, which no check of
 /// the content accepts.
 pub(crate) fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match files::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(StoreError::io("open", path)(error)),

@@ -43,6 +43,11 @@ pub enum StoreError {
     Exists(PathBuf),
     #[error("{} changed while it was read", .0.display())]
     Changed(PathBuf),
+    /// An announcement with the last number there is was signed by this key.
+    #[error(
+        "this node's key has no sequence number left: become a new peer (move the file `identity` of the home away)"
+    )]
+    SequenceEnd,
     #[error(transparent)]
     Verify(#[from] VerifyError),
     #[error(transparent)]

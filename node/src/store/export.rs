@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use potluck_protocol::id::{Digest, FileDigest, ManifestId};
 use potluck_protocol::manifest::FileEntry;
 use potluck_protocol::shard::ShardTable;
 use potluck_protocol::verify::VerifyError;
+use potluck_trainer::base::staged::StagedFolder;
 
 use crate::failpoint::{Step, What, pass};
 use crate::store::error::{Result, StoreError};
@@ -32,18 +33,14 @@ impl Store {
             return Err(StoreError::NotWellFormed(*id));
         }
         let mapped = self.mapped(id)?;
-        let vacant = match fs::read_dir(out) {
-            Ok(mut entries) => entries.next().is_none(),
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
-        };
-        if !vacant {
-            return Err(StoreError::Exists(out.to_path_buf()));
-        }
-        let staging = Staging::beside(out, id)?;
+        let staged = StagedFolder::create(out).map_err(|error| refused(error, out))?;
         for (file, table) in mapped.files() {
-            self.export_file(file, table, &staging.0.join(file.path.as_str()))?;
+            self.export_file(file, table, &staged.path().join(file.path.as_str()))?;
         }
-        staging.rename(out)
+        pass(What::Export, Step::Synced).map_err(StoreError::io("write", out))?;
+        staged.commit().map_err(|error| refused(error, out))?;
+        let done = pass(What::Export, Step::Renamed).and_then(|()| pass(What::Export, Step::Done));
+        done.map_err(StoreError::io("write", out))
     }
 
     fn export_file(&self, file: &FileEntry, table: &ShardTable, target: &Path) -> Result<()> {
@@ -68,41 +65,11 @@ impl Store {
     }
 }
 
-/// A folder beside its final place, removed if it never gets there.
-struct Staging(PathBuf);
-
-impl Staging {
-    fn beside(out: &Path, id: &ManifestId) -> Result<Self> {
-        let name = format!(".potluck-{}-{}", id.short(), std::process::id());
-        let path = out.parent().unwrap_or(Path::new("")).join(name);
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::create_dir_all(parent).map_err(StoreError::io("make the folder", parent))?;
-        }
-        // An earlier attempt of a process of this number, which is dead: we have its number.
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir(&path).map_err(StoreError::io("make the folder", &path))?;
-        Ok(Self(path))
-    }
-
-    fn rename(self, out: &Path) -> Result<()> {
-        let io = |error| StoreError::io("rename to", out)(error);
-        pass(What::Export, Step::Synced).map_err(io)?;
-        match fs::remove_dir(out) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(io(error)),
-            _ => fs::rename(&self.0, out).map_err(io)?,
-        }
-        pass(What::Export, Step::Renamed).map_err(io)?;
-        if let Some(parent) = out.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            durable::sync_folder(parent)?;
-        }
-        pass(What::Export, Step::Done).map_err(io)
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        // After the rename there is nothing left under this name.
-        let _ = fs::remove_dir_all(&self.0);
+/// An error of a folder that is to appear.
+fn refused(error: std::io::Error, out: &Path) -> StoreError {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => StoreError::Exists(out.to_path_buf()),
+        _ => StoreError::io("write", out)(error),
     }
 }
 

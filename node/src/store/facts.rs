@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 
-use crate::store::error::Result;
+use crate::store::error::{Result, StoreError};
 use crate::store::state::{BaseRecord, ChannelRecord, Promise, Record};
 use crate::store::{Store, lock};
 
@@ -39,13 +39,19 @@ impl Store {
         if log.state().holds(&record) { Ok(()) } else { log.append(record) }
     }
 
-    /// A number for this publisher's next announcement: higher than any before, durable before it is returned, so that
-    /// no crash makes one be used twice. Some may be skipped.
-    pub fn next_sequence(&self) -> Result<u64> {
+    /// A number for this publisher's next announcement: higher than any before and than `known`, durable before it is
+    /// returned, so that no crash makes one be used twice. Some may be skipped. A home that was restored from a copy does
+    /// not know what it has used since: the caller's `known` has to.
+    pub fn next_sequence(&self, known: u64) -> Result<u64> {
         let mut log = lock(&self.0.log);
-        let next = log.state().sequence + 1;
+        let next = log.state().sequence.max(known).checked_add(1).ok_or(StoreError::SequenceEnd)?;
         log.append(Record::Sequence(next))?;
         Ok(next)
+    }
+
+    /// The highest number that may have been given.
+    pub fn sequence(&self) -> u64 {
+        lock(&self.0.log).state().sequence
     }
 
     pub fn pin(&self, id: ManifestId) -> Result<()> {
@@ -142,6 +148,17 @@ impl Store {
         Ok(promise)
     }
 
+    /// Takes up a version that this node's key has signed already, as a copy of this home did: it binds like a promise, and
+    /// more than one for the same height that was not signed here.
+    pub fn take_up(&self, signed: Promise) -> Result<()> {
+        let mut log = lock(&self.0.log);
+        let known = log.state().promises.get(&signed.channel);
+        if known.is_some_and(|kept| kept.height > signed.height || *kept == signed) {
+            return Ok(());
+        }
+        log.append(Record::Promised(signed))
+    }
+
     /// The last promise for a channel.
     pub fn promised(&self, channel: &ManifestId) -> Option<Promise> {
         lock(&self.0.log).state().promises.get(channel).cloned()
@@ -197,7 +214,7 @@ mod tests {
         for _ in 0..5 {
             let store = fixture.open();
             for _ in 0..3 {
-                let next = store.next_sequence().expect("room");
+                let next = store.next_sequence(0).expect("room");
                 assert!(next > last);
                 last = next;
             }
@@ -208,7 +225,10 @@ mod tests {
         std::fs::write(&log, &bytes[..bytes.len() - 1]).expect("writable");
         let store = fixture.open();
         assert!(store.recovery().state_log_cut.is_some());
-        assert!(store.next_sequence().expect("room") > last);
+        assert!(store.next_sequence(0).expect("room") > last);
+        assert_eq!(store.next_sequence(1 << 40).expect("room"), (1 << 40) + 1, "what is known otherwise counts");
+        assert_eq!((store.next_sequence(7).expect("room"), store.sequence()), ((1 << 40) + 2, (1 << 40) + 2));
+        assert!(matches!(store.next_sequence(u64::MAX), Err(StoreError::SequenceEnd)));
     }
 
     #[test]
@@ -238,5 +258,11 @@ mod tests {
         assert_eq!(store.promise(promise(2, b"other")).expect("room"), promise(2, b"two"));
         assert_eq!(store.promised(&ManifestId(Digest::of(b"c"))), Some(promise(2, b"two")));
         assert_eq!(store.promised(&ManifestId(Digest::of(b"d"))), None);
+        store.take_up(promise(1, b"older")).expect("room");
+        assert_eq!(store.promised(&ManifestId(Digest::of(b"c"))), Some(promise(2, b"two")));
+        store.take_up(promise(2, b"signed elsewhere")).expect("room");
+        assert_eq!(store.promise(promise(2, b"two")).expect("room"), promise(2, b"signed elsewhere"));
+        store.take_up(promise(4, b"four")).expect("room");
+        assert_eq!(store.promised(&ManifestId(Digest::of(b"c"))), Some(promise(4, b"four")));
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! A file is never held whole: its head (for the cut) and one batch of shards are.
 
-use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
@@ -35,7 +34,7 @@ impl Store {
                 self.import_file(path, Path::new("memory"), len, Cursor::new(bytes))
             }
             Source::Path(from) => {
-                let file = File::open(&from).map_err(StoreError::io("open", &from))?;
+                let file = potluck_trainer::files::open(&from).map_err(StoreError::io("open", &from))?;
                 let len = file.metadata().map_err(StoreError::io("read", &from))?.len();
                 self.import_file(path, &from, len, file)
             }

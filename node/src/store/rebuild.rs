@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use potluck_protocol::id::{Digest, ManifestId, ShardId};
+use potluck_trainer::removal;
 
 use crate::failpoint::What;
 use crate::home::Layout;
@@ -54,7 +55,7 @@ fn trusted(layout: &Layout) -> Result<Index, Doubt> {
         return Err(Doubt("its files are not as they were left".to_owned()));
     }
     // From here on a crash leaves an index that is not believed.
-    fs::remove_file(&path).map_err(StoreError::io("remove", &path)).map_err(doubt)?;
+    removal::file(&path).map_err(StoreError::io("remove", &path)).map_err(doubt)?;
     durable::sync_folder(&layout.index()).map_err(doubt)?;
     let index = Index::open(&folder)?;
     let listed: BTreeSet<ManifestId> = index.manifests()?.iter().map(|summary| summary.id).collect();
@@ -140,14 +141,19 @@ fn build(layout: &Layout, old: Option<Index>) -> Result<Index> {
         Ok(index)
     });
     if built.is_err() {
-        let _ = fs::remove_dir_all(&folder);
+        let _ = removal::entries(&folder, is_sleds);
     }
     let index = built?;
     for number in numbers {
         // What stays is removed by the next build.
-        let _ = fs::remove_dir_all(generation(layout, number));
+        let _ = removal::entries(&generation(layout, number), is_sleds);
     }
     Ok(index)
+}
+
+/// What sled puts into a database's folder.
+fn is_sleds(name: &str) -> bool {
+    matches!(name, "conf" | "db" | "blobs") || name.starts_with("snap.")
 }
 
 fn failed(doubt: Doubt) -> StoreError {
@@ -174,7 +180,7 @@ fn salvage(
     let marker = layout.index().join("salvaging");
     let mut heard = Vec::new();
     if numbers.is_empty() || marker.exists() || fs::write(&marker, b"").is_err() {
-        let _ = fs::remove_file(&marker);
+        let _ = removal::file(&marker);
         return heard;
     }
     for number in numbers {
@@ -182,7 +188,7 @@ fn salvage(
             heard.extend(index.heard.readable());
         }
     }
-    let _ = fs::remove_file(&marker);
+    let _ = removal::file(&marker);
     heard
 }
 

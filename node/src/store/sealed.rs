@@ -11,6 +11,7 @@ use potluck_protocol::channel::Sealed;
 use potluck_protocol::codec::{self, Wire};
 use potluck_protocol::id::Digest;
 
+use crate::home::temporary;
 use crate::store::error::{Result, StoreError};
 use crate::store::{Store, durable};
 
@@ -42,11 +43,7 @@ impl Store {
         let commitment = sealed.commitment()?;
         self.check_space(rows.iter().map(|rows| rows.len() as u64).sum())?;
         let tmp = self.layout().tmp();
-        let mut builder = tempfile::Builder::new();
-        builder.prefix("sealed-");
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-        let staging = builder.tempdir_in(&tmp);
+        let staging = temporary::folder(&tmp, temporary::Purpose::Sealed);
         let staging = staging.map_err(StoreError::io("make a folder in", &tmp))?;
         write(&staging.path().join(SEALED_FILE), &codec::encode(sealed)?)?;
         for (suite, rows) in sealed.suites.iter().zip(rows) {

@@ -11,8 +11,10 @@ use std::path::Path;
 use potluck_protocol::id::ShardId;
 use potluck_protocol::limits::SHARD_MAX;
 use potluck_protocol::shard::VerifiedShard;
+use potluck_trainer::removal;
 
 use crate::failpoint::What;
+use crate::home::temporary::is_staged;
 use crate::store::Store;
 use crate::store::durable::{self, Staged};
 use crate::store::error::{Result, StoreError};
@@ -63,18 +65,23 @@ impl Store {
         })
     }
 
-    /// Takes over what an earlier process had staged; how many shards. What does not hash to its name is removed.
+    /// Takes over what an earlier process had staged; how many shards. What does not hash to its name is removed; what no
+    /// process of ours named so is left alone.
     pub(super) fn adopt_staged(&self) -> Result<usize> {
         let folder = self.layout().staged();
+        if folder.is_symlink() {
+            return Ok(0);
+        }
         let list = || fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
-        let found = list().map_err(StoreError::io("list", &folder))?;
+        let mut found = list().map_err(StoreError::io("list", &folder))?;
+        found.retain(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_staged));
         let mut adopted = 0;
         for some in found.chunks(BATCH) {
             let mut staged = StagedShards { files: Vec::new(), rows: Vec::new(), folders: BTreeSet::new() };
             for file in some {
                 match whole(file)? {
                     Some(shard) => self.adopt(file, &shard, &mut staged),
-                    None => remove(file)?,
+                    None => removal::temporary(file, is_staged).map_err(StoreError::io("remove", file))?,
                 }
             }
             adopted += staged.count();
@@ -114,14 +121,6 @@ fn whole(file: &Path) -> Result<Option<VerifiedShard>> {
     Ok(bytes.and_then(|bytes| VerifiedShard::check(id, bytes).ok()))
 }
 
-fn remove(file: &Path) -> Result<()> {
-    let removed = if file.is_dir() { fs::remove_dir_all(file) } else { fs::remove_file(file) };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io("remove", file)(error)),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,12 +140,11 @@ mod tests {
         let folder = store.layout().staged();
         let torn = folder.join(format!("{}.9999", shards(500)[499].id()));
         fs::write(&torn, &shards(500)[499].bytes()[..100]).expect("writable");
-        fs::write(folder.join("no shard"), b"x").expect("writable");
-        fs::create_dir(folder.join("a folder")).expect("writable");
+        fs::write(folder.join("results.csv"), b"x").expect("writable");
         drop(store);
         let store = fixture.open();
         assert!(store.recovery().adopted_shards >= all.len() - known.len(), "{:?}", store.recovery());
-        assert!(files_below(&store.layout().staged()).is_empty());
+        assert_eq!(files_below(&store.layout().staged()), [folder.join("results.csv")], "a person's stays");
         for shard in &all {
             assert_eq!(store.shard(&shard.id()).expect("readable").as_ref(), Some(shard));
         }

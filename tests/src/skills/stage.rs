@@ -195,8 +195,11 @@ impl Stage {
     /// Waits until a daemon has heard of these manifests.
     fn heard(&self, home: &Path, manifests: &[String]) -> Outcome<()> {
         let shown = self.ok(home, &["base", "show", &self.base])?;
-        let request =
-            Request::Heard { base: field(&shown, "base")?, adapters: manifests.to_vec(), timeout_seconds: SECONDS };
+        let request = Request::Heard {
+            base: field(&shown, "base")?,
+            adapters: manifests.to_vec(),
+            timeout_seconds: SECONDS.into(),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut client = Client::connect(home).await?.ok_or("no daemon answers")?;

@@ -4,6 +4,7 @@
 mod heard;
 mod member;
 mod node;
+pub mod observer;
 mod whole;
 
 pub use heard::Heard;

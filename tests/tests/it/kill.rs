@@ -14,7 +14,7 @@ use potluck_tests::kit::{Program, Up, answer, text, train_adapter};
 use crate::program;
 
 /// Kills at moments, of each verb.
-const MOMENTS: u64 = 22;
+const MOMENTS: u64 = 40;
 
 struct Scene {
     program: Program,

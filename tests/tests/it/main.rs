@@ -8,6 +8,7 @@ mod channel_kill;
 mod channel_refused;
 mod channel_steward;
 mod channel_view;
+mod copies;
 mod crash;
 mod daemon;
 mod endings;
@@ -18,14 +19,22 @@ mod holds;
 mod hub;
 mod identity;
 mod kill;
+mod listening;
 mod mdns;
 mod merge;
 mod network;
 mod old_home;
+#[cfg(unix)]
+mod owners;
+#[cfg(unix)]
+mod paths;
+mod persons;
 mod search;
 mod stopping;
 mod stranger;
 mod swarm;
+#[cfg(unix)]
+mod attended;
 #[cfg(unix)]
 mod train;
 

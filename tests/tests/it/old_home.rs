@@ -84,7 +84,7 @@ fn a_home_of_an_earlier_version_opens_with_everything_in_it() {
         heard.sort();
         assert_eq!(heard, [THREE, FOUR], "announcements are kept, by their new names");
     }
-    assert_eq!(open(home.path()).next_sequence().expect("room"), 3, "two were used");
+    assert_eq!(open(home.path()).next_sequence(0).expect("room"), 3, "two were used");
     let program = program();
     assert_eq!(program.ok(home.path(), ["status"])["peer"], PEER);
     assert_eq!(program.ok(home.path(), ["show", "two"])["manifest"], TWO);

@@ -5,6 +5,9 @@ use crate::sources::{self, Source};
 /// Files that may read the environment.
 const ENVIRONMENT: [&str; 2] = ["node/src/config.rs", "node/src/failpoint.rs"];
 
+/// The file that turns numbers of seconds into durations.
+const SECONDS: &str = "node/src/seconds.rs";
+
 /// The file that may name the codec's library.
 const CODEC: &str = "protocol/src/codec.rs";
 
@@ -63,6 +66,17 @@ fn every_queue_is_bounded() {
     assert_none("a queue has a bound (I12)", places(wrong));
 }
 
+/// What somebody typed overflows when it is added to a moment, unless it is bounded first.
+#[test]
+fn seconds_that_people_name_come_through_one_type() {
+    let wrong = |source: &Source, code: &str| {
+        let made = code.split("Duration::from_secs(").skip(1);
+        let named = made.filter_map(|rest| rest.chars().next()).any(|first| first.is_ascii_lowercase());
+        named && source.path.starts_with("node/src") && source.path != SECONDS
+    };
+    assert_none("take `Seconds` and its `duration()`", places(wrong));
+}
+
 #[test]
 fn one_file_names_the_codecs_library() {
     let wrong = |source: &Source, code: &str| source.path != CODEC && code.contains("bincode");
@@ -76,6 +90,29 @@ fn few_files_read_the_environment() {
         reads && !ENVIRONMENT.contains(&source.path.as_str())
     };
     assert_none("ask node/src/config.rs", places(wrong));
+}
+
+/// The file that may remove anything: it asks whether what goes is the program's own.
+const REMOVAL: &str = "trainer/src/removal.rs";
+
+#[test]
+fn only_one_file_removes() {
+    let removes = ["remove_file", "remove_dir", "remove_dir_all"];
+    let wrong = |source: &Source, code: &str| {
+        source.path != REMOVAL
+            && removes.iter().any(|call| code.contains(&format!("{call}(")) || code.contains(&format!("::{call}")))
+    };
+    assert_none("remove through trainer/src/removal.rs: a person's files are theirs", places(wrong));
+}
+
+/// Of a person's file it is not known what it is: opening a pipe waits, reading a device may never end.
+#[test]
+fn files_are_read_whole_in_one_way() {
+    let wrong = |_: &Source, code: &str| {
+        let whole = code.contains("fs::read(") || code.contains("fs::read_to_string(");
+        whole && !code.contains("/proc/") && !code.contains("/sys/")
+    };
+    assert_none("read through trainer/src/files.rs: a regular file, within a bound", places(wrong));
 }
 
 /// Where memory is read past what the compiler can check: mapped files, and the kernels of the cpu backend.

@@ -1,7 +1,7 @@
 //! A Hugging Face folder: `config.json`, `tokenizer.json`, weights in one or several safetensors files.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use super::json;
 use super::stored::Stored;
 use super::tokenizer::{TOKENIZER_MAX, Tokenizer, template};
 use super::{Base, BaseError, mapped};
+use crate::files;
 use crate::tensor::{Bytes, HostTensor};
 
 const CONFIG: &str = "config.json";
@@ -165,7 +166,7 @@ fn read_json(path: &Path, max: usize) -> Result<Value, BaseError> {
 /// At most `max + 1` bytes, so that the parser sees that there are too many.
 fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, BaseError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(BaseError::io(path))?;
+    let file = files::open(path).map_err(BaseError::io(path))?;
     file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(BaseError::io(path))?;
     Ok(bytes)
 }

@@ -50,12 +50,8 @@ pub(crate) fn read_exact_at(file: &File, mut out: &mut [u8], mut offset: u64) ->
 
 /// Maps a regular file for reading. An empty file gives empty bytes.
 pub fn map(path: &Path) -> io::Result<Bytes> {
-    let file = File::open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-    }
-    if metadata.len() == 0 {
+    let file = crate::files::open(path)?;
+    if file.metadata()?.len() == 0 {
         return Ok(Arc::new(Vec::new()));
     }
     // SAFETY: the map is read-only and the bytes are only ever read as `u8`, for which any value is valid. What Rust

@@ -1,41 +1,113 @@
 //! A folder that appears whole or not at all.
+//!
+//! ```text
+//! nothing is there      PARENT/.NAME.partial-PID-N/whole  gets the name in one step
+//! an empty folder is    FOLDER/.potluck.partial-PID-N/whole: its files are moved up one by one; the folder stays what it
+//!                       is, such as a mount point, a link's end, or the folder that a shell is in
+//! ```
+//!
+//! Anything else is refused. What a process that died left under a temporary name is removed by the next that writes there,
+//! and what it had moved up by then as well, as long as it is unchanged.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::ffi::OsStr;
+use std::fs::{self, File, Metadata};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::UNIX_EPOCH;
+
+use serde::{Deserialize, Serialize};
+
+use crate::removal;
 
 /// Held while a process writes the folder: one that nobody holds was left by a process that died.
 const LOCK: &str = ".lock";
+/// Holds what is to appear.
+const WHOLE: &str = "whole";
+/// What is moved up into a folder that was there: written before the first move.
+const MOVED: &str = ".moved";
+/// More than the list of any folder needs.
+const MOVED_MAX: u64 = 1 << 20;
+/// Of the target's name, in the temporary one: a name has an end on every system.
+const NAME_MAX: usize = 100;
+/// The name of a folder that is filled from within.
+const WITHIN: &str = "potluck";
 
-/// A folder under a temporary name beside its final one. Dropped without [`StagedFolder::commit`], it is removed; left
-/// by a process that died, it is removed by the next that writes a folder of its name.
+/// Distinguishes the folders that one process writes at the same time.
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// A folder under a temporary name. Dropped without [`StagedFolder::commit`], it is removed.
 pub struct StagedFolder {
     staging: PathBuf,
-    target: PathBuf,
+    place: Place,
     lock: Option<File>,
 }
 
+/// Where the folder is to appear.
+enum Place {
+    /// There is nothing yet.
+    New(PathBuf),
+    /// An empty folder, by its real path.
+    There(PathBuf),
+}
+
+/// A file that is moved up, as it was written.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Moved {
+    name: String,
+    len: u64,
+    mtime_nanos: u64,
+}
+
 impl StagedFolder {
-    /// Fails if `target` exists, unless it is an empty folder.
+    /// Fails with [`ErrorKind::AlreadyExists`] if `target` exists, unless it is an empty folder or a link to one.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let name =
-            target.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a folder's name"))?;
-        refuse_existing(target)?;
-        let parent = parent(target);
-        fs::create_dir_all(parent)?;
-        let prefix = format!(".{}.partial-", name.to_string_lossy());
-        sweep(parent, &prefix)?;
-        let staging = parent.join(format!("{prefix}{}", std::process::id()));
+        let place = Place::of(target)?;
+        let (parent, name) = place.beside()?;
+        fs::create_dir_all(&parent)?;
+        let prefix = prefix(&name);
+        if let Place::New(_) = place {
+            sweep(&parent, &prefix, None)?;
+        } else {
+            sweep(&parent, &prefix, Some(&parent))?;
+            refuse_full(&parent, None)?;
+        }
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let staging = parent.join(format!("{prefix}{}-{number}", std::process::id()));
         fs::create_dir(&staging)?;
-        let lock = File::create_new(staging.join(LOCK))?;
+        let mut staged = Self { staging, place, lock: None };
+        let lock = File::create_new(staged.staging.join(LOCK))?;
         // A file system without locks is no reason not to write: there, what the dead left stays.
         let _unlockable = lock.try_lock();
-        Ok(Self { staging, target: target.to_owned(), lock: Some(lock) })
+        staged.lock = Some(lock);
+        fs::create_dir(staged.path())?;
+        Ok(staged)
+    }
+
+    /// Whether [`StagedFolder::create`] would refuse this target: asked before long work.
+    pub fn check(target: &Path) -> io::Result<()> {
+        let place = Place::of(target)?;
+        let (mut above, name) = place.beside()?;
+        if let Place::There(folder) = &place {
+            return refuse_full(folder, Some(&prefix(&name)));
+        }
+        while fs::symlink_metadata(&above).is_err_and(|error| error.kind() == ErrorKind::NotFound) && above.pop() {}
+        match fs::metadata(&above) {
+            Ok(found) if found.is_dir() => Ok(()),
+            Ok(_) => Err(io::Error::new(ErrorKind::NotADirectory, format!("{} is no folder", above.display()))),
+            Err(error) if above.as_os_str().is_empty() && error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", above.display()))),
+        }
+    }
+
+    /// Where the files lie until the commit.
+    pub fn path(&self) -> PathBuf {
+        self.staging.join(WHOLE)
     }
 
     /// A new file in the folder. Call `sync_all` on it before [`StagedFolder::commit`].
     pub fn file(&self, name: &str) -> io::Result<File> {
-        File::create_new(self.staging.join(name))
+        File::create_new(self.path().join(name))
     }
 
     /// A whole file, synced.
@@ -45,59 +117,174 @@ impl StagedFolder {
         file.sync_all()
     }
 
-    /// Gives the folder its final name: files, then the folder, then its parent are durable.
-    pub fn commit(mut self) -> io::Result<()> {
-        // Not every system moves what is open.
-        drop(self.lock.take());
-        fs::remove_file(self.staging.join(LOCK))?;
-        sync_folder(&self.staging)?;
-        if self.target.exists() {
-            // Empty when we began; `remove_dir` fails if somebody filled it since.
-            fs::remove_dir(&self.target)?;
+    /// Gives the folder its final name, or its files their final folder: files, then their folder, then its parent are
+    /// durable.
+    pub fn commit(self) -> io::Result<()> {
+        sync_folder(&self.path())?;
+        match &self.place {
+            Place::New(target) => {
+                // A rename would replace an empty folder that somebody made since.
+                refuse_existing(target)?;
+                fs::rename(self.path(), target)?;
+                sync_folder(parent(target))
+            }
+            Place::There(folder) => {
+                refuse_full(folder, Some(&prefix(OsStr::new(WITHIN))))?;
+                self.move_up(folder)
+            }
         }
-        fs::rename(&self.staging, &self.target)?;
-        sync_folder(parent(&self.target))
+    }
+
+    fn move_up(&self, folder: &Path) -> io::Result<()> {
+        let mut names =
+            fs::read_dir(self.path())?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        names.sort();
+        let moved = names.iter().filter_map(|name| Moved::of(&self.path(), name)).collect::<Vec<_>>();
+        let mut list = File::create_new(self.staging.join(MOVED))?;
+        list.write_all(&serde_json::to_vec(&moved)?)?;
+        list.sync_all()?;
+        sync_folder(&self.staging)?;
+        let up = |name: &std::ffi::OsString| {
+            refuse_existing(&folder.join(name))?;
+            fs::rename(self.path().join(name), folder.join(name))
+        };
+        let done = names.iter().try_for_each(up).and_then(|()| sync_folder(folder));
+        if done.is_ok() {
+            // From here on what was moved is the person's.
+            removal::file(&self.staging.join(MOVED))?;
+        } else {
+            take_back(&self.staging, folder);
+        }
+        done
     }
 }
 
 impl Drop for StagedFolder {
     fn drop(&mut self) {
+        // Not every system removes what is open.
         drop(self.lock.take());
-        // After a commit the name is gone; a failure leaves a folder that the next run removes.
-        let _ = fs::remove_dir_all(&self.staging);
+        // What a failure leaves here is removed by the next run.
+        let _left = removal::temporary(&self.staging, is_temporary);
     }
 }
 
-/// Removes what processes that died left under temporary names of this target.
-fn sweep(parent: &Path, prefix: &str) -> io::Result<()> {
+impl Place {
+    fn of(target: &Path) -> io::Result<Self> {
+        match fs::symlink_metadata(target) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Self::New(target.to_owned())),
+            Err(error) => Err(error),
+            Ok(found) => {
+                let real = fs::canonicalize(target).map_err(|error| match found.is_symlink() {
+                    true => io::Error::new(error.kind(), format!("it is a link that leads nowhere: {error}")),
+                    false => error,
+                })?;
+                if real.is_dir() { Ok(Self::There(real)) } else { Err(exists()) }
+            }
+        }
+    }
+
+    /// The folder that the temporary one is made in, and the name that it is made of.
+    fn beside(&self) -> io::Result<(PathBuf, std::ffi::OsString)> {
+        match self {
+            Self::There(folder) => Ok((folder.clone(), WITHIN.into())),
+            Self::New(target) => {
+                let name =
+                    target.file_name().ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "no folder's name"))?;
+                Ok((parent(target).to_owned(), name.to_owned()))
+            }
+        }
+    }
+}
+
+impl Moved {
+    /// `None` of what is no file.
+    fn of(folder: &Path, name: &OsStr) -> Option<Self> {
+        let found = fs::symlink_metadata(folder.join(name)).ok().filter(Metadata::is_file)?;
+        let since = found.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self { name: name.to_str()?.to_owned(), len: found.len(), mtime_nanos: since.as_nanos() as u64 })
+    }
+}
+
+/// Removes from a folder what was moved up into it, unless somebody has changed it since.
+fn take_back(staging: &Path, folder: &Path) {
+    let list = crate::files::read(&staging.join(MOVED), MOVED_MAX).ok();
+    let moved: Vec<Moved> = list.and_then(|list| serde_json::from_slice(&list).ok()).unwrap_or_default();
+    for one in moved {
+        let plain = Path::new(&one.name).file_name() == Some(OsStr::new(&one.name));
+        if plain && Moved::of(folder, OsStr::new(&one.name)).as_ref() == Some(&one) {
+            let _stays = removal::file(&folder.join(&one.name));
+        }
+    }
+}
+
+fn prefix(name: &OsStr) -> String {
+    let name = name.to_string_lossy();
+    let end = name.char_indices().map(|(at, c)| at + c.len_utf8()).take_while(|end| *end <= NAME_MAX).last();
+    format!(".{}.partial-", &name[..end.unwrap_or_default()])
+}
+
+/// The names of temporary folders, those of earlier versions too: `.NAME.partial-PID` or `.NAME.partial-PID-N`.
+fn is_temporary(name: &str) -> bool {
+    let number = |text: &str| text.parse::<u32>().is_ok();
+    name.starts_with('.')
+        && name.rsplit_once(".partial-").is_some_and(|(_, end)| match end.split_once('-') {
+            Some((process, count)) => number(process) && number(count),
+            None => number(end),
+        })
+}
+
+/// Removes what processes that died left under temporary names of this target, and what they moved up into `folder`. What
+/// cannot be removed is no reason not to write.
+fn sweep(parent: &Path, prefix: &str, folder: Option<&Path>) -> io::Result<()> {
     for entry in fs::read_dir(parent)? {
         let entry = entry?;
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u32>().ok());
-        if process.is_some() && is_abandoned(&entry.path()) {
-            fs::remove_dir_all(entry.path())?;
+        let ours = name.to_str().is_some_and(|name| name.starts_with(prefix) && is_temporary(name));
+        if ours && is_abandoned(&entry.path()) {
+            if let Some(folder) = folder {
+                take_back(&entry.path(), folder);
+            }
+            let _left = removal::temporary(&entry.path(), is_temporary);
         }
     }
     Ok(())
 }
 
+/// Made by a process that died. One without a lock in it is ours only if it is empty: it had just been made.
 fn is_abandoned(staging: &Path) -> bool {
-    match File::open(staging.join(LOCK)) {
+    if staging.is_symlink() {
+        return false;
+    }
+    match File::options().read(true).open(staging.join(LOCK)) {
         Ok(lock) => lock.try_lock().is_ok(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            fs::read_dir(staging).is_ok_and(|mut entries| entries.next().is_none())
+        }
+        Err(_) => false,
     }
 }
 
-fn refuse_existing(target: &Path) -> io::Result<()> {
-    let free = match fs::read_dir(target) {
-        Ok(mut entries) => entries.next().is_none(),
-        Err(error) => error.kind() == io::ErrorKind::NotFound,
-    };
-    if free {
-        Ok(())
-    } else {
-        Err(io::Error::new(io::ErrorKind::AlreadyExists, "exists already: choose another name or remove it"))
+/// A folder that has anything in it but temporary folders of ours is somebody's.
+fn refuse_full(folder: &Path, but: Option<&str>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        let ours = name.to_str().is_some_and(|name| but.is_some_and(|but| name.starts_with(but)) && is_temporary(name));
+        if !ours {
+            return Err(exists());
+        }
     }
+    Ok(())
+}
+
+fn refuse_existing(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() { Err(exists()) } else { Ok(()) }
+}
+
+fn exists() -> io::Error {
+    io::Error::new(
+        ErrorKind::AlreadyExists,
+        "it exists and is not an empty folder: choose another name, or move it away",
+    )
 }
 
 fn parent(path: &Path) -> &Path {
@@ -110,51 +297,4 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_is_there_before_the_commit_and_all_of_it_after() {
-        let root = tempfile::tempdir().unwrap();
-        let target = root.path().join("deep/out");
-        let staged = StagedFolder::create(&target).unwrap();
-        staged.write("a", b"1").unwrap();
-        assert!(!target.exists());
-        staged.commit().unwrap();
-        assert_eq!(fs::read(target.join("a")).unwrap(), b"1");
-        assert_eq!(fs::read_dir(root.path().join("deep")).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_dropped_folder_leaves_nothing_and_a_full_one_is_kept() {
-        let root = tempfile::tempdir().unwrap();
-        let target = root.path().join("out");
-        StagedFolder::create(&target).unwrap().write("a", b"1").unwrap();
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
-        fs::create_dir(&target).unwrap();
-        StagedFolder::create(&target).unwrap().commit().unwrap();
-        fs::write(target.join("mine"), b"").unwrap();
-        let error = StagedFolder::create(&target).err().map(|error| error.kind());
-        assert_eq!(error, Some(io::ErrorKind::AlreadyExists));
-    }
-
-    #[test]
-    fn what_the_dead_left_goes_and_what_the_living_write_stays() {
-        let root = tempfile::tempdir().unwrap();
-        let left = |name: &str| {
-            let path = root.path().join(name);
-            fs::create_dir(&path).unwrap();
-            fs::write(path.join("model.safetensors"), b"half of it").unwrap();
-            fs::write(path.join(LOCK), b"").unwrap();
-            path
-        };
-        let (dead, living) = (left(".out.partial-1"), left(".out.partial-2"));
-        let (other, mine) = (left(".other.partial-1"), left(".out.partial-mine"));
-        let lock = File::open(living.join(LOCK)).unwrap();
-        lock.lock().unwrap();
-        let staged = StagedFolder::create(&root.path().join("out")).unwrap();
-        assert!(!dead.exists() && living.exists() && other.exists() && mine.exists());
-        staged.commit().unwrap();
-        assert_eq!(fs::read_dir(root.path().join("out")).unwrap().count(), 0, "the lock is not part of it");
-    }
-}
+mod tests;

@@ -49,7 +49,8 @@ pub enum BenchMergeError {
 
 /// The architecture that a `config.json` states; no weights are looked for.
 pub fn shape(path: &Path) -> Result<Architecture, BenchMergeError> {
-    let bytes = std::fs::read(path).map_err(|error| BenchMergeError::Io { path: path.to_owned(), error })?;
+    let bytes = crate::files::read(path, potluck_protocol::limits::JSON_MAX as u64)
+        .map_err(|error| BenchMergeError::Io { path: path.to_owned(), error })?;
     let wrong = |reason: String| BenchMergeError::Shape { path: path.to_owned(), reason };
     let parsed = json::parse(&bytes, potluck_protocol::limits::JSON_MAX);
     let parsed = parsed.map_err(|error: JsonError| wrong(error.to_string()))?;

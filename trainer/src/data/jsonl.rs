@@ -8,11 +8,11 @@ mod line;
 #[cfg(test)]
 mod tests;
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 pub use super::row::{Content, Kind, Message, Row, Rows};
+use crate::files;
 
 /// Bytes of one line: a long document, not a book.
 pub const LINE_MAX: usize = 1 << 20;
@@ -81,7 +81,7 @@ type Parse = fn(&[u8]) -> Result<Option<Content>, String>;
 
 fn open(path: &Path) -> Result<impl BufRead, DataError> {
     let io = |error| DataError::Io { path: path.to_owned(), error };
-    let file = File::open(path).map_err(io)?;
+    let file = files::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     if len > FILE_MAX {
         return Err(DataError::TooLong { path: path.to_owned(), len });

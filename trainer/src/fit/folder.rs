@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::replace;
+use crate::removal;
 
 const LAST: &str = "last.checkpoint";
 const BEST: &str = "best.checkpoint";
@@ -81,15 +82,12 @@ impl RunFolder {
     pub fn remove(self, notes: &[&str]) -> io::Result<()> {
         let Self { path, lock } = self;
         for name in [LAST, BEST, METRICS].iter().chain(notes) {
-            match fs::remove_file(path.join(name)) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            removal::file(&path.join(name))?;
         }
         // Not every system removes a file that is open.
         drop(lock);
-        fs::remove_file(path.join(LOCK))?;
-        fs::remove_dir(&path)
+        removal::file(&path.join(LOCK))?;
+        removal::empty_folder(&path)
     }
 }
 

@@ -11,6 +11,7 @@ use potluck_protocol::safetensors::Layout;
 
 use super::plan::Plan;
 use super::{CONFIG_FILE, MODEL_FILE, PeftError};
+use crate::files;
 use crate::lora::adapter::{Adapter, AdapterTensor, Factor};
 use crate::lora::config::LoraConfig;
 use crate::peft::write::target_modules;
@@ -62,7 +63,7 @@ pub(super) fn read_config(folder: &Path) -> Result<Vec<u8>, PeftError> {
 /// A file of at most `max` bytes, and its length.
 pub(super) fn open_bounded(path: &Path, max: u64) -> Result<(File, u64), PeftError> {
     let io = |error| PeftError::Io { path: path.to_owned(), error };
-    let file = File::open(path).map_err(io)?;
+    let file = files::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     if len > max {
         return Err(PeftError::TooLong { path: path.to_owned(), len, max });

@@ -14,6 +14,7 @@ use crate::api::proto::{BaseFetch, Request};
 use crate::config;
 use crate::failure::Outcome;
 use crate::hub::Fresh;
+use crate::seconds::Seconds;
 
 /// Check a base whole and remember it.
 ///
@@ -33,8 +34,8 @@ pub struct Add {
     #[arg(long, value_name = "REF")]
     view_of: Option<String>,
     /// From the swarm: how long to look for it and to wait for bytes
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    timeout: Seconds,
     /// Used for a base id if no daemon runs on this home
     #[command(flatten)]
     network: up::Network,

@@ -13,6 +13,7 @@ use crate::api::channel;
 use crate::api::proto::Request;
 use crate::config;
 use crate::failure::Outcome;
+use crate::seconds::Seconds;
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
@@ -57,8 +58,8 @@ pub struct Follow {
     #[arg(long)]
     audit: bool,
     /// How long to look for each thing
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    timeout: Seconds,
     /// Used if no daemon runs on this home
     #[command(flatten)]
     network: up::Network,
@@ -70,8 +71,8 @@ pub struct Update {
     #[arg(value_name = "CHANNEL")]
     channel: String,
     /// How long to look for each thing
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    timeout: Seconds,
     /// Used if no daemon runs on this home
     #[command(flatten)]
     network: up::Network,

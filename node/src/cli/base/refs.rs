@@ -40,11 +40,7 @@ pub fn absolute_reference(reference: &str) -> Outcome<String> {
         return Ok(reference.to_owned());
     }
     let absolute = config::absolute(path)?;
-    let text = absolute.to_str().ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("the path {} is not UTF-8", absolute.display()))
-            .hint("rename it, or link to it")
-    })?;
-    Ok(text.to_owned())
+    Ok(absolute.to_string_lossy().into_owned())
 }
 
 /// `REF@WEIGHT` or `REF`, which weighs 1.

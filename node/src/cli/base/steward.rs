@@ -14,6 +14,7 @@ use crate::api::channel::{self, SuiteRows};
 use crate::api::proto::Request;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::seconds::Seconds;
 
 /// Parts of a million in one percent.
 const PPM_PER_PERCENT: f64 = 10_000.0;
@@ -90,8 +91,8 @@ pub struct Propose {
     #[arg(long, value_name = "CHANNEL")]
     to: String,
     /// How long to look for the channel if it is not known here
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    timeout: Seconds,
 }
 
 /// Judge the proposals on a fresh sealed shard and publish the next version.
@@ -102,8 +103,8 @@ pub struct Release {
     #[arg(value_name = "CHANNEL")]
     channel: String,
     /// How long to look for each adapter that is not here
-    #[arg(long, default_value_t = 60, value_name = "SECONDS")]
-    timeout: u64,
+    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    timeout: Seconds,
     /// Threads for scoring and folding; the result does not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,

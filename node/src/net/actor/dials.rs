@@ -5,6 +5,7 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
+use super::super::bootstrap::Health;
 use super::super::handle::NetError;
 use super::super::private;
 use super::{Actor, Back, answer};
@@ -58,6 +59,7 @@ impl Actor<'_> {
     /// either names anybody of the other: where both began is where they meet again.
     pub(super) fn redial(&mut self) {
         let now = Instant::now();
+        self.note_who_is_here();
         let (alone, away) = (self.seat.peers.is_alone(), self.bootstrap_away());
         if self.alone.take(now) && alone {
             self.hint_remembered();
@@ -85,8 +87,15 @@ impl Actor<'_> {
 
     fn dial_bootstrap(&mut self, addresses: Vec<Multiaddr>) {
         for address in addresses {
-            if let Err(error) = self.swarm.dial(DialOpts::from(address.clone())) {
-                tracing::debug!(%address, %error, "a bootstrap peer cannot be dialled");
+            self.knock(DialOpts::from(address.clone()), address);
+        }
+    }
+
+    /// A bootstrap peer that came by itself is reached as well as one that was dialled.
+    pub(super) fn note_who_is_here(&mut self) {
+        for address in &self.seat.config.bootstrap {
+            if self.seat.peers.is_here(address) {
+                self.seat.bootstrap.note(address, Health::Works);
             }
         }
     }

@@ -3,6 +3,7 @@
 use libp2p::metrics::Recorder;
 use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, identify};
+use tokio::time::Instant;
 
 use super::super::announcements::{Reason, Verdict};
 use super::super::behaviour::BehaviourEvent;
@@ -55,6 +56,7 @@ impl Actor<'_> {
 
     /// What gossipsub finds wrong by itself (signatures above all) shows in its scores alone.
     pub(super) fn watch(&mut self) {
+        self.failures.quiet(Instant::now());
         let behaviour = self.swarm.behaviour();
         let score = |peer: &PeerId| behaviour.gossipsub.peer_score(peer);
         let peers = behaviour.gossipsub.all_peers().map(|(peer, _)| *peer);

@@ -73,7 +73,8 @@ impl Actor<'_> {
         let lot = RandomState::new();
         let mut here = self.seat.peers.identified_peers();
         here.sort_by_key(|peer| lot.hash_one(peer));
-        let named = here.into_iter().chain(lately).filter(|peer| *peer != asker);
+        let named =
+            here.into_iter().chain(lately).filter(|peer| *peer != asker || self.seat.peers.is_in_two_places(peer));
         let placed = named.map(|peer| (peer, self.addresses_for(&asker, &peer)));
         placed.filter(|(_, addresses)| !addresses.is_empty()).take(PROVIDERS_MAX).collect()
     }
@@ -96,7 +97,9 @@ impl Actor<'_> {
     fn hint(&mut self, from: PeerId, peers: Vec<Named>) {
         let (local, now_ms) = (*self.swarm.local_peer_id(), self.seat.now_ms());
         for (peer, addresses) in self.believed(&from, peers).into_iter().take(PROVIDERS_MAX) {
-            if peer != local && !self.swarm.is_connected(&peer) {
+            if peer == local {
+                self.look_for_twin(addresses);
+            } else if !self.swarm.is_connected(&peer) {
                 self.seat.finding.dials.hint(peer, &addresses, Why::Named, now_ms);
             }
         }

@@ -83,6 +83,7 @@ impl Service {
         licence: &str,
         description: String,
     ) -> Outcome<(ManifestId, bool)> {
+        self.check_alone()?;
         let manifest = Manifest {
             kind,
             name: name.clone(),

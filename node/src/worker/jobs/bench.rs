@@ -196,7 +196,7 @@ fn read(path: &Path, vocabulary: u32) -> Outcome<Vec<Sequences>> {
     };
     let failed = |error: std::io::Error| Failure::io(path.display(), &error);
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(failed)?.take(TOKENS_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
+    potluck_trainer::files::open(path).map_err(failed)?.take(TOKENS_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > TOKENS_MAX {
         return Err(wrong(format!("more than {TOKENS_MAX} bytes")));
     }

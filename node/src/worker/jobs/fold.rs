@@ -15,7 +15,7 @@ use potluck_trainer::peft;
 use super::open;
 use crate::api::proto::{Progress, Unit};
 use crate::failure::{Failure, Outcome};
-use crate::service::Folded;
+use crate::service::{Folded, output};
 use crate::worker::child::Context;
 use crate::worker::failures;
 use crate::worker::proto::{BaseSource, FloatType, FoldSource};
@@ -55,7 +55,7 @@ pub fn fold(
     let folded = match out {
         None => into(&mut Discard)?,
         Some(out) => {
-            let failed = |error: io::Error| Failure::io(format!("write {}", out.display()), &error);
+            let failed = |error: io::Error| output::unwritable(out, &error);
             let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), dtype).map_err(failed)?;
             let folded = into(&mut folder)?;
             folder.finish().map_err(failed)?;

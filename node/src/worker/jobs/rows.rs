@@ -64,13 +64,14 @@ impl Rows {
         let tokenised = tokenised.map_err(|error| failures::tokenise(&error))?;
         let format = (rows.kind == Kind::Chat).then(|| ChatFormat::new(tokenizer)).transpose();
         let format = format.map_err(|error| failures::chat(&error))?;
+        let remarks = remarks(&tokenised, format.as_ref(), tokenizer);
         Ok(Self {
             samples: tokenised.samples,
             kind: rows.kind,
             digest: rows.digest(),
             template: format.as_ref().map(ChatFormat::digest),
             stop: stop(base, format.as_ref()),
-            remarks: remarks(&tokenised, format.as_ref(), tokenizer),
+            remarks,
             places: tokenised.lines.iter().map(|&line| place(&rows.path, line)).collect(),
         })
     }

@@ -31,7 +31,7 @@ use super::rows::Rows;
 use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::{RUN_RECORD, RunRecord};
+use crate::service::{RUN_RECORD, RunRecord, output};
 use crate::worker::child::{Context, ORPHAN};
 use crate::worker::failures;
 use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
@@ -43,6 +43,9 @@ const NOTES: [&str; 2] = [SETTINGS, RUN_RECORD];
 const METRICS: &str = "metrics.jsonl";
 /// How long a process that is ending is waited for: longer than a worker lives whose parent was killed.
 const HANDOVER: Duration = Duration::from_secs(ORPHAN.as_secs() + 5);
+
+/// A line of some 200 bytes for each of 20 million steps.
+const METRICS_MAX: u64 = 4 << 30;
 
 #[derive(Serialize)]
 pub struct Trained {
@@ -59,10 +62,7 @@ pub struct Trained {
 }
 
 pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
-    if task.out.exists() {
-        return Err(Failure::new(Kind::Conflict, format!("{} exists", task.out.display()))
-            .hint("choose another --out, or remove it: a finished run is never overwritten"));
-    }
+    output::check(&task.out)?;
     let base = open::base(&task.base)?;
     let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
     let mut rows = read_rows(&task.data)?;
@@ -118,7 +118,8 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         None => None,
     };
     let record = RunRecord { steps: fit.kept, tokens: fit.labelled, ..record };
-    let metrics = std::fs::read(folder.metrics()).map_err(|error| Failure::io("read the run's metrics", &error))?;
+    let metrics = potluck_trainer::files::read(&folder.metrics(), METRICS_MAX)
+        .map_err(|error| Failure::io("read the run's metrics", &error))?;
     let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?), (METRICS, metrics)];
     adapt::write(&task.out, &fit.adapter, &base, &notes)?;
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.

@@ -2,7 +2,7 @@
 
 use potluck_protocol::tensor::DType;
 use potluck_trainer::base::dequantise;
-use potluck_trainer::base::{Base, Tokenizer};
+use potluck_trainer::base::{Base, Place, Tokenizer};
 use potluck_trainer::tensor::HostTensor;
 use rayon::prelude::*;
 

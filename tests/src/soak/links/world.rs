@@ -105,7 +105,7 @@ impl Puller<'_> {
         let home = self.up.home.clone();
         let answer = self.runtime.block_on(async {
             let mut client = Client::connect(&home).await?.ok_or_else(gone)?;
-            client.call(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS }, |_| {}).await
+            client.call(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() }, |_| {}).await
         });
         let fetched: Fetched = serde_json::from_value(answer.map_err(|failure| failure.to_string())?)?;
         Ok(Pulled { seconds: began.elapsed().as_secs_f64(), wasted_bytes: fetched.wasted_bytes })
@@ -127,7 +127,7 @@ impl Puller<'_> {
         };
         let killed = self.runtime.block_on(async {
             let mut client = Client::connect(&home).await?.ok_or_else(gone)?;
-            let request = Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS };
+            let request = Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() };
             tokio::select! {
                 biased;
                 Some(()) = waiting.recv() => Ok(true),

@@ -1,11 +1,12 @@
 //! A version as a folder of merged safetensors for other programs: whole or not at all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use potluck_protocol::channel::{Lineage, Release};
+use potluck_trainer::base::staged::StagedFolder;
 use serde_json::{Value, json};
 
-use super::super::super::{Call, Service};
+use super::super::super::{Call, Service, output};
 use super::limits::PATIENCE;
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -16,6 +17,7 @@ impl Service {
         reference: &str,
         out: &Path,
     ) -> Outcome<Value> {
+        output::check(out)?;
         let lineage = self.find_version(reference).await?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel or version `{reference}` is known here")).hint(
                 "follow a channel with `potluck base follow ID`; list those that are with `potluck base channels`",
@@ -28,51 +30,21 @@ impl Service {
             )
             .hint("copy the genesis base itself, see `potluck base ls`"));
         };
-        let staging = staging(out)?;
         let genesis = self.genesis(call, lineage.spec()).await?;
         self.kept_adapters(call, &lineage, PATIENCE).await?;
         let answer = answer(&lineage, head, out);
-        self.folded_to(call, &genesis, head, &staging).await.inspect_err(|_| remove(&staging))?;
+        let staged = StagedFolder::create(out).map_err(|error| output::unwritable(out, &error))?;
+        self.folded_to(call, &genesis, head, &staged.path()).await?;
         let (note, target) = (answer.clone(), out.to_path_buf());
-        self.on_store(move |_| placed(&staging, &target, &note)).await?;
+        self.on_store(move |_| placed(staged, &target, &note)).await?;
         Ok(answer)
     }
 }
 
-/// Where the folder lies until it is whole and checked: beside its place, so that it is one disk. What an earlier run that
-/// was killed left there is removed.
-fn staging(out: &Path) -> Outcome<PathBuf> {
-    let name =
-        out.file_name().ok_or_else(|| Failure::new(Kind::Usage, format!("{} is no folder's name", out.display())))?;
-    if out.exists() && std::fs::read_dir(out).map_or(true, |mut entries| entries.next().is_some()) {
-        return Err(Failure::new(Kind::Conflict, format!("{} exists already", out.display()))
-            .hint("choose another folder, or remove that one"));
-    }
-    let staging = out.with_file_name(format!(".{}.unchecked", name.to_string_lossy()));
-    if staging.exists() {
-        std::fs::remove_dir_all(&staging)
-            .map_err(|error| Failure::io(format!("remove {}", staging.display()), &error))?;
-    }
-    Ok(staging)
-}
-
-fn remove(staging: &Path) {
-    // It may not be there; what stays is removed by the next run.
-    let _gone = std::fs::remove_dir_all(staging);
-}
-
 /// Gives the folder its name, with a note of what it was made of.
-fn placed(staging: &Path, out: &Path, note: &Value) -> Outcome<()> {
-    let writing = |error| Failure::io(format!("write {}", out.display()), &error);
-    let file = staging.join("recipe.json");
-    std::fs::write(&file, format!("{note:#}\n")).map_err(writing)?;
-    std::fs::File::open(&file).and_then(|file| file.sync_all()).map_err(writing)?;
-    if out.exists() {
-        // Empty when we began; this fails if somebody filled it since.
-        std::fs::remove_dir(out).map_err(writing)?;
-    }
-    std::fs::rename(staging, out).map_err(writing)?;
-    Ok(crate::store::durable::sync_parent(out)?)
+fn placed(staged: StagedFolder, out: &Path, note: &Value) -> Outcome<()> {
+    let written = staged.write("recipe.json", format!("{note:#}\n").as_bytes()).and_then(|()| staged.commit());
+    written.map_err(|error| output::unwritable(out, &error))
 }
 
 fn answer(lineage: &Lineage, head: &Release, out: &Path) -> Value {

@@ -1,7 +1,5 @@
 //! Following and no longer following; the list of what is followed.
 
-use std::time::Duration;
-
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
@@ -17,7 +15,7 @@ use crate::store::ChannelRecord;
 
 impl Service {
     pub(in crate::service::channel) async fn channel_follow(&self, call: &Call<'_>, follow: Follow) -> Outcome<Value> {
-        let patience = Duration::from_secs(follow.timeout_seconds);
+        let patience = follow.timeout_seconds.duration();
         let id = self.channel_id(&follow.channel).await?;
         call.phase(format!("looking for channel {}", id.short())).await;
         self.kept(call, id, patience).await?;

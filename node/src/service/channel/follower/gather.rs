@@ -80,7 +80,12 @@ impl Service {
     }
 
     /// Those, the announced ones, and what lies between them. Everything that is found is kept.
-    pub(super) async fn gather(&self, call: &Call<'_>, lineage: &Lineage, patience: Duration) -> Outcome<Gathered> {
+    pub(in crate::service::channel) async fn gather(
+        &self,
+        call: &Call<'_>,
+        lineage: &Lineage,
+        patience: Duration,
+    ) -> Outcome<Gathered> {
         let mut gathered = self.gathered_here(lineage).await?;
         for manifest in self.announced_versions(lineage).await? {
             // Kept before it is believed: it may be half of a proof.
@@ -190,7 +195,12 @@ impl Service {
     }
 
     /// Waits until what connected peers know of a topic has come: a person asked, so it is worth a moment.
-    pub(super) async fn catch_up(&self, call: &Call<'_>, genesis: BaseId, channel: ManifestId) -> Outcome<()> {
+    pub(in crate::service::channel) async fn catch_up(
+        &self,
+        call: &Call<'_>,
+        genesis: BaseId,
+        channel: ManifestId,
+    ) -> Outcome<()> {
         let Some(network) = &self.network else { return Ok(()) };
         // Listening first: what is heard before the look at the catalogue is in it.
         let mut events = network.handle.events();

@@ -27,7 +27,7 @@ impl Service {
     }
 
     /// [`Self::halt`] for what was found here, and tells everybody.
-    pub(super) async fn halt_and_prove(
+    pub(in crate::service::channel) async fn halt_and_prove(
         &self,
         call: &Call<'_>,
         record: ChannelRecord,

@@ -27,7 +27,7 @@ mod watch;
 
 pub use watch::watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use potluck_protocol::id::ManifestId;
@@ -41,6 +41,8 @@ pub struct Watching {
     /// By channel: whoever changes what is in force holds it. As many as channels are followed. // I12
     turns: Mutex<BTreeMap<ManifestId, Arc<tokio::sync::Mutex<()>>>>,
     ledger: Mutex<Ledger>,
+    /// Channels of our own for which peers were asked. As many as there are. // I12
+    asked: Mutex<BTreeSet<ManifestId>>,
 }
 
 impl Watching {
@@ -52,6 +54,15 @@ impl Watching {
             Arc::clone(turns.entry(channel).or_default())
         };
         turn.lock_owned().await
+    }
+
+    /// Whether peers were asked what our own key has signed for a channel.
+    pub fn was_asked(&self, channel: &ManifestId) -> bool {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).contains(channel)
+    }
+
+    pub fn asked(&self, channel: ManifestId) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(channel);
     }
 
     /// Held for operations on maps only.

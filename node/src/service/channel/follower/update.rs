@@ -12,6 +12,7 @@ use super::gather::Gathered;
 use super::halt::halted;
 use super::limits::PATIENCE;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::seconds::Seconds;
 use crate::store::{ChannelRecord, Halt, StoreError};
 
 /// Who wants it.
@@ -39,10 +40,10 @@ impl Service {
         &self,
         call: &Call<'_>,
         channel: &str,
-        timeout_seconds: u64,
+        timeout_seconds: Seconds,
     ) -> Outcome<Value> {
         let record = self.find_channel(channel)?;
-        let updated = self.update(call, record.id, Asked::Person(Duration::from_secs(timeout_seconds))).await?;
+        let updated = self.update(call, record.id, Asked::Person(timeout_seconds.duration())).await?;
         Ok(updated.answer("potluck.base.update/1"))
     }
 

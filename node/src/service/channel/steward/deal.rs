@@ -58,7 +58,8 @@ pub fn deal(rows: impl IntoIterator<Item = Content>, shards: usize, secret: &mut
 fn line(row: &Content) -> String {
     let object = match row {
         Content::Completion { prompt, completion } => json!({ "prompt": prompt, "completion": completion }),
-        Content::Chat(messages) => json!({ "messages": messages }),
+        Content::Chat(chat) if chat.tools.is_empty() => json!({ "messages": chat.messages }),
+        Content::Chat(chat) => json!({ "messages": chat.messages, "tools": chat.tools }),
         Content::Text(text) => json!({ "text": text }),
     };
     format!("{object}\n")

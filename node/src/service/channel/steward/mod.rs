@@ -10,6 +10,7 @@
 
 mod admit;
 mod deal;
+mod known;
 mod open;
 mod proposals;
 mod propose;
@@ -35,17 +36,23 @@ struct Own {
     lineage: Lineage,
     /// A version that an earlier command had promised and this one has finished.
     finished: Option<ManifestId>,
+    /// Peers were asked whether this key has signed more than this home knows.
+    asked: bool,
 }
 
 impl Service {
-    /// The channel of that name or id, if this node is its steward; what was promised for it is finished first.
+    /// The channel of that name or id, if this node is its steward; what its key signed elsewhere is taken up first, and what
+    /// was promised here is finished.
     async fn stewarded(&self, call: &Call<'_>, reference: &str) -> Outcome<Own> {
         let record = self.find_channel(reference)?;
         self.check_steward(&record).await?;
+        self.check_alone()?;
+        let asked = self.take_up_signed(call, &record).await?;
+        let record = self.store.channel(&record.id).unwrap_or(record);
         let (record, finished) = self.finish_promised(call, record).await?;
         let head = self.promised_version(&record.id)?.map(|(id, _)| id).or(record.current);
         let lineage = self.lineage(record.id, head).await?;
-        Ok(Own { record, lineage, finished })
+        Ok(Own { record, lineage, finished, asked })
     }
 
     async fn check_steward(&self, record: &ChannelRecord) -> Outcome<()> {

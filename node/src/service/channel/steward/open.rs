@@ -35,6 +35,7 @@ struct Genesis {
 impl Service {
     pub(in crate::service::channel) async fn channel_open(&self, call: &Call<'_>, open: Open) -> Outcome<Value> {
         let _one = self.stewarding.lock().await;
+        self.check_alone()?;
         let name: Name = open.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
         if let Some(taken) = self.store.channels().into_iter().find(|channel| channel.name == name) {
             return Err(Failure::new(Kind::Conflict, format!("`{name}` is channel {} here already", taken.id.short()))

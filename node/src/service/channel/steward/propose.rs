@@ -26,7 +26,7 @@ impl Service {
                 .hint("weights are usually between 0 and 1")
         })?;
         let adapter = self.proposable(&propose.adapter).await?;
-        let patience = Duration::from_secs(propose.timeout_seconds);
+        let patience = propose.timeout_seconds.duration();
         let channel = self.channel_manifest(call, &propose.channel, patience).await?;
         let ManifestKind::Channel(rules) = &channel.body().kind else {
             return Err(Failure::new(Kind::Usage, format!("`{}` is no channel", propose.channel)));

@@ -40,7 +40,7 @@ impl Service {
     ) -> Outcome<Value> {
         let _one = self.stewarding.lock().await;
         let own = self.stewarded(call, &release.channel).await?;
-        let patience = Duration::from_secs(release.timeout_seconds);
+        let patience = release.timeout_seconds.duration();
         let pending = self.pending(call, &own.lineage, patience).await?;
         let publishers =
             self.publishers(pending.iter().map(|proposal| proposal.info.adapter).collect(), patience).await?;
@@ -77,6 +77,7 @@ impl Service {
         answer["weighed"] = json!(chosen.weighed);
         answer["later"] = json!(sieve.later);
         answer["finished"] = json!(own.finished);
+        answer["asked"] = json!(own.asked);
         Ok(answer)
     }
 
@@ -89,6 +90,7 @@ impl Service {
             "schema": "potluck.base.release/1", "released": false, "channel": own.record.id, "name": own.record.name,
             "version": head.map(|head| head.id), "height": head.map_or(0, |head| head.version.height),
             "verdicts": self.told(&verdicts).await?, "later": sieve.later, "finished": own.finished,
+            "asked": own.asked,
         }))
     }
 
