@@ -128,12 +128,6 @@ impl Daemon {
             () = self.stop.cancelled() => {}
             () = end_of_input(), if input => {}
         }
-        // Whoever signals again does not want to wait for the end in order: what is on disk is whole at any moment.
-        tokio::spawn(async move {
-            signals.next().await;
-            std::process::exit(Kind::Interrupted as i32);
-        });
-        Ok(())
     }
 
     /// Long work of a worker process that is under way.
