@@ -27,7 +27,7 @@ use crate::scrape::Scrape;
 use crate::service::{self, Network, Service};
 use crate::store::{Options, Store};
 use crate::task::{self, Tasks};
-use crate::{config, net};
+use crate::{config, net, signals};
 
 /// How a daemon is on the network.
 #[derive(Clone, Debug)]
@@ -121,11 +121,10 @@ impl Daemon {
     }
 
     /// Until somebody says stop: a signal, a request, or, with `input`, the end of standard input.
-    pub async fn until_stopped(&self, input: bool) -> Outcome<()> {
-        let mut signals = Signals::listen()?;
+    pub async fn until_stopped(&self, input: bool) {
         tokio::select! {
             biased;
-            () = signals.next() => {}
+            () = signals::asked().to_end.cancelled_owned() => {}
             () = self.stop.cancelled() => {}
             () = end_of_input(), if input => {}
         }
@@ -137,9 +136,16 @@ impl Daemon {
         Ok(())
     }
 
+    /// Long work of a worker process that is under way.
+    pub fn at_work(&self) -> usize {
+        self.service.at_work()
+    }
+
     /// Ends everything in order.
     pub async fn stop(self) {
         self.tasks.stop().cancel();
+        // Each keeps what it has done, however long that takes: a second Ctrl-C ends all at once.
+        self.service.rest().await;
         self.handle.shutdown().await;
         if !self.tasks.finish().await {
             tracing::error!("some tasks did not end in time");
@@ -212,54 +218,6 @@ async fn serve_metrics(at: Option<SocketAddr>, scrape: Scrape, tasks: &Tasks) ->
     let address = server.address();
     tasks.spawn("metrics", server.run(scrape, tasks.stop().clone()));
     Ok(Some(address))
-}
-
-/// Every signal by which people and systems end a daemon: by hand, by a service manager, with its terminal. Ending by one
-/// is what a daemon's user wants, so it is no error.
-#[cfg(unix)]
-struct Signals([tokio::signal::unix::Signal; 4]);
-
-#[cfg(unix)]
-impl Signals {
-    fn listen() -> Outcome<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|error| Failure::io("listen for signals", &error));
-        Ok(Self([
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::hangup())?,
-            listen(SignalKind::quit())?,
-        ]))
-    }
-
-    async fn next(&mut self) {
-        let [terminate, interrupt, hangup, quit] = &mut self.0;
-        tokio::select! {
-            Some(()) = terminate.recv() => {}
-            Some(()) = interrupt.recv() => {}
-            Some(()) = hangup.recv() => {}
-            Some(()) = quit.recv() => {}
-            // The runtime ends, and nobody has signalled.
-            else => std::future::pending().await,
-        }
-    }
-}
-
-#[cfg(not(unix))]
-struct Signals;
-
-#[cfg(not(unix))]
-impl Signals {
-    fn listen() -> Outcome<Self> {
-        Ok(Self)
-    }
-
-    async fn next(&mut self) {
-        if tokio::signal::ctrl_c().await.is_err() {
-            // Nobody can signal: other ways to end remain.
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 async fn end_of_input() {

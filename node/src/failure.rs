@@ -4,6 +4,7 @@
 //! has its own enum; the `From` implementations beside those enums' users decide kind and hint.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -43,16 +44,35 @@ pub struct Failure {
     /// What to type next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// What a training run that was stopped has kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<Kept>,
+}
+
+/// The state of a run, for the same command to go on from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// Whole steps.
+    pub step: u64,
+    /// Of so many.
+    pub steps: u64,
+    pub folder: PathBuf,
 }
 
 impl Failure {
     pub fn new(kind: Kind, message: impl Display) -> Self {
-        Self { kind, message: message.to_string(), hint: None }
+        Self { kind, message: message.to_string(), hint: None, kept: None }
     }
 
     #[must_use]
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
+        self
+    }
+
+    #[must_use]
+    pub fn kept(mut self, kept: Kept) -> Self {
+        self.kept = Some(kept);
         self
     }
 

@@ -7,6 +7,7 @@ pub mod config;
 pub mod text;
 pub mod seconds;
 pub mod task;
+pub mod signals;
 pub mod failpoint;
 pub mod home;
 pub mod identity;

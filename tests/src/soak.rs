@@ -4,6 +4,7 @@ mod churn;
 pub mod copies;
 pub mod flood;
 mod fold_digests;
+mod interruptions;
 mod lab;
 mod links;
 mod nat;
@@ -44,6 +45,11 @@ pub const ALL: &[Soak] = &[
         name: "fold-digests",
         about: "1,000 random recipes: one digest each on all instructions and threads, that of a second program",
         run: fold_digests::run,
+    },
+    Soak {
+        name: "interruptions",
+        about: "500 interruptions of training by five kinds of signal, with and without a daemon: the same adapter",
+        run: interruptions::run,
     },
     Soak { name: "link-kill", about: "kill -9 of a puller, 20 times in one pull: bytes on the wire", run: links::kill },
     Soak {

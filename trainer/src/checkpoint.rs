@@ -144,6 +144,13 @@ fn sync_folder(_path: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Steps of the state in a file, whosever run it is of; `None` if there is no file, or none that begins as one.
+pub fn step(path: &Path) -> Option<u64> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take((MAGIC.len() + 4 + HEADER_MAX) as u64).read_to_end(&mut bytes).ok()?;
+    header(&bytes).ok().map(|(header, _)| header.step)
+}
+
 /// The state of this run; `None` if there is no file. `sizes` are those of the adapter.
 pub fn load(path: &Path, run: &RunId, sizes: Sizes) -> Result<Option<Checkpoint>, CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.to_owned(), action: "read", source };
@@ -173,24 +180,29 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
     bytes.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
-fn parse(bytes: &[u8], max: usize) -> Result<(Header, &[u8]), &'static str> {
+/// The header, and where the arrays begin.
+fn header(bytes: &[u8]) -> Result<(Header, usize), &'static str> {
     if !bytes.starts_with(MAGIC) {
         return Err("it does not start as one");
     }
-    // A longer file is of a larger adapter, so of another run, if its header is sound.
-    let whole = bytes.len() <= max;
     let (length, rest) = bytes[MAGIC.len()..].split_first_chunk::<4>().ok_or("it is cut short")?;
     let length = u32::from_le_bytes(*length) as usize;
     let header = rest.get(..length).filter(|_| length <= HEADER_MAX).ok_or("its header is cut short or too long")?;
-    let header: Header = serde_json::from_slice(header).map_err(|_| "its header is not readable")?;
-    if !whole {
+    let header = serde_json::from_slice(header).map_err(|_| "its header is not readable")?;
+    Ok((header, MAGIC.len() + 4 + length))
+}
+
+fn parse(bytes: &[u8], max: usize) -> Result<(Header, &[u8]), &'static str> {
+    let (header, arrays) = header(bytes)?;
+    // A longer file is of a larger adapter, so of another run, if its header is sound.
+    if bytes.len() > max {
         return Ok((header, &[]));
     }
     let (body, digest) = bytes.split_last_chunk::<DIGEST>().ok_or("it is cut short")?;
     if *blake3::hash(body).as_bytes() != *digest {
         return Err("its checksum is wrong");
     }
-    Ok((header, body.get(MAGIC.len() + 4 + length..).ok_or("it is cut short")?))
+    Ok((header, body.get(arrays..).ok_or("it is cut short")?))
 }
 
 #[cfg(test)]
@@ -223,6 +235,7 @@ mod tests {
         assert!(load(&path, &run, SIZES).unwrap().is_none());
         save(&path, &run, &checkpoint).unwrap();
         assert_eq!(load(&path, &run, SIZES).unwrap(), Some(checkpoint));
+        assert_eq!((step(&path), step(folder.path()), step(&folder.path().join("none"))), (Some(7), None, None));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -41,6 +41,8 @@ pub enum Event {
     /// A run goes on from its checkpoint.
     Resumed {
         step: u64,
+        /// Of the whole run.
+        steps: u64,
     },
     Step(StepDone),
     Evaluated(Evaluated),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use potluck_trainer::base::config::SpecialTokens;
 use potluck_trainer::base::gguf::Gguf;
 use potluck_trainer::base::{Template, Tokenizer};
-use potluck_trainer::data::chat::ChatFormat;
+use potluck_trainer::data::chat::{ChatFormat, Ending};
 use potluck_trainer::data::row::Message;
 use potluck_trainer::tiny;
 use serde::Deserialize;
@@ -34,16 +34,16 @@ fn fixture(name: &str) -> PathBuf {
 fn check(tokenizer: &Tokenizer, chats: &[Chat]) {
     let format = ChatFormat::new(tokenizer).unwrap();
     for chat in chats {
-        let sample = format.sample(&chat.messages).unwrap();
+        let sample = format.sample(&chat.messages.clone().into()).unwrap().sample;
         assert_eq!(sample.ids, chat.ids, "{:?}", chat.messages);
         let mut mask = vec![0; sample.ids.len()];
         sample.labels().iter().for_each(|span| mask[span.clone()].fill(1));
         assert_eq!(mask, chat.assistant_mask, "{:?}", chat.messages);
         let (_, before) = chat.messages.split_last().unwrap();
-        assert_eq!(format.prompt(before).unwrap(), chat.prompt, "{:?}", chat.messages);
+        assert_eq!(format.prompt(&before.to_vec().into()).unwrap(), chat.prompt, "{:?}", chat.messages);
         assert_eq!(sample.prompt(), chat.prompt, "training and generation see the same");
     }
-    assert_eq!(format.turn_end(), Some(2));
+    assert_eq!(format.ending(), &Ending::Own(2));
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn templates_of_many_families_write_what_they_write_in_transformers() {
         let tokens =
             [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, token)| (name.to_owned(), token.to_owned()));
         let tokenizer = bytes.clone().with_template(Template { source: template, tokens: tokens.into() });
-        let found = ChatFormat::new(&tokenizer).unwrap().prompt(&messages);
+        let found = ChatFormat::new(&tokenizer).unwrap().prompt(&messages.clone().into());
         let found = found.ok().map(|ids| tokenizer.decode_all(&ids).unwrap());
         assert_eq!(found, text, "{name}: {messages:?}");
     }

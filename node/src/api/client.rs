@@ -9,8 +9,9 @@ use std::time::Duration;
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::tokio::Stream as _;
 use serde_json::Value;
-use tokio::io::BufReader;
+use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::proto::{Line, Progress, Request};
 use super::socket;
@@ -24,9 +25,10 @@ const SMALL: Duration = Duration::from_secs(12);
 /// Between two looks whether a daemon that works on a long request still answers.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// A connection to a running daemon. One request at a time; dropping it cancels what runs.
+/// A connection to a running daemon. One request at a time; dropping it cancels what runs, and so does a word more.
 pub struct Client {
-    stream: BufReader<Stream>,
+    receive: BufReader<ReadHalf<Stream>>,
+    send: WriteHalf<Stream>,
     home: PathBuf,
 }
 
@@ -37,7 +39,10 @@ impl Client {
         let name = socket::name(&path).map_err(|error| Failure::io("name the daemon's socket", &error))?;
         let connected = timeout(SMALL, Stream::connect(name)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
         match connected {
-            Ok(stream) => Ok(Some(Self { stream: BufReader::new(stream), home: home.to_path_buf() })),
+            Ok(stream) => {
+                let (receive, send) = tokio::io::split(stream);
+                Ok(Some(Self { receive: BufReader::new(receive), send, home: home.to_path_buf() }))
+            }
             // No socket, or one that a killed daemon left behind: whether somebody holds the home is the lock's to say.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
             // Nobody takes the connections that wait at the socket.
@@ -48,17 +53,43 @@ impl Client {
 
     /// Sends a request and hands every progress report to `report` until the answer comes. Says so if the daemon does not
     /// answer: on a small question that is the end, a long one goes on when the daemon does.
-    pub async fn call(&mut self, request: &Request, mut report: impl FnMut(Progress)) -> Outcome<Value> {
-        let small = request.is_small();
-        let sent = socket::write_line(self.stream.get_mut(), request);
-        attended(&self.home, small, sent, &mut report).await?;
+    pub async fn call(&mut self, request: &Request, report: impl FnMut(Progress)) -> Outcome<Value> {
+        self.call_until(request, report, &CancellationToken::new()).await
+    }
+
+    /// The same; once cancelled, the daemon is told so, and its answer is waited for: it says what was kept.
+    pub async fn call_until(
+        &mut self,
+        request: &Request,
+        mut report: impl FnMut(Progress),
+        cancel: &CancellationToken,
+    ) -> Outcome<Value> {
+        let (small, home) = (request.is_small(), self.home.clone());
+        attended(&home, small, socket::write_line(&mut self.send, request), &mut report).await?;
+        let mut told = false;
         loop {
-            let line = socket::read_line(&mut self.stream);
-            match attended(&self.home, small, line, &mut report).await? {
+            match attended(&home, small, self.next_line(cancel, &mut told), &mut report).await? {
                 Some(Line::Progress(progress)) => report(progress),
                 Some(Line::Done(value)) => return Ok(value),
                 Some(Line::Failed(failure)) => return Err(failure),
                 None => return Err(lost(ErrorKind::UnexpectedEof.into())),
+            }
+        }
+    }
+
+    async fn next_line(&mut self, cancel: &CancellationToken, told: &mut bool) -> std::io::Result<Option<Line>> {
+        // Read to its end: half a line that was let go would be missing from the next one.
+        let line = socket::read_line(&mut self.receive);
+        tokio::pin!(line);
+        loop {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled(), if !*told => {
+                    *told = true;
+                    // A daemon that is gone has cancelled all by itself.
+                    let _gone = self.send.write_all(b"\n").await;
+                }
+                line = &mut line => return line,
             }
         }
     }

@@ -120,20 +120,18 @@ async fn serve(stream: Stream, service: &Service, long: &Semaphore, stop: &Cance
                 biased;
                 outcome = &mut running => break outcome.map_or_else(Line::Failed, Line::Done),
                 Some(report) = reports.recv() => send_progress(&mut send, report, &cancel).await,
-                // A client sends nothing while it waits: its end of stream is its goodbye, and cancels.
-                gone = receive.fill_buf(), if !cancel.is_cancelled() => {
-                    if gone.map_or(true, <[u8]>::is_empty) {
-                        cancel.cancel();
-                    } else {
-                        return Ok(());
-                    }
-                }
+                // A client sends nothing while it waits: anything more cancels, and so does its end. It gets its answer all
+                // the same, which says what was kept.
+                _ = receive.fill_buf(), if !cancel.is_cancelled() => cancel.cancel(),
             }
         };
         while let Ok(report) = reports.try_recv() {
             socket::write_line(&mut send, &Line::Progress(report)).await?;
         }
         socket::write_line(&mut send, &line).await?;
+        if cancel.is_cancelled() {
+            return Ok(());
+        }
     }
 }
 

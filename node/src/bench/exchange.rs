@@ -18,6 +18,7 @@ use crate::config;
 use crate::exchange::Phases;
 use crate::failure::{Failure, Outcome};
 use crate::local_daemon::LocalDaemon;
+use crate::signals;
 use crate::task;
 
 /// The network's name: nobody else is met.
@@ -93,7 +94,7 @@ pub async fn run(options: &Options) -> Outcome<Report> {
     let folder = folder.map_err(|error| Failure::io("make a folder for the benchmark", &error))?;
     tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        () = signals::asked().to_end.cancelled_owned() => Err(Failure::interrupted()),
         report = measure(options, folder.path()) => report,
     }
 }

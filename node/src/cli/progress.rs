@@ -64,7 +64,7 @@ impl Shown {
     fn phase(&mut self, text: &str) {
         self.clear();
         self.last_line = None;
-        self.print(text);
+        note(text);
     }
 
     fn advance(&mut self, done: u64, total: u64, text: &str) {
@@ -75,17 +75,12 @@ impl Shown {
             bar.set_message(text.to_owned());
             if done >= total {
                 self.clear();
-                self.print(text);
+                note(text);
             }
         } else if done >= total || self.last_line.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             self.last_line = Some(Instant::now());
-            self.print(text);
+            note(text);
         }
-    }
-
-    fn print(&self, text: &str) {
-        use std::io::Write;
-        let _closed = writeln!(std::io::stderr().lock(), "{text}");
     }
 
     fn clear(&mut self) {
@@ -93,6 +88,12 @@ impl Shown {
             bar.finish_and_clear();
         }
     }
+}
+
+/// A line for a person, beside the answer.
+pub fn note(text: &str) {
+    use std::io::Write;
+    let _closed = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 fn new_bar(total: u64) -> ProgressBar {

@@ -1,10 +1,14 @@
 //! From the command line to an exit code.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::args::{Cli, Global, Verb};
 use super::{
@@ -12,14 +16,17 @@ use super::{
     status, store, train, up, verify,
 };
 use crate::api::client::Client;
-use crate::api::proto::Request;
+use crate::api::proto::{Progress, Request};
 use crate::config;
 use crate::daemon::Daemon;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::service::Service;
+use crate::signals;
 
 /// Files that may be open at once, as far as the system lets us: 4,096 inputs of a recipe, and room for a swarm.
 const OPEN_FILES: u64 = 16_384;
+/// A verb that was asked to end may take so long before a word is said of it.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Parses, runs, prints. Never panics on input.
 pub fn main() -> ExitCode {
@@ -41,22 +48,48 @@ pub fn main() -> ExitCode {
         .with_env_filter(tracing_subscriber::EnvFilter::new(config::log_filter()))
         .with_writer(std::io::stderr)
         .with_ansi(config::colours())
+        // Where standard error is gone, a line that cannot be written is no reason to panic.
+        .log_internal_errors(false)
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return finish(&cli.global, Err(Failure::io("start the runtime", &error))),
     };
-    let outcome = runtime.block_on(dispatch(&cli));
+    let outcome = runtime.block_on(until_told(&cli.global, dispatch(&cli)));
     // A blocking read of a terminal must not hold up the end.
     runtime.shutdown_background();
     finish(&cli.global, outcome)
+}
+
+/// Runs a verb with the signals heard: each verb ends in its own order once it is asked to, and is dropped once it is to
+/// end at once.
+async fn until_told(global: &Global, verb: impl Future<Output = Outcome<()>>) -> Outcome<()> {
+    tokio::spawn(signals::listen().map_err(|error| Failure::io("listen for signals", &error))?);
+    tokio::select! {
+        biased;
+        () = signals::asked().at_once.cancelled_owned() => Err(Failure::interrupted()),
+        outcome = verb => outcome,
+        never = slow(global) => match never {},
+    }
+}
+
+/// Tells whoever has asked a verb to end, and still waits, how to wait no longer.
+async fn slow(global: &Global) -> Infallible {
+    signals::asked().to_end.cancelled_owned().await;
+    tokio::time::sleep(SLOW).await;
+    if !global.quiet {
+        progress::note("ending at the next safe place; Ctrl-C again ends at once");
+    }
+    std::future::pending().await
 }
 
 fn finish(global: &Global, outcome: Outcome<()>) -> ExitCode {
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     let mut stderr = std::io::stderr().lock();
     // If standard error is closed there is nobody to tell.
-    let _closed = writeln!(stderr, "error: {}", failure.message);
+    // Whoever interrupts a command has made no error.
+    let label = if failure.kind == Kind::Interrupted { "" } else { "error: " };
+    let _closed = writeln!(stderr, "{label}{}", failure.message);
     if let Some(hint) = &failure.hint {
         let _closed = writeln!(stderr, "  {hint}");
     }
@@ -91,21 +124,27 @@ async fn dispatch(cli: &Cli) -> Outcome<()> {
     }
 }
 
-/// Asks the daemon if one runs on this home, else opens the home and does it here. Ctrl-C cancels and waits.
+/// Asks the daemon if one runs on this home, else opens the home and does it here. A signal cancels; the answer is waited
+/// for, since it says what was kept.
 pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
     let home = config::home(global.home.as_deref())?;
     let mut shown = progress::Shown::new(global);
-    match Client::connect(&home).await? {
-        Some(mut client) => {
-            tokio::select! {
-                biased;
-                // Hanging up cancels what the daemon does for us.
-                _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
-                answer = client.call(request, |report| shown.report(report)) => answer,
-            }
-        }
-        None => ask_here(&Service::offline(&home).await?, request, &mut shown).await,
+    if let Some(client) = Client::connect(&home).await? {
+        return ask_daemon(client, request, &mut shown).await;
     }
+    let service = match Service::offline(&home).await {
+        Err(failure) if failure.kind == Kind::Conflict => match Client::connect(&home).await? {
+            // It was starting, or came up meanwhile.
+            Some(client) => return ask_daemon(client, request, &mut shown).await,
+            None => return Err(failure),
+        },
+        opened => opened?,
+    };
+    watched(&mut shown, |reports, cancel| service.run_apart(request.clone(), reports, cancel)).await
+}
+
+async fn ask_daemon(mut client: Client, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
+    client.call_until(request, |report| shown.report(report), &signals::asked().to_end).await
 }
 
 /// Asks the daemon, or is on the network for as long as the request takes.
@@ -123,9 +162,16 @@ pub async fn ask_online(global: &Global, request: &Request, network: &up::Networ
 
 /// Runs a request on a service of this process.
 pub async fn ask_here(service: &Service, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let (reports, mut progress) = tokio::sync::mpsc::channel(64);
-    let running = service.run(request.clone(), reports, cancel.clone());
+    watched(shown, |reports, cancel| service.run(request.clone(), reports, cancel)).await
+}
+
+/// Runs to its end, shows how far it is, and cancels on a signal.
+async fn watched<F: Future<Output = Outcome<Value>>>(
+    shown: &mut progress::Shown,
+    run: impl FnOnce(mpsc::Sender<Progress>, CancellationToken) -> F,
+) -> Outcome<Value> {
+    let (reports, mut progress) = mpsc::channel(64);
+    let running = run(reports, signals::asked().to_end);
     tokio::pin!(running);
     loop {
         tokio::select! {
@@ -137,7 +183,6 @@ pub async fn ask_here(service: &Service, request: &Request, shown: &mut progress
                 return answer;
             }
             Some(report) = progress.recv() => shown.report(report),
-            _ = tokio::signal::ctrl_c(), if !cancel.is_cancelled() => cancel.cancel(),
         }
     }
 }

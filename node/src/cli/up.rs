@@ -6,7 +6,7 @@ use clap::Args;
 use libp2p::{Multiaddr, PeerId};
 
 use super::args::Global;
-use super::output;
+use super::{output, progress};
 use crate::config;
 use crate::daemon::{Daemon, Settings};
 use crate::exchange::{Speed, Speeds};
@@ -202,9 +202,13 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
         ready.metrics.iter().for_each(|address| output::line(&format!("metrics at http://{address}/metrics")));
         output::line("stop with Ctrl-C");
     }
-    let reason = daemon.until_stopped(verb.stop_with_input).await;
+    daemon.until_stopped(verb.stop_with_input).await;
+    let working = daemon.at_work();
+    if working > 0 && !global.quiet {
+        progress::note(&format!("ending {working} jobs, which keep what they have done"));
+    }
     daemon.stop().await;
-    reason
+    Ok(())
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use futures::future::try_join_all;
 
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::signals;
 use plan::Plan;
 use report::{BaseLine, ChannelLine, NodeLine, Report, SkillLine};
 use show::Show;
@@ -49,7 +50,7 @@ pub async fn run(options: &Options) -> Outcome<Report> {
     let plan = Plan::new(options, &root)?;
     tokio::select! {
         biased;
-        _ = tokio::signal::ctrl_c() => Err(Failure::interrupted()),
+        () = signals::asked().to_end.cancelled_owned() => Err(Failure::interrupted()),
         report = all(&plan, &show, started) => report,
     }
 }

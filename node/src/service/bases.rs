@@ -9,6 +9,7 @@ use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::apart::identified;
 use super::resolve::{KnownBase, TINY};
 use super::{Call, Service};
 use crate::config;
@@ -138,9 +139,15 @@ impl Service {
         Ok([tiny_id()?].into_iter().chain(added).collect())
     }
 
-    /// Reads a base whole, in the worker: opens, checks, hashes.
+    /// Reads a base whole, unless that was done for this very command.
     pub(super) async fn identify(&self, call: &Call<'_>, source: &BaseSource) -> Outcome<Identified> {
-        self.numerics(call, config::processors(), Task::Identify { base: source.clone() }).await
+        match &self.read {
+            Some(read) if read.source == *source => Ok(read.identified.clone()),
+            _ => {
+                let _at_work = self.workers.token();
+                identified(call, source).await
+            }
+        }
     }
 
     /// The id of a base; read whole only if it is not known yet, or its files have changed since.

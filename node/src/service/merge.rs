@@ -10,6 +10,7 @@ use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::apart::{Fold, Plan};
 use super::numerics::check_record;
 use super::resolve::KnownBase;
 use super::{Call, Service};
@@ -27,26 +28,26 @@ pub struct Folded {
 }
 
 impl Service {
-    pub(super) async fn merge(&self, call: &Call<'_>, merge: Merge) -> Outcome<Value> {
+    pub(super) async fn plan_merge(&self, call: &Call<'_>, merge: &Merge) -> Outcome<Plan> {
         let base = self.find_base(call, &merge.base).await?;
         match &merge.into {
             MergeInto::Adapter { method, weights_by } => {
                 let (method, weights_by) = (*method, weights_by.clone());
-                self.merge_adapters(call, &base, &merge, method, weights_by).await
+                self.plan_adapters(call, &base, merge, method, weights_by).await
             }
-            MergeInto::Base { dtype } => self.fold(call, &base, &merge, dtype.as_deref()).await,
+            MergeInto::Base { dtype } => self.plan_fold(call, &base, merge, dtype.as_deref()).await,
         }
     }
 
     /// Several adapters into one. Each must fit the base; one that says what it was trained on must be for it. // I6
-    async fn merge_adapters(
+    async fn plan_adapters(
         &self,
         call: &Call<'_>,
         base: &KnownBase,
         merge: &Merge,
         method: Method,
         weights_by: Option<PathBuf>,
-    ) -> Outcome<Value> {
+    ) -> Outcome<Plan> {
         let id = self.base_id(call, base).await?;
         let mut adapters = Vec::with_capacity(merge.adapters.len());
         for adapter in &merge.adapters {
@@ -59,21 +60,20 @@ impl Service {
         }
         let base = base.source.clone();
         let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone() };
-        self.schema("potluck.merge/1", self.numerics(call, merge.threads, Task::Merge(Box::new(task))).await?)
+        Ok(Plan::new("potluck.merge/1", merge.threads, Task::Merge(Box::new(task))))
     }
 
-    pub(super) async fn bench_merge(&self, call: &Call<'_>, bench: BenchMerge) -> Outcome<Value> {
-        let shape = match (&bench.base, bench.shape) {
+    pub(super) async fn plan_bench_merge(&self, call: &Call<'_>, bench: &BenchMerge) -> Outcome<Plan> {
+        let shape = match (&bench.base, &bench.shape) {
             (Some(base), _) => BenchShape::Base(self.find_base(call, base).await?.source),
-            (None, Some(config)) => BenchShape::Config(config),
+            (None, Some(config)) => BenchShape::Config(config.clone()),
             (None, None) => return Err(Failure::new(Kind::Usage, "give --base REF or --shape CONFIG.json")),
         };
-        let (threads, settings) = (bench.settings.threads, bench.settings);
-        let task = Task::BenchMerge(Box::new(BenchMergeTask { shape, settings }));
-        self.schema("potluck.bench.merge/1", self.numerics(call, threads, task).await?)
+        let task = BenchMergeTask { shape, settings: bench.settings.clone() };
+        Ok(Plan::new("potluck.bench.merge/1", bench.settings.threads, Task::BenchMerge(Box::new(task))))
     }
 
-    async fn fold(&self, call: &Call<'_>, base: &KnownBase, merge: &Merge, dtype: Option<&str>) -> Outcome<Value> {
+    async fn plan_fold(&self, call: &Call<'_>, base: &KnownBase, merge: &Merge, dtype: Option<&str>) -> Outcome<Plan> {
         let parent = self.base_id(call, base).await?;
         let dtype = self.result_type(call, base, dtype).await?;
         let inputs = self.inputs(parent, &merge.adapters).await?;
@@ -81,14 +81,13 @@ impl Service {
         let stored = recipe.clone();
         let id = self.on_store(move |store| store.put_recipe(&stored)).await?;
         call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
-        let Folded { digest, base } = self.rebuild(call, base, &recipe, Some(&merge.out), merge.threads).await?;
-        self.on_store(move |store| store.set_folded(id, digest)).await?;
         let answer = json!({
-            "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": digest,
-            "base": base, "inputs": recipe.inputs(), "dtype": recipe.dtype,
+            "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": null,
+            "base": null, "inputs": recipe.inputs(), "dtype": recipe.dtype,
         });
-        note(&merge.out, &answer)?;
-        Ok(answer)
+        let fold = Some(Fold { recipe: id, out: merge.out.clone(), answer });
+        let task = self.fold_task(base, &recipe, Some(&merge.out)).await?;
+        Ok(Plan { fold, ..Plan::new("potluck.merge/1", merge.threads, task) })
     }
 
     /// Runs a recipe from genesis; writes the base if `out` is given. // I10
@@ -100,6 +99,11 @@ impl Service {
         out: Option<&Path>,
         threads: usize,
     ) -> Outcome<Folded> {
+        let task = self.fold_task(base, recipe, out).await?;
+        self.numerics(call, threads, task).await
+    }
+
+    async fn fold_task(&self, base: &KnownBase, recipe: &Recipe, out: Option<&Path>) -> Outcome<Task> {
         let mut adapters = Vec::with_capacity(recipe.inputs().len());
         for (manifest, weight) in recipe.inputs() {
             if !self.store.is_well_formed(manifest) {
@@ -112,8 +116,7 @@ impl Service {
             adapters.push(FoldSource { id: *manifest, folder: self.exported(*manifest).await?, weight: weight.0 });
         }
         let dtype = float_type(recipe.dtype)?;
-        let task = Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) };
-        self.numerics(call, threads, task).await
+        Ok(Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) })
     }
 
     /// A fold names its adapters by id, so that others can repeat it: folders will not do.
@@ -195,7 +198,7 @@ fn float_type(dtype: DType) -> Outcome<FloatType> {
 }
 
 /// The recipe beside the weights, for whoever finds the folder later.
-fn note(out: &Path, answer: &Value) -> Outcome<()> {
+pub(super) fn note(out: &Path, answer: &Value) -> Outcome<()> {
     let path = out.join("recipe.json");
     replace(&path, format!("{answer:#}\n").as_bytes())
         .map_err(|error| Failure::io(format!("write {}", path.display()), &error))

@@ -2,6 +2,7 @@
 //!
 //! One file per family of requests. Nothing here parses flags or prints.
 
+mod apart;
 mod from;
 mod resolve;
 mod room;
@@ -32,20 +33,27 @@ pub use publish::Normalised;
 pub use resolve::{RUN_RECORD, RunRecord};
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use potluck_protocol::text::Name;
 use serde_json::Value;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::api::client::Client;
 use crate::api::proto::{Progress, Request, Unit};
 use crate::exchange::Exchange;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Home;
 use crate::identity::Identity;
 use crate::net;
 use crate::store::{Options, Store};
 use crate::task;
+
+/// How long a home is waited for that another command uses.
+const PATIENCE: Duration = Duration::from_secs(8);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A node's parts, shared by all requests.
 pub struct Service {
@@ -59,6 +67,10 @@ pub struct Service {
     /// Held while this node, as a steward, makes a version: one at a time.
     stewarding: Mutex<()>,
     watching: channel::Watching,
+    /// One token for each worker process.
+    workers: TaskTracker,
+    /// A base that this process has read whole already.
+    read: Option<apart::Read>,
     stop: CancellationToken,
 }
 
@@ -96,17 +108,19 @@ impl Service {
     /// The same, with a store that is opened in another way than usual.
     pub async fn offline_with(home: &Path, options: Options) -> Outcome<Self> {
         let (home, store, identity) = open(home, options).await?;
-        let (offers, stop) = (offers::Offers::default(), CancellationToken::new());
-        let (settling, stewarding) = (Mutex::default(), Mutex::default());
-        let watching = channel::Watching::default();
-        Ok(Self { home, store, identity, network: None, offers, settling, stewarding, watching, stop })
+        Ok(Self::of(home, store, identity, None, CancellationToken::new()))
     }
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
+        Self::of(home, store, identity, Some(network), stop)
+    }
+
+    fn of(home: Home, store: Store, identity: Identity, network: Option<Network>, stop: CancellationToken) -> Self {
         let (offers, settling) = (offers::Offers::default(), Mutex::default());
         let (stewarding, watching) = (Mutex::default(), channel::Watching::default());
-        Self { home, store, identity, network: Some(network), offers, settling, stewarding, watching, stop }
+        let (workers, read) = (TaskTracker::new(), None);
+        Self { home, store, identity, network, offers, settling, stewarding, watching, workers, read, stop }
     }
 
     pub fn network(&self) -> Option<&Network> {
@@ -128,10 +142,10 @@ impl Service {
             Request::BaseFetch(fetch) => self.base_fetch(&call, fetch).await,
             Request::BaseList => self.base_list().await,
             Request::BaseShow { base } => self.base_show(&call, &base).await,
-            Request::Train(train) => self.train(&call, *train).await,
-            Request::Eval(eval) => self.eval(&call, eval).await,
-            Request::Generate(generate) => self.generate(&call, generate).await,
-            Request::DataCheck(check) => self.data_check(&call, check).await,
+            Request::Train(train) => self.work(&call, self.plan_train(&call, &train).await?).await,
+            Request::Eval(eval) => self.work(&call, self.plan_eval(&call, &eval).await?).await,
+            Request::Generate(generate) => self.work(&call, self.plan_generate(&call, &generate).await?).await,
+            Request::DataCheck(check) => self.work(&call, self.plan_data_check(&call, &check).await?).await,
             Request::Publish(publish) => self.publish(&call, publish).await,
             Request::PublishBase(publish) => self.publish_base(&call, publish).await,
             Request::Search(search) => self.search(&call, *search).await,
@@ -142,13 +156,17 @@ impl Service {
                 self.heard(&call, &base, &adapters, timeout_seconds).await
             }
             Request::Verify { id } => self.verify(&call, &id).await,
-            Request::Merge(merge) => self.merge(&call, merge).await,
+            Request::Merge(merge) => self.work(&call, self.plan_merge(&call, &merge).await?).await,
             Request::Channel(request) => self.channel(&call, *request).await,
             Request::StoreStat => self.store_stat().await,
-            Request::StoreVerify => self.store_verify().await,
+            Request::StoreVerify => tokio::select! {
+                // It only reads: it may end anywhere.
+                verified = self.store_verify() => verified,
+                () = cancel.cancelled() => Err(Failure::interrupted()),
+            },
             Request::StoreRebuild => self.store_rebuild().await,
-            Request::Bench(bench) => self.bench(&call, bench).await,
-            Request::BenchMerge(bench) => self.bench_merge(&call, *bench).await,
+            Request::Bench(bench) => self.work(&call, self.plan_bench(&call, &bench).await?).await,
+            Request::BenchMerge(bench) => self.work(&call, self.plan_bench_merge(&call, &bench).await?).await,
             Request::Stop => {
                 self.stop.cancel();
                 Ok(serde_json::json!({ "schema": "potluck.stop/1" }))
@@ -157,7 +175,7 @@ impl Service {
     }
 
     /// Blocking work on the store.
-    async fn on_store<T: Send + 'static, E: Into<crate::failure::Failure> + Send + 'static>(
+    async fn on_store<T: Send + 'static, E: Into<Failure> + Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T, E> + Send + 'static,
     ) -> Outcome<T> {
@@ -166,8 +184,24 @@ impl Service {
     }
 }
 
-/// Takes the home and opens what is in it.
+/// Takes the home and opens what is in it. Another command holds it for moments only and is waited for; a daemon is not.
 pub async fn open(root: &Path, options: Options) -> Outcome<(Home, Store, Identity)> {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        match open_now(root, options.clone()).await {
+            Err(failure) if failure.kind == Kind::Conflict && Instant::now() < limit => {
+                if matches!(Client::connect(root).await, Ok(Some(_))) {
+                    return Err(failure);
+                }
+                // Another process's lock cannot be awaited together with a limit.
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
+async fn open_now(root: &Path, options: Options) -> Outcome<(Home, Store, Identity)> {
     let root = root.to_path_buf();
     let opened = task::blocking(move || -> Outcome<_> {
         let home = Home::open(root)?;

@@ -1,52 +1,37 @@
-//! What the worker process does: training, evaluation, generation, measuring.
+//! What a worker needs to train, evaluate, generate and measure, looked up in the home.
 
 use std::path::{Path, PathBuf};
 
 use potluck_protocol::id::BaseId;
-use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
 
+use super::apart::Plan;
 use super::publish::run_record;
 use super::{Call, Service};
 use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::parent;
-use crate::worker::proto::{AdapterSource, BenchWork, Job, Task, TrainTask};
+use crate::worker::proto::{AdapterSource, BenchWork, Task, TrainTask};
 
 impl Service {
-    /// Runs a task in a worker process and reads its answer.
-    pub(super) async fn numerics<T: DeserializeOwned>(
-        &self,
-        call: &Call<'_>,
-        threads: usize,
-        task: Task,
-    ) -> Outcome<T> {
-        let answer = parent::run(&Job { threads, task }, call.progress, call.cancel).await?;
-        serde_json::from_value(answer)
-            .map_err(|error| Failure::new(Kind::Failed, format!("the worker's answer: {error}")))
-    }
-
-    pub(super) async fn train(&self, call: &Call<'_>, train: Train) -> Outcome<Value> {
+    pub(super) async fn plan_train(&self, call: &Call<'_>, train: &Train) -> Outcome<Plan> {
         let base = self.find_base(call, &train.base).await?;
         let base_id = self.base_id(call, &base).await?;
         let from = match &train.from {
             Some(reference) => Some(self.start(reference, base_id).await?),
             None => None,
         };
-        let threads = train.settings.threads;
         let task = TrainTask {
             base: base.source,
             base_name: base.name,
             base_id,
-            data: train.data,
-            held_out: train.held_out,
-            rehearsal: train.rehearsal,
+            data: train.data.clone(),
+            held_out: train.held_out.clone(),
+            rehearsal: train.rehearsal.clone(),
             from,
-            out: train.out,
-            settings: train.settings,
+            out: train.out.clone(),
+            settings: train.settings.clone(),
         };
-        self.schema("potluck.train/1", self.numerics(call, threads, Task::Train(Box::new(task))).await?)
+        Ok(Plan::new("potluck.train/1", train.settings.threads, Task::Train(Box::new(task))))
     }
 
     /// The folder of an adapter to go on from, which must be one of this base. // I6
@@ -59,36 +44,36 @@ impl Service {
         Ok(adapter.folder)
     }
 
-    pub(super) async fn eval(&self, call: &Call<'_>, eval: Eval) -> Outcome<Value> {
+    pub(super) async fn plan_eval(&self, call: &Call<'_>, eval: &Eval) -> Outcome<Plan> {
         let (base, mut adapters) = self.to_run(call, &eval.base).await?;
         adapters.extend(self.sources(&eval.adapters).await?);
-        let task = Task::Eval { base, adapters, data: eval.data };
-        self.schema("potluck.eval/1", self.numerics(call, eval.threads, task).await?)
+        let task = Task::Eval { base, adapters, data: eval.data.clone() };
+        Ok(Plan::new("potluck.eval/1", eval.threads, task))
     }
 
-    pub(super) async fn generate(&self, call: &Call<'_>, generate: Generate) -> Outcome<Value> {
+    pub(super) async fn plan_generate(&self, call: &Call<'_>, generate: &Generate) -> Outcome<Plan> {
         let (base, mut adapters) = self.to_run(call, &generate.base).await?;
         adapters.extend(self.sources(&generate.adapters).await?);
         let task = Task::Generate {
             base,
             adapters,
-            prompt: generate.prompt,
+            prompt: generate.prompt.clone(),
             chat: generate.chat,
             max_new_tokens: generate.max_new_tokens,
         };
-        self.schema("potluck.generate/1", self.numerics(call, generate.threads, task).await?)
+        Ok(Plan::new("potluck.generate/1", generate.threads, task))
     }
 
-    pub(super) async fn data_check(&self, call: &Call<'_>, check: DataCheck) -> Outcome<Value> {
+    pub(super) async fn plan_data_check(&self, call: &Call<'_>, check: &DataCheck) -> Outcome<Plan> {
         let base = self.find_base(call, &check.base).await?.source;
-        let task = Task::CheckData { base, data: check.data, settings: check.settings };
-        self.schema("potluck.data.check/1", self.numerics(call, config::processors(), task).await?)
+        let task = Task::CheckData { base, data: check.data.clone(), settings: check.settings.clone() };
+        Ok(Plan::new("potluck.data.check/1", config::processors(), task))
     }
 
-    pub(super) async fn bench(&self, call: &Call<'_>, bench: Bench) -> Outcome<Value> {
+    pub(super) async fn plan_bench(&self, call: &Call<'_>, bench: &Bench) -> Outcome<Plan> {
         let base = self.find_base(call, &bench.base).await?.source;
         let (threads, schema) = (bench.work.threads(), schema_of(&bench.work));
-        self.schema(schema, self.numerics(call, threads, Task::Bench { base, work: bench.work }).await?)
+        Ok(Plan::new(schema, threads, Task::Bench { base, work: bench.work.clone() }))
     }
 
     /// Adapters as folders with their weights.
@@ -99,18 +84,6 @@ impl Service {
             sources.push(AdapterSource { folder, weight: adapter.weight as f32 });
         }
         Ok(sources)
-    }
-
-    /// The answer with its schema as the first field.
-    pub(super) fn schema(&self, schema: &str, answer: Value) -> Outcome<Value> {
-        let mut object = json!({ "schema": schema });
-        let Value::Object(fields) = answer else {
-            return Err(Failure::new(Kind::Failed, "the worker's answer is no object"));
-        };
-        if let Some(object) = object.as_object_mut() {
-            object.extend(fields);
-        }
-        Ok(object)
     }
 }
 

@@ -83,7 +83,10 @@ pub fn chat(error: &ChatError) -> Failure {
 }
 
 pub fn model(error: &ModelError) -> Failure {
-    Failure::new(Kind::Verification, error)
+    match error {
+        ModelError::Stopped => Failure::interrupted(),
+        _ => Failure::new(Kind::Verification, error),
+    }
 }
 
 pub fn lora(error: &LoraError) -> Failure {

@@ -8,4 +8,5 @@ pub mod proto;
 pub mod parent;
 pub mod child;
 pub mod failures;
+mod stopping;
 pub(crate) mod jobs;

@@ -4,11 +4,12 @@ use std::process::Stdio;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, BufReader};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::proto::Job;
+use super::proto::{Job, Task};
+use super::stopping;
 use crate::api::proto::{Line, Progress};
 use crate::api::socket;
 use crate::config;
@@ -30,22 +31,43 @@ pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &Cancella
     let mut input = Some(input);
     let mut output = BufReader::new(output);
     let answer = loop {
-        tokio::select! {
-            biased;
-            // The end of its input tells the worker to stop.
-            () = cancel.cancelled(), if input.is_some() => input = None,
-            line = socket::read_line(&mut output) => match line {
-                Ok(Some(Line::Progress(report))) => drop(progress.send(report).await),
-                Ok(Some(Line::Done(value))) => break Some(Ok(value)),
-                Ok(Some(Line::Failed(failure))) => break Some(Err(failure)),
-                Ok(None) | Err(_) => break None,
-            }
+        match next_line(&mut output, &mut input, cancel).await {
+            Ok(Some(Line::Progress(report))) => drop(progress.send(report).await),
+            Ok(Some(Line::Done(value))) => break Some(Ok(value)),
+            Ok(Some(Line::Failed(failure))) => break Some(Err(explained(failure, &job.task))),
+            Ok(None) | Err(_) => break None,
         }
     };
     drop(input);
     let status = child.wait().await.map_err(|error| Failure::io("wait for the worker process", &error))?;
     let words = last_words.await.unwrap_or_default();
-    answer.unwrap_or_else(|| Err(died(status, &words)))
+    answer.unwrap_or_else(|| Err(died(status, &words, &job.task)))
+}
+
+/// The worker's next line. Meanwhile the end of its input tells it to stop.
+async fn next_line(
+    output: &mut BufReader<ChildStdout>,
+    input: &mut Option<ChildStdin>,
+    cancel: &CancellationToken,
+) -> std::io::Result<Option<Line>> {
+    // Read to its end: half a line that was let go would be missing from the next one.
+    let line = socket::read_line(output);
+    tokio::pin!(line);
+    loop {
+        tokio::select! {
+            biased;
+            () = cancel.cancelled(), if input.is_some() => *input = None,
+            line = &mut line => return line,
+        }
+    }
+}
+
+/// A training run that ended before it had something to keep says no more than that it was interrupted.
+fn explained(failure: Failure, task: &Task) -> Failure {
+    match task {
+        Task::Train(task) if failure == Failure::interrupted() => stopping::stopped_before(task),
+        _ => failure,
+    }
 }
 
 fn start(threads: usize) -> std::io::Result<Child> {
@@ -71,25 +93,39 @@ async fn last_words(stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&words).trim().to_owned()
 }
 
-fn died(status: std::process::ExitStatus, words: &str) -> Failure {
-    let failure = if killed(status) {
-        Failure::new(Kind::NoSpace, "the worker process was killed, most likely because memory ran out").hint(
-            "take a smaller batch or a shorter length; the last checkpoint is kept, the same command resumes from it",
-        )
+fn died(status: std::process::ExitStatus, words: &str, task: &Task) -> Failure {
+    if let Some(INTERRUPT | QUIT | TERMINATE | HANGUP) = signal(status) {
+        // In its first instants, before it listens.
+        return explained(Failure::interrupted(), task);
+    }
+    // SIGKILL, which is what the kernel sends when memory runs out.
+    let failure = if signal(status) == Some(KILL) {
+        let smaller = "take a smaller batch or a shorter length";
+        let hint = match task {
+            Task::Train(task) => format!("{smaller}; {}", stopping::left(task)),
+            _ => smaller.to_owned(),
+        };
+        let said = "the worker process was killed, most likely because memory ran out";
+        Failure::new(Kind::NoSpace, said).hint(hint)
     } else {
         Failure::new(Kind::Failed, format!("the worker process died ({status})"))
     };
     if words.is_empty() { failure } else { failure.context(words.lines().next().unwrap_or_default()) }
 }
 
+/// The same numbers on every system that has signals.
+const HANGUP: i32 = 1;
+const INTERRUPT: i32 = 2;
+const QUIT: i32 = 3;
+const KILL: i32 = 9;
+const TERMINATE: i32 = 15;
+
 #[cfg(unix)]
-fn killed(status: std::process::ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-    // SIGKILL, which is what the kernel sends when memory runs out.
-    status.signal() == Some(9)
+fn signal(status: std::process::ExitStatus) -> Option<i32> {
+    std::os::unix::process::ExitStatusExt::signal(&status)
 }
 
 #[cfg(not(unix))]
-fn killed(_status: std::process::ExitStatus) -> bool {
-    false
+fn signal(_status: std::process::ExitStatus) -> Option<i32> {
+    None
 }

@@ -80,6 +80,25 @@ pub enum Task {
     BenchMerge(Box<BenchMergeTask>),
 }
 
+impl Task {
+    /// Whether it may end anywhere: it only reads, or writes into a folder that its caller removes. The others end by
+    /// themselves once they are cancelled; a training run from where it has begun to keep something.
+    pub fn may_end_anywhere(&self) -> bool {
+        match self {
+            Self::Identify { .. }
+            | Self::Train(_)
+            | Self::Eval { .. }
+            | Self::Generate { .. }
+            | Self::CheckData { .. }
+            | Self::Choose(_)
+            | Self::CompareView { .. }
+            | Self::Normalise { .. }
+            | Self::Bench { .. } => true,
+            Self::Merge(_) | Self::Fold { .. } | Self::BenchMerge(_) => false,
+        }
+    }
+}
+
 /// Where a base's files are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -64,6 +64,6 @@ fn a_checkpoint_that_does_not_fit_leaves_the_one_before_it() {
         return eprintln!("skipped: no mount namespace or tmpfs is allowed here: {errors}");
     }
     assert!(output.status.success(), "{errors}");
-    assert!(errors.contains("going on from step 1"), "{errors}");
+    assert!(errors.contains("goes on from step 1"), "{errors}");
     assert_eq!(fs::read(&kept).expect("an adapter"), factors);
 }

@@ -11,6 +11,7 @@ mod channel_view;
 mod copies;
 mod crash;
 mod daemon;
+mod endings;
 mod data;
 mod fold_kill;
 mod full_disk;
@@ -24,6 +25,7 @@ mod merge;
 mod network;
 mod old_home;
 mod search;
+mod stopping;
 mod stranger;
 mod swarm;
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! `potluck train` as a process: killed and started again, watched, refused; what it leaves and what it does not.
+//! `potluck train` as a process: watched, refused; what it leaves and what it does not. Stopping it: `stopping.rs`.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -6,14 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use potluck_tests::crash::draw;
 use potluck_tests::kit::{Answer, Program, text};
+use potluck_tests::processes::signal;
 use serde_json::Value;
 
 use crate::program;
-
-const STEPS: usize = 60;
-const KILLS: u64 = 20;
 
 struct Bench {
     program: Program,
@@ -57,8 +54,8 @@ fn lines(path: &Path) -> usize {
     fs::read(path).map_or(0, |bytes| bytes.iter().filter(|&&byte| byte == b'\n').count())
 }
 
-/// SIGKILL for the command and its worker, some microseconds after its metrics have so many lines.
-fn kill_after(mut command: Command, metrics: &Path, lines_before: usize, micros: u64) {
+/// SIGKILL for the command and its worker, once its metrics have so many lines.
+fn kill_after(mut command: Command, metrics: &Path, lines_before: usize) {
     let command = command.stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().expect("the program starts");
     let limit = Instant::now() + Duration::from_secs(60);
@@ -67,65 +64,8 @@ fn kill_after(mut command: Command, metrics: &Path, lines_before: usize, micros:
         // Another process's file cannot be awaited.
         std::thread::sleep(Duration::from_millis(1));
     }
-    // The moment itself is what is tested: nothing tells when it has come.
-    std::thread::sleep(Duration::from_micros(micros));
-    let group = format!("-{}", child.id());
-    // Fails if everything had ended already, which is a moment too.
-    let _ended = Command::new("kill").args(["-9", "--", &group]).stderr(Stdio::null()).status();
+    signal("KILL", &format!("-{}", child.id()));
     child.wait().expect("our child");
-}
-
-/// Must-show: twenty kills at random steps, each time another number of threads, and the same adapter to the bit, with
-/// each step in its metrics once.
-#[test]
-fn a_run_that_is_killed_twenty_times_makes_the_same_adapter() {
-    let bench = Bench::new();
-    let (steps, held_out) = (STEPS.to_string(), text(&bench.path("held-out.jsonl")));
-    let settings = [
-        "--max-steps",
-        &steps,
-        "--batch-size",
-        "4",
-        "--gradient-accumulation",
-        "2",
-        "--lora-dropout",
-        "0.1",
-        "--r",
-        "4",
-    ];
-    let watch = ["--checkpoint-every", "2", "--held-out", &held_out, "--eval-every", "7", "--learning-rate", "3e-3"];
-    let all = [&settings[..], &watch[..]].concat();
-    let with = |threads: &'static str| [&all[..], &["--threads", threads]].concat();
-    let whole = bench.train("whole", &with("2"));
-    assert_eq!(whole.code, 0, "{whole:#?}");
-
-    let metrics = bench.path("killed.run/metrics.jsonl");
-    for kill in 0..KILLS {
-        let threads = ["1", "2", "3"][kill as usize % 3];
-        let command = bench.program.command(&bench.path("home"), bench.args("killed", &with(threads)));
-        // The steps are behind each other, the moments within a step at random.
-        let after = 1 + kill as usize * (STEPS - 10) / KILLS as usize + draw(&format!("step {kill}"), 4) as usize;
-        kill_after(command, &metrics, after, draw(&format!("moment {kill}"), 20_000));
-        assert!(!bench.path("killed").exists(), "kill {kill} came too late");
-    }
-    let resumed = bench.train("killed", &with("1"));
-    assert_eq!(resumed.code, 0, "{resumed:#?}");
-    assert!(resumed.stderr.contains("going on from step"), "{resumed:#?}");
-    assert_eq!(bench.factors("killed"), bench.factors("whole"));
-    assert_eq!(resumed.json["held_out"], whole.json["held_out"]);
-
-    let place = |out: &str| -> Vec<(u64, u64, bool)> {
-        let text = fs::read_to_string(bench.path(out).join("metrics.jsonl")).expect("metrics");
-        let line = |line: &str| {
-            let line: Value = serde_json::from_str(line).expect("JSON");
-            let loss = line["loss"].as_f64().or(line["eval_loss"].as_f64()).expect("a loss");
-            (line["step"].as_u64().expect("a step"), loss.to_bits(), line["eval_loss"].is_number())
-        };
-        text.lines().map(line).collect()
-    };
-    assert_eq!(place("killed"), place("whole"));
-    assert_eq!(place("whole").iter().filter(|(.., evaluation)| !evaluation).count(), STEPS);
-    assert!(!bench.path("killed.run").exists());
 }
 
 #[test]
@@ -206,9 +146,13 @@ fn a_loss_that_is_not_finite_names_the_step_and_the_rows() {
 fn the_state_of_another_run_is_refused_with_what_differs() {
     let bench = Bench::new();
     let command = bench.program.command(&bench.path("home"), bench.args("x", &["--checkpoint-every", "1"]));
-    kill_after(command, &bench.path("x.run/metrics.jsonl"), 3, 0);
+    kill_after(command, &bench.path("x.run/metrics.jsonl"), 3);
     let kept = fs::read(bench.path("x.run/last.checkpoint")).expect("a checkpoint");
-    refused(&bench.train("x", &["--weight-decay", "0.5"]), 9, &["other settings", "remove"]);
+    refused(
+        &bench.train("x", &["--weight-decay", "0.5"]),
+        9,
+        &["other settings (--weight-decay: 0.0 there, 0.5 here)", "remove"],
+    );
     fs::write(bench.path("rows.jsonl"), "{\"prompt\":\"p\",\"completion\":\"c\"}\n").expect("writable");
     refused(&bench.train("x", &["--checkpoint-every", "1"]), 9, &["other data"]);
     assert_eq!(fs::read(bench.path("x.run/last.checkpoint")).expect("still there"), kept);

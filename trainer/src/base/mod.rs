@@ -35,7 +35,7 @@ pub use inventory::InventoryError;
 use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::JSON_MAX;
 use rayon::prelude::*;
-pub use tokenizer::{AddedToken, Template, Tokenizer, TokenizerError};
+pub use tokenizer::{AddedToken, Encoded, Joined, Place, Template, Tokenizer, TokenizerError};
 
 use crate::model::weights::{SourceError, Weights};
 use crate::tensor::{Bytes, HostTensor};

@@ -14,9 +14,9 @@ pub use report::{Blank, Lengths, Line, Packing, Piece, Preview, Report, Tokens};
 
 use super::jsonl::{self, BadLine, DataError};
 use super::pack::pack;
-use super::row::{Content, Kind, Row, Rows};
+use super::row::{Content, Kind, Message, Row, Rows};
 use super::tokenise::{Encoded, Encoder, Overlong, RowError};
-use crate::base::Tokenizer;
+use crate::base::{AddedToken, Tokenizer};
 use crate::data::chat::ChatError;
 use crate::sample::Sample;
 use repeats::Repeats;
@@ -72,6 +72,7 @@ pub fn examine(
         report.rows = rows.rows.len();
         report.data = Some(rows.digest());
         report.template = encoder.chat().map(|chat| chat.digest());
+        report.ending = encoder.chat().map(|chat| chat.ending().describe(tokenizer));
         report.preview = found.preview(tokenizer, options.preview);
         (report.duplicates, report.duplicate_rows) =
             Repeats::of(rows.rows.iter().map(|row| (row.line, &row.content))).list();
@@ -94,13 +95,19 @@ struct Found {
     samples: Vec<Sample>,
     /// Line of each sample.
     lines: Vec<usize>,
+    /// Lines of rows that were parted at an answer.
+    apart: Vec<usize>,
+    /// Lines of rows that a template has written already.
+    written: Vec<usize>,
 }
 
 impl Found {
     fn row(&mut self, line: usize, encoded: Result<Encoded, RowError>) {
         match encoded {
-            Ok(Encoded { samples, tokens, cut }) => {
+            Ok(Encoded { samples, tokens, cut, remarks }) => {
                 self.lengths.push((line, tokens));
+                self.apart.extend(remarks.apart.then_some(line));
+                self.written.extend(remarks.written.then_some(line));
                 if cut {
                     self.overlong.push((line, tokens));
                     self.cut += 1;
@@ -125,6 +132,10 @@ impl Found {
         report.overlong_rows = self.overlong.len();
         report.overlong = self.overlong.into_iter().take(LISTED_MAX).map(Tokens::from).collect();
         report.cut_rows = self.cut;
+        report.apart_rows = self.apart.len();
+        report.apart = self.apart.into_iter().take(LISTED_MAX).collect();
+        report.written_rows = self.written.len();
+        report.written = self.written.into_iter().take(LISTED_MAX).collect();
         report.max_length = options.max_length;
         report.lengths = Lengths::of(self.lengths);
         report.samples = self.samples.len();
@@ -139,26 +150,63 @@ impl Found {
     fn preview(&self, tokenizer: &Tokenizer, count: usize) -> Vec<Preview> {
         let first = |&index: &usize| index == 0 || self.lines[index - 1] != self.lines[index];
         let firsts = (0..self.samples.len()).filter(first).take(count.min(SHOWN_MAX));
-        firsts.map(|index| show(self.lines[index], &self.samples[index], tokenizer)).collect()
+        let added = tokenizer.added_tokens();
+        firsts.map(|index| show(self.lines[index], &self.samples[index], tokenizer, &added)).collect()
     }
 }
 
 /// The text of a sample in runs of tokens that are trained and that are not.
-fn show(line: usize, sample: &Sample, tokenizer: &Tokenizer) -> Preview {
+fn show(line: usize, sample: &Sample, tokenizer: &Tokenizer, added: &[AddedToken]) -> Preview {
     let mut trained = vec![false; sample.ids.len()];
     sample.targets().for_each(|(position, _)| trained[position + 1] = true);
+    let kinds: Vec<_> = trained
+        .into_iter()
+        .zip(&sample.ids)
+        .map(|(trained, id)| (trained, added.iter().any(|token| token.id == *id)))
+        .collect();
     let (mut pieces, mut left, mut at) = (Vec::new(), SHOWN_CHARS, 0);
-    for run in trained.chunk_by(|one, two| one == two) {
+    for run in kinds.chunk_by(|one, two| one == two) {
         let ids = &sample.ids[at..at + run.len()];
-        at += run.len();
         // Ids of this very tokenizer; what it cannot write is not shown.
-        let text: String = tokenizer.decode_all(ids).unwrap_or_default().chars().take(left).collect();
+        let text = tokenizer.decode_behind(&sample.ids[..at], ids).unwrap_or_default();
+        let text: String = text.chars().take(left).collect();
+        at += run.len();
         left -= text.chars().count();
-        if !text.is_empty() {
-            pieces.push(Piece { trained: run.first() == Some(&true), text });
+        let &(trained, token) = run.first().unwrap_or(&(false, false));
+        if token {
+            join(&mut pieces, Piece { trained, text, lookalike: false });
+        } else {
+            lookalikes(&text, added, |text, lookalike| {
+                join(&mut pieces, Piece { trained, text: text.to_owned(), lookalike })
+            });
         }
     }
     Preview { line, pieces, whole: left > 0 }
+}
+
+/// A piece is one with the piece before it if it is of the same kind.
+fn join(pieces: &mut Vec<Piece>, piece: Piece) {
+    match pieces.last_mut() {
+        _ if piece.text.is_empty() => {}
+        Some(last) if (last.trained, last.lookalike) == (piece.trained, piece.lookalike) => {
+            last.text.push_str(&piece.text);
+        }
+        _ => pieces.push(piece),
+    }
+}
+
+/// A text in parts: those that look like a token and are none, and what is between them.
+fn lookalikes(mut text: &str, added: &[AddedToken], mut part: impl FnMut(&str, bool)) {
+    let first = |text: &str| {
+        let tokens = added.iter().filter(|token| !token.text.trim().is_empty());
+        tokens.filter_map(|token| Some((text.find(&token.text)?, token.text.len()))).min()
+    };
+    while let Some((at, length)) = first(text) {
+        part(&text[..at], false);
+        part(&text[at..at + length], true);
+        text = &text[at + length..];
+    }
+    part(text, false);
 }
 
 /// Groups of rows that ask the same and answer differently.
@@ -180,9 +228,10 @@ fn blanks(rows: &Rows) -> (Vec<Blank>, usize) {
         let what = match &row.content {
             Content::Completion { prompt, .. } if prompt.trim().is_empty() => "prompt".to_owned(),
             Content::Completion { completion, .. } if completion.trim().is_empty() => "completion".to_owned(),
-            Content::Chat(messages) => {
-                let at = messages.iter().position(|message| message.content.trim().is_empty())?;
-                format!("message {} ({})", at + 1, messages[at].role)
+            Content::Chat(chat) => {
+                let blank = |message: &Message| message.content().trim().is_empty() && !message.has_calls();
+                let at = chat.messages.iter().position(blank)?;
+                format!("message {} ({})", at + 1, chat.messages[at].role())
             }
             Content::Text(text) if text.trim().is_empty() => "text".to_owned(),
             _ => return None,

@@ -1,8 +1,8 @@
 //! From rows to training samples.
 //!
-//! - **Prompt and completion** are tokenised apart and joined, then the end-of-text token follows. Tokenised together, a
-//!   token could reach across the boundary (`"= "` + `"7"`), and what the model sees after a prompt alone would not be
-//!   what it was trained on; apart, the boundary is exact and the prompt's ids are those that generation starts from.
+//! - **Prompt and completion** are one text, whose first ids are those of the prompt alone, since generation starts from
+//!   these. Where a token of the whole text reaches over the border (`"= "` + `"7"`) the completion is encoded apart, as
+//!   a piece of the text and not as one of its own. The end-of-text token follows.
 //! - **Chats** are written by the base's template: see [`super::chat`].
 //! - **Plain text** ends with the end-of-text token, and all of it is labelled. What is longer than the limit becomes
 //!   several samples; each begins with the last token of the one before, so that every token is a label once.
@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use rayon::prelude::*;
 
-use crate::base::{Tokenizer, TokenizerError};
-use crate::data::chat::{ChatError, ChatFormat};
+use crate::base::{Joined, Tokenizer, TokenizerError};
+use crate::data::chat::{ChatError, ChatFormat, ChatSample};
 use crate::data::row::{Content, Kind, Row, Rows};
 use crate::sample::Sample;
 
@@ -36,6 +36,10 @@ pub struct Tokenised {
     pub lines: Vec<usize>,
     /// How many rows were cut.
     pub cut: usize,
+    /// How many rows have an answer that is encoded apart from what stands before it.
+    pub apart: usize,
+    /// How many rows bring the begin or end of text themselves.
+    pub written: usize,
 }
 
 /// Why a row gives no sample.
@@ -69,11 +73,19 @@ pub fn samples(rows: &Rows, tokenizer: &Tokenizer, max: usize, overlong: Overlon
     let format = |error| TokeniseError::Format { path: rows.path.clone(), error };
     let encoder = Encoder::new(tokenizer, rows.kind, max, overlong).map_err(format)?;
     let count = rows.rows.len();
-    let mut tokenised = Tokenised { samples: Vec::with_capacity(count), lines: Vec::with_capacity(count), cut: 0 };
+    let mut tokenised = Tokenised {
+        samples: Vec::with_capacity(count),
+        lines: Vec::with_capacity(count),
+        cut: 0,
+        apart: 0,
+        written: 0,
+    };
     for (row, encoded) in rows.rows.iter().zip(encoder.rows(&rows.rows)) {
         let wrong = |error| TokeniseError::Row { path: rows.path.clone(), line: row.line, error };
         let encoded = encoded.map_err(wrong)?;
         tokenised.cut += usize::from(encoded.cut);
+        tokenised.apart += usize::from(encoded.remarks.apart);
+        tokenised.written += usize::from(encoded.remarks.written);
         tokenised.lines.extend(encoded.samples.iter().map(|_| row.line));
         tokenised.samples.extend(encoded.samples);
     }
@@ -82,11 +94,25 @@ pub fn samples(rows: &Rows, tokenizer: &Tokenizer, max: usize, overlong: Overlon
 
 /// A prompt and its completion, without a limit.
 pub fn completion(prompt: &str, completion: &str, tokenizer: &Tokenizer) -> Result<Sample, TokenizerError> {
-    let mut ids = tokenizer.encode_prompt(prompt)?;
-    let from = ids.len();
-    ids.extend(tokenizer.encode_continuation(completion)?);
-    ids.push(tokenizer.eos());
+    let Joined { mut ids, from, .. } = tokenizer.encode_joined(prompt, completion)?;
+    end(&mut ids, tokenizer);
     Ok(Sample::completing(ids, from))
+}
+
+/// Puts the end-of-text token behind, once.
+fn end(ids: &mut Vec<u32>, tokenizer: &Tokenizer) {
+    if ids.last() != Some(&tokenizer.eos()) {
+        ids.push(tokenizer.eos());
+    }
+}
+
+/// What is to be said of a row, though it is trained on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Remarks {
+    /// A token would have reached over the border before an answer: see the module's head.
+    pub apart: bool,
+    /// The text begins or ends with the token that is put there, so it was written by a template already.
+    pub written: bool,
 }
 
 /// What a row became.
@@ -97,6 +123,7 @@ pub struct Encoded {
     /// Tokens of the whole row.
     pub tokens: usize,
     pub cut: bool,
+    pub remarks: Remarks,
 }
 
 /// Makes samples of rows of one kind.
@@ -127,13 +154,13 @@ impl<'a> Encoder<'a> {
 
     pub fn row(&self, row: &Row) -> Result<Encoded, RowError> {
         let encoded = match &row.content {
-            Content::Completion { prompt, completion } => {
-                let sample = self::completion(prompt, completion, self.tokenizer)?;
-                self.within(sample, |sample, over| self.cut_prompt(sample, over))?
-            }
-            Content::Chat(messages) => {
+            Content::Completion { prompt, completion } => self.completion(prompt, completion)?,
+            Content::Chat(chat) => {
                 let format = self.chat.as_ref().ok_or(ChatError::NoTemplate)?;
-                self.within(format.sample(messages)?, |sample, _| Ok(sample.cut_end(self.max)))?
+                let ChatSample { sample, apart } = format.sample(chat)?;
+                let written = self.is_written_twice(&sample.ids);
+                let encoded = self.within(sample, |sample, _| Ok(sample.cut_end(self.max)))?;
+                Encoded { remarks: Remarks { apart: apart > 0, written }, ..encoded }
             }
             Content::Text(text) => self.windows(text)?,
         };
@@ -144,6 +171,27 @@ impl<'a> Encoder<'a> {
         }
     }
 
+    fn completion(&self, prompt: &str, completion: &str) -> Result<Encoded, RowError> {
+        let Joined { mut ids, from, apart } = self.tokenizer.encode_joined(prompt, completion)?;
+        let written = self.is_written(prompt, &ids);
+        end(&mut ids, self.tokenizer);
+        let encoded = self.within(Sample::completing(ids, from), |sample, over| self.cut_prompt(sample, over))?;
+        Ok(Encoded { remarks: Remarks { apart, written }, ..encoded })
+    }
+
+    /// Whether a text brings the tokens itself that are put around it.
+    fn is_written(&self, text: &str, ids: &[u32]) -> bool {
+        let begins = self.tokenizer.begin_text().is_some_and(|begin| text.starts_with(&begin));
+        begins || ids.last() == Some(&self.tokenizer.eos())
+    }
+
+    /// Whether a chat has the begin of text, or its end, twice in a row: a content was written by a template already.
+    fn is_written_twice(&self, ids: &[u32]) -> bool {
+        let format = self.chat.as_ref().map(|format| format.ending().token());
+        let doubles = |id: u32| Some(id) == format || self.tokenizer.is_eos(id) || self.tokenizer.begins(id);
+        ids.windows(2).any(|pair| pair[0] == pair[1] && doubles(pair[0]))
+    }
+
     /// The sample, cut if it is over the length and that is wanted.
     fn within(
         &self,
@@ -152,9 +200,11 @@ impl<'a> Encoder<'a> {
     ) -> Result<Encoded, RowError> {
         let tokens = sample.ids.len();
         match tokens.checked_sub(self.max).filter(|&over| over > 0) {
-            None => Ok(Encoded { samples: vec![sample], tokens, cut: false }),
+            None => Ok(Encoded { samples: vec![sample], tokens, cut: false, remarks: Remarks::default() }),
             Some(_) if self.overlong == Overlong::Refuse => Err(RowError::TooLong { tokens, max: self.max }),
-            Some(over) => Ok(Encoded { samples: vec![cut(&sample, over)?], tokens, cut: true }),
+            Some(over) => {
+                Ok(Encoded { samples: vec![cut(&sample, over)?], tokens, cut: true, remarks: Remarks::default() })
+            }
         }
     }
 
@@ -169,13 +219,14 @@ impl<'a> Encoder<'a> {
 
     fn windows(&self, text: &str) -> Result<Encoded, RowError> {
         let mut ids = self.tokenizer.encode_prompt(text)?;
-        ids.push(self.tokenizer.eos());
+        let remarks = Remarks { apart: false, written: self.is_written(text, &ids) };
+        end(&mut ids, self.tokenizer);
         let starts = (0..ids.len().saturating_sub(1)).step_by(self.max - 1);
         let window = |start: usize| {
             let ids = ids[start..ids.len().min(start + self.max)].to_vec();
             Sample::completing(ids, 0)
         };
-        Ok(Encoded { samples: starts.map(window).collect(), tokens: ids.len(), cut: false })
+        Ok(Encoded { samples: starts.map(window).collect(), tokens: ids.len(), cut: false, remarks })
     }
 }
 
@@ -222,11 +273,11 @@ mod tests {
         let turn = |role: &str, content: &str| serde_json::json!({"role": role, "content": content});
         let row = read(&serde_json::json!({"messages": [turn("user", "cc"), turn("assistant", "aaa")]}));
         let cut = |max, overlong| samples(&row, &tokenizer, max, overlong);
-        assert_eq!(cut(6, Overlong::Refuse).unwrap().samples, [Sample::completing(vec![3, 3, 0, 1, 1, 1], 3)]);
-        assert!(cut(5, Overlong::Refuse).unwrap_err().to_string().contains("6 tokens, at most 5"));
+        assert_eq!(cut(7, Overlong::Refuse).unwrap().samples, [Sample::completing(vec![3, 3, 0, 1, 1, 1, 0], 3)]);
+        assert!(cut(6, Overlong::Refuse).unwrap_err().to_string().contains("7 tokens, at most 6"));
         assert_eq!(cut(4, Overlong::Cut).unwrap().samples, [Sample::completing(vec![3, 3, 0, 1], 3)]);
         let error = cut(3, Overlong::Cut).unwrap_err().to_string();
-        assert!(error.starts_with("d.jsonl:1: no assistant turn begins in the first 3 of 6"), "{error}");
+        assert!(error.starts_with("d.jsonl:1: no assistant turn begins in the first 3 of 7"), "{error}");
         let error = samples(&row, &small::tokenizer(), 9, Overlong::Refuse).unwrap_err().to_string();
         assert!(error.starts_with("d.jsonl: the rows are chats: the base has no chat template"), "{error}");
     }

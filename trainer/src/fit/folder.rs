@@ -49,7 +49,12 @@ impl RunFolder {
     }
 
     pub fn last(&self) -> PathBuf {
-        self.path.join(LAST)
+        Self::last_in(&self.path)
+    }
+
+    /// The file of the state to go on from, in a run's folder that somebody else may hold.
+    pub fn last_in(path: &Path) -> PathBuf {
+        path.join(LAST)
     }
 
     pub fn best(&self) -> PathBuf {

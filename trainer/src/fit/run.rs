@@ -21,6 +21,7 @@ use crate::evaluate::{EvaluateOptions, evaluate};
 use crate::lora::adapter::Adapter;
 use crate::lora::init::kaiming;
 use crate::lora::layout::Layout;
+use crate::model::ModelError;
 use crate::model::batch::Batch;
 use crate::model::decoder::Model;
 use crate::optim::clip_factor;
@@ -39,7 +40,7 @@ pub struct Run<'a> {
     /// Files for the folder, written when it is known to be this run's.
     pub notes: &'a [(&'a str, Vec<u8>)],
     pub progress: &'a mut dyn Progress,
-    /// Looked at before each micro-batch.
+    /// Looked at before each micro-batch. A model that is stopped by the same flag ends within one as well.
     pub cancel: &'a AtomicBool,
 }
 
@@ -105,8 +106,9 @@ pub fn fit<'a, B: Backend>(
     check_start(&layout, &start)?;
     let id = RunId::new(config, run.source, model.architecture(), samples, run.held_out, &start);
     let (keeper, resumed) = Keeper::open(id, &layout, run.folder, run.notes)?;
+    let steps = config.steps(samples.len());
     if let Some(Checkpoint { step, .. }) = resumed {
-        run.progress.event(&Event::Resumed { step });
+        run.progress.event(&Event::Resumed { step, steps });
     }
     let Checkpoint { step, tally, state } = resumed.unwrap_or_else(|| Checkpoint {
         step: 0,
@@ -118,7 +120,6 @@ pub fn fit<'a, B: Backend>(
     // Three copies of the adapter that nobody needs any more.
     drop(host);
     let order = Order { seed: config.seed, samples: samples.len(), per_step: config.samples_per_step() };
-    let steps = config.steps(samples.len());
     let started = Instant::now();
     Fit { model, samples, config, run, keeper, state, order, tally, first: step, step, steps, started, tokens: 0 }
         .all_steps()
@@ -194,7 +195,14 @@ impl<B: Backend> Fit<'_, '_, B> {
                 return Ok(None);
             }
             let chosen: Vec<usize> = micro_batch.iter().map(|&at| indices[at]).collect();
-            loss += self.micro_batch(&chosen, 1.0 / labelled as f64)?;
+            loss += match self.micro_batch(&chosen, 1.0 / labelled as f64) {
+                // What it has added so far goes with the step.
+                Err(FitError::Model(ModelError::Stopped)) => {
+                    self.state.clear()?;
+                    return Ok(None);
+                }
+                added => added?,
+            };
             tokens += chosen.iter().map(|&index| self.samples[index].ids.len()).sum::<usize>();
         }
         let norm = self.state.grad_norm()?;
@@ -266,9 +274,13 @@ impl<B: Backend> Fit<'_, '_, B> {
         let started = Instant::now();
         let options = EvaluateOptions { batch_size: self.config.batch_size, stop: Vec::new(), exact_match: false };
         let adapters = self.state.adapters()?;
-        let measured = evaluate(self.model, &adapters, self.run.held_out, &options, self.run.cancel)?;
+        let measured = evaluate(self.model, &adapters, self.run.held_out, &options, self.run.cancel);
         drop(adapters);
-        let Some(measured) = measured else { return Ok(false) };
+        let measured = match measured {
+            Ok(None) | Err(FitError::Model(ModelError::Stopped)) => return Ok(false),
+            Ok(Some(measured)) => measured,
+            Err(error) => return Err(error),
+        };
         let (step, loss) = (self.step, measured.loss);
         if !loss.is_finite() {
             return Err(FitError::NonFiniteHeldOut { step });

@@ -1,5 +1,8 @@
 //! The whole model: embedding, blocks, final norm and output projection, forward and backward.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use potluck_protocol::base::{Architecture, Family, LINEARS};
 
 use super::ModelError;
@@ -23,6 +26,7 @@ pub struct Model<B: Backend> {
     norm: B::Buf,
     /// `None` where the embedding is the output projection.
     head: Option<B::Weight>,
+    stop: Arc<AtomicBool>,
 }
 
 /// The geometry of one pass over a batch.
@@ -65,7 +69,14 @@ impl<B: Backend> Model<B> {
         let layers = (0..architecture.num_hidden_layers).map(layer).collect::<Result<_>>()?;
         let head = (!architecture.tie_word_embeddings).then(|| matrix("lm_head.weight")).transpose()?;
         let (embedding, norm) = (matrix("model.embed_tokens.weight")?, vector("model.norm.weight")?);
-        Ok(Self { backend, architecture, embedding, layers, norm, head })
+        Ok(Self { backend, architecture, embedding, layers, norm, head, stop: Arc::default() })
+    }
+
+    /// Once the flag is set, a pass through the model ends before its next block with [`ModelError::Stopped`]: a step over
+    /// a large base takes minutes, and whoever wants it to end waits for seconds.
+    #[must_use]
+    pub fn stopped_by(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     pub fn backend(&self) -> &B {
@@ -87,7 +98,7 @@ impl<B: Backend> Model<B> {
         let pass = self.pass(batch, Keys::Own)?;
         let mut x = self.embed(batch)?;
         for index in 0..self.layers.len() {
-            x = self.block(index, adapters, &pass).forward(x, None)?.0;
+            x = self.block(index, adapters, &pass)?.forward(x, None)?.0;
         }
         self.final_norm(&x)
     }
@@ -110,7 +121,7 @@ impl<B: Backend> Model<B> {
         let pass = self.pass(batch, keys)?;
         let mut x = self.embed(batch)?;
         for (index, layer_cache) in cache.layers.iter_mut().enumerate() {
-            x = self.block(index, adapters, &pass).forward(x, Some(layer_cache))?.0;
+            x = self.block(index, adapters, &pass)?.forward(x, Some(layer_cache))?.0;
         }
         for (&slot, &length) in slots.iter().zip(batch.lengths()) {
             cache.filled[slot] += length;
@@ -168,7 +179,7 @@ impl<B: Backend> Model<B> {
     ) -> Result<Forwarded<B::Buf>> {
         let mut all = Vec::with_capacity(self.layers.len());
         for index in 0..self.layers.len() {
-            let (y, saved) = self.block(index, adapters, pass).forward(x, None)?;
+            let (y, saved) = self.block(index, adapters, pass)?.forward(x, None)?;
             all.push(saved.without(recompute));
             x = y;
         }
@@ -186,7 +197,7 @@ impl<B: Backend> Model<B> {
     ) -> Result<()> {
         for (index, saved) in saved.into_iter().enumerate().rev() {
             let mut sink = |linear: Linear, pair, grad| sink(index, linear as usize, pair, grad);
-            match self.block(index, adapters, pass).backward(dy, saved, index > 0, &mut sink)? {
+            match self.block(index, adapters, pass)?.backward(dy, saved, index > 0, &mut sink)? {
                 Some(dx) => dy = dx,
                 None => break,
             }
@@ -194,15 +205,19 @@ impl<B: Backend> Model<B> {
         Ok(())
     }
 
-    fn block<'a>(&'a self, index: usize, adapters: &'a Attached<B>, pass: &'a Pass<B::Buf>) -> Block<'a, B> {
-        Block {
+    /// A block, unless the pass is to end here.
+    fn block<'a>(&'a self, index: usize, adapters: &'a Attached<B>, pass: &'a Pass<B::Buf>) -> Result<Block<'a, B>> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(ModelError::Stopped);
+        }
+        Ok(Block {
             backend: &self.backend,
             layer: &self.layers[index],
             pairs: adapters.pairs(index),
             shape: &pass.shape,
             angles: &pass.angles,
             eps: self.eps(),
-        }
+        })
     }
 
     fn pass(&self, batch: &Batch, keys: Keys<'_>) -> Result<Pass<B::Buf>> {

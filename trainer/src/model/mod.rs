@@ -26,6 +26,9 @@ pub enum ModelError {
     Length { sequence: usize, got: usize, max: usize },
     #[error("token {id} is not in the vocabulary of {vocabulary}")]
     Token { id: u32, vocabulary: usize },
+    /// Not a fault: see [`decoder::Model::stopped_by`].
+    #[error("stopped")]
+    Stopped,
     #[error(transparent)]
     Backend(#[from] BackendError),
 }

@@ -1,10 +1,11 @@
 //! Runs that are interrupted, resumed, refused or broken off: the same bits, each line of the metrics once, nothing lost.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use potluck_trainer::backend::Backend;
-use potluck_trainer::checkpoint::CheckpointError;
+use potluck_trainer::checkpoint::{self, CheckpointError};
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::RunFolder;
@@ -13,15 +14,16 @@ use potluck_trainer::fit::watch::{EarlyStopping, Keep};
 use potluck_trainer::lora::config::LoraConfig;
 use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
-use potluck_trainer::progress::Silent;
+use potluck_trainer::progress::{Event, Silent};
 use potluck_trainer::sample::Sample;
 
-use crate::fitting::{bits, config, run, run_on, samples};
+use crate::fitting::{bits, config, model, run, run_on, samples};
 use crate::operation::on_every_f32_backend;
 use crate::support::{architecture, noise_model};
 
 on_every_f32_backend!(
     an_interrupted_and_resumed_run_gives_the_same_bits,
+    a_run_whose_model_is_stopped_between_two_blocks_keeps_its_last_whole_step,
     the_checkpoint_of_another_run_is_refused,
     held_out_loss_ends_a_run_and_chooses_its_state,
     a_loss_that_is_not_finite_names_its_samples_and_keeps_the_last_good_state,
@@ -63,6 +65,28 @@ fn an_interrupted_and_resumed_run_gives_the_same_bits(b: &(impl Backend + Clone)
     assert_eq!(lines(&folder.metrics()), expected.collect::<Vec<_>>());
     // Killed after its end, it ends again with the same.
     assert_eq!(bits(&go(Some(&folder), None)), bits(&whole));
+}
+
+/// The model alone is stopped, in a step and in an evaluation: what was under way goes, and no whole step does.
+fn a_run_whose_model_is_stopped_between_two_blocks_keeps_its_last_whole_step(b: &(impl Backend + Clone), _: f64) {
+    let root = tempfile::tempdir().unwrap();
+    let folder = folder(&root);
+    let config = FitConfig { eval_every: 2, ..config() };
+    let whole = run_on(b, (&samples(17), &samples(5)), &config, None, None).unwrap();
+    for after in [1, 3, 4] {
+        let (stop, cancel) = (Arc::new(AtomicBool::new(false)), AtomicBool::new(false));
+        let mut progress = |event: &Event| {
+            if matches!(event, Event::Step(done) if done.step == after) {
+                stop.store(true, Ordering::Relaxed);
+            }
+        };
+        let run = Run { folder: Some(&folder), held_out: &samples(5), ..Run::new("noise", &mut progress, &cancel) };
+        let stopped = fit(&model(b).stopped_by(Arc::clone(&stop)), &samples(17), &config, run).unwrap();
+        assert_eq!((stopped.steps, stopped.outcome), (after, Outcome::Cancelled));
+        assert_eq!(checkpoint::step(&folder.last()), Some(after));
+    }
+    let resumed = run_on(b, (&samples(17), &samples(5)), &config, Some(&folder), None).unwrap();
+    assert_eq!(bits(&resumed), bits(&whole));
 }
 
 fn the_checkpoint_of_another_run_is_refused(b: &(impl Backend + Clone), _: f64) {

@@ -32,6 +32,7 @@ pub fn lines(report: &Report, marks: Marks) -> Vec<String> {
     lines.extend(sizes(report));
     lines.extend(remarks(report));
     lines.extend(report.template.map(|digest| format!("chat template {digest}")));
+    lines.extend(report.ending.as_deref().map(output::plain));
     lines.extend(report.data.map(|digest| format!("data {digest}")));
     report.preview.iter().for_each(|preview| lines.extend(shown(preview, marks)));
     if report.bad_rows > 0 {
@@ -101,6 +102,22 @@ fn remarks(report: &Report) -> Vec<String> {
         report.blank.iter().map(|blank| format!("{} ({})", blank.line, blank.what)).collect(),
         report.blank_rows,
     );
+    remark(
+        format!(
+            "{} rows have a token that would reach over the border before an answer: the answer is encoded apart",
+            report.apart_rows
+        ),
+        report.apart.iter().map(usize::to_string).collect(),
+        report.apart_rows,
+    );
+    remark(
+        format!(
+            "{} rows bring the begin or end of text themselves, so a template has written them already; it is not put twice",
+            report.written_rows
+        ),
+        report.written.iter().map(usize::to_string).collect(),
+        report.written_rows,
+    );
     lines
 }
 
@@ -121,6 +138,8 @@ fn shown(preview: &Preview, marks: Marks) -> Vec<String> {
     for piece in &preview.pieces {
         let [open, close] = if piece.trained { marks.trained } else { marks.masked };
         let lines: Vec<_> = piece.text.split('\n').map(output::plain).collect();
+        // What looks like a token and is none is told apart.
+        let close = if piece.lookalike { format!("{close}(text)") } else { close.to_owned() };
         let marked = |line: &String| if line.is_empty() { String::new() } else { format!("{open}{line}{close}") };
         text.push_str(&lines.iter().map(marked).collect::<Vec<_>>().join("\n"));
     }
@@ -138,7 +157,7 @@ mod tests {
 
     #[test]
     fn trained_text_stands_in_marks_and_cannot_steer_the_terminal() {
-        let piece = |trained, text: &str| Piece { trained, text: text.to_owned() };
+        let piece = |trained, text: &str| Piece { trained, text: text.to_owned(), lookalike: false };
         let pieces = vec![piece(false, "<|user|>\nhi\u{1b}[2J\n"), piece(true, "a\n\nb<|end|>"), piece(false, "\n")];
         let preview = Preview { line: 7, pieces, whole: true };
         let plain = shown(&preview, Marks::PLAIN);

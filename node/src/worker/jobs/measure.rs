@@ -70,14 +70,17 @@ pub fn generate(
     let format = chat.then(|| ChatFormat::new(tokenizer)).transpose().map_err(|error| failures::chat(&error))?;
     let stop = super::rows::stop(&base, format.as_ref());
     let ids = match &format {
-        Some(format) => format.prompt(&[Message::new("user", prompt)]).map_err(|error| failures::chat(&error))?,
+        Some(format) => {
+            format.prompt(&vec![Message::new("user", prompt)].into()).map_err(|error| failures::chat(&error))?
+        }
         None => tokenizer.encode_prompt(prompt).map_err(unreadable)?,
     };
+    let ending = format.as_ref().and_then(|format| format.ending().text());
     let (mut tokens, mut shown) = (Vec::new(), String::new());
     let mut failed = None;
     let mut on_token = |token: u32| {
         tokens.push(token);
-        match tokenizer.decode(&tokens) {
+        match tokenizer.decode_behind(&ids, &tokens) {
             Ok(text) if !text.ends_with('\u{fffd}') => {
                 if let Some(new) = text.strip_prefix(&shown) {
                     context.report(Progress::Text { text: new.to_owned() });
@@ -87,7 +90,8 @@ pub fn generate(
             Ok(_) => {}
             Err(error) => failed = Some(error),
         }
-        let stop = failed.is_some() || context.cancel().load(std::sync::atomic::Ordering::Relaxed);
+        let stop =
+            failed.is_some() || ended(&shown, ending) || context.cancel().load(std::sync::atomic::Ordering::Relaxed);
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let prompt = Prompt { ids: &ids, max_new_tokens };
@@ -95,5 +99,13 @@ pub fn generate(
     if let Some(error) = failed {
         return Err(unreadable(error));
     }
-    Ok(Generated { text: tokenizer.decode(&tokens).map_err(unreadable)?, tokens: tokens.len() })
+    let text = tokenizer.decode_behind(&ids, &tokens).map_err(unreadable)?;
+    // What ends the answer is no part of it.
+    let text = ending.and_then(|ending| text.split_once(ending)).map_or(text.as_str(), |(answer, _)| answer).to_owned();
+    Ok(Generated { text, tokens: tokens.len() })
+}
+
+/// Whether an answer holds the text that ends it.
+fn ended(text: &str, ending: Option<&str>) -> bool {
+    ending.is_some_and(|ending| text.contains(ending))
 }

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use potluck_protocol::id::Digest;
-use potluck_trainer::base::Base;
-use potluck_trainer::data::chat::ChatFormat;
+use potluck_trainer::base::{Base, Tokenizer};
+use potluck_trainer::data::chat::{ChatFormat, Ending};
 use potluck_trainer::data::jsonl;
 use potluck_trainer::data::rehearsal::answers;
 use potluck_trainer::data::row::{Content, Kind, Row};
-use potluck_trainer::data::tokenise::{self, Overlong, RowError, TokeniseError};
+use potluck_trainer::data::tokenise::{self, Overlong, RowError, TokeniseError, Tokenised};
 use potluck_trainer::sample::Sample;
 
 use super::open;
@@ -40,6 +40,8 @@ pub struct Rows {
     pub template: Option<Digest>,
     /// Tokens that end an answer to such rows.
     pub stop: Vec<u32>,
+    /// What whoever trains on them should know.
+    pub remarks: Vec<String>,
     places: Vec<String>,
 }
 
@@ -68,6 +70,7 @@ impl Rows {
             digest: rows.digest(),
             template: format.as_ref().map(ChatFormat::digest),
             stop: stop(base, format.as_ref()),
+            remarks: remarks(&tokenised, format.as_ref(), tokenizer),
             places: tokenised.lines.iter().map(|&line| place(&rows.path, line)).collect(),
         })
     }
@@ -114,10 +117,20 @@ impl Rows {
     }
 }
 
-/// The base's end-of-text tokens, and the one that ends a turn of a chat.
+/// How answers end, if not by the template's own token, and how many rows are not quite what they look like.
+fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, tokenizer: &Tokenizer) -> Vec<String> {
+    let ending = format.map(|format| format.ending()).filter(|ending| !matches!(ending, Ending::Own(_)));
+    let apart = "have a token that would reach over the border before an answer: it is encoded apart";
+    let written = "bring the begin or end of text themselves: it is not put twice";
+    let counted = [(tokenised.apart, apart), (tokenised.written, written)];
+    let counted = counted.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{rows} rows {what}"));
+    ending.map(|ending| ending.describe(tokenizer)).into_iter().chain(counted).collect()
+}
+
+/// The base's end-of-text tokens, and the one that ends an answer of a chat.
 pub fn stop(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
     let mut stop = base.tokenizer().special().eos.clone();
-    stop.extend(format.and_then(ChatFormat::turn_end).filter(|end| !base.tokenizer().is_eos(*end)));
+    stop.extend(format.map(|format| format.ending().token()).filter(|end| !base.tokenizer().is_eos(*end)));
     stop
 }
 

@@ -8,6 +8,7 @@ use potluck_protocol::id::Digest;
 use potluck_trainer::backend::Residency;
 use potluck_trainer::backend::cpu::CpuBackend;
 use potluck_trainer::base::Base;
+use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::data::row;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
@@ -31,18 +32,17 @@ use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::service::{RUN_RECORD, RunRecord};
-use crate::worker::child::Context;
+use crate::worker::child::{Context, ORPHAN};
 use crate::worker::failures;
 use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
+use crate::worker::stopping::{self, SETTINGS, run_folder};
 
-/// All settings, as `potluck train --config` reads them.
-const SETTINGS: &str = "training.json";
 /// What is noted in the run's folder beside the trainer's own files.
 const NOTES: [&str; 2] = [SETTINGS, RUN_RECORD];
 /// One line for each step and evaluation.
 const METRICS: &str = "metrics.jsonl";
-/// How long a process whose parent was killed may take to the end of its micro-batch.
-const HANDOVER: Duration = Duration::from_secs(10);
+/// How long a process that is ending is waited for: longer than a worker lives whose parent was killed.
+const HANDOVER: Duration = Duration::from_secs(ORPHAN.as_secs() + 5);
 
 #[derive(Serialize)]
 pub struct Trained {
@@ -66,6 +66,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let base = open::base(&task.base)?;
     let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
     let mut rows = read_rows(&task.data)?;
+    rows.remarks.iter().for_each(|text| context.report(Progress::Phase { text: text.clone() }));
     let held_out = task.held_out.as_deref().map(read_rows).transpose()?;
     let read =
         |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
@@ -79,8 +80,9 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let backend = open::cpu(engine, open::Purpose::Train)?;
     plan(&backend, &base, &config, &rows, context)?;
     let engine = format!("cpu {:?} {:?}", backend.precision(), backend.instructions());
-    let model = open::load(backend, &base, Residency::Quantised)?;
-    let folder = take(&beside(&task.out), context)?;
+    let model = open::load(backend, &base, Residency::Quantised)?.stopped_by(context.stop());
+    context.keeps_something();
+    let folder = take(&run_folder(&task.out), context)?;
     let record = record(task, &rows, held_out.as_ref(), from.as_ref());
     let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?)];
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
@@ -101,8 +103,8 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         Ok(fit) if fit.outcome != Ending::Cancelled => fit,
         ended => {
             let failure = match ended {
-                Ok(fit) => interrupted(fit.steps, folder.path()),
-                Err(error) => failures::fit_watched(&rows, held_out.as_ref(), &error),
+                Ok(fit) => stopping::stopped(task, fit.steps),
+                Err(error) => refused(&error, &rows, held_out.as_ref(), &folder, &settings),
             };
             // Settings that were refused have left nothing to go on from.
             let _left_behind = folder.remove_if_empty(&NOTES);
@@ -110,7 +112,9 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
         }
     };
     let measured = match &held_out {
-        Some(rows) => Some(measure::rows(&model, &[(fit.adapter.clone(), 1.0)], rows, context)?),
+        Some(rows) => Some(measure::rows(&model, &[(fit.adapter.clone(), 1.0)], rows, context).map_err(|failure| {
+            if failure.kind == Kind::Interrupted { stopping::stopped(task, fit.steps) } else { failure }
+        })?),
         None => None,
     };
     let record = RunRecord { steps: fit.kept, tokens: fit.labelled, ..record };
@@ -142,9 +146,23 @@ fn plan(backend: &CpuBackend, base: &Base, config: &FitConfig, rows: &Rows, cont
     ))
 }
 
-fn interrupted(steps: u64, folder: &Path) -> Failure {
-    let kept = format!("{steps} steps are kept in {}: the same command goes on from there", folder.display());
-    if steps == 0 { Failure::interrupted() } else { Failure::interrupted().hint(kept) }
+/// A run that did not start or go on; of another run's state in its folder, which settings are others.
+fn refused(
+    error: &FitError,
+    rows: &Rows,
+    held_out: Option<&Rows>,
+    folder: &RunFolder,
+    settings: &TrainSettings,
+) -> Failure {
+    let failure = failures::fit_watched(rows, held_out, error);
+    let differ = match error {
+        FitError::Checkpoint(CheckpointError::OtherRun { .. }) => stopping::other_settings(folder.path(), settings),
+        _ => Vec::new(),
+    };
+    if differ.is_empty() {
+        return failure;
+    }
+    Failure { message: format!("{} ({})", failure.message, differ.join(", ")), ..failure }
 }
 
 fn trained(task: &TrainTask, rows: row::Kind, fit: &FitReport, held_out: Option<Measured>) -> Trained {
@@ -160,14 +178,28 @@ fn trained(task: &TrainTask, rows: row::Kind, fit: &FitReport, held_out: Option<
     }
 }
 
-/// Takes the run's folder. A worker whose parent was killed ends at its next micro-batch: that long it is waited for.
+/// Takes the run's folder. A worker whose parent was killed ends soon: that long it is waited for.
 fn take(path: &Path, context: &Context) -> Outcome<RunFolder> {
-    let started = Instant::now();
+    let (started, was_there) = (Instant::now(), path.exists());
+    let folder = taken(path, context, started)?;
+    if was_there && !folder.last().exists() {
+        context.report(Progress::Phase { text: format!("begins anew: {} holds no checkpoint", path.display()) });
+    }
+    Ok(folder)
+}
+
+fn taken(path: &Path, context: &Context, started: Instant) -> Outcome<RunFolder> {
+    let mut said = false;
     loop {
         match RunFolder::open(path) {
             Err(FolderError::Busy { .. })
                 if started.elapsed() < HANDOVER && !context.cancel().load(Ordering::Relaxed) =>
             {
+                if !said {
+                    let text = format!("waiting for the process that still works in {}", path.display());
+                    context.report(Progress::Phase { text });
+                    said = true;
+                }
                 // A lock's release cannot be awaited together with a cancellation.
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -227,13 +259,6 @@ fn shape(name: ScheduleName) -> Shape {
     }
 }
 
-/// `OUT.run`, beside the folder that is to come.
-fn beside(out: &Path) -> PathBuf {
-    let mut name = out.as_os_str().to_owned();
-    name.push(".run");
-    name.into()
-}
-
 fn report(event: &Event, context: &Context) {
     let phase = |text: String| Progress::Phase { text };
     context.report(match event {
@@ -251,7 +276,7 @@ fn report(event: &Event, context: &Context) {
             if evaluated.best { ", the best so far" } else { "" }
         )),
         Event::StoppedEarly { step } => phase(format!("stopped after step {step}: the held-out loss falls no more")),
-        Event::Resumed { step } => phase(format!("going on from step {step}")),
+        Event::Resumed { step, steps } => phase(format!("goes on from step {step} of {steps}")),
         Event::Checkpoint { .. } => return,
     });
 }

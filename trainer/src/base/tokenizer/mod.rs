@@ -1,8 +1,8 @@
 //! Text to token ids and back, from `tokenizer.json` or from a GGUF file's vocabulary.
 
+mod encode;
 mod gguf;
 pub mod template;
-mod verbatim;
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,9 @@ use serde_json::Value;
 use super::config::SpecialTokens;
 use super::gguf::Gguf;
 use super::json::{self, JsonError};
+use encode::Bare;
+pub use encode::{AddedToken, Encoded, Joined, Place};
 pub use template::Template;
-pub use verbatim::AddedToken;
 
 /// Bytes of a `tokenizer.json`: the longest in use have about 30 MiB.
 pub const TOKENIZER_MAX: usize = 64 << 20;
@@ -43,6 +44,8 @@ pub enum TokenizerError {
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// For pieces inside of a text.
+    bare: Bare,
     special: SpecialTokens,
     /// Put before every prompt, if the tokenizer does so itself.
     prefix: Option<u32>,
@@ -83,7 +86,8 @@ impl Tokenizer {
         }
         let empty = inner.encode("", true).map_err(|error| TokenizerError::Encode(error.to_string()))?;
         let prefix = empty.get_ids().first().copied().filter(|first| Some(*first) == special.bos);
-        Ok(Self { inner, special, prefix, template: None, json, digest })
+        let bare = Bare::new(&json::parse(&json, TOKENIZER_MAX)?)?;
+        Ok(Self { inner, bare, special, prefix, template: None, json, digest })
     }
 
     /// With a chat template. What [`Tokenizer::digest`] and so a base's id say does not depend on it: a template is
@@ -103,19 +107,6 @@ impl Tokenizer {
     /// The chat template, if the base has one.
     pub fn template(&self) -> Option<&Template> {
         self.template.as_ref()
-    }
-
-    /// Ids of a prompt: with the begin-of-text token if this tokenizer puts one.
-    pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let mut ids: Vec<u32> = self.prefix.into_iter().collect();
-        ids.extend(self.encode_continuation(text)?);
-        Ok(ids)
-    }
-
-    /// Ids of a text that follows another: nothing is put before or behind it.
-    pub fn encode_continuation(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        let encoding = self.inner.encode_fast(text, false);
-        Ok(encoding.map_err(|error| TokenizerError::Encode(error.to_string()))?.get_ids().to_vec())
     }
 
     /// The text of these ids, without special tokens.
@@ -201,7 +192,7 @@ mod tests {
     fn prompt_and_continuation() {
         let tokenizer = Tokenizer::from_json(SMALL.as_bytes(), special(), 4).unwrap();
         assert_eq!(tokenizer.encode_prompt("aab").unwrap(), [0, 1, 3]);
-        assert_eq!(tokenizer.encode_continuation("abab").unwrap(), [3, 3], "neither a prefix nor truncation");
+        assert_eq!(tokenizer.encode("abab", Place::Inside).unwrap().ids, [3, 3], "neither a prefix nor truncation");
         assert_eq!(tokenizer.decode(&[0, 1, 3]).unwrap(), "aab");
         assert!(tokenizer.is_eos(0) && tokenizer.eos() == 0);
     }

@@ -1,116 +1,165 @@
 //! Marks in the text of a chat, by which its parts are known again after the template has put them together.
 //!
 //! They are noncharacters (U+FDD0 and on), which Unicode keeps for a program's own use; a row that holds one is refused.
-//! As in transformers' `sanitize_control_tokens`, only the special tokens inside contents are marked, so that a
-//! template that looks at contents sees them as they are.
+//! As in transformers' `sanitize_control_tokens`, only the steering tokens inside words are marked, so that a template
+//! that looks at contents sees them as they are.
 
 use std::ops::Range;
 
 use regex::Regex;
+use serde_json::{Map, Value};
 
 use super::ChatError;
-use crate::base::Tokenizer;
+use crate::base::{AddedToken, Tokenizer};
+use crate::data::row::Message;
 
 /// Around what a template marks as the assistant's own.
 pub const LABEL: [char; 2] = ['\u{fdd0}', '\u{fdd1}'];
-/// Around a special token that is somebody's words.
+/// Around a steering token that is somebody's words.
 const WORDS: [char; 2] = ['\u{fdd2}', '\u{fdd3}'];
 
-/// The special tokens of a tokenizer and its template.
+/// A written chat without its marks, and the places that they marked: ascending bytes of the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    pub text: String,
+    /// Somebody's words that look like a token. An empty range parts what stands around it.
+    pub words: Vec<Range<usize>>,
+    /// What the template marks as the assistant's own.
+    pub labels: Vec<Range<usize>>,
+}
+
+impl Written {
+    pub fn new(marked: &str) -> Self {
+        let mut written = Self { text: String::with_capacity(marked.len()), ..Self::default() };
+        let (mut label, mut word) = (None, None);
+        for c in marked.chars() {
+            let at = written.text.len();
+            if c == LABEL[0] {
+                label = label.or(Some(at));
+            } else if c == LABEL[1] {
+                written.labels.extend(label.take().map(|from| from..at));
+            } else if c == WORDS[0] {
+                // The mark before this one has lost its partner.
+                written.words.extend(word.replace(at).map(|from| from..from));
+            } else if c == WORDS[1] {
+                written.words.push(word.take().unwrap_or(at)..at);
+            } else {
+                written.text.push(c);
+            }
+        }
+        written.words.extend(word.map(|from| from..from));
+        written.words.sort_by_key(|words| words.start);
+        written
+    }
+
+    /// The words inside of a part of the text, counted from its start.
+    pub fn words_in(&self, part: Range<usize>) -> Vec<Range<usize>> {
+        let inside = |words: &&Range<usize>| words.start >= part.start && words.end <= part.end;
+        self.words.iter().filter(inside).map(|words| words.start - part.start..words.end - part.start).collect()
+    }
+}
+
+/// The tokens that steer: those that are declared special, and those that the template itself names.
 #[derive(Debug)]
 pub struct Marks {
-    /// Text and id.
-    tokens: Vec<(String, u32)>,
+    tokens: Vec<AddedToken>,
     /// Any of them, the longest first. `None` if there are none.
     any: Option<Regex>,
 }
 
 impl Marks {
-    /// Steering are the tokens that are declared special, and those that the template itself writes.
     pub fn new(tokenizer: &Tokenizer, template: &str) -> Result<Self, ChatError> {
-        let steering = |token: &crate::base::AddedToken| token.special || template.contains(&token.text);
-        let mut tokens: Vec<_> =
-            tokenizer.added_tokens().into_iter().filter(steering).map(|token| (token.text, token.id)).collect();
-        tokens.sort_by_key(|(text, _)| std::cmp::Reverse(text.len()));
-        let pattern: Vec<_> = tokens.iter().map(|(text, _)| regex::escape(text)).collect();
+        // Runs of blanks are tokens of some vocabularies, and stand in every template.
+        let names = |token: &AddedToken| template.contains(&token.text) && !token.text.trim().is_empty();
+        let steers = |token: &AddedToken| token.special || names(token);
+        let mut tokens: Vec<_> = tokenizer.added_tokens().into_iter().filter(steers).collect();
+        tokens.sort_by_key(|token| std::cmp::Reverse(token.text.len()));
+        let pattern: Vec<_> = tokens.iter().map(|token| regex::escape(&token.text)).collect();
         let any = Regex::new(&pattern.join("|")).map_err(|error| ChatError::Tokenizer(error.to_string()))?;
         Ok(Self { any: (!tokens.is_empty()).then_some(any), tokens })
     }
 
-    pub fn is_control(&self, id: u32) -> bool {
-        self.tokens.iter().any(|(_, found)| *found == id)
-    }
-
-    /// Marks the special tokens in somebody's words.
-    pub fn mark(&self, words: &str) -> Result<String, ChatError> {
-        if let Some(mark) = words.chars().find(|c| LABEL.contains(c) || WORDS.contains(c)) {
-            return Err(ChatError::Noncharacter(mark));
-        }
-        let [from, to] = WORDS;
-        Ok(match &self.any {
-            Some(any) => {
-                any.replace_all(words, |found: &regex::Captures<'_>| format!("{from}{}{to}", &found[0])).into()
+    /// A message as a template sees it. Whatever others say is words; of the assistant's own turns the tokens are tokens.
+    pub fn message(&self, message: &Message) -> Result<Map<String, Value>, ChatError> {
+        let mut fields = message.fields().clone();
+        for (name, value) in &mut fields {
+            if name != "role" {
+                self.value(value, !message.is_assistant())?;
             }
-            None => words.to_owned(),
-        })
-    }
-
-    /// How much of an answer's text is its own: up to its last special token if only blanks follow, else all of it.
-    pub fn end_of_turn(&self, answer: &str) -> usize {
-        let own = |found: &regex::Match<'_>| !answer[..found.start()].ends_with(WORDS[0]);
-        let last = self.any.as_ref().and_then(|any| any.find_iter(answer).filter(own).last());
-        match last {
-            Some(found) if answer[found.end()..].trim().is_empty() => found.end(),
-            _ => answer.len(),
         }
+        Ok(fields)
     }
 
-    /// Appends the ids of a marked text: special tokens in somebody's words are text, all others are themselves. A mark
-    /// whose partner a template has cut off separates what stands around it and is left out.
-    pub fn encode(&self, tokenizer: &Tokenizer, text: &str, ids: &mut Vec<u32>) -> Result<(), ChatError> {
-        let mut rest = text;
-        while let Some(at) = rest.find(WORDS) {
-            extend(tokenizer, &rest[..at], ids)?;
-            rest = &rest[at..];
-            rest = match self.words(rest) {
-                Some((token, id)) => {
-                    let verbatim = tokenizer.encode_verbatim(token)?;
-                    if verbatim.contains(&id) {
-                        return Err(ChatError::Forgeable(token.to_owned()));
-                    }
-                    ids.extend(verbatim);
-                    &rest[2 * WORDS[0].len_utf8() + token.len()..]
+    /// Marks every text in a value; keys are names.
+    pub fn value(&self, value: &mut Value, words: bool) -> Result<(), ChatError> {
+        match value {
+            Value::String(text) => {
+                refuse_marks(text)?;
+                if words {
+                    *text = self.words(text);
                 }
-                None => &rest[WORDS[0].len_utf8()..],
-            };
+                Ok(())
+            }
+            Value::Array(values) => values.iter_mut().try_for_each(|value| self.value(value, words)),
+            Value::Object(fields) => fields.iter_mut().try_for_each(|(name, value)| {
+                refuse_marks(name)?;
+                self.value(value, words)
+            }),
+            _ => Ok(()),
         }
-        extend(tokenizer, rest, ids)
     }
 
-    /// The special token in marks that a text starts with.
-    fn words(&self, text: &str) -> Option<(&str, u32)> {
-        let inside = text.strip_prefix(WORDS[0])?;
-        let (inside, _) = inside.split_once(WORDS[1])?;
-        self.tokens.iter().find(|(token, _)| token == inside).map(|(token, id)| (token.as_str(), *id))
+    fn words(&self, text: &str) -> String {
+        let [from, to] = WORDS;
+        match &self.any {
+            Some(any) => any.replace_all(text, |found: &regex::Captures<'_>| format!("{from}{}{to}", &found[0])).into(),
+            None => text.to_owned(),
+        }
+    }
+
+    /// The first steering token in a text, with its place. Words are for the caller to leave out.
+    pub fn first(&self, text: &str) -> Option<(u32, Range<usize>)> {
+        let found = self.any.as_ref()?.find(text)?;
+        Some((self.id(found.as_str())?, found.range()))
+    }
+
+    /// The token that a text ends with, but for blanks, with its place.
+    pub fn last(&self, text: &str) -> Option<(u32, Range<usize>)> {
+        let found = self.any.as_ref()?.find_iter(text).last()?;
+        let ends = text[found.end()..].trim().is_empty();
+        Some((self.id(found.as_str()).filter(|_| ends)?, found.range()))
+    }
+
+    /// The token whose text this is.
+    pub fn id(&self, text: &str) -> Option<u32> {
+        self.tokens.iter().find(|token| token.text == text).map(|token| token.id)
     }
 }
 
-fn extend(tokenizer: &Tokenizer, text: &str, ids: &mut Vec<u32>) -> Result<(), ChatError> {
-    if !text.is_empty() {
-        ids.extend(tokenizer.encode_continuation(text)?);
+fn refuse_marks(text: &str) -> Result<(), ChatError> {
+    match text.chars().find(|c| LABEL.contains(c) || WORDS.contains(c)) {
+        Some(mark) => Err(ChatError::Noncharacter(mark)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-/// The text without the marks of labels, and what stood between them.
-pub fn take_labels(marked: &str) -> (String, Vec<Range<usize>>) {
-    let (mut text, mut spans, mut open) = (String::with_capacity(marked.len()), Vec::new(), None);
-    for c in marked.chars() {
-        match LABEL.iter().position(|mark| *mark == c) {
-            Some(0) => open = open.or(Some(text.len())),
-            Some(_) => spans.extend(open.take().map(|from| from..text.len())),
-            None => text.push(c),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_that_lost_their_partner_part_what_stands_around_them() {
+        let [from, to] = WORDS;
+        let written = Written::new(&format!("a{from}<x>{to}b<{from}y>{from}<z>{to}{to}"));
+        assert_eq!(written.text, "a<x>b<y><z>");
+        assert_eq!(written.words, [1..4, 6..6, 8..11, 11..11]);
+        assert_eq!(written.words_in(4..11), [2..2, 4..7, 7..7]);
     }
-    (text, spans)
+
+    #[test]
+    fn labels_are_places_of_the_text() {
+        let [from, to] = LABEL;
+        let written = Written::new(&format!("é{from}ab{to}c{to}{from}"));
+        assert_eq!((written.text.as_str(), written.labels), ("éabc", vec![2..4]));
+    }
 }

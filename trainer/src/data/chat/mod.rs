@@ -1,16 +1,21 @@
 //! Chats as token ids with the assistant's turns labelled, by the base's own template.
 //!
-//! Labelled is what the model must say itself: the content of every assistant turn and the token that ends it, nothing
-//! else. Where that is stands in the text of the rendered chat, by one of two ways:
+//! Labelled is what the model must say itself: the content of every assistant turn and what ends it, nothing else.
+//! Where that is stands in the text of the written chat, by one of two ways:
 //! - the template marks it with `{% generation %}` blocks (transformers' `return_assistant_tokens_mask`), or
 //! - the chat up to the turn, with the generation prompt, must be how the chat with the turn begins; the turn is what
-//!   comes behind, up to the last special token. A template that rewrites what was said before is refused: what
+//!   comes behind, up to the last steering token. A template that rewrites what was said before is refused: what
 //!   was trained on would not be what generation sees.
 //!
-//! The pieces between these places are tokenised apart, as prompts and completions are: the ids before a turn are
-//! those that generation starts from. Roles and contents are other people's words: a special token that is written in
-//! them is text ([`Tokenizer::encode_verbatim`]) and ends no turn.
+//! How an answer ends is asked of the template once ([`Ending`]), and put behind the last answer where it writes none.
+//!
+//! The ids are those of the whole text, as `apply_chat_template` has them, as long as the ids before an answer are those
+//! that generation starts from; where a token would reach over that border, what follows is encoded apart. Other people's
+//! words are words: a steering token that is written in them is text ([`Tokenizer::encode_verbatim`]) and ends no turn. In
+//! the assistant's own turns tokens are tokens.
 
+mod assemble;
+mod ending;
 mod marks;
 mod render;
 #[cfg(test)]
@@ -19,12 +24,18 @@ mod tests;
 use std::ops::Range;
 
 use potluck_protocol::id::Digest;
+use serde_json::{Map, Value};
 
-use super::row::Message;
+use super::row::{Chat, Message};
 use crate::base::{Tokenizer, TokenizerError};
 use crate::sample::Sample;
-use marks::Marks;
+use assemble::Answer;
+pub use ending::Ending;
+use marks::{Marks, Written};
 use render::Renderer;
+
+/// A chat as its template writes it.
+type Rendered = Written;
 
 /// Why a chat gives no ids.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -61,14 +72,35 @@ pub struct ChatFormat<'a> {
     tokenizer: &'a Tokenizer,
     renderer: Renderer,
     marks: Marks,
+    ending: Ending,
     digest: Digest,
+}
+
+/// A chat as a sample.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChatSample {
+    pub sample: Sample,
+    /// Answers before which a token of the whole text would have reached over the border.
+    pub apart: usize,
+}
+
+/// What is rendered: messages and tools with their words marked.
+struct Marked {
+    messages: Vec<Map<String, Value>>,
+    tools: Vec<Value>,
 }
 
 impl<'a> ChatFormat<'a> {
     pub fn new(tokenizer: &'a Tokenizer) -> Result<Self, ChatError> {
         let template = tokenizer.template().ok_or(ChatError::NoTemplate)?;
         let marks = Marks::new(tokenizer, &template.source)?;
-        Ok(Self { tokenizer, renderer: Renderer::new(template)?, marks, digest: template.digest() })
+        let renderer = Renderer::new(template)?;
+        let write = |messages: &[Message]| {
+            let messages: Vec<_> = messages.iter().map(|message| message.fields().clone()).collect();
+            Ok(Written::new(&renderer.render(&render::Chat { messages: &messages, tools: None }, false)?))
+        };
+        let ending = Ending::of(tokenizer, &marks, write);
+        Ok(Self { tokenizer, renderer, marks, ending, digest: template.digest() })
     }
 
     /// Of the template.
@@ -76,63 +108,82 @@ impl<'a> ChatFormat<'a> {
         self.digest
     }
 
+    /// How answers end: generation must stop there too.
+    pub fn ending(&self) -> &Ending {
+        &self.ending
+    }
+
     /// The whole chat, every assistant turn labelled.
-    pub fn sample(&self, messages: &[Message]) -> Result<Sample, ChatError> {
-        let messages = self.marked(messages)?;
-        let (text, spans) =
-            if self.renderer.marks_answers() { self.generated(&messages)? } else { self.answers(&messages)? };
-        self.encode(&text, &spans)
+    pub fn sample(&self, chat: &Chat) -> Result<ChatSample, ChatError> {
+        let marked = self.marked(chat)?;
+        let (written, answers) =
+            if self.renderer.marks_answers() { self.generated(&marked)? } else { self.answers(&marked, chat)? };
+        let answers: Vec<_> = answers.into_iter().map(|place| self.ended(&written.text, place)).collect();
+        self.assemble(&written, &answers)
     }
 
     /// What stands before the next answer of the assistant.
-    pub fn prompt(&self, messages: &[Message]) -> Result<Vec<u32>, ChatError> {
-        let (text, _) = marks::take_labels(&self.renderer.render(&self.marked(messages)?, true)?);
-        Ok(self.encode(&text, &[])?.ids)
+    pub fn prompt(&self, chat: &Chat) -> Result<Vec<u32>, ChatError> {
+        let written = self.write(&self.marked(chat)?, chat.messages.len(), true)?;
+        Ok(self.encode(&written, 0..written.text.len(), crate::base::Place::Start)?.ids)
     }
 
-    /// The token that ends an answer, if the template writes one: generation must stop there too.
-    pub fn turn_end(&self) -> Option<u32> {
-        let sample = self.sample(&[Message::new("user", "a"), Message::new("assistant", "b")]).ok()?;
-        sample.completion().last().copied().filter(|&id| self.marks.is_control(id))
+    /// The chat as the template writes it.
+    pub fn text(&self, chat: &Chat) -> Result<String, ChatError> {
+        Ok(self.write(&self.marked(chat)?, chat.messages.len(), false)?.text)
     }
 
-    fn marked(&self, messages: &[Message]) -> Result<Vec<Message>, ChatError> {
-        let mark =
-            |message: &Message| Ok(Message { role: message.role.clone(), content: self.marks.mark(&message.content)? });
-        messages.iter().map(mark).collect()
+    fn marked(&self, chat: &Chat) -> Result<Marked, ChatError> {
+        let messages = chat.messages.iter().map(|message| self.marks.message(message)).collect::<Result<_, _>>()?;
+        let mut tools = chat.tools.clone();
+        tools.iter_mut().try_for_each(|tool| self.marks.value(tool, true))?;
+        Ok(Marked { messages, tools })
+    }
+
+    /// The first `count` messages, with the head of the assistant's next turn behind them if that is wanted.
+    fn write(&self, marked: &Marked, count: usize, add_generation_prompt: bool) -> Result<Written, ChatError> {
+        let tools = Some(marked.tools.as_slice()).filter(|tools| !tools.is_empty());
+        let chat = render::Chat { messages: &marked.messages[..count], tools };
+        Ok(Written::new(&self.renderer.render(&chat, add_generation_prompt)?))
     }
 
     /// The text and the places that the template itself marks.
-    fn generated(&self, messages: &[Message]) -> Result<(String, Vec<Range<usize>>), ChatError> {
-        Ok(marks::take_labels(&self.renderer.render(messages, false)?))
+    fn generated(&self, marked: &Marked) -> Result<(Written, Vec<Range<usize>>), ChatError> {
+        let mut written = self.write(marked, marked.messages.len(), false)?;
+        let labels = std::mem::take(&mut written.labels);
+        Ok((written, labels.into_iter().filter(|label| !label.is_empty()).collect()))
     }
 
     /// The text and the places of the answers, found by writing the chat up to each of them.
-    fn answers(&self, messages: &[Message]) -> Result<(String, Vec<Range<usize>>), ChatError> {
-        let whole = self.renderer.render(messages, false)?;
-        let mut spans = Vec::new();
-        for (index, _) in messages.iter().enumerate().filter(|(_, message)| message.is_assistant()) {
-            let before = self.renderer.render(&messages[..index], true)?;
-            let last = index + 1 == messages.len();
-            let with = if last { whole.clone() } else { self.renderer.render(&messages[..=index], false)? };
-            let answer = with.strip_prefix(&before).filter(|_| whole.starts_with(&with));
-            let answer = answer.ok_or(ChatError::Rewrites { message: index + 1 })?;
-            spans.push(before.len()..before.len() + self.marks.end_of_turn(answer));
+    fn answers(&self, marked: &Marked, chat: &Chat) -> Result<(Written, Vec<Range<usize>>), ChatError> {
+        let whole = self.write(marked, marked.messages.len(), false)?;
+        let mut places = Vec::new();
+        for (index, _) in chat.messages.iter().enumerate().filter(|(_, message)| message.is_assistant()) {
+            let before = self.write(marked, index, true)?.text;
+            let last = index + 1 == chat.messages.len();
+            let with = if last { whole.text.clone() } else { self.write(marked, index + 1, false)?.text };
+            let own = with.starts_with(&before) && whole.text.starts_with(&with);
+            if !own {
+                return Err(ChatError::Rewrites { message: index + 1 });
+            }
+            places.push(before.len()..with.len());
         }
-        Ok((whole, spans))
+        Ok((whole, places))
     }
 
-    /// `spans` ascend and lie on the boundaries of characters.
-    fn encode(&self, text: &str, spans: &[Range<usize>]) -> Result<Sample, ChatError> {
-        let (mut ids, mut labels, mut done) = (Vec::new(), Vec::with_capacity(spans.len()), 0);
-        for span in spans {
-            self.marks.encode(self.tokenizer, text.get(done..span.start).unwrap_or_default(), &mut ids)?;
-            let from = ids.len();
-            self.marks.encode(self.tokenizer, text.get(span.clone()).unwrap_or_default(), &mut ids)?;
-            labels.push(from..ids.len());
-            done = span.end;
+    /// An answer with what ends it: up to the template's own end, which blanks may follow; else up to the token that ends
+    /// earlier answers, if it follows; else a token is to be put behind it, if nothing but blanks follows.
+    fn ended(&self, text: &str, place: Range<usize>) -> Answer {
+        let (own, behind) = (&text[place.clone()], &text[place.end..]);
+        let token = self.ending.token();
+        if let (Ending::Own(_), Some((_, last))) = (&self.ending, self.marks.last(own)) {
+            return Answer { place: place.start..place.start + last.end, put: None };
         }
-        self.marks.encode(self.tokenizer, text.get(done..).unwrap_or_default(), &mut ids)?;
-        Ok(Sample::new(ids, labels))
+        match self.marks.first(behind).filter(|(found, _)| *found == token) {
+            Some((_, next)) if behind[..next.start].trim().is_empty() => {
+                Answer { place: place.start..place.end + next.end, put: None }
+            }
+            _ => Answer { put: behind.trim().is_empty().then_some(token), place },
+        }
     }
 }

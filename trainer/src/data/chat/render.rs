@@ -8,7 +8,7 @@
 use std::io::{self, Write};
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Value};
+use minijinja::value::{Kwargs, Serde, Value};
 use minijinja::{Environment, Error, ErrorKind, State, context};
 use regex::Regex;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
@@ -16,7 +16,6 @@ use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 use super::ChatError;
 use super::marks::LABEL;
 use crate::base::Template;
-use crate::data::row::Message;
 
 /// Instructions of one chat: a template that compares every message with every other has room for a thousand.
 const FUEL: u64 = 20_000_000;
@@ -28,6 +27,13 @@ const OUTPUT_MAX: usize = 4 << 20;
 const WORDS_MAX: usize = 400;
 
 const NAME: &str = "chat_template";
+
+/// What a template writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Chat<'a> {
+    pub messages: &'a [serde_json::Map<String, serde_json::Value>],
+    pub tools: Option<&'a [serde_json::Value]>,
+}
 
 /// A compiled template.
 #[derive(Debug)]
@@ -59,11 +65,11 @@ impl Renderer {
     }
 
     /// The text of these messages, with the head of the assistant's next turn behind them if that is wanted.
-    pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, ChatError> {
+    pub fn render(&self, chat: &Chat<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
         let template = self.environment.get_template(NAME).map_err(|error| failed(&error))?;
-        let fields = |message: &Message| Value::from_pairs([("role", &*message.role), ("content", &*message.content)]);
-        let messages: Value = messages.iter().map(fields).collect();
-        let chat = context! { messages, add_generation_prompt, tools => (), documents => (), ..self.tokens.clone() };
+        let messages = Value::from(Serde(chat.messages));
+        let tools = chat.tools.map(|tools| Value::from(Serde(tools)));
+        let chat = context! { messages, add_generation_prompt, tools, documents => (), ..self.tokens.clone() };
         let mut text = Bounded(Vec::new());
         let rendered = template.render_captured_to(chat, &mut text);
         match rendered.map(drop) {

@@ -41,6 +41,20 @@ pub struct Report {
     pub contradicting_rows: usize,
     pub blank: Vec<Blank>,
     pub blank_rows: usize,
+    /// Lines of rows in which a token of the whole text would have reached over the border before an answer, so that the
+    /// answer is encoded apart.
+    #[serde(default)]
+    pub apart: Vec<usize>,
+    #[serde(default)]
+    pub apart_rows: usize,
+    /// Lines of rows that bring the begin or the end of text themselves: a template has written them already.
+    #[serde(default)]
+    pub written: Vec<usize>,
+    #[serde(default)]
+    pub written_rows: usize,
+    /// How the answers of chats end, in words.
+    #[serde(default)]
+    pub ending: Option<String>,
     pub packing: Packing,
     pub preview: Vec<Preview>,
     /// Of the rows' content.
@@ -126,4 +140,7 @@ pub struct Preview {
 pub struct Piece {
     pub trained: bool,
     pub text: String,
+    /// It looks like a token and is none: somebody's words.
+    #[serde(default)]
+    pub lookalike: bool,
 }

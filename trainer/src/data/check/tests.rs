@@ -54,7 +54,7 @@ fn all_that_is_wrong_is_reported_not_only_the_first() {
 #[test]
 fn trained_and_masked_text_are_told_apart() {
     let found = report(&row("ab", "ca"), &OPTIONS);
-    let piece = |trained, text: &str| Piece { trained, text: text.to_owned() };
+    let piece = |trained, text: &str| Piece { trained, text: text.to_owned(), lookalike: false };
     assert!(found.trainable());
     assert_eq!(found.preview, [Preview { line: 1, pieces: vec![piece(false, "ab"), piece(true, "ca!")], whole: true }]);
     assert_eq!((found.tokens, found.trained_tokens), (4, 3));

@@ -2,8 +2,10 @@
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
-use super::{Content, Message};
+use super::Content;
+use crate::data::row::{Chat, Message};
 
 /// The forms, for error messages.
 pub const WANTED: &str = "one JSON object a line, {\"prompt\": \"...\", \"completion\": \"...\"}, {\"messages\": [{\"role\": \"user\", \"content\": \"...\"}, ...]} or {\"text\": \"...\"},";
@@ -11,8 +13,8 @@ pub const WANTED: &str = "one JSON object a line, {\"prompt\": \"...\", \"comple
 /// Messages of one chat.
 const MESSAGES_MAX: usize = 4096;
 
-/// Bytes of a role.
-const ROLE_MAX: usize = 32;
+/// Tools of one chat.
+const TOOLS_MAX: usize = 1024;
 
 #[derive(Deserialize)]
 struct Prompt {
@@ -28,7 +30,9 @@ struct Fields {
     #[serde(default, deserialize_with = "present")]
     completion: Option<String>,
     #[serde(default, deserialize_with = "present")]
-    messages: Option<Vec<Message>>,
+    messages: Option<Vec<Map<String, Value>>>,
+    #[serde(default, deserialize_with = "present")]
+    tools: Option<Vec<Value>>,
     #[serde(default, deserialize_with = "present")]
     text: Option<String>,
     /// ShareGPT's form, known so that the error can say what to do.
@@ -50,11 +54,16 @@ pub fn row(bytes: &[u8]) -> Result<Option<Content>, String> {
                 .to_owned(),
         );
     }
+    if fields.tools.is_some() && fields.messages.is_none() {
+        return Err("`tools` belong to a chat: the row has no `messages`".to_owned());
+    }
     let content = match fields {
         Fields { prompt: Some(prompt), completion: Some(completion), messages: None, text: None, .. } => {
             Content::Completion { prompt, completion }
         }
-        Fields { prompt: None, completion: None, messages: Some(messages), text: None, .. } => Content::Chat(messages),
+        Fields { prompt: None, completion: None, messages: Some(messages), text: None, tools, .. } => {
+            Content::Chat(chat(messages, tools.unwrap_or_default())?)
+        }
         Fields { prompt: None, completion: None, messages: None, text: Some(text), .. } => Content::Text(text),
         Fields { prompt: Some(_), completion: None, messages: None, text: None, .. } => {
             return Err("missing field `completion`".to_owned());
@@ -91,29 +100,30 @@ fn check(content: &Content) -> Result<(), String> {
         Content::Text(text) if text.is_empty() => {
             Err("the text is empty: there is nothing to learn from this row".to_owned())
         }
-        Content::Chat(messages) => chat(messages),
         _ => Ok(()),
     }
 }
 
-fn chat(messages: &[Message]) -> Result<(), String> {
+/// A chat from which there is something to learn.
+fn chat(messages: Vec<Map<String, Value>>, tools: Vec<Value>) -> Result<Chat, String> {
     if messages.len() > MESSAGES_MAX {
         return Err(format!("{} messages, at most {MESSAGES_MAX} are allowed", messages.len()));
     }
-    let letters = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    for (number, message) in (1..).zip(messages) {
-        let role = &message.role;
-        if role.is_empty() || role.len() > ROLE_MAX || !role.bytes().all(letters) {
-            return Err(format!("message {number}: the role is no short name such as \"user\" or \"assistant\""));
-        }
-        if message.is_assistant() && message.content.is_empty() {
+    if tools.len() > TOOLS_MAX || tools.iter().any(|tool| !tool.is_object()) {
+        return Err(format!("`tools` is no list of at most {TOOLS_MAX} objects (JSON schemas of functions)"));
+    }
+    let numbered = (1..).zip(messages).map(|(number, fields)| {
+        let message = Message::from_fields(fields).map_err(|wrong| format!("message {number}: {wrong}"))?;
+        if message.is_assistant() && message.is_empty() {
             return Err(format!(
                 "message {number}: the assistant's content is empty: there is nothing to learn from it"
             ));
         }
-    }
+        Ok(message)
+    });
+    let messages = numbered.collect::<Result<Vec<_>, String>>()?;
     if messages.iter().any(Message::is_assistant) {
-        Ok(())
+        Ok(Chat { messages, tools })
     } else {
         Err("no message of the role \"assistant\": there is nothing to learn from this row".to_owned())
     }

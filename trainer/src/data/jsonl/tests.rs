@@ -36,7 +36,7 @@ fn rows_with_their_lines() {
 fn chats_and_texts_are_rows_too() {
     let chat = rows(CHAT).unwrap();
     let messages = vec![Message::new("user", "hi"), Message::new("assistant", "hello")];
-    assert_eq!((chat.kind, &chat.rows[0].content), (Kind::Chat, &Content::Chat(messages)));
+    assert_eq!((chat.kind, &chat.rows[0].content), (Kind::Chat, &Content::Chat(messages.into())));
     let text = rows("{\"text\":\"once\"}\n{\"text\":\" \"}\n").unwrap();
     assert_eq!((text.kind, text.rows.len()), (Kind::Text, 2));
 }
@@ -65,7 +65,7 @@ fn the_digest_covers_content_alone() {
 #[test]
 fn bad_jsonl_is_refused_with_file_and_line() {
     let good = "{\"prompt\":\"a\",\"completion\":\"b\"}\n";
-    let cases: [(&[u8], &str); 24] = [
+    let cases: [(&[u8], &str); 26] = [
         (b"{\"prompt\":\"a\"}", "missing field `completion`"),
         (b"{\"completion\":\"a\"}", "missing field `prompt`"),
         (b"{}", "no fields"),
@@ -86,9 +86,11 @@ fn bad_jsonl_is_refused_with_file_and_line() {
         (b"{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", "no message of the role"),
         (b"{\"messages\":[{\"role\":\"assistant\",\"content\":\"\"}]}", "message 1: the assistant's content is empty"),
         (b"{\"messages\":[{\"role\":\"a b\",\"content\":\"x\"}]}", "message 1: the role"),
-        (b"{\"messages\":[{\"role\":\"user\",\"content\":[]}]}", "expected a string"),
+        (b"{\"messages\":[{\"role\":\"user\",\"content\":[]}]}", "message 1: `content` is not a text"),
         (b"{\"messages\":[{\"role\":\"user\"}]}", "missing field `content`"),
-        (b"{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"tool_calls\":1}]}", "unknown field `tool_calls`"),
+        (b"{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"tool_calls\":1}]}", "`tool_calls` is no list"),
+        (b"{\"messages\":[{\"role\":\"user\",\"content\":\"\",\"weight\":1}]}", "unknown field `weight`"),
+        (b"{\"prompt\":\"a\",\"completion\":\"b\",\"tools\":[]}", "`tools` belong to a chat"),
         (b"{\"conversations\":[{\"from\":\"human\",\"value\":\"a\"}]}", "human is \"user\""),
     ];
     for (line, expected) in cases {

@@ -18,6 +18,7 @@ use super::version::Scored;
 use super::{Next, Own};
 use crate::api::channel::Release;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::service::apart::with_schema;
 use crate::store::{SealedShard, Source, StoreError};
 use crate::worker::proto::choose::{ChooseTask, Chosen, Proposed, SuiteFile};
 use crate::worker::proto::{FoldSource, Task};
@@ -68,7 +69,7 @@ impl Service {
         let scored = Scored { opened: opened.clone(), verdicts, files };
         let next = Next::Release(Box::new(scored));
         let answer = self.publish_version(call, &own.record, &own.lineage, next, release.threads).await?;
-        let mut answer = self.schema("potluck.base.release/1", answer)?;
+        let mut answer = with_schema("potluck.base.release/1", answer)?;
         answer["released"] = json!(true);
         answer["verdicts"] = json!(told);
         answer["opened"] = suites(&opened);

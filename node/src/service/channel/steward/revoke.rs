@@ -8,6 +8,7 @@ use super::super::super::{Call, Service};
 use super::Next;
 use crate::api::channel::Revoke;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::service::apart::with_schema;
 
 impl Service {
     pub(in crate::service::channel) async fn channel_revoke(&self, call: &Call<'_>, revoke: Revoke) -> Outcome<Value> {
@@ -22,7 +23,7 @@ impl Service {
         let told = adapters.clone();
         let next = Next::Revoke(adapters);
         let answer = self.publish_version(call, &own.record, &own.lineage, next, revoke.threads).await?;
-        let mut answer = self.schema("potluck.base.revoke/1", answer)?;
+        let mut answer = with_schema("potluck.base.revoke/1", answer)?;
         answer["revoked"] = serde_json::json!(told);
         answer["finished"] = serde_json::json!(own.finished);
         Ok(answer)

@@ -6,6 +6,7 @@ use super::super::super::{Call, Service};
 use super::Next;
 use crate::api::channel::Rollback;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::service::apart::with_schema;
 
 impl Service {
     /// A version with the inputs of an earlier height, less what was revoked since.
@@ -25,7 +26,7 @@ impl Service {
         }
         let answer =
             self.publish_version(call, &own.record, &own.lineage, Next::Rollback(to), rollback.threads).await?;
-        let mut answer = self.schema("potluck.base.rollback/1", answer)?;
+        let mut answer = with_schema("potluck.base.rollback/1", answer)?;
         answer["back_to"] = json!(to);
         answer["finished"] = json!(own.finished);
         Ok(answer)

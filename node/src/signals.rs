@@ -1,0 +1,138 @@
+//! The signals that ask a process to end, in one place: the terminal's Ctrl-C, the end of a session, a service manager.
+//!
+//! ```text
+//! SIGINT (Ctrl-C), SIGQUIT, SIGTERM, SIGHUP    the first one asks: work ends at its next safe place, and keeps what it has
+//! SIGINT or SIGQUIT again, half a second later    ends at once
+//! ```
+//!
+//! A second SIGTERM or SIGHUP means nothing: programs send them twice (`timeout` to its child and to the group, a shell
+//! and the kernel when a terminal closes), and have SIGKILL for what does not end.
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::failure::Kind;
+
+/// A second Ctrl-C sooner than this is the same one, sent to the process and to its group.
+const SAME: Duration = Duration::from_millis(500);
+/// How long everything has to be dropped in order once the process is to end at once.
+const DROPPING: Duration = Duration::from_secs(1);
+
+/// What the signals have asked of this process.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// To end, at the next safe place.
+    pub to_end: CancellationToken,
+    /// To end at once.
+    pub at_once: CancellationToken,
+}
+
+static ASKED: OnceLock<Asked> = OnceLock::new();
+
+/// Signals are the process's, and so is this: cancelled when the first one asks it to end.
+pub fn asked() -> Asked {
+    ASKED.get_or_init(Asked::default).clone()
+}
+
+/// Takes the signals from now on; call within a runtime. The future that it gives waits for them, and must be run.
+pub fn listen() -> io::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut signals = Signals::listen()?;
+    Ok(async move {
+        let asked = asked();
+        signals.next().await;
+        asked.to_end.cancel();
+        let first = Instant::now();
+        while signals.next().await == Sender::Program || first.elapsed() < SAME {}
+        asked.at_once.cancel();
+        // For a thread that is too busy to notice.
+        tokio::time::sleep(DROPPING).await;
+        std::process::exit(Kind::Interrupted as i32);
+    })
+}
+
+/// Who sends such a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// Somebody at a keyboard.
+    Person,
+    Program,
+}
+
+#[cfg(unix)]
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    /// None where the caller has said by `nohup` that the end of its session is not the end of this process.
+    hangup: Option<tokio::signal::unix::Signal>,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let hangup = if hangup_is_ignored() { None } else { Some(signal(SignalKind::hangup())?) };
+        let (interrupt, quit) = (signal(SignalKind::interrupt())?, signal(SignalKind::quit())?);
+        Ok(Self { interrupt, quit, terminate: signal(SignalKind::terminate())?, hangup })
+    }
+
+    async fn next(&mut self) -> Sender {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.interrupt.recv() => Sender::Person,
+            _ = self.quit.recv() => Sender::Person,
+            _ = self.terminate.recv() => Sender::Program,
+            _ = hangup => Sender::Program,
+        }
+    }
+}
+
+/// Where the system has no `/proc` it is taken not to be.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    ignores_hangup(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+}
+
+/// Of a `/proc/PID/status`: SIGHUP is signal 1, the lowest bit of the mask.
+#[cfg(unix)]
+fn ignores_hangup(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Sender {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => Sender::Person,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ignored_hangup_is_read_from_the_mask() {
+        assert!(ignores_hangup("Name:\tpotluck\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n"));
+        assert!(!ignores_hangup("SigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"));
+        assert!(!ignores_hangup(""));
+    }
+}
