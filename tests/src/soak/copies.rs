@@ -57,6 +57,7 @@ pub fn rounds(program: &Program, seed: u64, each: u64) -> Outcome<Value> {
             }
             heard += scene.end()?;
             twins += scene.twins;
+            drop(scene);
             std::fs::remove_dir_all(&folder)?;
         }
     }

@@ -1,4 +1,4 @@
-//! A node that does nothing but write down which announcements it hears, however often they are replaced.
+//! A node that publishes nothing and writes down which announcements it hears, however often they are replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -6,7 +6,11 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use libp2p::identity::Keypair;
+use potluck_node::exchange::{Exchange, Speeds};
+use potluck_node::home::Home;
 use potluck_node::net::{self, Config, Event, Handle};
+use potluck_node::store::Store;
+use potluck_node::task::Tasks;
 use potluck_protocol::announce;
 use potluck_protocol::id::{AnnouncementId, BaseId};
 use potluck_protocol::signed::PublicKey;
@@ -19,6 +23,9 @@ use crate::kit::Program;
 pub struct Observer {
     runtime: Runtime,
     net: Handle,
+    tasks: Tasks,
+    /// Compares catalogues: what gossip ignored because much came at once is heard all the same.
+    _exchange: Exchange,
     address: String,
     notes: Arc<Notes>,
 }
@@ -44,19 +51,17 @@ impl Observer {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let config = Config { bootstrap: vec![bootstrap.parse()?], ..Config::loopback(network.parse()?) };
         let notes = Arc::new(Notes::default());
-        let (net, address) = runtime.block_on(async {
+        let store = Store::open(&Home::open(home.with_file_name("observer"))?)?;
+        let tasks = Tasks::default();
+        let (net, exchange, address) = runtime.block_on(async {
             let (net, inbound) = net::start(config, Keypair::generate_ed25519()).await?;
-            let listening = listen(net.events(), Arc::clone(&notes));
-            tokio::spawn(async move {
-                // Streams that nobody answers are told that we are busy.
-                let _inbound = inbound;
-                listening.await;
-            });
+            tokio::spawn(listen(net.events(), Arc::clone(&notes)));
+            let exchange = Exchange::start(net.clone(), inbound, store, &tasks, Speeds::default()).await;
             net.subscribe(base).await?;
             let address = net.listen_addresses().await?.remove(0).to_string();
-            Ok::<_, net::NetError>((net, address))
+            Ok::<_, net::NetError>((net, exchange, address))
         })?;
-        Ok(Self { runtime, net, address, notes })
+        Ok(Self { runtime, net, tasks, _exchange: exchange, address, notes })
     }
 
     pub fn address(&self) -> &str {
@@ -83,7 +88,10 @@ impl Observer {
 
     /// Ends; how many announcements it has heard, if each number stands for one.
     pub fn end(&self) -> Outcome<u64> {
-        self.runtime.block_on(self.net.shutdown());
+        self.runtime.block_on(async {
+            self.net.shutdown().await;
+            self.tasks.finish().await
+        });
         let heard = self.notes.lock();
         if heard.missed {
             return Err("the observer has missed events".into());

@@ -73,8 +73,9 @@ pub const ASKED: Rate = Rate { burst: 8, refill_ms: 20_000 };
 /// Peers whose questions are counted.
 pub const ASKERS: usize = 1_024;
 
-/// When a peer is asked again whom it knows: first, doubling to the last.
-pub const ASK_AGAIN_FIRST: Duration = Duration::from_secs(30);
+/// When a peer is asked again whom it knows: first, doubling to the last. Soon at first: it may not have known yet who we
+/// are when it was asked, and then could not tell us of a twin.
+pub const ASK_AGAIN_FIRST: Duration = Duration::from_secs(5);
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(600);
 
 /// Bases whose peers are looked for in one round, and how long between rounds.
