@@ -48,7 +48,7 @@ pub enum GgufError {
     TensorType { name: String, code: u32 },
     #[error("this is piece {number} of {count} of a model that was split (`split.count`)")]
     Split { number: u32, count: u32 },
-    #[error("this is a {0}, not a model (`general.type`)")]
+    #[error("this is no model: its `general.type` is {0}")]
     NoModel(String),
     #[error("the sizes do not fit together: {0}")]
     Sizes(#[from] Malformed),
