@@ -1,6 +1,6 @@
 //! The filter `tojson` of transformers: Python's `json.dumps`, nothing escaped for HTML.
 
-use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
 use minijinja::{Error, ErrorKind};
 
 use super::python;
@@ -18,14 +18,11 @@ struct Style {
     behind_key: String,
 }
 
-pub fn tojson(
-    value: Value,
-    ascii: Option<Value>,
-    indent: Option<Value>,
-    separators: Option<Value>,
-    sorted: Option<Value>,
-    kwargs: Kwargs,
-) -> Result<String, Error> {
+/// Options stand in Python's order or by name: `ensure_ascii`, `indent`, `separators`, `sort_keys`.
+type Options = (Option<Value>, Option<Value>, Option<Value>, Option<Value>, Kwargs);
+
+pub fn tojson(value: Value, options: Rest<Value>) -> Result<String, Error> {
+    let (ascii, indent, separators, sorted, kwargs): Options = from_args(&options)?;
     let option = |given: Option<Value>, name: &str| match given {
         Some(given) => Ok(Some(given)),
         None => kwargs.get::<Option<Value>>(name),

@@ -81,7 +81,11 @@ fn split(text: &str, args: &[Value]) -> Result<Value, Error> {
         (Some(by), None) => text.split(by.as_str()).collect(),
         (None, most) => words(text, most.unwrap_or(usize::MAX)),
     };
-    Ok(parts.into())
+    Ok(list(parts))
+}
+
+fn list(parts: Vec<&str>) -> Value {
+    parts.into_iter().map(Value::from).collect()
 }
 
 /// Words between blanks; what is left behind the last cut keeps its own blanks, but for those in front.
@@ -102,14 +106,14 @@ fn rsplit(text: &str, args: &[Value]) -> Result<Value, Error> {
     let Some(by) = by else { return Err(python::refused("`rsplit` at blanks with a bound".to_owned())) };
     let mut parts: Vec<&str> = text.rsplitn(most.saturating_add(1), by.as_str()).collect();
     parts.reverse();
-    Ok(parts.into())
+    Ok(list(parts))
 }
 
 fn split_lines(text: &str, args: &[Value]) -> Result<Value, Error> {
     let (keep, kwargs): (Option<bool>, Kwargs) = from_args(args)?;
     let keep = keep.map_or_else(|| kwargs.get::<Option<bool>>("keepends"), |keep| Ok(Some(keep)))?;
     kwargs.assert_all_used()?;
-    Ok(python::lines(text, keep.unwrap_or(false)).into())
+    Ok(list(python::lines(text, keep.unwrap_or(false))))
 }
 
 type Cut = for<'a> fn(&'a str, &str) -> Option<(&'a str, &'a str)>;
