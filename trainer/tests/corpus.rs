@@ -6,7 +6,8 @@ mod loader;
 use loader::{Expected, Family};
 use potluck_trainer::base::config::SpecialTokens;
 use potluck_trainer::base::{Template, Tokenizer};
-use potluck_trainer::data::chat::{ChatFormat, Input};
+use potluck_trainer::data::chat::{ChatError, ChatFormat, Ending, Input};
+use potluck_trainer::data::row::{Chat, Message};
 use potluck_trainer::tiny;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -77,4 +78,98 @@ fn small_templates_come_to_the_same_or_to_an_error() {
     }
     println!("{} refused:\n{}", refused.len(), refused.join("\n"));
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), templates.len(), wrong.join("\n"));
+}
+
+/// The chat in which users write special tokens.
+const LOOK_ALIKES: &str = "look-alikes";
+
+/// How a chat compares.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    /// The same ids, and where it has one the same mask.
+    equal: usize,
+    masks: usize,
+    /// An end is trained that the template leaves out or unmarked: the same ids, and the end.
+    ended: usize,
+    /// A token would reach over the border before an answer, whose ids then are encoded apart.
+    apart: usize,
+    /// Users' words that look like tokens are text.
+    words: usize,
+    /// The template writes earlier answers otherwise once the chat goes on: refused.
+    rewritten: usize,
+    /// The template raises an error.
+    raised: usize,
+}
+
+#[test]
+fn ids_and_masks_are_those_of_transformers() {
+    let (mut counts, mut wrong) = (Counts::default(), Vec::new());
+    for family in loader::families() {
+        let tokenizer = family.tokenizer();
+        let format = ChatFormat::new(&tokenizer).unwrap();
+        for chat in &family.chats {
+            if let Err(difference) = compare(&family, &format, chat, &mut counts) {
+                wrong.push(format!("{}, {}: {difference}", family.name, chat.name));
+            }
+        }
+    }
+    println!("{counts:?}");
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+fn compare(family: &Family, format: &ChatFormat<'_>, chat: &Expected, counts: &mut Counts) -> Result<(), String> {
+    let messages = chat.given.messages.iter().map(|fields| Message::from_fields(fields.clone()));
+    let messages = messages.collect::<Result<Vec<_>, _>>()?;
+    let row = Chat { messages, tools: chat.given.tools.clone().unwrap_or_default() };
+    let known = chat.answers.iter().all(|answer| answer.prefix);
+    let sample = match (format.sample(&row), &chat.text) {
+        (Ok(found), Some(_)) => found,
+        (Err(ChatError::Template(_)), None) => return Ok(counts.raised += 1),
+        (Err(ChatError::Rewrites { .. }), _) if !known => return Ok(counts.rewritten += 1),
+        (Err(ChatError::Template(_)), Some(_)) if chat.answers.iter().any(|answer| answer.error.is_some()) => {
+            return Ok(counts.rewritten += 1);
+        }
+        (found, text) => return Err(format!("{:?} for {text:?}", found.map(|found| found.sample.ids))),
+    };
+    let Some(ids) = &chat.ids else { return Ok(counts.words += 1) };
+    for answer in chat.answers.iter().filter(|answer| answer.error.is_none() && chat.name != LOOK_ALIKES) {
+        let found = format.prompt(&row.before(answer.message)).map_err(|error| error.to_string())?;
+        if found != answer.prompt_ids {
+            return Err(format!("before {}: {found:?}, not {:?}", answer.message, answer.prompt_ids));
+        }
+    }
+    if sample.apart > 0 {
+        let straddles = chat.answers.iter().any(|answer| answer.straddles);
+        counts.apart += 1;
+        return if straddles { Ok(()) } else { Err("parted where no token reaches over".to_owned()) };
+    }
+    let found = &sample.sample;
+    let mut mask = vec![b'0'; found.ids.len()];
+    found.labels().iter().for_each(|span| mask[span.clone()].fill(b'1'));
+    let mask = String::from_utf8(mask).unwrap();
+    if *ids == found.ids {
+        counts.equal += 1;
+        return match &chat.mask {
+            Some(wanted) if *wanted == mask => Ok(counts.masks += 1),
+            Some(wanted) if family.generation.as_deref() == Some("content") && ends(wanted, &mask) => {
+                Ok(counts.ended += 1)
+            }
+            Some(wanted) => Err(format!("mask {mask}, not {wanted}")),
+            None => Ok(()),
+        };
+    }
+    let end = format.ending().token();
+    let put = !matches!(format.ending(), Ending::Own(_)) && found.ids.last() == Some(&end);
+    if put && ids.starts_with(&found.ids[..found.ids.len() - 1]) {
+        return Ok(counts.ended += 1);
+    }
+    Err(format!("ids {:?}, not {ids:?}", found.ids))
+}
+
+/// Whether a mask has one more at the end of each run, and nothing else.
+fn ends(wanted: &str, found: &str) -> bool {
+    wanted.replace("10", "11").trim_end_matches('0').len() >= found.trim_end_matches('0').len().saturating_sub(1)
+        && wanted.bytes().zip(found.bytes()).all(|(wanted, found)| found >= wanted)
+        && found.bytes().filter(|bit| *bit == b'1').count() - wanted.bytes().filter(|bit| *bit == b'1').count()
+            <= wanted.split('0').filter(|run| !run.is_empty()).count()
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use potluck_trainer::base::BaseError;
+use potluck_trainer::base::gguf::GgufError;
+use potluck_trainer::base::{BaseError, TokenizerError};
 use potluck_trainer::bench::merge::BenchMergeError;
 use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::data::chat::ChatError;
@@ -36,15 +37,37 @@ pub fn base(error: &BaseError) -> Failure {
         BaseError::Config { .. } => {
             Failure::new(Kind::Incompatible, error).hint("the Llama family is supported so far, SmolLM2 included")
         }
+        BaseError::LfsPointer { .. } => lfs(error),
+        BaseError::Gguf { error: GgufError::Split { .. }, .. } => Failure::new(Kind::Incompatible, error)
+            .hint("join the pieces first: `llama-gguf-split --merge FIRST-PIECE.gguf WHOLE.gguf`"),
+        BaseError::Gguf { error: GgufError::NoModel(_), .. } => Failure::new(Kind::Incompatible, error)
+            .hint("a base is a model; an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors)"),
+        BaseError::Gguf { error: gguf, .. } if gguf.is_unsupported() => Failure::new(Kind::Incompatible, error)
+            .hint("the Llama family is supported so far, with F32, F16, BF16, Q*_0, Q*_1 and Q*_K tensors"),
+        BaseError::Tokenizer { error: TokenizerError::Unsupported { .. } | TokenizerError::NoEnd, .. } => {
+            Failure::new(Kind::Incompatible, error).hint("give the model's folder with its tokenizer.json")
+        }
         _ => {
             Failure::new(Kind::Verification, error).hint("the file is damaged or not what its name says: get it again")
         }
     }
 }
 
+fn lfs(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Kind::Incompatible, error)
+        .hint("fetch the file itself: `git lfs install`, then `git lfs pull` in the clone, or download it again")
+}
+
 pub fn peft(folder: &Path, error: &PeftError) -> Failure {
-    if let PeftError::Io { path, error } = error {
-        return Failure::io(path.display(), error);
+    match error {
+        PeftError::Io { path, error } => return Failure::io(path.display(), error),
+        PeftError::NoFolder { .. } => {
+            return Failure::new(Kind::Usage, error).hint(
+                "an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors): give the folder that it was made from",
+            );
+        }
+        PeftError::LfsPointer { .. } => return lfs(error),
+        _ => {}
     }
     Failure::new(Kind::Verification, format!("{}: {error}", folder.display())).hint(
         "an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors) that was trained on this base",

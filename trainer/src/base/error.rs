@@ -23,6 +23,8 @@ pub enum BaseError {
     NoWeights { path: PathBuf, pickles: bool },
     #[error("{}: no tokenizer.json in this folder: without it there is no way from text to tokens", path.display())]
     NoTokenizer { path: PathBuf },
+    #[error("{file} is a Git LFS pointer: the few lines that stand for a file which was not fetched")]
+    LfsPointer { file: String },
     #[error("{file}: {error}")]
     Json { file: String, error: JsonError },
     #[error("{file}: {error}")]

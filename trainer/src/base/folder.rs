@@ -13,8 +13,8 @@ use super::config::{self, ConfigError, SpecialTokens};
 use super::inventory::InventoryError;
 use super::json;
 use super::stored::Stored;
-use super::tokenizer::{TOKENIZER_MAX, Tokenizer, template};
-use super::{Base, BaseError, mapped};
+use super::tokenizer::{TOKENIZER_MAX, Tokenizer, TokenizerError, template};
+use super::{Base, BaseError, lfs, mapped};
 use crate::files;
 use crate::tensor::{Bytes, HostTensor};
 
@@ -37,7 +37,8 @@ pub fn open(path: &Path) -> Result<Base, BaseError> {
     let wrong = |error| BaseError::Config { file: "config.json".to_owned(), error };
     let architecture = config::architecture(&config).map_err(wrong)?;
     let special = special_tokens(path, &config)?;
-    let tokenizer = tokenizer(path, special, architecture.vocab_size)?;
+    let tokenizer =
+        tokenizer(path, special, architecture.vocab_size)?.with_stops(stops(path, architecture.vocab_size)?);
     let mut tensors = BTreeMap::new();
     for file in weight_files(path)? {
         let bytes = mapped::map(&path.join(&file)).map_err(BaseError::io(&path.join(&file)))?;
@@ -89,6 +90,7 @@ fn tokenizer(path: &Path, special: SpecialTokens, vocabulary: u32) -> Result<Tok
 pub fn collect(file: &str, bytes: Bytes, tensors: &mut BTreeMap<String, Stored>) -> Result<(), BaseError> {
     let wrong = |error| BaseError::Layout { file: file.to_owned(), error };
     let content = (*bytes).as_ref();
+    lfs::refuse_pointer(file, content)?;
     let layout = Layout::parse(content, content.len()).map_err(wrong)?;
     for view in layout.tensors {
         let name = view.name.clone();
@@ -100,6 +102,24 @@ pub fn collect(file: &str, bytes: Bytes, tensors: &mut BTreeMap<String, Stored>)
         }
     }
     Ok(())
+}
+
+/// Every token at which `generation_config.json` ends generation: transformers' `generate` reads this file before
+/// `config.json`.
+fn stops(path: &Path, vocabulary: u32) -> Result<Vec<u32>, BaseError> {
+    if !path.join(GENERATION).is_file() {
+        return Ok(Vec::new());
+    }
+    let config = read_json(&path.join(GENERATION), JSON_MAX)?;
+    let wrong = |error| BaseError::Config { file: GENERATION.to_owned(), error };
+    let eos = config::special_tokens(&config).map_err(wrong)?.eos;
+    match eos.iter().find(|&&id| id >= vocabulary) {
+        Some(&id) => {
+            let error = TokenizerError::BeyondVocabulary { id, vocabulary };
+            Err(BaseError::Tokenizer { file: GENERATION.to_owned(), error })
+        }
+        None => Ok(eos),
+    }
 }
 
 /// From `config.json`, and where it has no end-of-text token, from `generation_config.json`.
@@ -168,6 +188,7 @@ fn read_bounded(path: &Path, max: usize) -> Result<Vec<u8>, BaseError> {
     let mut bytes = Vec::new();
     let file = files::open(path).map_err(BaseError::io(path))?;
     file.take(max as u64 + 1).read_to_end(&mut bytes).map_err(BaseError::io(path))?;
+    lfs::refuse_pointer(&path.file_name().unwrap_or_default().to_string_lossy(), &bytes)?;
     Ok(bytes)
 }
 

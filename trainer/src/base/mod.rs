@@ -12,6 +12,7 @@ pub mod gguf;
 pub(crate) mod identity;
 mod inventory;
 pub mod json;
+pub mod lfs;
 pub(crate) mod mapped;
 pub mod safetensors;
 pub mod sink;
@@ -73,6 +74,7 @@ impl Base {
     pub fn from_gguf(file: &str, bytes: Bytes) -> Result<Self, BaseError> {
         let wrong = |error| BaseError::Gguf { file: file.to_owned(), error };
         let content = (*bytes).as_ref();
+        lfs::refuse_pointer(file, content)?;
         let gguf = gguf::Gguf::parse(content).map_err(wrong)?;
         let architecture = gguf::architecture(&gguf).map_err(wrong)?;
         let special = gguf::special_tokens(&gguf).map_err(wrong)?;

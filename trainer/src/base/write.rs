@@ -13,7 +13,8 @@ use super::sink::{TensorSink, entries};
 use super::staged::StagedFolder;
 use super::tokenizer::Tokenizer;
 
-/// A folder in the making: `config.json`, `model.safetensors`, `tokenizer.json`, `tokenizer_config.json`. It gets its
+/// A folder in the making: `config.json`, `model.safetensors`, `tokenizer.json`, `tokenizer_config.json`, and `generation_config.json` if more
+/// tokens end generation than `config.json` says. It gets its
 /// name when it is whole.
 pub struct FolderWriter {
     folder: StagedFolder,
@@ -25,6 +26,9 @@ impl FolderWriter {
     pub fn create(path: &Path, architecture: &Architecture, tokenizer: &Tokenizer, dtype: DType) -> io::Result<Self> {
         let folder = StagedFolder::create(path)?;
         folder.write("config.json", config::to_json(architecture, tokenizer.special(), dtype).as_bytes())?;
+        if let Some(generation) = tokenizer.generation_json() {
+            folder.write("generation_config.json", generation.as_bytes())?;
+        }
         folder.write("tokenizer.json", tokenizer.json())?;
         folder.write("tokenizer_config.json", tokenizer.config_json().as_bytes())?;
         let file = BufWriter::with_capacity(1 << 20, folder.file("model.safetensors")?);

@@ -14,6 +14,10 @@ use crate::lora::factors::FactorsError;
 pub enum PeftError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
+    #[error("{} is {what}, not an adapter's folder", path.display())]
+    NoFolder { path: PathBuf, what: &'static str },
+    #[error("{} is a Git LFS pointer: the few lines that stand for a file which was not fetched", path.display())]
+    LfsPointer { path: PathBuf },
     #[error("{}: {len} bytes, at most {max} are allowed", path.display())]
     TooLong { path: PathBuf, len: u64, max: u64 },
     #[error("{}: this adapter is a pickle, which runs code when opened: save it with `safe_serialization=True`", path.display())]

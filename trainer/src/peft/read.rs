@@ -11,10 +11,14 @@ use potluck_protocol::safetensors::Layout;
 
 use super::plan::Plan;
 use super::{CONFIG_FILE, MODEL_FILE, PeftError};
+use crate::base::lfs;
 use crate::files;
 use crate::lora::adapter::{Adapter, AdapterTensor, Factor};
 use crate::lora::config::LoraConfig;
 use crate::peft::write::target_modules;
+
+/// What MLX writes.
+const MLX_FILE: &str = "adapters.safetensors";
 
 /// Files that older PEFT writes instead of safetensors.
 const PICKLE_FILE: &str = "adapter_model.bin";
@@ -44,8 +48,29 @@ pub fn check(config: &[u8], model: &[u8], architecture: &Architecture) -> Result
     Ok(Adapter { config: LoraConfig::new(rank, rank as f32, target_modules), tensors })
 }
 
+/// What a file in the place of a folder is, by its first bytes.
+fn kind_of(path: &Path) -> &'static str {
+    let mut begin = Vec::new();
+    // What cannot be read is only a file.
+    let _unreadable = files::open(path).and_then(|file| file.take(64).read_to_end(&mut begin));
+    match begin.as_slice() {
+        begin if lfs::is_pointer(begin) => "a Git LFS pointer",
+        [b'G', b'G', b'U', b'F', ..] => "a GGUF file",
+        [b'P', b'K', ..] | [0x80, _, ..] => "a pickle or an archive",
+        [_, _, _, _, 0, 0, 0, 0, b'{', ..] => "a safetensors file",
+        _ => "a file",
+    }
+}
+
 /// An adapter that is there as a pickle only is not opened.
 pub(super) fn refuse_pickle(folder: &Path) -> Result<(), PeftError> {
+    if folder.is_file() {
+        return Err(PeftError::NoFolder { path: folder.to_owned(), what: kind_of(folder) });
+    }
+    let mlx = folder.join(MLX_FILE);
+    if !folder.join(MODEL_FILE).exists() && mlx.exists() {
+        return Err(PeftError::NoFolder { path: mlx, what: "an adapter of MLX" });
+    }
     let pickle = folder.join(PICKLE_FILE);
     if !folder.join(MODEL_FILE).exists() && pickle.exists() {
         return Err(PeftError::Pickle { path: pickle });
@@ -75,5 +100,8 @@ fn read_all(file: File, len: u64, path: &Path) -> Result<Vec<u8>, PeftError> {
     let mut bytes = Vec::with_capacity(len as usize);
     // What is appended meanwhile does not belong to it.
     file.take(len).read_to_end(&mut bytes).map_err(|error| PeftError::Io { path: path.to_owned(), error })?;
+    if lfs::is_pointer(&bytes) {
+        return Err(PeftError::LfsPointer { path: path.to_owned() });
+    }
     Ok(bytes)
 }

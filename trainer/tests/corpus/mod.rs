@@ -2,7 +2,6 @@
 //! What the fields mean stands in its README.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::PathBuf;
 
 use potluck_trainer::base::config::SpecialTokens;
@@ -21,12 +20,8 @@ pub struct Family {
     pub special: Special,
     #[serde(skip)]
     pub template: String,
-    /// Whether the template heeds `add_generation_prompt`.
-    pub generation_prompt: bool,
     /// What `{% generation %}` stands around: `whole` (content and end) or `content`.
     pub generation: Option<String>,
-    /// The mark that ends an answer.
-    pub end: Option<String>,
     pub chats: Vec<Expected>,
 }
 
@@ -84,7 +79,6 @@ pub struct Answer {
     prompt_text: Option<String>,
     /// In characters.
     start: Option<usize>,
-    end: Option<usize>,
     /// Whether an id reaches over the start.
     #[serde(default)]
     pub straddles: bool,
@@ -95,11 +89,6 @@ impl Answer {
     pub fn prompt<'a>(&'a self, text: &'a str) -> Option<&'a str> {
         let start = self.start.map(|start| &text[..byte(text, start)]);
         self.prompt_text.as_deref().or(start)
-    }
-
-    /// Its bytes in the text of the whole chat, if it is known where it starts and ends.
-    pub fn span(&self, text: &str) -> Option<Range<usize>> {
-        Some(byte(text, self.start?)..byte(text, self.end?))
     }
 }
 
@@ -114,7 +103,8 @@ impl Family {
         let inner = tokenizers::Tokenizer::from_bytes(&json).unwrap();
         let id = |text: &Option<String>| inner.token_to_id(text.as_ref()?);
         let special = SpecialTokens { bos: id(&self.special.bos), eos: id(&self.special.eos).into_iter().collect() };
-        let tokenizer = Tokenizer::from_json(&json, special, inner.get_vocab_size(true)).unwrap();
+        let tokenizer =
+            Tokenizer::from_json(&json, special, u32::try_from(inner.get_vocab_size(true)).unwrap()).unwrap();
         let names = [("bos_token", &self.special.bos), ("eos_token", &self.special.eos)];
         let tokens = names.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?)));
         tokenizer.with_template(Template { source: self.template.clone(), tokens: tokens.collect() })

@@ -90,7 +90,7 @@ impl Rows {
         };
         let prompts = rows.rows.iter().map(encode).collect::<Outcome<Vec<_>>>()?;
         let model = open::model_to_generate(base)?;
-        let stop = &tokenizer.special().eos;
+        let stop = &tokenizer.stops();
         let samples = answers(
             &model,
             &prompts,
@@ -130,7 +130,7 @@ fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, tokenizer: &T
 
 /// The base's end-of-text tokens, and the one that ends an answer of a chat.
 pub fn stop(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
-    let mut stop = base.tokenizer().special().eos.clone();
+    let mut stop = base.tokenizer().stops();
     stop.extend(format.map(|format| format.ending().token()).filter(|end| !base.tokenizer().is_eos(*end)));
     stop
 }

@@ -58,6 +58,14 @@ pub fn architecture(gguf: &Gguf) -> Result<Architecture, GgufError> {
 
 fn refuse_unsupported(gguf: &Gguf) -> Result<(), GgufError> {
     let text = |key| gguf.typed(key, Value::as_str);
+    let number = |key| gguf.typed(key, Value::as_u32);
+    if let Some(count) = number("split.count")?.filter(|&count| count > 1) {
+        let number = number("split.no")?.unwrap_or_default().saturating_add(1);
+        return Err(GgufError::Split { number, count });
+    }
+    if let Some(kind) = text("general.type")?.filter(|&kind| kind != "model") {
+        return Err(GgufError::NoModel(cut(kind)));
+    }
     let family = text("general.architecture")?.ok_or(GgufError::KeyMissing("general.architecture"))?;
     if family != "llama" {
         return Err(unsupported("general.architecture", format!("\"{}\"", cut(family)), "\"llama\""));

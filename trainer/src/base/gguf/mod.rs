@@ -44,10 +44,68 @@ pub enum GgufError {
     Unsupported { key: String, found: String, supported: &'static str },
     #[error("the tensor `{name}`: {reason}")]
     Tensor { name: String, reason: &'static str },
-    #[error("the tensor `{name}` has ggml type {code}, which is not supported")]
+    #[error("the tensor `{name}` has ggml type {}, which is not supported", ggml_type(*code))]
     TensorType { name: String, code: u32 },
+    #[error("this is piece {number} of {count} of a model that was split (`split.count`)")]
+    Split { number: u32, count: u32 },
+    #[error("this is a {0}, not a model (`general.type`)")]
+    NoModel(String),
     #[error("the sizes do not fit together: {0}")]
     Sizes(#[from] Malformed),
+}
+
+impl GgufError {
+    /// Whether the file is whole and well, and something that potluck does not take.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(
+            self,
+            Self::Version(_)
+                | Self::Unsupported { .. }
+                | Self::TensorType { .. }
+                | Self::Split { .. }
+                | Self::NoModel(_)
+        )
+    }
+}
+
+/// `enum ggml_type`, ggml.h.
+fn ggml_type(code: u32) -> String {
+    let name = match code {
+        0 => "F32",
+        1 => "F16",
+        2 => "Q4_0",
+        3 => "Q4_1",
+        6 => "Q5_0",
+        7 => "Q5_1",
+        8 => "Q8_0",
+        9 => "Q8_1",
+        10 => "Q2_K",
+        11 => "Q3_K",
+        12 => "Q4_K",
+        13 => "Q5_K",
+        14 => "Q6_K",
+        15 => "Q8_K",
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        20 => "IQ4_NL",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        23 => "IQ4_XS",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        29 => "IQ1_M",
+        30 => "BF16",
+        34 => "TQ1_0",
+        35 => "TQ2_0",
+        39 => "MXFP4",
+        _ => return format!("{code} (unknown)"),
+    };
+    name.to_owned()
 }
 
 /// The start of a name or key from a file, for an error message.

@@ -115,6 +115,14 @@ fn without_prefix(component: &Value) -> Option<Value> {
     Some(bare)
 }
 
+/// What a tokenizer's post-processor puts before a text. What it puts behind one is no part of a prompt.
+pub(super) fn prefix(inner: &tokenizers::Tokenizer) -> Result<Vec<u32>, TokenizerError> {
+    let ids = |special| inner.encode("a", special).map(|encoding| encoding.get_ids().to_vec()).map_err(failed);
+    let (plain, around) = (ids(false)?, ids(true)?);
+    let at = around.windows(plain.len().max(1)).position(|part| part == plain).unwrap_or_default();
+    Ok(around[..at].to_vec())
+}
+
 impl Tokenizer {
     /// Tokens that are found in a text before it is split.
     pub fn added_tokens(&self) -> Vec<AddedToken> {
@@ -135,24 +143,22 @@ impl Tokenizer {
     /// Ids of a prompt: with what this tokenizer puts before a text, unless the text begins with that itself.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
         let ids = self.encode(text, Place::Start)?.ids;
-        Ok(if self.begins_itself(&ids) { ids } else { self.prefix.iter().copied().chain(ids).collect() })
+        Ok(if self.begins_itself(&ids) { ids } else { [self.prefix.as_slice(), &ids].concat() })
     }
 
     /// Whether ids of a text begin with what this tokenizer would put before it.
     pub fn begins_itself(&self, ids: &[u32]) -> bool {
-        let prefix: Vec<u32> = self.prefix.iter().copied().collect();
-        !prefix.is_empty() && ids.starts_with(&prefix)
+        !self.prefix.is_empty() && ids.starts_with(&self.prefix)
     }
 
     /// Whether this tokenizer puts that token before a text.
     pub fn begins(&self, id: u32) -> bool {
-        self.prefix.iter().any(|prefix| *prefix == id)
+        self.prefix.contains(&id)
     }
 
     /// What this tokenizer puts before a text, as it is written.
     pub fn begin_text(&self) -> Option<String> {
-        let prefix: Vec<u32> = self.prefix.iter().copied().collect();
-        self.decode_all(&prefix).ok().filter(|text| !text.is_empty())
+        self.decode_all(&self.prefix).ok().filter(|text| !text.is_empty())
     }
 
     /// A prompt and what follows it, and whether they hold together: the ids of the prompt are those that generation
@@ -164,7 +170,7 @@ impl Tokenizer {
         if whole.starts_with(&before) {
             return Ok(Joined { ids: whole, from, apart: false });
         }
-        let place = if before.len() > self.prefix.iter().count() { Place::Inside } else { Place::Start };
+        let place = if before.len() > self.prefix.len() { Place::Inside } else { Place::Start };
         let rest = if self.strips_right(before.last()) { rest.trim_start() } else { rest };
         let ids = [before, self.encode(rest, place)?.ids].concat();
         Ok(Joined { ids, from, apart: true })

@@ -47,8 +47,10 @@ pub struct Tokenizer {
     /// For pieces inside of a text.
     bare: Bare,
     special: SpecialTokens,
-    /// Put before every prompt, if the tokenizer does so itself.
-    prefix: Option<u32>,
+    /// What the tokenizer puts before a text, whatever config.json says of a begin of text.
+    prefix: Vec<u32>,
+    /// Tokens that end generation beside those of `special`.
+    stops: Vec<u32>,
     template: Option<Template>,
     json: Vec<u8>,
     digest: Digest,
@@ -72,7 +74,13 @@ impl Tokenizer {
 
     fn new(json: Vec<u8>, digest: Digest, special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
         let invalid = |error: tokenizers::Error| TokenizerError::Invalid(error.to_string());
-        let mut inner = tokenizers::Tokenizer::from_bytes(&json).map_err(invalid)?;
+        let mut parsed = json::parse(&json, TOKENIZER_MAX)?;
+        let bare = Bare::new(&parsed)?;
+        // Merges that are dropped at random are for training a model from nothing: the same text has the same ids.
+        if let Some(dropout) = parsed.pointer_mut("/model/dropout") {
+            *dropout = Value::Null;
+        }
+        let mut inner = tokenizers::Tokenizer::from_bytes(parsed.to_string().as_bytes()).map_err(invalid)?;
         // A file may ask for padding or truncation; here a row is neither padded nor cut behind anybody's back.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(invalid)?;
@@ -84,10 +92,8 @@ impl Tokenizer {
         if special.eos.is_empty() {
             return Err(TokenizerError::NoEnd);
         }
-        let empty = inner.encode("", true).map_err(|error| TokenizerError::Encode(error.to_string()))?;
-        let prefix = empty.get_ids().first().copied().filter(|first| Some(*first) == special.bos);
-        let bare = Bare::new(&json::parse(&json, TOKENIZER_MAX)?)?;
-        Ok(Self { inner, bare, special, prefix, template: None, json, digest })
+        let prefix = encode::prefix(&inner)?;
+        Ok(Self { inner, bare, special, prefix, stops: Vec::new(), template: None, json, digest })
     }
 
     /// With a chat template. What [`Tokenizer::digest`] and so a base's id say does not depend on it: a template is
@@ -95,6 +101,18 @@ impl Tokenizer {
     #[must_use]
     pub fn with_template(self, template: Template) -> Self {
         Self { template: Some(template), ..self }
+    }
+
+    /// With more tokens that end generation, as generation_config.json lists them. No part of a base's identity either.
+    #[must_use]
+    pub fn with_stops(self, stops: Vec<u32>) -> Self {
+        let stops = stops.into_iter().filter(|id| !self.special.eos.contains(id)).collect();
+        Self { stops, ..self }
+    }
+
+    /// Every token that ends generation: those of config.json, then the others of generation_config.json.
+    pub fn stops(&self) -> Vec<u32> {
+        [self.special.eos.as_slice(), &self.stops].concat()
     }
 
     /// Begin and end of text by the names that a template knows them by.
@@ -127,7 +145,7 @@ impl Tokenizer {
 
     /// Whether generation ends at this token.
     pub fn is_eos(&self, id: u32) -> bool {
-        self.special.eos.contains(&id)
+        self.special.eos.contains(&id) || self.stops.contains(&id)
     }
 
     pub fn special(&self) -> &SpecialTokens {
@@ -142,6 +160,12 @@ impl Tokenizer {
     /// What the identity of a base says of its tokenizer.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// A `generation_config.json` with every token that ends generation, if `config.json` does not list them all.
+    pub fn generation_json(&self) -> Option<String> {
+        let fields = serde_json::json!({ "bos_token_id": self.special.bos, "eos_token_id": self.stops() });
+        (!self.stops.is_empty()).then(|| format!("{fields:#}\n"))
     }
 
     /// A `tokenizer_config.json` that lets transformers load `tokenizer.json`.

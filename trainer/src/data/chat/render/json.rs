@@ -1,6 +1,6 @@
 //! The filter `tojson` of transformers: Python's `json.dumps`, nothing escaped for HTML.
 
-use minijinja::value::{Kwargs, Rest, Value, ValueKind, from_args};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
 use super::python;
@@ -18,20 +18,16 @@ struct Style {
     behind_key: String,
 }
 
-/// Options stand in Python's order or by name: `ensure_ascii`, `indent`, `separators`, `sort_keys`.
-type Options = (Option<Value>, Option<Value>, Option<Value>, Option<Value>, Kwargs);
-
-pub fn tojson(value: Value, options: Rest<Value>) -> Result<String, Error> {
-    let (ascii, indent, separators, sorted, kwargs): Options = from_args(&options)?;
+pub fn tojson(value: Value, ascii: Option<Value>, indent: Option<Value>, kwargs: Kwargs) -> Result<String, Error> {
     let option = |given: Option<Value>, name: &str| match given {
         Some(given) => Ok(Some(given)),
         None => kwargs.get::<Option<Value>>(name),
     };
     let indent = indentation(option(indent, "indent")?)?;
-    let (between, behind_key) = separation(option(separators, "separators")?, indent.is_some())?;
+    let (between, behind_key) = separation(option(None, "separators")?, indent.is_some())?;
     let is_set = |value: Option<Value>| value.is_some_and(|value| value.is_true());
     let ascii = is_set(option(ascii, "ensure_ascii")?);
-    let sorted = is_set(option(sorted, "sort_keys")?);
+    let sorted = is_set(option(None, "sort_keys")?);
     kwargs.assert_all_used()?;
     let mut out = String::new();
     Style { ascii, sorted, indent, between, behind_key }.write(&value, 0, &mut out)?;
