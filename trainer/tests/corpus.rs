@@ -55,7 +55,7 @@ struct Expressions {
     templates: Vec<(String, Option<String>)>,
 }
 
-/// Where it cannot be as in Jinja2, it is an error: never another text.
+/// Where it cannot be as in Jinja2, it is an error: never another text. What Jinja2 refuses may have a text here.
 #[test]
 fn small_templates_come_to_the_same_or_to_an_error() {
     let Expressions { messages, templates } = loader::json("expressions.json");
@@ -67,17 +67,19 @@ fn small_templates_come_to_the_same_or_to_an_error() {
         let tokenizer = bytes.clone().with_template(template);
         ChatFormat::new(&tokenizer)?.text(&Input { messages: &messages, tools: None }, false)
     };
-    let (mut wrong, mut refused) = (Vec::new(), Vec::new());
+    let (mut wrong, mut lenient, mut refused) = (Vec::new(), 0, 0);
     for (source, expected) in &templates {
         match (render(source), expected) {
             (Ok(found), Some(expected)) if found == *expected => {}
             (Err(_), None) => {}
-            (Err(error), Some(_)) => refused.push(format!("{source}: {error}")),
-            (Ok(found), expected) => wrong.push(format!("{source}: {found:?}, not {expected:?}")),
+            (Err(_), Some(_)) => refused += 1,
+            (Ok(_), None) => lenient += 1,
+            (Ok(found), Some(expected)) => wrong.push(format!("{source}: {found:?}, not {expected:?}")),
         }
     }
-    println!("{} refused:\n{}", refused.len(), refused.join("\n"));
+    println!("{} templates, {refused} refused here alone, {lenient} in Jinja2 alone", templates.len());
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), templates.len(), wrong.join("\n"));
+    assert!(refused * 20 < templates.len(), "most of what Jinja2 takes is taken: {refused} are refused");
 }
 
 /// The chat in which users write special tokens.
@@ -121,7 +123,7 @@ fn compare(family: &Family, format: &ChatFormat<'_>, chat: &Expected, counts: &m
     let messages = chat.given.messages.iter().map(|fields| Message::from_fields(fields.clone()));
     let messages = messages.collect::<Result<Vec<_>, _>>()?;
     let row = Chat { messages, tools: chat.given.tools.clone().unwrap_or_default() };
-    let known = chat.answers.iter().all(|answer| answer.prefix);
+    let known = chat.answers.iter().all(|answer| answer.prefix && !answer.rewritten);
     let sample = match (format.sample(&row), &chat.text) {
         (Ok(found), Some(_)) => found,
         (Err(ChatError::Template(_)), None) => return Ok(counts.raised += 1),

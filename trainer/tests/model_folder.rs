@@ -113,7 +113,8 @@ const POINTER: &str = "version https://git-lfs.github.com/spec/v1\noid sha256:01
 
 #[test]
 fn a_git_lfs_pointer_is_named_in_the_place_of_every_file() {
-    let read = ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"];
+    let read =
+        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"];
     for file in read {
         let folder = with("generation-config-eos-list", "tokenizer_config.json", |value| value);
         fs::write(folder.path().join(file), POINTER).unwrap();

@@ -79,6 +79,9 @@ pub struct Answer {
     prompt_text: Option<String>,
     /// In characters.
     start: Option<usize>,
+    /// Whether it would be another text if it were the last message.
+    #[serde(default)]
+    pub rewritten: bool,
     /// Whether an id reaches over the start.
     #[serde(default)]
     pub straddles: bool,
