@@ -286,6 +286,10 @@ impl Campaign {
         match ended.code {
             130 if kept == after.kept => Ok(()),
             130 => Err("it says another step than it has kept".into()),
+            // In its first instants, before it listens, a signal ends it as any program.
+            -1 if untouched => Ok(()),
+            // Its daemon was told to end before it had taken the request.
+            5 if untouched && way == Way::StopDaemon => Ok(()),
             _ => Err("a polite signal is no failure".into()),
         }
     }
