@@ -3,7 +3,7 @@
 use std::fs;
 
 use potluck_tests::kit::{Answer, text};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::program;
 
@@ -67,5 +67,7 @@ fn learns(name: &str, template: &str, said: &str) {
     assert_eq!(measured.json["accuracy"], json!(1.0), "{name}: {}", measured.stderr);
     let asked = ["generate", "--base", &base, "--adapter", &out, "--chat", "--max-new-tokens", "40", "sky?"];
     let answered = run(&asked);
-    assert_eq!(answered.json["text"], Value::from("blue"), "{name}: {}", answered.stderr);
+    // A template may leave a newline where no token ends an answer.
+    let answer = answered.json["text"].as_str().map(str::trim_end);
+    assert_eq!(answer, Some("blue"), "{name}: {}", answered.stderr);
 }

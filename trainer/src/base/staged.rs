@@ -250,7 +250,8 @@ fn sweep(parent: &Path, prefix: &str, folder: Option<&Path>) -> io::Result<()> {
     Ok(())
 }
 
-/// Made by a process that died. One without a lock in it is ours only if it is empty: it had just been made.
+/// Made by a process that died. One without a lock had just been made, or was half removed by another that died: it holds
+/// nothing but what is ours.
 fn is_abandoned(staging: &Path) -> bool {
     if staging.is_symlink() {
         return false;
@@ -258,7 +259,10 @@ fn is_abandoned(staging: &Path) -> bool {
     match File::options().read(true).open(staging.join(LOCK)) {
         Ok(lock) => lock.try_lock().is_ok(),
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            fs::read_dir(staging).is_ok_and(|mut entries| entries.next().is_none())
+            let own = |entry: io::Result<fs::DirEntry>| {
+                entry.is_ok_and(|entry| [WHOLE, MOVED].iter().any(|name| entry.file_name() == *name))
+            };
+            fs::read_dir(staging).is_ok_and(|mut entries| entries.all(own))
         }
         Err(_) => false,
     }

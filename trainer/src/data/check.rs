@@ -168,7 +168,7 @@ fn show(line: usize, sample: &Sample, tokenizer: &Tokenizer, added: &[AddedToken
     for run in kinds.chunk_by(|one, two| one == two) {
         let ids = &sample.ids[at..at + run.len()];
         // Ids of this very tokenizer; what it cannot write is not shown.
-        let text = tokenizer.decode_behind(&sample.ids[..at], ids).unwrap_or_default();
+        let text = tokenizer.decode_all_behind(&sample.ids[..at], ids).unwrap_or_default();
         let text: String = text.chars().take(left).collect();
         at += run.len();
         left -= text.chars().count();

@@ -229,14 +229,27 @@ impl Tokenizer {
         Ok(Encoded { ids: encoding.get_ids().to_vec(), added: starts.iter().map(is_added).collect(), starts })
     }
 
-    /// The text of `ids` behind `before`, as it stands in the text of both together.
+    /// The text of `ids` behind `before`, as it stands in the text of both together, without special tokens.
     pub fn decode_behind(&self, before: &[u32], ids: &[u32]) -> Result<String, TokenizerError> {
-        let whole = self.decode(&[before, ids].concat())?;
-        // A character that both have a part of is seen as a replacement character: then the ids speak for themselves.
-        match whole.strip_prefix(self.decode(before)?.as_str()) {
-            Some(text) => Ok(text.to_owned()),
-            None => self.decode(ids),
-        }
+        behind(before, ids, |ids| self.decode(ids))
+    }
+
+    /// The same with special tokens as they are written.
+    pub fn decode_all_behind(&self, before: &[u32], ids: &[u32]) -> Result<String, TokenizerError> {
+        behind(before, ids, |ids| self.decode_all(ids))
+    }
+}
+
+fn behind(
+    before: &[u32],
+    ids: &[u32],
+    decode: impl Fn(&[u32]) -> Result<String, TokenizerError>,
+) -> Result<String, TokenizerError> {
+    let whole = decode(&[before, ids].concat())?;
+    // A character that both have a part of is seen as a replacement character: then the ids speak for themselves.
+    match whole.strip_prefix(decode(before)?.as_str()) {
+        Some(text) => Ok(text.to_owned()),
+        None => decode(ids),
     }
 }
 

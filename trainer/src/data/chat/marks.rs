@@ -123,11 +123,9 @@ impl Marks {
         Some((self.id(found.as_str())?, found.range()))
     }
 
-    /// The token that a text ends with, but for blanks, with its place.
-    pub fn last(&self, text: &str) -> Option<(u32, Range<usize>)> {
-        let found = self.any.as_ref()?.find_iter(text).last()?;
-        let ends = text[found.end()..].trim().is_empty();
-        Some((self.id(found.as_str()).filter(|_| ends)?, found.range()))
+    /// How a token is written.
+    pub fn text(&self, id: u32) -> Option<&str> {
+        self.tokens.iter().find(|token| token.id == id).map(|token| token.text.as_str())
     }
 
     /// The token whose text this is.

@@ -164,22 +164,32 @@ impl<'a> ChatFormat<'a> {
             let before = self.write(marked, index, true)?.text;
             let last = index + 1 == chat.messages.len();
             let with = if last { whole.text.clone() } else { self.write(marked, index + 1, false)?.text };
-            let own = with.starts_with(&before) && whole.text.starts_with(&with);
-            if !own {
-                return Err(ChatError::Rewrites { message: index + 1 });
-            }
-            places.push(before.len()..with.len());
+            // What a template writes behind the end of a whole chat is no part of an answer.
+            let end = with.strip_prefix(&before).map(|own| before.len() + self.end_of(own));
+            let end = end.filter(|&end| whole.text.starts_with(&with[..end]));
+            places.push(before.len()..end.ok_or(ChatError::Rewrites { message: index + 1 })?);
         }
         Ok((whole, places))
     }
 
-    /// An answer with what ends it: up to the template's own end, which blanks may follow; else up to the token that ends
-    /// earlier answers, if it follows; else a token is to be put behind it, if nothing but blanks follows.
+    /// How much of what the template writes for an answer is the answer with its end: all of it where it has none.
+    fn end_of(&self, own: &str) -> usize {
+        let end = match &self.ending {
+            Ending::Own(token) => self.marks.text(*token),
+            ending => ending.text(),
+        };
+        end.and_then(|end| Some(own.rfind(end)? + end.len())).unwrap_or(own.len())
+    }
+
+    /// An answer with what ends it: its own end; else up to the token that ends earlier answers, if it follows; else a token
+    /// is to be put behind it, if nothing but blanks follows.
     fn ended(&self, text: &str, place: Range<usize>) -> Answer {
         let (own, behind) = (&text[place.clone()], &text[place.end..]);
         let token = self.ending.token();
-        if let (Ending::Own(_), Some((_, last))) = (&self.ending, self.marks.last(own)) {
-            return Answer { place: place.start..place.start + last.end, put: None };
+        if matches!(self.ending, Ending::Own(_))
+            && self.marks.text(token).is_some_and(|end| own.trim_end().ends_with(end))
+        {
+            return Answer { place, put: None };
         }
         match self.marks.first(behind).filter(|(found, _)| *found == token) {
             Some((_, next)) if behind[..next.start].trim().is_empty() => {

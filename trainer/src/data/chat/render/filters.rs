@@ -7,8 +7,9 @@ use regex::Regex;
 use super::{json, python};
 use crate::data::chat::ChatError;
 
-/// Filters that Jinja2 does not have, or has with results that are not plain texts: `safe` makes a later `~` escape.
-const NOT_JINJA: [&str; 6] = ["lines", "split", "bool", "chain", "zip", "safe"];
+/// Filters that Jinja2 does not have, or has with other results: `safe` makes a later `~` escape, and Python's `pprint`
+/// breaks its lines by width.
+const NOT_JINJA: [&str; 7] = ["lines", "split", "bool", "chain", "zip", "safe", "pprint"];
 
 pub fn add_to(environment: &mut Environment<'_>) {
     NOT_JINJA.iter().for_each(|name| environment.remove_filter(name));
@@ -29,6 +30,7 @@ pub fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter("e", escape);
     environment.add_filter("escape", escape);
     environment.add_test("sequence", is_sequence);
+    environment.add_test("iterable", |value: Value| !value.is_none() && value.try_iter().is_ok());
     environment.add_test("mapping", |value: Value| python::is_map(&value));
     environment.add_test("integer", |value: Value| value.kind() == ValueKind::Number && value.is_integer());
     environment.add_test("odd", |value: Value| Ok::<_, Error>(remainder(&value)? == 1));
