@@ -57,7 +57,7 @@ fn a_changed_adapter_of_the_home_is_set_aside_and_said() {
     train_adapter(&program, &home, &adapter, 3);
     let published = program.ok(&home, ["publish", &text(&adapter), "--name", "x", "--base", "tiny"]);
     let id = published["manifest"].as_str().expect("an id").to_owned();
-    let generate = ["generate", "--base", "tiny", "--adapter", "x", "--prompt", "a", "--max-new-tokens", "1"];
+    let generate = ["generate", "--base", "tiny", "--adapter", "x", "a", "--max-new-tokens", "1"];
     program.ok(&home, generate);
     let folder = home.join("adapters").join(&id);
     write(&folder.join("README.md"), "mine");

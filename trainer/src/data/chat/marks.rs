@@ -123,6 +123,13 @@ impl Marks {
         Some((self.id(found.as_str())?, found.range()))
     }
 
+    /// Whether a text ends, but for blanks, with this token, or with another that is declared special: some templates end
+    /// a call of a tool otherwise than an answer.
+    pub fn ends(&self, text: &str, token: u32) -> bool {
+        let mut ends = self.tokens.iter().filter(|one| one.special || one.id == token);
+        ends.any(|one| text.trim_end().ends_with(&one.text))
+    }
+
     /// How a token is written.
     pub fn text(&self, id: u32) -> Option<&str> {
         self.tokens.iter().find(|token| token.id == id).map(|token| token.text.as_str())

@@ -186,9 +186,7 @@ impl<'a> ChatFormat<'a> {
     fn ended(&self, text: &str, place: Range<usize>) -> Answer {
         let (own, behind) = (&text[place.clone()], &text[place.end..]);
         let token = self.ending.token();
-        if matches!(self.ending, Ending::Own(_))
-            && self.marks.text(token).is_some_and(|end| own.trim_end().ends_with(end))
-        {
+        if self.marks.ends(own, token) {
             return Answer { place, put: None };
         }
         match self.marks.first(behind).filter(|(found, _)| *found == token) {
