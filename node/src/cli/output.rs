@@ -1,6 +1,7 @@
 //! Answers: one JSON object as the last line of standard output, or lines for people.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
+use std::sync::OnceLock;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,9 +15,22 @@ pub fn json(value: &Value) {
     line(&value.to_string());
 }
 
-/// Prints one line for a person.
+/// The first answer that could not be written.
+static LOST: OnceLock<Failure> = OnceLock::new();
+
+/// Prints one line for a person. What cannot be written for another reason than a closed pipe is remembered: see [`lost`].
 pub fn line(text: &str) {
-    let _closed_pipe = writeln!(std::io::stdout().lock(), "{text}");
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    if let Err(error) = written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
+    {
+        let _first = LOST.set(Failure::io("write the answer to standard output", &error));
+    }
+}
+
+/// Why an answer did not reach whoever asked: a full disk behind standard output is no success.
+pub fn lost() -> Option<Failure> {
+    LOST.get().cloned()
 }
 
 /// With `--json` the answer as it is, else what `human` makes of it.

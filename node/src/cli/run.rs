@@ -32,11 +32,7 @@ const SLOW: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are answers, not errors; both print to where they belong.
-            let _closed_pipe = error.print();
-            return if error.use_stderr() { ExitCode::from(Kind::Usage as u8) } else { ExitCode::SUCCESS };
-        }
+        Err(error) => return unparsed(&error),
     };
     // A store and a swarm, and a fold of thousands of adapters, have more files open than most shells let a program have.
     // Where that cannot be had the system's bound says so when it is met.
@@ -83,7 +79,25 @@ async fn slow(global: &Global) -> Infallible {
     std::future::pending().await
 }
 
+/// Help and version are answers, not errors; both print to where they belong. With `--json` a usage error is an object as
+/// every other error is.
+fn unparsed(error: &clap::Error) -> ExitCode {
+    let _closed_pipe = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    let flags = std::env::args_os().skip(1).take_while(|argument| argument != "--");
+    if flags.into_iter().any(|argument| argument == "--json") {
+        let text = error.render().to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        let failure = Failure::new(Kind::Usage, message).hint("see `potluck --help`, or `potluck VERB --help`");
+        output::json(&json!({ "schema": "potluck.error/1", "code": failure.kind as u8, "error": failure }));
+    }
+    ExitCode::from(Kind::Usage as u8)
+}
+
 fn finish(global: &Global, outcome: Outcome<()>) -> ExitCode {
+    let outcome = outcome.and_then(|()| output::lost().map_or(Ok(()), Err));
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     let mut stderr = std::io::stderr().lock();
     // If standard error is closed there is nobody to tell.

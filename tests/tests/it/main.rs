@@ -1,5 +1,6 @@
 //! Tests with real processes, one binary. One file per promise.
 
+mod answers;
 mod bad_input;
 mod base;
 mod channel_follow;
