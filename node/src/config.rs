@@ -93,3 +93,8 @@ pub fn microseconds_since_1970() -> u64 {
 pub fn seconds_since_1970() -> u64 {
     milliseconds_since_1970() / 1000
 }
+
+/// Whether a command line that could not be parsed asks for JSON; what follows `--` is no flag.
+pub fn wants_json() -> bool {
+    std::env::args_os().skip(1).take_while(|argument| argument != "--").any(|argument| argument == "--json")
+}

@@ -86,8 +86,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         return ExitCode::SUCCESS;
     }
-    let flags = std::env::args_os().skip(1).take_while(|argument| argument != "--");
-    if flags.into_iter().any(|argument| argument == "--json") {
+    if config::wants_json() {
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let failure = Failure::new(Kind::Usage, message).hint("see `potluck --help`, or `potluck VERB --help`");
