@@ -59,7 +59,7 @@ impl Twin {
 
     fn seen_at(&self, sign: Sign, now: Instant) {
         let mut inner = self.lock();
-        if !inner.last.as_ref().is_some_and(|(_, at)| now.duration_since(*at) < UNSURE) {
+        if inner.last.as_ref().is_none_or(|(_, at)| now.duration_since(*at) >= UNSURE) {
             tracing::warn!(
                 "{sign}: nothing is published here until {} s after the last sign of it; stop one of the two, or give the \
                  copied home a key of its own (move its file `identity` away)",

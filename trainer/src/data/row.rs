@@ -142,10 +142,10 @@ fn calls(value: &mut Value) -> Result<(), String> {
     for call in value.as_array_mut().ok_or_else(wrong)? {
         let call = call.as_object_mut().ok_or_else(wrong)?;
         let function = call.get_mut("function").ok_or_else(wrong)?.as_object_mut().ok_or_else(wrong)?;
-        if let Some(Value::String(text)) = function.get("arguments") {
-            if let Ok(object @ Value::Object(_)) = serde_json::from_str(text) {
-                function.insert("arguments".to_owned(), object);
-            }
+        if let Some(Value::String(text)) = function.get("arguments")
+            && let Ok(object @ Value::Object(_)) = serde_json::from_str(text)
+        {
+            function.insert("arguments".to_owned(), object);
         }
     }
     Ok(())
