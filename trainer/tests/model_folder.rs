@@ -1,4 +1,5 @@
-//! The files of a model folder, a test for each line of `docs/model-folder.md`, and what is said of files that are none.
+//! The files of a model folder, the lines of `docs/model-folder.md` on ends, identity and
+//! dropout, and what is said of files that are none. Losses with the tokenizer's begin of text: `texts.rs`.
 
 use std::fs;
 use std::ops::ControlFlow;

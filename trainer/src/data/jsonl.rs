@@ -2,7 +2,7 @@
 //!
 //! Goals: every error names the file and the line; one line, the file and the number of rows are bounded; fields that
 //! are not known are refused, since what is passed over in silence is not trained on. Non-goals: streaming of files
-//! that do not fit memory, tools and pictures in chats.
+//! that do not fit memory, pictures in chats.
 
 mod line;
 #[cfg(test)]
