@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::tensor::DType;
 use potluck_protocol::text::Name;
@@ -10,10 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::apart::identified;
+use super::named::{NAMED, a};
 use super::resolve::{KnownBase, TINY};
 use super::{Call, Service};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::naming;
 use crate::store::{BaseFile, BaseRecord};
 use crate::worker::proto::{BaseSource, Task};
 
@@ -56,13 +59,9 @@ impl Service {
         view_of: Option<String>,
     ) -> Outcome<Value> {
         let name = match name {
-            Some(name) => name.parse::<Name>().map_err(|error| Failure::new(Kind::Usage, error))?,
+            Some(name) => naming::own(&name)?,
             None => default_name(path)?,
         };
-        if name.as_str() == TINY {
-            return Err(Failure::new(Kind::Conflict, "`tiny` is the base inside this program")
-                .hint("give another name with --name"));
-        }
         let text = path
             .to_str()
             .ok_or_else(|| Failure::new(Kind::Usage, "the path is not UTF-8").hint("rename it, or link to it"))?;
@@ -95,8 +94,8 @@ impl Service {
         own: BaseId,
     ) -> Outcome<(BaseId, Option<Compared>)> {
         let Some(original) = self.known_base(reference)? else {
-            let id = reference.parse().map_err(|_| super::resolve::no_base_called(reference))?;
-            return Ok((id, None));
+            let id = self.heard_base(reference).await?;
+            return Ok((id.ok_or_else(|| super::resolve::no_base_called(reference))?, None));
         };
         let id = self.base_id(call, &original).await?;
         if id == own {
@@ -124,6 +123,9 @@ impl Service {
         if self.known_base(reference)?.is_none() && self.known_channel(reference)?.is_some() {
             return self.channel_show(reference).await;
         }
+        if let Some(failure) = self.no_base_but(reference).await? {
+            return Err(failure);
+        }
         let known = self.find_base(call, reference).await?;
         let identified = self.identify(call, &known.source).await?;
         let place = match &known.source {
@@ -131,6 +133,23 @@ impl Service {
             BaseSource::Path(path) => path.display().to_string(),
         };
         Ok(shown(&known.name, &place, &identified))
+    }
+
+    /// What to say of something that is no base and has the name or the id; nothing, if it may be one.
+    async fn no_base_but(&self, reference: &str) -> Outcome<Option<Failure>> {
+        if self.known_base(reference)?.is_some() || self.find_version(reference).await?.is_some() {
+            return Ok(None);
+        }
+        let Some(kind) = self.find_known(reference, &NAMED).await?.map(|known| known.kind) else { return Ok(None) };
+        let hint = match kind {
+            KindTag::Base => return Ok(None),
+            KindTag::Channel => format!(
+                "look at its rules with `potluck show {reference}`, follow it with `potluck base follow {reference}`"
+            ),
+            _ => format!("look at it with `potluck show {reference}`"),
+        };
+        let message = format!("`{reference}` is {}, and no base of that name or id is known here", a(kind));
+        Ok(Some(Failure::new(Kind::NotFound, message).hint(hint)))
     }
 
     /// The ids of all bases that are known here.
@@ -189,7 +208,7 @@ fn default_name(path: &Path) -> Outcome<Name> {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let text: String = stem.chars().map(plain).take(potluck_protocol::limits::NAME_MAX).collect();
     let text = text.trim_matches(['.', '-']);
-    text.parse().map_err(|_| Failure::new(Kind::Usage, "the path gives no name").hint("give one with --name"))
+    naming::own(text).map_err(|failure| failure.context("the path gives no name").hint("give one with --name"))
 }
 
 /// [`stamp`] of each.

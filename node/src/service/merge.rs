@@ -178,7 +178,7 @@ impl Service {
     /// A recipe that is here, by its id or the start of it.
     pub(super) async fn find_recipe(&self, reference: &str) -> Outcome<Option<RecipeId>> {
         let recipes = self.on_store(|store| store.recipes()).await?;
-        super::resolve::one(reference, recipes.iter().map(|id| ("", id.to_string(), *id)))
+        super::named::one(reference, recipes.iter().map(|id| ("", id.to_string(), *id)))
     }
 }
 
@@ -194,7 +194,7 @@ fn float_type(dtype: DType) -> Outcome<FloatType> {
         DType::F32 => Ok(FloatType::F32),
         DType::F16 => Ok(FloatType::F16),
         DType::BF16 => Ok(FloatType::Bf16),
-        other => Err(Failure::new(Kind::Incompatible, format!("a recipe results in floats, not in {other:?}"))),
+        other => Err(Failure::new(Kind::Incompatible, format!("a recipe results in floats, not in {other}"))),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod apart;
 mod from;
+mod named;
 mod resolve;
 mod room;
 pub mod output;
@@ -19,6 +20,7 @@ mod pull;
 mod merge;
 mod channel;
 mod look;
+mod show;
 mod offers;
 mod conditions;
 mod search;

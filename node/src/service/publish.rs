@@ -20,6 +20,8 @@ use crate::api::proto::Publish;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::temporary;
+use crate::licence;
+use crate::naming;
 use crate::store::{Source, StoreError};
 use crate::worker::proto::{AdapterSource, BaseSource, Measured, Task};
 
@@ -32,7 +34,7 @@ pub struct Normalised {
 
 impl Service {
     pub(super) async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
-        let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
         self.check_alone()?;
         let record = run_record(&publish.folder)?;
         let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
@@ -57,7 +59,7 @@ impl Service {
         let manifest = Manifest {
             kind: ManifestKind::Adapter(info),
             name: name.clone(),
-            licence: publish.licence,
+            licence,
             description: publish.description,
             created: config::seconds_since_1970(),
             publisher: self.identity.public(),

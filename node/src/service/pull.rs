@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::ManifestId;
-use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::named::no_adapter;
 use super::{Call, Service, output};
 use crate::api::proto::{Fetched, Pull, PulledFrom};
 use crate::exchange::{self, Options, PullError, Pulled};
@@ -18,14 +19,16 @@ use crate::seconds::Seconds;
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
         pull.out.as_deref().map_or(Ok(()), output::check)?;
-        let id = self.find_manifest(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
+        let id = self.find_pullable(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
         let patience = pull.timeout_seconds.duration();
         if self.network.is_none() && !self.is_whole(id).await? {
             return Err(off_network(id));
         }
         let manifest = self.found(call, id, patience).await?;
-        if let ManifestKind::Base(_) = manifest.body().kind {
-            return self.pull_base(call, id, pull).await;
+        match KindTag::from(&manifest.body().kind) {
+            KindTag::Adapter => {}
+            KindTag::Base => return self.pull_base(call, id, pull).await,
+            other => return Err(no_adapter(&pull.reference, other)),
         }
         let (mut bytes, mut providers) = (0, Vec::new());
         if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
@@ -148,5 +151,5 @@ fn off_network(id: ManifestId) -> Failure {
 
 fn unheard(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("nothing called `{reference}` is known here"))
-        .hint("give the whole id (64 hex digits) that its publisher got from `potluck publish`, or find it with `potluck search`")
+        .hint("find it with `potluck search`; an id that this node has not heard of is given whole (64 hex digits), as its publisher got it from `potluck publish`")
 }

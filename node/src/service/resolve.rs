@@ -4,22 +4,17 @@ use std::path::{Path, PathBuf};
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
-use potluck_protocol::manifest::Kind as ManifestKind;
-use potluck_protocol::text::Name;
 use potluck_trainer::files;
 use serde::{Deserialize, Serialize};
 
 use super::base_fetch::FIND_SECONDS;
+use super::named::{no_adapter, one};
 use super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::hub;
+pub use crate::naming::TINY;
 use crate::store::BaseRecord;
 use crate::worker::proto::{AdapterSource, BaseSource};
-
-/// The base inside this program.
-pub const TINY: &str = "tiny";
-/// Fewer digits of an id are too likely to be a typing mistake.
-const PREFIX_MIN: usize = 6;
 
 /// A base that can be opened.
 #[derive(Clone, Debug)]
@@ -68,8 +63,8 @@ pub struct RunRecord {
 pub const RUN_RECORD: &str = "potluck.json";
 
 impl Service {
-    /// A base by path, name, id, or `tiny`. A version of a channel is folded into one, once; a base that is named by its
-    /// whole id and is not here is fetched from the swarm.
+    /// A base by path, name, id, or `tiny`. A version of a channel is folded into one, once; a base that is named by its id,
+    /// or the start of one that was heard of, and is not here, is fetched from the swarm.
     pub(super) async fn find_base(&self, call: &Call<'_>, reference: &str) -> Outcome<KnownBase> {
         if let Some(known) = self.known_base(reference)? {
             return Ok(known);
@@ -77,7 +72,7 @@ impl Service {
         if let Some(version) = self.find_version(reference).await? {
             return self.version_folder(call, &version).await;
         }
-        let Ok(id) = reference.parse::<BaseId>() else {
+        let Some(id) = self.heard_base(reference).await? else {
             return Err(no_base_called(reference));
         };
         let fetched = self.base_from_swarm(call, id, None, FIND_SECONDS.into()).await?;
@@ -98,9 +93,9 @@ impl Service {
 
     /// A base that is here, by path, name, id, or `tiny`.
     pub(super) fn known_base(&self, reference: &str) -> Outcome<Option<KnownBase>> {
+        let tiny = super::bases::tiny_id()?;
         if reference == TINY {
-            let id = Some(super::bases::tiny_id()?);
-            return Ok(Some(KnownBase { name: TINY.to_owned(), id, source: BaseSource::Tiny }));
+            return Ok(Some(tiny_base(tiny)));
         }
         let path = Path::new(reference);
         if path.is_absolute() {
@@ -113,11 +108,15 @@ impl Service {
             return Ok(Some(KnownBase { name, id: None, source: BaseSource::Path(path.to_path_buf()) }));
         }
         let bases = self.store.bases();
-        let found = one(reference, bases.iter().map(|base| (base.name.as_str(), base.id.to_string(), base)))?;
-        Ok(found.map(|base| KnownBase {
-            name: base.name.to_string(),
-            id: Some(base.id),
-            source: BaseSource::Path(PathBuf::from(&base.path)),
+        let added = bases.iter().map(|base| (base.name.as_str(), base.id.to_string(), Some(base)));
+        let found = one(reference, added.chain([(TINY, tiny.to_string(), None)]))?;
+        Ok(found.map(|base| match base {
+            Some(base) => KnownBase {
+                name: base.name.to_string(),
+                id: Some(base.id),
+                source: BaseSource::Path(PathBuf::from(&base.path)),
+            },
+            None => tiny_base(tiny),
         }))
     }
 
@@ -130,27 +129,6 @@ impl Service {
         Some(KnownBase { name: record.name.to_string(), id: Some(*id), source: BaseSource::Path(record.path.into()) })
     }
 
-    /// The id of an adapter that is here, by name, id or start of an id; of one that was only heard of as well.
-    pub(super) async fn find_manifest(&self, reference: &str) -> Outcome<Option<ManifestId>> {
-        if let Ok(id) = reference.parse() {
-            return Ok(Some(id));
-        }
-        let named = reference.parse::<Name>().ok().and_then(|name| self.store.named(&name));
-        if let Some(id) = named {
-            return Ok(Some(id));
-        }
-        let held = self.on_store(|store| store.manifests()).await?;
-        let held: Vec<_> = held.into_iter().filter(|summary| summary.kind == KindTag::Adapter).collect();
-        let held =
-            one(reference, held.iter().map(|summary| (summary.name.as_str(), summary.id.to_string(), summary.id)))?;
-        if held.is_some() {
-            return Ok(held);
-        }
-        // A base is fetched when its whole id is given, never by a name that its publisher chose.
-        let heard: Vec<_> = self.heard_of().await?.into_iter().filter(|heard| heard.kind == KindTag::Adapter).collect();
-        one(reference, heard.iter().map(|heard| (heard.name.as_str(), heard.manifest.to_string(), heard.manifest)))
-    }
-
     /// An adapter as a folder: the folder that was named, or the export of one that is here and well-formed.
     pub(super) async fn find_adapter(&self, reference: &str) -> Outcome<FoundAdapter> {
         let path = Path::new(reference);
@@ -160,14 +138,15 @@ impl Service {
         let pull = || format!("fetch it with `potluck pull {reference}`, or give the path of a PEFT folder");
         let missing =
             |what: &str| Failure::new(Kind::NotFound, format!("no adapter `{reference}` is {what}")).hint(pull());
-        let id = self.find_manifest(reference).await?.ok_or_else(|| missing("known here"))?;
+        let id = self.find_pullable(reference).await?.ok_or_else(|| missing("known here"))?;
         if !self.store.is_well_formed(&id) {
             return Err(missing("complete and checked here"));
         }
         let manifest = self.on_store(move |store| store.manifest(&id)).await?;
-        if manifest.is_some_and(|manifest| !matches!(manifest.body().kind, ManifestKind::Adapter(_))) {
-            return Err(Failure::new(Kind::Usage, format!("`{reference}` is no adapter"))
-                .hint("a base is named with --base; find adapters with `potluck search`"));
+        if let Some(kind) = manifest.map(|manifest| KindTag::from(&manifest.body().kind))
+            && kind != KindTag::Adapter
+        {
+            return Err(no_adapter(reference, kind));
         }
         Ok(FoundAdapter { folder: self.exported(id).await?, manifest: Some(id) })
     }
@@ -199,6 +178,10 @@ impl Service {
     }
 }
 
+fn tiny_base(id: BaseId) -> KnownBase {
+    KnownBase { name: TINY.to_owned(), id: Some(id), source: BaseSource::Tiny }
+}
+
 pub(super) fn no_base_called(reference: &str) -> Failure {
     no_base(&format!("no base `{reference}` is known here"))
 }
@@ -207,40 +190,4 @@ fn no_base(what: &str) -> Failure {
     Failure::new(Kind::NotFound, what).hint(
         "list the known ones with `potluck base ls`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from the swarm with `potluck base add BASE-ID`; `tiny` is always there",
     )
-}
-
-/// The one candidate with that name, or whose id starts so. Several are an error that lists them.
-pub(super) fn one<T>(
-    reference: &str,
-    candidates: impl Iterator<Item = (impl AsRef<str>, String, T)>,
-) -> Outcome<Option<T>> {
-    let is_prefix = reference.len() >= PREFIX_MIN && reference.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut fitting: Vec<_> = candidates
-        .filter(|(name, id, _)| name.as_ref() == reference || (is_prefix && id.starts_with(reference)))
-        .collect();
-    // One object that several announcements or records name is still one.
-    fitting.sort_by(|a, b| a.1.cmp(&b.1));
-    fitting.dedup_by(|a, b| a.1 == b.1);
-    if fitting.len() > 1 {
-        let ids: Vec<_> = fitting.iter().map(|(_, id, _)| id[..16].to_owned()).collect();
-        return Err(Failure::new(Kind::Conflict, format!("`{reference}` means several: {}", ids.join(", ")))
-            .hint("give more digits of the id"));
-    }
-    Ok(fitting.pop().map(|(_, _, found)| found))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_or_the_start_of_an_id_means_one_thing_or_is_refused() {
-        let ids = [("a", "11".repeat(32), 1), ("b", format!("11{}", "22".repeat(31)), 2), ("b", "33".repeat(32), 3)];
-        let find = |reference: &str| one(reference, ids.iter().map(|(name, id, n)| (*name, id.clone(), *n)));
-        assert_eq!(find("a"), Ok(Some(1)));
-        assert_eq!(find("112222"), Ok(Some(2)));
-        assert_eq!(find("1122"), Ok(None), "too short to be meant");
-        assert_eq!(find("none"), Ok(None));
-        assert_eq!(find("b").map_err(|failure| failure.kind), Err(Kind::Conflict));
-    }
 }

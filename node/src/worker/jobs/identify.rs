@@ -23,7 +23,7 @@ pub fn identify(source: &BaseSource) -> Outcome<Identified> {
     let architecture = base.architecture();
     Ok(Identified {
         base: id,
-        architecture: format!("{architecture}, {:?}", dtype(&base)?),
+        architecture: format!("{architecture}, {}", dtype(&base)?),
         parameters: shapes.iter().map(|(_, shape)| shape.iter().product::<u64>()).sum(),
         dtype: dtype(&base)?,
         files,

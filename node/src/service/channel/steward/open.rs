@@ -19,6 +19,8 @@ use super::deal::{Dealt, Secret, deal};
 use crate::api::channel::{Open, SuiteRows};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::licence;
+use crate::naming;
 use crate::store::ChannelRecord;
 use crate::worker::failures;
 use crate::worker::jobs::rows::measured_length;
@@ -36,13 +38,15 @@ impl Service {
     pub(in crate::service::channel) async fn channel_open(&self, call: &Call<'_>, open: Open) -> Outcome<Value> {
         let _one = self.stewarding.lock().await;
         self.check_alone()?;
-        let name: Name = open.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let name = naming::own(&open.name)?;
         if let Some(taken) = self.store.channels().into_iter().find(|channel| channel.name == name) {
             return Err(Failure::new(Kind::Conflict, format!("`{name}` is channel {} here already", taken.id.short()))
                 .hint("give another name"));
         }
         let (suites, shards) = (suites(&open.suites)?, shards(open.shards)?);
         let admission = admission(&open.admit)?;
+        let licence = licence::stated(&open.licence)?;
+        let licences = open.licences.iter().map(|text| allowed(text)).collect::<Outcome<BTreeSet<_>>>()?;
         let genesis = self.genesis_named(call, &open.genesis).await?;
         let dtype = self.result_type(call, &genesis.known, open.dtype.as_deref()).await?;
         let mut secret = Secret::new();
@@ -50,7 +54,6 @@ impl Service {
         for (_, rows) in &suites {
             dealt.push(self.dealt(call, &genesis.known, rows, shards, &mut secret).await?);
         }
-        let licences: BTreeSet<String> = open.licences.into_iter().collect();
         let info = ChannelInfo {
             genesis: genesis.id,
             forked_from: genesis.version,
@@ -64,7 +67,7 @@ impl Service {
         let mut manifest = Manifest {
             kind: ManifestKind::Channel(info.clone()),
             name: name.clone(),
-            licence: open.licence,
+            licence,
             description: open.description,
             created: config::seconds_since_1970(),
             publisher: self.identity.public(),
@@ -186,6 +189,16 @@ fn suites(asked: &[SuiteRows]) -> Outcome<Vec<(Name, &SuiteRows)>> {
         ));
     }
     Ok(suites)
+}
+
+/// A licence that a channel allows: it must be one.
+fn allowed(text: &str) -> Outcome<String> {
+    let licence = licence::stated(text)?;
+    if licence.is_empty() {
+        return Err(Failure::new(Kind::Usage, "an empty licence is allowed by leaving out --allow-licence")
+            .hint("without it an adapter may state any licence, or none"));
+    }
+    Ok(licence)
 }
 
 fn shards(asked: u32) -> Outcome<usize> {

@@ -11,6 +11,7 @@ use potluck_protocol::signed::Authentic;
 use serde_json::{Value, json};
 
 use super::super::super::{Call, Service};
+use super::super::follower::unheard;
 use crate::api::channel::Propose;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
@@ -29,7 +30,8 @@ impl Service {
         let patience = propose.timeout_seconds.duration();
         let channel = self.channel_manifest(call, &propose.channel, patience).await?;
         let ManifestKind::Channel(rules) = &channel.body().kind else {
-            return Err(Failure::new(Kind::Usage, format!("`{}` is no channel", propose.channel)));
+            return Err(Failure::new(Kind::Usage, format!("`{}` is no channel", propose.channel))
+                .hint("`potluck search` lists the channels that were heard of"));
         };
         self.acceptable(channel.id(), rules, adapter.body()).await?;
         let info = ProposalInfo { genesis: rules.genesis, channel: channel.id(), adapter: adapter.id(), weight };
@@ -50,20 +52,14 @@ impl Service {
         self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await
     }
 
-    /// The manifest of a channel that is followed here, or of any by its whole id.
+    /// The manifest of a channel that is followed here or was heard of, or of any by its whole id.
     async fn channel_manifest(
         &self,
         call: &Call<'_>,
         reference: &str,
         patience: Duration,
     ) -> Outcome<Authentic<Manifest>> {
-        let id = match self.known_channel(reference)? {
-            Some(record) => record.id,
-            None => reference.parse::<ManifestId>().map_err(|_| {
-                Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here"))
-                    .hint("give its whole id (64 hex digits), or follow it first with `potluck base follow ID`")
-            })?,
-        };
+        let id = self.find_channel_id(reference).await?.ok_or_else(|| unheard(reference))?;
         if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
             return Ok(manifest);
         }
@@ -103,7 +99,7 @@ impl Service {
                     rules.genesis.short()
                 ),
             )
-            .hint("follow the channel to know its versions: `potluck base follow ID`; an adapter of another base cannot be taken")),
+            .hint("follow the channel to know its versions: `potluck base follow CHANNEL`; an adapter of another base cannot be taken")),
         }
     }
 
