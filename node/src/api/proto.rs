@@ -156,7 +156,7 @@ pub struct PublishBase {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BaseFetch {
-    /// A whole id: 64 hex digits.
+    /// Its id, or the start of one that was heard of.
     pub base: String,
     /// What to call it here; its publisher's name for it if that is free.
     pub name: Option<String>,

@@ -3,9 +3,10 @@
 use serde::Deserialize;
 
 use super::args::Global;
-use super::{output, run::ask};
+use super::{output, run::ask, store};
 use crate::api::proto::Request;
 use crate::failure::Outcome;
+use crate::store::Held;
 
 #[derive(Deserialize)]
 struct Status {
@@ -22,7 +23,7 @@ struct Status {
     bootstrap: Vec<Bootstrap>,
     #[serde(default)]
     twin: Option<String>,
-    adapters: usize,
+    held: Held,
     heard: usize,
     bases: usize,
     store_bytes: u64,
@@ -48,8 +49,8 @@ pub async fn run(global: &Global) -> Outcome<()> {
         lines.extend(status.twin.iter().map(|twin| format!("{twin}: nothing is published while both run")));
         lines.extend(reached(&status));
         lines.push(format!(
-            "{} adapters held ({}), {} heard of, {} bases",
-            status.adapters,
+            "{} ({}); {} announcements heard; {} bases known",
+            store::held(&status.held),
             output::bytes(status.store_bytes),
             status.heard,
             status.bases

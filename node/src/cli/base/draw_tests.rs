@@ -85,12 +85,3 @@ fn a_picture_holds_strangers_words_as_words() {
     assert_eq!(svg.matches("<circle").count(), 3);
     assert_eq!(svg.matches("in force here").count(), 1);
 }
-
-#[test]
-fn dates_are_those_of_the_calendar() {
-    for (seconds, text) in
-        [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (1_795_305_600, "2026-11-22"), (4_107_542_400, "2100-03-01")]
-    {
-        assert_eq!(date(seconds), text);
-    }
-}

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use self::add::Add;
 use super::args::Global;
-use super::output;
+use super::output::{self, Column};
 use super::run::ask;
 use crate::api::lineage::{SCHEMA, Shown};
 use crate::api::proto::Request;
@@ -91,7 +91,7 @@ pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
             return output::answer(global, ask(global, &Request::BaseList).await?, |listed: Listed| {
                 let rows: Vec<_> =
                     listed.bases.into_iter().map(|base| vec![base.name, short(&base.base), base.place]).collect();
-                output::table(&["name", "base id", "place"], &rows)
+                output::table(&[Column::Text("name"), Column::Id("base id"), Column::Path("place")], &rows)
             });
         }
         Base::Steward(verb) => return steward::run(global, verb).await,
@@ -128,6 +128,7 @@ fn show_channel(global: &Global, answer: Value, svg: Option<&Path>) -> Outcome<(
     output::answer(global, answer, |shown: Shown| draw::lineage(&shown))
 }
 
+/// The start of an id: as much as other verbs take.
 fn short(id: &str) -> String {
     id.chars().take(12).collect()
 }

@@ -43,20 +43,20 @@ pub fn absolute_reference(reference: &str) -> Outcome<String> {
     Ok(absolute.to_string_lossy().into_owned())
 }
 
-/// `REF@WEIGHT` or `REF`, which weighs 1.
+/// `REF@WEIGHT` or `REF`, which weighs 1. What is a path as it stands is one: a folder's name may hold an `@`.
 pub fn weighted_references(texts: &[String]) -> Outcome<Vec<WeightedRef>> {
     texts.iter().map(|text| weighted_reference(text)).collect()
 }
 
 pub(super) fn weighted_reference(text: &str) -> Outcome<WeightedRef> {
     let (reference, weight) = match text.rsplit_once('@') {
-        Some((reference, weight)) => {
+        Some((reference, weight)) if !Path::new(text).exists() => {
             let weight: f64 = weight.parse().ok().filter(|weight: &f64| weight.is_finite()).ok_or_else(|| {
                 Failure::new(Kind::Usage, format!("`{weight}` in `{text}` is no weight")).hint("e.g. `sql-helper@0.5`")
             })?;
             (reference, weight)
         }
-        None => (text, 1.0),
+        _ => (text, 1.0),
     };
     Ok(WeightedRef { reference: absolute_reference(reference)?, weight })
 }
@@ -81,6 +81,12 @@ mod tests {
         assert_eq!(parse("sql"), Ok(("sql".into(), 1.0)));
         assert_eq!(parse("sql@0.5"), Ok(("sql".into(), 0.5)));
         assert_eq!(parse("sql@-2"), Ok(("sql".into(), -2.0)));
+        let folder = tempfile::tempdir().expect("a folder");
+        let mine = folder.path().join("my@0.5");
+        std::fs::create_dir(&mine).expect("new");
+        let mine = mine.to_str().expect("UTF-8").to_owned();
+        assert_eq!(parse(&mine), Ok((mine.clone(), 1.0)), "what exists is meant");
+        assert_eq!(parse(&format!("{mine}@0.25")), Ok((mine, 0.25)));
         for wrong in ["sql@", "sql@x", "sql@nan", "sql@inf"] {
             assert_eq!(parse(wrong).map_err(|failure| failure.kind), Err(Kind::Usage), "{wrong}");
         }

@@ -3,7 +3,8 @@
 use potluck_protocol::channel::Role;
 use serde::Deserialize;
 
-use super::super::output;
+use super::super::output::{self, Column};
+use super::short;
 
 #[derive(Deserialize)]
 pub struct Opened {
@@ -55,7 +56,7 @@ pub fn proposed(proposed: Proposed) -> Vec<String> {
     vec![
         format!("proposed to channel {} at weight {}", proposed.name, proposed.weight),
         announced(proposed.announced),
-        format!("what becomes of it: `potluck show {}`", proposed.proposal),
+        format!("what becomes of it: `potluck show {}`", short(&proposed.proposal)),
         proposed.proposal,
     ]
 }
@@ -139,7 +140,7 @@ pub fn released(released: Released) -> Vec<String> {
 
 impl Verdict {
     fn line(&self) -> String {
-        let short: String = self.adapter.chars().take(12).collect();
+        let short = short(&self.adapter);
         let name = self.name.as_deref().map_or_else(String::new, |name| format!("{} ", output::plain(name)));
         match (self.weight, self.alone, &self.reason) {
             (Some(weight), Some(alone), _) => {
@@ -160,7 +161,10 @@ fn table(shard: &Shard) -> Vec<String> {
         vec![name, loss(suite.genesis), loss(suite.before), loss(suite.after)]
     };
     let rows: Vec<_> = shard.suites.iter().map(row).collect();
-    output::table(&["loss", "genesis", "before", "now"], &rows)
+    output::table(
+        &[Column::Text("loss"), Column::Number("genesis"), Column::Number("before"), Column::Number("now")],
+        &rows,
+    )
 }
 
 #[derive(Deserialize)]
