@@ -35,7 +35,8 @@ pub async fn run(global: &Global) -> Outcome<()> {
         let mut lines: Vec<_> = table.by_ref().take(HEAD).collect();
         for (line, peer) in table.zip(&answer.peers) {
             lines.push(line);
-            lines.push(format!("  {}", peer.address));
+            let itself = format!("/p2p/{}", peer.peer);
+            lines.push(format!("  {}", peer.address.strip_suffix(&itself).unwrap_or(&peer.address)));
         }
         lines
     })

@@ -7,7 +7,7 @@ use super::args::Global;
 use super::output::{self, Column, HEAD, WIDTH};
 use super::{base, run::ask};
 use crate::api::proto::Request;
-use crate::api::search::{AtLeast, Details, Found, Measured, Offer, Ranks};
+use crate::api::search::{AtLeast, Found, Measured, Offer, Ranks};
 use crate::failure::Outcome;
 use crate::licence;
 
@@ -168,6 +168,7 @@ mod tests {
     use potluck_protocol::signed::PublicKey;
 
     use super::*;
+    use crate::api::search::Details;
 
     fn offer(kind: KindTag, details: Option<Details>) -> Offer {
         Offer {

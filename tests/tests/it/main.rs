@@ -18,6 +18,7 @@ mod fold_kill;
 mod full_disk;
 mod holds;
 mod hub;
+mod ids;
 mod identity;
 mod kill;
 mod listening;
