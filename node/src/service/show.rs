@@ -8,7 +8,7 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use serde_json::{Value, json};
 
 use super::named::NAMED;
-use super::offers::{Words, measured};
+use super::offers::measured;
 use super::{Service, channel};
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -21,7 +21,8 @@ impl Service {
         let Some(id) = self.find_id(reference, &NAMED).await? else { return Err(self.unknown(reference)?) };
         if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
             let mut shown = self.shown(id, manifest.body());
-            self.tell_presence(id, &mut shown).await?;
+            let kind = KindTag::from(&manifest.body().kind);
+            self.tell_presence(id, kind, &mut shown).await?;
             let more = match &manifest.body().kind {
                 ManifestKind::Proposal(proposal) => self.fate(id, proposal).await?,
                 ManifestKind::Channel(_) => vec![self.next_of_channel(id)],
@@ -30,27 +31,32 @@ impl Service {
             add(&mut shown, more);
             return Ok(shown);
         }
-        let heard = self.heard_now().await?.into_iter().find(|heard| heard.manifest == id);
-        match heard {
-            Some(heard) => Ok(self.heard_only(&heard).await),
+        let heard: Vec<_> = self.heard_now().await?.into_iter().filter(|heard| heard.manifest == id).collect();
+        // Who announces it may lie of it; what its manifest bears out is preferred.
+        let words = self.offers.get(&id);
+        let borne_out = heard.iter().find(|one| words.as_ref().is_some_and(|words| words.bears_out(one)));
+        match borne_out.or(heard.first()) {
+            Some(heard) => Ok(self.heard_only(heard).await),
             None => Err(self.unknown(reference)?),
         }
     }
 
     /// How much of it is here.
-    async fn tell_presence(&self, id: ManifestId, shown: &mut Value) -> Outcome<()> {
+    async fn tell_presence(&self, id: ManifestId, kind: KindTag, shown: &mut Value) -> Outcome<()> {
         let lacking = self.on_store(move |store| store.lacking(&id)).await?.unwrap_or_default();
         let missing = lacking.missing.len();
         shown["missing_shards"] = json!(missing);
-        shown["state"] = json!(match (missing, lacking.unreadable, self.store.is_well_formed(&id)) {
-            (0, false, true) => "here, checked",
-            (0, false, false) => "here, not checked against its base",
-            _ => "here in part",
-        });
-        if missing > 0 || lacking.unreadable {
-            let again = format!("{missing} shards are missing: `potluck pull {}` fetches them again", id.short());
-            add(shown, vec![again]);
+        if missing == 0 && !lacking.unreadable {
+            let checked = self.store.is_well_formed(&id);
+            shown["state"] = json!(if checked { "here, checked" } else { "here, not checked against its base" });
+            return Ok(());
         }
+        shown["state"] = json!("here in part");
+        let again = match kind {
+            KindTag::Adapter | KindTag::Base => format!("`potluck pull {}`", id.short()),
+            _ => "`potluck base update CHANNEL`".to_owned(),
+        };
+        add(shown, vec![format!("shards that are missing: {missing}; {again} fetches them again")]);
         Ok(())
     }
 
@@ -61,8 +67,7 @@ impl Service {
             Some(network) => network.exchange.look_at(vec![heard.manifest], PATIENCE).await,
             None => Vec::new(),
         };
-        let manifest = manifests.first().filter(|manifest| Words::of(manifest.body()).bears_out(heard));
-        let mut told = match manifest {
+        let mut told = match manifests.first() {
             Some(manifest) => self.shown(heard.manifest, manifest.body()),
             None => self.by_announcement(heard),
         };
