@@ -27,6 +27,9 @@ Folders of another user, and file systems that cannot be written, depend on who 
 them (`tests/tests/it/owners.rs`, `a_file_system_that_cannot_be_written_is_said`).
 ";
 
+/// A channel that the homes have whose verbs name it.
+const CHANNEL: &str = "fjord";
+
 /// What a path is.
 const KINDS: [&str; 12] = [
     "nothing there",
@@ -43,11 +46,30 @@ const KINDS: [&str; 12] = [
     "not UTF-8",
 ];
 
-/// A verb with the place of its path.
+/// A verb with the place of its path, and what stands before the path in its argument.
+#[derive(Clone)]
 struct Verb {
     name: &'static str,
     before: Vec<String>,
+    prefix: &'static str,
     after: Vec<String>,
+}
+
+impl Verb {
+    fn new(name: &'static str, before: &[&str]) -> Self {
+        let before = before.iter().map(|arg| (*arg).to_owned()).collect();
+        Self { name, before, prefix: "", after: Vec::new() }
+    }
+
+    fn prefix(mut self, prefix: &'static str) -> Self {
+        self.prefix = prefix;
+        self
+    }
+
+    fn after(mut self, after: &[&str]) -> Self {
+        self.after = after.iter().map(|arg| (*arg).to_owned()).collect();
+        self
+    }
 }
 
 struct Scene {
@@ -67,37 +89,85 @@ impl Scene {
     }
 
     fn verbs(&self) -> Vec<Verb> {
-        let (rows, adapter) = (text(&self.rows), text(&self.adapter));
-        let verb = |name, before: &[&str], after: &[&str]| Verb {
-            name,
-            before: before.iter().map(|arg| (*arg).to_owned()).collect(),
-            after: after.iter().map(|arg| (*arg).to_owned()).collect(),
-        };
-        let train = ["train", "--base", "tiny", "--max-steps", "1", "--r", "4", "--warmup-steps", "0"];
-        let out = text(&self.root.path().join("never"));
-        let to_never = |flag| [&train[..], &["--out", &out, flag]].concat();
-        let merge = ["merge", "--base", "tiny", &adapter, &adapter, "--out"];
+        [self.verbs_of_training(), self.verbs_of_adapters(), self.verbs_of_bases(), self.verbs_of_measuring()].concat()
+    }
+
+    fn verbs_of_training(&self) -> Vec<Verb> {
+        let (rows, out) = (text(&self.rows), text(&self.root.path().join("never")));
+        let bare = ["train", "--max-steps", "1", "--warmup-steps", "0"];
+        let tiny = [&bare[..], &["--base", "tiny"]].concat();
+        let with = |more: &[&str]| [&tiny[..], &["--r", "4"], more].concat();
         vec![
-            verb("--home PATH status", &["--home"], &["status"]),
-            verb("data check PATH", &["data", "check", "--base", "tiny"], &[]),
-            verb("train --data PATH", &to_never("--data"), &[]),
-            verb("train --held-out PATH", &[&train[..], &["--data", &rows, "--out", &out, "--held-out"]].concat(), &[]),
-            verb("train --config PATH", &["train", "--base", "tiny", "--data", &rows, "--out", &out, "--config"], &[]),
-            verb("train --from PATH", &[&train[..], &["--data", &rows, "--out", &out, "--from"]].concat(), &[]),
-            verb("train --out PATH", &[&train[..], &["--data", &rows, "--out"]].concat(), &[]),
-            verb("eval --data PATH", &["eval", "--base", "tiny", "--data"], &[]),
-            verb("generate --base PATH", &["generate", "--prompt", "a", "--max-new-tokens", "1", "--base"], &[]),
-            verb("generate --adapter PATH", &["generate", "--base", "tiny", "--prompt", "a", "--adapter"], &[]),
-            verb("publish PATH", &["publish", "--name", "x", "--base", "tiny"], &[]),
-            verb("merge PATH", &["merge", "--base", "tiny", "--out", &out], &[]),
-            verb("merge --out PATH", &merge, &[]),
-            verb("pull --out PATH", &["pull", "x", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-upnp", "--out"], &[]),
-            verb("base add PATH", &["base", "add", "--name", "b"], &[]),
-            verb(
-                "base open --genesis PATH",
-                &["base", "open", "c", "--improve", &format!("a={rows}"), "--genesis"],
-                &[],
+            Verb::new("--home PATH status", &["--home"]).after(&["status"]),
+            Verb::new("data check PATH", &["data", "check", "--base", "tiny"]),
+            Verb::new("data check --base PATH", &["data", "check", &rows, "--base"]),
+            Verb::new("train --base PATH", &[&bare[..], &["--data", &rows, "--out", &out, "--base"]].concat()),
+            Verb::new("train --data PATH", &with(&["--out", &out, "--data"])),
+            Verb::new("train --held-out PATH", &with(&["--data", &rows, "--out", &out, "--held-out"])),
+            Verb::new("train --rehearsal PATH", &with(&["--data", &rows, "--out", &out, "--rehearsal"])),
+            Verb::new("train --config PATH", &["train", "--base", "tiny", "--data", &rows, "--out", &out, "--config"]),
+            Verb::new("train --from PATH", &[&tiny[..], &["--data", &rows, "--out", &out, "--from"]].concat()),
+            Verb::new("train --out PATH", &with(&["--data", &rows, "--out"])),
+        ]
+    }
+
+    fn verbs_of_adapters(&self) -> Vec<Verb> {
+        let (rows, adapter) = (text(&self.rows), text(&self.adapter));
+        let out = text(&self.root.path().join("never"));
+        let eval = ["eval", "--base", "tiny", "--max-new-tokens", "1"];
+        let merge = ["merge", "--base", "tiny", &adapter, &adapter];
+        vec![
+            Verb::new("eval --data PATH", &["eval", "--base", "tiny", "--data"]),
+            Verb::new("eval --adapter PATH", &[&eval[..], &["--data", &rows, "--adapter"]].concat()),
+            Verb::new("generate --base PATH", &["generate", "a", "--max-new-tokens", "1", "--base"]),
+            Verb::new(
+                "generate --adapter PATH",
+                &["generate", "a", "--base", "tiny", "--max-new-tokens", "1", "--adapter"],
             ),
+            Verb::new("publish PATH", &["publish", "--name", "x", "--base", "tiny"]),
+            Verb::new("publish --base PATH", &["publish", &adapter, "--name", "x", "--base"]),
+            Verb::new(
+                "publish --evaluate rows=PATH",
+                &["publish", &adapter, "--name", "x", "--base", "tiny", "--evaluate"],
+            )
+            .prefix("rows="),
+            Verb::new("merge PATH", &["merge", "--base", "tiny", "--out", &out]),
+            Verb::new("merge --base PATH", &["merge", &adapter, &adapter, "--out", &out, "--base"]),
+            Verb::new("merge --weights-by PATH", &[&merge[..], &["--out", &out, "--weights-by"]].concat()),
+            Verb::new("merge --out PATH", &[&merge[..], &["--out"]].concat()),
+            Verb::new("merge --fold --out PATH", &["merge", "--base", "tiny", "--fold", "x", "--out"]),
+            Verb::new("pull --out PATH", &["pull", "x", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-upnp", "--out"]),
+        ]
+    }
+
+    fn verbs_of_bases(&self) -> Vec<Verb> {
+        let improve = format!("a={}", text(&self.rows));
+        let open = ["base", "open", "c", "--shards", "1"];
+        vec![
+            Verb::new("base add PATH", &["base", "add", "--name", "b"]),
+            Verb::new("base open --genesis PATH", &[&open[..], &["--improve", &improve, "--genesis"]].concat()),
+            Verb::new("base open --improve a=PATH", &[&open[..], &["--genesis", "tiny", "--improve"]].concat())
+                .prefix("a="),
+            Verb::new(
+                "base open --keep b=PATH",
+                &[&open[..], &["--genesis", "tiny", "--improve", &improve, "--keep"]].concat(),
+            )
+            .prefix("b="),
+            Verb::new("base export --out PATH", &["base", "export", CHANNEL, "--out"]),
+            Verb::new("base show --svg PATH", &["base", "show", CHANNEL, "--svg"]),
+        ]
+    }
+
+    fn verbs_of_measuring(&self) -> Vec<Verb> {
+        let step = ["bench", "step", "--rank", "2", "--steps", "2"];
+        let merge = ["bench", "merge", "--adapters", "2", "--rank", "2"];
+        vec![
+            Verb::new("bench step --base PATH", &[&step[..], &["--batch", "1", "--seq", "4", "--base"]].concat()),
+            Verb::new("bench step --tokens PATH", &[&step[..], &["--base", "tiny", "--tokens"]].concat()),
+            Verb::new("bench merge --shape PATH", &[&merge[..], &["--shape"]].concat()),
+            Verb::new("bench merge --from PATH", &["bench", "merge", "--base", "tiny", "--from"]),
+            Verb::new("bench merge --folder PATH", &[&merge[..], &["--base", "tiny", "--folder"]].concat()),
+            Verb::new("bench exchange --folder PATH", &["bench", "exchange", "--size", "1MiB", "--folder"]),
         ]
     }
 
@@ -143,7 +213,9 @@ impl Scene {
             args.extend(["--home".into(), home.into()]);
         }
         args.extend(verb.before.iter().map(OsString::from));
-        args.push(path.into());
+        let mut argument = OsString::from(verb.prefix);
+        argument.push(path);
+        args.push(argument);
         args.extend(verb.after.iter().map(OsString::from));
         let bare = self.program.command(home, [""; 0]);
         let mut command = Command::new(bare.get_program());
@@ -155,6 +227,11 @@ impl Scene {
     fn lines(&self, number: usize, verb: &Verb) -> String {
         let home = self.root.path().join(format!("home-{number}"));
         self.program.ok(&home, ["publish", &text(&self.adapter), "--name", "x", "--base", "tiny"]);
+        if verb.before.iter().any(|arg| arg == CHANNEL) {
+            let improve = format!("a={}", text(&self.rows));
+            let rules = ["--genesis", "tiny", "--shards", "1", "--improve", &improve];
+            self.program.ok(&home, ["base", "open", CHANNEL].iter().chain(&rules));
+        }
         let mut lines = format!("\n## `potluck {}`\n\n| PATH | exit | answer |\n|---|---|---|\n", verb.name);
         for (index, kind) in KINDS.into_iter().enumerate() {
             let folder = self.root.path().join(format!("at-{number}-{index}"));
