@@ -52,9 +52,11 @@ pub fn stated(text: &str) -> Outcome<String> {
     spdx::Expression::parse(&expression).map_err(|error| {
         let term = error.original.get(error.span.clone()).unwrap_or(&expression);
         match error.reason {
-            Reason::DeprecatedLicenseId | Reason::GnuNoPlus => deprecated(term),
-            reason => Failure::new(Kind::Usage, format!("`{text}` is no SPDX expression: {reason}"))
-                .hint("e.g. `MIT`, `MIT OR Apache-2.0`, `Apache-2.0 WITH LLVM-exception`"),
+            Reason::DeprecatedLicenseId => deprecated(term),
+            reason => {
+                Failure::new(Kind::Usage, format!("`{}` is no SPDX expression: {reason}", expression.escape_debug()))
+                    .hint("e.g. `MIT`, `MIT OR Apache-2.0`, `Apache-2.0 WITH LLVM-exception`")
+            }
         }
     })?;
     Ok(expression)
@@ -89,7 +91,8 @@ fn known(word: &str) -> Outcome<String> {
         return Ok(upper);
     }
     if word.get(..REFERENCE.len()).is_some_and(|start| start.eq_ignore_ascii_case(REFERENCE)) {
-        return Ok(format!("{REFERENCE}{}", &word[REFERENCE.len()..]));
+        let name = &word[REFERENCE.len()..];
+        return if name.is_empty() { Err(refused(word, None)) } else { Ok(format!("{REFERENCE}{name}")) };
     }
     if let Some(name) = OF_THE_HUB.iter().find(|name| name.eq_ignore_ascii_case(word)) {
         return Ok(format!("{REFERENCE}{name}"));
@@ -192,7 +195,8 @@ mod tests {
             ("NOASSERTION", "leave it out"),
             ("mit and", "e.g. `MIT`"),
             ("(mit", "e.g. `MIT`"),
-            ("LicenseRef-", "e.g. `MIT`"),
+            ("LicenseRef-", "LicenseRef-NAME"),
+            ("LicenseRef-\u{1b}[2J", "e.g. `MIT`"),
             ("a\u{1b}[2J", "LicenseRef-NAME"),
         ];
         for (text, says) in cases {
