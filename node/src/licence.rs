@@ -205,7 +205,7 @@ mod tests {
             assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains(says)), "{text}: {failure:?}");
             assert!(!failure.message.contains('\u{1b}'), "{failure}");
         }
-        let long = vec!["Apache-2.0"; 9].join(" OR ");
+        let long = ["Apache-2.0"; 9].join(" OR ");
         assert!(stated(&long).is_err_and(|failure| failure.message.contains("64 bytes")));
     }
 
