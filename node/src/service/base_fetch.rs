@@ -154,9 +154,12 @@ impl Service {
         Ok((record, identified))
     }
 
-    /// A stranger's name for a base, unless it is another base's here already: nobody takes a name away.
-    fn free_name(&self, name: &Name, id: BaseId) -> Name {
-        let taken = |name: &str| name == TINY || self.store.bases().iter().any(|base| base.name.as_str() == name);
+    /// A name for a base that nobody here chose, unless it means something else already: nobody takes a name away.
+    pub(super) fn free_name(&self, name: &Name, id: BaseId) -> Name {
+        let taken = |name: &str| {
+            let base = self.store.bases().iter().any(|base| base.name.as_str() == name && base.id != id);
+            name == TINY || base || self.store.channels().iter().any(|channel| channel.name.as_str() == name)
+        };
         if !taken(name.as_str()) {
             return name.clone();
         }

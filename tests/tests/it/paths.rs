@@ -219,7 +219,7 @@ fn a_file_system_that_cannot_be_written_is_said() {
     let adapter = text(&scene.adapter);
     let script = r#"disk=$1 program=$2 adapter=$3
         mount -t tmpfs tmpfs "$disk" && mount -o remount,ro "$disk" || exit 77
-        "$program" --home "$disk/home" status; echo "home $?"
+        "$program" --home "$disk/home" store rebuild; echo "home $?"
         "$program" --home "$disk/../fresh" merge --base tiny "$adapter" "$adapter" --out "$disk/out"; echo "out $?"
         "$program" --home "$disk/../fresh" merge --base tiny "$adapter" "$adapter" --out "$disk"; echo "into $?""#;
     let program = scene.program.command(&disk, [""; 0]);
