@@ -1,4 +1,4 @@
-//! Numbers and tables for people.
+//! Numbers, tables and commands for people.
 
 /// Sizes: `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
@@ -30,6 +30,16 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 /// A share as percent: `97.5 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
+}
+
+/// A word as a shell takes it: in quotes if it would be taken for anything else than itself.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// `2026-11-22` of seconds since 1970, by the calendar of 400 years (Hinnant, days from civil).
@@ -145,6 +155,22 @@ mod tests {
         }
         for text in ["", "GiB", "1 parsec", "-1", "1e99", "9999999TiB", "1..2"] {
             assert!(parse_bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_cut_or_read_it() {
+        let cases = [
+            ("model.gguf", "model.gguf"),
+            ("/data/über/x-1_b", "/data/über/x-1_b"),
+            ("my models/a", "'my models/a'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("~/x", "'~/x'"),
+            ("", "''"),
+        ];
+        for (word, quoted) in cases {
+            assert_eq!(shell(word), quoted);
         }
     }
 

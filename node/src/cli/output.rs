@@ -59,7 +59,7 @@ pub fn exact(measured: &Measured) -> String {
     }
 }
 
-pub use crate::text::{Column, HEAD, WIDTH, bytes, cut, date, percent, table};
+pub use crate::text::{Column, HEAD, WIDTH, bytes, cut, date, percent, shell, table};
 
 /// A stranger's text for a terminal: control characters, which could move the cursor or rename the window, are shown as
 /// blanks, and so are the invisible ones that change the direction in which text is read.

@@ -11,7 +11,8 @@ use crate::store::Held;
 #[derive(Deserialize)]
 struct Status {
     running: bool,
-    peer: String,
+    /// `None` where there is no home yet.
+    peer: Option<String>,
     home: String,
     network: Option<String>,
     addresses: Vec<String>,
@@ -43,7 +44,10 @@ pub async fn run(global: &Global) -> Outcome<()> {
             Some(network) if status.running => format!("up on network `{network}`, {} peers", status.peers),
             _ => "not running (start it with `potluck up`)".to_owned(),
         };
-        let mut lines = vec![format!("{} {state}", status.peer), format!("home {}", status.home)];
+        let Some(peer) = &status.peer else {
+            return vec![format!("no home yet at {}: the first command that keeps something makes it", status.home)];
+        };
+        let mut lines = vec![format!("{peer} {state}"), format!("home {}", status.home)];
         lines.extend(status.addresses.iter().map(|address| format!("listening on {address}")));
         lines.extend(status.bootstrap.iter().filter_map(begun));
         lines.extend(status.twin.iter().map(|twin| format!("{twin}: nothing is published while both run")));

@@ -156,11 +156,13 @@ impl Service {
         Ok((record, identified))
     }
 
-    /// A stranger's name for a base, unless it is another base's here already or reads as something else: nobody takes a
-    /// name away.
-    fn free_name(&self, name: &Name, id: BaseId) -> Name {
+    /// A name for a base that nobody here chose, unless it means something else already or reads as something else: nobody
+    /// takes a name away.
+    pub(super) fn free_name(&self, name: &Name, id: BaseId) -> Name {
         let taken = |name: &str| {
-            naming::misleading(name).is_some() || self.store.bases().iter().any(|base| base.name.as_str() == name)
+            let base = self.store.bases().iter().any(|base| base.name.as_str() == name && base.id != id);
+            let channel = || self.store.channels().iter().any(|channel| channel.name.as_str() == name);
+            naming::misleading(name).is_some() || base || channel()
         };
         if !taken(name.as_str()) {
             return name.clone();

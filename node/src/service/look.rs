@@ -24,8 +24,9 @@ impl Service {
             "schema": "potluck.status/1",
             "running": self.network.is_some(),
             "pid": std::process::id(),
-            "peer": self.identity.peer_id().to_string(),
-            "home": self.home.layout().root(),
+            // Without a home there is no key yet, and so no peer.
+            "peer": self.unmade.is_none().then(|| self.identity.peer_id().to_string()),
+            "home": self.unmade.as_ref().map_or_else(|| self.home.layout().root(), |unmade| &unmade.root),
             "network": self.network.as_ref().map(|network| network.name.as_str()),
             "addresses": addresses,
             "peers": peers,

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::apart::{Fold, Plan};
-use super::numerics::check_record;
+use super::of_base::Use;
 use super::resolve::KnownBase;
-use super::{Call, Service, output};
+use super::{Call, Service};
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::store::StoreError;
+use crate::text::shell;
 use crate::worker::proto::{BenchMergeTask, BenchShape, FloatType, FoldSource, MergeSource, MergeTask, Task};
 
 /// What the worker says of a fold.
@@ -29,7 +29,6 @@ pub struct Folded {
 
 impl Service {
     pub(super) async fn plan_merge(&self, call: &Call<'_>, merge: &Merge) -> Outcome<Plan> {
-        output::check(&merge.out)?;
         let base = self.find_base(call, &merge.base).await?;
         match &merge.into {
             MergeInto::Adapter { method, weights_by } => {
@@ -40,7 +39,7 @@ impl Service {
         }
     }
 
-    /// Several adapters into one. Each must fit the base; one that says what it was trained on must be for it. // I6
+    /// Several adapters into one, each of that base. // I6
     async fn plan_adapters(
         &self,
         call: &Call<'_>,
@@ -49,14 +48,9 @@ impl Service {
         method: Method,
         weights_by: Option<PathBuf>,
     ) -> Outcome<Plan> {
-        let id = self.base_id(call, base).await?;
         let mut adapters = Vec::with_capacity(merge.adapters.len());
         for adapter in &merge.adapters {
-            let found = self.find_adapter(&adapter.reference).await?;
-            match found.manifest {
-                Some(manifest) => self.check_base(manifest, id).await?,
-                None => check_record(&found.folder, id)?,
-            }
+            let found = self.adapter_of(call, &adapter.reference, base, Use::Make).await?;
             adapters.push(MergeSource { folder: found.folder, weight: weight(adapter)? });
         }
         let base = base.source.clone();
@@ -77,7 +71,7 @@ impl Service {
     async fn plan_fold(&self, call: &Call<'_>, base: &KnownBase, merge: &Merge, dtype: Option<&str>) -> Outcome<Plan> {
         let parent = self.base_id(call, base).await?;
         let dtype = self.result_type(call, base, dtype).await?;
-        let inputs = self.inputs(parent, &merge.adapters).await?;
+        let inputs = self.inputs(call, base, &merge.adapters).await?;
         let recipe = Recipe::new(parent, dtype, inputs).map_err(|error| Failure::new(Kind::Usage, error))?;
         let stored = recipe.clone();
         let id = self.on_store(move |store| store.put_recipe(&stored)).await?;
@@ -121,10 +115,16 @@ impl Service {
     }
 
     /// A fold names its adapters by id, so that others can repeat it: folders will not do.
-    async fn inputs(&self, base: BaseId, adapters: &[WeightedRef]) -> Outcome<Vec<(ManifestId, Weight)>> {
+    async fn inputs(
+        &self,
+        call: &Call<'_>,
+        base: &KnownBase,
+        adapters: &[WeightedRef],
+    ) -> Outcome<Vec<(ManifestId, Weight)>> {
         let mut inputs = Vec::with_capacity(adapters.len());
         for adapter in adapters {
-            let manifest = self.find_adapter(&adapter.reference).await?.manifest.ok_or_else(|| {
+            let found = self.adapter_of(call, &adapter.reference, base, Use::Make).await?;
+            let manifest = found.manifest.ok_or_else(|| {
                 Failure::new(
                     Kind::Usage,
                     format!(
@@ -132,29 +132,11 @@ impl Service {
                         adapter.reference
                     ),
                 )
-                .hint(format!("publish it first: `potluck publish {} --name NAME`", adapter.reference))
+                .hint(format!("publish it first: `potluck publish {} --name NAME`", shell(&adapter.reference)))
             })?;
-            self.check_base(manifest, base).await?;
             inputs.push((manifest, weight(adapter)?));
         }
         Ok(inputs)
-    }
-
-    /// An adapter applies only to its base. // I6
-    pub(super) async fn check_base(&self, adapter: ManifestId, base: BaseId) -> Outcome<()> {
-        let manifest =
-            self.on_store(move |store| store.manifest(&adapter)?.ok_or(StoreError::NoManifest(adapter))).await?;
-        match manifest.body().base() {
-            Some(own) if own == base => Ok(()),
-            own => {
-                let own = own.map_or_else(|| "no base".to_owned(), |own| format!("base {}", own.short()));
-                Err(Failure::new(
-                    Kind::Incompatible,
-                    format!("adapter `{}` is for {own}, not for base {}", manifest.body().name, base.short()),
-                )
-                .hint("give the base that it was trained on with --base REF"))
-            }
-        }
     }
 
     pub(super) async fn result_type(&self, call: &Call<'_>, base: &KnownBase, asked: Option<&str>) -> Outcome<DType> {

@@ -9,6 +9,7 @@ mod resolve;
 mod room;
 pub mod output;
 mod inspect;
+mod of_base;
 mod bases;
 mod base_files;
 mod base_check;
@@ -35,17 +36,19 @@ pub use merge::Folded;
 pub use publish::Normalised;
 pub use resolve::{RUN_RECORD, RunRecord};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use potluck_protocol::text::Name;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::client::Client;
 use crate::api::proto::{Progress, Request, Unit};
+use crate::config;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Home;
@@ -75,6 +78,15 @@ pub struct Service {
     /// A base that this process has read whole already.
     read: Option<apart::Read>,
     stop: CancellationToken,
+    /// Of a node that does not exist yet. The last field: its folder goes when nothing uses it any more.
+    unmade: Option<Unmade>,
+}
+
+/// Where somebody only looks and there is no home yet: a folder for as long as the look takes stands in for it.
+struct Unmade {
+    /// Where the home will be.
+    root: PathBuf,
+    folder: TempDir,
 }
 
 /// What there is only while the node is on a network.
@@ -114,6 +126,16 @@ impl Service {
         Ok(Self::of(home, store, identity, None, CancellationToken::new()))
     }
 
+    /// A node that does not exist yet, for a request that only looks: what it knows is what every node knows.
+    pub async fn unmade(home: &Path) -> Outcome<Self> {
+        let folder = tempfile::Builder::new().prefix("potluck-look-").tempdir_in(config::temporary());
+        let folder = folder.map_err(|error| Failure::io("make a temporary folder", &error))?;
+        let unmade = Unmade { root: home.to_path_buf(), folder };
+        let mut service = Self::offline(unmade.folder.path()).await?;
+        service.unmade = Some(unmade);
+        Ok(service)
+    }
+
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
         Self::of(home, store, identity, Some(network), stop)
@@ -123,7 +145,8 @@ impl Service {
         let (offers, settling) = (offers::Offers::default(), Mutex::default());
         let (stewarding, watching) = (Mutex::default(), channel::Watching::default());
         let (workers, read) = (TaskTracker::new(), None);
-        Self { home, store, identity, network, offers, settling, stewarding, watching, workers, read, stop }
+        let unmade = None;
+        Self { home, store, identity, network, offers, settling, stewarding, watching, workers, read, stop, unmade }
     }
 
     pub fn network(&self) -> Option<&Network> {
@@ -138,6 +161,7 @@ impl Service {
         cancel: CancellationToken,
     ) -> Outcome<Value> {
         let call = Call { progress: &progress, cancel: &cancel };
+        request.out().map_or(Ok(()), output::check)?;
         match request {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,

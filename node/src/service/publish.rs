@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::inspect::{CONFIG_FILE, MODEL_FILE};
-use super::resolve::{RUN_RECORD, RunRecord};
+use super::of_base::Use;
+use super::resolve::{FoundAdapter, KnownBase, RUN_RECORD, RunRecord};
 use super::{Call, Network, Service};
 use crate::api::proto::Publish;
 use crate::config;
@@ -24,6 +25,7 @@ use crate::home::temporary;
 use crate::licence;
 use crate::naming;
 use crate::store::{Source, StoreError};
+use crate::text::shell;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured, Task};
 
 /// What the worker says of a folder that it has put into the portable profile.
@@ -114,22 +116,24 @@ impl Service {
         }))
     }
 
-    /// The base that the person named, else the one that the run noted; both must be one if there are both. // I6
+    /// The base that the person named, else the one that the run noted, which this home remembers by its place; both must
+    /// be one if there are both. // I6
     async fn base_for(
         &self,
         call: &Call<'_>,
         publish: &Publish,
         record: Option<&RunRecord>,
     ) -> Outcome<(BaseSource, BaseId)> {
+        let again = || {
+            let (folder, name) = (shell(&publish.folder.to_string_lossy()), shell(&publish.name));
+            format!("`potluck publish {folder} --name {name} --base PATH`")
+        };
         let known = match (&publish.base, record) {
             (Some(reference), _) => self.find_base(call, reference).await?,
-            (None, Some(record)) => self.base_of(&record.base_id).ok_or_else(|| {
-                Failure::new(
-                    Kind::NotFound,
-                    format!("the base {} that this adapter was trained on is not known here", record.base),
-                )
-                .hint(format!(
-                    "add it with `potluck base add PATH` or, from the swarm, `potluck base add {}`; or name it with --base",
+            (None, Some(record)) => self.noted_base(record).map_err(|failure| {
+                failure.hint(format!(
+                    "say where it lies: {}; or fetch it from the swarm with `potluck base add {}`",
+                    again(),
                     record.base_id
                 ))
             })?,
@@ -138,23 +142,34 @@ impl Service {
                     Kind::Usage,
                     format!("{} does not say what it was trained on", publish.folder.display()),
                 )
-                .hint("name its base with --base REF"));
+                .hint(format!("name its base: {}", again())));
             }
         };
+        let folder = FoundAdapter { folder: publish.folder.clone(), manifest: None };
+        self.check_of(call, &folder, &known, Use::Make).await?;
         let id = self.base_id(call, &known).await?;
-        if let Some(record) = record.filter(|record| record.base_id != id) {
-            return Err(Failure::new(
-                Kind::Incompatible,
-                format!(
-                    "this adapter was trained on base {}, `{}` is {}",
-                    record.base_id.short(),
-                    known.name,
-                    id.short()
-                ),
-            )
-            .hint("name the base that it was trained on with --base REF, or leave --base out"));
-        }
         Ok((known.source, id))
+    }
+
+    /// The base that a run noted, if it is known here and its files are where they were.
+    fn noted_base(&self, record: &RunRecord) -> Outcome<KnownBase> {
+        let (name, id) = (&record.base, record.base_id.short());
+        let known = self.base_of(&record.base_id).ok_or_else(|| {
+            Failure::new(
+                Kind::NotFound,
+                format!("the base {name} ({id}) that this adapter was trained on is not known in this home"),
+            )
+        })?;
+        match &known.source {
+            BaseSource::Path(path) if !path.exists() => Err(Failure::new(
+                Kind::NotFound,
+                format!(
+                    "the base {name} ({id}) that this adapter was trained on was at {}, and is gone",
+                    path.display()
+                ),
+            )),
+            _ => Ok(known),
+        }
     }
 
     /// Tells the network of a well-formed manifest of ours; `false` if there is no network now. // I8
@@ -257,7 +272,7 @@ pub(super) fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
     let path = folder.join(RUN_RECORD);
     let bytes = match files::read(&path, RUN_RECORD_MAX) {
         Ok(bytes) => bytes,
-        // What is no folder is named by who reads the adapter.
+        // What is no folder holds no note: whoever opens it says what it is.
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),
     };

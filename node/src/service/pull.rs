@@ -1,24 +1,27 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::id::ManifestId;
+use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
+use potluck_protocol::verify::Complete;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::inspect::{self, unknown_base};
 use super::named::no_adapter;
-use super::{Call, Service, output};
-use crate::api::proto::{Fetched, Pull, PulledFrom};
-use crate::exchange::{self, Options, PullError, Pulled};
+use super::{Call, Service};
+use crate::api::proto::{Fetched, Pull, Pulled, PulledFrom};
+use crate::exchange::{self, Options, PullError};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net;
 use crate::seconds::Seconds;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
-        pull.out.as_deref().map_or(Ok(()), output::check)?;
         let id = self.find_pullable(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
         let patience = pull.timeout_seconds.duration();
         if self.network.is_none() && !self.is_whole(id).await? {
@@ -30,6 +33,7 @@ impl Service {
             KindTag::Base => return self.pull_base(call, id, pull).await,
             other => return Err(no_adapter(&pull.reference, other)),
         }
+        let apart = self.checked_apart(&manifest, &pull).await?;
         let (mut bytes, mut providers) = (0, Vec::new());
         if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
             // Once as shards and once as the folder.
@@ -38,13 +42,54 @@ impl Service {
             (bytes, providers) = (fetched.fetched_bytes, from(&fetched));
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
-        let well_formed = self.inspect(complete).await?;
-        let name = well_formed.manifest().body().name.clone();
-        let folder = self.placed(id, pull.out).await?;
-        Ok(json!({
-            "schema": "potluck.pull/1", "manifest": id, "name": name, "folder": folder,
-            "fetched_bytes": bytes, "fetched_from": providers,
+        let folder = match &apart {
+            Some((_, out)) => self.placed_apart(complete, out).await?,
+            None => {
+                self.inspect(complete).await?;
+                self.placed(id, pull.out).await?
+            }
+        };
+        Ok(json!(Pulled {
+            schema: "potluck.pull/1".to_owned(),
+            manifest: id,
+            name: manifest.body().name.to_string(),
+            folder,
+            fetched_bytes: bytes,
+            fetched_from: providers,
+            not_held_against: apart.map(|(base, _)| base),
         }))
+    }
+
+    /// Before a byte is fetched: whether the adapter's base is here to hold it against. If it is not, the person may want
+    /// the folder all the same, for a program that has the base: the base, and where the folder goes.
+    async fn checked_apart(&self, manifest: &Authentic<Manifest>, pull: &Pull) -> Outcome<Option<(BaseId, PathBuf)>> {
+        let body = manifest.body();
+        let Some(base) = body.base() else { return Ok(None) };
+        if self.shapes_of(base).await?.is_some() {
+            return Ok(None);
+        }
+        let Some(out) = pull.out.clone().filter(|_| pull.without_base) else {
+            return Err(unknown_base(body).hint(format!(
+                "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`, and pull it \
+                 again; for a program that has the base, `potluck pull {} --without-base --out DIR` writes the PEFT folder, \
+                 not held against it",
+                manifest.id()
+            )));
+        };
+        Ok(Some((base, out)))
+    }
+
+    /// The folder of an adapter whose base is not here: signed and whole, its two files fit each other and hold finite
+    /// values. It is a person's folder, and stays what it is here: not well-formed, so neither announced nor run nor
+    /// merged by its id. // I8
+    async fn placed_apart(&self, complete: Complete, out: &Path) -> Outcome<PathBuf> {
+        let target = out.to_path_buf();
+        self.on_store(move |store| {
+            inspect::check_apart(store, &complete)?;
+            Ok::<_, Failure>(store.export_apart(&complete, &target)?)
+        })
+        .await?;
+        Ok(out.to_path_buf())
     }
 
     /// As a pull, but nothing is inspected or exported.
@@ -75,7 +120,7 @@ impl Service {
         }))
     }
 
-    pub(super) async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
+    pub(super) async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<exchange::Pulled> {
         let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
         let options = Options {
@@ -140,7 +185,7 @@ async fn explained(error: PullError, network: &net::Handle) -> Failure {
 }
 
 /// Who sent how much.
-pub(super) fn from(pulled: &Pulled) -> Vec<PulledFrom> {
+pub(super) fn from(pulled: &exchange::Pulled) -> Vec<PulledFrom> {
     pulled.fetched_from.iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes: *bytes }).collect()
 }
 

@@ -9,20 +9,26 @@ use serde::{Deserialize, Serialize};
 
 use super::base_fetch::FIND_SECONDS;
 use super::named::{no_adapter, one};
+use super::of_base::{Of, ToRun};
 use super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::hub;
 pub use crate::naming::TINY;
 use crate::store::BaseRecord;
-use crate::worker::proto::{AdapterSource, BaseSource};
+use crate::worker::proto::BaseSource;
 
 /// A base that can be opened.
 #[derive(Clone, Debug)]
 pub struct KnownBase {
     pub name: String,
-    /// Known for `tiny` and added bases; of a path only once it has been read.
+    /// Known for `tiny` and for what is remembered; of another path only once it has been read.
     pub id: Option<BaseId>,
     pub source: BaseSource,
+}
+
+/// The base inside this program, whatever file holds it.
+pub(super) fn is_tiny(id: &BaseId) -> bool {
+    super::bases::tiny_id().is_ok_and(|tiny| tiny == *id)
 }
 
 /// An adapter as a PEFT folder.
@@ -80,15 +86,17 @@ impl Service {
         Ok(KnownBase { name: name.to_string(), id: Some(id), source: BaseSource::Path(path.into()) })
     }
 
-    /// What a model is run on: a base, or a version live, as its adapters on what it is folded from.
-    pub(super) async fn to_run(&self, call: &Call<'_>, reference: &str) -> Outcome<(BaseSource, Vec<AdapterSource>)> {
+    /// A base or a version to run a model on.
+    pub(super) async fn to_run(&self, call: &Call<'_>, reference: &str) -> Outcome<ToRun> {
+        let base = |known: KnownBase| ToRun { source: known.source.clone(), adapters: Vec::new(), of: Of::Base(known) };
         if let Some(known) = self.known_base(reference)? {
-            return Ok((known.source, Vec::new()));
+            return Ok(base(known));
         }
-        match self.find_version(reference).await? {
-            Some(version) => self.stacked(call, &version).await,
-            None => Ok((self.find_base(call, reference).await?.source, Vec::new())),
-        }
+        let Some(version) = self.find_version(reference).await? else {
+            return self.find_base(call, reference).await.map(base);
+        };
+        let (source, adapters) = self.stacked(call, &version).await?;
+        Ok(ToRun { source, adapters, of: Of::Version(Box::new(version)) })
     }
 
     /// A base that is here, by path, name, id, or `tiny`.
@@ -102,10 +110,7 @@ impl Service {
             if let Err(error) = files::look(path) {
                 return Err(no_base(&format!("{}: {error}", path.display())));
             }
-            let name = hub::name_of(path).unwrap_or_else(|| {
-                path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
-            });
-            return Ok(Some(KnownBase { name, id: None, source: BaseSource::Path(path.to_path_buf()) }));
+            return Ok(Some(self.base_at(path)));
         }
         let bases = self.store.bases();
         let added = bases.iter().map(|base| (base.name.as_str(), base.id.to_string(), Some(base)));
@@ -120,9 +125,19 @@ impl Service {
         }))
     }
 
+    /// What lies at a path, under the id that it is remembered by as long as its files are the same.
+    fn base_at(&self, path: &Path) -> KnownBase {
+        let mut here = self.store.bases().into_iter().filter(|base| Path::new(&base.path) == path);
+        let known = here.find(super::bases::unchanged);
+        let file = || path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let called = || known.as_ref().map_or_else(file, |base| base.name.to_string());
+        let name = hub::name_of(path).unwrap_or_else(called);
+        KnownBase { name, id: known.map(|base| base.id), source: BaseSource::Path(path.to_path_buf()) }
+    }
+
     /// The base of an id, if it is here.
     pub(super) fn base_of(&self, id: &BaseId) -> Option<KnownBase> {
-        if super::bases::tiny_id().ok().as_ref() == Some(id) {
+        if is_tiny(id) {
             return self.known_base(TINY).ok().flatten();
         }
         let record = self.store.base(id)?;

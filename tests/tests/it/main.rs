@@ -22,15 +22,22 @@ mod ids;
 mod identity;
 mod kill;
 mod listening;
+mod looking;
 mod mdns;
 mod merge;
 mod network;
+mod of_base;
 mod old_home;
+mod own_channel;
 #[cfg(unix)]
 mod owners;
 #[cfg(unix)]
 mod paths;
 mod persons;
+#[cfg(unix)]
+mod readme;
+#[cfg(unix)]
+mod remembered;
 mod search;
 mod stopping;
 mod stranger;
@@ -39,6 +46,7 @@ mod swarm;
 mod attended;
 #[cfg(unix)]
 mod train;
+mod without_base;
 
 use potluck_tests::kit::Program;
 

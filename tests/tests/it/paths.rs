@@ -127,18 +127,24 @@ impl Scene {
         let (rows, out) = (text(&self.rows), text(&self.root.path().join("never")));
         let bare = ["train", "--max-steps", "1", "--warmup-steps", "0"];
         let tiny = [&bare[..], &["--base", "tiny"]].concat();
-        let with = |more: &[&str]| [&tiny[..], &["--r", "4"], more].concat();
+        let ranked = [&tiny[..], &["--r", "4"]].concat();
         vec![
             Verb::new("--home PATH status", &["--home"]).after(&["status"]),
             Verb::new("data check PATH", &["data", "check", "--base", "tiny"]),
             Verb::new("data check --base PATH", &["data", "check", &rows, "--base"]),
             Verb::new("train --base PATH", &[&bare[..], &["--data", &rows, "--out", &out, "--base"]].concat()),
-            Verb::new("train --data PATH", &with(&["--out", &out, "--data"])),
-            Verb::new("train --held-out PATH", &with(&["--data", &rows, "--out", &out, "--held-out"])),
-            Verb::new("train --rehearsal PATH", &with(&["--data", &rows, "--out", &out, "--rehearsal"])),
+            Verb::new("train --data PATH", &[&ranked[..], &["--out", &out, "--data"]].concat()),
+            Verb::new(
+                "train --held-out PATH",
+                &[&ranked[..], &["--data", &rows, "--out", &out, "--held-out"]].concat(),
+            ),
+            Verb::new(
+                "train --rehearsal PATH",
+                &[&ranked[..], &["--data", &rows, "--out", &out, "--rehearsal"]].concat(),
+            ),
             Verb::new("train --config PATH", &["train", "--base", "tiny", "--data", &rows, "--out", &out, "--config"]),
             Verb::new("train --from PATH", &[&tiny[..], &["--data", &rows, "--out", &out, "--from"]].concat()),
-            Verb::new("train --out PATH", &with(&["--data", &rows, "--out"])),
+            Verb::new("train --out PATH", &[&ranked[..], &["--data", &rows, "--out"]].concat()),
         ]
     }
 
@@ -349,7 +355,7 @@ fn a_file_system_that_cannot_be_written_is_said() {
     let adapter = text(&scene.adapter);
     let script = r#"disk=$1 program=$2 adapter=$3
         mount -t tmpfs tmpfs "$disk" && mount -o remount,ro "$disk" || exit 77
-        "$program" --home "$disk/home" status; echo "home $?"
+        "$program" --home "$disk/home" store rebuild; echo "home $?"
         "$program" --home "$disk/../fresh" merge --base tiny "$adapter" "$adapter" --out "$disk/out"; echo "out $?"
         "$program" --home "$disk/../fresh" merge --base tiny "$adapter" "$adapter" --out "$disk"; echo "into $?""#;
     let program = scene.program.command(&disk, [""; 0]);

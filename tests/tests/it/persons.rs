@@ -34,7 +34,7 @@ fn a_folder_that_is_no_home_is_refused_and_nothing_in_it_goes() {
 fn links_in_a_home_are_not_followed_to_remove() {
     let (program, root) = (program(), tempfile::tempdir().expect("a folder"));
     let (home, other) = (root.path().join("home"), root.path().join("other"));
-    program.ok(&home, ["status"]);
+    program.make_home(&home);
     for (folder, name) in [("tmp", "file.0"), ("staged", "keep.txt")] {
         write(&other.join(folder).join(name), "keep");
         fs::remove_dir(home.join(folder)).expect("empty");

@@ -48,6 +48,16 @@ pub fn check(config: &[u8], model: &[u8], architecture: &Architecture) -> Result
     Ok(Adapter { config: LoraConfig::new(rank, rank as f32, target_modules), tensors })
 }
 
+/// What can be said without the base: the two files fit each other, and every value is finite. The rank.
+pub fn check_apart(config: &[u8], model: &[u8]) -> Result<usize, PeftError> {
+    let Plan { modules, rank } = Plan::apart(config, Layout::parse(model, model.len())?)?;
+    for placed in modules.values() {
+        placed.a(&model[placed.a.begin..placed.a.end], rank)?;
+        placed.b(&model[placed.b.begin..placed.b.end], rank)?;
+    }
+    Ok(rank)
+}
+
 /// What a file in the place of a folder is, by its first bytes.
 fn kind_of(path: &Path) -> &'static str {
     if let Some(special) = files::special_kind(path) {

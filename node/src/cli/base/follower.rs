@@ -24,6 +24,9 @@ pub enum Verb {
     Unfollow {
         #[arg(value_name = "CHANNEL")]
         channel: String,
+        /// Also a channel of which you are the steward
+        #[arg(long)]
+        force: bool,
     },
     /// Take the newest version of a channel now; also ends what a rollback holds
     Update(Box<Update>),
@@ -154,8 +157,8 @@ pub async fn run(global: &Global, verb: &Verb) -> Outcome<()> {
             output::answer(global, ask_online(global, &asked, &update.network).await?, in_force)
         }
         Verb::Rollback(rollback) => output::answer(global, ask(global, &request(rollback.request())).await?, in_force),
-        Verb::Unfollow { channel } => {
-            let asked = request(channel::Request::Unfollow { channel: channel.clone() });
+        Verb::Unfollow { channel, force } => {
+            let asked = request(channel::Request::Unfollow { channel: channel.clone(), force: *force });
             output::answer(global, ask(global, &asked).await?, |gone: Unfollowed| {
                 vec![format!("{} is not followed any more", gone.name)]
             })

@@ -81,7 +81,14 @@ impl ViewOf {
 
 #[derive(Deserialize)]
 struct Listed {
-    bases: Vec<Described>,
+    bases: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    name: String,
+    base: String,
+    place: String,
 }
 
 pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {

@@ -23,6 +23,10 @@ struct Sealed {
     role: Role,
     rows: usize,
     repeats: usize,
+    #[serde(default)]
+    rows_a_release: usize,
+    #[serde(default)]
+    few: bool,
 }
 
 pub fn opened(opened: Opened) -> Vec<String> {
@@ -35,7 +39,14 @@ pub fn opened(opened: Opened) -> Vec<String> {
         };
         let repeats =
             if suite.repeats > 0 { format!(" ({} repeated ones left out)", suite.repeats) } else { String::new() };
-        format!("  {}: {} rows {role}{repeats}", suite.name, suite.rows)
+        format!("  {}: {} rows {role}{repeats}, {} a release", suite.name, suite.rows, suite.rows_a_release)
+    }));
+    lines.extend(opened.suites.iter().filter(|suite| suite.few).map(|suite| {
+        format!(
+            "warning: {} rows of {} judge a release: so few make it a matter of chance, and nothing adds rows later; open \
+             another channel with more rows, or fewer --shards",
+            suite.rows_a_release, suite.name
+        )
     }));
     lines.push(format!("sealed in {} shards, which stay in this home until a release opens them", opened.shards));
     lines.push(announced(opened.announced));

@@ -30,7 +30,7 @@ impl Service {
             Request::Release(release) => self.channel_release(call, release).await,
             Request::Revoke(revoke) => self.channel_revoke(call, revoke).await,
             Request::Follow(follow) => self.channel_follow(call, follow).await,
-            Request::Unfollow { channel } => self.channel_unfollow(&channel).await,
+            Request::Unfollow { channel, force } => self.channel_unfollow(&channel, force).await,
             Request::Update { channel, timeout_seconds } => self.channel_update(call, &channel, timeout_seconds).await,
             Request::Rollback(rollback) => self.channel_rollback(call, rollback).await,
             Request::Show { channel } => self.channel_show(&channel).await,

@@ -85,7 +85,10 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let folder = take(&run_folder(&task.out), context)?;
     let record = record(task, &rows, held_out.as_ref(), from.as_ref());
     let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?)];
-    context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
+    context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), settings.max_steps) });
+    if let Some(text) = never_warm(&settings) {
+        context.report(Progress::Phase { text });
+    }
 
     let id = task.base_id.to_string();
     let template = rows.template.map(|digest| digest.to_string()).unwrap_or_default();
@@ -125,6 +128,17 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
     let _left_behind = folder.remove(&NOTES);
     Ok(trained(task, rows.kind, &fit, measured))
+}
+
+/// Said of a run that is over before its rate has been anywhere but on its way up.
+fn never_warm(settings: &TrainSettings) -> Option<String> {
+    let TrainSettings { warmup_steps: warmup, max_steps: steps, .. } = *settings;
+    (warmup >= steps).then(|| {
+        format!(
+            "remark: all {steps} steps are warm-up (--warmup-steps {warmup}), so that the learning rate only rises; give \
+             fewer of these, or more steps"
+        )
+    })
 }
 
 /// What the run will need, told before it starts; a run that cannot fit is refused rather than killed half-way.

@@ -76,12 +76,20 @@ impl Service {
         Ok(())
     }
 
-    pub(in crate::service::channel) async fn channel_unfollow(&self, channel: &str) -> Outcome<Value> {
+    pub(in crate::service::channel) async fn channel_unfollow(&self, channel: &str, force: bool) -> Outcome<Value> {
         let record = self.find_channel(channel)?;
         let _turn = self.watching.turn(record.id).await;
         let id = record.id;
+        if !force && self.is_own(id).await {
+            return Err(own(&record));
+        }
         self.on_store(move |store| store.forget_channel(id)).await?;
         Ok(json!({ "schema": "potluck.base.unfollow/1", "channel": id, "name": record.name }))
+    }
+
+    /// One whose records are damaged is nobody's any more.
+    async fn is_own(&self, channel: ManifestId) -> bool {
+        self.lineage(channel, None).await.is_ok_and(|lineage| lineage.steward() == self.identity.public())
     }
 
     pub(in crate::service::channel) async fn channel_list(&self) -> Outcome<Value> {
@@ -98,6 +106,22 @@ impl Service {
         }
         Ok(json!({ "schema": "potluck.base.channels/1", "channels": channels }))
     }
+}
+
+/// A steward who follows his channel no longer has lost more than what a follower loses.
+fn own(record: &ChannelRecord) -> Failure {
+    let ChannelRecord { id, name, .. } = record;
+    Failure::new(
+        Kind::Usage,
+        format!(
+            "you are the steward of `{name}`: as long as it is not followed here nothing is proposed to it, released or \
+             revoked under that name, and followers get no version; which version is in force here is forgotten"
+        ),
+    )
+    .hint(format!(
+        "`potluck base unfollow {name} --force` does it all the same; sealed rows and versions stay, and `potluck base \
+         follow {id}` takes it up again: keep that id"
+    ))
 }
 
 const NO_CHANNEL: &str = "give the id of a channel, as its steward got it from `potluck base open`";

@@ -26,6 +26,10 @@ use crate::worker::failures;
 use crate::worker::jobs::rows::measured_length;
 use crate::worker::proto::{CheckSettings, OverlongRows, Task};
 
+/// Rows of a suite below which the release that they judge is told to be a matter of chance: one odd row in so many moves
+/// their mean loss by as much as an adapter has to gain.
+const FEW: usize = 32;
+
 /// Where a channel begins.
 struct Genesis {
     known: KnownBase,
@@ -78,7 +82,7 @@ impl Service {
         let evaluation = self.seal(&suites, &dealt, &mut secret).await?;
         manifest.kind = ManifestKind::Channel(ChannelInfo { evaluation, ..info });
         let (id, announced) = self.founded(&manifest).await?;
-        let told: Vec<_> = suites.iter().zip(&dealt).map(|(suite, dealt)| told(suite, dealt)).collect();
+        let told: Vec<_> = suites.iter().zip(&dealt).map(|(suite, dealt)| told(suite, dealt, shards)).collect();
         Ok(json!({
             "schema": "potluck.base.open/1", "channel": id, "name": name, "genesis": genesis.id,
             "forked_from": genesis.version, "steward": manifest.publisher, "shards": shards, "suites": told,
@@ -224,6 +228,10 @@ fn usable(suite: &SuiteRows, report: &Report) -> Outcome<()> {
     .hint(format!("`potluck data check {} --base REF` lists them all", suite.rows.display())))
 }
 
-fn told((name, suite): &(Name, &SuiteRows), dealt: &Dealt) -> Value {
-    json!({ "name": name, "role": suite.role, "rows": dealt.rows, "repeats": dealt.repeats })
+fn told((name, suite): &(Name, &SuiteRows), dealt: &Dealt, shards: usize) -> Value {
+    let a_release = dealt.rows / shards;
+    json!({
+        "name": name, "role": suite.role, "rows": dealt.rows, "repeats": dealt.repeats, "rows_a_release": a_release,
+        "few": a_release < FEW,
+    })
 }

@@ -10,11 +10,13 @@ use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::Authentic;
 use serde_json::{Value, json};
 
+use super::super::super::of_base::{Own, another_base};
 use super::super::super::{Call, Service};
 use super::super::follower::unheard;
 use crate::api::channel::Propose;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
+use crate::text::shell;
 
 impl Service {
     pub(in crate::service::channel) async fn channel_propose(
@@ -47,7 +49,7 @@ impl Service {
     async fn proposable(&self, reference: &str) -> Outcome<Authentic<Manifest>> {
         let id = self.find_adapter(reference).await?.manifest.ok_or_else(|| {
             Failure::new(Kind::Usage, format!("{reference} is a folder: a channel takes published adapters"))
-                .hint(format!("publish it first: `potluck publish {reference} --name NAME`"))
+                .hint(format!("publish it first: `potluck publish {} --name NAME`", shell(reference)))
         })?;
         self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await
     }
@@ -86,21 +88,18 @@ impl Service {
             )
             .hint("publish it again with --licence, if it is yours"));
         }
-        let base = adapter.base().filter(|base| *base != rules.genesis);
-        match base {
-            None => Ok(()),
-            Some(base) if self.is_version_of(channel, base).await? => Ok(()),
-            Some(base) => Err(Failure::new(
-                Kind::Incompatible,
-                format!(
-                    "`{}` is for base {}, which is neither the channel's genesis {} nor a version of it that is known here",
-                    adapter.name,
-                    base.short(),
-                    rules.genesis.short()
-                ),
-            )
-            .hint("follow the channel to know its versions: `potluck base follow CHANNEL`; an adapter of another base cannot be taken")),
+        let Some(base) = adapter.base().filter(|base| *base != rules.genesis) else { return Ok(()) };
+        if self.is_version_of(channel, base).await? {
+            return Ok(());
         }
+        let named = |id: &BaseId| self.base_of(id).map(|known| known.name);
+        let own = Own { adapter: format!("`{}`", adapter.name), base, base_name: named(&base) };
+        let failure = another_base(&own, rules.genesis, named(&rules.genesis).as_deref());
+        let message = format!("{}, the channel's genesis, nor a version of it that is known here", failure.message);
+        Err(Failure { message, ..failure }.hint(format!(
+            "follow the channel to know its versions: `potluck base follow {channel}`; an adapter of another base cannot \
+             be taken"
+        )))
     }
 
     /// Whether a version of the channel that is here has these weights.
