@@ -48,7 +48,7 @@ const COMMANDS: [(&str, Told); 31] = [
     ("potluck base open", Typed(" main --genesis model.gguf --improve say=held-out.jsonl --shards 1")),
     ("base propose ADAPTER --to CHANNEL", Typed("")),
     ("base release", Typed(" CHANNEL")),
-    ("potluck base follow CHANNEL-ID", Typed("")),
+    ("potluck base follow CHANNEL", Typed("")),
     ("--audit", Behind { before: "", folder: "" }),
     ("potluck generate --base CHANNEL \"a prompt\"", Typed("")),
     ("potluck base export CHANNEL --out DIR", Typed("")),
@@ -162,7 +162,6 @@ impl Scene {
         let mut word = |word: &str| match word {
             "BASE-ID" => self.field(&["base", "show", "model"], "base"),
             "CHANNEL" => "main".to_owned(),
-            "CHANNEL-ID" => self.field(&["base", "show", "main"], "channel"),
             "ADAPTER" => "my-skill".to_owned(),
             "DIR" => "exported".to_owned(),
             "VERB" => "train".to_owned(),
