@@ -124,27 +124,23 @@ impl Scene {
     }
 
     fn verbs_of_training(&self) -> Vec<Verb> {
+        fn all<'a>(tiny: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+            [tiny, &["--r", "4"], more].concat()
+        }
         let (rows, out) = (text(&self.rows), text(&self.root.path().join("never")));
         let bare = ["train", "--max-steps", "1", "--warmup-steps", "0"];
         let tiny = [&bare[..], &["--base", "tiny"]].concat();
-        let ranked = [&tiny[..], &["--r", "4"]].concat();
         vec![
             Verb::new("--home PATH status", &["--home"]).after(&["status"]),
             Verb::new("data check PATH", &["data", "check", "--base", "tiny"]),
             Verb::new("data check --base PATH", &["data", "check", &rows, "--base"]),
             Verb::new("train --base PATH", &[&bare[..], &["--data", &rows, "--out", &out, "--base"]].concat()),
-            Verb::new("train --data PATH", &[&ranked[..], &["--out", &out, "--data"]].concat()),
-            Verb::new(
-                "train --held-out PATH",
-                &[&ranked[..], &["--data", &rows, "--out", &out, "--held-out"]].concat(),
-            ),
-            Verb::new(
-                "train --rehearsal PATH",
-                &[&ranked[..], &["--data", &rows, "--out", &out, "--rehearsal"]].concat(),
-            ),
+            Verb::new("train --data PATH", &all(&tiny, &["--out", &out, "--data"])),
+            Verb::new("train --held-out PATH", &all(&tiny, &["--data", &rows, "--out", &out, "--held-out"])),
+            Verb::new("train --rehearsal PATH", &all(&tiny, &["--data", &rows, "--out", &out, "--rehearsal"])),
             Verb::new("train --config PATH", &["train", "--base", "tiny", "--data", &rows, "--out", &out, "--config"]),
             Verb::new("train --from PATH", &[&tiny[..], &["--data", &rows, "--out", &out, "--from"]].concat()),
-            Verb::new("train --out PATH", &[&ranked[..], &["--data", &rows, "--out"]].concat()),
+            Verb::new("train --out PATH", &all(&tiny, &["--data", &rows, "--out"])),
         ]
     }
 
@@ -241,7 +237,7 @@ impl Scene {
             MOUNTED | READ_ONLY => fs::create_dir(&path).expect("new"),
             CLOSED => {
                 full(&path);
-                fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("ours");
+                fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("ours");
             }
             "not UTF-8" => return folder.join(OsStr::from_bytes(b"not-\xff-utf8")),
             other => panic!("{other}"),
