@@ -189,7 +189,10 @@ fn what_the_readme_says_can_be_typed() {
             daemon = Some(scene.program.up(&home, "readme", &[]));
         }
         let (line, home) = match told {
-            Left(_) => continue,
+            Left(why) => {
+                println!("not typed: `{command}`: {why}");
+                continue;
+            }
             Typed(rest) => (scene.filled(&format!("{command}{rest}")), &home),
             Apart(rest) => (scene.filled(&format!("{command}{rest}")), &apart),
             Behind { before, folder } => (format!("{} {command}", last.replacen(before, folder, 1)), &home),
