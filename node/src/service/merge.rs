@@ -70,8 +70,8 @@ impl Service {
 
     async fn plan_fold(&self, call: &Call<'_>, base: &KnownBase, merge: &Merge, dtype: Option<&str>) -> Outcome<Plan> {
         let parent = self.base_id(call, base).await?;
-        let dtype = self.result_type(call, base, dtype).await?;
         let inputs = self.inputs(call, base, &merge.adapters).await?;
+        let dtype = self.result_type(call, base, dtype).await?;
         let recipe = Recipe::new(parent, dtype, inputs).map_err(|error| Failure::new(Kind::Usage, error))?;
         let stored = recipe.clone();
         let id = self.on_store(move |store| store.put_recipe(&stored)).await?;

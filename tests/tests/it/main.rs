@@ -39,6 +39,7 @@ mod readme;
 #[cfg(unix)]
 mod remembered;
 mod search;
+mod silence;
 mod stopping;
 mod stranger;
 mod swarm;

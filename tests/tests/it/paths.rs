@@ -237,7 +237,7 @@ impl Scene {
             MOUNTED | READ_ONLY => fs::create_dir(&path).expect("new"),
             CLOSED => {
                 full(&path);
-                fs::set_permissions(&path, fs::Permissions::from_mode(0)).expect("ours");
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("ours");
             }
             "not UTF-8" => return folder.join(OsStr::from_bytes(b"not-\xff-utf8")),
             other => panic!("{other}"),

@@ -189,7 +189,7 @@ fn what_the_readme_says_can_be_typed() {
         }
         let (line, home) = match told {
             Left(why) => {
-                println!("{command}: {why}");
+                println!("not typed: `{command}`: {why}");
                 continue;
             }
             Typed(rest) => (scene.filled(&format!("{command}{rest}")), &home),
