@@ -112,8 +112,8 @@ impl Service {
         }
         let path = Path::new(reference);
         if path.is_absolute() {
-            if !path.exists() {
-                return Err(no_base(&format!("{} does not exist", path.display())));
+            if let Err(error) = files::look(path) {
+                return Err(no_base(&format!("{}: {error}", path.display())));
             }
             return Ok(Some(self.base_at(path)));
         }
