@@ -16,7 +16,7 @@ use super::bases::Identified;
 use super::merge::{Folded, note};
 use super::resolve::KnownBase;
 use super::{Call, Service, output};
-use crate::api::proto::{Progress, Request, WeightedRef};
+use crate::api::proto::{MergeInto, Progress, Request, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::parent;
@@ -83,20 +83,24 @@ impl Service {
 
     /// The base of a request that must be read whole to know its id, which takes long and needs no home.
     async fn to_be_read(&self, request: &Request) -> Outcome<Option<BaseSource>> {
-        let (base, adapters): (_, &[WeightedRef]) = match request {
-            Request::Train(train) => (&train.base, &[]),
-            Request::Merge(merge) => (&merge.base, &[]),
-            Request::Eval(eval) => (&eval.base, &eval.adapters),
-            Request::Generate(generate) => (&generate.base, &generate.adapters),
+        // What is made states its base; else the id is asked for only if an adapter says which base it is of.
+        let (base, adapters): (_, Option<&[WeightedRef]>) = match request {
+            Request::Train(train) => (&train.base, None),
+            Request::Merge(merge) => match merge.into {
+                MergeInto::Base { .. } => (&merge.base, None),
+                MergeInto::Adapter { .. } => (&merge.base, Some(&merge.adapters)),
+            },
+            Request::Eval(eval) => (&eval.base, Some(&eval.adapters)),
+            Request::Generate(generate) => (&generate.base, Some(&generate.adapters)),
             _ => return Ok(None),
         };
         let unread = |known: &KnownBase| known.id.is_none();
         let Some(known) = self.known_base(base)?.filter(unread) else { return Ok(None) };
-        // Running one asks for the id only if an adapter says which base it is of.
-        if matches!(request, Request::Eval(_) | Request::Generate(_)) && !self.say_their_bases(adapters).await? {
-            return Ok(None);
-        }
-        Ok(Some(known.source))
+        let needed = match adapters {
+            None => true,
+            Some(adapters) => self.say_their_bases(adapters).await?,
+        };
+        Ok(needed.then_some(known.source))
     }
 
     async fn say_their_bases(&self, adapters: &[WeightedRef]) -> Outcome<bool> {

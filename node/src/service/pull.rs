@@ -35,7 +35,7 @@ impl Service {
         }
         let apart = self.checked_apart(&manifest, &pull).await?;
         let (mut bytes, mut providers) = (0, Vec::new());
-        if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
+        if !self.is_whole(id).await? {
             // Once as shards and once as the folder.
             self.check_room(manifest.body().total_bytes().saturating_mul(2), "shards and files").await?;
             let fetched = self.fetch(call, id, patience).await?;
