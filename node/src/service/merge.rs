@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::apart::{Fold, Plan};
+use super::note::OfBase;
 use super::of_base::Use;
 use super::resolve::KnownBase;
 use super::{Call, Service};
@@ -49,12 +50,16 @@ impl Service {
         weights_by: Option<PathBuf>,
     ) -> Outcome<Plan> {
         let mut adapters = Vec::with_capacity(merge.adapters.len());
+        let mut of = None;
         for adapter in &merge.adapters {
             let found = self.adapter_of(call, &adapter.reference, base, Use::Make).await?;
+            if let Some(own) = self.own_base(&found).await? {
+                of = Some(OfBase { name: base.name.clone(), id: own.base });
+            }
             adapters.push(MergeSource { folder: found.folder, weight: weight(adapter)? });
         }
         let base = base.source.clone();
-        let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone() };
+        let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone(), of };
         Ok(Plan::new("potluck.merge/1", merge.threads, Task::Merge(Box::new(task))))
     }
 

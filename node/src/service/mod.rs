@@ -9,6 +9,7 @@ mod resolve;
 mod room;
 pub mod output;
 mod inspect;
+mod note;
 mod of_base;
 mod bases;
 mod base_files;
@@ -33,8 +34,8 @@ pub use bases::{Compared, Identified};
 pub use channel::watch as watch_channels;
 pub(crate) use from::crashed;
 pub use merge::Folded;
+pub use note::{NOTE, OfBase, RunRecord, write as note_base};
 pub use publish::Normalised;
-pub use resolve::{RUN_RECORD, RunRecord};
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

@@ -1,6 +1,6 @@
 //! Whether an adapter is of a base: asked in one place, by ids, before any shape is looked at. // I6
 //!
-//! A published adapter's manifest names its base, and so does the note that `potluck train` leaves in a folder. A folder
+//! A published adapter's manifest names its base, and so does the note in every folder that was written here. A folder
 //! without that note (another program's) is held against the shapes of the base alone, by whoever opens it.
 //!
 //! | verb | adapter | base | asks here |
@@ -18,9 +18,8 @@
 use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::BaseId;
 
-use super::publish::run_record;
 use super::resolve::{FoundAdapter, KnownBase};
-use super::{Call, Service};
+use super::{Call, Service, note};
 use crate::api::proto::WeightedRef;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
@@ -118,12 +117,8 @@ impl Service {
     pub(super) async fn own_base(&self, adapter: &FoundAdapter) -> Outcome<Option<Own>> {
         let Some(id) = adapter.manifest else {
             let called = adapter.folder.display().to_string();
-            let record = run_record(&adapter.folder)?;
-            return Ok(record.map(|record| Own {
-                adapter: called,
-                base: record.base_id,
-                base_name: Some(record.base),
-            }));
+            let noted = note::read(&adapter.folder)?;
+            return Ok(noted.map(|noted| Own { adapter: called, base: noted.of.id, base_name: Some(noted.of.name) }));
         };
         let manifest = self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await?;
         let body = manifest.body();

@@ -1,6 +1,5 @@
 //! Publishing: a PEFT folder becomes shards, a signed manifest, and an announcement.
 
-use std::io::ErrorKind;
 use std::path::Path;
 
 use potluck_protocol::announce::{Announcement, KindTag};
@@ -10,13 +9,13 @@ use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, 
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_protocol::verify::{Complete, WellFormed};
-use potluck_trainer::files;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::inspect::{CONFIG_FILE, MODEL_FILE};
+use super::note::{self, OfBase, RunRecord};
 use super::of_base::Use;
-use super::resolve::{FoundAdapter, KnownBase, RUN_RECORD, RunRecord};
+use super::resolve::{FoundAdapter, KnownBase};
 use super::{Call, Network, Service};
 use crate::api::proto::Publish;
 use crate::config;
@@ -39,8 +38,8 @@ impl Service {
     pub(super) async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
         let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
         self.check_alone()?;
-        let record = run_record(&publish.folder)?;
-        let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
+        let noted = note::read(&publish.folder)?;
+        let (base, base_id) = self.base_for(call, &publish, noted.as_ref().map(|noted| &noted.of)).await?;
         let evaluations = self.evaluations(call, &base, &publish).await?;
         call.phase("checking the adapter against its base").await;
         let portable = temporary::folder(&self.home.layout().tmp(), temporary::Purpose::Publish);
@@ -56,7 +55,7 @@ impl Service {
             r: normalised.r,
             target_modules: normalised.target_modules,
             parents: Vec::new(),
-            training: record.map(training),
+            training: noted.and_then(|noted| noted.run).map(training),
             evaluations,
         };
         let manifest = Manifest {
@@ -122,25 +121,25 @@ impl Service {
         &self,
         call: &Call<'_>,
         publish: &Publish,
-        record: Option<&RunRecord>,
+        noted: Option<&OfBase>,
     ) -> Outcome<(BaseSource, BaseId)> {
         let again = || {
             let (folder, name) = (shell(&publish.folder.to_string_lossy()), shell(&publish.name));
             format!("`potluck publish {folder} --name {name} --base PATH`")
         };
-        let known = match (&publish.base, record) {
+        let known = match (&publish.base, noted) {
             (Some(reference), _) => self.find_base(call, reference).await?,
-            (None, Some(record)) => self.noted_base(record).map_err(|failure| {
+            (None, Some(of)) => self.noted_base(of).map_err(|failure| {
                 failure.hint(format!(
                     "say where it lies: {}; or fetch it from the swarm with `potluck base add {}`",
                     again(),
-                    record.base_id
+                    of.id
                 ))
             })?,
             (None, None) => {
                 return Err(Failure::new(
                     Kind::Usage,
-                    format!("{} does not say what it was trained on", publish.folder.display()),
+                    format!("{} does not say which base it is of", publish.folder.display()),
                 )
                 .hint(format!("name its base: {}", again())));
             }
@@ -152,21 +151,18 @@ impl Service {
     }
 
     /// The base that a run noted, if it is known here and its files are where they were.
-    fn noted_base(&self, record: &RunRecord) -> Outcome<KnownBase> {
-        let (name, id) = (&record.base, record.base_id.short());
-        let known = self.base_of(&record.base_id).ok_or_else(|| {
+    fn noted_base(&self, of: &OfBase) -> Outcome<KnownBase> {
+        let (name, id) = (&of.name, of.id.short());
+        let known = self.base_of(&of.id).ok_or_else(|| {
             Failure::new(
                 Kind::NotFound,
-                format!("the base {name} ({id}) that this adapter was trained on is not known in this home"),
+                format!("the base {name} ({id}) that this adapter is of is not known in this home"),
             )
         })?;
         match &known.source {
             BaseSource::Path(path) if !path.exists() => Err(Failure::new(
                 Kind::NotFound,
-                format!(
-                    "the base {name} ({id}) that this adapter was trained on was at {}, and is gone",
-                    path.display()
-                ),
+                format!("the base {name} ({id}) that this adapter is of was at {}, and is gone", path.display()),
             )),
             _ => Ok(known),
         }
@@ -262,24 +258,6 @@ fn adapter_files(folder: &Path) -> Vec<(RelPath, Source)> {
         .iter()
         .filter_map(|name| Some((RelPath::new(*name).ok()?, Source::Path(folder.join(name)))))
         .collect()
-}
-
-/// A record is a few short fields.
-const RUN_RECORD_MAX: u64 = 1 << 20;
-
-/// What `potluck train` noted in the folder, if it was it that made it.
-pub(super) fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
-    let path = folder.join(RUN_RECORD);
-    let bytes = match files::read(&path, RUN_RECORD_MAX) {
-        Ok(bytes) => bytes,
-        // What is no folder holds no note: whoever opens it says what it is.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
-        Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),
-    };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-        Failure::new(Kind::Usage, format!("{} is damaged: {error}", path.display()))
-            .hint("remove it and name the base with --base REF")
-    })
 }
 
 fn training(record: RunRecord) -> Training {

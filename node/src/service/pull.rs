@@ -42,6 +42,7 @@ impl Service {
             (bytes, providers) = (fetched.fetched_bytes, from(&fetched));
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
+        let for_person = pull.out.is_some();
         let folder = match &apart {
             Some((_, out)) => self.placed_apart(complete, out).await?,
             None => {
@@ -49,6 +50,11 @@ impl Service {
                 self.placed(id, pull.out).await?
             }
         };
+        if let ManifestKind::Adapter(adapter) = &manifest.body().kind
+            && for_person
+        {
+            self.note_base(&folder, adapter.base)?;
+        }
         Ok(json!(Pulled {
             schema: "potluck.pull/1".to_owned(),
             manifest: id,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_trainer::files;
-use serde::{Deserialize, Serialize};
 
 use super::base_fetch::FIND_SECONDS;
 use super::named::{no_adapter, one};
+use super::note::{self, OfBase};
 use super::of_base::{Of, ToRun};
 use super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
@@ -38,35 +38,6 @@ pub struct FoundAdapter {
     /// If it is a published one.
     pub manifest: Option<ManifestId>,
 }
-
-/// What `potluck train` notes beside the PEFT files. No path and no row is in it. // I16
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunRecord {
-    pub base: String,
-    pub base_id: BaseId,
-    /// Optimiser steps that the adapter has had; 0 while it is trained.
-    pub steps: u64,
-    /// Labelled tokens that it was trained on, each as often as it was seen; 0 while it is trained.
-    pub tokens: u64,
-    pub seed: u64,
-    pub learning_rate: f64,
-    /// BLAKE3 of the rows' content.
-    pub data: Digest,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held_out: Option<Digest>,
-    /// BLAKE3 of the chat template that rendered the rows.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Digest>,
-    /// BLAKE3 of the factors that the run began with, if it went on from an adapter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Digest>,
-    /// Of the program that trained.
-    #[serde(default)]
-    pub version: String,
-}
-
-/// The file of a [`RunRecord`].
-pub const RUN_RECORD: &str = "potluck.json";
 
 impl Service {
     /// A base by path, name, id, or `tiny`. A version of a channel is folded into one, once; a base that is named by its id,
@@ -171,14 +142,14 @@ impl Service {
     pub(super) async fn exported(&self, id: ManifestId) -> Outcome<PathBuf> {
         let folder = self.home.layout().adapters().join(id.to_string());
         let target = folder.clone();
-        self.on_store(move |store| -> Outcome<()> {
+        let written = self.on_store(move |store| -> Outcome<Option<BaseId>> {
             let manifest = store.manifest(&id)?.ok_or(crate::store::StoreError::NoManifest(id))?;
             let intact = manifest.body().files.iter().all(|file| {
                 files::read(&target.join(file.path.as_str()), file.len)
                     .is_ok_and(|bytes| Digest::of(&bytes) == file.digest.0)
             });
             if intact {
-                return Ok(());
+                return Ok(None);
             }
             // A person's change: this program writes the folder whole or not at all.
             super::output::make_room(&target)?;
@@ -186,10 +157,19 @@ impl Service {
                 std::fs::create_dir_all(parent)
                     .map_err(|error| Failure::io(format!("make {}", parent.display()), &error))?;
             }
-            Ok(store.export(&id, &target)?)
-        })
-        .await?;
+            store.export(&id, &target)?;
+            Ok(manifest.body().base())
+        });
+        if let Some(base) = written.await? {
+            self.note_base(&folder, base)?;
+        }
         Ok(folder)
+    }
+
+    /// Notes in an adapter's folder that was written just now which base it is of.
+    pub(super) fn note_base(&self, folder: &Path, base: BaseId) -> Outcome<()> {
+        let name = self.base_of(&base).map_or_else(|| base.short(), |known| known.name);
+        note::write(folder, &OfBase { name, id: base })
     }
 }
 

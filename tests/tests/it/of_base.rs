@@ -84,6 +84,28 @@ fn an_adapter_and_another_base_are_refused_by_every_verb_that_takes_both() {
     }
 }
 
+/// What is written here says which base it is of, whoever wrote it: a merge, a pull, the home's own copy of an adapter.
+#[test]
+fn every_folder_that_is_written_here_says_its_base() {
+    let bench = Bench::new();
+    let [base, merged, pulled] = ["another base", "merged", "pulled"].map(|name| bench.path(name));
+    assert_eq!(bench.run(&["merge", "--base", "tiny", "three", "three", "--out", &merged]).code, 0);
+    assert_eq!(
+        bench.run(&["pull", "three", "--out", &pulled, "--listen", "/ip4/127.0.0.1/tcp/0", "--no-upnp"]).code,
+        0
+    );
+    let id = bench.run(&["show", "three"]).json["manifest"].as_str().expect("an id").to_owned();
+    let own = text(&bench.home().join("adapters").join(id));
+    bench.refused(&merged, "another base", &["generate", "--base", &base, "--adapter", &merged, "a"]);
+    for folder in [&pulled, &own] {
+        bench.refused(folder, "another-base", &["generate", "--base", &base, "--adapter", folder, "a"]);
+    }
+    // So it is published without a word of its base, and as nobody's training.
+    let published = bench.run(&["publish", &merged, "--name", "merged"]);
+    assert_eq!((published.code, published.json["base"].as_str()), (0, Some(bench.tiny.as_str())), "{published:#?}");
+    assert!(bench.run(&["show", "merged"]).json["body"].to_string().contains("\"training\":null"));
+}
+
 /// The ids are asked first: a base of another shape altogether gives the same answer.
 #[test]
 fn shapes_are_not_looked_at_where_the_ids_say_it_all() {

@@ -121,7 +121,7 @@ fn an_empty_output_folder_is_filled_and_not_replaced() {
     let command = &mut program.command(&home, ["merge", "--base", "tiny", &a, &a, "--out", "."]);
     assert!(command.current_dir(&here).output().expect("it starts").status.success());
     assert_eq!(fs::metadata(&here).expect("there").ino(), inode, "the shell's folder is still the one");
-    assert_eq!(fs::read_dir(&here).expect("readable").count(), 2);
+    assert_eq!(fs::read_dir(&here).expect("readable").count(), 3, "two files of PEFT, and which base they are of");
     let disk = root.path().join("disk");
     fs::create_dir(&disk).expect("new");
     let script = r#"mount -t tmpfs tmpfs "$1" || exit 77; disk=$1; shift; "$@" && [ -e "$disk/adapter_config.json" ]"#;

@@ -31,14 +31,14 @@ use super::rows::Rows;
 use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::{RUN_RECORD, RunRecord, output};
+use crate::service::{NOTE, RunRecord, output};
 use crate::worker::child::{Context, ORPHAN};
 use crate::worker::failures;
 use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
 use crate::worker::stopping::{self, SETTINGS, run_folder};
 
 /// What is noted in the run's folder beside the trainer's own files.
-const NOTES: [&str; 2] = [SETTINGS, RUN_RECORD];
+const NOTES: [&str; 2] = [SETTINGS, NOTE];
 /// One line for each step and evaluation.
 const METRICS: &str = "metrics.jsonl";
 /// How long a process that is ending is waited for: longer than a worker lives whose parent was killed.
@@ -84,7 +84,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     context.keeps_something();
     let folder = take(&run_folder(&task.out), context)?;
     let record = record(task, &rows, held_out.as_ref(), from.as_ref());
-    let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?)];
+    let notes = [(SETTINGS, json(&settings)?), (NOTE, json(&record)?)];
     context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), settings.max_steps) });
     if let Some(text) = never_warm(&settings) {
         context.report(Progress::Phase { text });
@@ -123,7 +123,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let record = RunRecord { steps: fit.kept, tokens: fit.labelled, ..record };
     let metrics = potluck_trainer::files::read(&folder.metrics(), METRICS_MAX)
         .map_err(|error| Failure::io("read the run's metrics", &error))?;
-    let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?), (METRICS, metrics)];
+    let notes = [(SETTINGS, json(&settings)?), (NOTE, json(&record)?), (METRICS, metrics)];
     adapt::write(&task.out, &fit.adapter, &base, &notes)?;
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
     let _left_behind = folder.remove(&NOTES);
