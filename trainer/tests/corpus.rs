@@ -63,7 +63,7 @@ fn small_templates_come_to_the_same_or_to_an_error() {
     let bytes = Tokenizer::from_json(tiny::tokenizer_json().as_bytes(), special, tiny::VOCABULARY).unwrap();
     let tokens = [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, text)| (name.to_owned(), text.to_owned()));
     let render = |source: &str| {
-        let template = Template { source: source.to_owned(), tokens: tokens.clone().into() };
+        let template = Template { tokens: tokens.clone().into(), ..Template::new(source.to_owned()) };
         let tokenizer = bytes.clone().with_template(template);
         ChatFormat::new(&tokenizer)?.text(&Input { messages: &messages, tools: None }, false)
     };

@@ -1,6 +1,9 @@
 //! The files of a model folder, the lines of `docs/model-folder.md` on ends, identity and
 //! dropout, and what is said of files that are none. Losses with the tokenizer's begin of text: `texts.rs`.
 
+#[path = "model_folder/classes.rs"]
+mod classes;
+
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

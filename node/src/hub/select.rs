@@ -9,7 +9,13 @@ const SINGLE: &str = "model.safetensors";
 /// Without these there is no base.
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
 /// With these it knows how it wants to be spoken to.
-const HELPFUL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
+const HELPFUL: [&str; 5] = [
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+];
 
 /// The names of the files to fetch, weights last. `index` gives the index of a model that lies in several files.
 pub fn names(
@@ -24,11 +30,12 @@ pub fn names(
     }
     let small = NEEDED.into_iter().chain(HELPFUL.into_iter().filter(|name| has(name)));
     let mut names: Vec<String> = small.map(str::to_owned).collect();
-    if has(INDEX) {
+    if has(SINGLE) {
+        // As in a folder: an index beside it is not read.
+        names.push(SINGLE.to_owned());
+    } else if has(INDEX) {
         names.push(INDEX.to_owned());
         names.extend(weights(id, &index(INDEX)?)?);
-    } else if has(SINGLE) {
-        names.push(SINGLE.to_owned());
     } else {
         let pickles =
             files.iter().any(|file| file.ends_with(".bin") || file.ends_with(".pt") || file.ends_with(".pth"));

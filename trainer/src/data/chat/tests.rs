@@ -14,7 +14,7 @@ fn tokenizer(template: &str) -> Tokenizer {
     let special = SpecialTokens { bos: None, eos: vec![END_ID] };
     let tokenizer = Tokenizer::from_json(tiny::tokenizer_json().as_bytes(), special, tiny::VOCABULARY).unwrap();
     let tokens = tokenizer.template_tokens();
-    tokenizer.with_template(Template { source: template.to_owned(), tokens })
+    tokenizer.with_template(Template { tokens, ..Template::new(template.to_owned()) })
 }
 
 fn chat(turns: &[(&str, &str)]) -> Chat {
