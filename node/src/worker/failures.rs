@@ -75,6 +75,11 @@ pub fn peft(folder: &Path, error: &PeftError) -> Failure {
             );
         }
         PeftError::LfsPointer { .. } => return lfs(error),
+        PeftError::Untrained { .. } | PeftError::NotTargeted { .. } => {
+            return Failure::new(Kind::Verification, format!("{}: {error}", folder.display())).hint(
+                "let `target_modules` (with `exclude_modules` and `layers_to_transform`) in adapter_config.json name the modules that the file has",
+            );
+        }
         _ => {}
     }
     Failure::new(Kind::Verification, format!("{}: {error}", folder.display())).hint(

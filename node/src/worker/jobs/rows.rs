@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_protocol::id::Digest;
-use potluck_trainer::base::{Base, Tokenizer};
+use potluck_trainer::base::Base;
 use potluck_trainer::data::chat::{ChatFormat, Ending};
 use potluck_trainer::data::jsonl;
 use potluck_trainer::data::rehearsal::answers;
