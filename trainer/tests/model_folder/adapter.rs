@@ -89,7 +89,7 @@ fn every_field_is_honoured_or_refused_by_name() {
             (_, found) => panic!("{field} {value}: {:?}", found.map(|adapter| adapter.config)),
         }
     }
-    let other = read(&[("use_rslora", json!(true))]).unwrap();
+    let other = read(&[("use_rslora", json!(false))]).unwrap();
     assert_ne!(other.tensors, own.tensors);
     let error = read(&[("target_modules", json!("all-linear"))]).unwrap_err();
     assert!(error.contains("not saved whole"), "{error}");

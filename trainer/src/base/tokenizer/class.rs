@@ -52,6 +52,9 @@ const OTHERS: [&str; 97] = [
     "JukeboxTokenizer", "GPTSanJapaneseTokenizer", "TapexTokenizer",
 ];
 
+/// Fields of a `ByteLevel` that change nothing: the first one of a pre-tokenizer, all of a decoder.
+const IDLE: [&str; 3] = ["trim_offsets", "add_prefix_space", "use_regex"];
+
 /// How a folder's tokenizer is put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -150,9 +153,9 @@ impl Class {
         let fields = tokenizer.as_object_mut().ok_or_else(wrong)?;
         self.model(fields, stated)?;
         let Pieces { normalizer, pre_tokenizer, decoder } = self.pieces(config);
-        replace::<NormalizerWrapper>(fields, "normalizer", normalizer);
-        replace::<PreTokenizerWrapper>(fields, "pre_tokenizer", pre_tokenizer);
-        replace::<DecoderWrapper>(fields, "decoder", decoder);
+        replace::<NormalizerWrapper>(fields, "normalizer", normalizer, &[]);
+        replace::<PreTokenizerWrapper>(fields, "pre_tokenizer", pre_tokenizer, &IDLE[..1]);
+        replace::<DecoderWrapper>(fields, "decoder", decoder, &IDLE);
         Ok(())
     }
 
@@ -259,20 +262,35 @@ fn code_of(config: &Value) -> Option<&Value> {
     Some(code).filter(|code| !code.is_null())
 }
 
-/// Writes a piece if what stands there is another one.
-fn replace<P: serde::Serialize + serde::de::DeserializeOwned>(
-    fields: &mut Map<String, Value>,
-    name: &str,
-    piece: Value,
-) {
+/// Writes a piece if what stands there is another one, whatever the idle fields of its `ByteLevel`s.
+fn replace<P>(fields: &mut Map<String, Value>, name: &str, piece: Value, idle: &[&str])
+where
+    P: serde::Serialize + serde::de::DeserializeOwned,
+{
     let plain = |value: &Value| {
-        let parsed: Option<P> = serde_json::from_value(value.clone()).ok()?;
-        serde_json::to_value(parsed).ok()
+        let parsed: P = serde_json::from_value(value.clone()).ok()?;
+        let mut plain = serde_json::to_value(parsed).ok()?;
+        leave_out(&mut plain, idle);
+        Some(plain)
     };
     let found = fields.get(name).unwrap_or(&Value::Null);
     let same = if found.is_null() || piece.is_null() { *found == piece } else { plain(found) == plain(&piece) };
     if !same {
         fields.insert(name.to_owned(), piece);
+    }
+}
+
+/// Takes fields out of every `ByteLevel`.
+fn leave_out(piece: &mut Value, idle: &[&str]) {
+    match piece {
+        Value::Object(fields) => {
+            if fields.get("type") == Some(&json!("ByteLevel")) {
+                fields.retain(|name, _| !idle.contains(&name.as_str()));
+            }
+            fields.values_mut().for_each(|value| leave_out(value, idle));
+        }
+        Value::Array(parts) => parts.iter_mut().for_each(|part| leave_out(part, idle)),
+        _ => {}
     }
 }
 

@@ -97,8 +97,8 @@ impl Stated {
     /// Takes the token of a name; nothing where the file does not have the name.
     fn name(&mut self, name: &str, value: Option<&Value>) -> Result<(), TokenizerError> {
         let Some(value) = value else { return Ok(()) };
-        let token = Token::of(value).filter(|token| !token.text().is_empty());
-        if token.is_none() && !value.is_null() && value.as_str() != Some("") {
+        let token = Token::of(value);
+        if token.is_none() && !value.is_null() {
             return Err(TokenizerError::SpecialToken { name: name.to_owned(), found: describe(value) });
         }
         self.named.retain(|(one, _)| one != name);
@@ -116,11 +116,11 @@ impl Stated {
                 ("extra_special_tokens", _) if value.is_object() => own.extend(tokens_by_name(value)?),
                 ("extra_special_tokens", _) => {
                     let mut all = self.extra.take().unwrap_or_default();
-                    let more = list(name, value)?;
+                    let more = list(name, value, Some(true))?;
                     all.extend(more.into_iter().filter(|token| !all.contains(token)).collect::<Vec<_>>());
                     self.extra = Some(all);
                 }
-                ("additional_special_tokens", _) if self.extra.is_none() => self.extra = Some(list(name, value)?),
+                ("additional_special_tokens", _) if self.extra.is_none() => self.extra = Some(list(name, value, None)?),
                 ("additional_special_tokens", _) => {}
                 (name, Some(token)) if NAMES.contains(&name) => {
                     self.named.retain(|(one, _)| one != name);
@@ -193,15 +193,15 @@ impl Stated {
     }
 }
 
-/// `extra_special_tokens`, or by its old name `additional_special_tokens`. `None` where there is neither.
+/// `extra_special_tokens` if it is a list of some, else its old name `additional_special_tokens`. `None` where there is
+/// neither.
 fn extra(config: &Map<String, Value>) -> Result<Option<Vec<Token>>, TokenizerError> {
-    let filled = |value: &&Value| value.as_array().is_some_and(|list| !list.is_empty()) || value.is_object();
-    let new = config.get("extra_special_tokens").filter(filled);
-    match (new, config.get("additional_special_tokens").filter(|value| !value.is_null())) {
-        (Some(Value::Object(_)), _) => Ok(Some(Vec::new())),
-        (Some(new), _) => list("extra_special_tokens", new).map(Some),
-        (None, Some(old)) => list("additional_special_tokens", old).map(Some),
-        (None, None) => Ok(config.contains_key("extra_special_tokens").then(Vec::new)),
+    let new = config.get("extra_special_tokens").filter(|value| value.is_array());
+    let filled = new.filter(|value| value.as_array().is_some_and(|list| !list.is_empty()));
+    match (filled, config.get("additional_special_tokens").filter(|value| !value.is_null())) {
+        (Some(new), _) => list("extra_special_tokens", new, None).map(Some),
+        (None, Some(old)) => list("additional_special_tokens", old, None).map(Some),
+        (None, None) => Ok(new.map(|_| Vec::new())),
     }
 }
 
@@ -209,7 +209,7 @@ fn extra(config: &Map<String, Value>) -> Result<Option<Vec<Token>>, TokenizerErr
 fn specific(config: &Map<String, Value>) -> Result<Vec<(String, Token)>, TokenizerError> {
     let own = |(name, value): (&String, &Value)| {
         let is_one = name.ends_with("_token") && !NAMES.contains(&name.as_str());
-        let text = value.as_str().filter(|text| is_one && !text.is_empty())?;
+        let text = value.as_str().filter(|_| is_one)?;
         Some((name.clone(), Token::Text(text.to_owned())))
     };
     let mut all: Vec<_> = config.iter().filter_map(own).collect();
@@ -226,10 +226,15 @@ fn tokens_by_name(value: &Value) -> Result<Vec<(String, Token)>, TokenizerError>
     tokens.map(|(name, one)| Ok((name.clone(), Token::of(one).ok_or_else(|| wrong(name, one))?))).collect()
 }
 
-fn list(name: &str, value: &Value) -> Result<Vec<Token>, TokenizerError> {
+/// Tokens of a list; those with fields of their own are special if that is given.
+fn list(name: &str, value: &Value, special: Option<bool>) -> Result<Vec<Token>, TokenizerError> {
     let wrong = |found| TokenizerError::SpecialToken { name: name.to_owned(), found: describe(found) };
     let items = value.as_array().ok_or_else(|| wrong(value))?;
-    items.iter().map(|one| Token::of(one).ok_or_else(|| wrong(one))).collect()
+    let token = |one: &Value| {
+        let with_fields = one.as_object().and_then(|fields| added(fields, special)).map(Token::Added);
+        with_fields.or_else(|| Token::of(one))
+    };
+    items.iter().map(|one| token(one).ok_or_else(|| wrong(one))).collect()
 }
 
 /// `added_tokens_decoder`: ids to tokens.

@@ -91,7 +91,7 @@ pub fn from_folder(
     if !files.is_empty() {
         let text = |(name, bytes): (String, Vec<u8>)| {
             let text = String::from_utf8(bytes).map_err(|_| wrong(format!("the file of `{name}` is not UTF-8")))?;
-            Ok((name, text))
+            Ok::<_, TokenizerError>((name, text))
         };
         sources = files.into_iter().map(text).collect::<Result<_, _>>()?;
     }
