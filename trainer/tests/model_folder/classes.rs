@@ -178,7 +178,6 @@ fn an_id_changes_with_what_the_tokenizer_computes() {
         "llama-of-bytes",
         "gpt2",
         "qwen2",
-        "gemma",
         "own-name",
         "template-file",
     ] {
