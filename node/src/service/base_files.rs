@@ -154,6 +154,8 @@ mod tests {
         let folder = ["config.json", "model.safetensors", "tokenizer.json"];
         let checked = |licence, paths: &[&str]| check(&manifest(licence, paths)).map(|gguf| gguf.map(str::to_owned));
         assert_eq!(checked("MIT", &folder), Ok(None));
+        let beside = ["special_tokens_map.json", "added_tokens.json", "additional_chat_templates/tool_use.jinja"];
+        assert_eq!(checked("MIT", &[&folder[..], &beside].concat()), Ok(None));
         assert_eq!(checked("MIT", &["m.gguf"]), Ok(Some("m.gguf".to_owned())));
         let wrong = |licence, paths: &[&str]| checked(licence, paths).expect_err("refused").0;
         assert_eq!(wrong(" ", &folder), "");
@@ -161,7 +163,15 @@ mod tests {
             let rest: Vec<_> = folder.iter().filter(|path| *path != without).copied().collect();
             assert_eq!(wrong("MIT", &rest), missing);
         }
-        for other in ["a.gguf", "code.py", "model.bin", "sub/model.safetensors", "README.md"] {
+        for other in [
+            "a.gguf",
+            "code.py",
+            "model.bin",
+            "sub/model.safetensors",
+            "README.md",
+            "additional_chat_templates/x.py",
+            "additional_chat_templates/a/x.jinja",
+        ] {
             assert_eq!(wrong("MIT", &[&folder[..], &[other]].concat()), other);
         }
     }
