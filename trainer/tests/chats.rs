@@ -85,7 +85,7 @@ fn templates_of_many_families_write_what_they_write_in_transformers() {
     for Rendered { name, template, messages, text } in rows {
         let tokens =
             [("bos_token", "<s>"), ("eos_token", "</s>")].map(|(name, token)| (name.to_owned(), token.to_owned()));
-        let tokenizer = bytes.clone().with_template(Template { source: template, tokens: tokens.into() });
+        let tokenizer = bytes.clone().with_template(Template { tokens: tokens.into(), ..Template::new(template) });
         let found = ChatFormat::new(&tokenizer).unwrap().prompt(&messages.clone().into());
         let found = found.ok().map(|ids| tokenizer.decode_all(&ids).unwrap());
         assert_eq!(found, text, "{name}: {messages:?}");

@@ -1,5 +1,13 @@
-//! The files of a model folder, the lines of `docs/model-folder.md` on ends, identity and
-//! dropout, and what is said of files that are none. Losses with the tokenizer's begin of text: `texts.rs`.
+//! The files of a model folder: every line of `docs/model-folder.md` (`model_folder/table.rs`, `model_folder/adapter.rs`), folders
+//! against transformers (`model_folder/classes.rs`), ends, identity and dropout, and what is said of files that are none.
+//! Losses with the tokenizer's begin of text: `texts.rs`.
+
+#[path = "model_folder/classes.rs"]
+mod classes;
+#[path = "model_folder/adapter.rs"]
+mod adapter;
+#[path = "model_folder/table.rs"]
+mod table;
 
 use std::fs;
 use std::ops::ControlFlow;

@@ -65,7 +65,10 @@ impl Snapshot {
     /// Gives a blob its name in the snapshot.
     pub fn link(&self, name: &str, blob: &Path) -> Result<(), HubError> {
         let target = self.folder.join(name);
-        match link(blob, &target) {
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(HubError::io("make", parent))?;
+        }
+        match link(blob, &target, name.matches('/').count()) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             other => other.map_err(HubError::io("link", &target)),
         }
@@ -81,13 +84,14 @@ impl Snapshot {
 }
 
 #[cfg(unix)]
-fn link(blob: &Path, target: &Path) -> std::io::Result<()> {
+fn link(blob: &Path, target: &Path, depth: usize) -> std::io::Result<()> {
     let name = blob.file_name().unwrap_or_default();
-    std::os::unix::fs::symlink(Path::new("../../blobs").join(name), target)
+    let blobs = format!("{}../../blobs", "../".repeat(depth));
+    std::os::unix::fs::symlink(Path::new(&blobs).join(name), target)
 }
 
 #[cfg(not(unix))]
-fn link(blob: &Path, target: &Path) -> std::io::Result<()> {
+fn link(blob: &Path, target: &Path, _depth: usize) -> std::io::Result<()> {
     fs::hard_link(blob, target).or_else(|_| fs::copy(blob, target).map(drop))
 }
 
@@ -127,6 +131,10 @@ mod tests {
         let (settings, id) = (settings(root.path()), "a/b".parse::<HubId>().expect("an id"));
         let commit = "1".repeat(40);
         let snapshot = Snapshot::open(&settings, &id, &commit).expect("writable");
+        let template = "additional_chat_templates/tool_use.jinja";
+        fs::write(snapshot.blob("template"), "t").expect("writable");
+        snapshot.link(template, &snapshot.blob("template")).expect("linked");
+        assert_eq!(fs::read_to_string(snapshot.folder().join(template)).expect("through the link"), "t");
         for name in ["config.json", "tokenizer.json", "model.safetensors"] {
             assert_eq!(whole(&settings, &id), None, "{name} is missing");
             let blob = snapshot.blob(name);

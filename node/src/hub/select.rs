@@ -9,7 +9,13 @@ const SINGLE: &str = "model.safetensors";
 /// Without these there is no base.
 const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
 /// With these it knows how it wants to be spoken to.
-const HELPFUL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
+const HELPFUL: [&str; 5] = [
+    "generation_config.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+];
 
 /// The names of the files to fetch, weights last. `index` gives the index of a model that lies in several files.
 pub fn names(
@@ -24,11 +30,13 @@ pub fn names(
     }
     let small = NEEDED.into_iter().chain(HELPFUL.into_iter().filter(|name| has(name)));
     let mut names: Vec<String> = small.map(str::to_owned).collect();
-    if has(INDEX) {
+    names.extend(files.iter().filter(|file| is_template(file)).cloned());
+    if has(SINGLE) {
+        // As in a folder: an index beside it is not read.
+        names.push(SINGLE.to_owned());
+    } else if has(INDEX) {
         names.push(INDEX.to_owned());
         names.extend(weights(id, &index(INDEX)?)?);
-    } else if has(SINGLE) {
-        names.push(SINGLE.to_owned());
     } else {
         let pickles =
             files.iter().any(|file| file.ends_with(".bin") || file.ends_with(".pt") || file.ends_with(".pth"));
@@ -38,6 +46,13 @@ pub fn names(
         Some(name) => Err(HubError::answer(&id.to_string(), format!("its index names `{name}`, which is not there"))),
         None => Ok(names),
     }
+}
+
+/// A chat template beside the default one: a plain name in its own folder. // I13
+fn is_template(file: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let name = file.strip_prefix("additional_chat_templates/").unwrap_or_default();
+    name.len() <= 255 && name.ends_with(".jinja") && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 /// Plain names of safetensors: the same rule by which a folder is read. // I13
@@ -68,9 +83,16 @@ mod tests {
             "pytorch_model.bin",
             "onnx/model.onnx",
             "code.py",
+            "special_tokens_map.json",
+            INDEX,
+            "additional_chat_templates/tool_use.jinja",
+            "additional_chat_templates/../x.jinja",
+            "additional_chat_templates/x.py",
         ];
         let taken = select(&all, "").expect("a base");
-        assert_eq!(taken, ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"]);
+        let small = ["config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+        let rest = ["additional_chat_templates/tool_use.jinja", "model.safetensors"];
+        assert_eq!(taken, [&small[..], &rest].concat(), "and no index beside a single file");
     }
 
     #[test]

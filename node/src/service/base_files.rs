@@ -18,11 +18,13 @@ const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 /// Files of a folder beside its weights.
-const SMALL: [&str; 6] = [
+const SMALL: [&str; 8] = [
     CONFIG,
     TOKENIZER,
     TOKENIZER_CONFIG,
     "generation_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "model.safetensors.index.json",
 ];
@@ -97,7 +99,11 @@ pub fn check(manifest: &Manifest) -> Result<Option<&str>, Wrong> {
         return Ok(Some(gguf));
     }
     let weights = |path: &str| path.ends_with(".safetensors") && !path.contains('/');
-    if let Some(other) = paths.iter().find(|path| !SMALL.contains(path) && !weights(path)) {
+    let template = |path: &str| {
+        let name = path.strip_prefix("additional_chat_templates/").and_then(|name| name.strip_suffix(".jinja"));
+        name.is_some_and(|name| !name.contains('/'))
+    };
+    if let Some(other) = paths.iter().find(|path| !SMALL.contains(path) && !weights(path) && !template(path)) {
         return Err((
             (*other).to_owned(),
             "no file of a base: a base is a folder of safetensors, or one GGUF".to_owned(),
@@ -148,6 +154,8 @@ mod tests {
         let folder = ["config.json", "model.safetensors", "tokenizer.json"];
         let checked = |licence, paths: &[&str]| check(&manifest(licence, paths)).map(|gguf| gguf.map(str::to_owned));
         assert_eq!(checked("MIT", &folder), Ok(None));
+        let beside = ["special_tokens_map.json", "added_tokens.json", "additional_chat_templates/tool_use.jinja"];
+        assert_eq!(checked("MIT", &[&folder[..], &beside].concat()), Ok(None));
         assert_eq!(checked("MIT", &["m.gguf"]), Ok(Some("m.gguf".to_owned())));
         let wrong = |licence, paths: &[&str]| checked(licence, paths).expect_err("refused").0;
         assert_eq!(wrong(" ", &folder), "");
@@ -155,7 +163,15 @@ mod tests {
             let rest: Vec<_> = folder.iter().filter(|path| *path != without).copied().collect();
             assert_eq!(wrong("MIT", &rest), missing);
         }
-        for other in ["a.gguf", "code.py", "model.bin", "sub/model.safetensors", "README.md"] {
+        for other in [
+            "a.gguf",
+            "code.py",
+            "model.bin",
+            "sub/model.safetensors",
+            "README.md",
+            "additional_chat_templates/x.py",
+            "additional_chat_templates/a/x.jinja",
+        ] {
             assert_eq!(wrong("MIT", &[&folder[..], &[other]].concat()), other);
         }
     }

@@ -44,6 +44,14 @@ pub fn base(error: &BaseError) -> Failure {
             .hint("a base is a model; an adapter is a PEFT folder (adapter_config.json and adapter_model.safetensors)"),
         BaseError::Gguf { error: gguf, .. } if gguf.is_unsupported() => Failure::new(Kind::Incompatible, error)
             .hint("the Llama family is supported so far, with F32, F16, BF16, Q*_0, Q*_1 and Q*_K tensors"),
+        BaseError::Tokenizer { error: TokenizerError::Class { .. } | TokenizerError::Code { .. } | TokenizerError::NotBpe { .. }, .. } => {
+            Failure::new(Kind::Incompatible, error).hint(
+                "if the folder's tokenizer.json is right as it stands, write `\"tokenizer_class\": \"PreTrainedTokenizerFast\"` and no `auto_map` into its tokenizer_config.json",
+            )
+        }
+        BaseError::Tokenizer { error: TokenizerError::Field { .. } | TokenizerError::SpecialToken { .. }, .. } => {
+            Failure::new(Kind::Incompatible, error).hint("change the field in the folder's tokenizer_config.json, if it is wrong")
+        }
         BaseError::Tokenizer { error: TokenizerError::Unsupported { .. } | TokenizerError::NoEnd, .. } => {
             Failure::new(Kind::Incompatible, error).hint("give the model's folder with its tokenizer.json")
         }
@@ -67,6 +75,11 @@ pub fn peft(folder: &Path, error: &PeftError) -> Failure {
             );
         }
         PeftError::LfsPointer { .. } => return lfs(error),
+        PeftError::Untrained { .. } | PeftError::NotTargeted { .. } => {
+            return Failure::new(Kind::Verification, format!("{}: {error}", folder.display())).hint(
+                "let `target_modules` (with `exclude_modules` and `layers_to_transform`) in adapter_config.json name the modules that the file has",
+            );
+        }
         _ => {}
     }
     Failure::new(Kind::Verification, format!("{}: {error}", folder.display())).hint(

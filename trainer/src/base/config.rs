@@ -76,7 +76,7 @@ fn refuse_unsupported(fields: &Fields) -> Result<(), ConfigError> {
             return unsupported(field, &Value::Bool(true), "false");
         }
     }
-    for field in ["quantization_config", "sliding_window"] {
+    for field in ["quantization_config", "sliding_window", "transformers_weights"] {
         if let Some(found) = fields.get(field) {
             return unsupported(field, found, "its absence");
         }
@@ -113,6 +113,16 @@ fn rope_theta(fields: &Fields) -> Result<F32Bits, ConfigError> {
     Ok(theta)
 }
 
+/// Rows of the embedding.
+pub fn vocabulary(config: &Value) -> Result<u32, ConfigError> {
+    Fields(config.as_object().ok_or(ConfigError::NotAnObject)?).size("vocab_size")
+}
+
+/// How many positions the model was made for, where the configuration says it. Nothing here is computed from it.
+pub fn positions(config: &Value) -> Result<Option<u32>, ConfigError> {
+    Fields(config.as_object().ok_or(ConfigError::NotAnObject)?).optional_size("max_position_embeddings")
+}
+
 /// The token ids that `config.json` or `generation_config.json` states; either may be missing.
 pub fn special_tokens(config: &Value) -> Result<SpecialTokens, ConfigError> {
     let fields = Fields(config.as_object().ok_or(ConfigError::NotAnObject)?);
@@ -128,7 +138,7 @@ pub fn special_tokens(config: &Value) -> Result<SpecialTokens, ConfigError> {
 }
 
 /// A `config.json` with the fields that transformers needs, keys sorted.
-pub fn to_json(architecture: &Architecture, special: &SpecialTokens, dtype: DType) -> String {
+pub fn to_json(architecture: &Architecture, special: &SpecialTokens, positions: Option<u32>, dtype: DType) -> String {
     let theta = f64::from(architecture.rope_theta.get());
     let torch_dtype = match dtype {
         DType::F16 => "float16",
@@ -140,7 +150,7 @@ pub fn to_json(architecture: &Architecture, special: &SpecialTokens, dtype: DTyp
         [one] => json!(one),
         several => json!(several),
     };
-    let fields = json!({
+    let mut fields = json!({
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": false,
         "bos_token_id": special.bos,
@@ -161,6 +171,9 @@ pub fn to_json(architecture: &Architecture, special: &SpecialTokens, dtype: DTyp
         "torch_dtype": torch_dtype,
         "vocab_size": architecture.vocab_size,
     });
+    if let Some(positions) = positions {
+        fields["max_position_embeddings"] = json!(positions);
+    }
     format!("{fields:#}\n")
 }
 
@@ -239,9 +252,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let read = architecture(&smollm2()).unwrap();
-        for eos in [vec![], vec![2], vec![2, 3]] {
+        for (eos, positions) in [(vec![], None), (vec![2], Some(8192)), (vec![2, 3], Some(1))] {
             let special = SpecialTokens { bos: None, eos };
-            let written: Value = serde_json::from_str(&to_json(&read, &special, DType::BF16)).unwrap();
+            let written: Value = serde_json::from_str(&to_json(&read, &special, positions, DType::BF16)).unwrap();
+            assert_eq!(super::positions(&written), Ok(positions));
             assert_eq!(architecture(&written), Ok(read.clone()));
             assert_eq!(special_tokens(&written), Ok(special));
         }
@@ -261,6 +275,7 @@ mod tests {
             ("rope_parameters", json!(7), "an object"),
             ("rope_theta", json!("x"), "a finite number"),
             ("quantization_config", json!({"bits": 4}), "its absence"),
+            ("transformers_weights", json!("other.safetensors"), "its absence"),
             ("hidden_size", json!(-5), "a whole number"),
             ("hidden_size", json!(576.5), "a whole number"),
             ("hidden_size", json!(4_294_967_296u64), "a whole number"),

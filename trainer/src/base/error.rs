@@ -43,6 +43,8 @@ pub enum BaseError {
         "the tensor `{tensor}` holds a value that is not finite (NaN or infinity), first in row {row}: the file is damaged, get it again"
     )]
     NotFinite { tensor: String, row: usize },
+    #[error("{}: more than {max} templates", path.display())]
+    TooManyTemplates { path: PathBuf, max: usize },
     #[error("the base has no identity: {0}")]
     Identity(#[from] CodecError),
 }

@@ -13,7 +13,8 @@ use super::config::{self, ConfigError, SpecialTokens};
 use super::inventory::InventoryError;
 use super::json;
 use super::stored::Stored;
-use super::tokenizer::{TOKENIZER_MAX, Tokenizer, TokenizerError, template};
+use super::tokenizer::template::{self, TemplateFiles};
+use super::tokenizer::{Assembled, Files, TOKENIZER_MAX, Tokenizer, TokenizerError, assemble};
 use super::{Base, BaseError, lfs, mapped};
 use crate::files;
 use crate::tensor::{Bytes, HostTensor};
@@ -22,12 +23,21 @@ const CONFIG: &str = "config.json";
 const GENERATION: &str = "generation_config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+const SPECIAL_TOKENS_MAP: &str = "special_tokens_map.json";
+const ADDED_TOKENS: &str = "added_tokens.json";
+/// Files of older tokenizers.
+const LEGACY: [&str; 2] = [SPECIAL_TOKENS_MAP, ADDED_TOKENS];
 const TEMPLATE: &str = "chat_template.jinja";
+const TEMPLATES: &str = "additional_chat_templates";
+const JINJA: &str = ".jinja";
 const INDEX: &str = "model.safetensors.index.json";
 const SINGLE: &str = "model.safetensors";
 
 /// An index names every tensor of the model: some hundred bytes each.
 const INDEX_MAX: usize = 16 * JSON_MAX;
+
+/// Templates of one folder beside the default one.
+const TEMPLATES_MAX: usize = 64;
 
 /// Files of one model: the most sharded in use have some hundred.
 const FILES_MAX: usize = 1024;
@@ -36,54 +46,113 @@ pub fn open(path: &Path) -> Result<Base, BaseError> {
     let config = read_json(&path.join(CONFIG), JSON_MAX)?;
     let wrong = |error| BaseError::Config { file: "config.json".to_owned(), error };
     let architecture = config::architecture(&config).map_err(wrong)?;
-    let special = special_tokens(path, &config)?;
-    let tokenizer =
-        tokenizer(path, special, architecture.vocab_size)?.with_stops(stops(path, architecture.vocab_size)?);
+    let positions = config::positions(&config).map_err(wrong)?;
+    let tokenizer = tokenizer_of(path, &config, architecture.vocab_size)?;
     let mut tensors = BTreeMap::new();
     for file in weight_files(path)? {
         let bytes = mapped::map(&path.join(&file)).map_err(BaseError::io(&path.join(&file)))?;
         collect(&file, bytes, &mut tensors)?;
     }
-    Base::assemble("config.json", architecture, tokenizer, tensors)
+    Ok(Base::assemble("config.json", architecture, tokenizer, tensors)?.with_positions(positions))
+}
+
+/// The tokenizer of a folder without its weights.
+pub fn tokenizer(path: &Path) -> Result<Tokenizer, BaseError> {
+    let config = read_json(&path.join(CONFIG), JSON_MAX)?;
+    let vocabulary = config::vocabulary(&config);
+    let vocabulary = vocabulary.map_err(|error| BaseError::Config { file: CONFIG.to_owned(), error })?;
+    tokenizer_of(path, &config, vocabulary)
 }
 
 /// The names of the files that [`open`] reads: configuration, tokenizer, template and weights. Nothing else in the folder
 /// belongs to the base.
 pub fn files(path: &Path) -> Result<Vec<String>, BaseError> {
     let mut files: Vec<String> = weight_files(path)?.into_iter().collect();
-    let small = [CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, TEMPLATE, INDEX];
-    files.extend(small.into_iter().filter(|name| path.join(name).is_file()).map(str::to_owned));
+    let small = [CONFIG, GENERATION, TOKENIZER, TOKENIZER_CONFIG, TEMPLATE];
+    let legacy = if reads_legacy(path) { &LEGACY[..] } else { &[] };
+    let small = small.into_iter().chain(legacy.iter().copied());
+    files.extend(small.filter(|name| path.join(name).is_file()).map(str::to_owned));
+    // An index beside a single file is not read.
+    if path.join(INDEX).is_file() && !path.join(SINGLE).is_file() {
+        files.push(INDEX.to_owned());
+    }
+    files.extend(additional_templates(path)?.into_iter().map(|name| format!("{TEMPLATES}/{name}")));
     files.sort();
     Ok(files)
 }
 
-/// `tokenizer.json`, and the chat template if there is one: `chat_template.jinja`, else `tokenizer_config.json`.
-fn tokenizer(path: &Path, special: SpecialTokens, vocabulary: u32) -> Result<Tokenizer, BaseError> {
+/// The tokenizer of all files that say something of it, with the chat template if there is one.
+fn tokenizer_of(path: &Path, config: &Value, vocabulary: u32) -> Result<Tokenizer, BaseError> {
+    let special = special_tokens(path, config)?;
     if !path.join(TOKENIZER).is_file() {
         return Err(BaseError::NoTokenizer { path: path.to_owned() });
     }
-    let tokenizer = Tokenizer::from_json(&read_bounded(&path.join(TOKENIZER), TOKENIZER_MAX)?, special, vocabulary)
-        .map_err(|error| BaseError::Tokenizer { file: TOKENIZER.to_owned(), error })?;
-    let optional = |file: &str, max| {
-        let path = path.join(file);
-        if path.is_file() { read_bounded(&path, max).map(Some) } else { Ok(None) }
+    let legacy = |name: &str| {
+        if reads_legacy(path) { optional_json(&path.join(name), TOKENIZER_MAX) } else { Ok(None) }
     };
-    let config = match optional(TOKENIZER_CONFIG, TOKENIZER_MAX)? {
-        Some(bytes) => json::parse(&bytes, TOKENIZER_MAX)
-            .map_err(|error| BaseError::Json { file: TOKENIZER_CONFIG.to_owned(), error })?,
-        None => Value::Null,
+    let files = Files {
+        config: config.clone(),
+        tokenizer: read_bounded(&path.join(TOKENIZER), TOKENIZER_MAX)?,
+        tokenizer_config: optional_json(&path.join(TOKENIZER_CONFIG), TOKENIZER_MAX)?.unwrap_or_default(),
+        special_tokens_map: legacy(SPECIAL_TOKENS_MAP)?,
+        added_tokens: legacy(ADDED_TOKENS)?,
     };
-    let template = template::from_folder(&config, optional(TEMPLATE, template::SOURCE_MAX)?)
-        .map_err(|error| BaseError::Tokenizer { file: TOKENIZER_CONFIG.to_owned(), error })?;
-    Ok(match template {
-        Some(mut template) => {
-            if config.is_null() {
-                template.tokens = tokenizer.template_tokens();
-            }
-            tokenizer.with_template(template)
-        }
+    let wrong = |file: &str| {
+        let file = file.to_owned();
+        |error| BaseError::Tokenizer { file, error }
+    };
+    let Assembled { tokenizer, named } = assemble(&files, vocabulary).map_err(wrong(TOKENIZER_CONFIG))?;
+    let tokenizer = Tokenizer::from_value(&tokenizer, special, vocabulary).map_err(wrong(TOKENIZER))?;
+    let tokenizer = tokenizer.with_stops(stops(path, vocabulary)?);
+    let template = template::from_folder(&files.tokenizer_config, template_files(path)?, named.clone());
+    let tokenizer = tokenizer.with_named(named);
+    Ok(match template.map_err(wrong(TOKENIZER_CONFIG))? {
+        Some(template) => tokenizer.with_template(template),
         None => tokenizer,
     })
+}
+
+/// Whether the files of older tokenizers count: not where `tokenizer_config.json` lists the added tokens itself.
+fn reads_legacy(path: &Path) -> bool {
+    let config = optional_json(&path.join(TOKENIZER_CONFIG), TOKENIZER_MAX);
+    // What cannot be read is said by whoever reads it for what it says.
+    !config.is_ok_and(|config| config.is_some_and(|config| config.get("added_tokens_decoder").is_some()))
+}
+
+/// `chat_template.jinja` and the templates of `additional_chat_templates`.
+fn template_files(path: &Path) -> Result<TemplateFiles, BaseError> {
+    let mut files = TemplateFiles::default();
+    if path.join(TEMPLATE).is_file() {
+        files.default = Some(read_bounded(&path.join(TEMPLATE), template::SOURCE_MAX)?);
+    }
+    for file in additional_templates(path)? {
+        let name = file.strip_suffix(JINJA).unwrap_or(&file).to_owned();
+        let bytes = read_bounded(&path.join(TEMPLATES).join(&file), template::SOURCE_MAX)?;
+        files.additional.insert(name, bytes);
+    }
+    Ok(files)
+}
+
+/// The names of the files in `additional_chat_templates`.
+fn additional_templates(path: &Path) -> Result<Vec<String>, BaseError> {
+    let folder = path.join(TEMPLATES);
+    if !folder.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&folder).map_err(BaseError::io(&folder))? {
+        let name = entry.map_err(BaseError::io(&folder))?.file_name();
+        names.extend(name.to_str().filter(|name| name.ends_with(JINJA)).map(str::to_owned));
+        if names.len() > TEMPLATES_MAX {
+            return Err(BaseError::TooManyTemplates { path: folder, max: TEMPLATES_MAX });
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn optional_json(path: &Path, max: usize) -> Result<Option<Value>, BaseError> {
+    path.is_file().then(|| read_json(path, max)).transpose()
 }
 
 /// Adds the tensors of one safetensors file.
@@ -135,13 +204,14 @@ fn special_tokens(path: &Path, config: &Value) -> Result<SpecialTokens, BaseErro
     Ok(special)
 }
 
-/// The names of the weight files: those of the index if there is one, else `model.safetensors`, else all.
+/// The names of the weight files: `model.safetensors` if it is there, else those of the index, as in transformers
+/// (`_get_resolved_checkpoint_files`), else all.
 fn weight_files(path: &Path) -> Result<BTreeSet<String>, BaseError> {
-    if path.join(INDEX).is_file() {
-        return indexed_files(&read_json(&path.join(INDEX), INDEX_MAX)?);
-    }
     if path.join(SINGLE).is_file() {
         return Ok([SINGLE.to_owned()].into());
+    }
+    if path.join(INDEX).is_file() {
+        return indexed_files(&read_json(&path.join(INDEX), INDEX_MAX)?);
     }
     let (mut files, mut pickles) = (BTreeSet::new(), false);
     for entry in fs::read_dir(path).map_err(BaseError::io(path))? {

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::BaseError;
-pub use folder::{files as folder_files, indexed_files};
+pub use folder::{files as folder_files, indexed_files, tokenizer as folder_tokenizer};
 pub use inventory::InventoryError;
 use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::JSON_MAX;
@@ -47,6 +47,8 @@ use stored::Stored;
 pub struct Base {
     architecture: Architecture,
     tokenizer: Tokenizer,
+    /// How many it was made for.
+    positions: Option<u32>,
     /// Exactly [`Architecture::tensors`].
     tensors: BTreeMap<String, Stored>,
 }
@@ -81,11 +83,12 @@ impl Base {
         let mut tokenizer = Tokenizer::from_gguf(&gguf, special, architecture.vocab_size)
             .map_err(|error| BaseError::Tokenizer { file: file.to_owned(), error })?;
         if let Some(source) = gguf::chat_template(&gguf).map_err(wrong)? {
-            let template = Template { source: source.to_owned(), tokens: tokenizer.template_tokens() };
+            let template = Template { tokens: tokenizer.template_tokens(), ..Template::new(source.to_owned()) };
             tokenizer = tokenizer.with_template(template);
         }
         let tensors = gguf::tensors(&gguf, &bytes, &architecture).map_err(wrong)?;
-        Self::assemble(file, architecture, tokenizer, tensors)
+        let positions = gguf::positions(&gguf).map_err(wrong)?;
+        Ok(Self::assemble(file, architecture, tokenizer, tensors)?.with_positions(positions))
     }
 
     /// From the contents of `config.json`, `model.safetensors` and `tokenizer.json`.
@@ -99,7 +102,8 @@ impl Base {
             .map_err(|error| BaseError::Tokenizer { file: "tokenizer.json".to_owned(), error })?;
         let mut tensors = BTreeMap::new();
         folder::collect("model.safetensors", model, &mut tensors)?;
-        Self::assemble("model.safetensors", architecture, tokenizer, tensors)
+        let positions = config::positions(&config).map_err(wrong)?;
+        Ok(Self::assemble("model.safetensors", architecture, tokenizer, tensors)?.with_positions(positions))
     }
 
     /// From tensors that were made here, such as the result of a fold.
@@ -120,7 +124,7 @@ impl Base {
     ) -> Result<Self, BaseError> {
         let wrong = |error| BaseError::Inventory { file: file.to_owned(), error };
         let tensors = inventory::settle(&architecture, tensors).map_err(wrong)?;
-        Ok(Self { architecture, tokenizer, tensors })
+        Ok(Self { architecture, tokenizer, positions: None, tensors })
     }
 
     pub fn architecture(&self) -> &Architecture {
@@ -129,6 +133,17 @@ impl Base {
 
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// How many positions the base was made for, where it says so: what lies behind them it has never seen. No part of its
+    /// identity, as nothing is computed from it.
+    pub fn positions(&self) -> Option<u32> {
+        self.positions
+    }
+
+    #[must_use]
+    fn with_positions(self, positions: Option<u32>) -> Self {
+        Self { positions, ..self }
     }
 
     /// The tensor of a Hugging Face name in Hugging Face layout. Quantised tensors keep their blocks.

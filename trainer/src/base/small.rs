@@ -73,5 +73,5 @@ pub fn safetensors(tensors: &BTreeMap<String, HostTensor>) -> Vec<u8> {
 }
 
 pub fn config() -> String {
-    super::config::to_json(&architecture(), &SpecialTokens { bos: None, eos: vec![0] }, DType::F32)
+    super::config::to_json(&architecture(), &SpecialTokens { bos: None, eos: vec![0] }, None, DType::F32)
 }

@@ -129,7 +129,7 @@ fn nan_and_infinity_are_found_when_asked_for() {
 fn a_written_folder_is_the_same_base() {
     let root = tempfile::tempdir().unwrap();
     let (base, path) = (small::base(), root.path().join("out"));
-    let mut writer = FolderWriter::create(&path, base.architecture(), base.tokenizer(), DType::F32).unwrap();
+    let mut writer = FolderWriter::create(&path, base.architecture(), base.tokenizer(), Some(64), DType::F32).unwrap();
     for entry in entries(base.architecture(), DType::F32) {
         writer.begin(&entry).unwrap();
         writer.rows(base.tensor(&entry.name).unwrap().bytes()).unwrap();

@@ -22,10 +22,17 @@ pub struct FolderWriter {
 }
 
 impl FolderWriter {
-    /// `dtype` is a float type; tensors then come in the order of [`Architecture::tensors`].
-    pub fn create(path: &Path, architecture: &Architecture, tokenizer: &Tokenizer, dtype: DType) -> io::Result<Self> {
+    /// `dtype` is a float type; tensors then come in the order of [`Architecture::tensors`]. `positions`: how many the base
+    /// was made for, if it says so.
+    pub fn create(
+        path: &Path,
+        architecture: &Architecture,
+        tokenizer: &Tokenizer,
+        positions: Option<u32>,
+        dtype: DType,
+    ) -> io::Result<Self> {
         let folder = StagedFolder::create(path)?;
-        folder.write("config.json", config::to_json(architecture, tokenizer.special(), dtype).as_bytes())?;
+        folder.write("config.json", config::to_json(architecture, tokenizer.special(), positions, dtype).as_bytes())?;
         if let Some(generation) = tokenizer.generation_json() {
             folder.write("generation_config.json", generation.as_bytes())?;
         }

@@ -38,6 +38,8 @@ pub struct Options {
     pub batch_tokens: usize,
     /// Rows to show.
     pub preview: usize,
+    /// How many positions the base was made for, if it says so.
+    pub positions: Option<usize>,
 }
 
 /// Why a file cannot be looked at.
@@ -99,6 +101,8 @@ struct Found {
     apart: Vec<usize>,
     /// Lines of rows that a template has written already.
     written: Vec<usize>,
+    /// Line and tokens of the longest sample of each row.
+    longest: Vec<(usize, usize)>,
 }
 
 impl Found {
@@ -112,6 +116,7 @@ impl Found {
                     self.overlong.push((line, tokens));
                     self.cut += 1;
                 }
+                self.longest.extend(samples.iter().map(|sample| sample.ids.len()).max().map(|longest| (line, longest)));
                 self.lines.extend(samples.iter().map(|_| line));
                 self.samples.extend(samples);
             }
@@ -137,6 +142,11 @@ impl Found {
         report.written_rows = self.written.len();
         report.written = self.written.into_iter().take(LISTED_MAX).collect();
         report.max_length = options.max_length;
+        report.positions = options.positions;
+        let beyond = |(_, tokens): &(usize, usize)| options.positions.is_some_and(|positions| *tokens > positions);
+        self.longest.retain(beyond);
+        report.beyond_rows = self.longest.len();
+        report.beyond = self.longest.into_iter().take(LISTED_MAX).map(Tokens::from).collect();
         report.lengths = Lengths::of(self.lengths);
         report.samples = self.samples.len();
         report.tokens = self.samples.iter().map(|sample| sample.ids.len()).sum();

@@ -46,6 +46,12 @@ pub enum PeftError {
     Unpaired { module: String, factor: &'static str },
     #[error("{MODEL_FILE}: `{name}` has shape {found:?}, this base needs {wanted}")]
     Shape { name: String, found: Vec<usize>, wanted: String },
+    #[error(
+        "{CONFIG_FILE}: `{module}` is a target, and {MODEL_FILE} has no factors for it: the adapter was not saved whole"
+    )]
+    Untrained { module: String },
+    #[error("{MODEL_FILE}: `{module}` has factors, which PEFT would leave out: {CONFIG_FILE} does not aim at it")]
+    NotTargeted { module: String },
     #[error("`{module}` has rank {found}, {CONFIG_FILE} says {wanted}")]
     Rank { module: String, found: usize, wanted: usize },
     #[error("`{module}` has rank {found}, 1 to {RANK_MAX} are allowed")]

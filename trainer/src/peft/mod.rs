@@ -5,6 +5,7 @@
 //! also those that know neither rank patterns nor rank-stabilised scales. Goals: precise refusals; equal adapters give
 //! equal bytes. Non-goals: pickles, DoRA, biases, trained embeddings.
 
+mod aim;
 mod config;
 mod error;
 mod plan;

@@ -9,6 +9,7 @@ use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::{ADAPTER_BYTES_MAX, JSON_MAX};
 use potluck_protocol::safetensors::Layout;
 
+use super::aim::Aim;
 use super::plan::Plan;
 use super::{CONFIG_FILE, MODEL_FILE, PeftError};
 use crate::base::lfs;
@@ -29,7 +30,12 @@ pub fn read(folder: &Path, architecture: &Architecture) -> Result<Adapter, PeftE
     let config = read_config(folder)?;
     let path = folder.join(MODEL_FILE);
     let (file, len) = open_bounded(&path, ADAPTER_BYTES_MAX)?;
-    check(&config, &read_all(file, len, &path)?, architecture)
+    let adapter = check(&config, &read_all(file, len, &path)?, architecture)?;
+    if let Some(aim) = Aim::parse(&config)? {
+        let modules = adapter.tensors.keys().filter_map(|name| Some(Factor::parse(name)?.0));
+        aim.check(modules, architecture)?;
+    }
+    Ok(adapter)
 }
 
 /// The adapter in the portable profile, if the contents of both files fit each other and the architecture. Pure: this

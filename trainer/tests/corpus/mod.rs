@@ -110,7 +110,7 @@ impl Family {
             Tokenizer::from_json(&json, special, u32::try_from(inner.get_vocab_size(true)).unwrap()).unwrap();
         let names = [("bos_token", &self.special.bos), ("eos_token", &self.special.eos)];
         let tokens = names.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?)));
-        tokenizer.with_template(Template { source: self.template.clone(), tokens: tokens.collect() })
+        tokenizer.with_template(Template { tokens: tokens.collect(), ..Template::new(self.template.clone()) })
     }
 }
 

@@ -95,7 +95,8 @@ impl Ways {
 
 fn write(out: &std::path::Path, case: &Case, dtype: DType) -> Result<Option<Folded>, String> {
     let (architecture, tokenizer) = (case.base.architecture(), case.base.tokenizer());
-    let mut folder = FolderWriter::create(out, architecture, tokenizer, dtype).map_err(|error| error.to_string())?;
+    let mut folder =
+        FolderWriter::create(out, architecture, tokenizer, None, dtype).map_err(|error| error.to_string())?;
     match fold(&case.base, &case.inputs(), dtype, &mut folder) {
         Ok(folded) => folder.finish().map(|()| Some(folded)).map_err(|error| error.to_string()),
         Err(error) => digest(Err(error)).map(|_| None).map_err(|error| error.to_string()),

@@ -88,6 +88,15 @@ fn remarks(report: &Report) -> Vec<String> {
         report.overlong_rows,
     );
     remark(
+        format!(
+            "{} rows are longer than the {} positions that the base was made for (max_position_embeddings): it has never seen what lies behind them",
+            report.beyond_rows,
+            report.positions.unwrap_or_default()
+        ),
+        report.beyond.iter().map(|row| format!("{} ({})", row.line, row.tokens)).collect(),
+        report.beyond_rows,
+    );
+    remark(
         format!("{} rows are there more than once", report.duplicate_rows),
         report.duplicates.iter().map(group).collect(),
         report.duplicates.len(),

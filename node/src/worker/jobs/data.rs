@@ -16,6 +16,7 @@ pub fn check(base: &BaseSource, data: &Path, settings: &CheckSettings) -> Outcom
         overlong: settings.overlong.into(),
         batch_tokens: settings.batch_tokens,
         preview: settings.preview,
+        positions: base.positions().map(|positions| positions as usize),
     };
     check::check(data, base.tokenizer(), &options).map_err(|error| failures::check(data, &error))
 }

@@ -56,7 +56,8 @@ pub fn fold(
         None => into(&mut Discard)?,
         Some(out) => {
             let failed = |error: io::Error| output::unwritable(out, &error);
-            let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), dtype).map_err(failed)?;
+            let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), base.positions(), dtype)
+                .map_err(failed)?;
             let folded = into(&mut folder)?;
             folder.finish().map_err(failed)?;
             folded

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_protocol::id::Digest;
-use potluck_trainer::base::{Base, Tokenizer};
+use potluck_trainer::base::Base;
 use potluck_trainer::data::chat::{ChatFormat, Ending};
 use potluck_trainer::data::jsonl;
 use potluck_trainer::data::rehearsal::answers;
@@ -64,7 +64,7 @@ impl Rows {
         let tokenised = tokenised.map_err(|error| failures::tokenise(&error))?;
         let format = (rows.kind == Kind::Chat).then(|| ChatFormat::new(tokenizer)).transpose();
         let format = format.map_err(|error| failures::chat(&error))?;
-        let remarks = remarks(&tokenised, format.as_ref(), tokenizer);
+        let remarks = remarks(&tokenised, format.as_ref(), base);
         Ok(Self {
             samples: tokenised.samples,
             kind: rows.kind,
@@ -119,13 +119,26 @@ impl Rows {
 }
 
 /// How answers end, if not by the template's own token, and how many rows are not quite what they look like.
-fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, tokenizer: &Tokenizer) -> Vec<String> {
+fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, base: &Base) -> Vec<String> {
     let ending = format.map(|format| format.ending()).filter(|ending| !matches!(ending, Ending::Own(_)));
     let apart = "have a token that would reach over the border before an answer: it is encoded apart";
     let written = "bring the begin or end of text themselves: it is not put twice";
     let counted = [(tokenised.apart, apart), (tokenised.written, written)];
     let counted = counted.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{rows} rows {what}"));
-    ending.map(|ending| ending.describe(tokenizer)).into_iter().chain(counted).collect()
+    let ending = ending.map(|ending| ending.describe(base.tokenizer()));
+    ending.into_iter().chain(counted).chain(beyond(tokenised, base)).collect()
+}
+
+/// Rows that reach beyond the positions that the base was made for.
+fn beyond(tokenised: &Tokenised, base: &Base) -> Option<String> {
+    let positions = base.positions()?;
+    let long =
+        tokenised.samples.iter().zip(&tokenised.lines).filter(|(sample, _)| sample.ids.len() > positions as usize);
+    let mut lines: Vec<_> = long.map(|(_, line)| line).collect();
+    lines.dedup();
+    let said =
+        "positions that the base was made for (max_position_embeddings): it has never seen what lies behind them";
+    (!lines.is_empty()).then(|| format!("{} rows are longer than the {positions} {said}", lines.len()))
 }
 
 /// The base's end-of-text tokens, and the one that ends an answer of a chat.

@@ -56,6 +56,11 @@ pub fn architecture(gguf: &Gguf) -> Result<Architecture, GgufError> {
     Ok(architecture)
 }
 
+/// How many positions the model was made for.
+pub fn positions(gguf: &Gguf) -> Result<Option<u32>, GgufError> {
+    gguf.typed("llama.context_length", Value::as_u32)
+}
+
 fn refuse_unsupported(gguf: &Gguf) -> Result<(), GgufError> {
     let text = |key| gguf.typed(key, Value::as_str);
     let number = |key| gguf.typed(key, Value::as_u32);

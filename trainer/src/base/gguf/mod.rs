@@ -15,7 +15,7 @@ mod value;
 pub(crate) mod sample;
 
 pub use header::{Gguf, TensorInfo};
-pub use metadata::{architecture, chat_template, special_tokens};
+pub use metadata::{architecture, chat_template, positions, special_tokens};
 pub use names::tensors;
 pub use value::{Array, Value};
 

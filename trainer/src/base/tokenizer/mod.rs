@@ -1,7 +1,10 @@
 //! Text to token ids and back, from `tokenizer.json` or from a GGUF file's vocabulary.
 
+mod assemble;
+mod class;
 mod encode;
 mod gguf;
+mod stated;
 pub mod template;
 
 use std::collections::BTreeMap;
@@ -12,6 +15,7 @@ use serde_json::Value;
 use super::config::SpecialTokens;
 use super::gguf::Gguf;
 use super::json::{self, JsonError};
+pub(super) use assemble::{Assembled, Files, assemble};
 use encode::Bare;
 pub use encode::{AddedToken, Encoded, Joined, Place};
 pub use template::Template;
@@ -34,6 +38,18 @@ pub enum TokenizerError {
     Unsupported { key: &'static str, found: String, supported: &'static str },
     #[error("`{key}`: {reason}")]
     Metadata { key: &'static str, reason: String },
+    #[error("`{name}` is {found}, a token was expected: a text, or an object with `content`")]
+    SpecialToken { name: String, found: String },
+    #[error(
+        "`tokenizer_class` is {found}: transformers builds that tokenizer otherwise than its tokenizer.json says, and how is not known here"
+    )]
+    Class { found: String },
+    #[error("`auto_map` is {found}: this tokenizer is made by code of the folder's own, which is not run")]
+    Code { found: String },
+    #[error("`tokenizer_class` is {class}, which has a BPE model, and tokenizer.json has another one")]
+    NotBpe { class: &'static str },
+    #[error("`{key}`: {reason}")]
+    Field { key: &'static str, reason: String },
     #[error("the text cannot be tokenised: {0}")]
     Encode(String),
     #[error("the ids cannot be turned into text: {0}")]
@@ -51,6 +67,8 @@ pub struct Tokenizer {
     prefix: Vec<u32>,
     /// Tokens that end generation beside those of `special`.
     stops: Vec<u32>,
+    /// The special tokens by name, where the base's files say them.
+    named: Option<BTreeMap<String, String>>,
     template: Option<Template>,
     json: Vec<u8>,
     digest: Digest,
@@ -60,7 +78,12 @@ impl Tokenizer {
     /// From the bytes of a `tokenizer.json`, for a model with this many rows of embedding. The digest covers the
     /// parsed content with sorted keys and the special tokens: neither whitespace nor the order of keys counts.
     pub fn from_json(bytes: &[u8], special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
-        let canonical = json::canonical(&json::parse(bytes, TOKENIZER_MAX)?);
+        Self::from_value(&json::parse(bytes, TOKENIZER_MAX)?, special, vocabulary)
+    }
+
+    /// From a parsed `tokenizer.json`.
+    pub(super) fn from_value(value: &Value, special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
+        let canonical = json::canonical(value);
         let digest = digest("potluck 2026 tokenizer json/1", &canonical, &special);
         Self::new(canonical, digest, special, vocabulary)
     }
@@ -93,7 +116,7 @@ impl Tokenizer {
             return Err(TokenizerError::NoEnd);
         }
         let prefix = encode::prefix(&inner)?;
-        Ok(Self { inner, bare, special, prefix, stops: Vec::new(), template: None, json, digest })
+        Ok(Self { inner, bare, special, prefix, stops: Vec::new(), named: None, template: None, json, digest })
     }
 
     /// With a chat template. What [`Tokenizer::digest`] and so a base's id say does not depend on it: a template is
@@ -101,6 +124,12 @@ impl Tokenizer {
     #[must_use]
     pub fn with_template(self, template: Template) -> Self {
         Self { template: Some(template), ..self }
+    }
+
+    /// With the special tokens as the base's files name them.
+    #[must_use]
+    pub(super) fn with_named(self, named: BTreeMap<String, String>) -> Self {
+        Self { named: Some(named), ..self }
     }
 
     /// With more tokens that end generation, as generation_config.json lists them. No part of a base's identity either.
@@ -113,6 +142,11 @@ impl Tokenizer {
     /// Every token that ends generation: those of config.json, then the others of generation_config.json.
     pub fn stops(&self) -> Vec<u32> {
         [self.special.eos.as_slice(), &self.stops].concat()
+    }
+
+    /// The special tokens by name, where the base's files say them.
+    pub fn named(&self) -> Option<&BTreeMap<String, String>> {
+        self.named.as_ref()
     }
 
     /// Begin and end of text by the names that a template knows them by.
@@ -168,19 +202,29 @@ impl Tokenizer {
         (!self.stops.is_empty()).then(|| format!("{fields:#}\n"))
     }
 
-    /// A `tokenizer_config.json` that lets transformers load `tokenizer.json`.
+    /// A `tokenizer_config.json` with which transformers reads `tokenizer.json` as it stands, and gives the template the
+    /// special tokens that the base's files gave it.
     pub fn config_json(&self) -> String {
-        let token = |id: Option<u32>| id.and_then(|id| self.inner.id_to_token(id)).map_or(Value::Null, Value::String);
-        let mut fields = serde_json::json!({
-            "bos_token": token(self.special.bos),
-            "eos_token": token(self.special.eos.first().copied()),
-            "tokenizer_class": "PreTrainedTokenizerFast",
-        });
-        if let Some(template) = &self.template {
-            template.tokens.iter().for_each(|(name, token)| fields[name] = Value::String(token.clone()));
-            fields["chat_template"] = Value::String(template.source.clone());
+        let mut fields = serde_json::json!({"tokenizer_class": "PreTrainedTokenizerFast"});
+        let named = self.named.clone().unwrap_or_else(|| self.added_template_tokens());
+        let template = self.template.as_ref();
+        let tokens = template.map(|template| template.tokens.clone()).unwrap_or_default();
+        for (name, token) in named.into_iter().chain(tokens) {
+            // Only what is called so is known for a token there; other names stand in a table of their own.
+            let place = if name.ends_with("_token") { &mut fields } else { &mut fields["extra_special_tokens"] };
+            place[name] = Value::String(token);
+        }
+        if let Some(template) = template {
+            fields["chat_template"] = template.to_json();
         }
         format!("{fields:#}\n")
+    }
+
+    /// [`Tokenizer::template_tokens`] that are added tokens: named in a configuration, any other would become one.
+    fn added_template_tokens(&self) -> BTreeMap<String, String> {
+        let mut tokens = self.template_tokens();
+        tokens.retain(|_, text| self.inner.get_added_vocabulary().get_vocab().contains_key(text));
+        tokens
     }
 }
 
@@ -238,12 +282,13 @@ mod tests {
     #[test]
     fn a_template_goes_through_the_written_configuration_and_changes_no_digest() {
         let tokenizer = Tokenizer::from_json(SMALL.as_bytes(), special(), 4).unwrap();
-        let template = Template { source: "{{ bos_token }}".to_owned(), tokens: tokenizer.template_tokens() };
+        let tokens = tokenizer.template_tokens();
+        let template = Template { tokens: tokens.clone(), ..Template::new("{{ bos_token }}".to_owned()) };
         let with = tokenizer.clone().with_template(template.clone());
         assert_eq!(with.digest(), tokenizer.digest());
         let read = |tokenizer: &Tokenizer| {
             let config = serde_json::from_str(&tokenizer.config_json()).unwrap();
-            template::from_folder(&config, None).unwrap()
+            template::from_folder(&config, template::TemplateFiles::default(), tokens.clone()).unwrap()
         };
         assert_eq!((read(&with), read(&tokenizer)), (Some(template), None));
     }

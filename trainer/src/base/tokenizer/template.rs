@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use potluck_protocol::id::Digest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::TokenizerError;
 use crate::base::json::describe;
@@ -14,106 +14,183 @@ use crate::base::json::describe;
 /// Bytes of a template: the longest in use have some tens of KiB.
 pub const SOURCE_MAX: usize = 1 << 20;
 
-/// The names under which transformers gives a template the special tokens.
-const TOKENS: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+/// The name of the template that is taken, and of the one that is taken where a chat has tools.
+const DEFAULT: &str = "default";
+const TOOL_USE: &str = "tool_use";
 
 /// A template and the special tokens that it may write, by transformers' names (`bos_token`, ...).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     pub source: String,
+    /// Another one for chats with tools.
+    pub tool_use: Option<String>,
     pub tokens: BTreeMap<String, String>,
 }
 
 impl Template {
     pub fn new(source: String) -> Self {
-        Self { source, tokens: BTreeMap::new() }
+        Self { source, ..Self::default() }
+    }
+
+    /// The source for a chat with tools, or for one without.
+    pub fn source_for(&self, tools: bool) -> &str {
+        self.tool_use.as_deref().filter(|_| tools).unwrap_or(&self.source)
+    }
+
+    /// Whether a source writes this.
+    pub fn contains(&self, text: &str) -> bool {
+        self.sources().any(|source| source.contains(text))
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &String> {
+        [&self.source].into_iter().chain(&self.tool_use)
     }
 
     /// Identifies the text of the template and the special tokens that it names: a base's folder and its GGUF file, which
     /// may list different ones, have one digest.
     pub fn digest(&self) -> Digest {
         let mut bytes = Vec::new();
-        let named = self.tokens.iter().filter(|(name, _)| self.source.contains(name.as_str()));
+        let named = self.tokens.iter().filter(|(name, _)| self.contains(name));
         let tokens = named.flat_map(|(name, token)| [name, token]);
-        for text in [&self.source].into_iter().chain(tokens) {
+        for text in self.sources().chain(tokens) {
             bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
         }
         Digest::of_context("potluck 2026 chat template/1", &bytes)
     }
+
+    /// As `chat_template` of a `tokenizer_config.json`.
+    pub fn to_json(&self) -> Value {
+        let named = |name: &str, source: &str| json!({"name": name, "template": source});
+        match &self.tool_use {
+            Some(tool_use) => json!([named(DEFAULT, &self.source), named(TOOL_USE, tool_use)]),
+            None => json!(self.source),
+        }
+    }
 }
 
-/// From a parsed `tokenizer_config.json` and the bytes of `chat_template.jinja`, which comes first, as in transformers.
-/// Of several named templates the one called `default` is taken. `None` if there is none.
-pub fn from_folder(config: &Value, jinja: Option<Vec<u8>>) -> Result<Option<Template>, TokenizerError> {
-    let wrong = |reason: String| TokenizerError::Metadata { key: "chat_template", reason };
-    let source = match (jinja, config.get("chat_template")) {
-        (Some(bytes), _) => {
-            String::from_utf8(bytes).map_err(|_| wrong("chat_template.jinja is not UTF-8".to_owned()))?
-        }
-        (None, None | Some(Value::Null)) => return Ok(None),
-        (None, Some(Value::String(source))) => source.clone(),
-        (None, Some(Value::Array(named))) => {
-            let default = named.iter().find(|one| one.get("name").and_then(Value::as_str) == Some("default"));
-            match default.and_then(|one| one.get("template")).and_then(Value::as_str) {
-                Some(source) => source.to_owned(),
-                None => return Ok(None),
-            }
-        }
-        (None, Some(other)) => return Err(wrong(format!("{} is neither a text nor a list", describe(other)))),
-    };
-    if source.len() > SOURCE_MAX {
+/// The bytes of templates in files of their own: `chat_template.jinja`, and those of `additional_chat_templates` by their
+/// names without `.jinja`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateFiles {
+    pub default: Option<Vec<u8>>,
+    pub additional: BTreeMap<String, Vec<u8>>,
+}
+
+/// The template of a folder, as in transformers: templates in files of their own, and only where there are none, those of
+/// `tokenizer_config.json`. Of several the one called `default` is taken, and where a chat has tools `tool_use`. `None` if
+/// there is none.
+pub fn from_folder(
+    config: &Value,
+    files: TemplateFiles,
+    tokens: BTreeMap<String, String>,
+) -> Result<Option<Template>, TokenizerError> {
+    let mut sources = named(config.get("chat_template").unwrap_or(&Value::Null))?;
+    let default = files.default.map(|bytes| (DEFAULT.to_owned(), bytes));
+    let files: Vec<_> = default.into_iter().chain(files.additional).collect();
+    if !files.is_empty() {
+        let text = |(name, bytes): (String, Vec<u8>)| {
+            let text = String::from_utf8(bytes).map_err(|_| wrong(format!("the file of `{name}` is not UTF-8")))?;
+            Ok::<_, TokenizerError>((name, text))
+        };
+        sources = files.into_iter().map(text).collect::<Result<_, _>>()?;
+    }
+    if sources.values().any(|source| source.len() > SOURCE_MAX) {
         return Err(wrong(format!("more than {SOURCE_MAX} bytes")));
     }
-    Ok(Some(Template { source, tokens: tokens(config) }))
+    let tool_use = sources.remove(TOOL_USE);
+    Ok(sources.remove(DEFAULT).map(|source| Template { source, tool_use, tokens }))
 }
 
-/// Each is a text, or an object whose `content` is.
-fn tokens(config: &Value) -> BTreeMap<String, String> {
-    let token = |name: &str| {
-        let found = config.get(name)?;
-        let text = found.as_str().or_else(|| found.get("content")?.as_str())?;
-        Some((name.to_owned(), text.to_owned()))
+/// The templates of `tokenizer_config.json` by name: one text, a list of objects with `name` and `template`, or an object.
+fn named(value: &Value) -> Result<BTreeMap<String, String>, TokenizerError> {
+    let text = |name: &str, source: &Value| {
+        let source = source.as_str().ok_or_else(|| wrong(format!("`{name}` is no text")))?;
+        Ok((name.to_owned(), source.to_owned()))
     };
-    TOKENS.into_iter().filter_map(token).collect()
+    match value {
+        Value::Null => Ok(BTreeMap::new()),
+        Value::String(source) => Ok([(DEFAULT.to_owned(), source.clone())].into()),
+        Value::Array(list) => {
+            let entry = |one: &Value| {
+                let name = one.get("name").and_then(Value::as_str);
+                let name = name.ok_or_else(|| wrong(format!("{} has no name", describe(one))))?;
+                text(name, one.get("template").unwrap_or(&Value::Null))
+            };
+            list.iter().map(entry).collect()
+        }
+        Value::Object(map) => map.iter().map(|(name, source)| text(name, source)).collect(),
+        other => Err(wrong(format!("{} is neither a text nor a list", describe(other)))),
+    }
+}
+
+fn wrong(reason: String) -> TokenizerError {
+    TokenizerError::Field { key: "chat_template", reason }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn source(config: &Value, jinja: Option<&str>) -> Option<String> {
-        let jinja = jinja.map(|text| text.as_bytes().to_vec());
-        from_folder(config, jinja).unwrap().map(|template| template.source)
+    fn read(config: &Value, files: TemplateFiles) -> Option<Template> {
+        from_folder(config, files, BTreeMap::new()).unwrap()
+    }
+
+    fn jinja(text: &str) -> TemplateFiles {
+        TemplateFiles { default: Some(text.as_bytes().to_vec()), ..TemplateFiles::default() }
+    }
+
+    fn source(config: &Value, files: TemplateFiles) -> Option<String> {
+        read(config, files).map(|template| template.source)
     }
 
     #[test]
     fn a_template_comes_from_its_own_file_or_the_configuration() {
-        assert_eq!(source(&Value::Null, None), None);
-        assert_eq!(source(&json!({"chat_template": null}), None), None);
-        assert_eq!(source(&json!({"chat_template": "a"}), None).as_deref(), Some("a"));
-        assert_eq!(source(&json!({"chat_template": "a"}), Some("b")).as_deref(), Some("b"));
+        let none = TemplateFiles::default;
+        assert_eq!(source(&Value::Null, none()), None);
+        assert_eq!(source(&json!({"chat_template": null}), none()), None);
+        assert_eq!(source(&json!({"chat_template": "a"}), none()).as_deref(), Some("a"));
+        assert_eq!(source(&json!({"chat_template": "a"}), jinja("b")).as_deref(), Some("b"));
         let named = json!([{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]);
-        assert_eq!(source(&json!({"chat_template": named}), None).as_deref(), Some("d"));
-        assert_eq!(source(&json!({"chat_template": [{"name": "tool_use", "template": "t"}]}), None), None);
-        for (config, jinja) in [(json!({"chat_template": 1}), None), (Value::Null, Some(vec![0xff]))] {
-            assert!(matches!(from_folder(&config, jinja), Err(TokenizerError::Metadata { .. })));
+        let both = read(&json!({"chat_template": named}), none()).unwrap();
+        assert_eq!((both.source_for(false), both.source_for(true)), ("d", "t"));
+        assert_eq!(
+            read(&json!({"chat_template": both.to_json()}), none()),
+            Some(both.clone()),
+            "written and read back"
+        );
+        assert_eq!(read(&json!({"chat_template": {"default": "d", "tool_use": "t"}}), none()), Some(both));
+        assert_eq!(source(&json!({"chat_template": [{"name": "tool_use", "template": "t"}]}), none()), None);
+        let error = |config: &Value, files| from_folder(config, files, BTreeMap::new()).unwrap_err();
+        let bytes = |bytes: Vec<u8>| TemplateFiles { default: Some(bytes), ..TemplateFiles::default() };
+        for (config, files) in [(json!({"chat_template": 1}), none()), (Value::Null, bytes(vec![0xff]))] {
+            assert!(matches!(error(&config, files), TokenizerError::Field { .. }));
         }
-        assert!(from_folder(&Value::Null, Some(vec![b'a'; SOURCE_MAX + 1])).is_err());
+        error(&Value::Null, bytes(vec![b'a'; SOURCE_MAX + 1]));
     }
 
     #[test]
-    fn special_tokens_are_texts_or_objects_and_count_in_the_digest() {
-        let config =
-            json!({"chat_template": "a", "bos_token": {"content": "<s>"}, "eos_token": "</s>", "pad_token": null});
-        let template = from_folder(&config, None).unwrap().unwrap();
-        let tokens: Vec<_> = template.tokens.iter().map(|(name, token)| (name.as_str(), token.as_str())).collect();
-        assert_eq!(tokens, [("bos_token", "<s>"), ("eos_token", "</s>")]);
-        assert_eq!(template.digest(), Template::new("a".to_owned()).digest(), "it names none of them");
-        let source = "{{ eos_token }}".to_owned();
-        assert_ne!(Template { source: source.clone(), ..template }.digest(), Template::new(source).digest());
+    fn templates_in_files_leave_those_of_the_configuration_out() {
+        let additional = |name: &str| TemplateFiles {
+            additional: [(name.to_owned(), b"x".to_vec())].into(),
+            ..TemplateFiles::default()
+        };
+        let config = json!({"chat_template": "a"});
+        assert_eq!(source(&config, additional("tool_use")), None, "none is called default");
+        assert_eq!(source(&config, additional("default")).as_deref(), Some("x"));
+        let both = read(&config, TemplateFiles { default: Some(b"d".to_vec()), ..additional("tool_use") }).unwrap();
+        assert_eq!((both.source_for(false), both.source_for(true)), ("d", "x"));
+    }
+
+    #[test]
+    fn special_tokens_count_in_the_digest_where_they_are_named() {
+        let tokens: BTreeMap<_, _> = [("bos_token".to_owned(), "<s>".to_owned())].into();
+        let template = |source: &str| Template { tokens: tokens.clone(), ..Template::new(source.to_owned()) };
+        assert_eq!(template("a").digest(), Template::new("a".to_owned()).digest(), "it names none of them");
+        let source = "{{ bos_token }}";
+        assert_ne!(template(source).digest(), Template::new(source.to_owned()).digest());
         assert_ne!(Template::new("b".to_owned()).digest(), Template::new("a".to_owned()).digest());
+        let tool_use = Template { tool_use: Some("t".to_owned()), ..template("a") };
+        assert_ne!(tool_use.digest(), template("a").digest());
     }
 }

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde_json::{Map, Value};
 
 use super::ChatError;
-use crate::base::{AddedToken, Tokenizer};
+use crate::base::{AddedToken, Template, Tokenizer};
 use crate::data::row::Message;
 
 /// Around what a template marks as the assistant's own.
@@ -68,7 +68,7 @@ pub struct Marks {
 }
 
 impl Marks {
-    pub fn new(tokenizer: &Tokenizer, template: &str) -> Result<Self, ChatError> {
+    pub fn new(tokenizer: &Tokenizer, template: &Template) -> Result<Self, ChatError> {
         // Runs of blanks are tokens of some vocabularies, and stand in every template.
         let names = |token: &AddedToken| template.contains(&token.text) && !token.text.trim().is_empty();
         let steers = |token: &AddedToken| token.special || names(token);

@@ -94,7 +94,7 @@ struct Marked {
 impl<'a> ChatFormat<'a> {
     pub fn new(tokenizer: &'a Tokenizer) -> Result<Self, ChatError> {
         let template = tokenizer.template().ok_or(ChatError::NoTemplate)?;
-        let marks = Marks::new(tokenizer, &template.source)?;
+        let marks = Marks::new(tokenizer, template)?;
         let renderer = Renderer::new(template)?;
         let write = |messages: &[Message]| {
             let messages: Vec<_> = messages.iter().map(|message| message.fields().clone()).collect();
@@ -117,8 +117,11 @@ impl<'a> ChatFormat<'a> {
     /// The whole chat, every assistant turn labelled.
     pub fn sample(&self, chat: &Chat) -> Result<ChatSample, ChatError> {
         let marked = self.marked(chat)?;
-        let (written, answers) =
-            if self.renderer.marks_answers() { self.generated(&marked)? } else { self.answers(&marked, chat)? };
+        let (written, answers) = if self.renderer.marks_answers(!chat.tools.is_empty()) {
+            self.generated(&marked)?
+        } else {
+            self.answers(&marked, chat)?
+        };
         let answers: Vec<_> = answers.into_iter().map(|place| self.ended(&written.text, place)).collect();
         self.assemble(&written, &answers)
     }

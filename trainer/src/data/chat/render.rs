@@ -32,6 +32,8 @@ const OUTPUT_MAX: usize = 4 << 20;
 const WORDS_MAX: usize = 400;
 
 const NAME: &str = "chat_template";
+/// The template of chats with tools, where the base has one.
+const TOOL_USE: &str = "chat_template tool_use";
 
 /// Names under which the thoughts of a message are given; templates read the first, or the second.
 const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
@@ -49,6 +51,14 @@ pub struct Input<'a> {
 pub struct Renderer {
     environment: Environment<'static>,
     tokens: Value,
+    default: Compiled,
+    tool_use: Option<Compiled>,
+}
+
+/// One of the base's templates.
+#[derive(Debug)]
+struct Compiled {
+    name: &'static str,
     marks_answers: bool,
 }
 
@@ -63,21 +73,26 @@ impl Renderer {
         environment.add_function("raise_exception", raise_exception);
         environment.add_function("potluck_generation", generation);
         filters::add_to(&mut environment);
-        filters::check_escapes(&template.source)?;
-        let (source, marks_answers) = with_generation_calls(&template.source)?;
-        environment.add_template_owned(NAME, source).map_err(|error| failed(&error))?;
+        let default = Compiled::new(&mut environment, NAME, &template.source)?;
+        let tool_use = template.tool_use.as_ref();
+        let tool_use = tool_use.map(|source| Compiled::new(&mut environment, TOOL_USE, source)).transpose()?;
         let tokens = template.tokens.iter().map(|(name, token)| (name.as_str(), token.as_str()));
-        Ok(Self { environment, tokens: Value::from_pairs(tokens), marks_answers })
+        Ok(Self { environment, tokens: Value::from_pairs(tokens), default, tool_use })
     }
 
-    /// Whether the template marks the assistant's own text itself.
-    pub fn marks_answers(&self) -> bool {
-        self.marks_answers
+    /// Whether the template marks the assistant's own text itself, of chats with tools or of others.
+    pub fn marks_answers(&self, tools: bool) -> bool {
+        self.template_for(tools).marks_answers
+    }
+
+    fn template_for(&self, tools: bool) -> &Compiled {
+        self.tool_use.as_ref().filter(|_| tools).unwrap_or(&self.default)
     }
 
     /// The text of the chat, with the head of the assistant's next turn behind it if that is wanted.
     pub fn render(&self, input: &Input<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
-        let template = self.environment.get_template(NAME).map_err(|error| failed(&error))?;
+        let template = self.template_for(input.tools.is_some()).name;
+        let template = self.environment.get_template(template).map_err(|error| failed(&error))?;
         let messages: Value = input.messages.iter().map(fields).collect();
         let tools = Value::from(Serde(input.tools));
         let chat = context! { messages, add_generation_prompt, tools, documents => (), ..self.tokens.clone() };
@@ -87,6 +102,15 @@ impl Renderer {
             Ok(()) => String::from_utf8(text.0).map_err(|error| ChatError::Template(error.to_string())),
             Err(error) => Err(failed(&error)),
         }
+    }
+}
+
+impl Compiled {
+    fn new(environment: &mut Environment<'static>, name: &'static str, source: &str) -> Result<Self, ChatError> {
+        filters::check_escapes(source)?;
+        let (source, marks_answers) = with_generation_calls(source)?;
+        environment.add_template_owned(name, source).map_err(|error| failed(&error))?;
+        Ok(Self { name, marks_answers })
     }
 }
 

@@ -14,7 +14,7 @@ fn tokenizer(template: &str) -> Tokenizer {
     let special = SpecialTokens { bos: None, eos: vec![END_ID] };
     let tokenizer = Tokenizer::from_json(tiny::tokenizer_json().as_bytes(), special, tiny::VOCABULARY).unwrap();
     let tokens = tokenizer.template_tokens();
-    tokenizer.with_template(Template { source: template.to_owned(), tokens })
+    tokenizer.with_template(Template { tokens, ..Template::new(template.to_owned()) })
 }
 
 fn chat(turns: &[(&str, &str)]) -> Chat {
@@ -130,6 +130,9 @@ fn templates_have_what_transformers_gives_them() {
     assert_eq!(shown("{{ messages[1] | tojson }}"), r#"{"role": "user", "content": "hi"}"#);
     assert_eq!(shown("{{ {'a<': [1, 'é', none, true]} | tojson }}"), r#"{"a<": [1, "é", null, true]}"#);
     assert_eq!(shown("{{ [{'a': 1}, []] | tojson(indent=2) }}"), "[\n  {\n    \"a\": 1\n  },\n  []\n]");
+    let options = "false, none, [',', ':'], true";
+    assert_eq!(shown(&format!("{{{{ {{'b': 1, 'a': [2, 3]}} | tojson({options}) }}}}")), r#"{"a":[2,3],"b":1}"#);
+    assert_eq!(shown("{{ {10: 1, 9: 2} | tojson(sort_keys=true) }}"), r#"{"9": 2, "10": 1}"#);
     assert_eq!(shown("{{ ' x '.strip() + 'ab'.upper() }}{{ 'abc'.startswith('ab') }}"), "xABTrue");
     assert_eq!(shown("{% for k, v in messages[1].items() %}{{ k }}={{ v }};{% endfor %}"), "role=user;content=hi;");
     assert_eq!(shown("{{ messages[1].get('name', 'nobody') }}{{ 'a,b'.split(',')[-1] }}"), "nobodyb");

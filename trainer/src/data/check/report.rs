@@ -52,6 +52,14 @@ pub struct Report {
     pub written: Vec<usize>,
     #[serde(default)]
     pub written_rows: usize,
+    /// How many positions the base was made for, if it says so.
+    #[serde(default)]
+    pub positions: Option<usize>,
+    /// Lines of rows that reach beyond them as they are trained on.
+    #[serde(default)]
+    pub beyond: Vec<Tokens>,
+    #[serde(default)]
+    pub beyond_rows: usize,
     /// How the answers of chats end, in words.
     #[serde(default)]
     pub ending: Option<String>,

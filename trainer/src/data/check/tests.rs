@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::{Template, small};
 
-const OPTIONS: Options = Options { max_length: 8, overlong: Overlong::Refuse, batch_tokens: 8, preview: 2 };
+const OPTIONS: Options =
+    Options { max_length: 8, overlong: Overlong::Refuse, batch_tokens: 8, preview: 2, positions: None };
 
 fn tokenizer() -> Tokenizer {
     // "!" is the end of text, and of a turn.
@@ -67,6 +68,19 @@ fn trained_and_masked_text_are_told_apart() {
     let bare = survey(&format!("{{\"messages\":[{}]}}", turns.join(",")));
     let error = examine(bare.0.as_ref(), bare.1, &small::tokenizer(), &OPTIONS).unwrap_err().to_string();
     assert!(error.contains("no chat template"), "{error}");
+}
+
+#[test]
+fn rows_that_reach_beyond_the_bases_positions_are_counted() {
+    let text = [row("aaa", "b"), row("a", "b"), row("aaaa", "b")].concat();
+    let found = report(&text, &Options { positions: Some(4), ..OPTIONS });
+    assert_eq!(
+        (found.beyond, found.beyond_rows, found.positions),
+        ([(1, 5), (3, 6)].map(Tokens::from).into(), 2, Some(4))
+    );
+    let cut = Options { positions: Some(4), max_length: 4, overlong: Overlong::Cut, ..OPTIONS };
+    assert_eq!(report(&text, &cut).beyond_rows, 0, "as they are trained on");
+    assert_eq!(report(&text, &OPTIONS).beyond_rows, 0, "a base that does not say it");
 }
 
 fn survey(text: &str) -> (Option<Rows>, Vec<BadLine>) {

@@ -1,6 +1,6 @@
 //! The filter `tojson` of transformers: Python's `json.dumps`, nothing escaped for HTML.
 
-use minijinja::value::{Kwargs, Value, ValueKind};
+use minijinja::value::{Kwargs, Rest, Value, ValueKind, ValueOrKwargs, from_args};
 use minijinja::{Error, ErrorKind};
 
 use super::python;
@@ -18,16 +18,24 @@ struct Style {
     behind_key: String,
 }
 
-pub fn tojson(value: Value, ascii: Option<Value>, indent: Option<Value>, kwargs: Kwargs) -> Result<String, Error> {
-    let option = |given: Option<Value>, name: &str| match given {
-        Some(given) => Ok(Some(given)),
-        None => kwargs.get::<Option<Value>>(name),
+/// Names of the options, in the order in which they may stand without them.
+const OPTIONS: [&str; 4] = ["ensure_ascii", "indent", "separators", "sort_keys"];
+
+pub fn tojson(value: Value, given: Rest<ValueOrKwargs>) -> Result<String, Error> {
+    let given = given.into_values();
+    let (by_place, kwargs): (&[Value], Kwargs) = from_args(&given)?;
+    if by_place.len() > OPTIONS.len() {
+        return Err(Error::from(ErrorKind::TooManyArguments));
+    }
+    let option = |place: usize| match (by_place.get(place), kwargs.get::<Option<Value>>(OPTIONS[place])?) {
+        (Some(_), Some(_)) => Err(wrong(format!("`{}` of `tojson` is given twice", OPTIONS[place]))),
+        (one, other) => Ok(one.cloned().or(other)),
     };
-    let indent = indentation(option(indent, "indent")?)?;
-    let (between, behind_key) = separation(option(None, "separators")?, indent.is_some())?;
+    let [ascii, indent, separators, sorted] = [option(0)?, option(1)?, option(2)?, option(3)?];
+    let indent = indentation(indent)?;
+    let (between, behind_key) = separation(separators, indent.is_some())?;
     let is_set = |value: Option<Value>| value.is_some_and(|value| value.is_true());
-    let ascii = is_set(option(ascii, "ensure_ascii")?);
-    let sorted = is_set(option(None, "sort_keys")?);
+    let (ascii, sorted) = (is_set(ascii), is_set(sorted));
     kwargs.assert_all_used()?;
     let mut out = String::new();
     Style { ascii, sorted, indent, between, behind_key }.write(&value, 0, &mut out)?;
@@ -81,9 +89,18 @@ impl Style {
     }
 
     fn map(&self, value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
+        let mut keys = value.try_iter()?.checked().collect::<Result<Vec<_>, Error>>()?;
+        if self.sorted {
+            // As Python does: by their values and not as they are written, and only what can be compared.
+            let texts = |key: &Value| key.kind() == ValueKind::String;
+            let numbers = |key: &Value| matches!(key.kind(), ValueKind::Number | ValueKind::Bool);
+            if !keys.iter().all(texts) && !keys.iter().all(numbers) {
+                return Err(wrong("`sort_keys` of `tojson`: keys of several kinds".to_owned()));
+            }
+            keys.sort();
+        }
         let mut items = Vec::new();
-        for key in value.try_iter()?.checked() {
-            let key = key?;
+        for key in keys {
             let word = match key.kind() {
                 ValueKind::String => key.to_string(),
                 ValueKind::None => "null".to_owned(),
@@ -92,9 +109,6 @@ impl Style {
                 kind => return Err(wrong(format!("`tojson`: a key of the kind {kind}"))),
             };
             items.push((Some(word), value.get_item(&key)?));
-        }
-        if self.sorted {
-            items.sort_by(|(one, _), (other, _)| one.cmp(other));
         }
         self.items(['{', '}'], items, depth, out)
     }

@@ -39,7 +39,8 @@ fn a_folder_has_the_id_that_was_foretold_and_is_a_parent_like_any_other() {
     for (name, dtype) in [("f32", DType::F32), ("f16", DType::F16), ("bf16", DType::BF16)] {
         let out = root.path().join(name);
         let base = small::base();
-        let mut folder = FolderWriter::create(&out, base.architecture(), base.tokenizer(), dtype).unwrap();
+        let mut folder =
+            FolderWriter::create(&out, base.architecture(), base.tokenizer(), base.positions(), dtype).unwrap();
         let folded = fold(&base, &inputs, dtype, &mut folder).unwrap();
         folder.finish().unwrap();
         let opened = Base::open(&out).unwrap();
