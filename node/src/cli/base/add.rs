@@ -18,9 +18,10 @@ use crate::seconds::Seconds;
 
 /// Check a base whole and remember it.
 ///
-/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache
-/// (HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured), safetensors only. A base id is looked for in the swarm: whoever
-/// published that base with `potluck publish --base`; its files are held against the id before they are used.
+/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache,
+/// safetensors only (HF_TOKEN, HF_HOME, HF_ENDPOINT and the others mean what they mean there: docs/hub.md). A base id is
+/// looked for in the swarm: whoever published that base with `potluck publish --base`; its files are held against the id
+/// before they are used.
 #[derive(Debug, Args)]
 pub struct Add {
     /// A Hugging Face folder (safetensors), a .gguf file, OWNER/NAME[@REVISION], or a base id (64 hex digits)
