@@ -20,7 +20,7 @@ use potluck_trainer::{files, removal};
 
 use super::digest::{self, Wrong};
 use super::id::is_commit;
-use super::limits::{LOCKED, LOCKED_LOOK, NOTE_MAX};
+use super::limits::{LOCKED, LOCKED_LOOK, NOTE_MAX, SETTLED};
 use super::{Fresh, HubError, HubId, Settings, Talk, link};
 
 /// The files of one commit.
@@ -117,9 +117,10 @@ impl<'a> Snapshot<'a> {
     }
 
     /// So that a base of many gigabytes is hashed once, and again when its files change. Where nothing can be written it is
-    /// hashed every time.
+    /// hashed every time; so is a file that was written just now, since a change at the same moment would show no other time.
     fn note_checked(&self, etag: &str, found: &Metadata) {
-        if digest::is_hash(etag) {
+        let age = found.modified().ok().and_then(|time| time.elapsed().ok());
+        if digest::is_hash(etag) && age.is_some_and(|age| age > SETTLED) {
             let _not_noted = put(&self.repository.join(".checked").join(etag), &stamp(found));
         }
     }
@@ -140,11 +141,7 @@ impl<'a> Snapshot<'a> {
         if fs::symlink_metadata(&blob).is_ok() {
             self.set_aside(&blob)?;
         }
-        fs::rename(part, &blob).map_err(HubError::io("rename to", &blob))?;
-        if let Ok(found) = fs::metadata(&blob) {
-            self.note_checked(etag, &found);
-        }
-        Ok(())
+        fs::rename(part, &blob).map_err(HubError::io("rename to", &blob))
     }
 
     fn set_aside(&self, path: &Path) -> Result<(), HubError> {

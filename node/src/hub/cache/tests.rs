@@ -1,5 +1,7 @@
 //! The cache on this disk: what is taken, what is noticed, what stays.
 
+use std::time::Duration;
+
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -123,18 +125,24 @@ fn what_was_hashed_is_hashed_again_when_it_changed_or_the_hub_is_asked() {
     let bench = Bench::new();
     bench.add(NAMES[2]);
     let held = |fresh| bench.with(fresh, |snapshot| snapshot.holds_blob(&etag(NAMES[2]), 17).expect("readable")).0;
-    assert_eq!(held(Fresh::Cached), Held::Right);
     let (blob, note) = (bench.at("blobs").join(etag(NAMES[2])), bench.at(".checked").join(etag(NAMES[2])));
-    fs::write(&blob, "modeL.safetensors").expect("writable");
-    assert!(matches!(held(Fresh::Cached), Held::Wrong(Wrong::Hash { .. })));
-    // As if it had been right in this state.
-    fs::write(&note, stamp(&fs::metadata(&blob).expect("there"))).expect("writable");
+    let write = |text: &str, day: u64| {
+        fs::write(&blob, text).expect("writable");
+        let time = UNIX_EPOCH + Duration::from_secs(day * 86_400);
+        File::options().write(true).open(&blob).expect("there").set_modified(time).expect("ours");
+    };
     assert_eq!(held(Fresh::Cached), Held::Right);
+    assert!(!note.exists(), "it was written just now");
+    write(NAMES[2], 1);
+    assert_eq!(held(Fresh::Cached), Held::Right);
+    assert!(note.exists());
+    write("modeL.safetensors", 2);
+    assert!(matches!(held(Fresh::Cached), Held::Wrong(Wrong::Hash { .. })), "another time: hashed anew");
+    write("modeL.safetensors", 1);
+    assert_eq!(held(Fresh::Cached), Held::Right, "the same length and time: not hashed");
     assert!(matches!(held(Fresh::Ask), Held::Wrong(Wrong::Hash { .. })));
-    assert!(matches!(
-        bench.with(Fresh::Cached, |snapshot| snapshot.holds_blob(&etag(NAMES[2]), 18).expect("readable")).0,
-        Held::Wrong(Wrong::Length { is: 17, wanted: 18 })
-    ));
+    let (longer, _) = bench.with(Fresh::Cached, |snapshot| snapshot.holds_blob(&etag(NAMES[2]), 18).expect("readable"));
+    assert_eq!(longer, Held::Wrong(Wrong::Length { is: 17, wanted: 18 }));
 }
 
 #[test]

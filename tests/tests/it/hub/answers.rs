@@ -78,9 +78,9 @@ fn what_does_not_pass_is_asked_once() {
 fn a_signal_ends_a_wait() {
     let bench = Bench::new();
     bench.hub.behave(passing(429, Some("200"), usize::MAX));
-    let mut child = bench.command(&["base", "add", REPOSITORY]).stderr(Stdio::piped()).spawn().expect("it starts");
-    let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
-    let mut said = lines.map(|line| line.expect("UTF-8"));
+    let mut command = bench.command(&["base", "add", REPOSITORY]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped")).lines().map(|line| line.expect("UTF-8"));
     assert!(said.any(|line| line.contains("trying again in 200 s")), "it waits");
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(sent.expect("the system has it").success());
