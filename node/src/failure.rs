@@ -91,6 +91,11 @@ impl Failure {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Kind::Denied,
             ErrorKind::NotFound => Kind::NotFound,
             ErrorKind::AlreadyExists => Kind::Conflict,
+            // What was named cannot be what is wanted, whatever the disk holds.
+            ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory => Kind::Usage,
             _ => Kind::Failed,
         };
         let failure = Self::new(kind, format!("{doing}: {error}"));

@@ -14,6 +14,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether anything is there, through links, and if not, why.
+pub fn look(path: &Path) -> io::Result<()> {
+    fs::metadata(path).map(drop).map_err(|error| explained(path, error))
+}
+
 /// A whole file of at most `max` bytes.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
@@ -32,6 +37,12 @@ fn refuse_other(found: &Metadata) -> io::Result<()> {
         None => Ok(()),
         Some(kind) => Err(io::Error::new(ErrorKind::InvalidInput, format!("it is {kind}, not a file"))),
     }
+}
+
+/// What a path is, if it is no folder and no regular file.
+pub fn special_kind(path: &Path) -> Option<&'static str> {
+    let found = fs::metadata(path).ok()?;
+    if found.is_dir() { None } else { kind(&found) }
 }
 
 /// What it is, if it is no regular file.

@@ -1,5 +1,6 @@
 //! Publishing: a PEFT folder becomes shards, a signed manifest, and an announcement.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use potluck_protocol::announce::{Announcement, KindTag};
@@ -254,7 +255,8 @@ pub(super) fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
     let path = folder.join(RUN_RECORD);
     let bytes = match files::read(&path, RUN_RECORD_MAX) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        // What is no folder is named by who reads the adapter.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
         Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),
     };
     serde_json::from_slice(&bytes).map(Some).map_err(|error| {

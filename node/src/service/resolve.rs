@@ -104,8 +104,8 @@ impl Service {
         }
         let path = Path::new(reference);
         if path.is_absolute() {
-            if !path.exists() {
-                return Err(no_base(&format!("{} does not exist", path.display())));
+            if let Err(error) = files::look(path) {
+                return Err(no_base(&format!("{}: {error}", path.display())));
             }
             let name = hub::name_of(path).unwrap_or_else(|| {
                 path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())

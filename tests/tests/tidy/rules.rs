@@ -92,6 +92,18 @@ fn few_files_read_the_environment() {
     assert_none("ask node/src/config.rs", places(wrong));
 }
 
+/// The file that says what a signal does.
+const SIGNALS: &str = "node/src/signals.rs";
+
+#[test]
+fn one_file_takes_signals() {
+    let wrong = |source: &Source, code: &str| {
+        let takes = ["ctrl_c(", "signal::unix", "tokio::signal", "SignalKind", "signal_hook"];
+        source.path.starts_with("node/src") && source.path != SIGNALS && takes.iter().any(|call| code.contains(call))
+    };
+    assert_none("ask node/src/signals.rs: every stop is in order, and says how to go on", places(wrong));
+}
+
 /// The file that may remove anything: it asks whether what goes is the program's own.
 const REMOVAL: &str = "trainer/src/removal.rs";
 

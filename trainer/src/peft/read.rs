@@ -50,6 +50,9 @@ pub fn check(config: &[u8], model: &[u8], architecture: &Architecture) -> Result
 
 /// What a file in the place of a folder is, by its first bytes.
 fn kind_of(path: &Path) -> &'static str {
+    if let Some(special) = files::special_kind(path) {
+        return special;
+    }
     let mut begin = Vec::new();
     // What cannot be read is only a file.
     let _unreadable = files::open(path).and_then(|file| file.take(64).read_to_end(&mut begin));
@@ -64,7 +67,7 @@ fn kind_of(path: &Path) -> &'static str {
 
 /// An adapter that is there as a pickle only is not opened.
 pub(super) fn refuse_pickle(folder: &Path) -> Result<(), PeftError> {
-    if folder.is_file() {
+    if folder.exists() && !folder.is_dir() {
         return Err(PeftError::NoFolder { path: folder.to_owned(), what: kind_of(folder) });
     }
     let mlx = folder.join(MLX_FILE);
