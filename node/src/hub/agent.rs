@@ -20,13 +20,12 @@ pub fn new(settings: &Settings) -> Result<Agent, HubError> {
     let mut config = Agent::config_builder()
         .timeout_resolve(Some(CONNECT))
         .timeout_connect(Some(CONNECT))
-        .timeout_per_read(Some(settings.stall))
         .timeout_per_write(Some(settings.stall))
         // Redirects are followed by the client: each is looked at first, and the token stays with the hub.
         .max_redirects(0)
         .max_redirects_will_error(false)
         .http_status_as_error(false)
-        // Each request names its own.
+        // Each request names its own, and how long it reads.
         .proxy(None)
         .user_agent(name);
     if let Some(trusted) = certificates(settings)? {

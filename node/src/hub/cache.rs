@@ -1,6 +1,7 @@
 //! The hub's cache on this disk, in the layout that its own programs use.
 //!
 //! ```text
+//! CACHEDIR.TAG                                   backups pass over it
 //! .locks/models--OWNER--NAME/ETAG.lock           held while that blob is written
 //! models--OWNER--NAME/refs/REVISION              the commit that it was last
 //!                     snapshots/COMMIT/FILE      links to
@@ -22,6 +23,9 @@ use super::digest::{self, Wrong};
 use super::id::is_commit;
 use super::limits::{LOCKED, LOCKED_LOOK, NOTE_MAX, SETTLED};
 use super::{Fresh, HubError, HubId, Settings, Talk, link};
+
+/// As <https://bford.info/cachedir/> has it.
+const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# What is in this folder can be fetched again.\n";
 
 /// The files of one commit.
 pub struct Snapshot<'a> {
@@ -56,6 +60,10 @@ impl<'a> Snapshot<'a> {
     pub fn create(&self) -> Result<(), HubError> {
         for needed in [&self.folder, &self.repository.join("blobs")] {
             fs::create_dir_all(needed).map_err(HubError::io("make the folder", needed))?;
+        }
+        let tag = self.settings.cache.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            let _not_tagged = put(&tag, TAG);
         }
         Ok(())
     }

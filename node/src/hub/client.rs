@@ -182,7 +182,10 @@ impl<'a> Client<'a> {
         for _ in 0..=REDIRECTS {
             let (via, proxy) = agent::proxy(self.settings, &url)?.unzip();
             let mut request = self.agent.get(url.as_str());
-            request = request.config().proxy(proxy).timeout_recv_response(Some(patience)).build();
+            // Whoever waits longer for the head of an answer than for bytes waits for it all the same.
+            let reading = patience.max(self.settings.stall);
+            let limits = request.config().timeout_recv_response(Some(patience)).timeout_per_read(Some(reading));
+            request = limits.proxy(proxy).build();
             request = request.header("accept-encoding", "identity");
             if let Some(range) = range {
                 request = request.header("range", range);

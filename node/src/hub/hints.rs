@@ -11,7 +11,12 @@ const OTHERWISE: &str = "give a folder of safetensors or a .gguf file instead (`
 impl From<HubError> for Failure {
     fn from(error: HubError) -> Self {
         if let HubError::Io { source, .. } = &error {
-            return Self { message: error.to_string(), ..Self::io("", source) };
+            let failure = Self { message: error.to_string(), ..Self::io("", source) };
+            return match failure.kind {
+                Kind::NoSpace => failure.hint(SPACE),
+                Kind::Denied => failure.hint("check who owns it, or put the cache elsewhere with HF_HOME"),
+                _ => failure,
+            };
         }
         let (kind, hint) = advice(&error);
         let failure = Self::new(kind, error);
@@ -63,9 +68,7 @@ fn advice(error: &HubError) -> (Kind, String) {
             ),
         ),
         HubError::TooLarge { .. } => (Kind::Incompatible, String::new()),
-        HubError::NoSpace { .. } => {
-            (Kind::NoSpace, "free some space, or put the cache on another disk with HF_HOME".to_owned())
-        }
+        HubError::NoSpace { .. } => (Kind::NoSpace, SPACE.to_owned()),
         HubError::Busy { .. } => (Kind::Conflict, "wait until it has ended, then run the command again".to_owned()),
         HubError::Interrupted => (Kind::Interrupted, AGAIN.to_owned()),
         HubError::Io { .. } => (Kind::Failed, String::new()),
@@ -73,6 +76,7 @@ fn advice(error: &HubError) -> (Kind, String) {
 }
 
 const MIRROR: &str = "check HF_ENDPOINT: it must be the hub or a mirror that speaks as the hub does";
+const SPACE: &str = "free some space, or put the cache on another disk with HF_HOME";
 const AGAIN: &str = "run the same command again: it goes on from what is here";
 
 fn denied(error: &HubError) -> String {

@@ -181,8 +181,11 @@ fn a_revision_is_the_commit_that_its_file_names() {
 }
 
 #[test]
-fn the_lock_is_the_one_of_the_hubs_programs() {
+fn the_cache_is_tagged_and_locked_as_by_the_hubs_programs() {
     let bench = Bench::new();
+    bench.add("config.json");
+    let tag = fs::read_to_string(bench.root.path().join("CACHEDIR.TAG")).expect("backups pass over it");
+    assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55"));
     bench.with(Fresh::Ask, |snapshot| {
         let _held = snapshot.lock("abc", "config.json").expect("free");
         let path = bench.root.path().join(".locks/models--a--b/abc.lock");
