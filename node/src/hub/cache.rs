@@ -21,8 +21,9 @@ use potluck_trainer::{files, removal};
 
 use super::digest::{self, Wrong};
 use super::id::is_commit;
-use super::limits::{LOCKED, LOCKED_LOOK, NOTE_MAX, SETTLED};
+use super::limits::{LOCKED, LOCKED_LOOK, LONG, NOTE_MAX, SETTLED};
 use super::{Fresh, HubError, HubId, Settings, Talk, link};
+use crate::text;
 
 /// As <https://bford.info/cachedir/> has it.
 const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# What is in this folder can be fetched again.\n";
@@ -111,6 +112,9 @@ impl<'a> Snapshot<'a> {
             return Ok(Held::Right);
         }
         self.talk.go_on()?;
+        if found.len() >= LONG && digest::is_hash(etag) {
+            self.talk.note(format!("checking {} ({})", path.display(), text::bytes(found.len())));
+        }
         let wrong = digest::check(path, etag, size).map_err(HubError::io("read", path))?;
         if wrong.is_none() {
             self.note_checked(etag, &found);

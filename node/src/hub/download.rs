@@ -97,16 +97,30 @@ fn one(client: &Client, snapshot: &Snapshot, remote: &Remote, report: &Report) -
     snapshot.link(&remote.name, &remote.etag)
 }
 
+/// The breaks of one transfer.
+#[derive(Default)]
+struct Breaks {
+    tries: usize,
+    reached: u64,
+}
+
+impl Breaks {
+    /// Whether a transfer that broke here is gone on with. One that came far since it last broke has not failed again.
+    fn go_on(&mut self, got: u64) -> bool {
+        self.tries = if got >= self.reached.saturating_add(FORWARD) { 1 } else { self.tries + 1 };
+        self.reached = self.reached.max(got);
+        self.tries < TRIES
+    }
+}
+
 /// Fetches a file whole, through breaks. What is wrong with it is told, and not kept: it cannot be gone on with.
 fn fetched(client: &Client, remote: &Remote, part: &Path, report: &Report) -> Result<Option<Wrong>, HubError> {
-    let (mut tries, mut reached) = (0, 0);
+    let mut breaks = Breaks::default();
     while let Err(error) = attempt(client, remote, part, report) {
-        let HubError::Broken { got, .. } = error else { return Err(error) };
-        tries = if got >= reached + FORWARD { 1 } else { tries + 1 };
-        reached = reached.max(got);
-        // What came is kept, and the rest is asked for.
-        if tries == TRIES {
-            return Err(error);
+        match &error {
+            // What came is kept, and the rest is asked for.
+            HubError::Broken { got, .. } if breaks.go_on(*got) => {}
+            _ => return Err(error),
         }
         report.talk.note(format!("{error}; going on from there"));
         report.talk.wait(WAIT_FIRST)?;
@@ -159,4 +173,20 @@ fn copy(remote: &Remote, from: u64, body: Body, file: &mut File, path: &Path, re
         report.advance(got);
     }
     if got == remote.size { Ok(()) } else { Err(broken(got, "the server ended it")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_may_break_often_if_it_comes_far_between() {
+        let ends_after = |step: u64| {
+            let mut breaks = Breaks::default();
+            (1..=100).take_while(|count| breaks.go_on(count * step)).count()
+        };
+        assert_eq!(ends_after(0), TRIES - 1);
+        assert_eq!(ends_after(FORWARD - 1), TRIES - 1);
+        assert_eq!(ends_after(FORWARD), 100);
+    }
 }

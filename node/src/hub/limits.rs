@@ -46,6 +46,8 @@ pub const FORWARD: u64 = 16 * MIB as u64;
 /// Another process that fetches the same file is waited for so long.
 pub const LOCKED: Duration = Duration::from_secs(600);
 pub const LOCKED_LOOK: Duration = Duration::from_millis(500);
+/// A file in the cache of which it is said that it is hashed: it takes a while.
+pub const LONG: u64 = 1024 * MIB as u64;
 /// A file whose time is older than this shows every later change by its time, on any disk.
 pub const SETTLED: Duration = Duration::from_secs(2);
 /// Bytes read at once.
