@@ -18,9 +18,10 @@ use crate::seconds::Seconds;
 
 /// Check a base whole and remember it.
 ///
-/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache
-/// (HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured), safetensors only. A base id is looked for in the swarm, whole or as
-/// the start of one that was heard of: whoever published that base with `potluck publish --base`; its files are held against the id before they are used.
+/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache,
+/// safetensors only (HF_TOKEN, HF_HOME, HF_ENDPOINT and the others mean what they mean there: docs/hub.md). A base id is
+/// looked for in the swarm, whole or as the start of one that was heard of: whoever published that base with
+/// `potluck publish --base`; its files are held against the id before they are used.
 #[derive(Debug, Args)]
 pub struct Add {
     /// A Hugging Face folder (safetensors), a .gguf file, OWNER/NAME[@REVISION], or a base id
@@ -50,7 +51,7 @@ impl Add {
         }
         let (path, name) = match hub_id(&self.what) {
             // Asked for anew, the hub is asked what is newest.
-            Some(id) => (from_hub(global, &id, Fresh::Ask)?, Some(id.name().to_owned())),
+            Some(id) => (from_hub(global, &id, Fresh::Ask).await?, Some(id.name().to_owned())),
             None => (config::absolute(path)?, None),
         };
         let name = self.name.clone().or(name);
