@@ -50,10 +50,8 @@ impl Service {
                 self.placed(id, pull.out).await?
             }
         };
-        if let ManifestKind::Adapter(adapter) = &manifest.body().kind
-            && for_person
-        {
-            self.note_base(&folder, adapter.base)?;
+        if let Some(base) = manifest.body().base().filter(|_| for_person) {
+            self.note_base(&folder, base)?;
         }
         Ok(json!(Pulled {
             schema: "potluck.pull/1".to_owned(),
