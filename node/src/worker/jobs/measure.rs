@@ -106,7 +106,7 @@ pub fn generate(
     // What ends the answer is no part of it.
     let text = ending.and_then(|ending| text.split_once(ending)).map_or(text.as_str(), |(answer, _)| answer).to_owned();
     let has_template = tokenizer.template().is_some();
-    let remark = (text.is_empty() && max_new_tokens > 0).then(|| silent(chat, has_template).to_owned());
+    let remark = (text.trim().is_empty() && max_new_tokens > 0).then(|| silent(chat, has_template).to_owned());
     Ok(Generated { text, tokens: tokens.len(), remark })
 }
 
