@@ -51,7 +51,7 @@ impl Add {
         }
         let (path, name) = match hub_id(&self.what) {
             // Asked for anew, the hub is asked what is newest.
-            Some(id) => (from_hub(global, &id, Fresh::Ask).await?, Some(id.name().to_owned())),
+            Some(id) => (from_hub(global, &id, Fresh::Ask)?, Some(id.name().to_owned())),
             None => (config::absolute(path)?, None),
         };
         let name = self.name.clone().or(name);
