@@ -32,6 +32,16 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > max { Err(too_long()) } else { Ok(bytes) }
 }
 
+/// Writes a whole file in the place of a regular one or of nothing: opening a pipe would wait for whoever reads it.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) => refuse_other(&found)?,
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {}
+        Err(error) => return Err(explained(path, error)),
+    }
+    fs::write(path, bytes)
+}
+
 fn refuse_other(found: &Metadata) -> io::Result<()> {
     match kind(found) {
         None => Ok(()),
@@ -104,6 +114,8 @@ mod tests {
         let (link, socket) = (root.path().join("link"), root.path().join("socket"));
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         assert!(open(&link).unwrap_err().to_string().contains("a link to what does not exist"));
+        assert!(write(&link, b"x").unwrap_err().to_string().contains("a link to what does not exist"));
+        assert!(write(Path::new("/dev/zero"), b"x").unwrap_err().to_string().contains("a device"));
         let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert!(open(&socket).unwrap_err().to_string().contains("a socket"));
     }

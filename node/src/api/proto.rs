@@ -83,10 +83,9 @@ impl Request {
         }
     }
 
-    /// The folder that it is to write for a person.
+    /// The folder that it is to write for a person. A run looks itself what it has left there.
     pub fn out(&self) -> Option<&Path> {
         match self {
-            Self::Train(train) => Some(&train.out),
             Self::Merge(merge) => Some(&merge.out),
             Self::Pull(pull) => pull.out.as_deref(),
             Self::Channel(request) => match &**request {

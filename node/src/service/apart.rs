@@ -61,7 +61,7 @@ impl Service {
     ) -> Outcome<Value> {
         let call = Call { progress: &progress, cancel: &cancel };
         let root = self.home.layout().root().to_path_buf();
-        request.out().map_or(Ok(()), output::check)?;
+        super::check_output(&request)?;
         let service = match self.to_be_read(&request).await? {
             Some(source) => {
                 drop(self);

@@ -57,6 +57,7 @@ use crate::identity::Identity;
 use crate::net;
 use crate::store::{Options, Store};
 use crate::task;
+use crate::worker::stopping;
 
 /// How long a home is waited for that another command uses.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -95,6 +96,15 @@ pub struct Network {
     pub name: Name,
     pub handle: net::Handle,
     pub exchange: Exchange,
+}
+
+/// Refuses what could not be written at the end, before anything is fetched or computed.
+fn check_output(request: &Request) -> Outcome<()> {
+    match request {
+        // Its run may have written it already.
+        Request::Train(train) => stopping::look(&train.out).map(drop),
+        _ => request.out().map_or(Ok(()), output::check),
+    }
 }
 
 /// A running request's surroundings.
@@ -162,7 +172,7 @@ impl Service {
         cancel: CancellationToken,
     ) -> Outcome<Value> {
         let call = Call { progress: &progress, cancel: &cancel };
-        request.out().map_or(Ok(()), output::check)?;
+        check_output(&request)?;
         match request {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,

@@ -84,4 +84,9 @@ fn a_picture_holds_strangers_words_as_words() {
     assert!(!svg.contains("<b>") && !svg.contains("<script") && !svg.contains("href"));
     assert_eq!(svg.matches("<circle").count(), 3);
     assert_eq!(svg.matches("in force here").count(), 1);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    for (text, ours) in [(svg.as_str(), true), ("<svg xmlns", false), ("a person's notes", false)] {
+        std::fs::write(file.path(), text).expect("writable");
+        assert_eq!(svg::is_one(file.path()).expect("readable"), ours, "{text}");
+    }
 }

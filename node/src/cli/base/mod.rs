@@ -13,6 +13,7 @@ pub use refs::{absolute_reference, reference, weighted_references};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use potluck_trainer::files;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -126,11 +127,20 @@ pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
     })
 }
 
+/// In the place of an earlier drawing or of nothing.
+fn write_drawing(file: &Path, drawing: &str) -> Outcome<()> {
+    let failed = |error: std::io::Error| Failure::io(format!("write {}", file.display()), &error);
+    if file.is_file() && !svg::is_one(file).map_err(failed)? {
+        return Err(Failure::new(Kind::Conflict, format!("{} is there already, and is no drawing", file.display()))
+            .hint("give another name, or move that file away"));
+    }
+    files::write(file, drawing.as_bytes()).map_err(failed)
+}
+
 fn show_channel(global: &Global, answer: Value, svg: Option<&Path>) -> Outcome<()> {
     if let Some(file) = svg {
         let shown: Shown = serde_json::from_value(answer.clone()).map_err(|error| Failure::new(Kind::Failed, error))?;
-        std::fs::write(file, svg::document(&shown))
-            .map_err(|error| Failure::io(format!("write {}", file.display()), &error))?;
+        write_drawing(file, &svg::document(&shown))?;
     }
     output::answer(global, answer, |shown: Shown| draw::lineage(&shown))
 }
