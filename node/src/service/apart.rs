@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::bases::Identified;
 use super::merge::{Folded, note};
 use super::resolve::KnownBase;
-use super::{Call, Service, output};
+use super::{Call, Service};
 use crate::api::proto::{MergeInto, Progress, Request, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId};
-use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::Complete;
 use serde_json::{Value, json};
