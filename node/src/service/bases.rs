@@ -175,7 +175,12 @@ impl Service {
         if let (BaseSource::Tiny, Some(id)) = (&known.source, known.id) {
             return Ok(id);
         }
-        let record = known.id.and_then(|id| self.store.base(&id));
+        // It may have been read and remembered since it was found.
+        let noted = match &known.source {
+            BaseSource::Path(path) if known.id.is_none() => self.base_at(path).id,
+            _ => known.id,
+        };
+        let record = noted.and_then(|id| self.store.base(&id));
         if let Some(record) = record.filter(unchanged) {
             return Ok(record.id);
         }

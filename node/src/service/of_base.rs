@@ -33,6 +33,8 @@ pub(super) struct Own {
     pub base: BaseId,
     /// What the base is called, if that is known.
     pub base_name: Option<String>,
+    /// The base is here under that name.
+    pub here: bool,
 }
 
 /// What the adapter is wanted for.
@@ -118,15 +120,17 @@ impl Service {
         let Some(id) = adapter.manifest else {
             let called = adapter.folder.display().to_string();
             let noted = note::read(&adapter.folder)?;
-            return Ok(noted.map(|noted| Own { adapter: called, base: noted.of.id, base_name: Some(noted.of.name) }));
+            return Ok(noted.map(|noted| self.own(called, noted.of.id, Some(noted.of.name))));
         };
         let manifest = self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await?;
         let body = manifest.body();
-        Ok(body.base().map(|base| Own {
-            adapter: format!("`{}`", body.name),
-            base,
-            base_name: self.base_of(&base).map(|known| known.name),
-        }))
+        Ok(body.base().map(|base| self.own(format!("`{}`", body.name), base, None)))
+    }
+
+    /// With what the base is called here, else what it was called elsewhere.
+    pub(super) fn own(&self, adapter: String, base: BaseId, elsewhere: Option<String>) -> Own {
+        let here = self.base_of(&base).map(|known| known.name);
+        Own { adapter, base, here: here.is_some(), base_name: here.or(elsewhere) }
     }
 
     /// Whether a base is a view of another one, or a version that is folded from it, by what is noted here.
@@ -146,17 +150,20 @@ fn weights_of(lineage: &Lineage) -> BaseId {
 
 /// The one thing that is said of an adapter and a base that do not belong together.
 pub(super) fn another_base(own: &Own, wanted: BaseId, wanted_name: Option<&str>) -> Failure {
-    let Own { adapter, base, base_name } = own;
+    let Own { adapter, base, base_name, here } = own;
     let named = |id: &BaseId, name: Option<&str>| match name {
         Some(name) => format!("{} ({name})", id.short()),
         None => id.short(),
     };
     let message =
         format!("{adapter} is for base {}, not {}", named(base, base_name.as_deref()), named(&wanted, wanted_name));
-    Failure::new(Kind::Incompatible, message).hint(format!(
-        "give its own base with --base REF: `potluck base ls` lists those that are known here, `potluck base add {base}` \
-         fetches it from the swarm"
-    ))
+    let failure = Failure::new(Kind::Incompatible, message);
+    match base_name.as_deref().filter(|_| *here) {
+        Some(name) => failure.hint(format!("give its own base, which is known here: `--base {name}`")),
+        None => failure.hint(format!(
+            "give its own base with --base PATH, or fetch it from the swarm with `potluck base add {base}`"
+        )),
+    }
 }
 
 #[cfg(test)]
@@ -168,11 +175,12 @@ mod tests {
     #[test]
     fn both_bases_are_named() {
         let (base, other) = (BaseId(Digest::of(b"one")), BaseId(Digest::of(b"other")));
-        let own = Own { adapter: "`sql`".to_owned(), base, base_name: Some("tiny".to_owned()) };
+        let own = Own { adapter: "`sql`".to_owned(), base, base_name: Some("tiny".to_owned()), here: true };
         let failure = another_base(&own, other, Some("smol"));
         let expected = format!("`sql` is for base {} (tiny), not {} (smol)", base.short(), other.short());
         assert_eq!((failure.kind, failure.message), (Kind::Incompatible, expected));
-        let unnamed = another_base(&Own { base_name: None, ..own }, other, None);
+        assert!(failure.hint.is_some_and(|hint| hint.contains("--base tiny")));
+        let unnamed = another_base(&Own { base_name: None, here: false, ..own }, other, None);
         assert_eq!(unnamed.message, format!("`sql` is for base {}, not {}", base.short(), other.short()));
         assert!(unnamed.hint.is_some_and(|hint| hint.contains(&base.to_string())));
     }

@@ -97,7 +97,7 @@ impl Service {
     }
 
     /// What lies at a path, under the id that it is remembered by as long as its files are the same.
-    fn base_at(&self, path: &Path) -> KnownBase {
+    pub(super) fn base_at(&self, path: &Path) -> KnownBase {
         let mut here = self.store.bases().into_iter().filter(|base| Path::new(&base.path) == path);
         let known = here.find(super::bases::unchanged);
         let file = || path.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());

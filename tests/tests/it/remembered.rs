@@ -110,6 +110,7 @@ fn a_base_that_is_not_found_is_asked_for_and_remembered_then() {
         assert!(hint.contains("potluck publish") && hint.contains("--base PATH") && !hint.contains("pull"), "{hint}");
         let published = bench.run(home, &["publish", &one, "--name", "x", "--base", &moved]);
         assert_eq!(published.code, 0, "{published:#?}");
+        assert_eq!(published.stderr.matches("to know which base it is").count(), 1, "read once: {published:#?}");
         let known = bench.bases(home);
         assert_eq!((known.len(), &known[0]["place"]), (1, &moved.clone().into()), "{known:?}");
     }

@@ -10,7 +10,7 @@ use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::Authentic;
 use serde_json::{Value, json};
 
-use super::super::super::of_base::{Own, another_base};
+use super::super::super::of_base::another_base;
 use super::super::super::{Call, Service};
 use super::super::follower::unheard;
 use crate::api::channel::Propose;
@@ -92,9 +92,9 @@ impl Service {
         if self.is_version_of(channel, base).await? {
             return Ok(());
         }
-        let named = |id: &BaseId| self.base_of(id).map(|known| known.name);
-        let own = Own { adapter: format!("`{}`", adapter.name), base, base_name: named(&base) };
-        let failure = another_base(&own, rules.genesis, named(&rules.genesis).as_deref());
+        let genesis = self.base_of(&rules.genesis).map(|known| known.name);
+        let own = self.own(format!("`{}`", adapter.name), base, None);
+        let failure = another_base(&own, rules.genesis, genesis.as_deref());
         let message = format!("{}, the channel's genesis, nor a version of it that is known here", failure.message);
         Err(Failure { message, ..failure }.hint(format!(
             "follow the channel to know its versions: `potluck base follow {channel}`; an adapter of another base cannot \
