@@ -65,7 +65,7 @@ pub fn examine(
     options: &Options,
 ) -> Result<Report, CheckError> {
     let mut found = Found { bad, ..Found::default() };
-    let mut report = Report::default();
+    let mut report = Report { tokenizer: tokenizer.remark(), ..Report::default() };
     if let Some(rows) = rows {
         let encoder = Encoder::new(tokenizer, rows.kind, options.max_length, options.overlong);
         let encoder = encoder.map_err(CheckError::Format)?;
