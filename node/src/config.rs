@@ -29,20 +29,11 @@ pub fn program() -> Outcome<PathBuf> {
     std::env::current_exe().map_err(|error| Failure::io("find the potluck program itself", &error))
 }
 
-/// The Hugging Face Hub and its cache: `HF_ENDPOINT`, `HF_HOME` and `HF_TOKEN`, as its own programs read them.
+/// The Hugging Face Hub and its cache, by the variables of its own programs (docs/hub.md).
 pub fn hub() -> Outcome<hub::Settings> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let root = std::env::var_os("HF_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
-    let root = root.or_else(|| directories::BaseDirs::new().map(|dirs| dirs.home_dir().join(".cache/huggingface")));
-    let root = root.ok_or_else(|| {
-        Failure::new(Kind::Usage, "this system names no home folder for its user")
-            .hint("say where the hub's cache is: set HF_HOME to a folder")
-    })?;
-    let cache = absolute(&root)?.join("hub");
-    // A token that `hf auth login` has left is as good as one in the environment.
-    let token = set("HF_TOKEN").or_else(|| hf_hub::Cache::new(cache.clone()).token());
-    let endpoint = set("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".to_owned());
-    Ok(hub::Settings { endpoint: endpoint.trim_end_matches('/').to_owned(), cache, token })
+    let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_path_buf());
+    let settings = hub::read_settings(|name| std::env::var_os(name), home.as_deref()).map_err(hub::HubError::from)?;
+    Ok(hub::Settings { cache: absolute(&settings.cache)?, ..settings })
 }
 
 /// A folder for short-lived files.

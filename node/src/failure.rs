@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// Exit codes. The numbers are a promise to scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,9 @@ pub struct Failure {
     /// What a training run that was stopped has kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<Kept>,
+    /// All that was found, for programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Box<Value>>,
 }
 
 /// The state of a run, for the same command to go on from.
@@ -61,7 +65,7 @@ pub struct Kept {
 
 impl Failure {
     pub fn new(kind: Kind, message: impl Display) -> Self {
-        Self { kind, message: message.to_string(), hint: None, kept: None }
+        Self { kind, message: message.to_string(), hint: None, kept: None, report: None }
     }
 
     #[must_use]
@@ -73,6 +77,12 @@ impl Failure {
     #[must_use]
     pub fn kept(mut self, kept: Kept) -> Self {
         self.kept = Some(kept);
+        self
+    }
+
+    #[must_use]
+    pub fn report(mut self, report: Value) -> Self {
+        self.report = Some(Box::new(report));
         self
     }
 
@@ -91,6 +101,11 @@ impl Failure {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => Kind::Denied,
             ErrorKind::NotFound => Kind::NotFound,
             ErrorKind::AlreadyExists => Kind::Conflict,
+            // What was named cannot be what is wanted, whatever the disk holds.
+            ErrorKind::InvalidInput
+            | ErrorKind::InvalidFilename
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory => Kind::Usage,
             _ => Kind::Failed,
         };
         let failure = Self::new(kind, format!("{doing}: {error}"));

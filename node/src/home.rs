@@ -85,6 +85,11 @@ impl Home {
         Ok(Self { layout, _lock: Arc::new(lock) })
     }
 
+    /// Whether a home is there. What could not become one is refused; nothing is made, and nothing in it touched.
+    pub fn is_there(root: &Path) -> Result<bool, HomeError> {
+        claim::is_there(&Layout::new(root))
+    }
+
     /// The process that says in a home's lock that it holds it: for messages only.
     pub fn holder(root: &Path) -> Option<u32> {
         pid(&mut File::open(Layout::new(root).lock()).ok()?)

@@ -5,6 +5,8 @@
 pub mod failure;
 pub mod config;
 pub mod text;
+mod naming;
+mod licence;
 pub mod seconds;
 pub mod task;
 pub mod signals;

@@ -1,4 +1,4 @@
-//! Numbers and tables for people.
+//! Numbers, tables and commands for people.
 
 /// Sizes: `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
@@ -32,23 +32,124 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// Rows under a head, columns as wide as their widest cell, the first column to the left and the others to the right.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([head[column].chars().count()]).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+/// A word as a shell takes it: in quotes if it would be taken for anything else than itself.
+pub fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// `2026-11-22` of seconds since 1970, by the calendar of 400 years (Hinnant, days from civil).
+pub fn date(seconds: u64) -> String {
+    let days = (seconds / 86_400) as i64 + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+/// What a terminal shows in one line, wherever it stands.
+pub const WIDTH: usize = 80;
+/// No text is cut to less.
+const LEAST: usize = 8;
+
+/// Lines of a table above its rows.
+pub const HEAD: usize = 2;
+
+/// How a column stands, by its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// To the left; its end is cut where the table would be wider than [`WIDTH`].
+    Text(&'static str),
+    /// The same of a path, whose end says most: its start is cut.
+    Path(&'static str),
+    /// To the left and never cut: what is typed again.
+    Id(&'static str),
+    /// To the right.
+    Number(&'static str),
+}
+
+impl Column {
+    fn head(self) -> &'static str {
+        match self {
+            Self::Text(head) | Self::Path(head) | Self::Id(head) | Self::Number(head) => head,
+        }
+    }
+
+    fn may_be_cut(self) -> bool {
+        matches!(self, Self::Text(_) | Self::Path(_))
+    }
+
+    fn cell(self, text: &str, width: usize) -> String {
+        let len = text.chars().count();
+        match self {
+            Self::Number(_) => format!("{text:>width$}"),
+            Self::Path(_) if len > width => {
+                let end: String = text.chars().skip(len + 1 - width).collect();
+                format!("\u{2026}{end}")
+            }
+            _ => format!("{:<width$}", cut(text, if self.may_be_cut() { width } else { len })),
+        }
+    }
+}
+
+/// The text, or its start where it is longer.
+pub fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(width.saturating_sub(1)).collect();
+    format!("{}\u{2026}", start.trim_end())
+}
+
+/// Rows under a head, columns as wide as their widest cell, as far as [`WIDTH`] lets them.
+pub fn table(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
+    let widths = widths(columns, rows);
     let render = |cells: &mut dyn Iterator<Item = &str>| {
-        let padded = cells.zip(&widths).enumerate().map(|(column, (cell, &width))| {
-            if column == 0 { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
-        });
-        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        let cells = cells.zip(columns.iter().zip(&widths)).map(|(cell, (column, width))| column.cell(cell, *width));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1));
-    let mut lines = vec![render(&mut head.iter().copied()), rule];
+    let rule = "-".repeat(total(&widths));
+    let mut lines = vec![render(&mut columns.iter().map(|column| column.head())), rule];
     lines.extend(rows.iter().map(|row| render(&mut row.iter().map(String::as_str))));
     lines
+}
+
+/// Of a line: columns and what is between them.
+fn total(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1)
+}
+
+/// The widest of the columns that may be cut gives way until the table fits, or none can.
+fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+    let natural = |(index, column): (usize, &Column)| {
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
+        cells.chain([column.head().chars().count()]).max().unwrap_or(0)
+    };
+    let mut widths: Vec<usize> = columns.iter().enumerate().map(natural).collect();
+    while total(&widths) > WIDTH {
+        let long = (0..columns.len()).filter(|&index| columns[index].may_be_cut() && widths[index] > LEAST);
+        let Some(widest) = long.max_by_key(|&index| widths[index]) else { break };
+        widths[widest] -= 1;
+    }
+    widths
+}
+
+/// A stranger's text for a terminal: control characters, which could move the cursor or rename the window, are shown as
+/// blanks, and so are the invisible ones that change the direction in which text is read.
+pub fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -67,11 +168,54 @@ mod tests {
     }
 
     #[test]
+    fn a_word_is_quoted_where_a_shell_would_cut_or_read_it() {
+        let cases = [
+            ("model.gguf", "model.gguf"),
+            ("/data/über/x-1_b", "/data/über/x-1_b"),
+            ("my models/a", "'my models/a'"),
+            ("it's", r"'it'\''s'"),
+            ("$HOME", "'$HOME'"),
+            ("~/x", "'~/x'"),
+            ("", "''"),
+        ];
+        for (word, quoted) in cases {
+            assert_eq!(shell(word), quoted);
+        }
+    }
+
+    #[test]
     fn columns_line_up() {
         let rows = [vec!["dates".into(), "0.0 %".into()], vec!["a longer name".into(), "97.5 %".into()]];
-        let lines = table(&["skill", "base"], &rows);
+        let lines = table(&[Column::Text("skill"), Column::Number("base")], &rows);
         let expected =
             ["skill            base", "---------------------", "dates           0.0 %", "a longer name  97.5 %"];
         assert_eq!(lines, expected.map(|line| line.trim_end().to_owned()));
+    }
+    #[test]
+    fn a_table_fits_the_terminal() {
+        let columns = [Column::Text("name"), Column::Path("place"), Column::Number("bytes"), Column::Id("id")];
+        let row = |name: &str, place: &str| vec![name.to_owned(), place.to_owned(), "7".to_owned(), "i".repeat(12)];
+        let lines = table(&columns, &[row(&"n".repeat(64), &format!("/{}/end", "p".repeat(90))), row("short", "/a")]);
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
+        assert_eq!(lines[1].len(), WIDTH, "no narrower than it must be");
+        assert!(lines[2].contains("n\u{2026}  \u{2026}p") && lines[2].contains("p/end "), "{}", lines[2]);
+        assert!(lines.iter().skip(2).all(|line| line.ends_with(&"i".repeat(12))), "{lines:#?}");
+        // What may not be cut is whole, however wide that is.
+        let wide = table(&[Column::Id("peer"), Column::Text("agent")], &[vec!["p".repeat(90), "a".repeat(30)]]);
+        assert_eq!(wide[2], format!("{}  {}\u{2026}", "p".repeat(90), "a".repeat(7)));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        let days = [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (1_795_305_600, "2026-11-22")];
+        for (seconds, text) in days.into_iter().chain([(4_107_542_400, "2100-03-01")]) {
+            assert_eq!(date(seconds), text);
+        }
+    }
+
+    #[test]
+    fn a_strangers_text_cannot_steer_the_terminal() {
+        assert_eq!(plain("good\u{1b}[2J\r\nbad\u{9b}31m é"), "good [2J  bad 31m é");
+        assert_eq!(plain("a\u{202e}b\u{2066}c"), "a b c");
     }
 }

@@ -86,7 +86,7 @@ pub enum Fault {
     Codec(#[from] CodecError),
     #[error("it is not signed by its publisher: {0}")]
     Signature(#[from] SignatureError),
-    #[error("it belongs to base {named:?}, not to base {expected:?}")]
+    #[error("it belongs to base {}, not to base {}", named.short(), expected.short())]
     OtherBase { named: BaseId, expected: BaseId },
 }
 

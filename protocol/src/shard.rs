@@ -23,7 +23,7 @@ pub struct VerifiedShard {
 pub enum ShardError {
     #[error("a shard of {len} bytes, at most {SHARD_MAX} are allowed")]
     TooLong { len: usize },
-    #[error("the bytes hash to {got:?}, {wanted:?} was asked for")]
+    #[error("the bytes hash to {}, {} was asked for", got.short(), wanted.short())]
     WrongBytes { wanted: ShardId, got: ShardId },
 }
 

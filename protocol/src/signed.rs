@@ -30,6 +30,11 @@ impl PublicKey {
         let key = libp2p_identity::ed25519::PublicKey::try_from_bytes(&self.0.0).ok()?;
         Some(libp2p_identity::PublicKey::from(key).to_peer_id())
     }
+
+    /// The first 12 hex digits, for people. Never an identity.
+    pub fn short(&self) -> String {
+        self.0.short()
+    }
 }
 
 impl std::fmt::Debug for PublicKey {

@@ -67,6 +67,13 @@ impl DType {
     }
 }
 
+/// The name that its format gives it, e.g. `BF16`.
+impl std::fmt::Display for DType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Debug::fmt(self, f)
+    }
+}
+
 /// One row of a base's tensor table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TensorEntry {

@@ -72,8 +72,9 @@ fn portable(part: &str) -> bool {
         && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+/// What steers a terminal, or turns the direction of reading, is shown by its number.
 fn quoted(text: &str) -> String {
-    format!("{:?}", text.chars().take(80).collect::<String>())
+    format!("`{}`", text.chars().take(80).flat_map(char::escape_debug).collect::<String>())
 }
 
 fn check_name(text: &str) -> Result<(), Malformed> {

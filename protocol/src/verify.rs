@@ -29,7 +29,7 @@ pub enum Blame {
 pub enum VerifyError {
     #[error("the signature is not valid: {0}")]
     Signature(#[from] SignatureError),
-    #[error("manifest {wanted:?} was asked for, {got:?} came")]
+    #[error("manifest {} was asked for, {} came", wanted.short(), got.short())]
     OtherManifest { wanted: ManifestId, got: ManifestId },
     #[error("a shard is not what was asked for: {0}")]
     Shard(#[from] ShardError),

@@ -1,11 +1,16 @@
-//! A small Hugging Face Hub on loopback: the routes of its read API that a download needs, and faults.
+//! A small Hugging Face Hub on loopback: the routes of its read API that a download needs, its proxies and mirrors, and the
+//! faults of them all.
+
+mod manner;
+mod reply;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest, Sha256};
+pub use manner::Manner;
+use reply::{head, redirect};
 
 /// The repository that every server has.
 pub const REPOSITORY: &str = "potluck-tests/small";
@@ -13,41 +18,6 @@ pub const REPOSITORY: &str = "potluck-tests/small";
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 /// What opens its gate.
 pub const TOKEN: &str = "hf_of_the_test";
-
-/// What the server does wrong, or otherwise.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Manner {
-    Plain,
-    /// Nothing is there.
-    Empty,
-    /// Without the token: 401, and the hub's word for a gate.
-    Gated,
-    /// Files are elsewhere: on the other server, as on the real hub. Small ones are sent on to a path first.
-    Elsewhere(SocketAddr),
-    /// This file breaks off after so many bytes, so many times; then it comes whole.
-    BreaksOff {
-        file: &'static str,
-        after: usize,
-        times: usize,
-    },
-    /// This file is said to be so many bytes longer than it is.
-    Longer {
-        file: &'static str,
-        by: usize,
-    },
-    /// More bytes come than were said.
-    Overflows(&'static str),
-    /// A byte of this file is another one.
-    Damaged(&'static str),
-    /// The etag is a path.
-    Escaping,
-    /// Every answer sends on to itself.
-    Circle,
-    /// The files are of another commit than the one that was named.
-    OtherCommit,
-    /// Range requests are answered with everything.
-    NoRanges,
-}
 
 /// A running server, until the process ends.
 #[derive(Clone)]
@@ -65,9 +35,11 @@ struct State {
 /// A request that came.
 #[derive(Clone, Debug)]
 pub struct Asked {
+    pub method: String,
     pub path: String,
     pub range: Option<String>,
     pub token: Option<String>,
+    pub agent: Option<String>,
 }
 
 impl Hub {
@@ -107,21 +79,15 @@ impl Hub {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut lines = BufReader::new(stream.try_clone()?).lines();
-        let first = lines.next().transpose()?.unwrap_or_default();
-        let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
-        let mut asked = Asked { path, range: None, token: None };
-        for line in lines {
-            let line = line?;
-            let Some((name, value)) = line.split_once(": ") else { break };
-            match name.to_ascii_lowercase().as_str() {
-                "range" => asked.range = Some(value.to_owned()),
-                "authorization" => asked.token = Some(value.to_owned()),
-                _ => {}
-            }
-        }
+    fn serve(&self, mut stream: TcpStream) -> std::io::Result<()> {
+        let mut asked = read_head(&stream)?;
         self.lock().asked.push(asked.clone());
+        // As a proxy, it leads to itself, whatever host is meant.
+        if asked.method == "CONNECT" {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+            asked = read_head(&stream)?;
+            self.lock().asked.push(asked.clone());
+        }
         self.answer(stream, &asked)
     }
 
@@ -130,31 +96,64 @@ impl Hub {
             let state = self.lock();
             (state.files.clone(), state.manner.clone())
         };
-        let opened = asked.token.as_deref() == Some(&format!("Bearer {TOKEN}"));
-        match &manner {
-            Manner::Empty => return head(&mut stream, "404 Not Found", &[("content-length", "0")]),
-            Manner::Gated if !opened => {
-                let headers = [("content-length", "0"), ("x-error-code", "GatedRepo")];
-                return head(&mut stream, "401 Unauthorized", &headers);
-            }
-            Manner::Circle => return sent_on(&mut stream, &asked.path),
-            _ => {}
+        if let Some(answered) = self.refuses(&mut stream, asked, &manner) {
+            return answered;
         }
         if asked.path.starts_with("/api/models/") {
-            return repository(&mut stream, &files);
+            return reply::repository(&mut stream, &files);
         }
         let name = asked.path.rsplit('/').next().unwrap_or_default();
         let Some(bytes) = files.get(name) else {
-            return head(&mut stream, "404 Not Found", &[("content-length", "0")]);
+            return head(&mut stream, 404, &[("content-length", "0")]);
         };
+        let etag = reply::etag(name, bytes, &manner);
         match &manner {
             Manner::Elsewhere(_) if name.ends_with(".json") && !asked.path.contains("/again/") => {
-                sent_on(&mut stream, &format!("/again/{name}"))
+                redirect(&mut stream, &format!("/again/{name}"), &etag)
             }
             Manner::Elsewhere(other) if name.ends_with(".safetensors") => {
-                sent_on(&mut stream, &format!("http://{other}/stored/{name}"))
+                redirect(&mut stream, &format!("http://{other}/stored/{name}"), &etag)
+            }
+            Manner::Relative if !asked.path.contains("/again/") => {
+                redirect(&mut stream, &format!("../again/{name}"), &etag)
             }
             _ => self.file(&mut stream, name, bytes, asked, &manner),
+        }
+    }
+
+    /// Answers that look at no file.
+    fn refuses(&self, stream: &mut TcpStream, asked: &Asked, manner: &Manner) -> Option<std::io::Result<()>> {
+        let opened = asked.token.as_deref() == Some(&format!("Bearer {TOKEN}"));
+        let none = ("content-length", "0");
+        Some(match manner {
+            Manner::Empty => head(stream, 404, &[none]),
+            Manner::Gated if !opened => head(stream, 401, &[none, ("x-error-code", "GatedRepo")]),
+            Manner::Circle => redirect(stream, &asked.path, "\"x\""),
+            Manner::Mirrors(other) => {
+                head(stream, 308, &[none, ("location", &format!("http://{other}{}", asked.path))])
+            }
+            Manner::Renamed if !asked.path.contains("/renamed/") => {
+                let place = asked.path.replace(REPOSITORY, "renamed/small");
+                head(stream, 307, &[none, ("location", &place)])
+            }
+            Manner::Page => reply::body(stream, 200, "text/html; charset=utf-8", b"<html><title>Hotel Wi-Fi</title>"),
+            Manner::Refuses { status, headers, json } => reply::refusal(stream, *status, headers, json),
+            Manner::Passing { status, after, .. } if self.is_passing() => {
+                let after = after.map(|after| ("retry-after", after));
+                head(stream, *status, &after.into_iter().chain([none]).collect::<Vec<_>>())
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether this answer is one that passes; counts them.
+    fn is_passing(&self) -> bool {
+        match &mut self.lock().manner {
+            Manner::Passing { times, .. } if *times > 0 => {
+                *times -= 1;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -166,8 +165,14 @@ impl Hub {
         asked: &Asked,
         manner: &Manner,
     ) -> std::io::Result<()> {
-        let range = asked.range.as_deref().filter(|_| *manner != Manner::NoRanges).and_then(span);
+        let ranges = !matches!(manner, Manner::NoRanges | Manner::Without("content-length"));
+        let range = asked.range.as_deref().filter(|_| ranges).and_then(reply::span);
         let (start, end) = range.unwrap_or((0, None));
+        if start > 0 && *manner == Manner::NoRest {
+            return head(stream, 416, &[("content-length", "0")]);
+        }
+        let pointer = reply::pointer(bytes);
+        let bytes = if matches!(manner, Manner::Pointer(file) if *file == name) { pointer.as_slice() } else { bytes };
         let size = match manner {
             Manner::Longer { file, by } if *file == name => bytes.len() + by,
             _ => bytes.len(),
@@ -179,20 +184,31 @@ impl Hub {
             Manner::Overflows(file) if *file == name && body.len() > 1 => body.extend([0; 100]),
             _ => {}
         }
-        let (etag, commit) = (etag(name, bytes, manner), commit(manner));
+        let size = if *manner == Manner::NoSize { "*".to_owned() } else { size.to_string() };
         let (len, content) = (body.len().to_string(), format!("bytes {start}-{}/{size}", end.saturating_sub(1)));
-        let mut headers = vec![("content-length", len.as_str()), ("etag", &etag), ("x-repo-commit", commit)];
+        let etag = reply::etag(name, bytes, manner);
+        let mut headers =
+            vec![("content-length", len.as_str()), ("etag", &etag), ("x-repo-commit", reply::commit(manner))];
         if range.is_some() {
             headers.push(("content-range", &content));
         }
-        head(stream, if range.is_some() { "206 Partial Content" } else { "200 OK" }, &headers)?;
+        if let Manner::Without(header) = manner {
+            headers.retain(|(name, _)| name != header);
+        }
+        head(stream, if range.is_some() { 206 } else { 200 }, &headers)?;
         let sent = if body.len() > 1 { self.breaks_off(name).unwrap_or(body.len()) } else { body.len() };
-        stream.write_all(&body[..sent.min(body.len())])
+        stream.write_all(&body[..sent.min(body.len())])?;
+        if sent < body.len() && matches!(manner, Manner::Stalls { .. }) {
+            // Until the other side has had enough.
+            stream.read_to_end(&mut Vec::new())?;
+        }
+        Ok(())
     }
 
-    /// After how many bytes this answer ends, if it is one that does.
+    /// After how many bytes this answer ends, or stands still, if it is one that does.
     fn breaks_off(&self, name: &str) -> Option<usize> {
         match &mut self.lock().manner {
+            Manner::Stalls { file, after } if *file == name => Some(*after),
             Manner::BreaksOff { file, after, times } if *file == name && *times > 0 => {
                 *times -= 1;
                 Some(*after)
@@ -202,41 +218,21 @@ impl Hub {
     }
 }
 
-fn head(stream: &mut TcpStream, status: &str, headers: &[(&str, &str)]) -> std::io::Result<()> {
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    stream.write_all(format!("HTTP/1.1 {status}\r\n{lines}connection: close\r\n\r\n").as_bytes())
-}
-
-/// As the hub does, the first answer names commit and etag.
-fn sent_on(stream: &mut TcpStream, place: &str) -> std::io::Result<()> {
-    let name = place.rsplit('/').next().unwrap_or_default();
-    let etag = format!("\"linked-{}\"", name.replace('.', "-"));
-    let headers = [("location", place), ("x-repo-commit", COMMIT), ("x-linked-etag", &etag), ("content-length", "0")];
-    head(stream, "302 Found", &headers)
-}
-
-fn repository(stream: &mut TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
-    let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
-    let body = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string();
-    head(stream, "200 OK", &[("content-length", &body.len().to_string())])?;
-    stream.write_all(body.as_bytes())
-}
-
-/// Large files by their SHA-256, others by something short.
-fn etag(name: &str, bytes: &[u8], manner: &Manner) -> String {
-    if *manner == Manner::Escaping {
-        return "\"../../../../escaped\"".to_owned();
+fn read_head(stream: &TcpStream) -> std::io::Result<Asked> {
+    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    let mut words = first.split(' ').map(str::to_owned);
+    let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let mut asked = Asked { method, path, range: None, token: None, agent: None };
+    for line in lines {
+        let line = line?;
+        let Some((name, value)) = line.split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "range" => asked.range = Some(value.to_owned()),
+            "authorization" => asked.token = Some(value.to_owned()),
+            "user-agent" => asked.agent = Some(value.to_owned()),
+            _ => {}
+        }
     }
-    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    if name.ends_with(".safetensors") { format!("\"{hash}\"") } else { format!("W/\"{}\"", &hash[..40]) }
-}
-
-fn commit(manner: &Manner) -> &'static str {
-    if *manner == Manner::OtherCommit { "ffffffffffffffffffffffffffffffffffffffff" } else { COMMIT }
-}
-
-/// First and last byte of `bytes=A-B` or `bytes=A-`.
-fn span(range: &str) -> Option<(usize, Option<usize>)> {
-    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
-    Some((first.parse().ok()?, last.parse().ok()))
+    Ok(asked)
 }

@@ -14,6 +14,11 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether anything is there, through links, and if not, why.
+pub fn look(path: &Path) -> io::Result<()> {
+    fs::metadata(path).map(drop).map_err(|error| explained(path, error))
+}
+
 /// A whole file of at most `max` bytes.
 pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
@@ -27,11 +32,27 @@ pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > max { Err(too_long()) } else { Ok(bytes) }
 }
 
+/// Writes a whole file in the place of a regular one or of nothing: opening a pipe would wait for whoever reads it.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(found) => refuse_other(&found)?,
+        Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {}
+        Err(error) => return Err(explained(path, error)),
+    }
+    fs::write(path, bytes)
+}
+
 fn refuse_other(found: &Metadata) -> io::Result<()> {
     match kind(found) {
         None => Ok(()),
         Some(kind) => Err(io::Error::new(ErrorKind::InvalidInput, format!("it is {kind}, not a file"))),
     }
+}
+
+/// What a path is, if it is no folder and no regular file.
+pub fn special_kind(path: &Path) -> Option<&'static str> {
+    let found = fs::metadata(path).ok()?;
+    if found.is_dir() { None } else { kind(&found) }
 }
 
 /// What it is, if it is no regular file.
@@ -93,6 +114,8 @@ mod tests {
         let (link, socket) = (root.path().join("link"), root.path().join("socket"));
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         assert!(open(&link).unwrap_err().to_string().contains("a link to what does not exist"));
+        assert!(write(&link, b"x").unwrap_err().to_string().contains("a link to what does not exist"));
+        assert!(write(Path::new("/dev/zero"), b"x").unwrap_err().to_string().contains("a device"));
         let _listening = std::os::unix::net::UnixListener::bind(&socket).unwrap();
         assert!(open(&socket).unwrap_err().to_string().contains("a socket"));
     }

@@ -19,6 +19,9 @@ pub enum Request {
     Follow(Follow),
     Unfollow {
         channel: String,
+        /// Also a channel of this node's own.
+        #[serde(default)]
+        force: bool,
     },
     /// Looks for newer versions now and takes them; ends what a rollback holds.
     Update {

@@ -180,6 +180,9 @@ fn unreachable(home: &Path, path: &Path, error: &std::io::Error) -> Failure {
     if home.exists() && !home.is_dir() {
         return Failure::from(HomeError::NoFolder { root: home.to_path_buf() });
     }
+    if error.kind() == std::io::ErrorKind::NotADirectory {
+        return Failure::io(format!("the home {}", home.display()), error);
+    }
     if error.kind() == std::io::ErrorKind::PermissionDenied {
         return match owner::stranger(home) {
             Ok(Some(uid)) => Failure::from(HomeError::Anothers { root: home.to_path_buf(), uid }),

@@ -1,8 +1,8 @@
 //! Requests, progress and answers. On the socket each is one line of JSON.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use potluck_protocol::id::ManifestId;
+use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -82,6 +82,52 @@ impl Request {
             _ => false,
         }
     }
+
+    /// The folder that it is to write for a person. A run looks itself what it has left there.
+    pub fn out(&self) -> Option<&Path> {
+        match self {
+            Self::Merge(merge) => Some(&merge.out),
+            Self::Pull(pull) => pull.out.as_deref(),
+            Self::Channel(request) => match &**request {
+                channel::Request::Export { out, .. } => Some(out),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether it only looks: it leaves nothing in a home but what spares the next look some work. Such a request is
+    /// answered where there is no home yet, and makes none.
+    pub fn only_looks(&self) -> bool {
+        match self {
+            Self::Status
+            | Self::Peers
+            | Self::BaseList
+            | Self::BaseShow { .. }
+            | Self::Eval(_)
+            | Self::Generate(_)
+            | Self::DataCheck(_)
+            | Self::Search(_)
+            | Self::Show { .. }
+            | Self::Heard { .. }
+            | Self::Verify { .. }
+            | Self::StoreStat
+            | Self::StoreVerify
+            | Self::Bench(_)
+            | Self::BenchMerge(_) => true,
+            Self::Channel(request) => matches!(**request, channel::Request::Show { .. } | channel::Request::List),
+            Self::BaseAdd { .. }
+            | Self::BaseFetch(_)
+            | Self::Train(_)
+            | Self::Publish(_)
+            | Self::PublishBase(_)
+            | Self::Pull(_)
+            | Self::Fetch { .. }
+            | Self::Merge(_)
+            | Self::StoreRebuild
+            | Self::Stop => false,
+        }
+    }
 }
 
 /// An adapter with its weight, e.g. `sql-helper@0.5`.
@@ -156,7 +202,7 @@ pub struct PublishBase {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BaseFetch {
-    /// A whole id: 64 hex digits.
+    /// Its id, or the start of one that was heard of.
     pub base: String,
     /// What to call it here; its publisher's name for it if that is free.
     pub name: Option<String>,
@@ -167,6 +213,9 @@ pub struct BaseFetch {
 pub struct Pull {
     pub reference: String,
     pub out: Option<PathBuf>,
+    /// Write the folder also if the adapter's base is not here to hold it against. It needs `out`.
+    #[serde(default)]
+    pub without_base: bool,
     /// How long to look for providers and wait for bytes.
     pub timeout_seconds: Seconds,
 }
@@ -263,4 +312,7 @@ pub struct Pulled {
     pub folder: PathBuf,
     pub fetched_bytes: u64,
     pub fetched_from: Vec<PulledFrom>,
+    /// The adapter's base, if that is not here, so that the adapter was not held against it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_held_against: Option<BaseId>,
 }

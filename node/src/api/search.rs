@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Search {
     /// Words, each somewhere in the name or the description; upper and lower case are one.
     pub text: String,
-    /// A base that is known here, or the whole id of any.
+    /// A base that is known here or was heard of, or the whole id of any.
     pub base: Option<String>,
     pub rank: Option<Ranks>,
     /// SPDX; upper and lower case are one.
@@ -101,6 +101,9 @@ pub struct Offer {
     pub name: String,
     pub kind: KindTag,
     pub base: BaseId,
+    /// What that base is called here, if it is here.
+    #[serde(default)]
+    pub base_name: Option<String>,
     pub publisher: PublicKey,
     pub bytes: u64,
     /// Here whole and checked.

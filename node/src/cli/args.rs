@@ -8,10 +8,11 @@ use super::{base, bench, data, demo, eval, generate, merge, network, publish, pu
 
 /// Train LoRA adapters at home, exchange them with peers, merge them into one better base model.
 ///
-/// A REF is a folder, a .gguf file, the id of a manifest or base (or the start of one), a name that you gave, or
+/// A REF is a folder, a .gguf file, an id of a manifest or base (or its first digits, eight at least), a name, or
 /// `tiny`, the small base inside this program. A base may also be OWNER/NAME[@REVISION] on the Hugging Face Hub.
 #[derive(Debug, Parser)]
 #[command(name = "potluck", version, max_term_width = 100)]
+#[command(after_help = "Exit codes and environment variables: docs/operations.md")]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -62,9 +63,9 @@ pub enum Verb {
     Publish(publish::Publish),
     /// Find adapters and bases that others offer
     Search(search::Search),
-    /// Show an adapter or a base
+    /// Show what was published: an adapter, a base, a channel, a proposal, a version
     Show {
-        /// Adapter or base's manifest: name, id, or the start of an id
+        /// Name, id, or the start of an id
         #[arg(value_name = "REF")]
         reference: String,
     },
@@ -72,7 +73,8 @@ pub enum Verb {
     Pull(pull::Pull),
     /// Check an adapter's signature, bytes and meaning again; or rebuild a folded base from its recipe and compare
     Verify {
-        /// Id of an adapter or of a recipe, or the start of one
+        /// Name or id of an adapter, recipe, channel or version, or the start of an id
+        #[arg(value_name = "REF")]
         id: String,
     },
     /// Combine adapters, or fold them into the base

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::args::Global;
-use super::{base, output, run::ask};
+use super::{base, output, progress, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::Outcome;
@@ -39,6 +39,10 @@ pub async fn run(global: &Global, verb: &Generate) -> Outcome<()> {
         max_new_tokens: verb.max_new_tokens,
         threads: verb.threads.unwrap_or_else(config::processors),
     });
+    let answer = ask(global, &request).await?;
+    let remark = answer["remark"].as_str().map(str::to_owned);
     // The text itself was printed as it came.
-    output::answer(global, ask(global, &request).await?, |_: serde_json::Value| vec![String::new()])
+    output::answer(global, answer, |_: serde_json::Value| vec![String::new()])?;
+    remark.iter().for_each(|remark| progress::note(remark));
+    Ok(())
 }

@@ -18,7 +18,8 @@ pub struct Merge {
     /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
-    /// Adapters to combine
+    /// Adapters to combine, each with its weight behind an `@`; 1 if none is given. An existing path is taken as it stands:
+    /// the folder `my@0.5` is `my@0.5`, and at half weight `my@0.5@0.5`
     #[arg(value_name = "REF[@WEIGHT]", required = true)]
     adapters: Vec<String>,
     #[command(flatten)]

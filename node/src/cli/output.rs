@@ -59,24 +59,4 @@ pub fn exact(measured: &Measured) -> String {
     }
 }
 
-pub use crate::text::{bytes, percent, table};
-
-/// A stranger's text for a terminal: control characters, which could move the cursor or rename the window, are shown as
-/// blanks, and so are the invisible ones that change the direction in which text is read.
-pub fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strangers_text_cannot_steer_the_terminal() {
-        assert_eq!(plain("good\u{1b}[2J\r\nbad\u{9b}31m é"), "good [2J  bad 31m é");
-        assert_eq!(plain("a\u{202e}b\u{2066}c"), "a b c");
-    }
-}
+pub use crate::text::{Column, HEAD, WIDTH, bytes, cut, date, percent, plain, shell, table};

@@ -23,15 +23,16 @@ pub struct Publish {
     /// A PEFT folder; left out, the base of --base is published
     #[arg(required_unless_present = "base")]
     folder: Option<PathBuf>,
-    /// What to call it
+    /// What to call it: letters, digits, `.`, `_`, `-`; not `tiny`, and nothing that reads as an id
     #[arg(long)]
     name: String,
     /// The base that the adapter was trained on [default: the one that `potluck train` noted in the folder], or the base to
     /// publish
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// SPDX licence, e.g. Apache-2.0; a base needs one
-    #[arg(long, default_value = "")]
+    /// SPDX licence, e.g. Apache-2.0 or `MIT OR Apache-2.0`; a name of the hub such as gemma is written as
+    /// LicenseRef-gemma, one that nobody lists you call LicenseRef-NAME. A base needs one
+    #[arg(long, alias = "license", default_value = "", value_name = "SPDX")]
     licence: String,
     /// Measure the adapter on rows now and publish the figures under that name; the rows stay here. May be given several
     /// times

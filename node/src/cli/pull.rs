@@ -13,6 +13,9 @@ use crate::seconds::Seconds;
 
 /// Fetch an adapter from peers, check it, and write it as a PEFT folder.
 ///
+/// Its base must be here (`potluck base add`): names, shapes and values are held against it. Without it nothing is
+/// fetched, unless --without-base says so.
+///
 /// By the id of its manifest a base is fetched too: its files are held against the base id that the manifest states, and
 /// the base is known here from then on.
 #[derive(Debug, Args)]
@@ -23,6 +26,10 @@ pub struct Pull {
     /// Where to write it [default: inside the home folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Write the folder also if the adapter's base is not here, for a program that has it, as PEFT or llama.cpp: the
+    /// adapter is then not held against its base, and this node neither runs nor announces it
+    #[arg(long, requires = "out")]
+    without_base: bool,
     /// How long to look for providers and to wait for bytes
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     timeout: Seconds,
@@ -35,20 +42,25 @@ pub async fn run(global: &Global, verb: &Pull) -> Outcome<()> {
     let request = Request::Pull(proto::Pull {
         reference: verb.reference.clone(),
         out: verb.out.as_deref().map(config::absolute).transpose()?,
+        without_base: verb.without_base,
         timeout_seconds: verb.timeout,
     });
     let answer = run::ask_online(global, &request, &verb.network).await?;
     output::answer(global, answer, |pulled: Pulled| {
         let peers = pulled.fetched_from.len();
-        vec![
-            format!(
-                "{} {}: {} from {peers} peer{}",
-                pulled.name,
-                pulled.manifest,
-                output::bytes(pulled.fetched_bytes),
-                if peers == 1 { "" } else { "s" }
-            ),
-            pulled.folder.display().to_string(),
-        ]
+        let mut lines = vec![format!(
+            "{} {}: {} from {peers} peer{}",
+            pulled.name,
+            pulled.manifest,
+            output::bytes(pulled.fetched_bytes),
+            if peers == 1 { "" } else { "s" }
+        )];
+        lines.extend(
+            pulled
+                .not_held_against
+                .map(|base| format!("its base {base} is not here: names, shapes and values were not held against it")),
+        );
+        lines.push(pulled.folder.display().to_string());
+        lines
     })
 }

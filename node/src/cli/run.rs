@@ -20,6 +20,7 @@ use crate::api::proto::{Progress, Request};
 use crate::config;
 use crate::daemon::Daemon;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::home::Home;
 use crate::service::Service;
 use crate::signals;
 
@@ -144,6 +145,10 @@ pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
     let mut shown = progress::Shown::new(global);
     if let Some(client) = Client::connect(&home).await? {
         return ask_daemon(client, request, &mut shown).await;
+    }
+    // Whoever only looks leaves no home and no key behind.
+    if request.only_looks() && !Home::is_there(&home)? {
+        return ask_here(&Service::unmade(&home).await?, request, &mut shown).await;
     }
     let service = match Service::offline(&home).await {
         Err(failure) if failure.kind == Kind::Conflict => match Client::connect(&home).await? {

@@ -4,31 +4,31 @@ use clap::{Args, ValueEnum};
 use potluck_protocol::announce::KindTag;
 
 use super::args::Global;
-use super::{base, output, run::ask};
+use super::output::{self, Column, HEAD, WIDTH};
+use super::{base, run::ask};
 use crate::api::proto::Request;
-use crate::api::search::{AtLeast, Details, Found, Measured, Offer, Ranks};
+use crate::api::search::{AtLeast, Found, Measured, Offer, Ranks};
 use crate::failure::Outcome;
-
-/// Digits of an id that a table shows: enough to type it again.
-const SHORT: usize = 16;
+use crate::licence;
 
 /// Find adapters and bases that others offer.
 ///
 /// Searches what the daemon has heard, and asks its peers for the manifests of what may fit: rank, licence, description and
 /// figures are in those. Figures and dates are their publishers' own words. Of an adapter whose manifest nobody handed
 /// out only name, base, publisher and size are known; it is shown with `?`, and left out where a condition is about the rest.
+/// `by` is the start of the publisher's key: names can be imitated, keys cannot.
 #[derive(Debug, Args)]
 pub struct Search {
     /// Words that name or description must hold
     text: Vec<String>,
-    /// For this base only: a name, or the id of any base
+    /// For this base only: a name, or the id of any base, or the start of one that was heard of
     #[arg(long, value_name = "REF")]
     base: Option<String>,
     /// Rank, or the lowest and the highest
     #[arg(long, value_name = "N|A..B")]
     rank: Option<Ranks>,
-    /// SPDX licence, e.g. Apache-2.0
-    #[arg(long, value_name = "SPDX")]
+    /// SPDX licence, e.g. Apache-2.0; case does not count
+    #[arg(long, alias = "license", value_name = "SPDX")]
     licence: Option<String>,
     /// Publisher: the start of the key that `potluck show` names, or a peer id
     #[arg(long, value_name = "KEY")]
@@ -52,7 +52,12 @@ enum Kind {
 
 pub async fn run(global: &Global, verb: &Search) -> Outcome<()> {
     let request = Request::Search(Box::new(verb.request()?));
-    output::answer(global, ask(global, &request).await?, lines)
+    let doubt = verb.licence.as_deref().and_then(licence::doubt);
+    output::answer(global, ask(global, &request).await?, |found: Found| {
+        // What strangers state may be spelt as they like, so it was looked for all the same.
+        let doubt = doubt.filter(|_| found.results.is_empty());
+        lines(&found).into_iter().chain(doubt).collect()
+    })
 }
 
 impl Search {
@@ -74,29 +79,33 @@ impl Search {
     }
 }
 
-fn lines(found: Found) -> Vec<String> {
+fn lines(found: &Found) -> Vec<String> {
     let mut lines = Vec::new();
     if found.results.is_empty() {
         lines.push(format!("nothing fits, of {} announcements that were heard", found.heard));
     } else {
+        let columns =
+            [Column::Text("name"), Column::Text("kind"), Column::Text("for base"), Column::Id("by"), Column::Id("id")];
         let rows: Vec<_> = found.results.iter().map(row).collect();
-        lines = output::table(&["name", "kind", "rank", "licence", "size", "figures", "for base", "id"], &rows);
+        let mut table = output::table(&columns, &rows).into_iter();
+        lines.extend(table.by_ref().take(HEAD));
+        for (line, offer) in table.zip(&found.results) {
+            lines.extend([line, output::cut(&format!("  {}", about(offer)), WIDTH)]);
+        }
     }
     if found.more > 0 {
         lines.push(format!("and {} more: narrow it down, or raise --limit", found.more));
     }
     if found.unanswered > 0 {
         let count = found.unanswered;
-        lines.push(format!(
-            "{count} more may fit: nobody handed out their manifests within a few seconds; search again"
-        ));
+        lines.push(format!("{count} more may fit: nobody handed out their manifests"));
+        lines.push("within a few seconds; search again".to_owned());
     }
     lines.extend(found.results.iter().filter_map(next));
     lines
 }
 
 fn row(offer: &Offer) -> Vec<String> {
-    let told = |tell: &dyn Fn(&Details) -> String| offer.details.as_ref().map_or_else(|| "?".to_owned(), tell);
     let kind = match offer.kind {
         KindTag::Adapter => "adapter",
         KindTag::Base => "base",
@@ -106,30 +115,51 @@ fn row(offer: &Offer) -> Vec<String> {
         KindTag::Version => "version",
         KindTag::Proof => "proof",
     };
-    let short = |id: String| id.chars().take(SHORT).collect::<String>();
     vec![
         output::plain(&offer.name),
         if offer.here { format!("{kind}, here") } else { kind.to_owned() },
-        told(&|details| details.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string())),
-        told(&|details| if details.licence.is_empty() { "none".to_owned() } else { output::plain(&details.licence) }),
-        output::bytes(offer.bytes),
-        told(&|details| figures(&details.evaluations)),
-        short(offer.base.to_string()),
-        short(offer.manifest.to_string()),
+        offer.base_name.clone().unwrap_or_else(|| offer.base.short()),
+        offer.publisher.short(),
+        offer.manifest.short(),
     ]
 }
 
-/// The first figures; `potluck show` has all.
-fn figures(evaluations: &[Measured]) -> String {
-    let figure = |one: &Measured| format!("{} {}", output::plain(&one.suite), output::percent(one.exact_match));
-    let shown: Vec<_> = evaluations.iter().take(2).map(figure).collect();
-    if shown.is_empty() { "-".to_owned() } else { shown.join(", ") }
+/// What its manifest says, the most telling first.
+fn about(offer: &Offer) -> String {
+    let bytes = output::bytes(offer.bytes);
+    let Some(details) = &offer.details else {
+        return format!("{bytes}; licence, rank and figures: ? (its manifest was not handed out)");
+    };
+    let licence = if details.licence.is_empty() { "no licence".to_owned() } else { output::plain(&details.licence) };
+    let rank = details.rank.map(|rank| format!("rank {rank}"));
+    let facts: Vec<_> = rank.into_iter().chain([licence, bytes, output::date(details.created)]).collect();
+    let figures = figures(&details.evaluations);
+    let description = Some(output::plain(&details.description)).filter(|text| !text.is_empty());
+    [Some(facts.join(", ")), figures, description].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// What to type to have a base: its whole id is wanted. An adapter's start of an id will do.
+/// The first figures; `potluck show` has all. Free text is never matched exactly: its loss says something.
+fn figures(evaluations: &[Measured]) -> Option<String> {
+    let figure = |one: &Measured| {
+        let suite = output::plain(&one.suite);
+        if one.exact_match > 0.0 {
+            format!("{suite} {} exact", output::percent(one.exact_match))
+        } else {
+            format!("{suite} loss {:.4}", one.loss)
+        }
+    };
+    let shown: Vec<_> = evaluations.iter().take(2).map(figure).collect();
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+/// What to type to have what `potluck pull` does not take.
 fn next(offer: &Offer) -> Option<String> {
-    let wanted = offer.kind == KindTag::Base && !offer.here;
-    wanted.then(|| format!("{}: potluck base add {}", output::plain(&offer.name), offer.base))
+    let name = output::cut(&output::plain(&offer.name), WIDTH / 2);
+    match offer.kind {
+        KindTag::Base if !offer.here => Some(format!("{name}: potluck base add {}", offer.base.short())),
+        KindTag::Channel if !offer.here => Some(format!("{name}: potluck base follow {}", offer.manifest.short())),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -138,6 +168,7 @@ mod tests {
     use potluck_protocol::signed::PublicKey;
 
     use super::*;
+    use crate::api::search::Details;
 
     fn offer(kind: KindTag, details: Option<Details>) -> Offer {
         Offer {
@@ -145,6 +176,7 @@ mod tests {
             name: "one".to_owned(),
             kind,
             base: BaseId(Digest::of(b"b")),
+            base_name: None,
             publisher: PublicKey(Digest::of(b"p")),
             bytes: 1024,
             here: false,
@@ -156,23 +188,42 @@ mod tests {
         Found { schema: String::new(), results, more: 2, heard: 9, unanswered: 3 }
     }
 
-    #[test]
-    fn what_is_not_known_is_a_question_mark_and_strangers_cannot_steer() {
-        let details = Details {
+    fn details(licence: &str, exact_match: f64) -> Details {
+        let suite = "held".to_owned();
+        Details {
             rank: Some(16),
             target_modules: Vec::new(),
-            licence: "M\u{1b}[2JIT".to_owned(),
-            description: String::new(),
+            licence: licence.to_owned(),
+            description: "d".repeat(300),
             created: 0,
-            evaluations: Vec::new(),
-        };
-        let text = lines(found(vec![offer(KindTag::Adapter, Some(details)), offer(KindTag::Base, None)])).join("\n");
+            evaluations: vec![Measured { suite, samples: 30, exact_match, loss: 1.25 }],
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_question_mark_and_strangers_cannot_steer() {
+        let adapter = offer(KindTag::Adapter, Some(details("M\u{1b}[2JIT", 0.5)));
+        let text = lines(&found(vec![adapter, offer(KindTag::Base, None)])).join("\n");
         assert!(!text.contains('\u{1b}') && text.contains("M [2JIT"), "{text}");
         assert!(
-            text.contains('?') && text.contains(&format!("potluck base add {}", BaseId(Digest::of(b"b")))),
+            text.contains('?') && text.contains(&format!("potluck base add {}", BaseId(Digest::of(b"b")).short())),
             "{text}"
         );
         assert!(text.contains("and 2 more") && text.contains("3 more may fit"), "{text}");
-        assert!(lines(found(Vec::new()))[0].contains("of 9 announcements"));
+        assert!(lines(&found(Vec::new()))[0].contains("of 9 announcements"));
+    }
+
+    #[test]
+    fn a_line_says_whose_it_is_for_what_and_how_good_and_fits_the_terminal() {
+        let mut one = Offer { here: true, ..offer(KindTag::Adapter, Some(details("Apache-2.0", 0.0))) };
+        (one.name, one.base_name) = ("n".repeat(64), Some("b".repeat(64)));
+        let two = Offer { base_name: Some("tiny".to_owned()), ..offer(KindTag::Channel, Some(details("MIT", 0.875))) };
+        let lines = lines(&found(vec![one, two]));
+        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
+        let (key, id) = (PublicKey(Digest::of(b"p")).short(), ManifestId(Digest::of(b"m")).short());
+        assert!(lines[2].contains("adapter, here") && lines[2].ends_with(&format!("{key}  {id}")), "{lines:#?}");
+        assert!(lines[3].contains("rank 16, Apache-2.0, 1.00 KiB, 1970-01-01; held loss 1.2500"), "{lines:#?}");
+        assert!(lines[4].contains("  tiny  ") && lines[5].contains("held 87.5 % exact"), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.ends_with(&format!("potluck base follow {id}"))), "{lines:#?}");
     }
 }

@@ -3,14 +3,16 @@
 use serde::Deserialize;
 
 use super::args::Global;
-use super::{output, run::ask};
+use super::{output, run::ask, store};
 use crate::api::proto::Request;
 use crate::failure::Outcome;
+use crate::store::Held;
 
 #[derive(Deserialize)]
 struct Status {
     running: bool,
-    peer: String,
+    /// `None` where there is no home yet.
+    peer: Option<String>,
     home: String,
     network: Option<String>,
     addresses: Vec<String>,
@@ -22,7 +24,7 @@ struct Status {
     bootstrap: Vec<Bootstrap>,
     #[serde(default)]
     twin: Option<String>,
-    adapters: usize,
+    held: Held,
     heard: usize,
     bases: usize,
     store_bytes: u64,
@@ -42,14 +44,17 @@ pub async fn run(global: &Global) -> Outcome<()> {
             Some(network) if status.running => format!("up on network `{network}`, {} peers", status.peers),
             _ => "not running (start it with `potluck up`)".to_owned(),
         };
-        let mut lines = vec![format!("{} {state}", status.peer), format!("home {}", status.home)];
+        let Some(peer) = &status.peer else {
+            return vec![format!("no home yet at {}: the first command that keeps something makes it", status.home)];
+        };
+        let mut lines = vec![format!("{peer} {state}"), format!("home {}", status.home)];
         lines.extend(status.addresses.iter().map(|address| format!("listening on {address}")));
         lines.extend(status.bootstrap.iter().filter_map(begun));
         lines.extend(status.twin.iter().map(|twin| format!("{twin}: nothing is published while both run")));
         lines.extend(reached(&status));
         lines.push(format!(
-            "{} adapters held ({}), {} heard of, {} bases",
-            status.adapters,
+            "{} ({}); {} announcements heard; {} bases known",
+            store::held(&status.held),
             output::bytes(status.store_bytes),
             status.heard,
             status.bases

@@ -11,7 +11,7 @@ use crate::api::proto::Request;
 use crate::config;
 use crate::failure::Outcome;
 use crate::service::Service;
-use crate::store::Options;
+use crate::store::{Held, Options};
 
 /// Look after the store.
 #[derive(Debug, Subcommand)]
@@ -33,7 +33,7 @@ pub enum Store {
 struct Stat {
     shards: u64,
     shard_bytes: u64,
-    manifests: u64,
+    held: Held,
     recipes: u64,
 }
 
@@ -47,10 +47,10 @@ pub async fn run(global: &Global, verb: &Store) -> Outcome<()> {
     match verb {
         Store::Stat => output::answer(global, ask(global, &Request::StoreStat).await?, |stat: Stat| {
             vec![format!(
-                "{} shards ({}), {} manifests, {} recipes",
+                "{} shards ({}); {}; {} recipes",
                 stat.shards,
                 output::bytes(stat.shard_bytes),
-                stat.manifests,
+                held(&stat.held),
                 stat.recipes
             )]
         }),
@@ -62,10 +62,27 @@ pub async fn run(global: &Global, verb: &Store) -> Outcome<()> {
         }),
         Store::Rebuild { salvage_state } => {
             output::answer(global, rebuild(global, *salvage_state).await?, |stat: Stat| {
-                vec![format!("rebuilt the index: {} shards, {} manifests", stat.shards, stat.manifests)]
+                vec![format!("rebuilt the index: {} shards; {}", stat.shards, held(&stat.held))]
             })
         }
     }
+}
+
+/// `4 manifests: 2 adapters, 1 channel, 1 version`
+pub fn held(held: &Held) -> String {
+    let kinds = [
+        (held.adapters, "adapter"),
+        (held.bases, "base"),
+        (held.datasets, "dataset"),
+        (held.channels, "channel"),
+        (held.versions, "version"),
+        (held.proposals, "proposal"),
+        (held.proofs, "proof"),
+    ];
+    let counted = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+    let kinds: Vec<_> = kinds.iter().filter(|(n, _)| *n > 0).map(|(n, one)| counted(*n, one)).collect();
+    let all = counted(held.manifests, "manifest");
+    if kinds.is_empty() { all } else { format!("{all}: {}", kinds.join(", ")) }
 }
 
 /// A damaged state.log keeps every daemon from starting, so salvaging always opens the home here.
@@ -77,4 +94,16 @@ async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<serde_json::Va
     let options = Options { salvage_state, ..Options::default() };
     let service = Service::offline_with(&home, options).await?;
     ask_here(&service, &Request::StoreRebuild, &mut Shown::new(global)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_told_by_what_it_is() {
+        assert_eq!(held(&Held::default()), "0 manifests");
+        let some = Held { manifests: 4, adapters: 2, channels: 1, versions: 1, ..Held::default() };
+        assert_eq!(held(&some), "4 manifests: 2 adapters, 1 channel, 1 version");
+    }
 }

@@ -70,7 +70,7 @@ struct Trained {
 
 pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
     let request = Request::Train(Box::new(verb.request(global)?));
-    let base = verb.base.clone();
+    let (potluck, base) = (program(global), output::shell(&verb.base));
     output::answer(global, ask(global, &request).await?, |trained: Trained| {
         let mut lines = vec![format!(
             "trained {} steps{}, loss {:.4}, {:.0} tokens per second",
@@ -87,13 +87,18 @@ pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
         }
         // An adapter that learned to answer is asked as it was taught.
         let chat = if trained.rows == row::Kind::Chat { "--chat " } else { "" };
-        lines.push(format!(
-            "next: potluck publish {} --name NAME    potluck generate --base {base} --adapter {0} {chat}PROMPT",
-            trained.folder.display()
-        ));
+        let folder = output::shell(&trained.folder.to_string_lossy());
+        lines.push(format!("next: {potluck} generate --base {base} --adapter {folder} {chat}PROMPT"));
+        lines.push(format!("next: {potluck} publish {folder} --name NAME"));
         lines.push(trained.folder.display().to_string());
         lines
     })
+}
+
+/// How the same home is asked again.
+fn program(global: &Global) -> String {
+    let home = global.home.as_ref().map(|home| format!(" --home {}", output::shell(&home.to_string_lossy())));
+    format!("potluck{}", home.unwrap_or_default())
 }
 
 impl Train {

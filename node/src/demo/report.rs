@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::{Failure, Kind, Outcome};
-use crate::text;
+use crate::text::{self, Column};
 use crate::worker::proto::Measured;
 
 /// Schema `potluck.demo/1`.
@@ -155,7 +155,8 @@ impl Report {
             self.base.name
         ));
         lines.push(String::new());
-        lines.extend(text::table(&["skill", "base alone", "own adapter", "version 1", "trained in", "fetched"], &rows));
+        let figures = ["base alone", "own adapter", "version 1", "trained in", "fetched"].map(Column::Number);
+        lines.extend(text::table(&[&[Column::Text("skill")], &figures[..]].concat(), &rows));
         lines.push(String::new());
         let digest: String =
             self.merged_digests.first().map_or_else(String::new, |digest| digest.chars().take(12).collect());

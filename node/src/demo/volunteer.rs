@@ -102,7 +102,12 @@ impl Volunteer {
         self.heard(base, adapters).await?;
         let mut fetched = Fetched { bytes: 0, peers: Vec::new() };
         for adapter in adapters {
-            let pull = proto::Pull { reference: adapter.clone(), out: None, timeout_seconds: TIMEOUT_SECONDS.into() };
+            let pull = proto::Pull {
+                reference: adapter.clone(),
+                out: None,
+                without_base: false,
+                timeout_seconds: TIMEOUT_SECONDS.into(),
+            };
             let pulled: Pulled = self.daemon.ask(&Request::Pull(pull)).await?;
             fetched.bytes += pulled.fetched_bytes;
             fetched.peers.extend(pulled.fetched_from.into_iter().map(|from| from.peer));

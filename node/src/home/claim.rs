@@ -22,13 +22,36 @@ const LOCK_MAX: u64 = 16;
 /// Makes the folder if nothing is there. What is there must be a home, or hold nothing of a person's; it is this user's
 /// alone afterwards.
 pub fn claim(layout: &Layout) -> Result<(), HomeError> {
-    let root = layout.root();
-    match fs::metadata(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && !root.is_symlink() => super::make(root)?,
-        Err(error) => return Err(io_error("look at the home", root)(error)),
-        Ok(found) if !found.is_dir() => return Err(HomeError::NoFolder { root: root.to_path_buf() }),
-        Ok(_) => {}
+    if !is_folder(layout.root())? {
+        super::make(layout.root())?;
     }
+    usable(layout)?;
+    tighten(layout.root());
+    Ok(())
+}
+
+/// Whether a process has begun to use the folder as a home. What may not become one is an error, as it is for [`claim`].
+pub fn is_there(layout: &Layout) -> Result<bool, HomeError> {
+    if !is_folder(layout.root())? {
+        return Ok(false);
+    }
+    usable(layout)?;
+    Ok(is_home(layout) || layout.lock().is_file())
+}
+
+/// `false` if nothing is there.
+fn is_folder(root: &Path) -> Result<bool, HomeError> {
+    match fs::metadata(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !root.is_symlink() => Ok(false),
+        Err(error) => Err(io_error("look at the home", root)(error)),
+        Ok(found) if !found.is_dir() => Err(HomeError::NoFolder { root: root.to_path_buf() }),
+        Ok(_) => Ok(true),
+    }
+}
+
+/// The folder is a home, or holds nothing of a person's.
+fn usable(layout: &Layout) -> Result<(), HomeError> {
+    let root = layout.root();
     if let Some(uid) = owner::stranger(root).map_err(io_error("look at the home", root))? {
         return Err(HomeError::Anothers { root: root.to_path_buf(), uid });
     }
@@ -37,7 +60,6 @@ pub fn claim(layout: &Layout) -> Result<(), HomeError> {
     {
         return Err(HomeError::NotAHome { root: root.to_path_buf(), found });
     }
-    tighten(root);
     Ok(())
 }
 
@@ -154,6 +176,22 @@ mod tests {
             write(root.join("other/keep.txt"), "keep");
             std::os::unix::fs::symlink("other", root.join("tmp")).expect("writable");
         });
+    }
+
+    #[test]
+    fn looking_for_a_home_makes_none() {
+        let root = tempfile::tempdir().expect("a folder");
+        let there = |name: &str| Home::is_there(&root.path().join(name));
+        write(root.path().join("empty/bootstrap"), "# nobody\n");
+        write(root.path().join("thesis/chapter1.tex"), "work");
+        let before = below(root.path());
+        assert!(!there("none").expect("free") && !there("none/below").expect("free"));
+        assert!(!there("empty").expect("a list makes no home"));
+        assert!(matches!(there("thesis"), Err(HomeError::NotAHome { .. })));
+        assert!(matches!(there("thesis/chapter1.tex"), Err(HomeError::NoFolder { .. })));
+        assert_eq!(below(root.path()), before, "nothing came");
+        drop(Home::open(root.path().join("empty")).expect("nothing of a person's"));
+        assert!(there("empty").expect("ours"));
     }
 
     #[test]

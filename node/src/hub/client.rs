@@ -1,12 +1,17 @@
 //! The hub's read API: the commit and the files of a repository, where each file is, and its bytes from an offset.
 
-use serde::Deserialize;
-use ureq::http::{Response, StatusCode, Uri};
-use ureq::{Agent, Body, Error};
+use std::time::Duration;
 
+use serde::Deserialize;
+use ureq::http::{HeaderMap, Response, StatusCode};
+use ureq::{Agent, Body};
+use url::Url;
+
+use super::answer::{Again, Fault, Question, judge, page_error};
 use super::id::is_commit;
-use super::limits::{ANSWER, CONNECT, LIST_MAX, REDIRECTS, SMALL_MAX, STALL, TOTAL_MAX};
-use super::{HubError, HubId, Settings};
+use super::limits::{ASKED_MAX, LIST_MAX, REDIRECTS, SMALL_MAX, TOTAL_MAX};
+use super::token::{self, Token};
+use super::{HubError, HubId, Settings, Talk, agent, page, retry};
 
 /// A repository at one commit.
 pub struct Repository {
@@ -24,40 +29,47 @@ pub struct Remote {
     pub size: u64,
 }
 
-pub struct Client {
+pub struct Client<'a> {
     agent: Agent,
-    endpoint: String,
-    id: HubId,
-    token: Option<String>,
+    endpoint: Url,
+    settings: &'a Settings,
+    id: &'a HubId,
+    token: Option<Token>,
+    talk: &'a Talk,
 }
 
 /// An answer, and what the hub said of the file before it sent us elsewhere.
 struct Answer {
     response: Response<Body>,
-    etag: Option<String>,
-    commit: Option<String>,
+    said: Said,
 }
 
-impl Client {
-    pub fn new(settings: &Settings, id: &HubId) -> Result<Self, HubError> {
-        let config = Agent::config_builder()
-            .timeout_resolve(Some(CONNECT))
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(ANSWER))
-            .timeout_per_read(Some(STALL))
-            .timeout_per_write(Some(STALL))
-            // Redirects are followed here: each is looked at first, and the token stays with the hub.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(concat!("potluck/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let endpoint = settings.endpoint.clone();
-        let speaks = endpoint.parse::<Uri>().ok().filter(|uri| uri.host().is_some());
-        if !speaks.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https"))) {
-            return Err(HubError::Unreachable { endpoint, reason: "HF_ENDPOINT is no http address".to_owned() });
-        }
-        Ok(Self { agent: config.into(), endpoint, id: id.clone(), token: settings.token.clone() })
+#[derive(Default)]
+struct Said {
+    etag: Option<String>,
+    commit: Option<String>,
+    size: Option<u64>,
+}
+
+impl Said {
+    /// The hub says it first; where it sends us may say something else of the same file.
+    fn hear(&mut self, headers: &HeaderMap) {
+        let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        self.etag = self.etag.take().or_else(|| said("x-linked-etag").or_else(|| said("etag")).map(bare));
+        self.commit = self.commit.take().or_else(|| said("x-repo-commit").map(str::to_owned));
+        self.size = self.size.or_else(|| said("x-linked-size")?.parse().ok());
+    }
+}
+
+impl<'a> Client<'a> {
+    pub fn new(settings: &'a Settings, id: &'a HubId, talk: &'a Talk) -> Result<Self, HubError> {
+        let speaks = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        let endpoint = settings.endpoint.parse::<Url>().ok().filter(speaks).ok_or_else(|| {
+            let reason = "HF_ENDPOINT is no http address".to_owned();
+            HubError::Unreachable { endpoint: settings.endpoint.clone(), reason }
+        })?;
+        let token = token::read(&settings.token, talk)?;
+        Ok(Self { agent: agent::new(settings)?, endpoint, settings, id, token, talk })
     }
 
     /// Which commit the revision is, and what is in it.
@@ -72,10 +84,15 @@ impl Client {
             rfilename: String,
         }
         let what = self.id.to_string();
-        let url = format!("{}/api/{}", self.endpoint, self.id.repo().api_url());
-        let mut answer = self.get(&what, &url, None)?;
-        let body = answer.response.body_mut().with_config().limit(LIST_MAX as u64).read_to_vec();
-        let body = body.map_err(|error| self.failed(&error))?;
+        let url = format!("{}/api/{}", self.settings.endpoint, self.id.route());
+        let body = self.until_answered(|| {
+            let mut answer = self.once(&what, &url, None, self.settings.answer)?;
+            let body = answer.response.body_mut().with_config().limit(LIST_MAX as u64).read_to_vec();
+            body.map_err(|error| self.failed(&error, None))
+        })?;
+        if page::is_one(&body) {
+            return Err(page_error(&self.question(&what, None), page::title(&body)));
+        }
         let info: Info = serde_json::from_slice(&body).map_err(|error| HubError::answer(&what, error.to_string()))?;
         if !is_commit(&info.sha) {
             return Err(HubError::answer(&what, "it names no commit"));
@@ -85,18 +102,26 @@ impl Client {
 
     /// Where a file is and how long: its first byte is asked for.
     pub fn remote(&self, commit: &str, name: &str) -> Result<Remote, HubError> {
-        let wrong = |reason: &str| HubError::answer(name, reason);
-        let url = format!("{}/{}/resolve/{commit}/{name}", self.endpoint, self.id.repository());
-        let answer = self.get(name, &url, Some("bytes=0-0"))?;
-        if answer.commit.as_deref() != Some(commit) {
-            return Err(wrong("it is of another commit than the one that was asked for"));
+        let wrong = |reason: String| HubError::answer(name, reason);
+        let url = format!("{}/{}/resolve/{commit}/{name}", self.settings.endpoint, self.id.repository());
+        let Answer { response, said } = self.get(name, &url, Some("bytes=0-0"), self.settings.answer)?;
+        match said.commit.as_deref() {
+            Some(is) if is == commit => {}
+            Some(_) => return Err(wrong("it is of another commit than the one that was asked for".to_owned())),
+            None => return Err(wrong("it does not say which commit the file is of (`x-repo-commit`)".to_owned())),
         }
-        let etag = answer.etag.filter(|etag| is_plain(etag)).ok_or_else(|| wrong("it has no usable etag"))?;
-        let size = match range(&answer.response) {
-            Some((0, size)) => size,
+        let etag = said.etag.ok_or_else(|| wrong("it says no etag".to_owned()))?;
+        if !is_plain(&etag) {
+            return Err(wrong(format!("it has no usable etag: \"{}\"", page::cut(&etag, 80))));
+        }
+        let size = match (response.status(), range(&response)) {
+            (_, Some((0, size))) => Some(size),
+            // Of one byte; how many there are in all is not said.
+            (StatusCode::PARTIAL_CONTENT, _) => said.size,
             // An empty file has no first byte; a server without ranges sends all.
-            _ => length(&answer.response).ok_or_else(|| wrong("its length is not said"))?,
+            _ => length(&response).or(said.size),
         };
+        let size = size.ok_or_else(|| wrong("its length is not said".to_owned()))?;
         let max = if name.ends_with(".safetensors") { TOTAL_MAX } else { SMALL_MAX };
         if size > max {
             return Err(HubError::TooLarge { bytes: size, max });
@@ -107,7 +132,12 @@ impl Client {
     /// The bytes of a file from `start` on, or from its beginning if the server knows no ranges: where they start.
     pub fn bytes(&self, remote: &Remote, start: u64) -> Result<(u64, Body), HubError> {
         let wrong = |reason: String| HubError::answer(&remote.name, reason);
-        let answer = self.get(&remote.name, &remote.url, Some(&format!("bytes={start}-")))?;
+        let get = |range: Option<&str>| self.get(&remote.name, &remote.url, range, self.settings.stall);
+        let answer = match get(Some(&format!("bytes={start}-"))) {
+            // A server that gives no rest of a file gives all of it.
+            Err(HubError::Status { status: 416, .. }) => get(None)?,
+            other => other?,
+        };
         let from = match (answer.response.status(), range(&answer.response)) {
             (StatusCode::PARTIAL_CONTENT, Some((from, size))) if size == remote.size => from,
             (StatusCode::PARTIAL_CONTENT, _) => return Err(wrong("its length is another one now".to_owned())),
@@ -119,50 +149,90 @@ impl Client {
         Ok((from, answer.response.into_body()))
     }
 
+    fn get(&self, what: &str, url: &str, range: Option<&str>, patience: Duration) -> Result<Answer, HubError> {
+        self.until_answered(|| self.once(what, url, range, patience))
+    }
+
+    /// Makes a request again as long as its trouble may pass, a few times, and says so.
+    fn until_answered<T>(&self, mut request: impl FnMut() -> Result<T, Fault>) -> Result<T, HubError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.talk.go_on()?;
+            let Fault { error, again } = match request() {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            let wait = match (again, retry::pause(tries)) {
+                (Again::Never, _) | (_, None) => return Err(error),
+                (Again::After(asked), _) if asked > ASKED_MAX => return Err(asking(error, asked)),
+                (Again::After(asked), Some(_)) => asked,
+                (Again::Soon, Some(pause)) => pause,
+            };
+            self.talk.note(format!("{error}; trying again in {} s", wait.as_secs()));
+            self.talk.wait(wait)?;
+        }
+    }
+
     /// Follows redirects, a few, never from https to http, and tells only the hub our token.
-    fn get(&self, what: &str, url: &str, range: Option<&str>) -> Result<Answer, HubError> {
-        let (mut url, mut etag, mut commit) = (url.to_owned(), None, None);
+    fn once(&self, what: &str, url: &str, range: Option<&str>, patience: Duration) -> Result<Answer, Fault> {
+        let no_place = || HubError::answer(what, "it sends us on to a place that we do not go to");
+        let mut url: Url = url.parse().map_err(|_| no_place())?;
+        let mut said = Said::default();
         for _ in 0..=REDIRECTS {
-            let mut request = self.agent.get(&url).header("accept-encoding", "identity");
+            let (via, proxy) = agent::proxy(self.settings, &url)?.unzip();
+            let mut request = self.agent.get(url.as_str());
+            // Whoever waits longer for the head of an answer than for bytes waits for it all the same.
+            let reading = patience.max(self.settings.stall);
+            let limits = request.config().timeout_recv_response(Some(patience)).timeout_per_read(Some(reading));
+            request = limits.proxy(proxy).build();
+            request = request.header("accept-encoding", "identity");
             if let Some(range) = range {
                 request = request.header("range", range);
             }
-            if let Some(token) = self.token.as_ref().filter(|_| same_host(&url, &self.endpoint)) {
-                request = request.header("authorization", format!("Bearer {token}"));
+            let token = self.token.as_ref().filter(|_| url.origin() == self.endpoint.origin());
+            if let Some(token) = token {
+                request = request.header("authorization", format!("Bearer {}", token.text));
             }
-            let response = request.call().map_err(|error| self.failed(&error))?;
-            let said = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
-            // The hub says it first; where it sends us may say something else of the same file.
-            etag = etag.or_else(|| said("x-linked-etag").or_else(|| said("etag")).map(bare));
-            commit = commit.or_else(|| said("x-repo-commit").map(str::to_owned));
+            tracing::debug!(host = url.host_str(), path = url.path(), range, "the hub is asked");
+            let mut response = request.call().map_err(|error| self.failed(&error, via))?;
+            tracing::debug!(status = response.status().as_u16(), "the hub answers");
+            said.hear(response.headers());
             if !response.status().is_redirection() {
-                self.check(what, &response)?;
-                return Ok(Answer { response, etag, commit });
+                judge(&self.question(what, token), &mut response)?;
+                return Ok(Answer { response, said });
             }
-            let place = said("location").ok_or_else(|| HubError::answer(what, "it sends us on to nowhere"))?;
-            url = next(&url, place)
-                .ok_or_else(|| HubError::answer(what, "it sends us on to a place that we do not go to"))?;
+            let place = response.headers().get("location").and_then(|value| value.to_str().ok());
+            let place = place.ok_or_else(|| HubError::answer(what, "it sends us on to nowhere"))?;
+            url = next(&url, place).ok_or_else(no_place)?;
         }
-        Err(HubError::answer(what, "it sends us on without end"))
+        Err(HubError::answer(what, "it sends us on without end").into())
     }
 
-    fn check(&self, what: &str, response: &Response<Body>) -> Result<(), HubError> {
-        let (what, status) = (what.to_owned(), response.status().as_u16());
-        // To somebody without the right the hub says 401 of what is not there, of what is private, and of what has a gate.
-        let code = response.headers().get("x-error-code").and_then(|value| value.to_str().ok());
-        match (status, code) {
-            (200 | 206, _) => Ok(()),
-            (404 | 410, _) | (401 | 403, Some("RepoNotFound")) => Err(HubError::NotFound { what, status }),
-            (401 | 403, _) => {
-                let gate = format!("{}/{}", self.endpoint, self.id.repository());
-                Err(HubError::Denied { what, status, gate })
-            }
-            _ => Err(HubError::Status { what, status }),
+    fn question<'q>(&'q self, what: &'q str, token: Option<&'q Token>) -> Question<'q> {
+        Question {
+            what,
+            endpoint: &self.settings.endpoint,
+            repository: self.id.repository(),
+            revision: self.id.revision(),
+            token: token.map(|token| token.from.as_str()),
         }
     }
 
-    fn failed(&self, error: &Error) -> HubError {
-        HubError::Unreachable { endpoint: self.endpoint.clone(), reason: error.to_string() }
+    /// Through the proxy that a variable names.
+    fn failed(&self, error: &ureq::Error, via: Option<&str>) -> Fault {
+        let through = via.map_or_else(String::new, |via| format!(" (through the proxy of {via})"));
+        let error_again = if retry::is_broken(error) { Again::Soon } else { Again::Never };
+        let reason = format!("{error}{through}");
+        let error = HubError::Unreachable { endpoint: self.settings.endpoint.clone(), reason };
+        Fault { error, again: error_again }
+    }
+}
+
+fn asking(error: HubError, asked: Duration) -> HubError {
+    match error {
+        HubError::Status { what, status, said, .. } => HubError::Status { what, status, said, wait: Some(asked) },
+        other => other,
     }
 }
 
@@ -187,48 +257,45 @@ fn length(response: &Response<Body>) -> Option<u64> {
     response.headers().get("content-length")?.to_str().ok()?.parse().ok()
 }
 
-fn same_host(url: &str, endpoint: &str) -> bool {
-    let site = |text: &str| {
-        let uri = text.parse::<Uri>().ok()?;
-        Some((uri.scheme_str()?.to_owned(), uri.authority()?.to_string()))
-    };
-    site(url).is_some() && site(url) == site(endpoint)
-}
-
-/// Where a redirect leads: a whole address, or a path on the same host.
-fn next(url: &str, place: &str) -> Option<String> {
-    let from: Uri = url.parse().ok()?;
-    if place.starts_with('/') && !place.starts_with("//") {
-        return Some(format!("{}://{}{place}", from.scheme_str()?, from.authority()?));
-    }
-    let to: Uri = place.parse().ok()?;
-    match (from.scheme_str()?, to.scheme_str()?) {
-        ("http", "http") | (_, "https") if to.host().is_some() => Some(place.to_owned()),
-        _ => None,
-    }
+/// Where a redirect leads: a whole address, or a path from where we are. Never down from https.
+fn next(url: &Url, place: &str) -> Option<Url> {
+    let to = url.join(place).ok().filter(|to| !place.is_empty() && to.has_host())?;
+    matches!((url.scheme(), to.scheme()), ("http", "http") | (_, "https")).then_some(to)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn url(text: &str) -> Url {
+        text.parse().expect("an address")
+    }
+
     #[test]
     fn redirects_lead_to_http_and_never_down_from_https() {
-        let from = "https://hub.example/a/b/resolve/c/x";
-        assert_eq!(next(from, "/d?e").as_deref(), Some("https://hub.example/d?e"));
-        assert_eq!(next(from, "https://cdn.example/d").as_deref(), Some("https://cdn.example/d"));
-        for wrong in ["http://cdn.example/d", "//cdn.example/d", "file:///etc/passwd", "x", ""] {
-            assert_eq!(next(from, wrong), None, "{wrong}");
+        let from = url("https://hub.example/a/b/resolve/c/x");
+        for (place, to) in [
+            ("/d?e", "https://hub.example/d?e"),
+            ("https://cdn.example/d", "https://cdn.example/d"),
+            ("//cdn.example/d", "https://cdn.example/d"),
+            ("y", "https://hub.example/a/b/resolve/c/y"),
+            ("../again/x?sig=a%2Fb", "https://hub.example/a/b/resolve/again/x?sig=a%2Fb"),
+        ] {
+            assert_eq!(next(&from, place), Some(url(to)), "{place}");
         }
-        assert_eq!(next("http://127.0.0.1:1/x", "http://127.0.0.1:2/y").as_deref(), Some("http://127.0.0.1:2/y"));
+        for wrong in ["http://cdn.example/d", "file:///etc/passwd", "data:,x", "http://[", ""] {
+            assert_eq!(next(&from, wrong), None, "{wrong}");
+        }
+        let (one, other) = ("http://127.0.0.1:1/x", "http://127.0.0.1:2/y");
+        assert_eq!(next(&url(one), other), Some(url(other)));
     }
 
     #[test]
     fn the_token_goes_to_the_hub_alone() {
-        let endpoint = "https://hub.example";
-        assert!(same_host("https://hub.example/a", endpoint));
-        for other in ["http://hub.example/a", "https://hub.example:8443/a", "https://hub.example.evil/a", "x"] {
-            assert!(!same_host(other, endpoint), "{other}");
+        let hub = url("https://hub.example").origin();
+        assert_eq!(url("https://hub.example:443/a").origin(), hub);
+        for other in ["http://hub.example/a", "https://hub.example:8443/a", "https://hub.example.evil/a"] {
+            assert_ne!(url(other).origin(), hub, "{other}");
         }
     }
 

@@ -4,30 +4,40 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
+use potluck_trainer::removal;
 use ureq::Body;
 
-use super::HubError;
-use super::cache::Snapshot;
+use super::cache::{Held, Snapshot};
 use super::client::{Client, Remote};
-use super::limits::{CHUNK, RESERVE, TOTAL_MAX, TRIES};
+use super::digest::{self, Wrong};
+use super::limits::{CHUNK, FORWARD, RESERVE, TOTAL_MAX, TRIES, WAIT_FIRST};
+use super::{HubError, Talk};
 
-/// Hears of bytes done and in all.
-type Report<'a> = &'a mut dyn FnMut(u64, u64);
-
-/// Fetches what the snapshot lacks, after a look at how much that is and whether there is room. // I14
-pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], report: Report) -> Result<(), HubError> {
-    let missing: Vec<_> = remotes.iter().filter(|remote| !snapshot.has(&remote.name)).collect();
+/// Fetches what the snapshot lacks or has wrong, after a look at how much that is and whether there is room. // I14
+pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk) -> Result<(), HubError> {
+    let mut missing = Vec::new();
+    for remote in remotes {
+        match snapshot.holds_file(&remote.name, &remote.etag, Some(remote.size))? {
+            Held::Right => {}
+            Held::Nothing => missing.push(remote),
+            Held::Wrong(wrong) => {
+                talk.note(format!("`{}` in the cache is not used: {wrong}", remote.name));
+                missing.push(remote);
+            }
+        }
+    }
     let total = missing.iter().try_fold(0u64, |sum, remote| sum.checked_add(remote.size)).unwrap_or(u64::MAX);
     if total > TOTAL_MAX {
         return Err(HubError::TooLarge { bytes: total, max: TOTAL_MAX });
     }
-    let here: u64 = missing.iter().map(|remote| begun(&snapshot.blob(&remote.etag), remote.size)).sum();
+    let mut here = 0;
+    for remote in &missing {
+        here += begun(snapshot, remote)?;
+    }
     check_room(snapshot, total.saturating_sub(here))?;
     let mut done = 0;
     for remote in missing {
-        let mut advance = |bytes: u64| report(done + bytes, total);
-        one(client, snapshot, remote, &mut advance)?;
+        one(client, snapshot, remote, &Report { talk, before: done, total })?;
         done += remote.size;
     }
     Ok(())
@@ -42,54 +52,88 @@ fn check_room(snapshot: &Snapshot, bytes: u64) -> Result<(), HubError> {
     Err(HubError::NoSpace { bytes, free, cache: folder.to_path_buf() })
 }
 
-/// Bytes of a file that an earlier attempt left.
-fn begun(blob: &Path, size: u64) -> u64 {
-    let len = |path: &Path| fs::metadata(path).map(|metadata| metadata.len()).ok();
-    len(blob).or_else(|| len(&part(blob))).unwrap_or(0).min(size)
+/// Bytes of a file that are here: all, or what an earlier attempt left.
+fn begun(snapshot: &Snapshot, remote: &Remote) -> Result<u64, HubError> {
+    if snapshot.holds_blob(&remote.etag, remote.size)? == Held::Right {
+        return Ok(remote.size);
+    }
+    let part = part(&snapshot.blob(&remote.etag));
+    Ok(fs::metadata(part).map_or(0, |metadata| metadata.len()).min(remote.size))
 }
 
 fn part(blob: &Path) -> PathBuf {
     blob.with_extension("part")
 }
 
-fn one(client: &Client, snapshot: &Snapshot, remote: &Remote, advance: &mut dyn FnMut(u64)) -> Result<(), HubError> {
-    let blob = snapshot.blob(&remote.etag);
-    let whole = fs::metadata(&blob).is_ok_and(|metadata| metadata.len() == remote.size);
-    if !whole {
-        let _lock = lock(&blob, &remote.name)?;
-        let path = part(&blob);
-        let mut broken = None;
-        for _ in 0..TRIES {
-            match attempt(client, remote, &path, advance) {
-                Ok(()) => {
-                    broken = None;
-                    break;
-                }
-                // The connection is gone; what came is kept, and the rest is asked for.
-                Err(error @ HubError::Broken { .. }) => broken = Some(error),
-                Err(error) => return Err(error),
-            }
-        }
-        if let Some(error) = broken {
-            return Err(error);
-        }
-        check_digest(remote, &path)?;
-        fs::rename(&path, &blob).map_err(HubError::io("rename to", &blob))?;
-    }
-    advance(remote.size);
-    snapshot.link(&remote.name, &blob)
+/// Who hears how far a file is, and where it begins among the others.
+struct Report<'a> {
+    talk: &'a Talk,
+    before: u64,
+    total: u64,
 }
 
-/// Held while a file is written; the system lets go of it however we end.
-fn lock(blob: &Path, name: &str) -> Result<File, HubError> {
-    let path = blob.with_extension("lock");
-    let file = File::create(&path).map_err(HubError::io("open the lock", &path))?;
-    file.try_lock().map_err(|_| HubError::Busy { file: name.to_owned() })?;
-    Ok(file)
+impl Report<'_> {
+    fn advance(&self, bytes: u64) {
+        self.talk.bytes(self.before + bytes, self.total);
+    }
+}
+
+fn one(client: &Client, snapshot: &Snapshot, remote: &Remote, report: &Report) -> Result<(), HubError> {
+    let _lock = snapshot.lock(&remote.etag, &remote.name)?;
+    // Whoever held the lock may have fetched it.
+    if snapshot.holds_blob(&remote.etag, remote.size)? != Held::Right {
+        let part = part(&snapshot.blob(&remote.etag));
+        // A part that an earlier run left may be damaged: once more, from nothing.
+        let old = fs::metadata(&part).is_ok_and(|found| found.len() > 0);
+        if let Some(wrong) = fetched(client, remote, &part, report)? {
+            let wrong = if old { fetched(client, remote, &part, report)? } else { Some(wrong) };
+            if let Some(wrong) = wrong {
+                return Err(HubError::Wrong { file: remote.name.clone(), wrong });
+            }
+        }
+        snapshot.place(&part, &remote.etag)?;
+    }
+    report.advance(remote.size);
+    snapshot.link(&remote.name, &remote.etag)
+}
+
+/// The breaks of one transfer.
+#[derive(Default)]
+struct Breaks {
+    tries: usize,
+    reached: u64,
+}
+
+impl Breaks {
+    /// Whether a transfer that broke here is gone on with. One that came far since it last broke has not failed again.
+    fn go_on(&mut self, got: u64) -> bool {
+        self.tries = if got >= self.reached.saturating_add(FORWARD) { 1 } else { self.tries + 1 };
+        self.reached = self.reached.max(got);
+        self.tries < TRIES
+    }
+}
+
+/// Fetches a file whole, through breaks. What is wrong with it is told, and not kept: it cannot be gone on with.
+fn fetched(client: &Client, remote: &Remote, part: &Path, report: &Report) -> Result<Option<Wrong>, HubError> {
+    let mut breaks = Breaks::default();
+    while let Err(error) = attempt(client, remote, part, report) {
+        match &error {
+            // What came is kept, and the rest is asked for.
+            HubError::Broken { got, .. } if breaks.go_on(*got) => {}
+            _ => return Err(error),
+        }
+        report.talk.note(format!("{error}; going on from there"));
+        report.talk.wait(WAIT_FIRST)?;
+    }
+    let wrong = digest::check(part, &remote.etag, Some(remote.size)).map_err(HubError::io("read", part))?;
+    if wrong.is_some() {
+        removal::file(part).map_err(HubError::io("remove", part))?;
+    }
+    Ok(wrong)
 }
 
 /// Asks for what is missing and appends it.
-fn attempt(client: &Client, remote: &Remote, path: &Path, advance: &mut dyn FnMut(u64)) -> Result<(), HubError> {
+fn attempt(client: &Client, remote: &Remote, path: &Path, report: &Report) -> Result<(), HubError> {
     let writing = |error| HubError::io("write", path)(error);
     let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(writing)?;
     let mut start = file.metadata().map_err(writing)?.len();
@@ -102,20 +146,13 @@ fn attempt(client: &Client, remote: &Remote, path: &Path, advance: &mut dyn FnMu
         let (from, body) = client.bytes(remote, start)?;
         file.set_len(from).map_err(writing)?;
         file.seek(std::io::SeekFrom::Start(from)).map_err(writing)?;
-        copy(remote, from, body, &mut file, path, advance)?;
+        copy(remote, from, body, &mut file, path, report)?;
     }
     file.sync_all().map_err(writing)
 }
 
 /// No byte more than the file has, and no byte less.
-fn copy(
-    remote: &Remote,
-    from: u64,
-    body: Body,
-    file: &mut File,
-    path: &Path,
-    advance: &mut dyn FnMut(u64),
-) -> Result<(), HubError> {
+fn copy(remote: &Remote, from: u64, body: Body, file: &mut File, path: &Path, report: &Report) -> Result<(), HubError> {
     let broken = |got, reason: &str| {
         let (file, size) = (remote.name.clone(), remote.size);
         HubError::Broken { file, got, size, reason: reason.to_owned() }
@@ -123,6 +160,7 @@ fn copy(
     let (mut reader, mut got) = (body.into_reader(), from);
     let mut chunk = vec![0; CHUNK];
     loop {
+        report.talk.go_on()?;
         let read = reader.read(&mut chunk).map_err(|error| broken(got, &error.to_string()))?;
         if read == 0 {
             break;
@@ -132,32 +170,23 @@ fn copy(
         }
         file.write_all(&chunk[..read]).map_err(HubError::io("write", path))?;
         got += read as u64;
-        advance(got);
+        report.advance(got);
     }
     if got == remote.size { Ok(()) } else { Err(broken(got, "the server ended it")) }
 }
 
-/// The hub names large files by their SHA-256. Small ones have a git hash, and a mirror may say anything: of those only the
-/// length is known; what they mean is checked when the base is opened.
-fn check_digest(remote: &Remote, path: &Path) -> Result<(), HubError> {
-    if remote.etag.len() != 64 || !remote.etag.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Ok(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_may_break_often_if_it_comes_far_between() {
+        let ends_after = |step: u64| {
+            let mut breaks = Breaks::default();
+            (1..=100).take_while(|count| breaks.go_on(count * step)).count()
+        };
+        assert_eq!(ends_after(0), TRIES - 1);
+        assert_eq!(ends_after(FORWARD - 1), TRIES - 1);
+        assert_eq!(ends_after(FORWARD), 100);
     }
-    let reading = |error| HubError::io("read", path)(error);
-    let mut file = File::open(path).map_err(reading)?;
-    let (mut hasher, mut chunk) = (Sha256::new(), vec![0; CHUNK]);
-    loop {
-        let read = file.read(&mut chunk).map_err(reading)?;
-        if read == 0 {
-            break;
-        }
-        hasher.update(&chunk[..read]);
-    }
-    let got: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    if got == remote.etag.to_ascii_lowercase() {
-        return Ok(());
-    }
-    // It cannot be gone on with.
-    potluck_trainer::removal::file(path).map_err(HubError::io("remove", path))?;
-    Err(HubError::Digest { file: remote.name.clone(), wanted: remote.etag.clone(), got })
 }

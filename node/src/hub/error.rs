@@ -1,34 +1,48 @@
-//! Why a base does not come from the hub, and what to type instead.
+//! Why a base does not come from the hub.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::failure::{Failure, Kind};
+use super::digest::Wrong;
+use super::settings::SettingsError;
 
-/// Every variant names what was asked for.
+/// Every variant names what was asked for. What to type next stands in [`super::hints`].
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error("the hub at {endpoint} cannot be reached: {reason}")]
     Unreachable { endpoint: String, reason: String },
     #[error("the hub has no `{what}`, or does not show it without a token (status {status})")]
     NotFound { what: String, status: u16 },
-    #[error("the hub does not hand out `{what}` to us (status {status})")]
-    Denied { what: String, status: u16, gate: String },
-    #[error("the hub answers `{what}` with status {status}")]
-    Status { what: String, status: u16 },
+    #[error("the hub refuses the token of {from} (status {status}{})", after(said))]
+    Token { from: String, status: u16, said: Option<String>, endpoint: String },
+    /// Behind a gate if one is named; `token` was sent.
+    #[error("the hub does not hand out `{what}` to us (status {status}{})", after(said))]
+    Denied { what: String, status: u16, said: Option<String>, gate: Option<String>, token: Option<String> },
+    /// `wait` is what the server asked for and nobody waits.
+    #[error("the hub answers `{what}` with status {status}{}{}", after(said), asking(*wait))]
+    Status { what: String, status: u16, said: Option<String>, wait: Option<Duration> },
+    #[error("`{what}`: a web page came instead{}", named(title))]
+    Page { what: String, title: Option<String>, endpoint: String },
     #[error("`{what}`: the hub's answer makes no sense: {reason}")]
     Answer { what: String, reason: String },
     #[error("`{id}` has no {missing}")]
     NoBase { id: String, missing: &'static str, pickles: bool },
     #[error("`{file}` broke off after {got} of {size} bytes: {reason}")]
     Broken { file: String, got: u64, size: u64, reason: String },
-    #[error("`{file}` hashes to {got}, the hub says {wanted}")]
-    Digest { file: String, wanted: String, got: String },
+    #[error("`{file}` is not what the hub says: {wrong}")]
+    Wrong { file: String, wrong: Wrong },
+    #[error("`{id}` is not taken from the cache: {reason}; and {variable} says that the hub is not asked")]
+    Offline { id: String, reason: String, variable: &'static str },
     #[error("the files have {bytes} bytes, at most {max} are taken")]
     TooLarge { bytes: u64, max: u64 },
     #[error("{bytes} bytes are to be fetched and {free} are free on the disk of {}", cache.display())]
     NoSpace { bytes: u64, free: u64, cache: PathBuf },
     #[error("another process is fetching `{file}`")]
     Busy { file: String },
+    #[error("interrupted")]
+    Interrupted,
     #[error("{doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: std::io::Error },
 }
@@ -42,40 +56,25 @@ impl HubError {
     pub(super) fn answer(what: &str, reason: impl Into<String>) -> Self {
         Self::Answer { what: what.to_owned(), reason: reason.into() }
     }
-}
 
-/// The ways to a base that need no hub.
-const OTHERWISE: &str = "give a folder of safetensors or a .gguf file instead (`--base PATH`), or find the base in the swarm: `potluck search --kind base`, then `potluck base add BASE-ID` or `potluck pull ID`";
-
-impl From<HubError> for Failure {
-    fn from(error: HubError) -> Self {
-        let fail = |kind| Self::new(kind, &error);
-        match &error {
-            HubError::Unreachable { .. } => fail(Kind::Unreachable)
-                .hint(format!("check the connection, or name a mirror with HF_ENDPOINT; or {OTHERWISE}")),
-            HubError::NotFound { .. } => fail(Kind::NotFound).hint(format!(
-                "check the spelling on the hub's page, and set HF_TOKEN if it is private; a folder that is meant must exist; or {OTHERWISE}"
-            )),
-            HubError::Denied { gate, .. } => fail(Kind::Denied)
-                .hint(format!("ask for access at {gate}, then set HF_TOKEN to a token of yours; or {OTHERWISE}")),
-            HubError::Status { .. } => fail(Kind::Failed).hint(format!("try again later; or {OTHERWISE}")),
-            HubError::Answer { .. } | HubError::Digest { .. } => fail(Kind::Verification)
-                .hint("check HF_ENDPOINT: it must be the hub or a mirror that speaks as the hub does"),
-            HubError::NoBase { pickles: true, .. } => fail(Kind::Incompatible).hint(
-                "its *.bin files are pickles, which run code when opened: look for a version of the model with safetensors",
-            ),
-            HubError::NoBase { .. } => {
-                fail(Kind::Incompatible).hint("a base needs config.json, tokenizer.json and safetensors; a .gguf file is given by its path")
-            }
-            HubError::Broken { .. } => {
-                fail(Kind::Timeout).hint("run the same command again: it goes on from what is here")
-            }
-            HubError::TooLarge { .. } => fail(Kind::Incompatible),
-            HubError::NoSpace { .. } => {
-                fail(Kind::NoSpace).hint("free some space, or put the cache on another disk with HF_HOME")
-            }
-            HubError::Busy { .. } => fail(Kind::Conflict).hint("wait until it has ended, then run the command again"),
-            HubError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
+    /// Whether the hub is away, so that what an earlier run fetched will do.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Status { status, .. } => super::retry::is_passing(*status),
+            _ => false,
         }
     }
+}
+
+fn after(said: &Option<String>) -> String {
+    said.as_ref().map_or_else(String::new, |said| format!(": {said}"))
+}
+
+fn named(title: &Option<String>) -> String {
+    title.as_ref().map_or_else(String::new, |title| format!(": \"{title}\""))
+}
+
+fn asking(wait: Option<Duration>) -> String {
+    wait.map_or_else(String::new, |wait| format!(", and asks us to wait {} s", wait.as_secs()))
 }

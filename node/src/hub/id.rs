@@ -32,8 +32,14 @@ impl HubId {
         self.repository.rsplit('/').next().unwrap_or_default()
     }
 
-    pub(super) fn repo(&self) -> hf_hub::Repo {
-        hf_hub::Repo::with_revision(self.repository.clone(), hf_hub::RepoType::Model, self.revision.clone())
+    /// In the cache.
+    pub(super) fn folder(&self) -> String {
+        format!("models--{}", self.repository.replace('/', "--"))
+    }
+
+    /// In the API's addresses. A revision may have slashes.
+    pub(super) fn route(&self) -> String {
+        format!("models/{}/revision/{}", self.repository, self.revision.replace('/', "%2F"))
     }
 }
 
@@ -94,6 +100,8 @@ mod tests {
         assert_eq!(id.to_string(), "HuggingFaceTB/SmolLM2-135M");
         let pinned: HubId = "a/b@refs/pr/1".parse().expect("an id");
         assert_eq!((pinned.revision(), pinned.to_string().as_str()), ("refs/pr/1", "a/b@refs/pr/1"));
+        assert_eq!(pinned.folder(), "models--a--b");
+        assert_eq!(pinned.route(), "models/a/b/revision/refs%2Fpr%2F1");
     }
 
     #[test]

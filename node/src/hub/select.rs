@@ -4,12 +4,12 @@ use potluck_trainer::base::indexed_files;
 
 use super::{HubError, HubId};
 
-const INDEX: &str = "model.safetensors.index.json";
-const SINGLE: &str = "model.safetensors";
+pub const INDEX: &str = "model.safetensors.index.json";
+pub const SINGLE: &str = "model.safetensors";
 /// Without these there is no base.
-const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
+pub const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
 /// With these it knows how it wants to be spoken to.
-const HELPFUL: [&str; 5] = [
+pub const HELPFUL: [&str; 5] = [
     "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -56,7 +56,7 @@ fn is_template(file: &str) -> bool {
 }
 
 /// Plain names of safetensors: the same rule by which a folder is read. // I13
-fn weights(id: &HubId, index: &[u8]) -> Result<Vec<String>, HubError> {
+pub fn weights(id: &HubId, index: &[u8]) -> Result<Vec<String>, HubError> {
     let wrong = |error: &dyn std::fmt::Display| HubError::answer(&id.to_string(), format!("{INDEX}: {error}"));
     let index = serde_json::from_slice(index).map_err(|error| wrong(&error))?;
     Ok(indexed_files(&index).map_err(|error| wrong(&error))?.into_iter().collect())

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::bases::Identified;
 use super::merge::{Folded, note};
-use super::{Call, Service};
-use crate::api::proto::{Progress, Request};
+use super::resolve::KnownBase;
+use super::{Call, Service, output};
+use crate::api::proto::{MergeInto, Progress, Request, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::parent;
@@ -60,10 +61,11 @@ impl Service {
     ) -> Outcome<Value> {
         let call = Call { progress: &progress, cancel: &cancel };
         let root = self.home.layout().root().to_path_buf();
-        let service = match to_be_read(&request) {
+        super::check_output(&request)?;
+        let service = match self.to_be_read(&request).await? {
             Some(source) => {
                 drop(self);
-                let identified = identified(&call, &source).await?;
+                let identified = read_whole(&call, &source).await?;
                 Self { read: Some(Read { source, identified }), ..Self::offline(&root).await? }
             }
             None => self,
@@ -77,6 +79,38 @@ impl Service {
             None => with_schema(plan.schema, worked),
             Some(fold) => fold.note_apart(&root, &call, typed(worked)?).await,
         }
+    }
+
+    /// The base of a request that must be read whole to know its id, which takes long and needs no home.
+    async fn to_be_read(&self, request: &Request) -> Outcome<Option<BaseSource>> {
+        // What is made states its base; else the id is asked for only if an adapter says which base it is of.
+        let (base, adapters): (_, Option<&[WeightedRef]>) = match request {
+            Request::Train(train) => (&train.base, None),
+            Request::Merge(merge) => match merge.into {
+                MergeInto::Base { .. } => (&merge.base, None),
+                MergeInto::Adapter { .. } => (&merge.base, Some(&merge.adapters)),
+            },
+            Request::Eval(eval) => (&eval.base, Some(&eval.adapters)),
+            Request::Generate(generate) => (&generate.base, Some(&generate.adapters)),
+            _ => return Ok(None),
+        };
+        let unread = |known: &KnownBase| known.id.is_none();
+        let Some(known) = self.known_base(base)?.filter(unread) else { return Ok(None) };
+        let needed = match adapters {
+            None => true,
+            Some(adapters) => self.say_their_bases(adapters).await?,
+        };
+        Ok(needed.then_some(known.source))
+    }
+
+    async fn say_their_bases(&self, adapters: &[WeightedRef]) -> Outcome<bool> {
+        for adapter in adapters {
+            let found = self.find_adapter(&adapter.reference).await?;
+            if self.own_base(&found).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The part of a request that a worker does; `None` if that is not most of it.
@@ -156,20 +190,17 @@ impl Fold {
     }
 }
 
-/// The base of a request that must be read whole to know its id, which takes long and needs no home.
-fn to_be_read(request: &Request) -> Option<BaseSource> {
-    let base = match request {
-        Request::Train(train) => &train.base,
-        Request::Merge(merge) => &merge.base,
-        _ => return None,
-    };
-    let path = Path::new(base);
-    (path.is_absolute() && path.exists()).then(|| BaseSource::Path(path.to_path_buf()))
-}
-
 /// Reads a base whole, in the worker: opens, checks, hashes.
 pub(super) async fn identified(call: &Call<'_>, source: &BaseSource) -> Outcome<Identified> {
     typed(worker(call, config::processors(), Task::Identify { base: source.clone() }).await?)
+}
+
+/// The same of one that is not known yet: it is said, since a large one takes long.
+pub(super) async fn read_whole(call: &Call<'_>, source: &BaseSource) -> Outcome<Identified> {
+    if let BaseSource::Path(path) = source {
+        call.phase(format!("reading {} whole, to know which base it is", path.display())).await;
+    }
+    identified(call, source).await
 }
 
 async fn worker(call: &Call<'_>, threads: usize, task: Task) -> Outcome<Value> {

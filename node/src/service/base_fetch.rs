@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::base_check::{Staged, base_info, publishers_fault};
 use super::bases::{shown, stamps};
-use super::resolve::TINY;
 use super::{Call, Network, Service, base_files, output};
 use crate::api::proto::{BaseFetch, PulledFrom};
 use crate::exchange::Options;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::naming;
 use crate::seconds::Seconds;
 use crate::store::{BaseRecord, StoreError};
 
@@ -41,12 +41,14 @@ pub(super) struct Fetched {
 
 impl Service {
     pub(super) async fn base_fetch(&self, call: &Call<'_>, fetch: BaseFetch) -> Outcome<Value> {
-        let name = fetch.name.map(|name| name.parse::<Name>()).transpose();
-        let name = name.map_err(|error| Failure::new(Kind::Usage, error))?;
-        let id: BaseId = fetch.base.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let name = fetch.name.as_deref().map(naming::own).transpose()?;
+        let id = match self.known_base(&fetch.base)?.and_then(|known| known.id) {
+            Some(id) => id,
+            None => self.heard_base(&fetch.base).await?.ok_or_else(|| unheard(&fetch.base))?,
+        };
         if let Some(known) = self.base_of(&id) {
             call.phase(format!("base {} is here already, as `{}`", id.short(), known.name)).await;
-            return self.base_show(call, &fetch.base).await;
+            return self.base_show(call, &id.to_string()).await;
         }
         let fetched = self.base_from_swarm(call, id, name, fetch.timeout_seconds).await?;
         let mut answer = shown(fetched.record.name.as_str(), &fetched.record.path, &fetched.identified);
@@ -154,9 +156,14 @@ impl Service {
         Ok((record, identified))
     }
 
-    /// A stranger's name for a base, unless it is another base's here already: nobody takes a name away.
-    fn free_name(&self, name: &Name, id: BaseId) -> Name {
-        let taken = |name: &str| name == TINY || self.store.bases().iter().any(|base| base.name.as_str() == name);
+    /// A name for a base that nobody here chose, unless it means something else already or reads as something else: nobody
+    /// takes a name away.
+    pub(super) fn free_name(&self, name: &Name, id: BaseId) -> Name {
+        let taken = |name: &str| {
+            let base = self.store.bases().iter().any(|base| base.name.as_str() == name && base.id != id);
+            let channel = || self.store.channels().iter().any(|channel| channel.name.as_str() == name);
+            naming::misleading(name).is_some() || base || channel()
+        };
         if !taken(name.as_str()) {
             return name.clone();
         }
@@ -229,6 +236,11 @@ pub(super) fn off_network(id: BaseId) -> Failure {
     Failure::new(Kind::Unreachable, format!("base {} is not here, and this node is on no network", id.short())).hint(
         format!("fetch it with `potluck base add {id} --bootstrap ADDRESS`, or run `potluck up` in another terminal"),
     )
+}
+
+fn unheard(reference: &str) -> Failure {
+    Failure::new(Kind::NotFound, format!("no base whose id starts with {reference} was heard of"))
+        .hint("give the whole id (64 hex digits); or see what was heard of with `potluck search --kind base`")
 }
 
 fn nobody(id: BaseId, seconds: Seconds) -> Failure {

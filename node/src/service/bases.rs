@@ -3,18 +3,22 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::tensor::DType;
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::apart::identified;
+use super::apart::{identified, read_whole};
+use super::named::{NAMED, a};
 use super::resolve::{KnownBase, TINY};
 use super::{Call, Service};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::naming;
 use crate::store::{BaseFile, BaseRecord};
+use crate::worker::jobs::described;
 use crate::worker::proto::{BaseSource, Task};
 
 /// What the worker says of a base that it has read whole.
@@ -56,13 +60,9 @@ impl Service {
         view_of: Option<String>,
     ) -> Outcome<Value> {
         let name = match name {
-            Some(name) => name.parse::<Name>().map_err(|error| Failure::new(Kind::Usage, error))?,
+            Some(name) => naming::own(&name)?,
             None => default_name(path)?,
         };
-        if name.as_str() == TINY {
-            return Err(Failure::new(Kind::Conflict, "`tiny` is the base inside this program")
-                .hint("give another name with --name"));
-        }
         let text = path
             .to_str()
             .ok_or_else(|| Failure::new(Kind::Usage, "the path is not UTF-8").hint("rename it, or link to it"))?;
@@ -95,8 +95,8 @@ impl Service {
         own: BaseId,
     ) -> Outcome<(BaseId, Option<Compared>)> {
         let Some(original) = self.known_base(reference)? else {
-            let id = reference.parse().map_err(|_| super::resolve::no_base_called(reference))?;
-            return Ok((id, None));
+            let id = self.heard_base(reference).await?;
+            return Ok((id.ok_or_else(|| super::resolve::no_base_called(reference))?, None));
         };
         let id = self.base_id(call, &original).await?;
         if id == own {
@@ -111,12 +111,15 @@ impl Service {
     }
 
     pub(super) async fn base_list(&self) -> Outcome<Value> {
-        let mut bases = vec![json!({
-            "name": TINY, "base": tiny_id()?, "place": "inside this program", "architecture": "", "parameters": 0,
-        })];
-        bases.extend(self.store.bases().into_iter().map(|base| {
-            json!({ "name": base.name, "base": base.id, "place": base.path, "architecture": "", "parameters": 0 })
-        }));
+        let tiny = KnownBase { name: TINY.to_owned(), id: Some(tiny_id()?), source: BaseSource::Tiny };
+        let added = self.store.bases().into_iter().map(|base| KnownBase {
+            name: base.name.to_string(),
+            id: Some(base.id),
+            source: BaseSource::Path(base.path.into()),
+        });
+        let known: Vec<_> = [tiny].into_iter().chain(added).collect();
+        // Their heads alone are read, and of some the files may have gone.
+        let bases = self.on_store(move |_| Ok::<_, Failure>(known.iter().map(listed).collect::<Vec<_>>())).await?;
         Ok(json!({ "schema": "potluck.base.ls/1", "bases": bases }))
     }
 
@@ -124,13 +127,29 @@ impl Service {
         if self.known_base(reference)?.is_none() && self.known_channel(reference)?.is_some() {
             return self.channel_show(reference).await;
         }
+        if let Some(failure) = self.no_base_but(reference).await? {
+            return Err(failure);
+        }
         let known = self.find_base(call, reference).await?;
         let identified = self.identify(call, &known.source).await?;
-        let place = match &known.source {
-            BaseSource::Tiny => "inside this program".to_owned(),
-            BaseSource::Path(path) => path.display().to_string(),
+        Ok(shown(&known.name, &place(&known.source), &identified))
+    }
+
+    /// What to say of something that is no base and has the name or the id; nothing, if it may be one.
+    async fn no_base_but(&self, reference: &str) -> Outcome<Option<Failure>> {
+        if self.known_base(reference)?.is_some() || self.find_version(reference).await?.is_some() {
+            return Ok(None);
+        }
+        let Some(kind) = self.find_known(reference, &NAMED).await?.map(|known| known.kind) else { return Ok(None) };
+        let hint = match kind {
+            KindTag::Base => return Ok(None),
+            KindTag::Channel => format!(
+                "look at its rules with `potluck show {reference}`, follow it with `potluck base follow {reference}`"
+            ),
+            _ => format!("look at it with `potluck show {reference}`"),
         };
-        Ok(shown(&known.name, &place, &identified))
+        let message = format!("`{reference}` is {}, and no base of that name or id is known here", a(kind));
+        Ok(Some(Failure::new(Kind::NotFound, message).hint(hint)))
     }
 
     /// The ids of all bases that are known here.
@@ -150,7 +169,8 @@ impl Service {
         }
     }
 
-    /// The id of a base; read whole only if it is not known yet, or its files have changed since.
+    /// The id of a base; read whole only if it is not known yet, or its files have changed since. What was read whole is
+    /// remembered where it lies, so that it is known by its id, and need not be read again.
     pub(super) async fn base_id(&self, call: &Call<'_>, known: &KnownBase) -> Outcome<BaseId> {
         if let (BaseSource::Tiny, Some(id)) = (&known.source, known.id) {
             return Ok(id);
@@ -159,10 +179,44 @@ impl Service {
         if let Some(record) = record.filter(unchanged) {
             return Ok(record.id);
         }
-        let found = self.identify(call, &known.source).await?.base;
-        match known.id {
-            Some(id) if id != found => Err(changed(known, id, found)),
-            _ => Ok(found),
+        let identified = match &self.read {
+            Some(read) if read.source == known.source => read.identified.clone(),
+            _ => {
+                let _at_work = self.workers.token();
+                read_whole(call, &known.source).await?
+            }
+        };
+        if let Some(id) = known.id.filter(|id| *id != identified.base) {
+            return Err(changed(known, id, identified.base));
+        }
+        self.remember(known, &identified).await?;
+        Ok(identified.base)
+    }
+
+    /// Notes a base of this machine by its place. One that is known already keeps its name, and its place as long as its
+    /// files are there.
+    async fn remember(&self, known: &KnownBase, identified: &Identified) -> Outcome<()> {
+        let id = identified.base;
+        let before = self.store.base(&id);
+        let BaseSource::Path(path) = &known.source else { return Ok(()) };
+        if before.as_ref().is_some_and(unchanged) || super::resolve::is_tiny(&id) {
+            return Ok(());
+        }
+        let text = path.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the base's path is not UTF-8"))?.to_owned();
+        let files = stamps(path, &identified.files)?;
+        let (name, view_of) = match before {
+            Some(before) => (before.name, before.view_of),
+            // A file may be called anything; what it was called is no reason not to train on it.
+            None => {
+                let called = plain_name(&known.name).parse::<Name>().or_else(|_| Name::new("base"));
+                (self.free_name(&called.map_err(|error| Failure::new(Kind::Failed, error))?, id), None)
+            }
+        };
+        let record = BaseRecord { id, name, path: text, files, view_of };
+        self.on_store(move |store| store.add_base(record)).await?;
+        match &self.network {
+            Some(network) => Ok(network.handle.subscribe(id).await?),
+            None => Ok(()),
         }
     }
 }
@@ -175,6 +229,24 @@ pub(super) fn changed(known: &KnownBase, was: BaseId, is: BaseId) -> Failure {
         .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")
 }
 
+/// For people.
+fn place(source: &BaseSource) -> String {
+    match source {
+        BaseSource::Tiny => "inside this program".to_owned(),
+        BaseSource::Path(path) => path.display().to_string(),
+    }
+}
+
+/// A line of the list: what `base show` says as well, as far as it can be read.
+fn listed(known: &KnownBase) -> Value {
+    let described = described(&known.source).ok();
+    json!({
+        "name": known.name, "base": known.id, "place": place(&known.source),
+        "architecture": described.as_ref().map(|described| &described.architecture),
+        "parameters": described.as_ref().map(|described| described.parameters),
+    })
+}
+
 pub(super) fn shown(name: &str, place: &str, identified: &Identified) -> Value {
     json!({
         "schema": "potluck.base/1", "name": name, "base": identified.base, "place": place,
@@ -184,12 +256,18 @@ pub(super) fn shown(name: &str, place: &str, identified: &Identified) -> Value {
 
 /// The file's or folder's own name, with what a name may not hold replaced.
 fn default_name(path: &Path) -> Outcome<Name> {
-    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let stem = stem.strip_suffix(".gguf").unwrap_or(&stem);
+    let called = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    naming::own(&plain_name(&called))
+        .map_err(|failure| failure.context("the path gives no name").hint("give one with --name"))
+}
+
+/// What a file or a repository of the hub is called, as far as a name can hold it.
+fn plain_name(called: &str) -> String {
+    let stem = called.rsplit('/').next().unwrap_or(called);
+    let stem = stem.strip_suffix(".gguf").unwrap_or(stem);
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '-' };
     let text: String = stem.chars().map(plain).take(potluck_protocol::limits::NAME_MAX).collect();
-    let text = text.trim_matches(['.', '-']);
-    text.parse().map_err(|_| Failure::new(Kind::Usage, "the path gives no name").hint("give one with --name"))
+    text.trim_matches(['.', '-']).to_owned()
 }
 
 /// [`stamp`] of each.

@@ -5,9 +5,8 @@ use potluck_protocol::id::{BaseId, ManifestId};
 
 use super::offers::Words;
 use crate::api::search::Search;
-
-/// Fewer digits of a key mean too many keys.
-const KEY_MIN: usize = 6;
+use crate::licence;
+use crate::naming::ID_MIN;
 
 /// What can be said of an announcement by itself.
 pub fn fits_announcement(search: &Search, base: Option<BaseId>, announced: &Announcement) -> bool {
@@ -25,7 +24,7 @@ pub fn fits_announcement(search: &Search, base: Option<BaseId>, announced: &Anno
 fn is_publisher(wanted: &str, announced: &Announcement) -> bool {
     let key = announced.publisher.0.to_string();
     let peer = || announced.publisher.peer_id().is_some_and(|peer| peer.to_string() == wanted);
-    (wanted.len() >= KEY_MIN && key.starts_with(&wanted.to_ascii_lowercase())) || peer()
+    (wanted.len() >= ID_MIN && key.starts_with(&wanted.to_ascii_lowercase())) || peer()
 }
 
 /// The announcement says all that the search asks about.
@@ -38,7 +37,7 @@ pub fn asks_announcement_alone(search: &Search, announced: &Announcement) -> boo
 pub fn fits_words(search: &Search, words: &Words) -> bool {
     let details = &words.details;
     let rank = search.rank.is_none_or(|ranks| details.rank.is_some_and(|r| (ranks.min..=ranks.max).contains(&r)));
-    let licence = search.licence.as_deref().is_none_or(|wanted| details.licence.eq_ignore_ascii_case(wanted));
+    let licence = search.licence.as_deref().is_none_or(|wanted| licence::is(wanted, &details.licence));
     let eval = search.eval.is_none() || figure(search, words).is_some();
     rank && licence && eval && has_words(&search.text, &format!("{} {}", words.name, details.description))
 }

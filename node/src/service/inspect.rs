@@ -2,8 +2,8 @@
 
 use potluck_protocol::base::Architecture;
 use potluck_protocol::id::ManifestId;
-use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
-use potluck_protocol::verify::{Complete, WellFormed};
+use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest};
+use potluck_protocol::verify::{Complete, VerifyError, WellFormed};
 
 use potluck_trainer::base::Base;
 
@@ -26,7 +26,6 @@ impl Service {
     /// Checks a manifest that is here whole against its base, and notes that it is well-formed. // I6, I8
     pub(super) async fn inspect(&self, complete: Complete) -> Outcome<WellFormed> {
         let manifest = complete.manifest();
-        let id = manifest.id();
         if channel::is_record(&manifest.body().kind) {
             return self.inspect_record(complete).await;
         }
@@ -34,7 +33,7 @@ impl Service {
             Some(base) => self.shapes_of(base).await?,
             None => None,
         };
-        let base = base.ok_or_else(|| unknown_base(id, manifest.body()))?;
+        let base = base.ok_or_else(|| unknown_base(manifest.body()))?;
         self.on_store(move |store| {
             let architecture = architecture(&base)?;
             let read = |file: &_, table: &_| store.read_file(file, table);
@@ -76,17 +75,27 @@ pub(super) fn architecture(base: &KnownBase) -> Outcome<Architecture> {
     }
 }
 
-fn unknown_base(id: ManifestId, manifest: &Manifest) -> Failure {
+pub(super) fn unknown_base(manifest: &Manifest) -> Failure {
     let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
-    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name)).hint(
-        format!(
-            "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`, then run `potluck pull {id}` again: what was fetched is kept"
-        ),
-    )
+    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name))
+        .hint(format!("add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"))
 }
 
-/// An adapter holds exactly its two files, and they are what the manifest says of them.
-fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) -> Result<(), Wrong> {
+/// What can be said of an adapter whose base is not here. Nothing is noted of it.
+pub(super) fn check_apart(store: &Store, complete: &Complete) -> Outcome<()> {
+    let manifest = complete.manifest().body();
+    let files = complete.mapped().files().map(|(file, table)| store.read_file(file, table));
+    let files = files.collect::<Result<Vec<_>, StoreError>>()?;
+    let checked = two_files(manifest, &files).and_then(|(adapter, config, model)| {
+        let rank = potluck_trainer::peft::check_apart(config, model)
+            .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
+        if rank == adapter.r as usize { Ok(()) } else { Err(other_settings()) }
+    });
+    checked.map_err(|(path, reason)| StoreError::Verify(VerifyError::Content { path, reason }).into())
+}
+
+/// An adapter holds exactly its two files.
+fn two_files<'a>(manifest: &'a Manifest, files: &'a [Vec<u8>]) -> Result<(&'a AdapterInfo, &'a [u8], &'a [u8]), Wrong> {
     let ManifestKind::Adapter(adapter) = &manifest.kind else {
         return Err((String::new(), "no adapter".to_owned()));
     };
@@ -94,11 +103,21 @@ fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) ->
     let ([CONFIG_FILE, MODEL_FILE], [config, model]) = (&paths[..], files) else {
         return Err((paths.join(", "), format!("an adapter is {CONFIG_FILE} and {MODEL_FILE}, and nothing else")));
     };
+    Ok((adapter, config, model))
+}
+
+fn other_settings() -> Wrong {
+    (CONFIG_FILE.to_owned(), "rank or target modules are not those of the manifest".to_owned())
+}
+
+/// They are what the manifest says of them.
+fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) -> Result<(), Wrong> {
+    let (adapter, config, model) = two_files(manifest, files)?;
     let checked = potluck_trainer::peft::check(config, model, architecture)
         .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
     let config = &checked.config;
     if config.r as u32 != adapter.r || target_names(&config.target_modules) != adapter.target_modules {
-        return Err((CONFIG_FILE.to_owned(), "rank or target modules are not those of the manifest".to_owned()));
+        return Err(other_settings());
     }
     Ok(())
 }

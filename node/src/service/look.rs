@@ -3,18 +3,16 @@
 use libp2p::Multiaddr;
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::id::{BaseId, ManifestId};
-use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use serde_json::{Value, json};
 
-use super::{Call, Service, channel};
+use super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net::{Event, Health};
 use crate::seconds::Seconds;
 
 impl Service {
     pub(super) async fn status(&self) -> Outcome<Value> {
-        let (stat, adapters) =
-            self.on_store(|store| Ok::<_, crate::store::StoreError>((store.stat()?, store.manifests()?.len()))).await?;
+        let stat = self.on_store(|store| store.stat()).await?;
         let (mut addresses, mut peers, mut reach, mut bootstrap) = (Vec::new(), 0, None, Vec::new());
         if let Some(network) = &self.network {
             addresses = network.handle.listen_addresses().await?;
@@ -26,8 +24,9 @@ impl Service {
             "schema": "potluck.status/1",
             "running": self.network.is_some(),
             "pid": std::process::id(),
-            "peer": self.identity.peer_id().to_string(),
-            "home": self.home.layout().root(),
+            // Without a home there is no key yet, and so no peer.
+            "peer": self.unmade.is_none().then(|| self.identity.peer_id().to_string()),
+            "home": self.unmade.as_ref().map_or_else(|| self.home.layout().root(), |unmade| &unmade.root),
             "network": self.network.as_ref().map(|network| network.name.as_str()),
             "addresses": addresses,
             "peers": peers,
@@ -37,7 +36,8 @@ impl Service {
             "external": reach.as_ref().map(|reach| &reach.external),
             "relays": reach.iter().flat_map(|reach| &reach.relays).map(ToString::to_string).collect::<Vec<_>>(),
             "relaying": reach.as_ref().is_some_and(|reach| reach.relaying),
-            "adapters": adapters,
+            "held": stat.held,
+            "adapters": stat.held.adapters,
             "heard": self.heard_of().await?.len(),
             "bases": self.store.bases().len() + 1,
             "store_bytes": stat.shard_bytes,
@@ -107,32 +107,6 @@ impl Service {
             }),
         }
     }
-
-    pub(super) async fn show(&self, reference: &str) -> Outcome<Value> {
-        let id = self.find_manifest(reference).await?;
-        let missing = || {
-            Failure::new(Kind::NotFound, format!("no adapter `{reference}` is here or was heard of"))
-                .hint("fetch one by its id with `potluck pull ID`")
-        };
-        let id = id.ok_or_else(missing)?;
-        if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
-            let state =
-                if self.store.is_well_formed(&id) { "here, checked" } else { "here, not checked against its base" };
-            let mut shown = shown(id, manifest.body(), state);
-            if let (ManifestKind::Proposal(proposal), Value::Array(details)) =
-                (&manifest.body().kind, &mut shown["details"])
-            {
-                details.extend(self.fate(id, proposal).await?.into_iter().map(Value::from));
-            }
-            return Ok(shown);
-        }
-        let heard = self.heard_of().await?.into_iter().find(|heard| heard.manifest == id).ok_or_else(missing)?;
-        Ok(json!({
-            "schema": "potluck.show/1", "manifest": id, "name": heard.name, "kind": heard.kind, "publisher": heard.publisher,
-            "base": heard.base, "bytes": heard.total_bytes, "licence": "", "description": "", "state": "heard of, not here",
-            "details": [format!("fetch it with `potluck pull {id}`")],
-        }))
-    }
 }
 
 /// One bootstrap address: `address`, `state` and, where it fails, `reason`.
@@ -140,28 +114,6 @@ fn told(address: &Multiaddr, health: &Health) -> Value {
     let mut told = json!(health);
     told["address"] = json!(address);
     told
-}
-
-fn shown(id: ManifestId, manifest: &Manifest, state: &str) -> Value {
-    let (kind, details) = match &manifest.kind {
-        ManifestKind::Adapter(adapter) => {
-            let mut details = vec![format!("rank {}, modules {}", adapter.r, adapter.target_modules.join(", "))];
-            details.extend(adapter.training.as_ref().map(|training| {
-                format!("trained {} steps on {} tokens, seed {}", training.steps, training.tokens, training.seed)
-            }));
-            ("adapter", details)
-        }
-        ManifestKind::Base(base) => ("base", vec![base.architecture.to_string()]),
-        ManifestKind::Dataset(dataset) => ("dataset", vec![format!("{} rows", dataset.rows)]),
-        ManifestKind::Channel(_) | ManifestKind::Proposal(_) | ManifestKind::Version(_) | ManifestKind::Proof(_) => {
-            channel::told(&manifest.kind)
-        }
-    };
-    json!({
-        "schema": "potluck.show/1", "manifest": id, "name": manifest.name, "kind": kind, "publisher": manifest.publisher,
-        "base": manifest.base(), "bytes": manifest.total_bytes(), "licence": manifest.licence,
-        "description": manifest.description, "state": state, "details": details, "body": manifest,
-    })
 }
 
 /// Until something was heard, or so much that some of it was missed.

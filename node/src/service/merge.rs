@@ -11,12 +11,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::apart::{Fold, Plan};
-use super::numerics::check_record;
+use super::note::OfBase;
+use super::of_base::Use;
 use super::resolve::KnownBase;
-use super::{Call, Service, output};
+use super::{Call, Service};
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::store::StoreError;
+use crate::text::shell;
 use crate::worker::proto::{BenchMergeTask, BenchShape, FloatType, FoldSource, MergeSource, MergeTask, Task};
 
 /// What the worker says of a fold.
@@ -29,7 +30,6 @@ pub struct Folded {
 
 impl Service {
     pub(super) async fn plan_merge(&self, call: &Call<'_>, merge: &Merge) -> Outcome<Plan> {
-        output::check(&merge.out)?;
         let base = self.find_base(call, &merge.base).await?;
         match &merge.into {
             MergeInto::Adapter { method, weights_by } => {
@@ -40,7 +40,7 @@ impl Service {
         }
     }
 
-    /// Several adapters into one. Each must fit the base; one that says what it was trained on must be for it. // I6
+    /// Several adapters into one, each of that base. // I6
     async fn plan_adapters(
         &self,
         call: &Call<'_>,
@@ -49,18 +49,17 @@ impl Service {
         method: Method,
         weights_by: Option<PathBuf>,
     ) -> Outcome<Plan> {
-        let id = self.base_id(call, base).await?;
         let mut adapters = Vec::with_capacity(merge.adapters.len());
+        let mut of = None;
         for adapter in &merge.adapters {
-            let found = self.find_adapter(&adapter.reference).await?;
-            match found.manifest {
-                Some(manifest) => self.check_base(manifest, id).await?,
-                None => check_record(&found.folder, id)?,
+            let found = self.adapter_of(call, &adapter.reference, base, Use::Make).await?;
+            if let Some(own) = self.own_base(&found).await? {
+                of = Some(OfBase { name: base.name.clone(), id: own.base });
             }
             adapters.push(MergeSource { folder: found.folder, weight: weight(adapter)? });
         }
         let base = base.source.clone();
-        let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone() };
+        let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone(), of };
         Ok(Plan::new("potluck.merge/1", merge.threads, Task::Merge(Box::new(task))))
     }
 
@@ -76,8 +75,8 @@ impl Service {
 
     async fn plan_fold(&self, call: &Call<'_>, base: &KnownBase, merge: &Merge, dtype: Option<&str>) -> Outcome<Plan> {
         let parent = self.base_id(call, base).await?;
+        let inputs = self.inputs(call, base, &merge.adapters).await?;
         let dtype = self.result_type(call, base, dtype).await?;
-        let inputs = self.inputs(parent, &merge.adapters).await?;
         let recipe = Recipe::new(parent, dtype, inputs).map_err(|error| Failure::new(Kind::Usage, error))?;
         let stored = recipe.clone();
         let id = self.on_store(move |store| store.put_recipe(&stored)).await?;
@@ -121,10 +120,16 @@ impl Service {
     }
 
     /// A fold names its adapters by id, so that others can repeat it: folders will not do.
-    async fn inputs(&self, base: BaseId, adapters: &[WeightedRef]) -> Outcome<Vec<(ManifestId, Weight)>> {
+    async fn inputs(
+        &self,
+        call: &Call<'_>,
+        base: &KnownBase,
+        adapters: &[WeightedRef],
+    ) -> Outcome<Vec<(ManifestId, Weight)>> {
         let mut inputs = Vec::with_capacity(adapters.len());
         for adapter in adapters {
-            let manifest = self.find_adapter(&adapter.reference).await?.manifest.ok_or_else(|| {
+            let found = self.adapter_of(call, &adapter.reference, base, Use::Make).await?;
+            let manifest = found.manifest.ok_or_else(|| {
                 Failure::new(
                     Kind::Usage,
                     format!(
@@ -132,29 +137,11 @@ impl Service {
                         adapter.reference
                     ),
                 )
-                .hint(format!("publish it first: `potluck publish {} --name NAME`", adapter.reference))
+                .hint(format!("publish it first: `potluck publish {} --name NAME`", shell(&adapter.reference)))
             })?;
-            self.check_base(manifest, base).await?;
             inputs.push((manifest, weight(adapter)?));
         }
         Ok(inputs)
-    }
-
-    /// An adapter applies only to its base. // I6
-    pub(super) async fn check_base(&self, adapter: ManifestId, base: BaseId) -> Outcome<()> {
-        let manifest =
-            self.on_store(move |store| store.manifest(&adapter)?.ok_or(StoreError::NoManifest(adapter))).await?;
-        match manifest.body().base() {
-            Some(own) if own == base => Ok(()),
-            own => {
-                let own = own.map_or_else(|| "no base".to_owned(), |own| format!("base {}", own.short()));
-                Err(Failure::new(
-                    Kind::Incompatible,
-                    format!("adapter `{}` is for {own}, not for base {}", manifest.body().name, base.short()),
-                )
-                .hint("give the base that it was trained on with --base REF"))
-            }
-        }
     }
 
     pub(super) async fn result_type(&self, call: &Call<'_>, base: &KnownBase, asked: Option<&str>) -> Outcome<DType> {
@@ -178,7 +165,7 @@ impl Service {
     /// A recipe that is here, by its id or the start of it.
     pub(super) async fn find_recipe(&self, reference: &str) -> Outcome<Option<RecipeId>> {
         let recipes = self.on_store(|store| store.recipes()).await?;
-        super::resolve::one(reference, recipes.iter().map(|id| ("", id.to_string(), *id)))
+        super::named::one(reference, recipes.iter().map(|id| ("", id.to_string(), *id)))
     }
 }
 
@@ -194,7 +181,7 @@ fn float_type(dtype: DType) -> Outcome<FloatType> {
         DType::F32 => Ok(FloatType::F32),
         DType::F16 => Ok(FloatType::F16),
         DType::BF16 => Ok(FloatType::Bf16),
-        other => Err(Failure::new(Kind::Incompatible, format!("a recipe results in floats, not in {other:?}"))),
+        other => Err(Failure::new(Kind::Incompatible, format!("a recipe results in floats, not in {other}"))),
     }
 }
 

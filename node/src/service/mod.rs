@@ -4,10 +4,13 @@
 
 mod apart;
 mod from;
+mod named;
 mod resolve;
 mod room;
 pub mod output;
 mod inspect;
+mod note;
+mod of_base;
 mod bases;
 mod base_files;
 mod base_check;
@@ -19,6 +22,7 @@ mod pull;
 mod merge;
 mod channel;
 mod look;
+mod show;
 mod offers;
 mod conditions;
 mod search;
@@ -30,20 +34,22 @@ pub use bases::{Compared, Identified};
 pub use channel::watch as watch_channels;
 pub(crate) use from::crashed;
 pub use merge::Folded;
+pub use note::{NOTE, OfBase, RunRecord, write as note_base};
 pub use publish::Normalised;
-pub use resolve::{RUN_RECORD, RunRecord};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use potluck_protocol::text::Name;
 use serde_json::Value;
+use tempfile::TempDir;
 use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::client::Client;
 use crate::api::proto::{Progress, Request, Unit};
+use crate::config;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Home;
@@ -51,6 +57,7 @@ use crate::identity::Identity;
 use crate::net;
 use crate::store::{Options, Store};
 use crate::task;
+use crate::worker::stopping;
 
 /// How long a home is waited for that another command uses.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -73,6 +80,15 @@ pub struct Service {
     /// A base that this process has read whole already.
     read: Option<apart::Read>,
     stop: CancellationToken,
+    /// Of a node that does not exist yet. The last field: its folder goes when nothing uses it any more.
+    unmade: Option<Unmade>,
+}
+
+/// Where somebody only looks and there is no home yet: a folder for as long as the look takes stands in for it.
+struct Unmade {
+    /// Where the home will be.
+    root: PathBuf,
+    folder: TempDir,
 }
 
 /// What there is only while the node is on a network.
@@ -80,6 +96,15 @@ pub struct Network {
     pub name: Name,
     pub handle: net::Handle,
     pub exchange: Exchange,
+}
+
+/// Refuses what could not be written at the end, before anything is fetched or computed.
+fn check_output(request: &Request) -> Outcome<()> {
+    match request {
+        // Its run may have written it already.
+        Request::Train(train) => stopping::look(&train.out).map(drop),
+        _ => request.out().map_or(Ok(()), output::check),
+    }
 }
 
 /// A running request's surroundings.
@@ -112,6 +137,16 @@ impl Service {
         Ok(Self::of(home, store, identity, None, CancellationToken::new()))
     }
 
+    /// A node that does not exist yet, for a request that only looks: what it knows is what every node knows.
+    pub async fn unmade(home: &Path) -> Outcome<Self> {
+        let folder = tempfile::Builder::new().prefix("potluck-look-").tempdir_in(config::temporary());
+        let folder = folder.map_err(|error| Failure::io("make a temporary folder", &error))?;
+        let unmade = Unmade { root: home.to_path_buf(), folder };
+        let mut service = Self::offline(unmade.folder.path()).await?;
+        service.unmade = Some(unmade);
+        Ok(service)
+    }
+
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
         Self::of(home, store, identity, Some(network), stop)
@@ -121,7 +156,8 @@ impl Service {
         let (offers, settling) = (offers::Offers::default(), Mutex::default());
         let (stewarding, watching) = (Mutex::default(), channel::Watching::default());
         let (workers, read) = (TaskTracker::new(), None);
-        Self { home, store, identity, network, offers, settling, stewarding, watching, workers, read, stop }
+        let unmade = None;
+        Self { home, store, identity, network, offers, settling, stewarding, watching, workers, read, stop, unmade }
     }
 
     pub fn network(&self) -> Option<&Network> {
@@ -136,6 +172,7 @@ impl Service {
         cancel: CancellationToken,
     ) -> Outcome<Value> {
         let call = Call { progress: &progress, cancel: &cancel };
+        check_output(&request)?;
         match request {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,

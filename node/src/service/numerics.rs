@@ -1,24 +1,19 @@
 //! What a worker needs to train, evaluate, generate and measure, looked up in the home.
 
-use std::path::{Path, PathBuf};
-
-use potluck_protocol::id::BaseId;
-
 use super::apart::Plan;
-use super::publish::run_record;
-use super::{Call, Service, output};
-use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train, WeightedRef};
+use super::of_base::{ToRun, Use};
+use super::{Call, Service};
+use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train};
 use crate::config;
-use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{AdapterSource, BenchWork, Task, TrainTask};
+use crate::failure::Outcome;
+use crate::worker::proto::{BenchWork, Task, TrainTask};
 
 impl Service {
     pub(super) async fn plan_train(&self, call: &Call<'_>, train: &Train) -> Outcome<Plan> {
-        output::check(&train.out)?;
         let base = self.find_base(call, &train.base).await?;
         let base_id = self.base_id(call, &base).await?;
         let from = match &train.from {
-            Some(reference) => Some(self.start(reference, base_id).await?),
+            Some(reference) => Some(self.adapter_of(call, reference, &base, Use::Make).await?.folder),
             None => None,
         };
         let task = TrainTask {
@@ -35,26 +30,16 @@ impl Service {
         Ok(Plan::new("potluck.train/1", train.settings.threads, Task::Train(Box::new(task))))
     }
 
-    /// The folder of an adapter to go on from, which must be one of this base. // I6
-    async fn start(&self, reference: &str, base: BaseId) -> Outcome<PathBuf> {
-        let adapter = self.find_adapter(reference).await?;
-        if let Some(manifest) = adapter.manifest {
-            self.check_base(manifest, base).await?;
-        }
-        check_record(&adapter.folder, base)?;
-        Ok(adapter.folder)
-    }
-
     pub(super) async fn plan_eval(&self, call: &Call<'_>, eval: &Eval) -> Outcome<Plan> {
-        let (base, mut adapters) = self.to_run(call, &eval.base).await?;
-        adapters.extend(self.sources(&eval.adapters).await?);
+        let ToRun { source: base, mut adapters, of } = self.to_run(call, &eval.base).await?;
+        adapters.extend(self.adapters_to_run(call, &eval.adapters, &of).await?);
         let task = Task::Eval { base, adapters, data: eval.data.clone() };
         Ok(Plan::new("potluck.eval/1", eval.threads, task))
     }
 
     pub(super) async fn plan_generate(&self, call: &Call<'_>, generate: &Generate) -> Outcome<Plan> {
-        let (base, mut adapters) = self.to_run(call, &generate.base).await?;
-        adapters.extend(self.sources(&generate.adapters).await?);
+        let ToRun { source: base, mut adapters, of } = self.to_run(call, &generate.base).await?;
+        adapters.extend(self.adapters_to_run(call, &generate.adapters, &of).await?);
         let task = Task::Generate {
             base,
             adapters,
@@ -75,31 +60,6 @@ impl Service {
         let base = self.find_base(call, &bench.base).await?.source;
         let (threads, schema) = (bench.work.threads(), schema_of(&bench.work));
         Ok(Plan::new(schema, threads, Task::Bench { base, work: bench.work.clone() }))
-    }
-
-    /// Adapters as folders with their weights.
-    pub(super) async fn sources(&self, adapters: &[WeightedRef]) -> Outcome<Vec<AdapterSource>> {
-        let mut sources = Vec::with_capacity(adapters.len());
-        for adapter in adapters {
-            let folder = self.find_adapter(&adapter.reference).await?.folder;
-            sources.push(AdapterSource { folder, weight: adapter.weight as f32 });
-        }
-        Ok(sources)
-    }
-}
-
-/// A folder that says which base it was trained on must be for this one. // I6
-pub(super) fn check_record(folder: &Path, base: BaseId) -> Outcome<()> {
-    match run_record(folder)?.filter(|record| record.base_id != base) {
-        None => Ok(()),
-        Some(record) => {
-            let (own, asked) = (record.base_id.short(), base.short());
-            Err(Failure::new(
-                Kind::Incompatible,
-                format!("{} was trained on base {own} ({}), not on {asked}", folder.display(), record.base),
-            )
-            .hint("give the base that it was trained on with --base REF"))
-        }
     }
 }
 

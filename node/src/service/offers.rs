@@ -65,7 +65,7 @@ impl Words {
     }
 }
 
-fn measured(evaluation: &Evaluation) -> Measured {
+pub fn measured(evaluation: &Evaluation) -> Measured {
     Measured {
         suite: evaluation.suite.to_string(),
         samples: evaluation.samples,

@@ -9,18 +9,22 @@ use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, 
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_protocol::verify::{Complete, WellFormed};
-use potluck_trainer::files;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::inspect::{CONFIG_FILE, MODEL_FILE};
-use super::resolve::{RUN_RECORD, RunRecord};
+use super::note::{self, OfBase, RunRecord};
+use super::of_base::Use;
+use super::resolve::{FoundAdapter, KnownBase};
 use super::{Call, Network, Service};
 use crate::api::proto::Publish;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::temporary;
+use crate::licence;
+use crate::naming;
 use crate::store::{Source, StoreError};
+use crate::text::shell;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured, Task};
 
 /// What the worker says of a folder that it has put into the portable profile.
@@ -32,10 +36,10 @@ pub struct Normalised {
 
 impl Service {
     pub(super) async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
-        let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
         self.check_alone()?;
-        let record = run_record(&publish.folder)?;
-        let (base, base_id) = self.base_for(call, &publish, record.as_ref()).await?;
+        let noted = note::read(&publish.folder)?;
+        let (base, base_id) = self.base_for(call, &publish, noted.as_ref().map(|noted| &noted.of)).await?;
         let evaluations = self.evaluations(call, &base, &publish).await?;
         call.phase("checking the adapter against its base").await;
         let portable = temporary::folder(&self.home.layout().tmp(), temporary::Purpose::Publish);
@@ -51,13 +55,13 @@ impl Service {
             r: normalised.r,
             target_modules: normalised.target_modules,
             parents: Vec::new(),
-            training: record.map(training),
+            training: noted.and_then(|noted| noted.run).map(training),
             evaluations,
         };
         let manifest = Manifest {
             kind: ManifestKind::Adapter(info),
             name: name.clone(),
-            licence: publish.licence,
+            licence,
             description: publish.description,
             created: config::seconds_since_1970(),
             publisher: self.identity.public(),
@@ -111,47 +115,57 @@ impl Service {
         }))
     }
 
-    /// The base that the person named, else the one that the run noted; both must be one if there are both. // I6
+    /// The base that the person named, else the one that the run noted, which this home remembers by its place; both must
+    /// be one if there are both. // I6
     async fn base_for(
         &self,
         call: &Call<'_>,
         publish: &Publish,
-        record: Option<&RunRecord>,
+        noted: Option<&OfBase>,
     ) -> Outcome<(BaseSource, BaseId)> {
-        let known = match (&publish.base, record) {
+        let again = || {
+            let (folder, name) = (shell(&publish.folder.to_string_lossy()), shell(&publish.name));
+            format!("`potluck publish {folder} --name {name} --base PATH`")
+        };
+        let known = match (&publish.base, noted) {
             (Some(reference), _) => self.find_base(call, reference).await?,
-            (None, Some(record)) => self.base_of(&record.base_id).ok_or_else(|| {
-                Failure::new(
-                    Kind::NotFound,
-                    format!("the base {} that this adapter was trained on is not known here", record.base),
-                )
-                .hint(format!(
-                    "add it with `potluck base add PATH` or, from the swarm, `potluck base add {}`; or name it with --base",
-                    record.base_id
+            (None, Some(of)) => self.noted_base(of).map_err(|failure| {
+                failure.hint(format!(
+                    "say where it lies: {}; or fetch it from the swarm with `potluck base add {}`",
+                    again(),
+                    of.id
                 ))
             })?,
             (None, None) => {
                 return Err(Failure::new(
                     Kind::Usage,
-                    format!("{} does not say what it was trained on", publish.folder.display()),
+                    format!("{} does not say which base it is of", publish.folder.display()),
                 )
-                .hint("name its base with --base REF"));
+                .hint(format!("name its base: {}", again())));
             }
         };
+        let folder = FoundAdapter { folder: publish.folder.clone(), manifest: None };
+        self.check_of(call, &folder, &known, Use::Make).await?;
         let id = self.base_id(call, &known).await?;
-        if let Some(record) = record.filter(|record| record.base_id != id) {
-            return Err(Failure::new(
-                Kind::Incompatible,
-                format!(
-                    "this adapter was trained on base {}, `{}` is {}",
-                    record.base_id.short(),
-                    known.name,
-                    id.short()
-                ),
-            )
-            .hint("name the base that it was trained on with --base REF, or leave --base out"));
-        }
         Ok((known.source, id))
+    }
+
+    /// The base that a run noted, if it is known here and its files are where they were.
+    fn noted_base(&self, of: &OfBase) -> Outcome<KnownBase> {
+        let (name, id) = (&of.name, of.id.short());
+        let known = self.base_of(&of.id).ok_or_else(|| {
+            Failure::new(
+                Kind::NotFound,
+                format!("the base {name} ({id}) that this adapter is of is not known in this home"),
+            )
+        })?;
+        match &known.source {
+            BaseSource::Path(path) if !path.exists() => Err(Failure::new(
+                Kind::NotFound,
+                format!("the base {name} ({id}) that this adapter is of was at {}, and is gone", path.display()),
+            )),
+            _ => Ok(known),
+        }
     }
 
     /// Tells the network of a well-formed manifest of ours; `false` if there is no network now. // I8
@@ -244,23 +258,6 @@ fn adapter_files(folder: &Path) -> Vec<(RelPath, Source)> {
         .iter()
         .filter_map(|name| Some((RelPath::new(*name).ok()?, Source::Path(folder.join(name)))))
         .collect()
-}
-
-/// A record is a few short fields.
-const RUN_RECORD_MAX: u64 = 1 << 20;
-
-/// What `potluck train` noted in the folder, if it was it that made it.
-pub(super) fn run_record(folder: &Path) -> Outcome<Option<RunRecord>> {
-    let path = folder.join(RUN_RECORD);
-    let bytes = match files::read(&path, RUN_RECORD_MAX) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Failure::io(format!("read {}", path.display()), &error)),
-    };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-        Failure::new(Kind::Usage, format!("{} is damaged: {error}", path.display()))
-            .hint("remove it and name the base with --base REF")
-    })
 }
 
 fn training(record: RunRecord) -> Training {

@@ -13,14 +13,17 @@ use super::{Call, Service, base_files};
 use crate::api::proto::PublishBase;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::licence;
+use crate::naming;
 use crate::store::{Source, StoreError};
 use crate::worker::proto::BaseSource;
 
 impl Service {
     pub(super) async fn publish_base(&self, call: &Call<'_>, publish: PublishBase) -> Outcome<Value> {
-        let name: Name = publish.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
+        let publish = PublishBase { licence, ..publish };
         self.check_alone()?;
-        if publish.licence.trim().is_empty() {
+        if publish.licence.is_empty() {
             return Err(Failure::new(
                 Kind::Usage,
                 "a base is published under the licence of its weights, and none is given",

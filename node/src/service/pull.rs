@@ -1,47 +1,101 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use potluck_protocol::id::ManifestId;
-use potluck_protocol::manifest::Kind as ManifestKind;
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use potluck_protocol::signed::Authentic;
+use potluck_protocol::verify::Complete;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::{Call, Service, output};
-use crate::api::proto::{Fetched, Pull, PulledFrom};
-use crate::exchange::{self, Options, PullError, Pulled};
+use super::inspect::{self, unknown_base};
+use super::named::no_adapter;
+use super::{Call, Service};
+use crate::api::proto::{Fetched, Pull, Pulled, PulledFrom};
+use crate::exchange::{self, Options, PullError};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net;
 use crate::seconds::Seconds;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
-        pull.out.as_deref().map_or(Ok(()), output::check)?;
-        let id = self.find_manifest(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
+        let id = self.find_pullable(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
         let patience = pull.timeout_seconds.duration();
         if self.network.is_none() && !self.is_whole(id).await? {
             return Err(off_network(id));
         }
         let manifest = self.found(call, id, patience).await?;
-        if let ManifestKind::Base(_) = manifest.body().kind {
-            return self.pull_base(call, id, pull).await;
+        match KindTag::from(&manifest.body().kind) {
+            KindTag::Adapter => {}
+            KindTag::Base => return self.pull_base(call, id, pull).await,
+            other => return Err(no_adapter(&pull.reference, other)),
         }
+        let apart = self.checked_apart(&manifest, &pull).await?;
         let (mut bytes, mut providers) = (0, Vec::new());
-        if !self.store.is_well_formed(&id) || !self.is_whole(id).await? {
+        if !self.is_whole(id).await? {
             // Once as shards and once as the folder.
             self.check_room(manifest.body().total_bytes().saturating_mul(2), "shards and files").await?;
             let fetched = self.fetch(call, id, patience).await?;
             (bytes, providers) = (fetched.fetched_bytes, from(&fetched));
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
-        let well_formed = self.inspect(complete).await?;
-        let name = well_formed.manifest().body().name.clone();
-        let folder = self.placed(id, pull.out).await?;
-        Ok(json!({
-            "schema": "potluck.pull/1", "manifest": id, "name": name, "folder": folder,
-            "fetched_bytes": bytes, "fetched_from": providers,
+        let for_person = pull.out.is_some();
+        let folder = match &apart {
+            Some((_, out)) => self.placed_apart(complete, out).await?,
+            None => {
+                self.inspect(complete).await?;
+                self.placed(id, pull.out).await?
+            }
+        };
+        if let ManifestKind::Adapter(adapter) = &manifest.body().kind
+            && for_person
+        {
+            self.note_base(&folder, adapter.base)?;
+        }
+        Ok(json!(Pulled {
+            schema: "potluck.pull/1".to_owned(),
+            manifest: id,
+            name: manifest.body().name.to_string(),
+            folder,
+            fetched_bytes: bytes,
+            fetched_from: providers,
+            not_held_against: apart.map(|(base, _)| base),
         }))
+    }
+
+    /// Before a byte is fetched: whether the adapter's base is here to hold it against. If it is not, the person may want
+    /// the folder all the same, for a program that has the base: the base, and where the folder goes.
+    async fn checked_apart(&self, manifest: &Authentic<Manifest>, pull: &Pull) -> Outcome<Option<(BaseId, PathBuf)>> {
+        let body = manifest.body();
+        let Some(base) = body.base() else { return Ok(None) };
+        if self.shapes_of(base).await?.is_some() {
+            return Ok(None);
+        }
+        let Some(out) = pull.out.clone().filter(|_| pull.without_base) else {
+            return Err(unknown_base(body).hint(format!(
+                "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`, and pull it \
+                 again; for a program that has the base, `potluck pull {} --without-base --out DIR` writes the PEFT folder, \
+                 not held against it",
+                manifest.id()
+            )));
+        };
+        Ok(Some((base, out)))
+    }
+
+    /// The folder of an adapter whose base is not here: signed and whole, its two files fit each other and hold finite
+    /// values. It is a person's folder, and stays what it is here: not well-formed, so neither announced nor run nor
+    /// merged by its id. // I8
+    async fn placed_apart(&self, complete: Complete, out: &Path) -> Outcome<PathBuf> {
+        let target = out.to_path_buf();
+        self.on_store(move |store| {
+            inspect::check_apart(store, &complete)?;
+            Ok::<_, Failure>(store.export_apart(&complete, &target)?)
+        })
+        .await?;
+        Ok(out.to_path_buf())
     }
 
     /// As a pull, but nothing is inspected or exported.
@@ -72,7 +126,7 @@ impl Service {
         }))
     }
 
-    pub(super) async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<Pulled> {
+    pub(super) async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<exchange::Pulled> {
         let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
         let options = Options {
@@ -137,7 +191,7 @@ async fn explained(error: PullError, network: &net::Handle) -> Failure {
 }
 
 /// Who sent how much.
-pub(super) fn from(pulled: &Pulled) -> Vec<PulledFrom> {
+pub(super) fn from(pulled: &exchange::Pulled) -> Vec<PulledFrom> {
     pulled.fetched_from.iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes: *bytes }).collect()
 }
 
@@ -148,5 +202,5 @@ fn off_network(id: ManifestId) -> Failure {
 
 fn unheard(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("nothing called `{reference}` is known here"))
-        .hint("give the whole id (64 hex digits) that its publisher got from `potluck publish`, or find it with `potluck search`")
+        .hint("find it with `potluck search`; an id that this node has not heard of is given whole (64 hex digits), as its publisher got it from `potluck publish`")
 }

@@ -3,11 +3,12 @@
 //! An announcement holds name, kind, base, publisher and size. Rank, licence, description and figures are the manifest's:
 //! those of promising announcements are asked for, a bounded number within a bounded time, and remembered.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::announce::Announcement;
-use potluck_protocol::id::BaseId;
+use potluck_protocol::id::{BaseId, ManifestId};
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
@@ -18,6 +19,7 @@ use super::{Call, Network, Service};
 use crate::api::search::{Found, Offer, Search};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::store::{Store, StoreError};
 
 /// Manifests that one search asks for: at most 16 MiB come. The next search goes on from there.
 const LOOKED_AT: usize = 64;
@@ -54,18 +56,15 @@ impl Service {
             .collect();
         candidates.sort_by_key(|candidate| promise(&search, &candidate.announced));
         self.look_closer(call, network, &mut candidates).await?;
-        let found = self.found_of(&search, candidates, heard.len());
+        let found = self.found_of(&search, candidates, heard.len()).await?;
         serde_json::to_value(found).map_err(|error| Failure::new(Kind::Failed, error))
     }
 
     /// A base need not be here to be searched for.
     async fn base_to_search(&self, call: &Call<'_>, reference: &str) -> Outcome<BaseId> {
-        match reference.parse() {
-            Ok(id) => Ok(id),
-            Err(_) => {
-                let known = self.known_base(reference)?.ok_or_else(|| super::resolve::no_base_called(reference))?;
-                self.base_id(call, &known).await
-            }
+        match self.known_base(reference)? {
+            Some(known) => self.base_id(call, &known).await,
+            None => self.heard_base(reference).await?.ok_or_else(|| super::resolve::no_base_called(reference)),
         }
     }
 
@@ -93,7 +92,7 @@ impl Service {
         Ok(())
     }
 
-    fn found_of(&self, search: &Search, candidates: Vec<Candidate>, heard: usize) -> Found {
+    async fn found_of(&self, search: &Search, candidates: Vec<Candidate>, heard: usize) -> Outcome<Found> {
         let (mut fitting, mut unanswered) = (Vec::new(), 0);
         for Candidate { announced, words } in candidates {
             match words {
@@ -110,23 +109,36 @@ impl Service {
         fitting.dedup_by(|a, b| a.0.manifest == b.0.manifest);
         let more = fitting.len().saturating_sub(search.limit);
         fitting.truncate(search.limit);
-        let results =
-            fitting.into_iter().map(|(announced, words)| self.offer_of(&announced, words.as_deref())).collect();
-        Found { schema: "potluck.search/1".to_owned(), results, more, heard, unanswered }
+        let ids: Vec<_> = fitting.iter().map(|(announced, _)| announced.manifest).collect();
+        let whole = self.on_store(move |store| {
+            ids.into_iter().filter_map(|id| whole(store, id).transpose()).collect::<Result<BTreeSet<_>, _>>()
+        });
+        let whole = whole.await?;
+        let offer = |(announced, words): &(Announcement, Option<Arc<Words>>)| {
+            self.offer_of(announced, words.as_deref(), whole.contains(&announced.manifest))
+        };
+        let results = fitting.iter().map(offer).collect();
+        Ok(Found { schema: "potluck.search/1".to_owned(), results, more, heard, unanswered })
     }
 
-    fn offer_of(&self, announced: &Announcement, words: Option<&Words>) -> Offer {
+    fn offer_of(&self, announced: &Announcement, words: Option<&Words>, here: bool) -> Offer {
         Offer {
             manifest: announced.manifest,
             name: announced.name.to_string(),
             kind: announced.kind,
             base: announced.base,
+            base_name: self.base_of(&announced.base).map(|base| base.name),
             publisher: announced.publisher,
             bytes: words.map_or(announced.total_bytes, |words| words.bytes),
-            here: self.store.is_well_formed(&announced.manifest),
+            here,
             details: words.map(|words| words.details.clone()),
         }
     }
+}
+
+/// The id, if all of it is here.
+fn whole(store: &Store, id: ManifestId) -> Result<Option<ManifestId>, StoreError> {
+    Ok(store.is_here_whole(&id)?.then_some(id))
 }
 
 /// Follows a base; if nothing is known of it yet, waits a moment for the first that is heard.

@@ -1,10 +1,16 @@
 //! Looking after the store.
 
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::id::ManifestId;
 use serde_json::{Value, json};
 
 use super::Service;
+use super::named::a;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::store::Stat;
+use crate::store::{Report, Stat, Store, StoreError};
+
+/// Things that a person reads of; `--json` has all.
+const LISTED: usize = 20;
 
 impl Service {
     pub(super) async fn store_stat(&self) -> Outcome<Value> {
@@ -13,15 +19,15 @@ impl Service {
 
     /// Damage is an error that names each damaged thing.
     pub(super) async fn store_verify(&self) -> Outcome<Value> {
-        let report = self.on_store(|store| store.verify(|_, _| {})).await?;
-        if report.is_clean() {
-            return Ok(
-                json!({ "schema": "potluck.store.verify/1", "shards": report.shards, "manifests": report.manifests }),
-            );
-        }
-        let detail = serde_json::to_string(&report).unwrap_or_default();
-        Err(Failure::new(Kind::Verification, format!("the store is not whole: {detail}"))
-            .hint("what was damaged has been moved aside; `potluck pull ID` fetches what is missing again"))
+        self.on_store(|store| -> Outcome<Value> {
+            let report = store.verify(|_, _| {})?;
+            if !report.is_clean() {
+                return Err(damaged(store, &report)?);
+            }
+            let (shards, manifests) = (report.shards, report.manifests);
+            Ok(json!({ "schema": "potluck.store.verify/1", "shards": shards, "manifests": manifests }))
+        })
+        .await
     }
 
     pub(super) async fn store_rebuild(&self) -> Outcome<Value> {
@@ -31,7 +37,72 @@ impl Service {
 
 fn stat(schema: &str, stat: &Stat) -> Value {
     json!({
-        "schema": schema, "shards": stat.shards, "shard_bytes": stat.shard_bytes, "manifests": stat.adapters + stat.bases + stat.datasets,
-        "recipes": stat.recipes, "detail": stat,
+        "schema": schema, "shards": stat.shards, "shard_bytes": stat.shard_bytes, "manifests": stat.held.manifests,
+        "held": stat.held, "recipes": stat.recipes, "detail": stat,
     })
+}
+
+/// What is wrong, in words, and what to type next.
+fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
+    let count = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
+    let mut lines = Vec::new();
+    let aside = [
+        (report.damaged_shards.len(), "damaged shard"),
+        (report.damaged_manifests.len(), "damaged manifest"),
+        (report.damaged_recipes.len(), "damaged recipe"),
+    ];
+    lines.extend(
+        aside.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{}, moved to quarantine", count(*n, what))),
+    );
+    lines.extend(report.unreadable.iter().map(|text| format!("the disk does not give shard {text}")));
+    let mut again = Vec::new();
+    for one in &report.incomplete {
+        let (what, kind) = called(store, one.manifest)?;
+        lines.push(format!("{what} lacks {}", count(one.missing.len(), "shard")));
+        again.push((one.manifest, kind));
+    }
+    let lost = report.lost_manifests.iter().chain(&report.damaged_manifests);
+    lines.extend(report.lost_manifests.iter().map(|id| format!("what {} names is not here any more", id.short())));
+    again.extend(lost.map(|id| (*id, None)));
+    let more = lines.len().saturating_sub(LISTED);
+    lines.truncate(LISTED);
+    lines.extend((more > 0).then(|| format!("and {more} more: `potluck --json store verify` lists all")));
+    let failure = Failure::new(Kind::Verification, format!("the store is not whole\n  {}", lines.join("\n  ")));
+    Ok(failure.hint(remedy(report, &again)).report(json!(report)))
+}
+
+/// A manifest as people know it.
+fn called(store: &Store, id: ManifestId) -> Result<(String, Option<KindTag>), StoreError> {
+    Ok(match store.manifest(&id)? {
+        Some(manifest) => {
+            let kind = KindTag::from(&manifest.body().kind);
+            (format!("`{}` ({}, {})", manifest.body().name, a(kind), id.short()), Some(kind))
+        }
+        None => (format!("manifest {}", id.short()), None),
+    })
+}
+
+fn remedy(report: &Report, again: &[(ManifestId, Option<KindTag>)]) -> String {
+    let pulled = again.iter().find(|(_, kind)| matches!(kind, None | Some(KindTag::Adapter | KindTag::Base)));
+    let mut steps = Vec::new();
+    if !report.unreadable.is_empty() {
+        steps.push("look after the disk first, and copy the home to another one".to_owned());
+    }
+    if let Some((id, _)) = pulled {
+        let each = if again.len() > 1 { ", and so each of the others" } else { "" };
+        let id = id.short();
+        steps.push(format!(
+            "`potluck pull {id}` fetches what is missing again from whoever has it{each}; what you alone had, publish again"
+        ));
+    }
+    if again.iter().any(|(_, kind)| kind.is_some_and(|kind| !matches!(kind, KindTag::Adapter | KindTag::Base))) {
+        steps.push("`potluck base update CHANNEL` fetches the records of a channel again".to_owned());
+    }
+    if !report.damaged_recipes.is_empty() {
+        steps.push("a recipe comes back when its fold is made again: `potluck merge --fold`".to_owned());
+    }
+    if steps.is_empty() {
+        steps.push("nothing that is here needs them: there is nothing more to do".to_owned());
+    }
+    steps.join("; ")
 }

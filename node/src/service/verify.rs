@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::Lineage;
-use potluck_protocol::id::{ManifestId, RecipeId};
+use potluck_protocol::id::RecipeId;
 use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use super::version_base::same;
 use super::{Call, Service};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::naming;
 
 impl Service {
     pub(super) async fn verify(&self, call: &Call<'_>, id: &str) -> Outcome<Value> {
@@ -21,22 +23,23 @@ impl Service {
         if let Some(version) = self.version_to_verify(call, id).await? {
             return self.verify_version(call, &version).await;
         }
-        let manifest = self.find_manifest(id).await?.ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("no adapter, recipe, channel or version `{id}` is here"))
-                .hint("fetch an adapter with `potluck pull ID`")
-        })?;
+        let manifest = self.find_id(id, &VERIFIED).await?.ok_or_else(|| absent(id))?;
+        if self.on_store(move |store| store.manifest(&manifest)).await?.is_none() {
+            return Err(absent(id));
+        }
         // Reading checks the signature of the manifest and the hash of every shard; inspecting checks the meaning.
         let complete = self.on_store(move |store| Self::complete(store, &manifest)).await?;
         let shards = complete.mapped().shards().count();
-        let (well_formed, kind, meaning) = match complete.manifest().body().kind {
-            ManifestKind::Base(_) => {
+        let kind = KindTag::from(&complete.manifest().body().kind);
+        let (well_formed, meaning) = match kind {
+            KindTag::Base => {
                 let (well_formed, staged) = self.inspect_base(call, complete).await?;
-                (well_formed, "base", format!("weights and tokenizer give base {}", staged.identified.base))
+                (well_formed, format!("weights and tokenizer give base {}", staged.identified.base))
             }
-            _ => {
-                let meaning = "names, shapes and finite values against its base".to_owned();
-                (self.inspect(complete).await?, "adapter", meaning)
+            KindTag::Adapter => {
+                (self.inspect(complete).await?, "names, shapes and finite values against its base".to_owned())
             }
+            _ => (self.inspect(complete).await?, "its files are what it says".to_owned()),
         };
         let body = well_formed.manifest().body();
         Ok(json!({
@@ -49,12 +52,16 @@ impl Service {
         }))
     }
 
-    /// One that is here, or that peers hand out by its whole id.
-    async fn version_to_verify(&self, call: &Call<'_>, id: &str) -> Outcome<Option<Lineage>> {
-        if let Some(version) = self.find_version(id).await? {
+    /// One that is here, or that peers hand out by its id.
+    async fn version_to_verify(&self, call: &Call<'_>, reference: &str) -> Outcome<Option<Lineage>> {
+        if let Some(version) = self.find_version(reference).await? {
             return Ok(Some(version));
         }
-        let Ok(id) = id.parse::<ManifestId>() else { return Ok(None) };
+        let known = self.find_known(reference, &VERIFIED).await?;
+        if known.as_ref().is_some_and(|known| known.kind != KindTag::Version) {
+            return Ok(None);
+        }
+        let Some(id) = known.map(|known| known.id).or_else(|| naming::whole(reference)) else { return Ok(None) };
         let here = self.on_store(move |store| store.manifest(&id)).await?;
         let manifest = match here {
             Some(manifest) => manifest,
@@ -124,4 +131,15 @@ impl Service {
             "checked": [format!("rebuilt from {} adapters: digest {digest}", recipe.inputs().len())],
         }))
     }
+}
+
+/// What is verified by name.
+const VERIFIED: [KindTag; 2] = [KindTag::Adapter, KindTag::Base];
+
+fn absent(reference: &str) -> Failure {
+    Failure::new(
+        Kind::NotFound,
+        format!("nothing called `{reference}` is here: no adapter, base, recipe, channel or version"),
+    )
+    .hint(format!("what is here is verified; fetch and check an adapter with `potluck pull {reference}`"))
 }

@@ -14,7 +14,8 @@ use super::base_check::Staged;
 use super::base_fetch::{FIND_SECONDS, settle};
 use super::channel::FORKS_MAX;
 use super::inspect::architecture;
-use super::resolve::{KnownBase, one};
+use super::named::one;
+use super::resolve::KnownBase;
 use super::{Call, Folded, Service};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -237,7 +238,7 @@ pub(super) fn same(head: &Release, folded: &Folded) -> Outcome<()> {
             head.id.short()
         ),
     )
-    .hint("do not use it; `potluck base follow ID --audit` checks every version so and tells other followers"))
+    .hint("do not use it; `potluck base follow CHANNEL --audit` checks every version so and tells other followers"))
 }
 
 fn no_genesis(spec: &ChannelInfo) -> Failure {

@@ -32,12 +32,12 @@ pub enum StoreError {
     /// Not even a new index could be built.
     #[error("the index cannot be used, nor a new one built: {0}")]
     Index(String),
-    #[error("manifest {0:?} is not in the store")]
+    #[error("manifest {} is not in the store", .0.short())]
     NoManifest(ManifestId),
-    #[error("shard {0:?} is not in the store, or was damaged: pull what it belongs to again")]
+    #[error("shard {} is not in the store, or was damaged: pull what it belongs to again", .0.short())]
     NoShard(ShardId),
     /// Only what has been inspected may be used.
-    #[error("manifest {0:?} has not been found well-formed")]
+    #[error("manifest {} has not been found well-formed", .0.short())]
     NotWellFormed(ManifestId),
     #[error("{} exists and is not an empty folder", .0.display())]
     Exists(PathBuf),

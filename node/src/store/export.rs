@@ -7,7 +7,7 @@ use std::path::Path;
 use potluck_protocol::id::{Digest, FileDigest, ManifestId};
 use potluck_protocol::manifest::FileEntry;
 use potluck_protocol::shard::ShardTable;
-use potluck_protocol::verify::VerifyError;
+use potluck_protocol::verify::{Complete, Mapped, VerifyError};
 use potluck_trainer::base::staged::StagedFolder;
 
 use crate::failpoint::{Step, What, pass};
@@ -32,7 +32,16 @@ impl Store {
         if !self.is_well_formed(id) {
             return Err(StoreError::NotWellFormed(*id));
         }
-        let mapped = self.mapped(id)?;
+        self.export_files(&self.mapped(id)?, out)
+    }
+
+    /// The same of one that is whole, and of which nobody here can say whether it is well-formed: into a person's folder,
+    /// never into a place of the home.
+    pub fn export_apart(&self, complete: &Complete, out: &Path) -> Result<()> {
+        self.export_files(complete.mapped(), out)
+    }
+
+    fn export_files(&self, mapped: &Mapped, out: &Path) -> Result<()> {
         let staged = StagedFolder::create(out).map_err(|error| refused(error, out))?;
         for (file, table) in mapped.files() {
             self.export_file(file, table, &staged.path().join(file.path.as_str()))?;

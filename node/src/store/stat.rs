@@ -1,21 +1,52 @@
 //! `store stat`: what is here, in numbers.
 
 use potluck_protocol::announce::KindTag;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::store::error::Result;
+use crate::store::manifests::Summary;
 use crate::store::rebuild::scan_shards;
 use crate::store::{Store, lock};
+
+/// The manifests that are here, by what they are. The one count, for every verb that tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// All of them.
+    pub manifests: usize,
+    pub adapters: usize,
+    /// Published ones, as shards.
+    pub bases: usize,
+    pub datasets: usize,
+    pub channels: usize,
+    pub versions: usize,
+    pub proposals: usize,
+    pub proofs: usize,
+}
+
+impl Held {
+    fn of(manifests: &[Summary]) -> Self {
+        let mut held = Self { manifests: manifests.len(), ..Self::default() };
+        for summary in manifests {
+            *match summary.kind {
+                KindTag::Adapter => &mut held.adapters,
+                KindTag::Base => &mut held.bases,
+                KindTag::Dataset => &mut held.datasets,
+                KindTag::Channel => &mut held.channels,
+                KindTag::Version => &mut held.versions,
+                KindTag::Proposal => &mut held.proposals,
+                KindTag::Proof => &mut held.proofs,
+            } += 1;
+        }
+        held
+    }
+}
 
 /// Counts, and bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stat {
     pub shards: u64,
     pub shard_bytes: u64,
-    pub manifests: usize,
-    pub adapters: usize,
-    pub bases: usize,
-    pub datasets: usize,
+    pub held: Held,
     /// Manifests that may be announced, merged and used.
     pub well_formed: usize,
     pub recipes: usize,
@@ -44,8 +75,7 @@ impl Store {
 
     pub fn stat(&self) -> Result<Stat> {
         let (shards, shard_bytes) = self.shard_totals()?;
-        let manifests = self.manifests()?;
-        let of = |kind: KindTag| manifests.iter().filter(|summary| summary.kind == kind).count();
+        let held = Held::of(&self.manifests()?);
         let recipes = self.recipes()?.len();
         let heard = self.with_index(|index| Ok(index.heard.len())).unwrap_or_default();
         let free_bytes = self.free_bytes()?;
@@ -54,10 +84,7 @@ impl Store {
         Ok(Stat {
             shards,
             shard_bytes,
-            manifests: manifests.len(),
-            adapters: of(KindTag::Adapter),
-            bases: of(KindTag::Base),
-            datasets: of(KindTag::Dataset),
+            held,
             well_formed: state.well_formed.len(),
             recipes,
             heard,

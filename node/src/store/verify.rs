@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use potluck_protocol::id::{ManifestId, RecipeId, ShardId};
-use potluck_protocol::verify::VerifyError;
 use serde::Serialize;
 
 use crate::store::Store;
 use crate::store::error::{Result, StoreError};
 use crate::store::manifests::{Loaded, load};
+use crate::store::presence::Lacking;
 use crate::store::rebuild::{scan_shards, shard_folders};
 use crate::store::recipes::names_in;
 use crate::store::shards::path;
@@ -138,19 +138,9 @@ impl Store {
                 }
             };
             report.manifests += 1;
-            let mut wanted: BTreeSet<ShardId> =
-                manifest.body().files.iter().flat_map(|file| file.table.iter().copied()).collect();
-            match self.map(manifest)? {
-                Ok(mapped) => wanted.extend(mapped.shards().map(|row| row.id)),
-                // Its missing table shards are among `wanted`.
-                Err(VerifyError::Incomplete { .. }) => {}
-                Err(_) => report.damaged_manifests.push(id),
-            }
-            let mut missing = Vec::new();
-            for shard in wanted {
-                if !self.has_shard(&shard)? {
-                    missing.push(shard);
-                }
+            let Lacking { missing, unreadable } = self.lacking_of(manifest)?;
+            if unreadable {
+                report.damaged_manifests.push(id);
             }
             if !missing.is_empty() {
                 report.incomplete.push(Incomplete { manifest: id, missing });

@@ -8,5 +8,5 @@ pub mod proto;
 pub mod parent;
 pub mod child;
 pub mod failures;
-mod stopping;
+pub mod stopping;
 pub(crate) mod jobs;

@@ -7,10 +7,13 @@ use potluck_trainer::fit::folder::RunFolder;
 use serde_json::Value;
 
 use super::proto::{TrainSettings, TrainTask};
-use crate::failure::{Failure, Kept, Kind};
+use crate::failure::{Failure, Kept, Kind, Outcome};
+use crate::service::output;
 
 /// All settings, as `potluck train --config` reads them.
 pub const SETTINGS: &str = "training.json";
+/// One line for each step and evaluation.
+pub const METRICS: &str = "metrics.jsonl";
 /// Settings that make no other run of it.
 const FREE: [&str; 3] = ["threads", "recompute", "checkpoint_every"];
 /// Our own are a few thousand bytes.
@@ -21,6 +24,26 @@ pub fn run_folder(out: &Path) -> PathBuf {
     let mut name = out.as_os_str().to_owned();
     name.push(".run");
     name.into()
+}
+
+/// What a run has left in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Nothing yet.
+    Free,
+    /// All of it: its process was killed after that, before it could remove the run's folder.
+    Whole,
+}
+
+/// Whether a run may write there, or has done so already. What is neither is a person's, and an error.
+pub fn look(out: &Path) -> Outcome<Output> {
+    if is_whole(out) { Ok(Output::Whole) } else { output::check(out).map(|()| Output::Free) }
+}
+
+/// What is copied last of all from the run's folder says that the result is this run's, and written to its end.
+fn is_whole(out: &Path) -> bool {
+    let run = run_folder(out);
+    [SETTINGS, METRICS].iter().all(|name| output::same(&run.join(name), &out.join(name)).unwrap_or(false))
 }
 
 /// A run that was stopped after so many whole steps, all of which are kept.

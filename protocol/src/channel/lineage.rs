@@ -42,9 +42,9 @@ pub enum LineageError {
     NotAChannel,
     #[error("it is no version of a channel")]
     NotAVersion,
-    #[error("it is a version of channel {0:?}")]
+    #[error("it is a version of channel {}", .0.short())]
     OtherChannel(ManifestId),
-    #[error("it is signed by {signer:?}, and the channel's steward is {steward:?}")]
+    #[error("it is signed by {}, and the channel's steward is {}", signer.short(), steward.short())]
     Signer { signer: PublicKey, steward: PublicKey },
     #[error("its height is {height}, and {wanted} comes next")]
     Height { height: u32, wanted: u32 },
@@ -52,7 +52,7 @@ pub enum LineageError {
     Full,
     #[error("it names another version before it than version {0}")]
     Previous(u32),
-    #[error("its recipe begins with base {0:?}, which is not the channel's genesis")]
+    #[error("its recipe begins with base {}, which is not the channel's genesis", .0.short())]
     Genesis(BaseId),
     #[error("its float type is not the channel's")]
     Type,

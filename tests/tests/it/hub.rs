@@ -1,8 +1,14 @@
 //! Bases from the Hugging Face Hub: a small one on loopback, in good and in bad manners.
 
+mod answers;
+mod cache;
+mod environment;
+
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use potluck_node::hub::VARIABLES;
 use potluck_tests::bases;
 use potluck_tests::hub::{COMMIT, Hub, Manner, REPOSITORY, TOKEN};
 use potluck_tests::kit::{Answer, Program, answer};
@@ -25,21 +31,39 @@ impl Bench {
         Self { program: program(), root: tempfile::tempdir().expect("a folder"), hub: Hub::start(files) }
     }
 
+    /// One whose cache has the base.
+    fn filled() -> Self {
+        let bench = Self::new();
+        let added = bench.add(Manner::Plain);
+        assert_eq!(added.code, 0, "{added:#?}");
+        bench
+    }
+
     fn cache(&self) -> PathBuf {
         self.root.path().join("hf")
     }
 
-    fn with(&self, endpoint: &str, token: &str, args: &[&str]) -> Answer {
+    /// A command in an environment that says nothing of a hub but where this one is.
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = self.program.command(&self.root.path().join("home"), args);
-        for proxy in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
-            command.env_remove(proxy);
+        for name in VARIABLES {
+            command.env_remove(name).env_remove(name.to_ascii_lowercase());
         }
-        command.env("HF_ENDPOINT", endpoint).env("HF_HOME", self.cache()).env("HF_TOKEN", token);
-        answer(command.output().expect("the program starts"))
+        command.env("HF_ENDPOINT", self.hub.endpoint()).env("HF_HOME", self.cache());
+        command
+    }
+
+    /// With more variables.
+    fn run_in(&self, environment: &[(&str, &str)], args: &[&str]) -> Answer {
+        answer(self.command(args).envs(environment.iter().copied()).output().expect("the program starts"))
+    }
+
+    fn with(&self, endpoint: &str, token: &str, args: &[&str]) -> Answer {
+        self.run_in(&[("HF_ENDPOINT", endpoint), ("HF_TOKEN", token)], args)
     }
 
     fn run(&self, args: &[&str]) -> Answer {
-        self.with(&self.hub.endpoint(), "", args)
+        self.run_in(&[], args)
     }
 
     fn add(&self, manner: Manner) -> Answer {
@@ -52,7 +76,24 @@ impl Bench {
     fn refused(&self, answer: &Answer, code: i32, says: &str) {
         assert_eq!(answer.code, code, "{answer:#?}");
         assert!(answer.stderr.contains(says) && !answer.stderr.contains("panicked"), "`{says}`: {answer:#?}");
-        assert!(!self.cache().join(format!("hub/{}/refs/main", folder())).exists(), "nothing is called whole");
+        assert!(!self.repository().join("refs/main").exists(), "nothing is called whole");
+    }
+
+    /// Done, and that was said on the way.
+    #[track_caller]
+    fn done(&self, answer: &Answer, says: &str) {
+        assert_eq!(answer.code, 0, "{answer:#?}");
+        assert!(answer.stderr.contains(says), "`{says}`: {answer:#?}");
+    }
+
+    /// The repository in the cache.
+    fn repository(&self) -> PathBuf {
+        self.cache().join("hub").join(folder())
+    }
+
+    /// A file of the snapshot.
+    fn file(&self, name: &str) -> PathBuf {
+        snapshot(&self.cache()).join(name)
     }
 }
 

@@ -117,7 +117,7 @@ fn a_puller_that_is_killed_fetches_only_what_it_did_not_have() {
 /// A daemon that dies while it pulls.
 fn die_pulling(scene: &Scene, home: &Path, seed: &Up, id: &str, failpoint: Option<&str>, moment: Option<Duration>) {
     // The home's first files are written in peace: its own failpoints are `crash`'s.
-    scene.program.ok(home, ["status"]);
+    scene.program.make_home(home);
     let environment: Vec<_> = failpoint.map(|point| (failpoint::VARIABLE, point)).into_iter().collect();
     let args = [
         "up",

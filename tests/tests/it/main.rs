@@ -18,19 +18,28 @@ mod fold_kill;
 mod full_disk;
 mod holds;
 mod hub;
+mod ids;
 mod identity;
 mod kill;
 mod listening;
+mod looking;
 mod mdns;
 mod merge;
 mod network;
+mod of_base;
 mod old_home;
+mod own_channel;
 #[cfg(unix)]
 mod owners;
 #[cfg(unix)]
 mod paths;
 mod persons;
+#[cfg(unix)]
+mod readme;
+#[cfg(unix)]
+mod remembered;
 mod search;
+mod silence;
 mod stopping;
 mod stranger;
 mod swarm;
@@ -38,6 +47,7 @@ mod swarm;
 mod attended;
 #[cfg(unix)]
 mod train;
+mod without_base;
 
 use potluck_tests::kit::Program;
 

@@ -79,7 +79,8 @@ fn every_method_makes_an_adapter_of_its_rank() {
         assert_eq!(merged.config.r, rank);
     }
     let again = bench.merge("sum", &[&a]);
-    assert_ne!(again.code, 0, "an adapter that is there is not overwritten: {again:#?}");
+    assert_eq!(again.code, 9, "an adapter that is there is not overwritten: {again:#?}");
+    assert!(!again.stderr.contains("merging"), "refused before anything is merged: {again:#?}");
 }
 
 /// Rows of the first adapter's own making would need training; any rows show that the loss falls or stays.
@@ -120,7 +121,7 @@ fn what_cannot_be_merged_is_refused_and_nothing_is_written() {
         "22".repeat(32)
     );
     fs::write(bench.path("other/potluck.json"), record).expect("writable");
-    bench.refused(11, "was trained on base", &[&a, &other]);
+    bench.refused(11, &format!("is for base {} (x), not ", "11".repeat(6)), &[&a, &other]);
     let mut wide = potluck_trainer::tiny::base().expect("a base").architecture().clone();
     wide.hidden_size *= 2;
     make(&bench.path("wide"), &wide, 2, 1).expect("writable");

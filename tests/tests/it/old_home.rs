@@ -68,7 +68,7 @@ fn assert_whole(store: &Store, way: &str) {
     let base = FOLDED.parse::<BaseId>().expect("an id");
     assert_eq!(store.base(&base).map(|base| base.files.len()), Some(5), "{way}");
     let stat = store.stat().expect("readable");
-    assert_eq!((stat.shards, stat.shard_bytes, stat.adapters), (9, 17_248, 3), "{way}");
+    assert_eq!((stat.shards, stat.shard_bytes, stat.held.adapters), (9, 17_248, 3), "{way}");
     let report = store.verify(|_, _| ()).expect("readable");
     assert!(report.is_clean() && report.shards == 9, "{way}: {report}");
 }

@@ -87,7 +87,7 @@ fn offers_are_found_by_every_condition() {
     let mut shown = std::process::Command::new(bench.program.command(&bench.home("two"), ["x"]).get_program());
     let shown = shown.arg("--home").arg(bench.home("two")).arg("search").output().expect("it starts");
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
-    assert!(shown.contains(&format!("small: potluck base add {base}")), "{shown}");
+    assert!(shown.contains(&format!("small: potluck base add {}", &base[..12])), "{shown}");
     assert!(!shown.contains('\u{1b}'), "{shown}");
 }
 

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use potluck_tests::interrupting::{Campaign, steps};
-use potluck_tests::kit::{Answer, Program, answer, text, train_adapter};
+use potluck_tests::kit::{Answer, Program, answer, copy_folder, text, train_adapter};
 use potluck_tests::processes::{children, has_ended, signal};
 
 use crate::program;
@@ -35,8 +35,12 @@ impl Bench {
 
     /// A run that goes on until it is stopped, in a group of its own.
     fn command(&self, out: &str, others: &[&str]) -> Command {
+        self.command_of("100000", out, others)
+    }
+
+    fn command_of(&self, max_steps: &str, out: &str, others: &[&str]) -> Command {
         let [data, out] = ["rows.jsonl", out].map(|name| text(&self.path(name)));
-        let args = ["train", "--base", "tiny", "--data", &data, "--out", &out, "--r", "4", "--max-steps", "100000"];
+        let args = ["train", "--base", "tiny", "--data", &data, "--out", &out, "--r", "4", "--max-steps", max_steps];
         let mut command = self.program.command(&self.path("home"), args.iter().chain(others));
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command
@@ -125,6 +129,32 @@ fn each_signal_keeps_the_last_whole_step_and_says_how_to_go_on() {
 }
 
 /// `timeout` sends its signal to its child and to the group: twice to the one, and that is no second Ctrl-C.
+/// A process that is killed between its last two deeds leaves the adapter and the run's folder. Nobody can be killed there
+/// on purpose, so the folder is put back as it was then, but for the checkpoint, which is an earlier one.
+#[test]
+fn a_run_that_was_killed_when_all_was_written_ends_with_the_same_command() {
+    let bench = Bench::new();
+    let bounded = |bench: &Bench| bench.command_of("400", "out", &[]);
+    let child = bench.after("out", 3, bounded(&bench));
+    signal("INT", &group(&child));
+    assert_eq!(ended(child).code, 130);
+    let [run, kept, out] = ["out.run", "kept", "out"].map(|name| bench.path(name));
+    copy_folder(&run, &kept);
+    assert_eq!(ended(bounded(&bench).spawn().expect("it starts")).code, 0);
+    let factors = || fs::read(out.join("adapter_model.safetensors")).expect("written");
+    let (before, metrics) = (factors(), fs::read(out.join("metrics.jsonl")).expect("written"));
+    assert!(!run.exists());
+    fs::rename(&kept, &run).expect("ours");
+    // What lies there is another run's result.
+    let refused = ended(bounded(&bench).spawn().expect("it starts"));
+    assert_eq!(refused.code, 9, "{refused:#?}");
+    fs::write(run.join("metrics.jsonl"), &metrics).expect("ours");
+    let whole = ended(bounded(&bench).spawn().expect("it starts"));
+    assert_eq!(whole.code, 0, "{whole:#?}");
+    assert!(!run.exists() && factors() == before);
+    assert_eq!(ended(bounded(&bench).spawn().expect("it starts")).code, 9, "there is nothing to end any more");
+}
+
 #[test]
 fn timeout_ends_a_run_in_order() {
     let bench = Bench::new();

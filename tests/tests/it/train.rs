@@ -131,6 +131,18 @@ fn what_cannot_be_trained_is_refused_and_leaves_nothing() {
     assert!(!bench.path("x").exists() && !bench.path("x.run").exists());
 }
 
+#[test]
+fn a_run_that_is_all_warm_up_is_remarked_on() {
+    let bench = Bench::new();
+    for (steps, warmup, remarked) in [("2", "2", true), ("2", "10", true), ("2", "1", false), ("2", "0", false)] {
+        let out = format!("{steps}-{warmup}");
+        let trained = bench.train(&out, &["--max-steps", steps, "--warmup-steps", warmup]);
+        assert_eq!(trained.code, 0, "{trained:#?}");
+        let says = format!("all {steps} steps are warm-up (--warmup-steps {warmup})");
+        assert_eq!(trained.stderr.contains(&says), remarked, "{trained:#?}");
+    }
+}
+
 /// A rate that breaks everything: the step and the rows are named, and no broken state is kept.
 #[test]
 fn a_loss_that_is_not_finite_names_the_step_and_the_rows() {

@@ -7,3 +7,4 @@ mod one_build;
 mod rules;
 mod sources;
 mod stranger;
+mod tables;

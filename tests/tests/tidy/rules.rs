@@ -92,6 +92,41 @@ fn few_files_read_the_environment() {
     assert_none("ask node/src/config.rs", places(wrong));
 }
 
+/// Where the debug form is right: in implementations of `Debug`, in the simulator's own reports, in the names of a test's
+/// failpoints, and in what a run is recognised by.
+const DEBUG_FORM: [&str; 6] = [
+    "protocol/src/id.rs",
+    "protocol/src/signed.rs",
+    "protocol/src/shard.rs",
+    "protocol/src/sim/",
+    "node/src/failpoint.rs",
+    "node/src/worker/jobs/train.rs",
+];
+
+/// `ManifestId(50ba21fb7ff0)` is nothing that a person can type: ids have `short()`, types `Display`, strangers' texts
+/// `escape_debug()`.
+#[test]
+fn nobody_is_shown_the_debug_form() {
+    let wrong = |source: &Source, code: &str| {
+        let shown = source.path.starts_with("node/src/") || source.path.starts_with("protocol/src/");
+        let exempt = DEBUG_FORM.iter().any(|path| source.path.starts_with(path)) || source.path.ends_with("_tests.rs");
+        shown && !exempt && ["{:?}", ":?}", ":#?}"].iter().any(|form| code.contains(form))
+    };
+    assert_none("write an id as `id.short()`", places(wrong));
+}
+
+/// The file that says what a signal does.
+const SIGNALS: &str = "node/src/signals.rs";
+
+#[test]
+fn one_file_takes_signals() {
+    let wrong = |source: &Source, code: &str| {
+        let takes = ["ctrl_c(", "signal::unix", "tokio::signal", "SignalKind", "signal_hook"];
+        source.path.starts_with("node/src") && source.path != SIGNALS && takes.iter().any(|call| code.contains(call))
+    };
+    assert_none("ask node/src/signals.rs: every stop is in order, and says how to go on", places(wrong));
+}
+
 /// The file that may remove anything: it asks whether what goes is the program's own.
 const REMOVAL: &str = "trainer/src/removal.rs";
 

@@ -4,6 +4,7 @@
 //! are not known are refused, since what is passed over in silence is not trained on. Non-goals: streaming of files
 //! that do not fit memory, pictures in chats.
 
+mod format;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,8 @@ pub enum DataError {
     Io { path: PathBuf, error: io::Error },
     #[error("{}: {len} bytes, at most {FILE_MAX} are allowed: split the file", path.display())]
     TooLong { path: PathBuf, len: u64 },
+    #[error("{}: it is {what}, not JSON lines: {advice}", path.display())]
+    Format { path: PathBuf, what: &'static str, advice: &'static str },
     #[error("{}: no rows: {} is wanted", path.display(), line::WANTED)]
     Empty { path: PathBuf },
     #[error("{}:{line}: {reason}", path.display())]
@@ -107,6 +110,10 @@ fn lines(
     parse: Parse,
     mut bad: impl FnMut(BadLine) -> Result<(), DataError>,
 ) -> Result<Vec<Row>, DataError> {
+    let begin = input.fill_buf().map_err(|error| DataError::Io { path: path.to_owned(), error })?;
+    if let Some((what, advice)) = format::other(begin) {
+        return Err(DataError::Format { path: path.to_owned(), what, advice });
+    }
     let (mut rows, mut bytes, mut number): (Vec<Row>, _, _) = (Vec::new(), Vec::new(), 0);
     while next_line(&mut input, &mut bytes).map_err(|error| DataError::Io { path: path.to_owned(), error })? {
         number += 1;

@@ -20,6 +20,9 @@ use crate::lora::factors::FactorsError;
 const PADDING_FACTOR: u64 = 8;
 const PADDING_FREE: u64 = 64 << 20;
 
+/// Rows and columns of a module's matrix; `None` if the base has no such module.
+type Shapes<'a> = &'a dyn Fn(&str) -> Option<(u64, u64)>;
+
 /// A file's modules, in the portable profile.
 #[derive(Debug)]
 pub struct Plan {
@@ -42,11 +45,34 @@ impl Plan {
     /// Names go through the architecture's own list of modules, so that no name with `..` or of another model passes.
     /// // I6
     pub fn new(config: &[u8], layout: Layout, architecture: &Architecture) -> Result<Self, PeftError> {
+        let shapes = |module: &str| {
+            let (out, inner) = architecture.module_shape(module)?;
+            Some((u64::from(out), u64::from(inner)))
+        };
+        Self::of(config, layout, &shapes)
+    }
+
+    /// The same where no base is at hand: each module has the shape that its own factors give it.
+    pub fn apart(config: &[u8], layout: Layout) -> Result<Self, PeftError> {
+        let mut own: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+        for view in &layout.tensors {
+            if let (Some((module, factor)), [rows, columns]) = (Factor::parse(&view.name), &view.shape[..]) {
+                let shape = own.entry(module.to_owned()).or_default();
+                match factor {
+                    Factor::A => shape.1 = *columns as u64,
+                    Factor::B => shape.0 = *rows as u64,
+                }
+            }
+        }
+        Self::of(config, layout, &|module| own.get(module).copied())
+    }
+
+    fn of(config: &[u8], layout: Layout, shapes: Shapes<'_>) -> Result<Self, PeftError> {
         let (settings, file) = (Settings::parse(config)?, layout.file_len);
-        let modules = pair(layout, &settings, architecture)?;
+        let modules = pair(layout, &settings, shapes)?;
         let mut rank = 0;
         for (module, placed) in &modules {
-            rank = rank.max(placed.check(module, &settings, architecture)?);
+            rank = rank.max(placed.check(module, &settings, shapes)?);
         }
         let plan = Self { modules, rank };
         plan.check_padding(file)?;
@@ -63,14 +89,10 @@ impl Plan {
 }
 
 /// Every tensor of the file is a factor of a module that the architecture has, and none lacks its other half.
-fn pair(
-    layout: Layout,
-    settings: &Settings,
-    architecture: &Architecture,
-) -> Result<BTreeMap<String, Placed>, PeftError> {
+fn pair(layout: Layout, settings: &Settings, shapes: Shapes<'_>) -> Result<BTreeMap<String, Placed>, PeftError> {
     let mut halves: BTreeMap<String, (Option<TensorView>, Option<TensorView>)> = BTreeMap::new();
     for view in layout.tensors {
-        let known = Factor::parse(&view.name).filter(|(module, _)| architecture.module_shape(module).is_some());
+        let known = Factor::parse(&view.name).filter(|(module, _)| shapes(module).is_some());
         let (module, factor) = known.ok_or_else(|| PeftError::Name { name: view.name.clone() })?;
         let half = halves.entry(module.to_owned()).or_default();
         match factor {
@@ -94,13 +116,13 @@ fn pair(
 
 impl Placed {
     /// The module's rank, if types, shapes and settings agree.
-    fn check(&self, module: &str, settings: &Settings, architecture: &Architecture) -> Result<usize, PeftError> {
+    fn check(&self, module: &str, settings: &Settings, shapes: Shapes<'_>) -> Result<usize, PeftError> {
         for view in [&self.a, &self.b] {
             if !matches!(view.dtype, DType::F32 | DType::F16 | DType::BF16) {
                 return Err(PeftError::Type { name: view.name.clone(), dtype: format!("{:?}", view.dtype) });
             }
         }
-        let (out, inner) = architecture.module_shape(module).unwrap_or_default();
+        let (out, inner) = shapes(module).unwrap_or_default();
         let rank = self.a.shape.first().copied().unwrap_or(0);
         let shape = |view: &TensorView, wanted: [usize; 2], words: String| {
             let wrong = || PeftError::Shape { name: view.name.clone(), found: view.shape.clone(), wanted: words };

@@ -54,8 +54,21 @@ pub fn check(config: &[u8], model: &[u8], architecture: &Architecture) -> Result
     Ok(Adapter { config: LoraConfig::new(rank, rank as f32, target_modules), tensors })
 }
 
+/// What can be said without the base: the two files fit each other, and every value is finite. The rank.
+pub fn check_apart(config: &[u8], model: &[u8]) -> Result<usize, PeftError> {
+    let Plan { modules, rank } = Plan::apart(config, Layout::parse(model, model.len())?)?;
+    for placed in modules.values() {
+        placed.a(&model[placed.a.begin..placed.a.end], rank)?;
+        placed.b(&model[placed.b.begin..placed.b.end], rank)?;
+    }
+    Ok(rank)
+}
+
 /// What a file in the place of a folder is, by its first bytes.
 fn kind_of(path: &Path) -> &'static str {
+    if let Some(special) = files::special_kind(path) {
+        return special;
+    }
     let mut begin = Vec::new();
     // What cannot be read is only a file.
     let _unreadable = files::open(path).and_then(|file| file.take(64).read_to_end(&mut begin));
@@ -70,7 +83,7 @@ fn kind_of(path: &Path) -> &'static str {
 
 /// An adapter that is there as a pickle only is not opened.
 pub(super) fn refuse_pickle(folder: &Path) -> Result<(), PeftError> {
-    if folder.is_file() {
+    if folder.exists() && !folder.is_dir() {
         return Err(PeftError::NoFolder { path: folder.to_owned(), what: kind_of(folder) });
     }
     let mlx = folder.join(MLX_FILE);

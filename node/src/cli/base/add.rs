@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use clap::Args;
-use potluck_protocol::id::BaseId;
 use serde_json::Value;
 
 use super::super::args::Global;
@@ -14,16 +13,18 @@ use crate::api::proto::{BaseFetch, Request};
 use crate::config;
 use crate::failure::Outcome;
 use crate::hub::Fresh;
+use crate::naming;
 use crate::seconds::Seconds;
 
 /// Check a base whole and remember it.
 ///
-/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache
-/// (HF_ENDPOINT, HF_HOME and HF_TOKEN are honoured), safetensors only. A base id is looked for in the swarm: whoever
-/// published that base with `potluck publish --base`; its files are held against the id before they are used.
+/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache,
+/// safetensors only (HF_TOKEN, HF_HOME, HF_ENDPOINT and the others mean what they mean there: docs/hub.md). A base id is
+/// looked for in the swarm, whole or as the start of one that was heard of: whoever published that base with
+/// `potluck publish --base`; its files are held against the id before they are used.
 #[derive(Debug, Args)]
 pub struct Add {
-    /// A Hugging Face folder (safetensors), a .gguf file, OWNER/NAME[@REVISION], or a base id (64 hex digits)
+    /// A Hugging Face folder (safetensors), a .gguf file, OWNER/NAME[@REVISION], or a base id
     #[arg(value_name = "PATH|OWNER/NAME|ID")]
     what: String,
     /// A name for it [default: the file's, the folder's, the hub's or the publisher's]
@@ -44,7 +45,7 @@ pub struct Add {
 impl Add {
     pub async fn run(&self, global: &Global) -> Outcome<Value> {
         let path = Path::new(&self.what);
-        if !path.exists() && self.what.parse::<BaseId>().is_ok() {
+        if !path.exists() && naming::digits(&self.what).is_some() {
             let fetch = BaseFetch { base: self.what.clone(), name: self.name.clone(), timeout_seconds: self.timeout };
             return ask_online(global, &Request::BaseFetch(fetch), &self.network).await;
         }

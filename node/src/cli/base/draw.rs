@@ -2,7 +2,7 @@
 
 use potluck_protocol::channel::Change;
 
-use super::super::output::plain;
+use super::super::output::{date, plain};
 use crate::api::lineage::{Input, Shown, Version};
 
 /// Lines, the newest version first.
@@ -70,20 +70,6 @@ pub fn details(version: &Version) -> Vec<String> {
         format!("x {}: {}", plain(&name), plain(&verdict.reason))
     }));
     lines
-}
-
-/// `2026-11-22` of seconds since 1970, by the calendar of 400 years (Hinnant, days from civil).
-pub fn date(seconds: u64) -> String {
-    let days = (seconds / 86_400) as i64 + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
 }
 
 #[cfg(test)]

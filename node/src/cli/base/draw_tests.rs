@@ -84,13 +84,9 @@ fn a_picture_holds_strangers_words_as_words() {
     assert!(!svg.contains("<b>") && !svg.contains("<script") && !svg.contains("href"));
     assert_eq!(svg.matches("<circle").count(), 3);
     assert_eq!(svg.matches("in force here").count(), 1);
-}
-
-#[test]
-fn dates_are_those_of_the_calendar() {
-    for (seconds, text) in
-        [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (1_795_305_600, "2026-11-22"), (4_107_542_400, "2100-03-01")]
-    {
-        assert_eq!(date(seconds), text);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    for (text, ours) in [(svg.as_str(), true), ("<svg xmlns", false), ("a person's notes", false)] {
+        std::fs::write(file.path(), text).expect("writable");
+        assert_eq!(svg::is_one(file.path()).expect("readable"), ours, "{text}");
     }
 }

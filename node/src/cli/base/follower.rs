@@ -6,8 +6,9 @@ use clap::{Args, Subcommand};
 use serde::Deserialize;
 
 use super::super::args::Global;
+use super::super::output::{self, Column};
 use super::super::run::{ask, ask_online};
-use super::super::{output, up};
+use super::super::up;
 use super::short;
 use crate::api::channel;
 use crate::api::proto::Request;
@@ -23,6 +24,9 @@ pub enum Verb {
     Unfollow {
         #[arg(value_name = "CHANNEL")]
         channel: String,
+        /// Also a channel of which you are the steward
+        #[arg(long)]
+        force: bool,
     },
     /// Take the newest version of a channel now; also ends what a rollback holds
     Update(Box<Update>),
@@ -48,8 +52,9 @@ pub enum Verb {
 /// another key than the steward's, or does not follow from the version before, is never taken.
 #[derive(Debug, Args)]
 pub struct Follow {
-    /// Id of the channel, as its steward got it from `potluck base open`
-    #[arg(value_name = "CHANNEL-ID")]
+    /// Channel: name or id of one that was heard of (`potluck search`), or the whole id, as its steward got it from
+    /// `potluck base open`
+    #[arg(value_name = "CHANNEL")]
     channel: String,
     /// What to call it here [default: its own name]
     #[arg(long)]
@@ -103,6 +108,11 @@ struct InForce {
     height: u32,
     base: String,
     #[serde(default)]
+    channel: Option<String>,
+    /// Whose key signs the channel's versions.
+    #[serde(default)]
+    steward: Option<String>,
+    #[serde(default)]
     fetched_bytes: Option<u64>,
 }
 
@@ -147,8 +157,8 @@ pub async fn run(global: &Global, verb: &Verb) -> Outcome<()> {
             output::answer(global, ask_online(global, &asked, &update.network).await?, in_force)
         }
         Verb::Rollback(rollback) => output::answer(global, ask(global, &request(rollback.request())).await?, in_force),
-        Verb::Unfollow { channel } => {
-            let asked = request(channel::Request::Unfollow { channel: channel.clone() });
+        Verb::Unfollow { channel, force } => {
+            let asked = request(channel::Request::Unfollow { channel: channel.clone(), force: *force });
             output::answer(global, ask(global, &asked).await?, |gone: Unfollowed| {
                 vec![format!("{} is not followed any more", gone.name)]
             })
@@ -181,7 +191,12 @@ fn in_force(now: InForce) -> Vec<String> {
         }
         None => format!("{}: {} is published and in force", now.name, version(now.height)),
     };
-    vec![moved, now.base]
+    // Names can be imitated: whose channel it is, is told.
+    let whose = now
+        .channel
+        .zip(now.steward)
+        .map(|(channel, steward)| format!("channel {}, steward {steward}", short(&channel)));
+    [Some(moved), whose, Some(now.base)].into_iter().flatten().collect()
 }
 
 fn listed(listed: Listed) -> Vec<String> {
@@ -192,7 +207,8 @@ fn listed(listed: Listed) -> Vec<String> {
         let height = channel.height.map_or_else(|| "?".to_owned(), |height| height.to_string());
         vec![channel.name, short(&channel.channel), height, state.join(", ")]
     });
-    output::table(&["name", "channel", "version", "state"], &rows.collect::<Vec<_>>())
+    let columns = [Column::Text("name"), Column::Id("channel"), Column::Number("version"), Column::Text("state")];
+    output::table(&columns, &rows.collect::<Vec<_>>())
 }
 
 impl Follow {

@@ -13,12 +13,13 @@ pub use refs::{absolute_reference, reference, weighted_references};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use potluck_trainer::files;
 use serde::Deserialize;
 use serde_json::Value;
 
 use self::add::Add;
 use super::args::Global;
-use super::output;
+use super::output::{self, Column};
 use super::run::ask;
 use crate::api::lineage::{SCHEMA, Shown};
 use crate::api::proto::Request;
@@ -81,7 +82,14 @@ impl ViewOf {
 
 #[derive(Deserialize)]
 struct Listed {
-    bases: Vec<Described>,
+    bases: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    name: String,
+    base: String,
+    place: String,
 }
 
 pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
@@ -91,7 +99,7 @@ pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
             return output::answer(global, ask(global, &Request::BaseList).await?, |listed: Listed| {
                 let rows: Vec<_> =
                     listed.bases.into_iter().map(|base| vec![base.name, short(&base.base), base.place]).collect();
-                output::table(&["name", "base id", "place"], &rows)
+                output::table(&[Column::Text("name"), Column::Id("base id"), Column::Path("place")], &rows)
             });
         }
         Base::Steward(verb) => return steward::run(global, verb).await,
@@ -119,15 +127,25 @@ pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
     })
 }
 
+/// In the place of an earlier drawing or of nothing.
+fn write_drawing(file: &Path, drawing: &str) -> Outcome<()> {
+    let failed = |error: std::io::Error| Failure::io(format!("write {}", file.display()), &error);
+    if file.is_file() && !svg::is_one(file).map_err(failed)? {
+        return Err(Failure::new(Kind::Conflict, format!("{} is there already, and is no drawing", file.display()))
+            .hint("give another name, or move that file away"));
+    }
+    files::write(file, drawing.as_bytes()).map_err(failed)
+}
+
 fn show_channel(global: &Global, answer: Value, svg: Option<&Path>) -> Outcome<()> {
     if let Some(file) = svg {
         let shown: Shown = serde_json::from_value(answer.clone()).map_err(|error| Failure::new(Kind::Failed, error))?;
-        std::fs::write(file, svg::document(&shown))
-            .map_err(|error| Failure::io(format!("write {}", file.display()), &error))?;
+        write_drawing(file, &svg::document(&shown))?;
     }
     output::answer(global, answer, |shown: Shown| draw::lineage(&shown))
 }
 
+/// The start of an id: as much as other verbs take.
 fn short(id: &str) -> String {
     id.chars().take(12).collect()
 }

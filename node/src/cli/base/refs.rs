@@ -1,13 +1,20 @@
 //! How references are written: a path, an id, a name, a hub id; with a weight.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
 
 use super::super::args::Global;
 use super::super::progress::Shown;
 use crate::api::proto::{Progress, Unit, WeightedRef};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::hub::{self, Fresh, HubId};
+use crate::hub::{self, Event, Fresh, HubId, Talk};
+use crate::{signals, task};
+
+/// A fetch that is to end does so at its next step, unless it waits for a server.
+const ENDING: Duration = Duration::from_millis(500);
 
 /// A text that names no file here and is written as the hub's ids are. A GGUF file that is not there is a typing mistake.
 pub(super) fn hub_id(text: &str) -> Option<HubId> {
@@ -15,14 +22,35 @@ pub(super) fn hub_id(text: &str) -> Option<HubId> {
 }
 
 /// The folder of a base of the hub; what is missing is fetched, here and not in the daemon: the environment and the
-/// terminal are this command's.
+/// terminal are this command's. A signal ends it.
 pub(super) fn from_hub(global: &Global, id: &HubId, fresh: Fresh) -> Outcome<PathBuf> {
     let mut shown = Shown::new(global);
     shown.report(Progress::Phase { text: format!("base {id}, from the hub or its cache") });
-    let report = |done, total| {
-        shown.report(Progress::Count { what: id.to_string(), done, total, unit: Unit::Bytes });
+    let (id, settings, stop) = (id.clone(), config::hub()?, signals::asked().to_end);
+    let (asked, what, bars) = (stop.clone(), id.to_string(), settings.bars);
+    let fetch = task::blocking(move || {
+        let tell = move |event| match event {
+            Event::Bytes { done, total } if bars => {
+                shown.report(Progress::Count { what: what.clone(), done, total, unit: Unit::Bytes });
+            }
+            Event::Bytes { .. } => {}
+            Event::Note(text) => shown.report(Progress::Phase { text }),
+        };
+        hub::fetch(&id, &settings, fresh, &Talk::new(tell, stop))
+    });
+    let ended = async {
+        let mut fetch = std::pin::pin!(fetch);
+        tokio::select! {
+            done = &mut fetch => Some(done),
+            // It may wait for a server that says nothing; what has come is kept whenever it ends.
+            () = asked.cancelled() => tokio::time::timeout(ENDING, fetch).await.ok(),
+        }
     };
-    Ok(hub::fetch(id, &config::hub()?, fresh, report)?)
+    match tokio::task::block_in_place(|| Handle::current().block_on(ended)) {
+        Some(Ok(fetched)) => Ok(fetched?),
+        Some(Err(error)) => Err(Failure::new(Kind::Failed, format!("fetching from the hub failed: {error}"))),
+        None => Err(hub::HubError::Interrupted.into()),
+    }
 }
 
 /// A base that a person named, as the service takes it: a path is made absolute, a hub id becomes the folder of its files.
@@ -43,20 +71,20 @@ pub fn absolute_reference(reference: &str) -> Outcome<String> {
     Ok(absolute.to_string_lossy().into_owned())
 }
 
-/// `REF@WEIGHT` or `REF`, which weighs 1.
+/// `REF@WEIGHT` or `REF`, which weighs 1. What is a path as it stands is one: a folder's name may hold an `@`.
 pub fn weighted_references(texts: &[String]) -> Outcome<Vec<WeightedRef>> {
     texts.iter().map(|text| weighted_reference(text)).collect()
 }
 
 pub(super) fn weighted_reference(text: &str) -> Outcome<WeightedRef> {
     let (reference, weight) = match text.rsplit_once('@') {
-        Some((reference, weight)) => {
+        Some((reference, weight)) if !Path::new(text).exists() => {
             let weight: f64 = weight.parse().ok().filter(|weight: &f64| weight.is_finite()).ok_or_else(|| {
                 Failure::new(Kind::Usage, format!("`{weight}` in `{text}` is no weight")).hint("e.g. `sql-helper@0.5`")
             })?;
             (reference, weight)
         }
-        None => (text, 1.0),
+        _ => (text, 1.0),
     };
     Ok(WeightedRef { reference: absolute_reference(reference)?, weight })
 }
@@ -81,6 +109,12 @@ mod tests {
         assert_eq!(parse("sql"), Ok(("sql".into(), 1.0)));
         assert_eq!(parse("sql@0.5"), Ok(("sql".into(), 0.5)));
         assert_eq!(parse("sql@-2"), Ok(("sql".into(), -2.0)));
+        let folder = tempfile::tempdir().expect("a folder");
+        let mine = folder.path().join("my@0.5");
+        std::fs::create_dir(&mine).expect("new");
+        let mine = mine.to_str().expect("UTF-8").to_owned();
+        assert_eq!(parse(&mine), Ok((mine.clone(), 1.0)), "what exists is meant");
+        assert_eq!(parse(&format!("{mine}@0.25")), Ok((mine, 0.25)));
         for wrong in ["sql@", "sql@x", "sql@nan", "sql@inf"] {
             assert_eq!(parse(wrong).map_err(|failure| failure.kind), Err(Kind::Usage), "{wrong}");
         }

@@ -56,7 +56,7 @@ pub struct Open {
     #[arg(long, value_name = "KEY")]
     admit: Vec<String>,
     /// Licence that a proposed adapter may have; may be given several times. Without it any
-    #[arg(long, value_name = "SPDX")]
+    #[arg(long, alias = "allow-license", value_name = "SPDX")]
     allow_licence: Vec<String>,
     /// What an adapter must take off the mean held-out loss, e.g. 0.1%, or in parts per million
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share)]
@@ -74,7 +74,7 @@ pub struct Open {
     #[arg(long, value_name = "f32|f16|bf16")]
     dtype: Option<String>,
     /// SPDX licence of the versions
-    #[arg(long, default_value = "")]
+    #[arg(long, alias = "license", default_value = "", value_name = "SPDX")]
     licence: String,
     /// A sentence for people
     #[arg(long, default_value = "")]
@@ -87,7 +87,7 @@ pub struct Propose {
     /// Adapter with its weight, e.g. `dates@0.5`; 1 if none is given
     #[arg(value_name = "REF[@WEIGHT]")]
     adapter: String,
-    /// Channel: name or id
+    /// Channel: name or id of one that is followed or was heard of, or the whole id of another
     #[arg(long, value_name = "CHANNEL")]
     to: String,
     /// How long to look for the channel if it is not known here

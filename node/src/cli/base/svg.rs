@@ -1,6 +1,10 @@
 //! A channel's lineage as one self-contained SVG: no script, no font, no address but the name of the format.
 
 use std::fmt::Write;
+use std::io::{self, Read};
+use std::path::Path;
+
+use potluck_trainer::files;
 
 use super::super::output::plain;
 use super::draw::{details, title};
@@ -10,6 +14,16 @@ const WIDTH: usize = 960;
 /// Of a line of text.
 const LINE: usize = 18;
 const LEFT: usize = 28;
+
+/// How a drawing begins, up to its height.
+const START: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"960\" height=\"";
+
+/// Whether a file is a drawing of a lineage, as far as its beginning tells.
+pub fn is_one(file: &Path) -> io::Result<bool> {
+    let mut begin = Vec::new();
+    files::open(file)?.take(START.len() as u64).read_to_end(&mut begin)?;
+    Ok(begin == START.as_bytes())
+}
 
 /// The whole document.
 pub fn document(shown: &Shown) -> String {
@@ -36,7 +50,7 @@ pub fn document(shown: &Shown) -> String {
     }
     let height = drawing.y + LINE;
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\">\n\
+        "{START}{height}\" viewBox=\"0 0 {WIDTH} {height}\">\n\
          <style>text{{font:13px sans-serif;fill:#222}}.title{{font-size:17px;font-weight:bold}}.node{{font-weight:bold}}\
          .quiet{{fill:#777}}.bad{{fill:#b00020}}</style>\n\
          <rect width=\"{WIDTH}\" height=\"{height}\" fill=\"#fff\"/>\n\

@@ -3,7 +3,8 @@
 use potluck_protocol::channel::Role;
 use serde::Deserialize;
 
-use super::super::output;
+use super::super::output::{self, Column};
+use super::short;
 
 #[derive(Deserialize)]
 pub struct Opened {
@@ -22,6 +23,10 @@ struct Sealed {
     role: Role,
     rows: usize,
     repeats: usize,
+    #[serde(default)]
+    rows_a_release: usize,
+    #[serde(default)]
+    few: bool,
 }
 
 pub fn opened(opened: Opened) -> Vec<String> {
@@ -34,7 +39,14 @@ pub fn opened(opened: Opened) -> Vec<String> {
         };
         let repeats =
             if suite.repeats > 0 { format!(" ({} repeated ones left out)", suite.repeats) } else { String::new() };
-        format!("  {}: {} rows {role}{repeats}", suite.name, suite.rows)
+        format!("  {}: {} rows {role}{repeats}, {} a release", suite.name, suite.rows, suite.rows_a_release)
+    }));
+    lines.extend(opened.suites.iter().filter(|suite| suite.few).map(|suite| {
+        format!(
+            "warning: {} rows of {} judge a release: so few make it a matter of chance, and nothing adds rows later; open \
+             another channel with more rows, or fewer --shards",
+            suite.rows_a_release, suite.name
+        )
     }));
     lines.push(format!("sealed in {} shards, which stay in this home until a release opens them", opened.shards));
     lines.push(announced(opened.announced));
@@ -55,7 +67,7 @@ pub fn proposed(proposed: Proposed) -> Vec<String> {
     vec![
         format!("proposed to channel {} at weight {}", proposed.name, proposed.weight),
         announced(proposed.announced),
-        format!("what becomes of it: `potluck show {}`", proposed.proposal),
+        format!("what becomes of it: `potluck show {}`", short(&proposed.proposal)),
         proposed.proposal,
     ]
 }
@@ -139,7 +151,7 @@ pub fn released(released: Released) -> Vec<String> {
 
 impl Verdict {
     fn line(&self) -> String {
-        let short: String = self.adapter.chars().take(12).collect();
+        let short = short(&self.adapter);
         let name = self.name.as_deref().map_or_else(String::new, |name| format!("{} ", output::plain(name)));
         match (self.weight, self.alone, &self.reason) {
             (Some(weight), Some(alone), _) => {
@@ -160,7 +172,10 @@ fn table(shard: &Shard) -> Vec<String> {
         vec![name, loss(suite.genesis), loss(suite.before), loss(suite.after)]
     };
     let rows: Vec<_> = shard.suites.iter().map(row).collect();
-    output::table(&["loss", "genesis", "before", "now"], &rows)
+    output::table(
+        &[Column::Text("loss"), Column::Number("genesis"), Column::Number("before"), Column::Number("now")],
+        &rows,
+    )
 }
 
 #[derive(Deserialize)]

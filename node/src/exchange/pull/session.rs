@@ -229,7 +229,7 @@ impl Session {
             Said::Arrived { ask, shard } => {
                 // The bytes are right and the publisher's table states another length for them.
                 if shard.bytes().len() != ask.shard.len as usize {
-                    let reason = format!("the table states {} bytes for shard {:?}", ask.shard.len, ask.shard.id);
+                    let reason = format!("the table states {} bytes for shard {}", ask.shard.len, ask.shard.id.short());
                     return Err(VerifyError::Content { path: self.id.to_string(), reason }.into());
                 }
                 self.exchange.0.metrics.shards_verified.inc();

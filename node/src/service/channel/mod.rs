@@ -16,7 +16,7 @@ use potluck_protocol::signed::Authentic;
 use potluck_protocol::text::Name;
 use serde_json::Value;
 
-use super::{Call, Service, resolve};
+use super::{Call, Service, named};
 use crate::api::channel::Request;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -30,7 +30,7 @@ impl Service {
             Request::Release(release) => self.channel_release(call, release).await,
             Request::Revoke(revoke) => self.channel_revoke(call, revoke).await,
             Request::Follow(follow) => self.channel_follow(call, follow).await,
-            Request::Unfollow { channel } => self.channel_unfollow(&channel).await,
+            Request::Unfollow { channel, force } => self.channel_unfollow(&channel, force).await,
             Request::Update { channel, timeout_seconds } => self.channel_update(call, &channel, timeout_seconds).await,
             Request::Rollback(rollback) => self.channel_rollback(call, rollback).await,
             Request::Show { channel } => self.channel_show(&channel).await,
@@ -42,13 +42,13 @@ impl Service {
     /// A channel that is known here.
     pub(super) fn known_channel(&self, reference: &str) -> Outcome<Option<ChannelRecord>> {
         let all = self.store.channels();
-        resolve::one(reference, all.into_iter().map(|one| (one.name.to_string(), one.id.to_string(), one)))
+        named::one(reference, all.into_iter().map(|one| (one.name.to_string(), one.id.to_string(), one)))
     }
 
     pub(super) fn find_channel(&self, reference: &str) -> Outcome<ChannelRecord> {
         self.known_channel(reference)?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here"))
-                .hint("follow one with `potluck base follow ID`; list those that are with `potluck base channels`")
+                .hint("follow one with `potluck base follow CHANNEL`; list those that are with `potluck base channels`, those that were heard of with `potluck search`")
         })
     }
 
@@ -121,39 +121,33 @@ pub(super) fn is_record(kind: &ManifestKind) -> bool {
     }
 }
 
-/// What `potluck show` says of one: its kind, and lines.
-pub(super) fn told(kind: &ManifestKind) -> (&'static str, Vec<String>) {
+/// What `potluck show` says of one.
+pub(super) fn told(kind: &ManifestKind) -> Vec<String> {
     match kind {
-        ManifestKind::Channel(channel) => ("channel", rules(channel)),
-        ManifestKind::Proposal(proposal) => (
-            "proposal",
-            vec![format!(
-                "adapter {} at weight {} to channel {}",
-                proposal.adapter.short(),
-                proposal.weight.get(),
-                proposal.channel.short()
-            )],
-        ),
-        ManifestKind::Version(version) => (
-            "version",
-            vec![format!(
-                "version {} of channel {}: {} adapters, base {}",
-                version.height,
-                version.channel.short(),
-                version.recipe.inputs().len(),
-                version.base.short()
-            )],
-        ),
+        ManifestKind::Channel(channel) => rules(channel),
+        ManifestKind::Proposal(proposal) => vec![format!(
+            "adapter {} at weight {} to channel {}",
+            proposal.adapter.short(),
+            proposal.weight.get(),
+            proposal.channel.short()
+        )],
+        ManifestKind::Version(version) => vec![format!(
+            "version {} of channel {}: {} adapters, base {}",
+            version.height,
+            version.channel.short(),
+            version.recipe.inputs().len(),
+            version.base.short()
+        )],
         ManifestKind::Proof(proof) => {
-            ("proof", vec![format!("against channel {}: {:?}", proof.channel.short(), proof.claim)])
+            vec![format!("against channel {}: {}", proof.channel.short(), follower::claimed(proof.claim))]
         }
-        ManifestKind::Adapter(_) | ManifestKind::Base(_) | ManifestKind::Dataset(_) => ("", Vec::new()),
+        ManifestKind::Adapter(_) | ManifestKind::Base(_) | ManifestKind::Dataset(_) => Vec::new(),
     }
 }
 
 fn rules(channel: &ChannelInfo) -> Vec<String> {
     vec![
-        format!("versions of {:?} from genesis {}", channel.dtype, channel.genesis.short()),
+        format!("versions of {} from genesis {}", channel.dtype, channel.genesis.short()),
         format!(
             "an adapter must lower the held-out loss by {} ppm and may raise what is to be kept by {} ppm",
             channel.gate.gain_ppm, channel.gate.guard_ppm

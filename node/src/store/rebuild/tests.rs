@@ -68,7 +68,7 @@ fn an_index_damaged_in_any_of_fifty_ways_is_built_anew() {
         assert_eq!(listed, ids, "damage {seed}");
         assert_eq!(store.pins().len(), 4);
         let after = store.stat().expect("readable");
-        assert_eq!((after.shards, after.shard_bytes, after.adapters), (stat.shards, stat.shard_bytes, stat.adapters));
+        assert_eq!((after.shards, after.shard_bytes, after.held), (stat.shards, stat.shard_bytes, stat.held.clone()));
     }
     fs::remove_dir_all(fixture.root().join("index")).expect("there");
     assert_eq!(fixture.open().manifests().expect("readable").len(), 4);

@@ -19,15 +19,26 @@ pub fn identify(source: &BaseSource) -> Outcome<Identified> {
             files(path).map_err(|error| Failure::io(format!("list {}", path.display()), &error))?
         }
     };
-    let shapes = base.architecture().tensors();
+    let Described { architecture, parameters } = of(&base)?;
+    Ok(Identified { base: id, architecture, parameters, dtype: dtype(&base)?, files })
+}
+
+/// What the head of a base's files tells a person.
+pub struct Described {
+    /// E.g. `llama, 30 layers of 576, vocabulary 49152, Q4_1`.
+    pub architecture: String,
+    pub parameters: u64,
+}
+
+/// No weight is read for it.
+pub fn described(source: &BaseSource) -> Outcome<Described> {
+    of(&open::base(source)?)
+}
+
+fn of(base: &Base) -> Outcome<Described> {
     let architecture = base.architecture();
-    Ok(Identified {
-        base: id,
-        architecture: format!("{architecture}, {:?}", dtype(&base)?),
-        parameters: shapes.iter().map(|(_, shape)| shape.iter().product::<u64>()).sum(),
-        dtype: dtype(&base)?,
-        files,
-    })
+    let parameters = architecture.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
+    Ok(Described { architecture: format!("{architecture}, {}", dtype(base)?), parameters })
 }
 
 /// The type of the first block's matrices: what a person calls the type of the base.

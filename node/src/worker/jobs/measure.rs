@@ -51,6 +51,9 @@ pub fn rows(
 pub struct Generated {
     text: String,
     tokens: usize,
+    /// Why there is no text, and what may give one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<String>,
 }
 
 /// Reports the text as it grows. A token may be a part of a character: what cannot be shown yet waits for the next.
@@ -102,7 +105,21 @@ pub fn generate(
     let text = tokenizer.decode_behind(&ids, &tokens).map_err(unreadable)?;
     // What ends the answer is no part of it.
     let text = ending.and_then(|ending| text.split_once(ending)).map_or(text.as_str(), |(answer, _)| answer).to_owned();
-    Ok(Generated { text, tokens: tokens.len() })
+    let has_template = tokenizer.template().is_some();
+    let remark = (text.is_empty() && max_new_tokens > 0).then(|| silent(chat, has_template).to_owned());
+    Ok(Generated { text, tokens: tokens.len(), remark })
+}
+
+/// What is said of an answer that is empty: a person who sees nothing does not know whether anything ran.
+fn silent(chat: bool, has_template: bool) -> &'static str {
+    match (chat, has_template) {
+        (true, _) => "the answer is empty: the model ended it at once",
+        (false, true) => {
+            "the answer is empty: the model takes the prompt for a finished text; this base was taught chats, so ask it \
+             with --chat"
+        }
+        (false, false) => "the answer is empty: the model takes the prompt for a finished text",
+    }
 }
 
 /// Whether an answer holds the text that ends it.

@@ -15,6 +15,7 @@ mod view;
 
 pub use adapt::target_names;
 pub use choose::malformed;
+pub use identify::described;
 
 use serde::Serialize;
 use serde_json::Value;

@@ -31,16 +31,14 @@ use super::rows::Rows;
 use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::{RUN_RECORD, RunRecord, output};
+use crate::service::{NOTE, RunRecord};
 use crate::worker::child::{Context, ORPHAN};
 use crate::worker::failures;
 use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
-use crate::worker::stopping::{self, SETTINGS, run_folder};
+use crate::worker::stopping::{self, METRICS, Output, SETTINGS, run_folder};
 
 /// What is noted in the run's folder beside the trainer's own files.
-const NOTES: [&str; 2] = [SETTINGS, RUN_RECORD];
-/// One line for each step and evaluation.
-const METRICS: &str = "metrics.jsonl";
+const NOTES: [&str; 2] = [SETTINGS, NOTE];
 /// How long a process that is ending is waited for: longer than a worker lives whose parent was killed.
 const HANDOVER: Duration = Duration::from_secs(ORPHAN.as_secs() + 5);
 
@@ -62,7 +60,7 @@ pub struct Trained {
 }
 
 pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
-    output::check(&task.out)?;
+    stopping::look(&task.out)?;
     let base = open::base(&task.base)?;
     let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
     let mut rows = read_rows(&task.data)?;
@@ -83,9 +81,20 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let model = open::load(backend, &base, Residency::Quantised)?.stopped_by(context.stop());
     context.keeps_something();
     let folder = take(&run_folder(&task.out), context)?;
+    // Whoever had the folder may have come to the end meanwhile.
+    let left = match stopping::look(&task.out) {
+        Ok(left) => left,
+        Err(failure) => {
+            let _left_behind = folder.remove_if_empty(&NOTES);
+            return Err(failure);
+        }
+    };
     let record = record(task, &rows, held_out.as_ref(), from.as_ref());
-    let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?)];
-    context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), task.settings.max_steps) });
+    let notes = [(SETTINGS, json(&settings)?), (NOTE, json(&record)?)];
+    context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), settings.max_steps) });
+    if let Some(text) = never_warm(&settings) {
+        context.report(Progress::Phase { text });
+    }
 
     let id = task.base_id.to_string();
     let template = rows.template.map(|digest| digest.to_string()).unwrap_or_default();
@@ -120,11 +129,24 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let record = RunRecord { steps: fit.kept, tokens: fit.labelled, ..record };
     let metrics = potluck_trainer::files::read(&folder.metrics(), METRICS_MAX)
         .map_err(|error| Failure::io("read the run's metrics", &error))?;
-    let notes = [(SETTINGS, json(&settings)?), (RUN_RECORD, json(&record)?), (METRICS, metrics)];
-    adapt::write(&task.out, &fit.adapter, &base, &notes)?;
+    let notes = [(SETTINGS, json(&settings)?), (NOTE, json(&record)?), (METRICS, metrics)];
+    if left == Output::Free {
+        adapt::write(&task.out, &fit.adapter, &base, &notes)?;
+    }
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
     let _left_behind = folder.remove(&NOTES);
     Ok(trained(task, rows.kind, &fit, measured))
+}
+
+/// Said of a run that is over before its rate has been anywhere but on its way up.
+fn never_warm(settings: &TrainSettings) -> Option<String> {
+    let TrainSettings { warmup_steps: warmup, max_steps: steps, .. } = *settings;
+    (warmup >= steps).then(|| {
+        format!(
+            "remark: all {steps} steps are warm-up (--warmup-steps {warmup}), so that the learning rate only rises; give \
+             fewer of these, or more steps"
+        )
+    })
 }
 
 /// What the run will need, told before it starts; a run that cannot fit is refused rather than killed half-way.

@@ -50,14 +50,15 @@ fn tokens(view: &Tokenizer, original: &Tokenizer, vocabulary: u32) -> Outcome<()
     for id in 0..vocabulary {
         let (one, other) = (told(view, id)?, told(original, id)?);
         if one != other {
-            return Err(unlike(format!("its token {id} is {one:?}, the original's is {other:?}")));
+            let [one, other] = [one.escape_debug(), other.escape_debug()];
+            return Err(unlike(format!("its token {id} is `{one}`, the original's is `{other}`")));
         }
     }
     for probe in PROBES {
         let ids =
             |tokenizer: &Tokenizer| tokenizer.encode(probe, Place::Start).map_err(|error| unlike(error.to_string()));
         if ids(view)?.ids != ids(original)?.ids {
-            return Err(unlike(format!("it cuts {probe:?} into other tokens")));
+            return Err(unlike(format!("it cuts `{}` into other tokens", probe.escape_debug())));
         }
     }
     Ok(())

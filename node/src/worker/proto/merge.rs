@@ -7,6 +7,7 @@ use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 
 use super::BaseSource;
+use crate::service::OfBase;
 
 /// Several adapters into one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub struct MergeTask {
     pub weights_by: Option<PathBuf>,
     /// The PEFT folder to write; it must not exist.
     pub out: PathBuf,
+    /// Noted in it; `None` if none of the adapters says which base it is of.
+    pub of: Option<OfBase>,
 }
 
 /// A PEFT folder and its weight.

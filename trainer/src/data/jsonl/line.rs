@@ -1,5 +1,7 @@
 //! One line of JSON as a row.
 
+use std::collections::BTreeMap;
+
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
@@ -35,10 +37,26 @@ struct Fields {
     tools: Option<Vec<Value>>,
     #[serde(default, deserialize_with = "present")]
     text: Option<String>,
-    /// ShareGPT's form, known so that the error can say what to do.
-    #[serde(default, deserialize_with = "present")]
-    conversations: Option<IgnoredAny>,
 }
+
+/// Fields of other forms, and how a row that has one is written here.
+const FOREIGN: [(&str, &str); 3] = [
+    (
+        "conversations",
+        "`conversations` with `from` and `value` is not read: write it as {\"messages\": [{\"role\": ..., \"content\": ...}]}, \
+         where human is \"user\" and gpt is \"assistant\"",
+    ),
+    (
+        "instruction",
+        "`instruction`, `input` and `output` are not read: write them as {\"messages\": [{\"role\": \"user\", \"content\": \
+         instruction and input}, {\"role\": \"assistant\", \"content\": output}]}, or as `prompt` and `completion`",
+    ),
+    (
+        "chosen",
+        "`chosen` and `rejected` are pairs of preferences, which no loss here takes: write the chosen one as \
+         {\"messages\": [...]} or as `prompt` and `completion`",
+    ),
+];
 
 fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -47,13 +65,6 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> R
 /// A row of any kind; `None` if the line is blank.
 pub fn row(bytes: &[u8]) -> Result<Option<Content>, String> {
     let Some(fields) = fields::<Fields>(bytes)? else { return Ok(None) };
-    if fields.conversations.is_some() {
-        return Err(
-            "`conversations` with `from` and `value` is not read: write it as {\"messages\": [{\"role\": ..., \
-                    \"content\": ...}]}, where human is \"user\" and gpt is \"assistant\""
-                .to_owned(),
-        );
-    }
     if fields.tools.is_some() && fields.messages.is_none() {
         return Err("`tools` belong to a chat: the row has no `messages`".to_owned());
     }
@@ -139,7 +150,13 @@ fn fields<T: DeserializeOwned>(bytes: &[u8]) -> Result<Option<T>, String> {
     if text.trim_start().starts_with('[') {
         return Err(format!("a list is no row: {} is", WANTED.trim_end_matches(',')));
     }
-    serde_json::from_str(text).map(Some).map_err(|error| explain(&error))
+    serde_json::from_str(text).map(Some).map_err(|error| foreign(text).unwrap_or_else(|| explain(&error)))
+}
+
+/// What to do with a row of another form. Which of its fields the error named depends on their order.
+fn foreign(text: &str) -> Option<String> {
+    let row: BTreeMap<String, IgnoredAny> = serde_json::from_str(text).ok()?;
+    FOREIGN.iter().find(|(field, _)| row.contains_key(*field)).map(|(_, advice)| (*advice).to_owned())
 }
 
 /// serde's words, with the column but without its line number, which is always 1 here.

@@ -101,6 +101,38 @@ fn bad_jsonl_is_refused_with_file_and_line() {
     assert!(matches!(read(Path::new("no-such-file.jsonl")), Err(DataError::Io { .. })));
 }
 
+/// Whichever field stands first.
+#[test]
+fn rows_of_other_forms_are_told_how_they_are_written_here() {
+    let cases = [
+        ("{\"id\":\"a\",\"conversations\":[{\"from\":\"human\",\"value\":\"a\"}]}", "human is \"user\""),
+        ("{\"source\":1,\"instruction\":\"a\",\"input\":\"\",\"output\":\"b\"}", "`instruction`, `input` and `output`"),
+        ("{\"prompt\":\"a\",\"chosen\":\"b\",\"rejected\":\"c\"}", "pairs of preferences"),
+    ];
+    for (line, expected) in cases {
+        let error = rows(line).unwrap_err().to_string();
+        assert!(error.starts_with("train.jsonl:1: ") && error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn files_of_other_formats_are_named() {
+    let cases: [(&[u8], &str); 7] = [
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"\x1f\x8b\x08\0", "compressed by gzip"),
+        (b"PK\x03\x04\x14", "a zip archive"),
+        (b"\xff\xfe{\0\"\0", "UTF-16"),
+        (b"[\n  {\"text\": \"a\"}\n]\n", "one JSON array"),
+        (b"[{\"text\": \"a\"}]", "one JSON array"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer"),
+    ];
+    for (file, expected) in cases {
+        let error = rows(file).unwrap_err();
+        assert!(matches!(error, DataError::Format { .. }) && error.to_string().contains(expected), "{error}");
+    }
+    assert!(matches!(rows("[\"a\",\"b\"]"), Err(DataError::Line { .. })), "a line that is no row");
+}
+
 #[test]
 fn an_oversized_line_is_refused_before_it_is_held() {
     let endless = BufReader::new(io::repeat(b'a'));

@@ -17,10 +17,9 @@ impl Service {
         reference: &str,
         out: &Path,
     ) -> Outcome<Value> {
-        output::check(out)?;
         let lineage = self.find_version(reference).await?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel or version `{reference}` is known here")).hint(
-                "follow a channel with `potluck base follow ID`; list those that are with `potluck base channels`",
+                "follow a channel with `potluck base follow CHANNEL`; list those that are with `potluck base channels`",
             )
         })?;
         let Some(head) = lineage.head() else {

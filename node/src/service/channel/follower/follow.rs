@@ -1,22 +1,21 @@
 //! Following and no longer following; the list of what is followed.
 
-use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::text::Name;
 use serde_json::{Value, json};
 
-use super::super::super::resolve::{TINY, one};
 use super::super::super::{Call, Service};
 use super::update::Asked;
 use crate::api::channel::Follow;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::naming;
 use crate::store::ChannelRecord;
 
 impl Service {
     pub(in crate::service::channel) async fn channel_follow(&self, call: &Call<'_>, follow: Follow) -> Outcome<Value> {
         let patience = follow.timeout_seconds.duration();
-        let id = self.channel_id(&follow.channel).await?;
+        let id = self.find_channel_id(&follow.channel).await?.ok_or_else(|| unheard(&follow.channel))?;
         call.phase(format!("looking for channel {}", id.short())).await;
         self.kept(call, id, patience).await?;
         let lineage = self.lineage(id, None).await.map_err(|failure| failure.hint(NO_CHANNEL))?;
@@ -37,7 +36,7 @@ impl Service {
         let before = self.store.channel(&id);
         let name = match (&follow.name, &before) {
             (Some(name), _) => {
-                let name = name.parse::<Name>().map_err(|error| Failure::new(Kind::Usage, error))?;
+                let name = naming::own(name)?;
                 self.check_free(&name, id)?;
                 name
             }
@@ -62,7 +61,14 @@ impl Service {
 
     /// One name, one thing: what `--base NAME` means must not depend on who published what.
     pub(in crate::service::channel) fn check_free(&self, name: &Name, id: ManifestId) -> Outcome<()> {
-        let base = name.as_str() == TINY || self.store.bases().iter().any(|base| base.name == *name);
+        if let Some(reason) = naming::misleading(name.as_str()) {
+            return Err(Failure::new(
+                Kind::Conflict,
+                format!("the channel is called `{name}`, and that cannot be its name here: {reason}"),
+            )
+            .hint("call it something else with --name NAME"));
+        }
+        let base = self.store.bases().iter().any(|base| base.name == *name);
         if base || self.store.channels().iter().any(|channel| channel.name == *name && channel.id != id) {
             return Err(Failure::new(Kind::Conflict, format!("`{name}` is a base or a channel here already"))
                 .hint("call it something else with --name NAME"));
@@ -70,29 +76,20 @@ impl Service {
         Ok(())
     }
 
-    /// By its whole id, by what it is called here, or by the start of an id that was heard of.
-    async fn channel_id(&self, reference: &str) -> Outcome<ManifestId> {
-        if let Ok(id) = reference.parse() {
-            return Ok(id);
-        }
-        if let Some(known) = self.known_channel(reference)? {
-            return Ok(known.id);
-        }
-        let heard: Vec<_> = self.heard_of().await?.into_iter().filter(|heard| heard.kind == KindTag::Channel).collect();
-        // By its id alone: a name is its publisher's choice.
-        let found = one(reference, heard.iter().map(|heard| ("", heard.manifest.to_string(), heard.manifest)))?;
-        found.ok_or_else(|| {
-            Failure::new(Kind::NotFound, format!("no channel `{reference}` is known here"))
-                .hint("give its whole id (64 hex digits), as its steward got it from `potluck base open`")
-        })
-    }
-
-    pub(in crate::service::channel) async fn channel_unfollow(&self, channel: &str) -> Outcome<Value> {
+    pub(in crate::service::channel) async fn channel_unfollow(&self, channel: &str, force: bool) -> Outcome<Value> {
         let record = self.find_channel(channel)?;
         let _turn = self.watching.turn(record.id).await;
         let id = record.id;
+        if !force && self.is_own(id).await {
+            return Err(own(&record));
+        }
         self.on_store(move |store| store.forget_channel(id)).await?;
         Ok(json!({ "schema": "potluck.base.unfollow/1", "channel": id, "name": record.name }))
+    }
+
+    /// One whose records are damaged is nobody's any more.
+    async fn is_own(&self, channel: ManifestId) -> bool {
+        self.lineage(channel, None).await.is_ok_and(|lineage| lineage.steward() == self.identity.public())
     }
 
     pub(in crate::service::channel) async fn channel_list(&self) -> Outcome<Value> {
@@ -111,4 +108,26 @@ impl Service {
     }
 }
 
+/// A steward who follows his channel no longer has lost more than what a follower loses.
+fn own(record: &ChannelRecord) -> Failure {
+    let ChannelRecord { id, name, .. } = record;
+    Failure::new(
+        Kind::Usage,
+        format!(
+            "you are the steward of `{name}`: as long as it is not followed here nothing is proposed to it, released or \
+             revoked under that name, and followers get no version; which version is in force here is forgotten"
+        ),
+    )
+    .hint(format!(
+        "`potluck base unfollow {name} --force` does it all the same; sealed rows and versions stay, and `potluck base \
+         follow {id}` takes it up again: keep that id"
+    ))
+}
+
 const NO_CHANNEL: &str = "give the id of a channel, as its steward got it from `potluck base open`";
+
+pub fn unheard(reference: &str) -> Failure {
+    Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here or was heard of")).hint(
+        "`potluck search` lists those that were heard of; another one is given by its whole id (64 hex digits), as its steward got it from `potluck base open`",
+    )
+}

@@ -71,6 +71,14 @@ pub fn told(halt: &Halt) -> String {
     }
 }
 
+/// What a proof says that the steward did.
+pub fn claimed(claim: Claim) -> String {
+    told(&match claim {
+        Claim::Equivocation { first, second } => Halt::Equivocation { first, second },
+        Claim::Mismatch { version, digest } => Halt::Mismatch { version, digest },
+    })
+}
+
 /// What a command on a halted channel says.
 pub fn halted(record: &ChannelRecord, halt: &Halt) -> Failure {
     Failure::new(Kind::Verification, format!("channel `{}` is halted: {}", record.name, told(halt))).hint(format!(

@@ -25,6 +25,8 @@ mod show;
 mod update;
 mod watch;
 
+pub use follow::unheard;
+pub use halt::{claimed, told};
 pub use watch::watch;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,6 +27,7 @@ use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
 
 use super::super::{Call, Service};
+use super::follower::told;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::ChannelRecord;
 
@@ -70,7 +71,7 @@ impl Service {
         match &record.halted {
             Some(halt) => Err(Failure::new(
                 Kind::Verification,
-                format!("channel `{}` is halted, nobody follows it any more: {halt:?}", record.name),
+                format!("channel `{}` is halted, nobody follows it any more: {}", record.name, told(halt)),
             )
             .hint("open another one from its last good version: `potluck base open NAME --genesis VERSION`")),
             None => Ok(()),

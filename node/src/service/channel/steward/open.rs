@@ -19,10 +19,16 @@ use super::deal::{Dealt, Secret, deal};
 use crate::api::channel::{Open, SuiteRows};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::licence;
+use crate::naming;
 use crate::store::ChannelRecord;
 use crate::worker::failures;
 use crate::worker::jobs::rows::measured_length;
 use crate::worker::proto::{CheckSettings, OverlongRows, Task};
+
+/// Rows of a suite below which the release that they judge is told to be a matter of chance: one odd row in so many moves
+/// their mean loss by as much as an adapter has to gain.
+const FEW: usize = 32;
 
 /// Where a channel begins.
 struct Genesis {
@@ -36,13 +42,15 @@ impl Service {
     pub(in crate::service::channel) async fn channel_open(&self, call: &Call<'_>, open: Open) -> Outcome<Value> {
         let _one = self.stewarding.lock().await;
         self.check_alone()?;
-        let name: Name = open.name.parse().map_err(|error| Failure::new(Kind::Usage, error))?;
+        let name = naming::own(&open.name)?;
         if let Some(taken) = self.store.channels().into_iter().find(|channel| channel.name == name) {
             return Err(Failure::new(Kind::Conflict, format!("`{name}` is channel {} here already", taken.id.short()))
                 .hint("give another name"));
         }
         let (suites, shards) = (suites(&open.suites)?, shards(open.shards)?);
         let admission = admission(&open.admit)?;
+        let licence = licence::stated(&open.licence)?;
+        let licences = open.licences.iter().map(|text| allowed(text)).collect::<Outcome<BTreeSet<_>>>()?;
         let genesis = self.genesis_named(call, &open.genesis).await?;
         let dtype = self.result_type(call, &genesis.known, open.dtype.as_deref()).await?;
         let mut secret = Secret::new();
@@ -50,7 +58,6 @@ impl Service {
         for (_, rows) in &suites {
             dealt.push(self.dealt(call, &genesis.known, rows, shards, &mut secret).await?);
         }
-        let licences: BTreeSet<String> = open.licences.into_iter().collect();
         let info = ChannelInfo {
             genesis: genesis.id,
             forked_from: genesis.version,
@@ -64,7 +71,7 @@ impl Service {
         let mut manifest = Manifest {
             kind: ManifestKind::Channel(info.clone()),
             name: name.clone(),
-            licence: open.licence,
+            licence,
             description: open.description,
             created: config::seconds_since_1970(),
             publisher: self.identity.public(),
@@ -75,7 +82,7 @@ impl Service {
         let evaluation = self.seal(&suites, &dealt, &mut secret).await?;
         manifest.kind = ManifestKind::Channel(ChannelInfo { evaluation, ..info });
         let (id, announced) = self.founded(&manifest).await?;
-        let told: Vec<_> = suites.iter().zip(&dealt).map(|(suite, dealt)| told(suite, dealt)).collect();
+        let told: Vec<_> = suites.iter().zip(&dealt).map(|(suite, dealt)| told(suite, dealt, shards)).collect();
         Ok(json!({
             "schema": "potluck.base.open/1", "channel": id, "name": name, "genesis": genesis.id,
             "forked_from": genesis.version, "steward": manifest.publisher, "shards": shards, "suites": told,
@@ -188,6 +195,16 @@ fn suites(asked: &[SuiteRows]) -> Outcome<Vec<(Name, &SuiteRows)>> {
     Ok(suites)
 }
 
+/// A licence that a channel allows: it must be one.
+fn allowed(text: &str) -> Outcome<String> {
+    let licence = licence::stated(text)?;
+    if licence.is_empty() {
+        return Err(Failure::new(Kind::Usage, "an empty licence is allowed by leaving out --allow-licence")
+            .hint("without it an adapter may state any licence, or none"));
+    }
+    Ok(licence)
+}
+
 fn shards(asked: u32) -> Outcome<usize> {
     let shards = asked as usize;
     if (1..=SEALED_MAX).contains(&shards) {
@@ -211,6 +228,10 @@ fn usable(suite: &SuiteRows, report: &Report) -> Outcome<()> {
     .hint(format!("`potluck data check {} --base REF` lists them all", suite.rows.display())))
 }
 
-fn told((name, suite): &(Name, &SuiteRows), dealt: &Dealt) -> Value {
-    json!({ "name": name, "role": suite.role, "rows": dealt.rows, "repeats": dealt.repeats })
+fn told((name, suite): &(Name, &SuiteRows), dealt: &Dealt, shards: usize) -> Value {
+    let a_release = dealt.rows / shards;
+    json!({
+        "name": name, "role": suite.role, "rows": dealt.rows, "repeats": dealt.repeats, "rows_a_release": a_release,
+        "few": a_release < FEW,
+    })
 }

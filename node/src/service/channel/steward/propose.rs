@@ -10,10 +10,13 @@ use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::Authentic;
 use serde_json::{Value, json};
 
+use super::super::super::of_base::{Own, another_base};
 use super::super::super::{Call, Service};
+use super::super::follower::unheard;
 use crate::api::channel::Propose;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::StoreError;
+use crate::text::shell;
 
 impl Service {
     pub(in crate::service::channel) async fn channel_propose(
@@ -29,7 +32,8 @@ impl Service {
         let patience = propose.timeout_seconds.duration();
         let channel = self.channel_manifest(call, &propose.channel, patience).await?;
         let ManifestKind::Channel(rules) = &channel.body().kind else {
-            return Err(Failure::new(Kind::Usage, format!("`{}` is no channel", propose.channel)));
+            return Err(Failure::new(Kind::Usage, format!("`{}` is no channel", propose.channel))
+                .hint("`potluck search` lists the channels that were heard of"));
         };
         self.acceptable(channel.id(), rules, adapter.body()).await?;
         let info = ProposalInfo { genesis: rules.genesis, channel: channel.id(), adapter: adapter.id(), weight };
@@ -45,25 +49,19 @@ impl Service {
     async fn proposable(&self, reference: &str) -> Outcome<Authentic<Manifest>> {
         let id = self.find_adapter(reference).await?.manifest.ok_or_else(|| {
             Failure::new(Kind::Usage, format!("{reference} is a folder: a channel takes published adapters"))
-                .hint(format!("publish it first: `potluck publish {reference} --name NAME`"))
+                .hint(format!("publish it first: `potluck publish {} --name NAME`", shell(reference)))
         })?;
         self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await
     }
 
-    /// The manifest of a channel that is followed here, or of any by its whole id.
+    /// The manifest of a channel that is followed here or was heard of, or of any by its whole id.
     async fn channel_manifest(
         &self,
         call: &Call<'_>,
         reference: &str,
         patience: Duration,
     ) -> Outcome<Authentic<Manifest>> {
-        let id = match self.known_channel(reference)? {
-            Some(record) => record.id,
-            None => reference.parse::<ManifestId>().map_err(|_| {
-                Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here"))
-                    .hint("give its whole id (64 hex digits), or follow it first with `potluck base follow ID`")
-            })?,
-        };
+        let id = self.find_channel_id(reference).await?.ok_or_else(|| unheard(reference))?;
         if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
             return Ok(manifest);
         }
@@ -90,21 +88,18 @@ impl Service {
             )
             .hint("publish it again with --licence, if it is yours"));
         }
-        let base = adapter.base().filter(|base| *base != rules.genesis);
-        match base {
-            None => Ok(()),
-            Some(base) if self.is_version_of(channel, base).await? => Ok(()),
-            Some(base) => Err(Failure::new(
-                Kind::Incompatible,
-                format!(
-                    "`{}` is for base {}, which is neither the channel's genesis {} nor a version of it that is known here",
-                    adapter.name,
-                    base.short(),
-                    rules.genesis.short()
-                ),
-            )
-            .hint("follow the channel to know its versions: `potluck base follow ID`; an adapter of another base cannot be taken")),
+        let Some(base) = adapter.base().filter(|base| *base != rules.genesis) else { return Ok(()) };
+        if self.is_version_of(channel, base).await? {
+            return Ok(());
         }
+        let named = |id: &BaseId| self.base_of(id).map(|known| known.name);
+        let own = Own { adapter: format!("`{}`", adapter.name), base, base_name: named(&base) };
+        let failure = another_base(&own, rules.genesis, named(&rules.genesis).as_deref());
+        let message = format!("{}, the channel's genesis, nor a version of it that is known here", failure.message);
+        Err(Failure { message, ..failure }.hint(format!(
+            "follow the channel to know its versions: `potluck base follow {channel}`; an adapter of another base cannot \
+             be taken"
+        )))
     }
 
     /// Whether a version of the channel that is here has these weights.

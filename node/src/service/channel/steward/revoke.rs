@@ -3,7 +3,7 @@
 use potluck_protocol::id::ManifestId;
 use serde_json::Value;
 
-use super::super::super::resolve::one;
+use super::super::super::named::one;
 use super::super::super::{Call, Service};
 use super::Next;
 use crate::api::channel::Revoke;

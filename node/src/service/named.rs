@@ -1,0 +1,247 @@
+//! What a person's word for something means: an id, the start of one, or a name. The one way for every verb.
+//!
+//! What reads as an id is one, whatever is called so. What is here comes before what was only heard of, so that nobody
+//! changes what a word means by announcing something. What could be meant twice is an error that lists both.
+
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::text::Name;
+
+use super::Service;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::naming;
+use crate::store::ChannelRecord;
+
+/// Something with a manifest, as far as it is known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Known {
+    pub id: ManifestId,
+    pub kind: KindTag,
+    pub name: String,
+    /// It was meant by its id, not by a name that somebody chose.
+    pub by_id: bool,
+}
+
+/// What people look for by name, the likeliest first.
+pub(super) const NAMED: [KindTag; 3] = [KindTag::Adapter, KindTag::Channel, KindTag::Base];
+
+impl Service {
+    /// What an id, the start of one, or a name means. Ids are those of things of every kind; a name is looked for among
+    /// one kind after the other.
+    pub(super) async fn find_known(&self, reference: &str, kinds: &[KindTag]) -> Outcome<Option<Known>> {
+        let (here, mut heard) = (self.things_here().await?, None);
+        let by_id = |all: &[Known]| one(reference, all.iter().map(|thing| ("", thing.id.to_string(), thing.clone())));
+        if naming::digits(reference).is_some() {
+            let found = match by_id(&here)? {
+                Some(found) => Some(found),
+                None => by_id(heard.insert(self.things_heard().await?))?,
+            };
+            if let Some(found) = found {
+                return Ok(Some(Known { by_id: true, ..found }));
+            }
+        }
+        if let Some(named) = self.named_here(reference, &here, kinds) {
+            return Ok(Some(named));
+        }
+        let heard = match heard {
+            Some(heard) => heard,
+            None => self.things_heard().await?,
+        };
+        for kind in kinds {
+            for all in [&here, &heard] {
+                let all = all.iter().filter(|thing| thing.kind == *kind);
+                if let Some(found) = called(reference, all)? {
+                    return Ok(Some(found));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The id of something that need not be known here: a whole id is always one.
+    pub(super) async fn find_id(&self, reference: &str, kinds: &[KindTag]) -> Outcome<Option<ManifestId>> {
+        match naming::whole(reference) {
+            Some(id) => Ok(Some(id)),
+            None => Ok(self.find_known(reference, kinds).await?.map(|known| known.id)),
+        }
+    }
+
+    /// The id of an adapter, or of a base if it is named by its id; what means something else is told so. A whole id that
+    /// nothing is known of may be one.
+    pub(super) async fn find_pullable(&self, reference: &str) -> Outcome<Option<ManifestId>> {
+        match self.find_known(reference, &NAMED).await? {
+            Some(known) if known.kind == KindTag::Adapter || (known.kind == KindTag::Base && known.by_id) => {
+                Ok(Some(known.id))
+            }
+            Some(known) => Err(no_adapter(reference, known.kind)),
+            None => Ok(naming::whole(reference)),
+        }
+    }
+
+    /// The id of a channel by its name or id, whether it is followed or was only heard of.
+    pub(super) async fn find_channel_id(&self, reference: &str) -> Outcome<Option<ManifestId>> {
+        if let Some(followed) = self.known_channel(reference)? {
+            return Ok(Some(followed.id));
+        }
+        match self.find_known(reference, &[KindTag::Channel]).await? {
+            Some(known) if known.kind == KindTag::Channel => Ok(Some(known.id)),
+            Some(known) => Err(Failure::new(
+                Kind::Usage,
+                format!("`{reference}` is {}, no channel", a(known.kind)),
+            )
+            .hint("`potluck search` lists the channels that were heard of, `potluck base channels` those that are followed")),
+            None => Ok(naming::whole(reference)),
+        }
+    }
+
+    /// The id of a base that need not be here, whole or its start: never by a name that its publisher chose.
+    pub(super) async fn heard_base(&self, reference: &str) -> Outcome<Option<BaseId>> {
+        if let Some(id) = naming::whole(reference) {
+            return Ok(Some(id));
+        }
+        if naming::digits(reference).is_none() {
+            return Ok(None);
+        }
+        let here = self.on_store(|store| store.manifests()).await?.into_iter().filter_map(|summary| summary.base);
+        let heard = self.heard_now().await?.into_iter().map(|heard| heard.base);
+        one(reference, here.chain(heard).map(|base| ("", base.to_string(), base)))
+    }
+
+    async fn things_here(&self) -> Outcome<Vec<Known>> {
+        let held = self.on_store(|store| store.manifests()).await?;
+        let known = |kind, id, name: &Name| Known { id, kind, name: name.to_string(), by_id: false };
+        let mut all: Vec<_> = held.iter().map(|summary| known(summary.kind, summary.id, &summary.name)).collect();
+        // What a person calls a channel here, its publisher may call otherwise.
+        let followed = self.store.channels();
+        all.extend(followed.iter().map(|ChannelRecord { id, name, .. }| known(KindTag::Channel, *id, name)));
+        Ok(all)
+    }
+
+    async fn things_heard(&self) -> Outcome<Vec<Known>> {
+        let heard = self.heard_now().await?;
+        let known = |heard: Announcement| Known {
+            id: heard.manifest,
+            kind: heard.kind,
+            name: heard.name.to_string(),
+            by_id: false,
+        };
+        Ok(heard.into_iter().map(known).collect())
+    }
+
+    /// The network's own catalogue while there is one: the store notes later what it heard.
+    pub(super) async fn heard_now(&self) -> Outcome<Vec<Announcement>> {
+        match &self.network {
+            Some(network) => {
+                Ok(network.handle.every_announcement().iter().map(|record| record.body().clone()).collect())
+            }
+            None => self.heard_of().await,
+        }
+    }
+
+    /// What somebody published here last under that name.
+    fn named_here(&self, reference: &str, here: &[Known], kinds: &[KindTag]) -> Option<Known> {
+        let id = self.store.named(&reference.parse::<Name>().ok()?)?;
+        here.iter().find(|thing| thing.id == id && kinds.contains(&thing.kind)).cloned()
+    }
+}
+
+/// Those of that name, which may be one only.
+fn called<'a>(reference: &str, all: impl Iterator<Item = &'a Known>) -> Outcome<Option<Known>> {
+    one(reference, all.map(|thing| (thing.name.as_str(), thing.id.to_string(), thing.clone())))
+}
+
+/// The one candidate whose id starts so, or else with that name. Several are an error that lists them.
+pub(super) fn one<T>(
+    reference: &str,
+    candidates: impl Iterator<Item = (impl AsRef<str>, String, T)>,
+) -> Outcome<Option<T>> {
+    let digits = naming::digits(reference);
+    let starts = |id: &str| digits.as_deref().is_some_and(|digits| id.starts_with(digits));
+    let (by_id, others): (Vec<_>, Vec<_>) = candidates.partition(|(_, id, _)| starts(id));
+    let mut fitting = if by_id.is_empty() { others } else { by_id };
+    fitting.retain(|(name, id, _)| starts(id) || name.as_ref() == reference);
+    // One object that several announcements or records name is still one.
+    fitting.sort_by(|a, b| a.1.cmp(&b.1));
+    fitting.dedup_by(|a, b| a.1 == b.1);
+    if fitting.len() > 1 {
+        let ids: Vec<&str> = fitting.iter().map(|(_, id, _)| id.as_str()).collect();
+        return Err(Failure::new(Kind::Conflict, format!("`{reference}` means several: {}", told_apart(&ids)))
+            .hint("type one of these instead; `potluck show ID` says what it is"));
+    }
+    Ok(fitting.pop().map(|(_, _, found)| found))
+}
+
+/// The starts of sorted ids, each long enough to mean one of them.
+fn told_apart(ids: &[&str]) -> String {
+    const USUAL: usize = 12;
+    const LISTED: usize = 8;
+    let alike = ids.windows(2).map(|two| two[0].bytes().zip(two[1].bytes()).take_while(|(a, b)| a == b).count());
+    let len = alike.max().map_or(USUAL, |alike| USUAL.max(alike + 1));
+    let mut starts: Vec<_> = ids.iter().take(LISTED).map(|id| id.get(..len).unwrap_or(id).to_owned()).collect();
+    if ids.len() > LISTED {
+        starts.push(format!("and {} more", ids.len() - LISTED));
+    }
+    starts.join(", ")
+}
+
+/// The word for a kind, with its article.
+pub(super) fn a(kind: KindTag) -> &'static str {
+    match kind {
+        KindTag::Adapter => "an adapter",
+        KindTag::Base => "a base",
+        KindTag::Dataset => "a dataset",
+        KindTag::Channel => "a channel",
+        KindTag::Proposal => "a proposal to a channel",
+        KindTag::Version => "a version of a channel",
+        KindTag::Proof => "a proof against a steward",
+    }
+}
+
+/// An adapter was wanted, and this is something else: which verb takes it.
+pub(super) fn no_adapter(reference: &str, kind: KindTag) -> Failure {
+    let hint = match kind {
+        KindTag::Channel => format!(
+            "look at it with `potluck show {reference}`, take its versions with `potluck base follow {reference}`"
+        ),
+        KindTag::Version => format!(
+            "use it with `--base {reference}`, rebuild and compare it with `potluck verify {reference}`; newer ones come with `potluck base update CHANNEL`"
+        ),
+        KindTag::Proposal => format!("what became of it: `potluck show {reference}`"),
+        KindTag::Base => "a base is named with --base; fetch one by its id with `potluck base add BASE-ID`".to_owned(),
+        KindTag::Adapter | KindTag::Dataset | KindTag::Proof => format!("look at it with `potluck show {reference}`"),
+    };
+    Failure::new(Kind::Usage, format!("`{reference}` is {}, no adapter", a(kind))).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_or_the_start_of_an_id_means_one_thing_or_is_refused() {
+        let (a, b, c) = ("11".repeat(32), format!("11111111{}", "2f".repeat(28)), "33".repeat(32));
+        let ids = [("a", a.clone(), 1), ("b", b, 2), ("b", c.clone(), 3), ("33333333", a.clone(), 1)];
+        let find = |reference: &str| one(reference, ids.iter().map(|(name, id, n)| (*name, id.clone(), *n)));
+        assert_eq!(find("a"), Ok(Some(1)));
+        assert_eq!(find("111111112f2f"), Ok(Some(2)));
+        assert_eq!(find("111111112F2f"), Ok(Some(2)), "in either case");
+        assert_eq!(find(&c.to_uppercase()), Ok(Some(3)));
+        assert_eq!(find("1111111"), Ok(None), "too short to be meant");
+        assert_eq!(find("none"), Ok(None));
+        assert_eq!(find("33333333"), Ok(Some(3)), "what reads as an id is one, whatever is called so");
+        let several = find("11111111").expect_err("two start so");
+        assert_eq!(several.kind, Kind::Conflict);
+        assert!(several.message.contains("111111111111, 111111112f2f"), "{several}");
+        assert_eq!(find("b").map_err(|failure| failure.kind), Err(Kind::Conflict));
+    }
+
+    #[test]
+    fn several_are_listed_by_starts_that_mean_one() {
+        let (a, b) = ("ab".repeat(32), format!("{}{}", "ab".repeat(20), "cd".repeat(12)));
+        let listed = told_apart(&[&a, &b]);
+        assert_eq!(listed, format!("{}, {}", &a[..41], &b[..41]));
+        let many: Vec<String> = (0..20).map(|n| format!("{n:064x}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        assert!(told_apart(&many).ends_with("and 12 more"));
+    }
+}

@@ -1,0 +1,179 @@
+//! Whether an adapter is of a base: asked in one place, by ids, before any shape is looked at. // I6
+//!
+//! A published adapter's manifest names its base, and so does the note in every folder that was written here. A folder
+//! without that note (another program's) is held against the shapes of the base alone, by whoever opens it.
+//!
+//! | verb | adapter | base | asks here |
+//! |---|---|---|---|
+//! | `generate`, `eval` | `--adapter` | `--base`, a base or a channel's version | [`Service::adapters_to_run`] |
+//! | `train` | `--from` | `--base` | [`Service::adapter_of`] |
+//! | `merge`, with `--fold` and without | `REF`s | `--base` | [`Service::adapter_of`] |
+//! | `publish` | the folder | `--base`, else the one that the folder notes | [`Service::check_of`] |
+//! | `base propose` | `ADAPTER` | genesis and versions of `--to` | [`another_base`] |
+//!
+//! Verbs that name no base beside an adapter: `pull`, `verify` and a steward's look at proposals hold an adapter against
+//! the base of its manifest (`inspect.rs`), and what makes a version or takes one (`base release`, `follow`, `export`)
+//! asks the lineage (`channel/`).
+
+use potluck_protocol::channel::Lineage;
+use potluck_protocol::id::BaseId;
+
+use super::resolve::{FoundAdapter, KnownBase};
+use super::{Call, Service, note};
+use crate::api::proto::WeightedRef;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::StoreError;
+use crate::worker::proto::{AdapterSource, BaseSource};
+
+/// What an adapter says of its base.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Own {
+    /// How a person knows the adapter: a name in backticks, or a folder.
+    pub adapter: String,
+    pub base: BaseId,
+    /// What the base is called, if that is known.
+    pub base_name: Option<String>,
+}
+
+/// What the adapter is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// To compute with: a view of its base will do, and so will a version that is folded from it.
+    Run,
+    /// To make something that states that base.
+    Make,
+}
+
+/// What a model is run on: a base, or a version live, as its adapters on what it is folded from.
+pub(super) struct ToRun {
+    pub source: BaseSource,
+    pub adapters: Vec<AdapterSource>,
+    pub of: Of,
+}
+
+/// The weights that an adapter meets.
+pub(super) enum Of {
+    Base(KnownBase),
+    Version(Box<Lineage>),
+}
+
+impl Service {
+    /// The adapter of a reference, which must be of that base if it says which one it is of.
+    pub(super) async fn adapter_of(
+        &self,
+        call: &Call<'_>,
+        reference: &str,
+        base: &KnownBase,
+        wanted: Use,
+    ) -> Outcome<FoundAdapter> {
+        let found = self.find_adapter(reference).await?;
+        self.check_of(call, &found, base, wanted).await?;
+        Ok(found)
+    }
+
+    /// The same of an adapter that was found. A base is read whole at most once for it, and only if it has to be.
+    pub(super) async fn check_of(
+        &self,
+        call: &Call<'_>,
+        adapter: &FoundAdapter,
+        base: &KnownBase,
+        wanted: Use,
+    ) -> Outcome<()> {
+        let Some(own) = self.own_base(adapter).await? else { return Ok(()) };
+        let id = self.base_id(call, base).await?;
+        if own.base == id || (wanted == Use::Run && self.stands_for(id, own.base).await?) {
+            return Ok(());
+        }
+        Err(another_base(&own, id, Some(&base.name)))
+    }
+
+    /// Adapters as folders with their weights, each of what it is to run on.
+    pub(super) async fn adapters_to_run(
+        &self,
+        call: &Call<'_>,
+        adapters: &[WeightedRef],
+        of: &Of,
+    ) -> Outcome<Vec<AdapterSource>> {
+        let mut sources = Vec::with_capacity(adapters.len());
+        for adapter in adapters {
+            let found = match of {
+                Of::Base(base) => self.adapter_of(call, &adapter.reference, base, Use::Run).await?,
+                Of::Version(lineage) => {
+                    let found = self.find_adapter(&adapter.reference).await?;
+                    match self.own_base(&found).await?.filter(|own| !lineage.is_of(&own.base)) {
+                        Some(own) => {
+                            return Err(another_base(&own, weights_of(lineage), Some(lineage.name().as_str())));
+                        }
+                        None => found,
+                    }
+                }
+            };
+            sources.push(AdapterSource { folder: found.folder, weight: adapter.weight as f32 });
+        }
+        Ok(sources)
+    }
+
+    /// Which base an adapter is of, as far as it says.
+    pub(super) async fn own_base(&self, adapter: &FoundAdapter) -> Outcome<Option<Own>> {
+        let Some(id) = adapter.manifest else {
+            let called = adapter.folder.display().to_string();
+            let noted = note::read(&adapter.folder)?;
+            return Ok(noted.map(|noted| Own { adapter: called, base: noted.of.id, base_name: Some(noted.of.name) }));
+        };
+        let manifest = self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await?;
+        let body = manifest.body();
+        Ok(body.base().map(|base| Own {
+            adapter: format!("`{}`", body.name),
+            base,
+            base_name: self.base_of(&base).map(|known| known.name),
+        }))
+    }
+
+    /// Whether a base is a view of another one, or a version that is folded from it, by what is noted here.
+    async fn stands_for(&self, id: BaseId, of: BaseId) -> Outcome<bool> {
+        if self.store.base(&id).is_some_and(|record| record.view_of == Some(of)) {
+            return Ok(true);
+        }
+        let version = self.find_version(&id.to_string()).await?;
+        Ok(version.is_some_and(|lineage| lineage.is_of(&of)))
+    }
+}
+
+/// The weights that a lineage ends with.
+fn weights_of(lineage: &Lineage) -> BaseId {
+    lineage.head().map_or(lineage.spec().genesis, |head| head.version.base)
+}
+
+/// The one thing that is said of an adapter and a base that do not belong together.
+pub(super) fn another_base(own: &Own, wanted: BaseId, wanted_name: Option<&str>) -> Failure {
+    let Own { adapter, base, base_name } = own;
+    let named = |id: &BaseId, name: Option<&str>| match name {
+        Some(name) => format!("{} ({name})", id.short()),
+        None => id.short(),
+    };
+    let message =
+        format!("{adapter} is for base {}, not {}", named(base, base_name.as_deref()), named(&wanted, wanted_name));
+    Failure::new(Kind::Incompatible, message).hint(format!(
+        "give its own base with --base REF: `potluck base ls` lists those that are known here, `potluck base add {base}` \
+         fetches it from the swarm"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::Digest;
+
+    use super::*;
+
+    #[test]
+    fn both_bases_are_named() {
+        let (base, other) = (BaseId(Digest::of(b"one")), BaseId(Digest::of(b"other")));
+        let own = Own { adapter: "`sql`".to_owned(), base, base_name: Some("tiny".to_owned()) };
+        let failure = another_base(&own, other, Some("smol"));
+        let expected = format!("`sql` is for base {} (tiny), not {} (smol)", base.short(), other.short());
+        assert_eq!((failure.kind, failure.message), (Kind::Incompatible, expected));
+        let unnamed = another_base(&Own { base_name: None, ..own }, other, None);
+        assert_eq!(unnamed.message, format!("`sql` is for base {}, not {}", base.short(), other.short()));
+        assert!(unnamed.hint.is_some_and(|hint| hint.contains(&base.to_string())));
+    }
+}

@@ -1,0 +1,161 @@
+//! `show`: all that is known of one thing, whether it is here or was only heard of.
+
+use std::time::Duration;
+
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::id::ManifestId;
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use serde_json::{Value, json};
+
+use super::named::NAMED;
+use super::offers::measured;
+use super::{Service, channel};
+use crate::failure::{Failure, Kind, Outcome};
+
+/// How long peers are asked for the manifest of something that is not here: a person waits.
+const PATIENCE: Duration = Duration::from_secs(3);
+const SCHEMA: &str = "potluck.show/1";
+
+impl Service {
+    pub(super) async fn show(&self, reference: &str) -> Outcome<Value> {
+        let Some(id) = self.find_id(reference, &NAMED).await? else { return Err(self.unknown(reference)?) };
+        if let Some(manifest) = self.on_store(move |store| store.manifest(&id)).await? {
+            let mut shown = self.shown(id, manifest.body());
+            let kind = KindTag::from(&manifest.body().kind);
+            self.tell_presence(id, kind, &mut shown).await?;
+            let more = match &manifest.body().kind {
+                ManifestKind::Proposal(proposal) => self.fate(id, proposal).await?,
+                ManifestKind::Channel(_) => vec![self.next_of_channel(id)],
+                _ => Vec::new(),
+            };
+            add(&mut shown, more);
+            return Ok(shown);
+        }
+        let heard: Vec<_> = self.heard_now().await?.into_iter().filter(|heard| heard.manifest == id).collect();
+        // Who announces it may lie of it; what its manifest bears out is preferred.
+        let words = self.offers.get(&id);
+        let borne_out = heard.iter().find(|one| words.as_ref().is_some_and(|words| words.bears_out(one)));
+        match borne_out.or(heard.first()) {
+            Some(heard) => Ok(self.heard_only(heard).await),
+            None => Err(self.unknown(reference)?),
+        }
+    }
+
+    /// How much of it is here.
+    async fn tell_presence(&self, id: ManifestId, kind: KindTag, shown: &mut Value) -> Outcome<()> {
+        let lacking = self.on_store(move |store| store.lacking(&id)).await?.unwrap_or_default();
+        let missing = lacking.missing.len();
+        shown["missing_shards"] = json!(missing);
+        if missing == 0 && !lacking.unreadable {
+            let checked = self.store.is_well_formed(&id);
+            shown["state"] = json!(if checked { "here, checked" } else { "here, not checked against its base" });
+            return Ok(());
+        }
+        shown["state"] = json!("here in part");
+        let again = match kind {
+            KindTag::Adapter | KindTag::Base => format!("`potluck pull {}`", id.short()),
+            _ => "`potluck base update CHANNEL`".to_owned(),
+        };
+        add(shown, vec![format!("shards that are missing: {missing}; {again} fetches them again")]);
+        Ok(())
+    }
+
+    /// What its manifest says, if a peer hands that out or a search has read it, else what its announcement does: what is
+    /// not known is `null`, never empty.
+    async fn heard_only(&self, heard: &Announcement) -> Value {
+        let manifests = match &self.network {
+            Some(network) => network.exchange.look_at(vec![heard.manifest], PATIENCE).await,
+            None => Vec::new(),
+        };
+        let mut told = match manifests.first() {
+            Some(manifest) => self.shown(heard.manifest, manifest.body()),
+            None => self.by_announcement(heard),
+        };
+        told["state"] = json!("heard of, not here");
+        add(&mut told, vec![next(heard)]);
+        told
+    }
+
+    fn by_announcement(&self, heard: &Announcement) -> Value {
+        let words = self.offers.get(&heard.manifest).filter(|words| words.bears_out(heard));
+        let details = words.as_ref().map(|words| &words.details);
+        json!({
+            "schema": SCHEMA, "manifest": heard.manifest, "name": heard.name, "kind": heard.kind,
+            "publisher": heard.publisher, "base": heard.base, "base_name": self.base_of(&heard.base).map(|base| base.name),
+            "bytes": words.as_ref().map_or(heard.total_bytes, |words| words.bytes),
+            "licence": details.map(|details| &details.licence),
+            "description": details.map(|details| &details.description),
+            "created": details.map(|details| details.created),
+            "rank": details.and_then(|details| details.rank),
+            "evaluations": details.map(|details| &details.evaluations),
+            "details": [],
+        })
+    }
+
+    /// What its manifest says of it.
+    fn shown(&self, id: ManifestId, manifest: &Manifest) -> Value {
+        let (mut rank, mut evaluations) = (None, Vec::new());
+        let details = match &manifest.kind {
+            ManifestKind::Adapter(adapter) => {
+                rank = Some(adapter.r);
+                evaluations = adapter.evaluations.iter().map(measured).collect();
+                let mut details = vec![format!("rank {}, modules {}", adapter.r, adapter.target_modules.join(", "))];
+                details.extend(adapter.training.as_ref().map(|training| {
+                    format!("trained {} steps on {} tokens, seed {}", training.steps, training.tokens, training.seed)
+                }));
+                details
+            }
+            ManifestKind::Base(base) => vec![base.architecture.to_string()],
+            ManifestKind::Dataset(dataset) => vec![format!("{} rows", dataset.rows)],
+            ManifestKind::Channel(_)
+            | ManifestKind::Proposal(_)
+            | ManifestKind::Version(_)
+            | ManifestKind::Proof(_) => channel::told(&manifest.kind),
+        };
+        let base_name = manifest.base().and_then(|base| self.base_of(&base)).map(|base| base.name);
+        json!({
+            "schema": SCHEMA, "manifest": id, "name": manifest.name, "kind": KindTag::from(&manifest.kind),
+            "publisher": manifest.publisher, "base": manifest.base(), "base_name": base_name,
+            "bytes": manifest.total_bytes(), "licence": manifest.licence, "description": manifest.description,
+            "created": manifest.created, "rank": rank, "evaluations": evaluations, "details": details, "body": manifest,
+        })
+    }
+
+    fn next_of_channel(&self, id: ManifestId) -> String {
+        match self.store.channel(&id) {
+            Some(channel) => format!("its versions: `potluck base show {}`", channel.name),
+            None => format!("it is not followed here: `potluck base follow {}`", id.short()),
+        }
+    }
+
+    /// Something else may have that id.
+    fn unknown(&self, reference: &str) -> Outcome<Failure> {
+        if let Some(base) = self.known_base(reference)? {
+            return Ok(Failure::new(
+                Kind::NotFound,
+                format!("`{reference}` is base `{}`, nothing that is published here", base.name),
+            )
+            .hint(format!("look at it with `potluck base show {reference}`")));
+        }
+        Ok(Failure::new(Kind::NotFound, format!("nothing called `{reference}` is here or was heard of"))
+            .hint("find things with `potluck search`; fetch one by its whole id with `potluck pull ID`"))
+    }
+}
+
+/// What to type to have it.
+fn next(heard: &Announcement) -> String {
+    match heard.kind {
+        KindTag::Base => format!("fetch it with `potluck base add {}`", heard.base.short()),
+        KindTag::Channel => format!("take its versions with `potluck base follow {}`", heard.manifest.short()),
+        KindTag::Adapter | KindTag::Dataset => format!("fetch it with `potluck pull {}`", heard.manifest.short()),
+        KindTag::Proposal | KindTag::Version | KindTag::Proof => {
+            "it comes with its channel: `potluck base follow CHANNEL`".to_owned()
+        }
+    }
+}
+
+fn add(shown: &mut Value, lines: Vec<String>) {
+    if let Value::Array(details) = &mut shown["details"] {
+        details.extend(lines.into_iter().map(Value::from));
+    }
+}
