@@ -176,6 +176,9 @@ fn show(line: usize, sample: &Sample, tokenizer: &Tokenizer, added: &[AddedToken
         .collect();
     let (mut pieces, mut left, mut at) = (Vec::new(), SHOWN_CHARS, 0);
     for run in kinds.chunk_by(|one, two| one == two) {
+        if left == 0 {
+            break;
+        }
         let ids = &sample.ids[at..at + run.len()];
         // Ids of this very tokenizer; what it cannot write is not shown.
         let text = tokenizer.decode_all_behind(&sample.ids[..at], ids).unwrap_or_default();
