@@ -101,6 +101,51 @@ fn refused(answer: &Answer, code: i32, says: &str) {
     assert!(answer.json["error"]["hint"].is_string(), "{answer:#?}");
 }
 
+/// A file of the base, with a field set.
+fn set(base: &str, file: &str, field: &str, value: Value) {
+    let path = PathBuf::from(base).join(file);
+    let mut fields = fs::read(&path).map_or(json!({}), |bytes| serde_json::from_slice(&bytes).expect("JSON"));
+    fields[field] = value;
+    fs::write(path, fields.to_string()).expect("writable");
+}
+
+#[test]
+fn rows_longer_than_the_base_was_made_for_are_counted() {
+    let bench = Bench::new();
+    let base = bench.base(None);
+    set(&base, "config.json", "max_position_embeddings", json!(8));
+    let rows = [json!({"prompt": "a", "completion": "b"}), json!({"prompt": "longer than 8", "completion": "b"})];
+    let checked = bench.check(&base, &rows);
+    assert_eq!(
+        (checked.code, &checked.json["beyond_rows"], &checked.json["positions"]),
+        (0, &json!(1), &json!(8)),
+        "{checked:#?}"
+    );
+    assert_eq!(checked.json["beyond"][0]["line"], json!(2), "{checked:#?}");
+    set(&base, "config.json", "max_position_embeddings", Value::Null);
+    let checked = bench.check(&base, &rows);
+    assert_eq!((checked.code, &checked.json["beyond_rows"]), (0, &json!(0)), "{checked:#?}");
+}
+
+#[test]
+fn a_tokenizer_that_cannot_be_put_together_as_in_transformers_is_refused() {
+    let bench = Bench::new();
+    let row = [json!({"prompt": "a", "completion": "b"})];
+    for (field, value, said) in [
+        ("tokenizer_class", json!("T5Tokenizer"), "`tokenizer_class` is T5Tokenizer"),
+        ("auto_map", json!({"AutoTokenizer": ["own.Own", null]}), "code of the folder's own"),
+        ("split_special_tokens", json!(true), "`split_special_tokens`"),
+        ("bos_token", json!(7), "`bos_token` is 7"),
+    ] {
+        let base = bench.base(None);
+        fs::write(PathBuf::from(&base).join("tokenizer_config.json"), "{}").expect("writable");
+        set(&base, "tokenizer_config.json", field, value);
+        let answer = bench.check(&base, &row);
+        refused(&answer, 11, said);
+        assert!(!answer.stderr.contains("damaged"), "{answer:#?}");
+    }
+}
+
 #[test]
 fn every_bad_row_is_listed_and_the_file_is_refused() {
     let bench = Bench::new();

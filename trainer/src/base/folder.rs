@@ -101,11 +101,11 @@ fn tokenizer_of(path: &Path, config: &Value, vocabulary: u32) -> Result<Tokenize
         let file = file.to_owned();
         |error| BaseError::Tokenizer { file, error }
     };
-    let Assembled { tokenizer, named } = assemble(&files, vocabulary).map_err(wrong(TOKENIZER_CONFIG))?;
+    let Assembled { tokenizer, named, rebuilt } = assemble(&files, vocabulary).map_err(wrong(TOKENIZER_CONFIG))?;
     let tokenizer = Tokenizer::from_value(&tokenizer, special, vocabulary).map_err(wrong(TOKENIZER))?;
     let tokenizer = tokenizer.with_stops(stops(path, vocabulary)?);
     let template = template::from_folder(&files.tokenizer_config, template_files(path)?, named.clone());
-    let tokenizer = tokenizer.with_named(named);
+    let tokenizer = tokenizer.with_named(named, rebuilt);
     Ok(match template.map_err(wrong(TOKENIZER_CONFIG))? {
         Some(template) => tokenizer.with_template(template),
         None => tokenizer,

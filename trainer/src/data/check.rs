@@ -65,7 +65,7 @@ pub fn examine(
     options: &Options,
 ) -> Result<Report, CheckError> {
     let mut found = Found { bad, ..Found::default() };
-    let mut report = Report::default();
+    let mut report = Report { tokenizer: tokenizer.remark(), ..Report::default() };
     if let Some(rows) = rows {
         let encoder = Encoder::new(tokenizer, rows.kind, options.max_length, options.overlong);
         let encoder = encoder.map_err(CheckError::Format)?;
@@ -176,6 +176,9 @@ fn show(line: usize, sample: &Sample, tokenizer: &Tokenizer, added: &[AddedToken
         .collect();
     let (mut pieces, mut left, mut at) = (Vec::new(), SHOWN_CHARS, 0);
     for run in kinds.chunk_by(|one, two| one == two) {
+        if left == 0 {
+            break;
+        }
         let ids = &sample.ids[at..at + run.len()];
         // Ids of this very tokenizer; what it cannot write is not shown.
         let text = tokenizer.decode_all_behind(&sample.ids[..at], ids).unwrap_or_default();

@@ -12,6 +12,7 @@ use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::ADAPTER_BYTES_MAX;
 use potluck_protocol::safetensors::{Layout, TensorView};
 
+use super::aim::Aim;
 use super::plan::{Placed, Plan};
 use super::read::{open_bounded, read_config, refuse_pickle};
 use super::{MODEL_FILE, PeftError};
@@ -38,7 +39,11 @@ impl Stored {
             Header::Io(error) => PeftError::Io { path: path.clone(), error },
             Header::Layout(error) => PeftError::Layout(error),
         })?;
-        Ok(Self { plan: Plan::new(&config, layout, architecture)?, path, file })
+        let plan = Plan::new(&config, layout, architecture)?;
+        if let Some(aim) = Aim::parse(&config)? {
+            aim.check(plan.modules.keys().map(String::as_str), architecture)?;
+        }
+        Ok(Self { plan, path, file })
     }
 
     /// The one rank of the portable profile.

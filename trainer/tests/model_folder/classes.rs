@@ -151,6 +151,7 @@ fn a_written_folder_is_the_same_base() {
         write(again.path(), "tokenizer_config.json", tokenizer.config_json().as_bytes());
         write(again.path(), "config.json", folders.config(case).to_string().as_bytes());
         let read = folder_tokenizer(again.path()).unwrap();
+        assert!(read.remark().is_none(), "{}: its tokenizer.json says it all", case.name);
         assert_eq!(read.digest(), tokenizer.digest(), "{}", case.name);
         assert_eq!((read.named(), read.template()), (tokenizer.named(), tokenizer.template()), "{}", case.name);
         let wrong = folders.compare(case, &read);
@@ -194,5 +195,17 @@ fn an_id_changes_with_what_the_tokenizer_computes() {
         "own-name",
     ] {
         assert!(!same(name), "{name}");
+    }
+}
+
+#[test]
+fn a_class_that_builds_pieces_of_its_own_is_said() {
+    let folders = folders();
+    let remark = |name: &str| folder_tokenizer(folders.written(folders.case(name)).path()).unwrap().remark();
+    for (name, class) in [("llama", "LlamaTokenizer"), ("gpt2-of-digits", "GPT2Tokenizer")] {
+        assert!(remark(name).is_some_and(|said| said.contains(class)), "{name}");
+    }
+    for name in ["llama-of-bytes", "qwen2", "gpt2", "plain-backend", "map"] {
+        assert_eq!(remark(name), None, "{name}");
     }
 }

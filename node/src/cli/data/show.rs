@@ -31,6 +31,7 @@ pub fn lines(report: &Report, marks: Marks) -> Vec<String> {
     let mut lines = vec![format!("{} rows: {}", report.rows, report.kind_name())];
     lines.extend(sizes(report));
     lines.extend(remarks(report));
+    lines.extend(report.tokenizer.as_deref().map(output::plain));
     lines.extend(report.template.map(|digest| format!("chat template {digest}")));
     lines.extend(report.ending.as_deref().map(output::plain));
     lines.extend(report.data.map(|digest| format!("data {digest}")));

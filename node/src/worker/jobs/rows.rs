@@ -118,7 +118,7 @@ impl Rows {
     }
 }
 
-/// How answers end, if not by the template's own token, and how many rows are not quite what they look like.
+/// What class the tokenizer is, if one of its own, how answers end, if not by the template's own token, and how many rows are not quite what they look like.
 fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, base: &Base) -> Vec<String> {
     let ending = format.map(|format| format.ending()).filter(|ending| !matches!(ending, Ending::Own(_)));
     let apart = "have a token that would reach over the border before an answer: it is encoded apart";
@@ -126,7 +126,7 @@ fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, base: &Base) 
     let counted = [(tokenised.apart, apart), (tokenised.written, written)];
     let counted = counted.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{rows} rows {what}"));
     let ending = ending.map(|ending| ending.describe(base.tokenizer()));
-    ending.into_iter().chain(counted).chain(beyond(tokenised, base)).collect()
+    base.tokenizer().remark().into_iter().chain(ending).chain(counted).chain(beyond(tokenised, base)).collect()
 }
 
 /// Rows that reach beyond the positions that the base was made for.

@@ -28,6 +28,8 @@ pub struct Assembled {
     pub tokenizer: Value,
     /// The special tokens by the names that a chat template knows them by.
     pub named: BTreeMap<String, String>,
+    /// The class that has put pieces of its own in the place of the file's.
+    pub rebuilt: Option<&'static str>,
 }
 
 /// Puts the files together for a model with this many rows of embedding.
@@ -48,10 +50,12 @@ pub fn assemble(files: &Files, vocabulary: u32) -> Result<Assembled, TokenizerEr
     if all != own {
         tokenizer["added_tokens"] = all.to_json();
     }
-    class.rebuild(&mut tokenizer, &files.tokenizer_config, &stated)?;
-    class.post_process(&mut tokenizer, begin.as_ref().map(|(id, text)| (text.as_str(), *id)));
+    let rebuilt = class.rebuild(&mut tokenizer, &files.tokenizer_config, &stated)?;
+    if let Some(own) = class.post_processor(begin.as_ref().map(|(id, text)| (text.as_str(), *id))) {
+        tokenizer["post_processor"] = own;
+    }
     let named = stated.named().map(|(name, token)| (name.to_owned(), token.text().to_owned())).collect();
-    Ok(Assembled { tokenizer, named })
+    Ok(Assembled { tokenizer, named, rebuilt: rebuilt.then(|| class.name()) })
 }
 
 /// What would change ids and is not followed.

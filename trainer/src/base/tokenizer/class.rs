@@ -143,33 +143,34 @@ impl Class {
         matches!(self, Self::Qwen2 | Self::Qwen3_5)
     }
 
-    /// Puts the class's own pieces into a parsed `tokenizer.json`. A piece that is the same stays as it is written, and so
-    /// does everything of [`Class::Plain`].
-    pub fn rebuild(self, tokenizer: &mut Value, config: &Value, stated: &Stated) -> Result<(), TokenizerError> {
+    /// Puts the class's own pieces into a parsed `tokenizer.json`, and says whether one of them is another. A piece that is
+    /// the same stays as it is written, and so does everything of [`Class::Plain`].
+    pub fn rebuild(self, tokenizer: &mut Value, config: &Value, stated: &Stated) -> Result<bool, TokenizerError> {
         if self == Self::Plain {
-            return Ok(());
+            return Ok(false);
         }
         let wrong = || TokenizerError::Invalid("the file is no JSON object".to_owned());
         let fields = tokenizer.as_object_mut().ok_or_else(wrong)?;
-        self.model(fields, stated)?;
+        let model = self.model(fields, stated)?;
         let Pieces { normalizer, pre_tokenizer, decoder } = self.pieces(config);
-        replace::<NormalizerWrapper>(fields, "normalizer", normalizer, &[]);
-        replace::<PreTokenizerWrapper>(fields, "pre_tokenizer", pre_tokenizer, &IDLE[..1]);
-        replace::<DecoderWrapper>(fields, "decoder", decoder, &IDLE);
-        Ok(())
+        let others = [
+            replace::<NormalizerWrapper>(fields, "normalizer", normalizer, &[]),
+            replace::<PreTokenizerWrapper>(fields, "pre_tokenizer", pre_tokenizer, &IDLE[..1]),
+            replace::<DecoderWrapper>(fields, "decoder", decoder, &IDLE),
+        ];
+        Ok(model || others.contains(&true))
     }
 
-    /// Puts the class's own post-processor there, where it has one. Called when every token has its id.
-    pub fn post_process(self, tokenizer: &mut Value, begin: Option<(&str, u32)>) {
-        match (self, begin) {
-            (Self::CodeLlama, Some((token, id))) => tokenizer["post_processor"] = begins(token, id),
-            // Built once more without a begin of text, whatever the file says.
-            (Self::GptNeoX | Self::CodeLlama, _) => tokenizer["post_processor"] = Value::Null,
-            _ => {}
+    /// The post-processor that the class builds whatever the file says, where it does, with the begin of text and its id.
+    pub fn post_processor(self, begin: Option<(&str, u32)>) -> Option<Value> {
+        match self {
+            Self::CodeLlama => Some(begin.map_or(Value::Null, |(token, id)| begins(token, id))),
+            Self::GptNeoX => Some(Value::Null),
+            _ => None,
         }
     }
 
-    fn model(self, fields: &mut Map<String, Value>, stated: &Stated) -> Result<(), TokenizerError> {
+    fn model(self, fields: &mut Map<String, Value>, stated: &Stated) -> Result<bool, TokenizerError> {
         let model = fields.get_mut("model").and_then(Value::as_object_mut);
         let model = model.filter(|model| model.contains_key("merges"));
         let model = model.ok_or(TokenizerError::NotBpe { class: self.name() })?;
@@ -184,14 +185,16 @@ impl Class {
             ("continuing_subword_prefix", Value::Null, Value::Null),
             ("end_of_word_suffix", Value::Null, Value::Null),
         ];
+        let mut changed = false;
         for (name, value, default) in wanted {
             let found =
                 model.get(name).filter(|found| !found.is_null() && found.as_str() != Some("")).unwrap_or(&default);
             if *found != value {
                 model.insert(name.to_owned(), value);
+                changed = true;
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     fn pieces(self, config: &Value) -> Pieces {
@@ -234,7 +237,7 @@ impl Class {
         }
     }
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Plain => "PreTrainedTokenizerFast",
             Self::Llama => "LlamaTokenizer",
@@ -262,8 +265,8 @@ fn code_of(config: &Value) -> Option<&Value> {
     Some(code).filter(|code| !code.is_null())
 }
 
-/// Writes a piece if what stands there is another one, whatever the idle fields of its `ByteLevel`s.
-fn replace<P>(fields: &mut Map<String, Value>, name: &str, piece: Value, idle: &[&str])
+/// Writes a piece if what stands there is another one, whatever the idle fields of its `ByteLevel`s; says whether it was.
+fn replace<P>(fields: &mut Map<String, Value>, name: &str, piece: Value, idle: &[&str]) -> bool
 where
     P: serde::Serialize + serde::de::DeserializeOwned,
 {
@@ -278,6 +281,7 @@ where
     if !same {
         fields.insert(name.to_owned(), piece);
     }
+    !same
 }
 
 /// Takes fields out of every `ByteLevel`.

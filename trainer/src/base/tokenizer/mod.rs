@@ -69,6 +69,8 @@ pub struct Tokenizer {
     stops: Vec<u32>,
     /// The special tokens by name, where the base's files say them.
     named: Option<BTreeMap<String, String>>,
+    /// The class that has put pieces of its own in the place of `tokenizer.json`'s.
+    rebuilt: Option<&'static str>,
     template: Option<Template>,
     json: Vec<u8>,
     digest: Digest,
@@ -116,7 +118,18 @@ impl Tokenizer {
             return Err(TokenizerError::NoEnd);
         }
         let prefix = encode::prefix(&inner)?;
-        Ok(Self { inner, bare, special, prefix, stops: Vec::new(), named: None, template: None, json, digest })
+        Ok(Self {
+            inner,
+            bare,
+            special,
+            prefix,
+            stops: Vec::new(),
+            named: None,
+            rebuilt: None,
+            template: None,
+            json,
+            digest,
+        })
     }
 
     /// With a chat template. What [`Tokenizer::digest`] and so a base's id say does not depend on it: a template is
@@ -126,10 +139,18 @@ impl Tokenizer {
         Self { template: Some(template), ..self }
     }
 
-    /// With the special tokens as the base's files name them.
+    /// With the special tokens as the base's files name them, and the class that has built pieces of its own.
     #[must_use]
-    pub(super) fn with_named(self, named: BTreeMap<String, String>) -> Self {
-        Self { named: Some(named), ..self }
+    pub(super) fn with_named(self, named: BTreeMap<String, String>, rebuilt: Option<&'static str>) -> Self {
+        Self { named: Some(named), rebuilt, ..self }
+    }
+
+    /// For people: that this tokenizer is not what its `tokenizer.json` says by itself.
+    pub fn remark(&self) -> Option<String> {
+        let class = self.rebuilt?;
+        Some(format!(
+            "the tokenizer is a {class} (tokenizer_config.json), which builds parts of tokenizer.json otherwise, as in transformers"
+        ))
     }
 
     /// With more tokens that end generation, as generation_config.json lists them. No part of a base's identity either.

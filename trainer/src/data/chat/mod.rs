@@ -24,7 +24,6 @@ mod tests;
 use std::ops::Range;
 
 use potluck_protocol::id::Digest;
-use serde_json::{Map, Value};
 
 use super::row::{Chat, Message};
 use crate::base::{Tokenizer, TokenizerError};
@@ -33,7 +32,7 @@ use assemble::Answer;
 pub use ending::Ending;
 use marks::{Marks, Written};
 pub use render::Input;
-use render::Renderer;
+use render::{Given, Renderer};
 
 /// A chat as its template writes it.
 type Rendered = Written;
@@ -85,12 +84,6 @@ pub struct ChatSample {
     pub apart: usize,
 }
 
-/// What is rendered: messages and tools with their words marked.
-struct Marked {
-    messages: Vec<Map<String, Value>>,
-    tools: Vec<Value>,
-}
-
 impl<'a> ChatFormat<'a> {
     pub fn new(tokenizer: &'a Tokenizer) -> Result<Self, ChatError> {
         let template = tokenizer.template().ok_or(ChatError::NoTemplate)?;
@@ -128,7 +121,8 @@ impl<'a> ChatFormat<'a> {
 
     /// What stands before the next answer of the assistant.
     pub fn prompt(&self, chat: &Chat) -> Result<Vec<u32>, ChatError> {
-        let written = self.write(&self.marked(chat)?, chat.messages.len(), true)?;
+        let marked = self.marked(chat)?;
+        let written = self.write(&marked, marked.count(), true)?;
         Ok(self.encode(&written, 0..written.text.len(), crate::base::Place::Start)?.ids)
     }
 
@@ -138,30 +132,31 @@ impl<'a> ChatFormat<'a> {
         Ok(Written::new(&self.renderer.render(input, add_generation_prompt)?).text)
     }
 
-    fn marked(&self, chat: &Chat) -> Result<Marked, ChatError> {
-        let messages = chat.messages.iter().map(|message| self.marks.message(message)).collect::<Result<_, _>>()?;
+    /// Messages and tools with their words marked, made ready once for all times that they are written.
+    fn marked(&self, chat: &Chat) -> Result<Given, ChatError> {
+        let messages = chat.messages.iter().map(|message| self.marks.message(message));
+        let messages = messages.collect::<Result<Vec<_>, _>>()?;
         let mut tools = chat.tools.clone();
         tools.iter_mut().try_for_each(|tool| self.marks.value(tool, true))?;
-        Ok(Marked { messages, tools })
+        let tools = Some(tools.as_slice()).filter(|tools| !tools.is_empty());
+        Ok(Given::new(&Input { messages: &messages, tools }))
     }
 
     /// The first `count` messages, with the head of the assistant's next turn behind them if that is wanted.
-    fn write(&self, marked: &Marked, count: usize, add_generation_prompt: bool) -> Result<Written, ChatError> {
-        let tools = Some(marked.tools.as_slice()).filter(|tools| !tools.is_empty());
-        let chat = Input { messages: &marked.messages[..count], tools };
-        Ok(Written::new(&self.renderer.render(&chat, add_generation_prompt)?))
+    fn write(&self, marked: &Given, count: usize, add_generation_prompt: bool) -> Result<Written, ChatError> {
+        Ok(Written::new(&self.renderer.render_first(marked, count, add_generation_prompt)?))
     }
 
     /// The text and the places that the template itself marks.
-    fn generated(&self, marked: &Marked) -> Result<(Written, Vec<Range<usize>>), ChatError> {
-        let mut written = self.write(marked, marked.messages.len(), false)?;
+    fn generated(&self, marked: &Given) -> Result<(Written, Vec<Range<usize>>), ChatError> {
+        let mut written = self.write(marked, marked.count(), false)?;
         let labels = std::mem::take(&mut written.labels);
         Ok((written, labels.into_iter().filter(|label| !label.is_empty()).collect()))
     }
 
     /// The text and the places of the answers, found by writing the chat up to each of them.
-    fn answers(&self, marked: &Marked, chat: &Chat) -> Result<(Written, Vec<Range<usize>>), ChatError> {
-        let whole = self.write(marked, marked.messages.len(), false)?;
+    fn answers(&self, marked: &Given, chat: &Chat) -> Result<(Written, Vec<Range<usize>>), ChatError> {
+        let whole = self.write(marked, marked.count(), false)?;
         let mut places = Vec::new();
         for (index, _) in chat.messages.iter().enumerate().filter(|(_, message)| message.is_assistant()) {
             let before = self.write(marked, index, true)?.text;

@@ -46,6 +46,25 @@ pub struct Input<'a> {
     pub tools: Option<&'a [serde_json::Value]>,
 }
 
+/// The same as a template sees it.
+#[derive(Debug)]
+pub struct Given {
+    messages: Vec<Value>,
+    tools: Value,
+    has_tools: bool,
+}
+
+impl Given {
+    pub fn new(input: &Input<'_>) -> Self {
+        let tools = Value::from(Serde(input.tools));
+        Self { messages: input.messages.iter().map(fields).collect(), tools, has_tools: input.tools.is_some() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.messages.len()
+    }
+}
+
 /// A compiled template.
 #[derive(Debug)]
 pub struct Renderer {
@@ -91,10 +110,16 @@ impl Renderer {
 
     /// The text of the chat, with the head of the assistant's next turn behind it if that is wanted.
     pub fn render(&self, input: &Input<'_>, add_generation_prompt: bool) -> Result<String, ChatError> {
-        let template = self.template_for(input.tools.is_some()).name;
+        let given = Given::new(input);
+        self.render_first(&given, given.messages.len(), add_generation_prompt)
+    }
+
+    /// The same of the first messages of what was made ready once.
+    pub fn render_first(&self, given: &Given, count: usize, add_generation_prompt: bool) -> Result<String, ChatError> {
+        let template = self.template_for(given.has_tools).name;
         let template = self.environment.get_template(template).map_err(|error| failed(&error))?;
-        let messages: Value = input.messages.iter().map(fields).collect();
-        let tools = Value::from(Serde(input.tools));
+        let messages: Value = given.messages.iter().take(count).cloned().collect();
+        let tools = given.tools.clone();
         let chat = context! { messages, add_generation_prompt, tools, documents => (), ..self.tokens.clone() };
         let mut text = Bounded(Vec::new());
         let rendered = template.render_captured_to(chat, &mut text);

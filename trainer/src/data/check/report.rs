@@ -52,6 +52,9 @@ pub struct Report {
     pub written: Vec<usize>,
     #[serde(default)]
     pub written_rows: usize,
+    /// What is to be said of the tokenizer, in words.
+    #[serde(default)]
+    pub tokenizer: Option<String>,
     /// How many positions the base was made for, if it says so.
     #[serde(default)]
     pub positions: Option<usize>,
