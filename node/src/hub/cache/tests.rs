@@ -7,12 +7,12 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::hub::look::{Look, look};
+use crate::hub::select::HELPFUL;
 use crate::hub::talk::tests::recorded;
 use crate::hub::{Event, read_settings};
 
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 const NAMES: [&str; 3] = ["config.json", "tokenizer.json", "model.safetensors"];
-const HELPFUL: [&str; 3] = ["generation_config.json", "tokenizer_config.json", "chat_template.jinja"];
 
 struct Bench {
     root: TempDir,
