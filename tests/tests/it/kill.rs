@@ -130,9 +130,10 @@ fn die_pulling(scene: &Scene, home: &Path, seed: &Up, id: &str, failpoint: Optio
         &seed.address,
     ];
     let mut daemon = scene.program.up_with(home, &args, &environment);
+    // Whoever comes when the daemon is dead already looks for it alone, and for a minute if nobody says otherwise.
     let mut pull = scene
         .program
-        .command(home, ["pull", id])
+        .command(home, ["pull", id, "--timeout", "5", "--listen", "/ip4/127.0.0.1/tcp/0", "--no-upnp"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
