@@ -243,7 +243,8 @@ fn bare(etag: &str) -> String {
 
 /// Safe as a file's name. // I13
 fn is_plain(etag: &str) -> bool {
-    (1..=128).contains(&etag.len()) && etag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=128).contains(&etag.len()) && etag.bytes().all(plain)
 }
 
 /// Start and length of the whole from `bytes A-B/C`.
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn an_etag_is_a_plain_name_or_is_not_used() {
         assert_eq!(bare("W/\"abc\""), "abc");
-        assert!(is_plain(&"a".repeat(64)) && is_plain("a-1"));
+        assert!(is_plain(&"a".repeat(64)) && is_plain("own-a_1"));
         for wrong in ["", "../x", "a/b", "a.part", "a\\b", &"a".repeat(129)] {
             assert!(!is_plain(wrong), "{wrong}");
         }

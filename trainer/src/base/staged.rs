@@ -89,11 +89,12 @@ impl StagedFolder {
         let place = Place::of(target)?;
         let (mut above, name) = place.beside()?;
         if let Place::There(folder) = &place {
-            return refuse_full(folder, Some(&prefix(&name)));
+            refuse_full(folder, Some(&prefix(&name)))?;
+            return probe(folder, &prefix(&name));
         }
         while fs::symlink_metadata(&above).is_err_and(|error| error.kind() == ErrorKind::NotFound) && above.pop() {}
         match fs::metadata(&above) {
-            Ok(found) if found.is_dir() => Ok(()),
+            Ok(found) if found.is_dir() => probe(&above, &prefix(&name)),
             Ok(_) => Err(io::Error::new(ErrorKind::NotADirectory, format!("{} is no folder", above.display()))),
             Err(error) if above.as_os_str().is_empty() && error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", above.display()))),
@@ -215,6 +216,14 @@ fn take_back(staging: &Path, folder: &Path) {
             let _stays = removal::file(&folder.join(&one.name));
         }
     }
+}
+
+/// Whether something can be written in a folder: only trying it tells, of modes, read-only file systems and full ones alike.
+fn probe(folder: &Path, prefix: &str) -> io::Result<()> {
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    let trial = folder.join(format!("{prefix}{}-{number}", std::process::id()));
+    fs::create_dir(&trial)?;
+    removal::empty_folder(&trial)
 }
 
 fn prefix(name: &OsStr) -> String {

@@ -100,9 +100,13 @@ impl Drop for Wire {
     }
 }
 
+/// Streams of the other side: it opens a few for each protocol that it speaks.
+const HELD_MAX: usize = 64;
+
 /// Polls the connection and opens streams, until it ends.
 async fn keep(mut muxer: StreamMuxerBox, mut requests: mpsc::Receiver<Back>) {
     let mut waiting: Option<Back> = None;
+    let mut held = Vec::new();
     poll_fn(|cx| {
         loop {
             let mut moved = false;
@@ -111,9 +115,15 @@ async fn keep(mut muxer: StreamMuxerBox, mut requests: mpsc::Receiver<Back>) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
-            // What the other side opens is dropped: a stranger has nothing to say.
+            // What the other side opens is held and not answered: a stranger has nothing to say. Were it dropped, the other
+            // side would take it that gossip is not spoken here, and then speak none itself.
             match muxer.poll_inbound_unpin(cx) {
-                Poll::Ready(Ok(_)) => moved = true,
+                Poll::Ready(Ok(stream)) => {
+                    moved = true;
+                    if held.len() < HELD_MAX {
+                        held.push(stream);
+                    }
+                }
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => {}
             }
