@@ -90,8 +90,7 @@ pub struct Report {
 /// Runs it whole. Dropping the future ends the daemons.
 pub async fn run(options: &Options) -> Outcome<Report> {
     let root = options.folder.clone().unwrap_or_else(config::temporary);
-    let folder = tempfile::Builder::new().prefix("potluck-bench-").tempdir_in(&root);
-    let folder = folder.map_err(|error| Failure::io("make a folder for the benchmark", &error))?;
+    let folder = super::folder::make(&root)?;
     tokio::select! {
         biased;
         () = signals::asked().to_end.cancelled_owned() => Err(Failure::interrupted()),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use potluck_trainer::checkpoint;
 use potluck_trainer::fit::folder::RunFolder;
+use potluck_trainer::peft::{CONFIG_FILE, MODEL_FILE};
 use serde_json::Value;
 
 use super::proto::{TrainSettings, TrainTask};
@@ -40,10 +41,17 @@ pub fn look(out: &Path) -> Outcome<Output> {
     if is_whole(out) { Ok(Output::Whole) } else { output::check(out).map(|()| Output::Free) }
 }
 
+/// Whether both files of an adapter are there.
+pub fn has_adapter(out: &Path) -> bool {
+    [CONFIG_FILE, MODEL_FILE].iter().all(|name| out.join(name).is_file())
+}
+
 /// What is copied last of all from the run's folder says that the result is this run's, and written to its end.
 fn is_whole(out: &Path) -> bool {
     let run = run_folder(out);
-    [SETTINGS, METRICS].iter().all(|name| output::same(&run.join(name), &out.join(name)).unwrap_or(false))
+    // A copy of the run's folder has these notes too, and no adapter.
+    has_adapter(out)
+        && [SETTINGS, METRICS].iter().all(|name| output::same(&run.join(name), &out.join(name)).unwrap_or(false))
 }
 
 /// A run that was stopped after so many whole steps, all of which are kept.

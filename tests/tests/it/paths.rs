@@ -147,11 +147,10 @@ impl Scene {
     fn verbs_of_adapters(&self) -> Vec<Verb> {
         let (rows, adapter) = (text(&self.rows), text(&self.adapter));
         let out = text(&self.root.path().join("never"));
-        let eval = ["eval", "--base", "tiny", "--max-new-tokens", "1"];
         let merge = ["merge", "--base", "tiny", &adapter, &adapter];
         vec![
             Verb::new("eval --data PATH", &["eval", "--base", "tiny", "--data"]),
-            Verb::new("eval --adapter PATH", &[&eval[..], &["--data", &rows, "--adapter"]].concat()),
+            Verb::new("eval --adapter PATH", &["eval", "--base", "tiny", "--data", &rows, "--adapter"]),
             Verb::new("generate --base PATH", &["generate", "a", "--max-new-tokens", "1", "--base"]),
             Verb::new(
                 "generate --adapter PATH",

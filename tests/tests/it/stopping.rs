@@ -149,6 +149,11 @@ fn a_run_that_was_killed_when_all_was_written_ends_with_the_same_command() {
     let refused = ended(bounded(&bench).spawn().expect("it starts"));
     assert_eq!(refused.code, 9, "{refused:#?}");
     fs::write(run.join("metrics.jsonl"), &metrics).expect("ours");
+    // The notes alone are a copy of the run's folder, and no result.
+    let aside = bench.path("aside");
+    fs::rename(out.join("adapter_model.safetensors"), &aside).expect("ours");
+    assert_eq!(ended(bounded(&bench).spawn().expect("it starts")).code, 9);
+    fs::rename(&aside, out.join("adapter_model.safetensors")).expect("ours");
     let whole = ended(bounded(&bench).spawn().expect("it starts"));
     assert_eq!(whole.code, 0, "{whole:#?}");
     assert!(!run.exists() && factors() == before);

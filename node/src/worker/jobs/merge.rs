@@ -148,8 +148,7 @@ pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
     let architecture = architecture(&task.shape)?;
     let settings = &task.settings;
     let root = settings.folder.clone().unwrap_or_else(config::temporary);
-    let folder = tempfile::Builder::new().prefix("potluck-bench-").tempdir_in(&root);
-    let folder = folder.map_err(|error| Failure::io("make a folder for the benchmark", &error))?;
+    let folder = crate::bench::folder::make(&root)?;
     let folders = adapters(settings, &architecture, folder.path(), context)?;
     let weight = Weight(Weight::ONE.0 / folders.len().max(1) as i32);
     let sources: Vec<Source> = folders.into_iter().map(|folder| Source { folder, weight }).collect();

@@ -130,7 +130,8 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let metrics = potluck_trainer::files::read(&folder.metrics(), METRICS_MAX)
         .map_err(|error| Failure::io("read the run's metrics", &error))?;
     let notes = [(SETTINGS, json(&settings)?), (NOTE, json(&record)?), (METRICS, metrics)];
-    if left == Output::Free {
+    // What a person took away meanwhile is written again.
+    if left == Output::Free || !stopping::has_adapter(&task.out) {
         adapt::write(&task.out, &fit.adapter, &base, &notes)?;
     }
     // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
