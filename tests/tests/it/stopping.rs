@@ -189,8 +189,9 @@ fn a_run_that_begins_anew_says_so_and_one_that_has_done_nothing_keeps_nothing() 
     assert!(again.stderr.contains(&format!("begins anew: {folder} holds no checkpoint")), "{again:#?}");
     assert!(!again.stderr.contains("goes on from step"), "{again:#?}");
 
+    // SIGTERM: where the tests run in a script's background, SIGINT is ignored until the program listens.
     let first = bench.command("other", &[]).spawn().expect("the program starts");
-    signal("INT", &group(&first));
+    signal("TERM", &group(&first));
     let first = ended(first);
     // Before it listens at all a signal ends it as any program.
     assert!(first.code == 130 || first.code == -1, "{first:#?}");
