@@ -196,13 +196,11 @@ impl<'a> Snapshot<'a> {
     /// The additional chat templates that are here: all that a reader of the folder would take.
     pub fn templates(&self) -> Result<Vec<String>, HubError> {
         let folder = self.file(TEMPLATES);
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(HubError::io("read", &folder)(error)),
-        };
         let mut names = Vec::new();
-        for entry in entries {
+        if !folder.is_dir() {
+            return Ok(names);
+        }
+        for entry in fs::read_dir(&folder).map_err(HubError::io("read", &folder))? {
             let name = entry.map_err(HubError::io("read", &folder))?.file_name();
             names.extend(
                 name.to_str().filter(|name| name.ends_with(".jinja")).map(|name| format!("{TEMPLATES}/{name}")),

@@ -297,7 +297,14 @@ fn next(url: &Url, place: &str) -> Option<Url> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::path::Path;
+    use std::time::Instant;
+
     use super::*;
+    use crate::hub::read_settings;
+    use crate::hub::talk::tests::recorded;
 
     fn url(text: &str) -> Url {
         text.parse().expect("an address")
@@ -320,6 +327,51 @@ mod tests {
         }
         let (one, other) = ("http://127.0.0.1:1/x", "http://127.0.0.1:2/y");
         assert_eq!(next(&url(one), other), Some(url(other)));
+    }
+
+    /// The address of a server that answers with that status and half of a body, and then stands still.
+    fn half(status: u16) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("our client");
+            let head =
+                format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\n{{ ");
+            stream.write_all(head.as_bytes()).expect("taken");
+            // Until the other side has had enough.
+            drop(stream.read_to_end(&mut Vec::new()));
+        });
+        format!("http://{address}/")
+    }
+
+    #[test]
+    fn no_list_and_no_error_is_waited_for_without_end() {
+        let settings = read_settings(|_| None, Some(Path::new("/home/me"))).expect("nothing is set");
+        let (talk, _) = recorded();
+        let id: HubId = "a/b".parse().expect("an id");
+        let client = Client {
+            agent: agent::new(&settings).expect("one"),
+            settings: &settings,
+            id: &id,
+            token: None,
+            talk: &talk,
+        };
+        let begun = Instant::now();
+        let brief = |body| Patience { head: settings.answer, body };
+        let listed =
+            client.list("x", &half(200), brief(Some(Duration::from_millis(100)))).err().expect("it does not come");
+        assert!(
+            matches!(&listed.error, HubError::Unreachable { reason, .. } if reason.contains("body")),
+            "{}",
+            listed.error
+        );
+        assert_eq!(listed.again, Again::Never, "its time was used");
+        // What an error says is left out; of a file's transfer it is not read.
+        for body in [Some(Duration::from_millis(100)), None] {
+            let refused = client.once("x", &half(403), None, brief(body)).err().expect("refused");
+            assert!(matches!(refused.error, HubError::Denied { status: 403, said: None, .. }), "{}", refused.error);
+        }
+        assert!(begun.elapsed() < settings.stall, "no read came to its own end");
     }
 
     #[test]
