@@ -100,10 +100,10 @@ impl Hub {
             return answered;
         }
         if asked.path.starts_with("/api/models/") {
-            return reply::repository(&mut stream, &files);
+            return reply::repository(&mut stream, &files, &manner);
         }
-        let name = asked.path.rsplit('/').next().unwrap_or_default();
-        let Some(bytes) = files.get(name) else {
+        // A name may have folders.
+        let Some((name, bytes)) = files.iter().find(|(name, _)| asked.path.ends_with(&format!("/{name}"))) else {
             return head(&mut stream, 404, &[("content-length", "0")]);
         };
         let etag = reply::etag(name, bytes, &manner);

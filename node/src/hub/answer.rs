@@ -39,6 +39,8 @@ pub struct Question<'a> {
     pub revision: &'a str,
     /// Where the token is from that went with it.
     pub token: Option<&'a str>,
+    /// Whether the body of an error may be read: it comes within a bounded time. Of a file's transfer the headers must do.
+    pub explains: bool,
 }
 
 /// Whether the answer is what was asked for.
@@ -48,7 +50,7 @@ pub fn judge(question: &Question, response: &mut Response<Body>) -> Result<(), F
     let is_page = header("content-type").is_some_and(|kind| kind.trim_start().starts_with("text/html"));
     // 511: a network wants a log-in first.
     if status == 511 || (matches!(status, 200 | 206) && is_page) {
-        let title = page::title(&beginning(response));
+        let title = page::title(&beginning(question, response));
         return Err(page_error(question, title).into());
     }
     if matches!(status, 200 | 206) {
@@ -56,7 +58,7 @@ pub fn judge(question: &Question, response: &mut Response<Body>) -> Result<(), F
     }
     let code = header("x-error-code").map(str::to_owned);
     let asked = retry::asked(response.headers(), SystemTime::now());
-    let said = said(response);
+    let said = said(question, response);
     if retry::is_passing(status) {
         let error = HubError::Status { what: question.what.to_owned(), status, said, wait: None };
         return Err(Fault { error, again: asked.map_or(Again::Soon, Again::After) });
@@ -92,23 +94,25 @@ fn refusal(question: &Question, status: u16, code: Option<&str>, said: Option<St
 }
 
 /// The reason that comes with an error: the hub's header, or the `error` of its JSON.
-fn said(response: &mut Response<Body>) -> Option<String> {
+fn said(question: &Question, response: &mut Response<Body>) -> Option<String> {
     #[derive(Deserialize)]
     struct Reason {
         error: String,
     }
     let header = response.headers().get("x-error-message").map(|value| String::from_utf8_lossy(value.as_bytes()));
     let said = header.map(|header| header.into_owned()).or_else(|| {
-        let reason: Reason = serde_json::from_slice(&beginning(response)).ok()?;
+        let reason: Reason = serde_json::from_slice(&beginning(question, response)).ok()?;
         Some(reason.error)
     });
     said.map(|said| page::cut(&said, REASON_MAX)).filter(|said| !said.is_empty())
 }
 
 /// What comes of a body that nobody waits for.
-fn beginning(response: &mut Response<Body>) -> Vec<u8> {
+fn beginning(question: &Question, response: &mut Response<Body>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let _broken = response.body_mut().as_reader().take(SAID_MAX).read_to_end(&mut bytes);
+    if question.explains {
+        let _broken = response.body_mut().as_reader().take(SAID_MAX).read_to_end(&mut bytes);
+    }
     bytes
 }
 
@@ -117,7 +121,8 @@ mod tests {
     use super::*;
 
     fn judged(status: u16, headers: &[(&str, &str)], body: &str, token: Option<&str>) -> Result<(), (String, Again)> {
-        let question = Question { what: "x.json", endpoint: "https://hub", repository: "a/b", revision: "main", token };
+        let (what, endpoint, repository, revision) = ("x.json", "https://hub", "a/b", "main");
+        let question = Question { what, endpoint, repository, revision, token, explains: true };
         let response =
             headers.iter().fold(Response::builder().status(status), |all, (name, value)| all.header(*name, *value));
         let mut response = response.body(Body::builder().data(body)).expect("an answer");

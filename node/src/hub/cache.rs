@@ -8,6 +8,7 @@
 //!                     blobs/ETAG                 the content; ETAG.part while it comes
 //!                     .no_exist/COMMIT/FILE      the commit has no such file
 //!                     .checked/ETAG              ours: length and time of the blob when its hash was right
+//!                     .checked/COMMIT.templates  ours: the commit's additional chat templates, one a line
 //! ```
 
 use std::cell::RefCell;
@@ -21,7 +22,8 @@ use potluck_trainer::{files, removal};
 
 use super::digest::{self, Wrong};
 use super::id::is_commit;
-use super::limits::{LOCKED, LOCKED_LOOK, LONG, NOTE_MAX, SETTLED};
+use super::limits::{LIST_MAX, LOCKED, LOCKED_LOOK, LONG, NOTE_MAX, SETTLED};
+use super::select::{TEMPLATES, is_template};
 use super::{Fresh, HubError, HubId, Settings, Talk, link};
 use crate::text;
 
@@ -142,7 +144,7 @@ impl<'a> Snapshot<'a> {
         let path = self.file(name);
         let len = fs::metadata(&path).map_err(HubError::io("look at", &path))?.len();
         if len > max as u64 {
-            return Err(HubError::TooLarge { bytes: len, max: max as u64 });
+            return Err(HubError::TooLarge { what: name.to_owned(), bytes: len, max: max as u64 });
         }
         files::read(&path, max as u64).map_err(HubError::io("read", &path))
     }
@@ -189,6 +191,43 @@ impl<'a> Snapshot<'a> {
 
     fn absent(&self, name: &str) -> PathBuf {
         self.repository.join(".no_exist").join(&self.commit).join(name)
+    }
+
+    /// The additional chat templates that are here: all that a reader of the folder would take.
+    pub fn templates(&self) -> Result<Vec<String>, HubError> {
+        let folder = self.file(TEMPLATES);
+        let mut names = Vec::new();
+        if !folder.is_dir() {
+            return Ok(names);
+        }
+        for entry in fs::read_dir(&folder).map_err(HubError::io("read", &folder))? {
+            let name = entry.map_err(HubError::io("read", &folder))?.file_name();
+            names.extend(
+                name.to_str().filter(|name| name.ends_with(".jinja")).map(|name| format!("{TEMPLATES}/{name}")),
+            );
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Those that the commit has, if a fetch has noted them.
+    pub fn noted_templates(&self) -> Option<Vec<String>> {
+        let noted = String::from_utf8(files::read(&self.templates_note(), LIST_MAX as u64).ok()?).ok()?;
+        let names: Vec<String> = noted.lines().map(str::to_owned).collect();
+        // A note that says anything else is none. // I13
+        Some(names).filter(|names| names.iter().all(|name| is_template(name)))
+    }
+
+    /// Notes them among the commit's files. The hub's own programs have no such note: a file that they know to be lacking is
+    /// one whose name they know.
+    pub fn note_templates(&self, files: &[String]) {
+        let names = files.iter().filter(|file| is_template(file));
+        let _not_noted = put(&self.templates_note(), &names.map(|name| format!("{name}\n")).collect::<String>());
+    }
+
+    /// No etag has a dot.
+    fn templates_note(&self) -> PathBuf {
+        self.repository.join(".checked").join(format!("{}.templates", self.commit))
     }
 
     /// Notes which commit the revision is: a snapshot that is noted is whole.

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::answer::{Again, Fault, Question, judge, page_error};
 use super::id::is_commit;
-use super::limits::{ASKED_MAX, LIST_MAX, REDIRECTS, SMALL_MAX, TOTAL_MAX};
+use super::limits::{ASKED_MAX, BODY, LIST_MAX, REDIRECTS, SMALL_MAX, TOTAL_MAX};
 use super::token::{self, Token};
 use super::{HubError, HubId, Settings, Talk, agent, page, retry};
 
@@ -31,11 +31,28 @@ pub struct Remote {
 
 pub struct Client<'a> {
     agent: Agent,
-    endpoint: Url,
     settings: &'a Settings,
     id: &'a HubId,
     token: Option<Token>,
     talk: &'a Talk,
+}
+
+/// How long is waited for an answer.
+#[derive(Clone, Copy)]
+struct Patience {
+    head: Duration,
+    /// All of its body; of a file there is no telling.
+    body: Option<Duration>,
+}
+
+impl Patience {
+    fn answer(head: Duration) -> Self {
+        Self { head, body: Some(BODY) }
+    }
+
+    fn file(head: Duration) -> Self {
+        Self { head, body: None }
+    }
 }
 
 /// An answer, and what the hub said of the file before it sent us elsewhere.
@@ -63,13 +80,12 @@ impl Said {
 
 impl<'a> Client<'a> {
     pub fn new(settings: &'a Settings, id: &'a HubId, talk: &'a Talk) -> Result<Self, HubError> {
-        let speaks = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
-        let endpoint = settings.endpoint.parse::<Url>().ok().filter(speaks).ok_or_else(|| {
-            let reason = "HF_ENDPOINT is no http address".to_owned();
-            HubError::Unreachable { endpoint: settings.endpoint.clone(), reason }
-        })?;
         let token = token::read(&settings.token, talk)?;
-        Ok(Self { agent: agent::new(settings)?, endpoint, settings, id, token, talk })
+        Ok(Self { agent: agent::new(settings)?, settings, id, token, talk })
+    }
+
+    pub fn id(&self) -> &HubId {
+        self.id
     }
 
     /// Which commit the revision is, and what is in it.
@@ -84,12 +100,8 @@ impl<'a> Client<'a> {
             rfilename: String,
         }
         let what = self.id.to_string();
-        let url = format!("{}/api/{}", self.settings.endpoint, self.id.route());
-        let body = self.until_answered(|| {
-            let mut answer = self.once(&what, &url, None, self.settings.answer)?;
-            let body = answer.response.body_mut().with_config().limit(LIST_MAX as u64).read_to_vec();
-            body.map_err(|error| self.failed(&error, None))
-        })?;
+        let url = format!("{}/api/{}", self.settings.endpoint.address(), self.id.route());
+        let body = self.until_answered(|| self.list(&what, &url, Patience::answer(self.settings.answer)))?;
         if page::is_one(&body) {
             return Err(page_error(&self.question(&what, None), page::title(&body)));
         }
@@ -97,14 +109,31 @@ impl<'a> Client<'a> {
         if !is_commit(&info.sha) {
             return Err(HubError::answer(&what, "it names no commit"));
         }
+        // Whoever names a commit means its files and no other ones.
+        let pinned = self.id.revision().to_ascii_lowercase();
+        if is_commit(&pinned) && info.sha != pinned {
+            return Err(HubError::answer(&what, format!("it answers with another commit, {}", info.sha)));
+        }
         Ok(Repository { commit: info.sha, files: info.siblings.into_iter().map(|file| file.rfilename).collect() })
+    }
+
+    /// A list of bounded length, in bounded time.
+    fn list(&self, what: &str, url: &str, patience: Patience) -> Result<Vec<u8>, Fault> {
+        let mut answer = self.once(what, url, None, patience)?;
+        answer.response.body_mut().with_config().limit(LIST_MAX as u64).read_to_vec().map_err(|error| match error {
+            ureq::Error::BodyExceedsLimit(_) => {
+                HubError::answer(what, format!("its list is longer than {LIST_MAX} bytes")).into()
+            }
+            error => self.failed(&error, None),
+        })
     }
 
     /// Where a file is and how long: its first byte is asked for.
     pub fn remote(&self, commit: &str, name: &str) -> Result<Remote, HubError> {
         let wrong = |reason: String| HubError::answer(name, reason);
-        let url = format!("{}/{}/resolve/{commit}/{name}", self.settings.endpoint, self.id.repository());
-        let Answer { response, said } = self.get(name, &url, Some("bytes=0-0"), self.settings.answer)?;
+        let url = format!("{}/{}/resolve/{commit}/{name}", self.settings.endpoint.address(), self.id.repository());
+        let patience = Patience::answer(self.settings.answer);
+        let Answer { response, said } = self.get(name, &url, Some("bytes=0-0"), patience)?;
         match said.commit.as_deref() {
             Some(is) if is == commit => {}
             Some(_) => return Err(wrong("it is of another commit than the one that was asked for".to_owned())),
@@ -124,7 +153,7 @@ impl<'a> Client<'a> {
         let size = size.ok_or_else(|| wrong("its length is not said".to_owned()))?;
         let max = if name.ends_with(".safetensors") { TOTAL_MAX } else { SMALL_MAX };
         if size > max {
-            return Err(HubError::TooLarge { bytes: size, max });
+            return Err(HubError::TooLarge { what: name.to_owned(), bytes: size, max });
         }
         Ok(Remote { name: name.to_owned(), url, etag, size })
     }
@@ -132,7 +161,7 @@ impl<'a> Client<'a> {
     /// The bytes of a file from `start` on, or from its beginning if the server knows no ranges: where they start.
     pub fn bytes(&self, remote: &Remote, start: u64) -> Result<(u64, Body), HubError> {
         let wrong = |reason: String| HubError::answer(&remote.name, reason);
-        let get = |range: Option<&str>| self.get(&remote.name, &remote.url, range, self.settings.stall);
+        let get = |range: Option<&str>| self.get(&remote.name, &remote.url, range, Patience::file(self.settings.stall));
         let answer = match get(Some(&format!("bytes={start}-"))) {
             // A server that gives no rest of a file gives all of it.
             Err(HubError::Status { status: 416, .. }) => get(None)?,
@@ -149,7 +178,7 @@ impl<'a> Client<'a> {
         Ok((from, answer.response.into_body()))
     }
 
-    fn get(&self, what: &str, url: &str, range: Option<&str>, patience: Duration) -> Result<Answer, HubError> {
+    fn get(&self, what: &str, url: &str, range: Option<&str>, patience: Patience) -> Result<Answer, HubError> {
         self.until_answered(|| self.once(what, url, range, patience))
     }
 
@@ -175,7 +204,7 @@ impl<'a> Client<'a> {
     }
 
     /// Follows redirects, a few, never from https to http, and tells only the hub our token.
-    fn once(&self, what: &str, url: &str, range: Option<&str>, patience: Duration) -> Result<Answer, Fault> {
+    fn once(&self, what: &str, url: &str, range: Option<&str>, patience: Patience) -> Result<Answer, Fault> {
         let no_place = || HubError::answer(what, "it sends us on to a place that we do not go to");
         let mut url: Url = url.parse().map_err(|_| no_place())?;
         let mut said = Said::default();
@@ -183,14 +212,14 @@ impl<'a> Client<'a> {
             let (via, proxy) = agent::proxy(self.settings, &url)?.unzip();
             let mut request = self.agent.get(url.as_str());
             // Whoever waits longer for the head of an answer than for bytes waits for it all the same.
-            let reading = patience.max(self.settings.stall);
-            let limits = request.config().timeout_recv_response(Some(patience)).timeout_per_read(Some(reading));
-            request = limits.proxy(proxy).build();
+            let reading = patience.head.max(self.settings.stall);
+            let limits = request.config().timeout_recv_response(Some(patience.head)).timeout_per_read(Some(reading));
+            request = limits.timeout_recv_body(patience.body).proxy(proxy).build();
             request = request.header("accept-encoding", "identity");
             if let Some(range) = range {
                 request = request.header("range", range);
             }
-            let token = self.token.as_ref().filter(|_| url.origin() == self.endpoint.origin());
+            let token = self.token.as_ref().filter(|_| url.origin() == self.settings.endpoint.origin());
             if let Some(token) = token {
                 request = request.header("authorization", format!("Bearer {}", token.text));
             }
@@ -199,7 +228,8 @@ impl<'a> Client<'a> {
             tracing::debug!(status = response.status().as_u16(), "the hub answers");
             said.hear(response.headers());
             if !response.status().is_redirection() {
-                judge(&self.question(what, token), &mut response)?;
+                let question = Question { explains: patience.body.is_some(), ..self.question(what, token) };
+                judge(&question, &mut response)?;
                 return Ok(Answer { response, said });
             }
             let place = response.headers().get("location").and_then(|value| value.to_str().ok());
@@ -212,10 +242,11 @@ impl<'a> Client<'a> {
     fn question<'q>(&'q self, what: &'q str, token: Option<&'q Token>) -> Question<'q> {
         Question {
             what,
-            endpoint: &self.settings.endpoint,
+            endpoint: self.settings.endpoint.shown(),
             repository: self.id.repository(),
             revision: self.id.revision(),
             token: token.map(|token| token.from.as_str()),
+            explains: true,
         }
     }
 
@@ -224,7 +255,7 @@ impl<'a> Client<'a> {
         let through = via.map_or_else(String::new, |via| format!(" (through the proxy of {via})"));
         let error_again = if retry::is_broken(error) { Again::Soon } else { Again::Never };
         let reason = format!("{error}{through}");
-        let error = HubError::Unreachable { endpoint: self.settings.endpoint.clone(), reason };
+        let error = HubError::Unreachable { endpoint: self.settings.endpoint.shown().to_owned(), reason };
         Fault { error, again: error_again }
     }
 }
@@ -266,7 +297,14 @@ fn next(url: &Url, place: &str) -> Option<Url> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::path::Path;
+    use std::time::Instant;
+
     use super::*;
+    use crate::hub::read_settings;
+    use crate::hub::talk::tests::recorded;
 
     fn url(text: &str) -> Url {
         text.parse().expect("an address")
@@ -289,6 +327,51 @@ mod tests {
         }
         let (one, other) = ("http://127.0.0.1:1/x", "http://127.0.0.1:2/y");
         assert_eq!(next(&url(one), other), Some(url(other)));
+    }
+
+    /// The address of a server that answers with that status and half of a body, and then stands still.
+    fn half(status: u16) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
+        let address = listener.local_addr().expect("bound");
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("our client");
+            let head =
+                format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\ncontent-length: 4\r\n\r\n{{ ");
+            stream.write_all(head.as_bytes()).expect("taken");
+            // Until the other side has had enough.
+            drop(stream.read_to_end(&mut Vec::new()));
+        });
+        format!("http://{address}/")
+    }
+
+    #[test]
+    fn no_list_and_no_error_is_waited_for_without_end() {
+        let settings = read_settings(|_| None, Some(Path::new("/home/me"))).expect("nothing is set");
+        let (talk, _) = recorded();
+        let id: HubId = "a/b".parse().expect("an id");
+        let client = Client {
+            agent: agent::new(&settings).expect("one"),
+            settings: &settings,
+            id: &id,
+            token: None,
+            talk: &talk,
+        };
+        let begun = Instant::now();
+        let brief = |body| Patience { head: settings.answer, body };
+        let listed =
+            client.list("x", &half(200), brief(Some(Duration::from_millis(100)))).err().expect("it does not come");
+        assert!(
+            matches!(&listed.error, HubError::Unreachable { reason, .. } if reason.contains("body")),
+            "{}",
+            listed.error
+        );
+        assert_eq!(listed.again, Again::Never, "its time was used");
+        // What an error says is left out; of a file's transfer it is not read.
+        for body in [Some(Duration::from_millis(100)), None] {
+            let refused = client.once("x", &half(403), None, brief(body)).err().expect("refused");
+            assert!(matches!(refused.error, HubError::Denied { status: 403, said: None, .. }), "{}", refused.error);
+        }
+        assert!(begun.elapsed() < settings.stall, "no read came to its own end");
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk
     }
     let total = missing.iter().try_fold(0u64, |sum, remote| sum.checked_add(remote.size)).unwrap_or(u64::MAX);
     if total > TOTAL_MAX {
-        return Err(HubError::TooLarge { bytes: total, max: TOTAL_MAX });
+        return Err(HubError::TooLarge { what: client.id().to_string(), bytes: total, max: TOTAL_MAX });
     }
     let mut here = 0;
     for remote in &missing {

@@ -35,8 +35,8 @@ pub enum HubError {
     Wrong { file: String, wrong: Wrong },
     #[error("`{id}` is not taken from the cache: {reason}; and {variable} says that the hub is not asked")]
     Offline { id: String, reason: String, variable: &'static str },
-    #[error("the files have {bytes} bytes, at most {max} are taken")]
-    TooLarge { bytes: u64, max: u64 },
+    #[error("`{what}` has {bytes} bytes, at most {max} are taken")]
+    TooLarge { what: String, bytes: u64, max: u64 },
     #[error("{bytes} bytes are to be fetched and {free} are free on the disk of {}", cache.display())]
     NoSpace { bytes: u64, free: u64, cache: PathBuf },
     #[error("another process is fetching `{file}`")]

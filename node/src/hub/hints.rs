@@ -67,7 +67,10 @@ fn advice(error: &HubError) -> (Kind, String) {
                 "unset {variable} and run the same command again: what is missing or wrong is fetched; or {OTHERWISE}"
             ),
         ),
-        HubError::TooLarge { .. } => (Kind::Incompatible, String::new()),
+        HubError::TooLarge { .. } => (
+            Kind::Incompatible,
+            format!("look for a smaller model; if this one is not so large on the hub's page, {MIRROR}"),
+        ),
         HubError::NoSpace { .. } => (Kind::NoSpace, SPACE.to_owned()),
         HubError::Busy { .. } => (Kind::Conflict, "wait until it has ended, then run the command again".to_owned()),
         HubError::Interrupted => (Kind::Interrupted, AGAIN.to_owned()),

@@ -27,6 +27,8 @@ pub const REASON_MAX: usize = 300;
 pub const CONNECT: Duration = Duration::from_secs(15);
 /// The head of an answer (`HF_HUB_ETAG_TIMEOUT`).
 pub const ANSWER: Duration = Duration::from_secs(30);
+/// The whole body of an answer that is no file: a list of [`LIST_MAX`] bytes at 70 KiB a second, or what an error says.
+pub const BODY: Duration = Duration::from_secs(120);
 /// A server that sends nothing for so long has stopped (`HF_HUB_DOWNLOAD_TIMEOUT`).
 pub const STALL: Duration = Duration::from_secs(30);
 
@@ -39,7 +41,8 @@ pub const WAIT_MAX: Duration = Duration::from_secs(8);
 /// The hub counts requests over five minutes. Whoever asks us to wait longer is not waited for.
 pub const ASKED_MAX: Duration = Duration::from_secs(300);
 
-/// How often a file whose transfer broke is gone on with before the command fails. The next one goes on from there.
+/// A file's transfer breaks so often before the command fails: it is gone on with once less. The next command goes on from
+/// there.
 pub const TRIES: usize = 3;
 /// A transfer that came so much farther since it last broke has not failed again.
 pub const FORWARD: u64 = 16 * MIB as u64;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::cache::{self, Held, Snapshot};
 use super::limits::INDEX_MAX;
-use super::select::{HELPFUL, INDEX, NEEDED, SINGLE, weights};
+use super::select::{HELPFUL, INDEX, NEEDED, SINGLE, TEMPLATES, weights};
 use super::{Fresh, HubError, HubId, Settings, Talk};
 
 /// What the cache has of a revision.
@@ -19,7 +19,7 @@ pub enum Look {
 #[derive(Debug)]
 pub struct Here {
     pub folder: PathBuf,
-    /// Whether the repository has these files too is not known: another program fetched some only.
+    /// Whether the repository has these files, or this folder, too is not known: another program fetched some only.
     pub unknown: Vec<&'static str>,
 }
 
@@ -33,6 +33,11 @@ pub fn look(settings: &Settings, id: &HubId, fresh: Fresh, talk: &Talk) -> Resul
     let here = |name: &str| snapshot.file(name).is_file();
     let mut names: Vec<String> = NEEDED.map(str::to_owned).to_vec();
     names.extend(HELPFUL.into_iter().filter(|name| here(name)).map(str::to_owned));
+    let (templates, noted) = (snapshot.templates()?, snapshot.noted_templates());
+    // Whoever fetched one has asked which there are.
+    let templates_unknown = noted.is_none() && templates.is_empty();
+    names.extend(templates);
+    names.extend(noted.unwrap_or_default());
     if here(INDEX) && !here(SINGLE) {
         names.push(INDEX.to_owned());
         match snapshot.read(INDEX, INDEX_MAX).and_then(|index| weights(id, &index)) {
@@ -50,6 +55,7 @@ pub fn look(settings: &Settings, id: &HubId, fresh: Fresh, talk: &Talk) -> Resul
             Held::Wrong(wrong) => return Ok(Look::Lacking(format!("{}: {wrong}", snapshot.file(name).display()))),
         }
     }
-    let unknown: Vec<_> = HELPFUL.into_iter().filter(|name| !here(name) && !snapshot.lacks(name)).collect();
+    let mut unknown: Vec<_> = HELPFUL.into_iter().filter(|name| !here(name) && !snapshot.lacks(name)).collect();
+    unknown.extend(templates_unknown.then_some(TEMPLATES));
     Ok(Look::Here(Here { folder: snapshot.folder().to_path_buf(), unknown }))
 }

@@ -15,6 +15,7 @@
 //!       -> cache: what is here and right -> room? -> download -> digest -> snapshot folder
 //! ```
 
+mod endpoint;
 mod settings;
 mod proxies;
 mod token;
@@ -108,6 +109,7 @@ fn from_hub(id: &HubId, settings: &Settings, fresh: Fresh, talk: &Talk) -> Resul
     download::all(&client, &snapshot, &remotes, talk)?;
     let lacking = select::HELPFUL.into_iter().filter(|name| !repository.files.iter().any(|file| file == name));
     lacking.for_each(|name| snapshot.note_lacking(name));
+    snapshot.note_templates(&repository.files);
     snapshot.point_to(id)?;
     Ok(snapshot.folder().to_path_buf())
 }

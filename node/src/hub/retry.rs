@@ -24,8 +24,8 @@ pub fn is_broken(error: &Error) -> bool {
             error.kind(),
             BrokenPipe | ConnectionAborted | ConnectionReset | Interrupted | TimedOut | UnexpectedEof
         ),
-        // It was never there.
-        Error::Timeout(Timeout::Resolve | Timeout::Connect) => false,
+        // It was never there; or all its time was used.
+        Error::Timeout(Timeout::Resolve | Timeout::Connect | Timeout::RecvBody) => false,
         // The server hung up within its answer.
         Error::Protocol(_) | Error::Timeout(_) | Error::BodyStalled => true,
         _ => false,

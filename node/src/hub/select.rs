@@ -8,6 +8,8 @@ pub const INDEX: &str = "model.safetensors.index.json";
 pub const SINGLE: &str = "model.safetensors";
 /// Without these there is no base.
 pub const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];
+/// The folder of chat templates beside the default one.
+pub const TEMPLATES: &str = "additional_chat_templates";
 /// With these it knows how it wants to be spoken to.
 pub const HELPFUL: [&str; 5] = [
     "generation_config.json",
@@ -49,9 +51,9 @@ pub fn names(
 }
 
 /// A chat template beside the default one: a plain name in its own folder. // I13
-fn is_template(file: &str) -> bool {
+pub fn is_template(file: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    let name = file.strip_prefix("additional_chat_templates/").unwrap_or_default();
+    let name = file.strip_prefix(TEMPLATES).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
     name.len() <= 255 && name.ends_with(".jinja") && !name.starts_with('.') && name.bytes().all(plain)
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::endpoint::Endpoint;
 use super::limits::{ANSWER, STALL};
 use super::proxies::{self, Proxies};
 use crate::seconds::Seconds;
@@ -46,8 +47,8 @@ pub const VARIABLES: [&str; 23] = [
 /// Where the hub and its cache are, and who asks.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `https://huggingface.co`, or a mirror: no slash at its end.
-    pub endpoint: String,
+    /// `https://huggingface.co`, or a mirror.
+    pub endpoint: Endpoint,
     /// The folder with `models--OWNER--NAME`.
     pub cache: PathBuf,
     pub token: TokenPlace,
@@ -100,9 +101,8 @@ pub fn read(get: impl Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Resu
     let root = reader.root();
     let cache = reader.path("HF_HUB_CACHE").or_else(|| reader.path("HUGGINGFACE_HUB_CACHE"));
     let cache = cache.or_else(|| root.as_ref().map(|root| root.join("hub"))).ok_or(SettingsError::NoHome)?;
-    let endpoint = reader.text("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
     Ok(Settings {
-        endpoint: endpoint.trim_end_matches('/').to_owned(),
+        endpoint: reader.endpoint()?,
         cache,
         token: reader.token(root),
         offline: reader.offline(),
@@ -114,7 +114,7 @@ pub fn read(get: impl Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Resu
         certificates: ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
             .into_iter()
             .find_map(|name| Some((name, reader.path(name)?))),
-        origin: reader.text("HF_HUB_USER_AGENT_ORIGIN"),
+        origin: reader.origin()?,
     })
 }
 
@@ -145,12 +145,27 @@ impl<G: Fn(&str) -> Option<OsString>> Reader<'_, G> {
         truth(&value).then_some(name)
     }
 
+    fn endpoint(&self) -> Result<Endpoint, SettingsError> {
+        let text = self.text("HF_ENDPOINT");
+        Endpoint::read(text.as_deref().unwrap_or(HUB)).map_err(|reason| wrong("HF_ENDPOINT", reason))
+    }
+
+    /// It goes into a header of one line.
+    fn origin(&self) -> Result<Option<String>, SettingsError> {
+        const NAME: &str = "HF_HUB_USER_AGENT_ORIGIN";
+        match self.text(NAME) {
+            Some(text) if text.chars().any(char::is_control) => {
+                Err(wrong(NAME, "it holds a character that steers a terminal or ends a line"))
+            }
+            text => Ok(text),
+        }
+    }
+
     /// As there, zero stands for what is usual.
     fn seconds(&self, name: &'static str) -> Result<Option<Duration>, SettingsError> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let seconds: Seconds = text
-            .parse()
-            .map_err(|_| SettingsError::Value(name.to_owned(), format!("`{text}` is no whole number of seconds")))?;
+        let seconds: Seconds =
+            text.parse().map_err(|_| wrong(name, format!("`{text}` is no whole number of seconds")))?;
         Ok(Some(seconds.duration()).filter(|duration| !duration.is_zero()))
     }
 
@@ -211,6 +226,10 @@ impl<G: Fn(&str) -> Option<OsString>> Reader<'_, G> {
     }
 }
 
+fn wrong(name: &str, reason: impl Into<String>) -> SettingsError {
+    SettingsError::Value(name.to_owned(), reason.into())
+}
+
 fn truth(value: &str) -> bool {
     ["1", "ON", "YES", "TRUE"].iter().any(|truth| value.eq_ignore_ascii_case(truth))
 }
@@ -235,7 +254,7 @@ mod tests {
     fn without_variables_it_is_the_hub_and_its_usual_cache() {
         for empty in [&[][..], &[("HF_ENDPOINT", ""), ("HF_HOME", ""), ("HF_TOKEN", " \n"), ("HF_HUB_OFFLINE", "")]] {
             let settings = read_with(empty);
-            assert_eq!(settings.endpoint, "https://huggingface.co");
+            assert_eq!(settings.endpoint.address(), "https://huggingface.co");
             assert_eq!(settings.cache, Path::new("/home/me/.cache/huggingface/hub"));
             assert_eq!(settings.token, TokenPlace::File("/home/me/.cache/huggingface/token".into()));
             assert_eq!((settings.offline, settings.answer, settings.stall), (None, ANSWER, STALL));
@@ -245,8 +264,27 @@ mod tests {
     }
 
     #[test]
-    fn the_endpoint_has_no_slash_at_its_end() {
-        assert_eq!(read_with(&[("HF_ENDPOINT", "https://mirror.example//")]).endpoint, "https://mirror.example");
+    fn an_endpoint_that_is_none_is_named_and_not_quoted() {
+        for text in ["huggingface.co", "me:secret@mirror.example", "ftp://me:secret@mirror.example"] {
+            let error = with(&[("HF_ENDPOINT", text)]).expect_err(text).to_string();
+            assert!(error.starts_with("HF_ENDPOINT: ") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_the_debug_form() {
+        let all = [("HF_ENDPOINT", "https://me:secret@mirror.example"), ("HF_TOKEN", "hf_secret")];
+        let shown = format!("{:?}", read_with(&all));
+        assert!(shown.contains("https://mirror.example") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn what_the_program_calls_itself_stays_in_one_line() {
+        for text in ["a\r\nHost: b", "a\tb", "a\u{7f}b", "a\0b"] {
+            let error = with(&[("HF_HUB_USER_AGENT_ORIGIN", text)]).expect_err(text).to_string();
+            assert!(error.starts_with("HF_HUB_USER_AGENT_ORIGIN: "), "{error}");
+        }
+        assert_eq!(read_with(&[("HF_HUB_USER_AGENT_ORIGIN", "a partner\n")]).origin.as_deref(), Some("a partner"));
     }
 
     #[test]
@@ -297,7 +335,6 @@ mod tests {
         for (variables, token) in rows {
             assert_eq!(read_with(variables).token, token, "{variables:?}");
         }
-        assert!(!format!("{:?}", read_with(&[("HF_TOKEN", "hf_a")])).contains("hf_a"), "a token is never shown");
     }
 
     #[test]

@@ -64,6 +64,8 @@ pub enum Manner {
     Without(&'static str),
     /// Of a range it is not said how long the file is.
     NoSize,
+    /// The list of the repository's files is so many bytes longer.
+    LongList(usize),
     /// Every answer sends on to itself.
     Circle,
     /// The files are of another commit than the one that was named.

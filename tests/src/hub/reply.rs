@@ -32,9 +32,10 @@ pub fn redirect(stream: &mut TcpStream, place: &str, etag: &str) -> std::io::Res
     head(stream, 302, &headers)
 }
 
-pub fn repository(stream: &mut TcpStream, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+pub fn repository(stream: &mut TcpStream, files: &BTreeMap<String, Vec<u8>>, manner: &Manner) -> std::io::Result<()> {
     let siblings: Vec<_> = files.keys().map(|name| serde_json::json!({ "rfilename": name })).collect();
-    let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string();
+    let padding = " ".repeat(if let Manner::LongList(bytes) = manner { *bytes } else { 0 });
+    let info = serde_json::json!({ "sha": COMMIT, "siblings": siblings }).to_string() + &padding;
     body(stream, 200, "application/json", info.as_bytes())
 }
 

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use potluck_node::hub::VARIABLES;
 use potluck_tests::bases;
-use potluck_tests::hub::{COMMIT, Hub, Manner, REPOSITORY, TOKEN};
+use potluck_tests::hub::{Asked, COMMIT, Hub, Manner, REPOSITORY, TOKEN};
 use potluck_tests::kit::{Answer, Program, answer};
 
 use crate::program;
@@ -167,6 +167,23 @@ fn a_server_without_ranges_will_do() {
 }
 
 #[test]
+fn a_name_is_judged_before_anything_comes() {
+    let bench = Bench::new();
+    bench.hub.behave(Manner::Plain);
+    for (args, says) in [
+        (&["base", "add", REPOSITORY, "--name", "deadbeef"][..], "`deadbeef` cannot be a name"),
+        (&["base", "add", "somebody/tiny"], "give one with --name"),
+        (&["base", "add", "somebody/20261130"], "the repository gives no name"),
+    ] {
+        bench.refused(&bench.run(args), 2, says);
+    }
+    assert!(bench.hub.asked().is_empty());
+    let added = bench.run(&["base", "add", REPOSITORY, "--name", "mine"]);
+    bench.done(&added, "");
+    assert_eq!(added.json["name"], "mine");
+}
+
+#[test]
 fn what_is_not_there_and_what_has_a_gate_is_said() {
     let bench = Bench::new();
     bench.refused(&bench.add(Manner::Empty), 3, "base add BASE-ID");
@@ -183,10 +200,11 @@ fn an_unreachable_hub_names_the_other_ways() {
     for (endpoint, args) in [
         (format!("http://{nobody}"), &["base", "add", REPOSITORY][..]),
         (format!("http://{nobody}"), &["generate", "--base", REPOSITORY, "hello"]),
-        ("hub.example".to_owned(), &["base", "add", REPOSITORY]),
+        (format!("http://me:secret@{nobody}"), &["base", "add", REPOSITORY]),
     ] {
         let failed = bench.with(&endpoint, "", args);
-        bench.refused(&failed, 5, "cannot be reached");
+        bench.refused(&failed, 5, &format!("the hub at http://{nobody} cannot be reached"));
+        assert!(!format!("{failed:?}").contains("secret"), "{failed:#?}");
         for way in
             ["HF_ENDPOINT", "--base PATH", "potluck search --kind base", "potluck base add BASE-ID", "potluck pull ID"]
         {
@@ -207,7 +225,8 @@ fn a_server_that_lies_gets_nowhere() {
     fs::remove_dir_all(bench.cache()).expect("ours");
     bench.refused(&bench.add(Manner::Overflows(MODEL)), 4, "more than its");
     fs::remove_dir_all(bench.cache()).expect("ours");
-    bench.refused(&bench.add(Manner::Longer { file: "config.json", by: 1 << 40 }), 11, "at most");
+    let large = bench.add(Manner::Longer { file: "config.json", by: 1 << 40 });
+    ["`config.json` has", "at most", "a smaller model"].iter().for_each(|says| bench.refused(&large, 11, says));
     bench.refused(&bench.add(Manner::Damaged(MODEL)), 4, "hashes to");
     bench.refused(&bench.add(Manner::OtherCommit), 4, "another commit");
     bench.refused(&bench.add(Manner::Circle), 4, "without end");

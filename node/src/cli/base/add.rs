@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::Args;
+use potluck_protocol::text::Name;
 use serde_json::Value;
 
 use super::super::args::Global;
@@ -12,7 +13,7 @@ use super::refs::{from_hub, hub_id, reference};
 use crate::api::proto::{BaseFetch, Request};
 use crate::config;
 use crate::failure::Outcome;
-use crate::hub::Fresh;
+use crate::hub::{Fresh, HubId};
 use crate::naming;
 use crate::seconds::Seconds;
 
@@ -45,17 +46,28 @@ pub struct Add {
 impl Add {
     pub async fn run(&self, global: &Global) -> Outcome<Value> {
         let path = Path::new(&self.what);
+        let own = self.name.as_deref().map(naming::own).transpose()?;
         if !path.exists() && naming::digits(&self.what).is_some() {
             let fetch = BaseFetch { base: self.what.clone(), name: self.name.clone(), timeout_seconds: self.timeout };
             return ask_online(global, &Request::BaseFetch(fetch), &self.network).await;
         }
         let (path, name) = match hub_id(&self.what) {
-            // Asked for anew, the hub is asked what is newest.
-            Some(id) => (from_hub(global, &id, Fresh::Ask)?, Some(id.name().to_owned())),
-            None => (config::absolute(path)?, None),
+            Some(id) => {
+                // Judged before gigabytes come.
+                let name = own.map_or_else(|| default_name(&id), Ok)?;
+                // Asked for anew, the hub is asked what is newest.
+                (from_hub(global, &id, Fresh::Ask)?, Some(name))
+            }
+            None => (config::absolute(path)?, own),
         };
-        let name = self.name.clone().or(name);
+        let name = name.map(|name| name.to_string());
         let view_of = self.view_of.as_deref().map(|text| reference(global, text)).transpose()?;
         ask(global, &Request::BaseAdd { path, name, view_of }).await
     }
+}
+
+/// What the base is called if nobody says otherwise.
+fn default_name(id: &HubId) -> Outcome<Name> {
+    naming::own(id.name())
+        .map_err(|failure| failure.context("the repository gives no name").hint("give one with --name"))
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::hub::look::{Look, look};
-use crate::hub::select::HELPFUL;
+use crate::hub::select::{HELPFUL, TEMPLATES};
 use crate::hub::talk::tests::recorded;
 use crate::hub::{Event, read_settings};
 
@@ -80,10 +80,12 @@ fn a_snapshot_is_taken_when_it_is_whole() {
         Look::Here(here) => here.unknown,
         Look::Lacking(reason) => panic!("{reason}"),
     };
-    assert_eq!(unknown("a/b"), HELPFUL, "another program fetched these only");
-    assert_eq!(unknown(&format!("a/b@{COMMIT}")), HELPFUL);
+    let others = [&HELPFUL[..], &[TEMPLATES]].concat();
+    assert_eq!(unknown("a/b"), others, "another program fetched these only");
+    assert_eq!(unknown(&format!("a/b@{COMMIT}")), others);
     bench.with(Fresh::Ask, |snapshot| {
         HELPFUL.into_iter().for_each(|name| snapshot.note_lacking(name));
+        snapshot.note_templates(&NAMES.map(str::to_owned));
         assert_eq!(name_of(snapshot.folder()).as_deref(), Some("a/b"));
         assert_eq!(snapshot.read("config.json", 11).expect("there"), b"config.json");
         assert!(matches!(snapshot.read("config.json", 10), Err(HubError::TooLarge { .. })));
@@ -91,6 +93,42 @@ fn a_snapshot_is_taken_when_it_is_whole() {
     assert_eq!(unknown("a/b"), [""; 0], "the repository has no more");
     fs::remove_file(bench.at("blobs").join(etag(NAMES[2]))).expect("ours");
     bench.lacks(NAMES[2]);
+}
+
+#[test]
+fn additional_templates_are_checked_and_missed() {
+    let bench = Bench::new();
+    NAMES.iter().for_each(|name| bench.add(name));
+    let unknown = || match bench.look("a/b") {
+        Look::Here(here) => here.unknown.contains(&TEMPLATES),
+        Look::Lacking(reason) => panic!("{reason}"),
+    };
+    let [tools, rag] = ["additional_chat_templates/tool_use.jinja", "additional_chat_templates/rag.jinja"];
+    assert!(unknown(), "nobody has said that there are none");
+    bench.add(tools);
+    assert!(!unknown(), "whoever fetched it fetched them all");
+    let blob = bench.at("blobs").join(etag(tools));
+    fs::write(&blob, "another template").expect("writable");
+    bench.lacks("hashes to");
+    fs::remove_file(&blob).expect("ours");
+    bench.lacks(tools);
+    fs::write(&blob, tools).expect("writable");
+    let note = |files: &[&str]| {
+        let files: Vec<_> = files.iter().map(|&file| file.to_owned()).collect();
+        bench.with(Fresh::Ask, |snapshot| snapshot.note_templates(&files));
+    };
+    note(&["config.json", tools, rag, "additional_chat_templates/../x.jinja"]);
+    bench.lacks(rag);
+    bench.add(rag);
+    assert!(!unknown());
+    // None is known as well as some.
+    let folder = bench.at("snapshots").join(COMMIT).join(TEMPLATES);
+    fs::remove_dir_all(&folder).expect("ours");
+    bench.lacks(rag);
+    note(&["config.json"]);
+    assert!(!unknown());
+    fs::write(bench.at(".checked").join(format!("{COMMIT}.templates")), "../../../x.jinja\n").expect("writable");
+    assert!(unknown(), "a note that names something else is none");
 }
 
 #[test]

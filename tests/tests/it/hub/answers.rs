@@ -154,6 +154,24 @@ fn a_revision_that_is_not_there_is_named() {
 }
 
 #[test]
+fn a_commit_that_is_named_is_the_one_that_comes() {
+    let bench = Bench::new();
+    bench.hub.behave(Manner::Plain);
+    let other = format!("{REPOSITORY}@{}", "f".repeat(40));
+    for args in [&["base", "add", &other][..], &["generate", "--base", &other, "hello"]] {
+        bench.refused(&bench.run(args), 4, &format!("it answers with another commit, {COMMIT}"));
+    }
+    assert!(bench.hub.asked().iter().all(|asked| asked.path.starts_with("/api/")), "no file is asked for");
+    bench.done(&bench.run(&["base", "add", &format!("{REPOSITORY}@{COMMIT}")]), "");
+}
+
+#[test]
+fn a_list_without_end_is_no_list() {
+    added(Manner::LongList(1 << 20));
+    refused(Manner::LongList(8 << 20), 4, &["its list is longer than 8388608 bytes", "HF_ENDPOINT"]);
+}
+
+#[test]
 fn what_a_mirror_leaves_out_is_named() {
     let commit = refused(Manner::Without("x-repo-commit"), 4, &["does not say which commit", "HF_ENDPOINT"]);
     assert!(!commit.stderr.contains("another commit"), "{commit:#?}");

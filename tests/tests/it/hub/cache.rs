@@ -113,6 +113,33 @@ fn a_chat_template_that_another_program_left_out_is_fetched_or_missed_aloud() {
 }
 
 #[test]
+fn an_additional_chat_template_is_checked_and_missed() {
+    const TOOLS: &str = "additional_chat_templates/tool_use.jinja";
+    let mut files = bases::files(&["model.norm.weight"], 1);
+    files.push((TOOLS, bases::TEMPLATE.as_bytes().to_vec()));
+    let bench = Bench { hub: Hub::start(files), ..Bench::new() };
+    bench.done(&bench.add(Manner::Plain), "");
+    let offline = || bench.run_in(&[("HF_HUB_OFFLINE", "1")], &["base", "add", REPOSITORY]);
+    bench.done(&offline(), "");
+    flip(&blob(&bench, TOOLS));
+    let wrong = offline();
+    assert!(wrong.code == 3 && wrong.stderr.contains("hashes to"), "{wrong:#?}");
+    fs::remove_dir_all(bench.file("additional_chat_templates")).expect("ours");
+    let missing = offline();
+    assert!(missing.code == 3 && missing.stderr.contains(&format!("{TOOLS} is missing in")), "{missing:#?}");
+    let generate = ["generate", "--base", REPOSITORY, "--max-new-tokens", "1", "hello"];
+    bench.done(&bench.run(&generate), "");
+    assert_eq!(fs::read_to_string(bench.file(TOOLS)).expect("fetched"), bases::TEMPLATE);
+    // As another program leaves it: without our note.
+    fs::remove_dir_all(bench.repository().join(".checked")).expect("ours");
+    let noted = offline();
+    bench.done(&noted, "");
+    assert!(!noted.stderr.contains("the repository may have it"), "{noted:#?}");
+    fs::remove_dir_all(bench.file("additional_chat_templates")).expect("ours");
+    bench.done(&offline(), "the repository may have it: additional_chat_templates");
+}
+
+#[test]
 fn a_hub_that_is_away_leaves_what_was_fetched() {
     let bench = Bench::filled();
     bench.hub.behave(Manner::Passing { status: 503, after: Some("0"), times: usize::MAX });

@@ -53,6 +53,8 @@ fn a_value_that_means_nothing_is_named() {
         ("HF_HUB_ETAG_TIMEOUT", "-1"),
         ("HTTP_PROXY", "gopher://proxy"),
         ("HF_TOKEN", "hf_a hf_b"),
+        ("HF_ENDPOINT", "huggingface.co"),
+        ("HF_HUB_USER_AGENT_ORIGIN", "a\nb"),
         ("SSL_CERT_FILE", empty.to_str().expect("UTF-8")),
         ("REQUESTS_CA_BUNDLE", "/nowhere/at/all.pem"),
     ] {
@@ -60,6 +62,38 @@ fn a_value_that_means_nothing_is_named() {
         bench.refused(&refused, 2, name);
     }
     assert!(bench.hub.asked().is_empty());
+}
+
+/// Whatever the cache has: a variable that means nothing is not passed over.
+#[test]
+fn an_endpoint_that_is_none_is_named_with_a_whole_cache_too() {
+    let bench = Bench::filled();
+    for (endpoint, args) in [
+        ("huggingface.co", &["base", "add", REPOSITORY][..]),
+        ("me:secret@mirror.example", &["generate", "--base", REPOSITORY, "hello"]),
+    ] {
+        let refused = bench.run_in(&[("HF_ENDPOINT", endpoint)], args);
+        assert_eq!(refused.code, 2, "{refused:#?}");
+        assert!(refused.stderr.contains("HF_ENDPOINT: it is no address of a hub"), "{refused:#?}");
+        assert!(!format!("{refused:?}").contains("secret"), "{refused:#?}");
+    }
+}
+
+#[test]
+fn a_password_of_a_mirror_is_sent_and_never_shown() {
+    let bench = Bench::new();
+    let mirror = bench.hub.endpoint().replace("http://", "http://me:secret@");
+    for manner in [Manner::Page, Manner::Gated, Manner::Circle] {
+        bench.hub.behave(manner);
+        let refused = bench.run_in(&[("HF_ENDPOINT", &mirror)], &["base", "add", REPOSITORY]);
+        assert_ne!(refused.code, 0, "{refused:#?}");
+        assert!(!format!("{refused:?}").contains("secret"), "{refused:#?}");
+    }
+    bench.hub.behave(Manner::Plain);
+    bench.done(&bench.run_in(&[("HF_ENDPOINT", &mirror)], &["base", "add", REPOSITORY]), "");
+    // `me:secret`, as HTTP writes it.
+    let sent = |asked: &Asked| asked.token.as_deref() == Some("Basic bWU6c2VjcmV0");
+    assert!(bench.hub.asked().iter().all(sent), "{:#?}", bench.hub.asked());
 }
 
 #[test]

@@ -1,0 +1,79 @@
+//! The address of the hub, or of a mirror. It may hold a password, which goes to that server and is shown to nobody.
+
+use std::fmt;
+
+use url::{Origin, Url};
+
+/// An http address without a slash at its end.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    url: Url,
+    shown: String,
+}
+
+impl Endpoint {
+    /// Why a text is none does not quote it: of what cannot be read it is not known where a password stands.
+    pub fn read(text: &str) -> Result<Self, &'static str> {
+        const NONE: &str = "it is no address of a hub: https://HOST is, or http://HOST:PORT";
+        let speaks = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+        // Paths are put at its end.
+        let ends = |url: &Url| url.query().is_none() && url.fragment().is_none();
+        let url = text.parse::<Url>().ok().filter(|url| speaks(url) && ends(url)).ok_or(NONE)?;
+        let mut plain = url.clone();
+        plain.set_username("").and_then(|()| plain.set_password(None)).map_err(|()| NONE)?;
+        Ok(Self { url, shown: plain.as_str().trim_end_matches('/').to_owned() })
+    }
+
+    /// What is asked, with the password.
+    pub fn address(&self) -> &str {
+        self.url.as_str().trim_end_matches('/')
+    }
+
+    /// What people see.
+    pub fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Scheme, host and port: whoever is to hear the token.
+    pub fn origin(&self) -> Origin {
+        self.url.origin()
+    }
+}
+
+/// A password never gets into a log.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_an_http_address() {
+        for (text, is) in [
+            ("https://huggingface.co", "https://huggingface.co"),
+            ("https://mirror.example//", "https://mirror.example"),
+            ("http://127.0.0.1:8080/hf/", "http://127.0.0.1:8080/hf"),
+        ] {
+            let endpoint = Endpoint::read(text).expect("an address");
+            assert_eq!((endpoint.address(), endpoint.shown()), (is, is));
+        }
+        for wrong in
+            ["huggingface.co", "hub.example:443", "ftp://hub.example", "https://", "https://hub.example?a=b", ""]
+        {
+            assert!(Endpoint::read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_sent_and_not_shown() {
+        let endpoint = Endpoint::read("https://me:secret@mirror.example/hf/").expect("an address");
+        assert_eq!(endpoint.address(), "https://me:secret@mirror.example/hf");
+        assert_eq!(endpoint.shown(), "https://mirror.example/hf");
+        assert_eq!(format!("{endpoint:?}"), endpoint.shown());
+        assert!(Endpoint::read("me:secret@mirror").is_err_and(|reason| !reason.contains("secret")));
+    }
+}
