@@ -46,10 +46,7 @@ fn stat(schema: &str, stat: &Stat) -> Value {
 fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
     let count = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
     let mut lines = Vec::new();
-    let aside = [
-        (report.damaged_shards.len(), "damaged shard"),
-        (report.damaged_recipes.len(), "damaged recipe"),
-    ];
+    let aside = [(report.damaged_shards.len(), "damaged shard"), (report.damaged_recipes.len(), "damaged recipe")];
     lines.extend(
         aside.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{}, moved to quarantine", count(*n, what))),
     );
