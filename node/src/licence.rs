@@ -69,6 +69,11 @@ pub fn is(wanted: &str, theirs: &str) -> bool {
     spelt(wanted).eq_ignore_ascii_case(&spelt(theirs))
 }
 
+/// Whether something under this licence may be taken where one of these has to be stated; any will do where there are none.
+pub fn taken(rules: &[String], theirs: &str) -> bool {
+    rules.is_empty() || rules.iter().any(|one| is(one, theirs))
+}
+
 /// What to say to whoever searches for something that is no SPDX expression.
 pub fn doubt(text: &str) -> Option<String> {
     let failure = stated(text).err()?;
@@ -207,6 +212,17 @@ mod tests {
         }
         let long = ["Apache-2.0"; 9].join(" OR ");
         assert!(stated(&long).is_err_and(|failure| failure.message.contains("64 bytes")));
+    }
+
+    #[test]
+    fn rules_of_an_earlier_spelling_take_what_is_published_now() {
+        let old = ["apache-2.0", "gemma"].map(str::to_owned);
+        for licence in ["Apache-2.0", "LicenseRef-gemma", "apache-2.0", "gemma"] {
+            assert!(taken(&old, licence), "{licence}");
+        }
+        assert!(!taken(&old, "MIT") && !taken(&old, "") && !taken(&old, "Apache-2.0 OR MIT"));
+        assert!(taken(&["LicenseRef-gemma".to_owned()], "gemma"), "and the other way round");
+        assert!(taken(&[], "MIT") && taken(&[], ""));
     }
 
     #[test]

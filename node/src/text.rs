@@ -152,6 +152,11 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
 }
 
+/// The same of what we say with a stranger's words in it: the lines are ours and stay.
+pub fn plain_lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,5 +222,6 @@ mod tests {
     fn a_strangers_text_cannot_steer_the_terminal() {
         assert_eq!(plain("good\u{1b}[2J\r\nbad\u{9b}31m é"), "good [2J  bad 31m é");
         assert_eq!(plain("a\u{202e}b\u{2066}c"), "a b c");
+        assert_eq!(plain_lines("not whole\n  `a\u{1b}]0;b\u{7}\rc`"), "not whole\n  `a ]0;b  c`");
     }
 }

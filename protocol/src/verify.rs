@@ -163,9 +163,18 @@ impl Complete {
     /// values) is the trainer's to know; its error is the publisher's fault.
     pub fn inspect<E>(
         self,
-        mut read: impl FnMut(&FileEntry, &ShardTable) -> Result<Vec<u8>, E>,
+        read: impl FnMut(&FileEntry, &ShardTable) -> Result<Vec<u8>, E>,
         inspect: impl FnOnce(&Manifest, &[Vec<u8>]) -> Result<(), (String, String)>,
     ) -> Result<Result<WellFormed, VerifyError>, E> {
+        Ok(self.inspect_apart(read, inspect)?.map(|()| WellFormed(self)))
+    }
+
+    /// [`Self::inspect`] by somebody who can judge a part of the meaning only: nothing follows from it.
+    pub fn inspect_apart<E>(
+        &self,
+        mut read: impl FnMut(&FileEntry, &ShardTable) -> Result<Vec<u8>, E>,
+        inspect: impl FnOnce(&Manifest, &[Vec<u8>]) -> Result<(), (String, String)>,
+    ) -> Result<Result<(), VerifyError>, E> {
         let mut contents = Vec::new();
         for (file, table) in self.0.files() {
             let bytes = read(file, table)?;
@@ -174,10 +183,8 @@ impl Complete {
             }
             contents.push(bytes);
         }
-        Ok(match inspect(self.manifest().body(), &contents) {
-            Ok(()) => Ok(WellFormed(self)),
-            Err((path, reason)) => Err(VerifyError::Content { path, reason }),
-        })
+        let judged = inspect(self.manifest().body(), &contents);
+        Ok(judged.map_err(|(path, reason)| VerifyError::Content { path, reason }))
     }
 
     /// [`Self::inspect`] for files that are too large to be held: `scans` is what reading each of them once gave, in

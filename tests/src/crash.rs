@@ -115,7 +115,7 @@ pub fn child(root: &Path, seed: u64, steps: u64, mut ack: impl FnMut(Ack)) -> Ou
                 5 => {
                     let out = root.join("runs").join(&name);
                     if !out.exists() {
-                        store.export(&id, &out)?;
+                        store.export(&id, &out, &[])?;
                         ack(Ack::Exported(id, out));
                     }
                 }

@@ -54,6 +54,16 @@ pub fn adapter_of(home: &Path, folder: &Path, base: BaseId, publisher: &Keypair)
     of(Kind::Adapter(info), publisher, files)
 }
 
+/// Cuts the tensors of an adapter's manifest otherwise than the rule does: as a file of another kind.
+pub fn cut_otherwise(home: &Path, folder: &Path, manifest: &mut Manifest) {
+    let store = Store::open(&Home::open(home).expect("free")).expect("opens");
+    let source = Source::Path(folder.join("adapter_model.safetensors"));
+    let cut = store.import_files(vec![(RelPath::new("plain.bin").expect("a path"), source)]).expect("room");
+    for file in manifest.files.iter_mut().filter(|file| file.path.as_str() == "adapter_model.safetensors") {
+        *file = FileEntry { path: file.path.clone(), ..cut[0].clone() };
+    }
+}
+
 /// A manifest that says no more than it must.
 pub fn of(kind: Kind, publisher: &Keypair, files: Vec<FileEntry>) -> Manifest {
     Manifest {

@@ -59,4 +59,4 @@ pub fn exact(measured: &Measured) -> String {
     }
 }
 
-pub use crate::text::{Column, HEAD, WIDTH, bytes, cut, date, percent, plain, shell, table};
+pub use crate::text::{Column, HEAD, WIDTH, bytes, cut, date, percent, plain, plain_lines, shell, table};

@@ -93,7 +93,7 @@ impl Shown {
 /// A line for a person, beside the answer.
 pub fn note(text: &str) {
     use std::io::Write;
-    let _closed = writeln!(std::io::stderr().lock(), "{text}");
+    let _closed = writeln!(std::io::stderr().lock(), "{}", output::plain_lines(text));
 }
 
 fn new_bar(total: u64) -> ProgressBar {

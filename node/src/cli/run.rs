@@ -103,9 +103,10 @@ fn finish(global: &Global, outcome: Outcome<()>) -> ExitCode {
     // If standard error is closed there is nobody to tell.
     // Whoever interrupts a command has made no error.
     let label = if failure.kind == Kind::Interrupted { "" } else { "error: " };
-    let _closed = writeln!(stderr, "{label}{}", failure.message);
+    // Both may quote what strangers wrote, such as the settings in a folder: here that is made harmless, once for all.
+    let _closed = writeln!(stderr, "{label}{}", output::plain_lines(&failure.message));
     if let Some(hint) = &failure.hint {
-        let _closed = writeln!(stderr, "  {hint}");
+        let _closed = writeln!(stderr, "  {}", output::plain_lines(hint));
     }
     if global.json {
         output::json(&json!({ "schema": "potluck.error/1", "code": failure.kind as u8, "error": failure }));

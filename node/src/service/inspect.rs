@@ -3,7 +3,7 @@
 use potluck_protocol::base::Architecture;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest};
-use potluck_protocol::verify::{Complete, VerifyError, WellFormed};
+use potluck_protocol::verify::{Complete, WellFormed};
 
 use potluck_trainer::base::Base;
 
@@ -81,17 +81,17 @@ pub(super) fn unknown_base(manifest: &Manifest) -> Failure {
         .hint(format!("add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"))
 }
 
-/// What can be said of an adapter whose base is not here. Nothing is noted of it.
+/// What can be said of an adapter whose base is not here: digest and cut of its files, and whether the two fit each
+/// other. Nothing is noted of it.
 pub(super) fn check_apart(store: &Store, complete: &Complete) -> Outcome<()> {
-    let manifest = complete.manifest().body();
-    let files = complete.mapped().files().map(|(file, table)| store.read_file(file, table));
-    let files = files.collect::<Result<Vec<_>, StoreError>>()?;
-    let checked = two_files(manifest, &files).and_then(|(adapter, config, model)| {
+    let read = |file: &_, table: &_| store.read_file(file, table);
+    let checked = complete.inspect_apart(read, |manifest, files| {
+        let (adapter, config, model) = two_files(manifest, files)?;
         let rank = potluck_trainer::peft::check_apart(config, model)
             .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
         if rank == adapter.r as usize { Ok(()) } else { Err(other_settings()) }
-    });
-    checked.map_err(|(path, reason)| StoreError::Verify(VerifyError::Content { path, reason }).into())
+    })?;
+    checked.map_err(|error| StoreError::from(error).into())
 }
 
 /// An adapter holds exactly its two files.

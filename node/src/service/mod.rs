@@ -34,7 +34,7 @@ pub use bases::{Compared, Identified};
 pub use channel::watch as watch_channels;
 pub(crate) use from::crashed;
 pub use merge::Folded;
-pub use note::{NOTE, OfBase, RunRecord, write as note_base};
+pub use note::{NOTE, OfBase, RunRecord, file as base_note};
 pub use publish::Normalised;
 
 use std::path::{Path, PathBuf};

@@ -27,7 +27,7 @@ pub(super) const NAMED: [KindTag; 3] = [KindTag::Adapter, KindTag::Channel, Kind
 
 impl Service {
     /// What an id, the start of one, or a name means. Ids are those of things of every kind; a name is looked for among
-    /// one kind after the other.
+    /// one kind after the other, here before anywhere else.
     pub(super) async fn find_known(&self, reference: &str, kinds: &[KindTag]) -> Outcome<Option<Known>> {
         let (here, mut heard) = (self.things_here().await?, None);
         let by_id = |all: &[Known]| one(reference, all.iter().map(|thing| ("", thing.id.to_string(), thing.clone())));
@@ -43,19 +43,14 @@ impl Service {
         if let Some(named) = self.named_here(reference, &here, kinds) {
             return Ok(Some(named));
         }
+        if let Some(found) = called(reference, &here, kinds)? {
+            return Ok(Some(found));
+        }
         let heard = match heard {
             Some(heard) => heard,
             None => self.things_heard().await?,
         };
-        for kind in kinds {
-            for all in [&here, &heard] {
-                let all = all.iter().filter(|thing| thing.kind == *kind);
-                if let Some(found) = called(reference, all)? {
-                    return Ok(Some(found));
-                }
-            }
-        }
-        Ok(None)
+        called(reference, &heard, kinds)
     }
 
     /// The id of something that need not be known here: a whole id is always one.
@@ -104,7 +99,7 @@ impl Service {
         }
         let here = self.on_store(|store| store.manifests()).await?.into_iter().filter_map(|summary| summary.base);
         let heard = self.heard_now().await?.into_iter().map(|heard| heard.base);
-        one(reference, here.chain(heard).map(|base| ("", base.to_string(), base)))
+        here_first(reference, here, heard)
     }
 
     async fn things_here(&self) -> Outcome<Vec<Known>> {
@@ -145,9 +140,29 @@ impl Service {
     }
 }
 
-/// Those of that name, which may be one only.
-fn called<'a>(reference: &str, all: impl Iterator<Item = &'a Known>) -> Outcome<Option<Known>> {
-    one(reference, all.map(|thing| (thing.name.as_str(), thing.id.to_string(), thing.clone())))
+/// Those of that name and of the first kind that has any, which may be one only.
+fn called(reference: &str, all: &[Known], kinds: &[KindTag]) -> Outcome<Option<Known>> {
+    for kind in kinds {
+        let all = all.iter().filter(|thing| thing.kind == *kind);
+        let found = one(reference, all.map(|thing| (thing.name.as_str(), thing.id.to_string(), thing.clone())))?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The base whose id is or starts so: of those here, else of those that were heard of.
+fn here_first(
+    reference: &str,
+    here: impl Iterator<Item = BaseId>,
+    heard: impl Iterator<Item = BaseId>,
+) -> Outcome<Option<BaseId>> {
+    let by_id = |base: BaseId| ("", base.to_string(), base);
+    match one(reference, here.map(by_id))? {
+        Some(found) => Ok(Some(found)),
+        None => one(reference, heard.map(by_id)),
+    }
 }
 
 /// The one candidate whose id starts so, or else with that name. Several are an error that lists them.
@@ -215,6 +230,8 @@ pub(super) fn no_adapter(reference: &str, kind: KindTag) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::id::Digest;
+
     use super::*;
 
     #[test]
@@ -233,6 +250,38 @@ mod tests {
         assert_eq!(several.kind, Kind::Conflict);
         assert!(several.message.contains("111111111111, 111111112f2f"), "{several}");
         assert_eq!(find("b").map_err(|failure| failure.kind), Err(Kind::Conflict));
+    }
+
+    #[test]
+    fn among_things_of_one_place_the_likelier_kind_is_meant() {
+        let thing = |kind, id: &[u8]| {
+            let name = "fjord".to_owned();
+            Known { id: ManifestId(Digest::of(id)), kind, name, by_id: false }
+        };
+        let (base, channel) = (thing(KindTag::Base, b"1"), thing(KindTag::Channel, b"2"));
+        let all = [base.clone(), channel.clone()];
+        assert_eq!(called("fjord", &all, &NAMED), Ok(Some(channel)));
+        assert_eq!(called("fjord", &all, &[KindTag::Adapter, KindTag::Base]), Ok(Some(base.clone())));
+        assert_eq!(called("fjord", &all, &[KindTag::Adapter]), Ok(None));
+        let two = called("fjord", &[base, thing(KindTag::Base, b"3")], &NAMED);
+        assert_eq!(two.map_err(|failure| failure.kind), Err(Kind::Conflict));
+    }
+
+    /// Whoever announces a base with an id like that of one here takes nothing from it.
+    #[test]
+    fn the_start_of_an_id_means_the_base_that_is_here() {
+        let base = |end: u8| {
+            let mut bytes = [7; 32];
+            bytes[31] = end;
+            BaseId(Digest(bytes))
+        };
+        let find = |here: &[BaseId], heard: &[BaseId]| {
+            here_first("07070707", here.iter().copied(), heard.iter().copied()).map_err(|failure| failure.kind)
+        };
+        assert_eq!(find(&[base(1)], &[base(2), base(3)]), Ok(Some(base(1))));
+        assert_eq!(find(&[], &[base(2)]), Ok(Some(base(2))));
+        assert_eq!(find(&[], &[base(2), base(3)]), Err(Kind::Conflict));
+        assert_eq!(find(&[], &[]), Ok(None));
     }
 
     #[test]

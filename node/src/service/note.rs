@@ -5,11 +5,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use potluck_protocol::id::{BaseId, Digest};
-use potluck_trainer::checkpoint::replace;
+use potluck_protocol::limits::NAME_MAX;
 use potluck_trainer::files;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{Failure, Kind, Outcome};
+use crate::text::{cut, plain};
 
 /// The file. It is never published.
 pub const NOTE: &str = "potluck.json";
@@ -78,15 +79,15 @@ pub(super) fn read(folder: &Path) -> Outcome<Option<Noted>> {
 fn parse(bytes: &[u8]) -> serde_json::Result<Noted> {
     let value: serde_json::Value = serde_json::from_slice(bytes)?;
     let run = if value.get("steps").is_some() { Some(serde_json::from_value(value.clone())?) } else { None };
-    Ok(Noted { of: serde_json::from_value(value)?, run })
+    let OfBase { name, id } = serde_json::from_value(value)?;
+    // Whoever wrote the folder chose the name: it is shown and never looked for.
+    Ok(Noted { of: OfBase { name: cut(&plain(&name), NAME_MAX), id }, run })
 }
 
-/// Leaves word which base the adapter of a folder is of, in a folder that was written just now.
-pub fn write(folder: &Path, of: &OfBase) -> Outcome<()> {
-    let path = folder.join(NOTE);
+/// Word which base the adapter of a folder is of: name and bytes of a file, which appears with the others.
+pub fn file(of: &OfBase) -> Outcome<(&'static str, Vec<u8>)> {
     let text = serde_json::to_string_pretty(of).map_err(|error| Failure::new(Kind::Failed, error))?;
-    replace(&path, format!("{text}\n").as_bytes())
-        .map_err(|error| Failure::io(format!("write {}", path.display()), &error))
+    Ok((NOTE, format!("{text}\n").into_bytes()))
 }
 
 #[cfg(test)]
@@ -99,7 +100,8 @@ mod tests {
         assert!(read(folder.path()).expect("nothing there").is_none());
         assert!(read(&folder.path().join("none/below")).expect("nothing there").is_none());
         let of = OfBase { name: "tiny".to_owned(), id: BaseId(Digest::of(b"base")) };
-        write(folder.path(), &of).expect("writable");
+        let (name, bytes) = file(&of).expect("JSON");
+        std::fs::write(folder.path().join(name), bytes).expect("writable");
         let noted = read(folder.path()).expect("readable").expect("a note");
         assert!(noted.of == of && noted.run.is_none());
         let run = format!(
@@ -115,6 +117,22 @@ mod tests {
         for damaged in [run.replace("tokens", "token"), run.replace("base_id", "base"), "[]".to_owned()] {
             std::fs::write(&path, damaged).expect("writable");
             assert_eq!(read(folder.path()).expect_err("damaged").kind, Kind::Usage);
+        }
+    }
+
+    /// A folder comes from anywhere.
+    #[test]
+    fn the_name_in_a_strangers_note_is_short_and_steers_no_terminal() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let id = BaseId(Digest::of(b"base"));
+        for (theirs, ours) in [
+            ("a\u{1b}[2J\nb\u{202e}c".to_owned(), "a [2J b c".to_owned()),
+            ("n".repeat(5_000), format!("{}\u{2026}", "n".repeat(NAME_MAX - 1))),
+        ] {
+            let (name, bytes) = file(&OfBase { name: theirs, id }).expect("JSON");
+            std::fs::write(folder.path().join(name), bytes).expect("writable");
+            let noted = read(folder.path()).expect("readable").expect("a note");
+            assert_eq!(noted.of, OfBase { name: ours, id });
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::exchange::{self, Options, PullError};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net;
 use crate::seconds::Seconds;
+use crate::store::Note;
 
 impl Service {
     pub(super) async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
@@ -42,17 +43,14 @@ impl Service {
             (bytes, providers) = (fetched.fetched_bytes, from(&fetched));
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
-        let for_person = pull.out.is_some();
         let folder = match &apart {
-            Some((_, out)) => self.placed_apart(complete, out).await?,
+            Some((base, out)) => self.placed_apart(complete, *base, out).await?,
             None => {
                 self.inspect(complete).await?;
-                self.placed(id, pull.out).await?
+                let note = manifest.body().base().map(|base| self.note_of(base)).transpose()?;
+                self.placed(id, pull.out, note).await?
             }
         };
-        if let Some(base) = manifest.body().base().filter(|_| for_person) {
-            self.note_base(&folder, base)?;
-        }
         Ok(json!(Pulled {
             schema: "potluck.pull/1".to_owned(),
             manifest: id,
@@ -86,11 +84,11 @@ impl Service {
     /// The folder of an adapter whose base is not here: signed and whole, its two files fit each other and hold finite
     /// values. It is a person's folder, and stays what it is here: not well-formed, so neither announced nor run nor
     /// merged by its id. // I8
-    async fn placed_apart(&self, complete: Complete, out: &Path) -> Outcome<PathBuf> {
-        let target = out.to_path_buf();
+    async fn placed_apart(&self, complete: Complete, base: BaseId, out: &Path) -> Outcome<PathBuf> {
+        let (target, note) = (out.to_path_buf(), self.note_of(base)?);
         self.on_store(move |store| {
             inspect::check_apart(store, &complete)?;
-            Ok::<_, Failure>(store.export_apart(&complete, &target)?)
+            Ok::<_, Failure>(store.export_apart(&complete, &target, &[note])?)
         })
         .await?;
         Ok(out.to_path_buf())
@@ -115,7 +113,7 @@ impl Service {
         let patience = pull.timeout_seconds.duration();
         let fetched = self.base_by_manifest(call, id, None, None, patience).await?;
         let folder = match pull.out {
-            Some(out) => self.placed(id, Some(out)).await?,
+            Some(out) => self.placed(id, Some(out), None).await?,
             None => PathBuf::from(&fetched.record.path),
         };
         Ok(json!({
@@ -161,11 +159,11 @@ impl Service {
         }
     }
 
-    /// The folder that was asked for, or the one inside the home.
-    async fn placed(&self, id: ManifestId, out: Option<PathBuf>) -> Outcome<PathBuf> {
+    /// The folder that was asked for, with a note in it, or the one inside the home, which has its own.
+    async fn placed(&self, id: ManifestId, out: Option<PathBuf>, note: Option<Note<'static>>) -> Outcome<PathBuf> {
         let Some(out) = out else { return self.exported(id).await };
         let target = out.clone();
-        self.on_store(move |store| store.export(&id, &target)).await?;
+        self.on_store(move |store| store.export(&id, &target, note.as_slice())).await?;
         Ok(out)
     }
 }

@@ -14,7 +14,7 @@ use super::{Call, Service};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::hub;
 pub use crate::naming::TINY;
-use crate::store::BaseRecord;
+use crate::store::{BaseRecord, Note, StoreError};
 use crate::worker::proto::BaseSource;
 
 /// A base that can be opened.
@@ -142,14 +142,15 @@ impl Service {
     pub(super) async fn exported(&self, id: ManifestId) -> Outcome<PathBuf> {
         let folder = self.home.layout().adapters().join(id.to_string());
         let target = folder.clone();
-        let written = self.on_store(move |store| -> Outcome<Option<BaseId>> {
-            let manifest = store.manifest(&id)?.ok_or(crate::store::StoreError::NoManifest(id))?;
+        let manifest = self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await?;
+        let notes = manifest.body().base().map(|base| self.note_of(base)).transpose()?;
+        self.on_store(move |store| -> Outcome<()> {
             let intact = manifest.body().files.iter().all(|file| {
                 files::read(&target.join(file.path.as_str()), file.len)
                     .is_ok_and(|bytes| Digest::of(&bytes) == file.digest.0)
             });
             if intact {
-                return Ok(None);
+                return Ok(());
             }
             // A person's change: this program writes the folder whole or not at all.
             super::output::make_room(&target)?;
@@ -157,19 +158,16 @@ impl Service {
                 std::fs::create_dir_all(parent)
                     .map_err(|error| Failure::io(format!("make {}", parent.display()), &error))?;
             }
-            store.export(&id, &target)?;
-            Ok(manifest.body().base())
-        });
-        if let Some(base) = written.await? {
-            self.note_base(&folder, base)?;
-        }
+            Ok(store.export(&id, &target, notes.as_slice())?)
+        })
+        .await?;
         Ok(folder)
     }
 
-    /// Notes in an adapter's folder that was written just now which base it is of.
-    pub(super) fn note_base(&self, folder: &Path, base: BaseId) -> Outcome<()> {
+    /// What is noted in an adapter's folder of the base that it is of.
+    pub(super) fn note_of(&self, base: BaseId) -> Outcome<Note<'static>> {
         let name = self.base_of(&base).map_or_else(|| base.short(), |known| known.name);
-        note::write(folder, &OfBase { name, id: base })
+        note::file(&OfBase { name, id: base })
     }
 }
 

@@ -72,7 +72,7 @@ impl Service {
             None => self.by_announcement(heard),
         };
         told["state"] = json!("heard of, not here");
-        add(&mut told, vec![next(heard)]);
+        add(&mut told, next(heard).into_iter().collect());
         told
     }
 
@@ -142,20 +142,40 @@ impl Service {
     }
 }
 
-/// What to type to have it.
-fn next(heard: &Announcement) -> String {
+/// What to type to have it, if a verb takes such a thing: none takes a dataset.
+fn next(heard: &Announcement) -> Option<String> {
     match heard.kind {
-        KindTag::Base => format!("fetch it with `potluck base add {}`", heard.base.short()),
-        KindTag::Channel => format!("take its versions with `potluck base follow {}`", heard.manifest.short()),
-        KindTag::Adapter | KindTag::Dataset => format!("fetch it with `potluck pull {}`", heard.manifest.short()),
+        KindTag::Base => Some(format!("fetch it with `potluck base add {}`", heard.base.short())),
+        KindTag::Channel => Some(format!("take its versions with `potluck base follow {}`", heard.manifest.short())),
+        KindTag::Adapter => Some(format!("fetch it with `potluck pull {}`", heard.manifest.short())),
         KindTag::Proposal | KindTag::Version | KindTag::Proof => {
-            "it comes with its channel: `potluck base follow CHANNEL`".to_owned()
+            Some("it comes with its channel: `potluck base follow CHANNEL`".to_owned())
         }
+        KindTag::Dataset => None,
     }
 }
 
 fn add(shown: &mut Value, lines: Vec<String>) {
     if let Value::Array(details) = &mut shown["details"] {
         details.extend(lines.into_iter().map(Value::from));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::{BaseId, Digest};
+    use potluck_protocol::signed::PublicKey;
+
+    use super::*;
+
+    #[test]
+    fn only_what_a_verb_takes_is_said_to_be_fetched() {
+        let (keypair, name) = (libp2p::identity::ed25519::Keypair::generate(), "three".parse().expect("a name"));
+        let (manifest, base) = (ManifestId(Digest::of(b"it")), BaseId(Digest::of(b"base")));
+        let publisher = PublicKey::of(&keypair);
+        let (kind, manifest_len, total_bytes, sequence) = (KindTag::Adapter, 1, 1, 1);
+        let adapter = Announcement { manifest, manifest_len, kind, name, base, total_bytes, publisher, sequence };
+        assert_eq!(next(&adapter), Some(format!("fetch it with `potluck pull {}`", manifest.short())));
+        assert_eq!(next(&Announcement { kind: KindTag::Dataset, ..adapter }), None);
     }
 }

@@ -46,14 +46,11 @@ fn stat(schema: &str, stat: &Stat) -> Value {
 fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
     let count = |n: usize, one: &str| if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") };
     let mut lines = Vec::new();
-    let aside = [
-        (report.damaged_shards.len(), "damaged shard"),
-        (report.damaged_manifests.len(), "damaged manifest"),
-        (report.damaged_recipes.len(), "damaged recipe"),
-    ];
+    let aside = [(report.damaged_shards.len(), "damaged shard"), (report.damaged_recipes.len(), "damaged recipe")];
     lines.extend(
         aside.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{}, moved to quarantine", count(*n, what))),
     );
+    lines.extend(report.damaged_manifests.iter().map(|id| format!("manifest {id} is damaged, moved to quarantine")));
     lines.extend(report.unreadable.iter().map(|text| format!("the disk does not give shard {text}")));
     let mut again = Vec::new();
     for one in &report.incomplete {
@@ -62,7 +59,7 @@ fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
         again.push((one.manifest, kind));
     }
     let lost = report.lost_manifests.iter().chain(&report.damaged_manifests);
-    lines.extend(report.lost_manifests.iter().map(|id| format!("what {} names is not here any more", id.short())));
+    lines.extend(report.lost_manifests.iter().map(|id| format!("what {id} names is not here any more")));
     again.extend(lost.map(|id| (*id, None)));
     let more = lines.len().saturating_sub(LISTED);
     lines.truncate(LISTED);
@@ -71,14 +68,14 @@ fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
     Ok(failure.hint(remedy(report, &again)).report(json!(report)))
 }
 
-/// A manifest as people know it.
+/// A manifest as people know it: by a whole id where it is not here, for nothing else can be asked for.
 fn called(store: &Store, id: ManifestId) -> Result<(String, Option<KindTag>), StoreError> {
     Ok(match store.manifest(&id)? {
         Some(manifest) => {
             let kind = KindTag::from(&manifest.body().kind);
             (format!("`{}` ({}, {})", manifest.body().name, a(kind), id.short()), Some(kind))
         }
-        None => (format!("manifest {}", id.short()), None),
+        None => (format!("manifest {id}"), None),
     })
 }
 
@@ -88,9 +85,10 @@ fn remedy(report: &Report, again: &[(ManifestId, Option<KindTag>)]) -> String {
     if !report.unreadable.is_empty() {
         steps.push("look after the disk first, and copy the home to another one".to_owned());
     }
-    if let Some((id, _)) = pulled {
+    if let Some((id, kind)) = pulled {
         let each = if again.len() > 1 { ", and so each of the others" } else { "" };
-        let id = id.short();
+        // The start of an id means something as long as its manifest is here.
+        let id = if kind.is_some() { id.short() } else { id.to_string() };
         steps.push(format!(
             "`potluck pull {id}` fetches what is missing again from whoever has it{each}; what you alone had, publish again"
         ));
@@ -105,4 +103,20 @@ fn remedy(report: &Report, again: &[(ManifestId, Option<KindTag>)]) -> String {
         steps.push("nothing that is here needs them: there is nothing more to do".to_owned());
     }
     steps.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::Digest;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_here_is_asked_for_by_its_whole_id() {
+        let id = ManifestId(Digest::of(b"lost"));
+        let told = remedy(&Report::default(), &[(id, None)]);
+        assert!(told.contains(&format!("`potluck pull {id}`")), "{told}");
+        let told = remedy(&Report::default(), &[(id, Some(KindTag::Adapter))]);
+        assert!(told.contains(&format!("`potluck pull {}`", id.short())), "{told}");
+    }
 }

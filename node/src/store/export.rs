@@ -14,6 +14,9 @@ use crate::failpoint::{Step, What, pass};
 use crate::store::error::{Result, StoreError};
 use crate::store::{Store, durable};
 
+/// Name and bytes of a file that no manifest lists.
+pub type Note<'a> = (&'a str, Vec<u8>);
+
 impl Store {
     /// A file's bytes, joined from its shards, each verified. The caller bounds `file.len`.
     pub fn read_file(&self, file: &FileEntry, table: &ShardTable) -> Result<Vec<u8>> {
@@ -27,24 +30,28 @@ impl Store {
         Ok(bytes)
     }
 
-    /// Writes the files of a well-formed manifest to a folder that must be empty or not exist. // I13
-    pub fn export(&self, id: &ManifestId, out: &Path) -> Result<()> {
+    /// Writes the files of a well-formed manifest, and notes of ours beside them, to a folder that must be empty or not
+    /// exist. // I13
+    pub fn export(&self, id: &ManifestId, out: &Path, notes: &[Note]) -> Result<()> {
         if !self.is_well_formed(id) {
             return Err(StoreError::NotWellFormed(*id));
         }
-        self.export_files(&self.mapped(id)?, out)
+        self.export_files(&self.mapped(id)?, out, notes)
     }
 
     /// The same of one that is whole, and of which nobody here can say whether it is well-formed: into a person's folder,
     /// never into a place of the home.
-    pub fn export_apart(&self, complete: &Complete, out: &Path) -> Result<()> {
-        self.export_files(complete.mapped(), out)
+    pub fn export_apart(&self, complete: &Complete, out: &Path, notes: &[Note]) -> Result<()> {
+        self.export_files(complete.mapped(), out, notes)
     }
 
-    fn export_files(&self, mapped: &Mapped, out: &Path) -> Result<()> {
+    fn export_files(&self, mapped: &Mapped, out: &Path, notes: &[Note]) -> Result<()> {
         let staged = StagedFolder::create(out).map_err(|error| refused(error, out))?;
         for (file, table) in mapped.files() {
             self.export_file(file, table, &staged.path().join(file.path.as_str()))?;
+        }
+        for (name, bytes) in notes {
+            staged.write(name, bytes).map_err(StoreError::io("write", out))?;
         }
         pass(What::Export, Step::Synced).map_err(StoreError::io("write", out))?;
         staged.commit().map_err(|error| refused(error, out))?;
@@ -94,16 +101,17 @@ mod tests {
         let store = fixture.open();
         let id = fixture.add(&store, "x", 2_000_000);
         let out = fixture.root().join("runs/deep/out");
-        store.export(&id, &out).expect("room");
+        store.export(&id, &out, &[("note.json", b"{}".to_vec())]).expect("room");
+        assert_eq!(fs::read(out.join("note.json")).expect("it came with the files"), b"{}");
         assert_eq!(fs::read(out.join("a.json")).expect("there"), bytes("x/a.json", 2_000_000));
         assert_eq!(fs::read(out.join("b.bin")).expect("there"), bytes("x/b.bin", 2_000_000));
-        assert!(matches!(store.export(&id, &out), Err(StoreError::Exists(_))));
+        assert!(matches!(store.export(&id, &out, &[]), Err(StoreError::Exists(_))));
         let empty = fixture.root().join("runs/empty");
         fs::create_dir(&empty).expect("writable");
-        store.export(&id, &empty).expect("an empty folder is no obstacle");
+        store.export(&id, &empty, &[]).expect("an empty folder is no obstacle");
         let file = fixture.root().join("runs/file");
         fs::write(&file, b"mine").expect("writable");
-        assert!(matches!(store.export(&id, &file), Err(StoreError::Exists(_))));
+        assert!(matches!(store.export(&id, &file, &[]), Err(StoreError::Exists(_))));
         assert_eq!(fs::read(&file).expect("there"), b"mine");
     }
 
@@ -114,12 +122,12 @@ mod tests {
         let complete = fixture.complete(&store, "x", 100).expect("room");
         store.commit(&complete).expect("room");
         let out = fixture.root().join("runs/out");
-        let refused = store.export(&complete.manifest().id(), &out);
+        let refused = store.export(&complete.manifest().id(), &out, &[]);
         assert!(matches!(refused, Err(StoreError::NotWellFormed(_))));
         let id = fixture.add(&store, "y", 100);
         let shard = store.mapped(&id).expect("here").shards().next().expect("one").id;
         fs::write(crate::store::shards::path(store.layout(), &shard), b"rotten").expect("writable");
-        assert!(matches!(store.export(&id, &out), Err(StoreError::NoShard(missing)) if missing == shard));
+        assert!(matches!(store.export(&id, &out, &[]), Err(StoreError::NoShard(missing)) if missing == shard));
         assert!(files_below(&fixture.root().join("runs")).is_empty() && !out.exists());
     }
 
@@ -131,7 +139,7 @@ mod tests {
         for point in failpoint::ALL.iter().filter(|point| point.what == What::Export) {
             let out = fixture.root().join("runs").join(point.to_string());
             let armed = failpoint::scoped(&format!("{point}:enospc")).expect("valid");
-            assert!(store.export(&id, &out).expect_err("full").is_no_space(), "{point}");
+            assert!(store.export(&id, &out, &[]).expect_err("full").is_no_space(), "{point}");
             drop(armed);
             let left = fs::read_dir(fixture.root().join("runs")).expect("readable").count();
             if matches!(point.step, Step::Renamed | Step::Done) {

@@ -41,6 +41,7 @@ mod verify;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 pub use error::{Result, StoreError};
+pub use export::Note;
 pub use facts::TemporaryPin;
 pub use import::Source;
 pub use manifests::Summary;

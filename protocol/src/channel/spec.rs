@@ -18,7 +18,7 @@ pub struct ChannelInfo {
     /// The float type of every version.
     pub dtype: DType,
     pub admission: Admission,
-    /// SPDX expressions of which a proposed adapter states one; sorted; empty for any.
+    /// SPDX expressions of which a proposed adapter states one, as whoever reads them spells it; sorted; empty for any.
     pub licences: Vec<String>,
     pub gate: Gate,
     pub norm: NormBound,
@@ -64,11 +64,6 @@ impl Admission {
 }
 
 impl ChannelInfo {
-    /// Whether an adapter under this licence may be taken.
-    pub fn allows(&self, licence: &str) -> bool {
-        self.licences.is_empty() || self.licences.iter().any(|one| one == licence)
-    }
-
     pub(crate) fn check(&self) -> Result<(), Malformed> {
         let float = matches!(self.dtype, DType::F32 | DType::F16 | DType::BF16);
         Malformed::unless(float, || "the versions' type is not F32, F16 or BF16".to_owned())?;

@@ -126,7 +126,10 @@ fn a_cut_that_is_not_the_rules_is_the_publishers_fault() {
     let cases = [(Cut::Fixed, vec![len]), (Cut::Safetensors, vec![len]), (Cut::Safetensors, vec![100, len - 100])];
     for (cut, lens) in cases {
         let (manifest, shards) = published(cut, &lens);
+        let read = |_: &FileEntry, _: &ShardTable| Ok::<_, std::convert::Infallible>(safetensors());
+        let Ok(apart) = complete(&manifest, &shards).expect("all is there").inspect_apart(read, |_, _| Ok(()));
         let error = inspected(&manifest, &shards, &safetensors()).expect_err("not the rule's cut");
+        assert_eq!(apart.as_ref(), Err(&error), "whoever judges a part of it sees that too");
         assert!(matches!(error, VerifyError::Table { error: TableError::WrongCut, .. }), "{cut:?}: {error}");
         assert_eq!(error.blame(), Blame::Publisher);
     }

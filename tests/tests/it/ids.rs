@@ -295,6 +295,25 @@ fn what_was_heard_of_is_told_truly_and_taken_by_short_ids_and_names() {
     assert!(told.contains("licence not known until it is fetched") && !told.contains("no licence"), "{told}");
 }
 
+/// Whoever announces something takes no name from what is here, of whatever kind it is.
+#[test]
+fn what_is_here_keeps_its_name_whatever_is_announced() {
+    let bench = Bench::new();
+    let folder = bench.adapter("one", 3);
+    let one = up(&bench, "one", &[]);
+    let theirs = string(&bench.ok("one", &["publish", &folder, "--name", "fjord"]), "manifest");
+    let ours = bench.open("two", "fjord", 3);
+    let _two = up(&bench, "two", &[&one]);
+    let heard = || bench.ok("two", &["search"])["results"].to_string().contains(&theirs);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !heard() && Instant::now() < deadline {}
+    assert!(heard(), "the adapter is announced");
+    let shown = bench.ok("two", &["show", "fjord"]);
+    assert_eq!((&shown["kind"], &shown["manifest"]), (&"channel".into(), &ours.into()), "{shown}");
+    bench.fails("two", &["pull", "fjord"], 2, "is a channel, no adapter");
+    assert_eq!(bench.ok("two", &["pull", &theirs[..12]])["manifest"], theirs.as_str(), "its id takes theirs");
+}
+
 fn known_before_it_is_fetched(bench: &Bench, id: &str) {
     let shown = bench.ok("two", &["show", &id[..16]]);
     assert_eq!((&shown["licence"], &shown["rank"]), (&"Apache-2.0".into(), &4.into()), "{shown}");
@@ -385,6 +404,10 @@ fn damage_is_told_in_words_and_seen_by_every_verb() {
     // Cut short it is not here either, and that is seen without reading it.
     fs::write(&largest, b"short").expect("writable");
     assert_eq!(state(), "here in part");
+    // Of a manifest that is gone the start of the id means nothing any more.
+    fs::write(bench.path("home/manifests").join(&id), b"short").expect("writable");
+    let err = String::from_utf8(bench.human("home", &["store", "verify"]).stderr).expect("UTF-8");
+    assert!(err.contains(&format!("`potluck pull {id}`")), "{err}");
 }
 
 fn largest_shard(folder: &Path) -> PathBuf {

@@ -84,6 +84,32 @@ fn an_adapter_and_another_base_are_refused_by_every_verb_that_takes_both() {
     }
 }
 
+/// Neither a note in a stranger's folder nor a name that a message quotes moves the cursor or renames the window.
+#[test]
+fn what_a_strangers_folder_says_steers_no_terminal() {
+    let bench = Bench::new();
+    let folder = bench.root.path().join("adapter");
+    let note = |name: &str, id: &str| {
+        let text = serde_json::json!({ "base": name, "base_id": id }).to_string();
+        fs::write(folder.join("potluck.json"), text).expect("writable");
+    };
+    let steers = |text: &str| text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}');
+    let (evil, unknown) = ("a\u{1b}]0;b\u{7}\n\u{202e}c", "ab".repeat(32));
+    note(evil, &unknown);
+    let adapter = text(&folder);
+    for args in [&["generate", "--base", "tiny", "--adapter", &adapter, "a"][..], &["publish", &adapter, "--name", "x"]]
+    {
+        let answer = bench.run(args);
+        assert!(answer.code != 0 && answer.stderr.contains("a ]0;b"), "{args:?}: {answer:#?}");
+        assert!(!steers(&answer.stderr), "{args:?}: {:?}", answer.stderr);
+        let message = answer.json["error"]["message"].as_str().expect("a message");
+        assert!(!steers(message) && !message.contains('\n'), "{message:?}");
+    }
+    // What anything else in a failure quotes is made harmless where it is printed.
+    let answer = bench.run(&["generate", "--base", "no\u{1b}[2Jthing", "a"]);
+    assert!(answer.code != 0 && answer.stderr.contains("no [2Jthing") && !steers(&answer.stderr), "{answer:#?}");
+}
+
 /// What is written here says which base it is of, whoever wrote it: a merge, a pull, the home's own copy of an adapter.
 #[test]
 fn every_folder_that_is_written_here_says_its_base() {

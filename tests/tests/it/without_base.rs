@@ -4,8 +4,11 @@
 use std::fs;
 use std::path::Path;
 
+use libp2p::identity::ed25519::Keypair;
+use potluck_protocol::id::{BaseId, Digest};
 use potluck_tests::bases;
 use potluck_tests::kit::{Answer, text, train_adapter};
+use potluck_tests::planted::{adapter_of, cut_otherwise, plant};
 
 use crate::program;
 
@@ -53,6 +56,32 @@ fn an_adapter_without_its_base_is_a_folder_and_no_more() {
     let checked = run(&["pull", &id, "--out", &path("checked")]);
     assert_eq!((checked.code, checked.json["not_held_against"].is_null()), (0, true), "{checked:#?}");
     assert_eq!(checked.json["fetched_bytes"], 0, "what came before is here");
+}
+
+/// Whole, signed and not cut by the rule: its publisher's fault, which needs no base to be seen.
+#[test]
+fn a_cut_that_is_not_the_rules_is_seen_without_the_base() {
+    let (program, root) = (program(), tempfile::tempdir().expect("a folder"));
+    let (home, folder) = (root.path().join("home"), root.path().join("adapter"));
+    train_adapter(&program, &home, &folder, 3);
+    let (publisher, base) = (Keypair::generate(), BaseId(Digest::of(b"a base that is not here")));
+    let mut manifest = adapter_of(&home, &folder, base, &publisher);
+    let good = plant(&home, &manifest, &publisher, false).to_string();
+    cut_otherwise(&home, &folder, &mut manifest);
+    let bad = plant(&home, &manifest, &publisher, false).to_string();
+    let pull = |id: &str, out: &str| {
+        let out = text(&root.path().join(out));
+        program
+            .run(&home, ["pull", id, "--without-base", "--out", &out, "--listen", "/ip4/127.0.0.1/tcp/0", "--no-upnp"])
+    };
+    let taken = pull(&good, "good");
+    assert_eq!((taken.code, taken.json["not_held_against"].clone()), (0, base.to_string().into()), "{taken:#?}");
+    let noted = fs::read_to_string(root.path().join("good/potluck.json")).expect("its note");
+    assert!(noted.contains(&base.to_string()), "{noted}");
+    let refused = pull(&bad, "bad");
+    assert_eq!(refused.code, 4, "{refused:#?}");
+    assert!(refused.stderr.contains("is not cut by the rule"), "{refused:#?}");
+    assert!(!root.path().join("bad").exists());
 }
 
 /// The flag is a leave, not an order: where the base is here, the adapter is held against it as always.

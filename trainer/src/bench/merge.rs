@@ -83,7 +83,7 @@ pub fn bench_merge(
     stop: &AtomicBool,
 ) -> Result<MergeReport, BenchMergeError> {
     let began = Instant::now();
-    let (rank, report) = folders::merge(sources, architecture, method, out, stop, &|_, _| ())?;
+    let (rank, report) = folders::merge(sources, architecture, method, out, &[], stop, &|_, _| ())?;
     let seconds = began.elapsed().as_secs_f64();
     let peak_rss_bytes = peak_rss();
     let path = out.join(MODEL_FILE);

@@ -43,13 +43,14 @@ pub fn inputs(opened: &[(Weight, Stored)]) -> Vec<Input<'_>> {
     opened.iter().map(|(weight, stored)| Input { weight: *weight, factors: stored }).collect()
 }
 
-/// The rank of the result, which appears under `out` whole or not at all. `done` hears how many modules of how many are
-/// there.
+/// The rank of the result, which appears under `out` with the notes beside it, whole or not at all. `done` hears how
+/// many modules of how many are there.
 pub fn merge(
     sources: &[Source],
     architecture: &Architecture,
     method: Method,
     out: &Path,
+    notes: &[(&str, Vec<u8>)],
     stop: &AtomicBool,
     done: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<(usize, Report), FoldersError> {
@@ -62,6 +63,7 @@ pub fn merge(
         MergeError::Sink(error) => failed(error),
         error => error.into(),
     })?;
+    notes.iter().try_for_each(|(name, bytes)| writer.note(name, bytes)).map_err(failed)?;
     writer.finish().map_err(failed)?;
     Ok((rank, report))
 }

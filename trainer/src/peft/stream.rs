@@ -73,6 +73,11 @@ impl FactorsWriter {
         self.rank
     }
 
+    /// A file beside the two.
+    pub fn note(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.folder.write(name, bytes)
+    }
+
     /// The folder appears under its name.
     pub fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
@@ -136,8 +141,10 @@ mod tests {
             let pair = whole.pair(module).unwrap().unwrap();
             writer.module(module, &pair.a, &pair.b).unwrap();
         }
+        writer.note("note.json", b"{}").unwrap();
         assert!(!path.exists());
         writer.finish().unwrap();
+        assert_eq!(std::fs::read(path.join("note.json")).unwrap(), b"{}");
         let files = encode(&whole, &architecture).unwrap();
         assert_eq!(std::fs::read(path.join(CONFIG_FILE)).unwrap(), files.config);
         assert_eq!(std::fs::read(path.join(MODEL_FILE)).unwrap(), files.model);

@@ -20,7 +20,7 @@ use super::rows::Rows;
 use crate::api::proto::{Progress, Unit};
 use crate::config;
 use crate::failure::{Failure, Outcome};
-use crate::service::note_base;
+use crate::service::base_note;
 use crate::worker::child::Context;
 use crate::worker::failures;
 use crate::worker::proto::{BenchMergeSettings, BenchMergeTask, BenchShape, MergeSource, MergeTask};
@@ -80,9 +80,9 @@ pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
         context.report(Progress::Count { what: "modules".to_owned(), done, total, unit: Unit::Items });
     };
     let (architecture, stop) = (base.architecture(), context.cancel());
-    let merged = folders::merge(&sources, architecture, task.method, &task.out, stop, &done);
+    let notes = task.of.iter().map(base_note).collect::<Outcome<Vec<_>>>()?;
+    let merged = folders::merge(&sources, architecture, task.method, &task.out, &notes, stop, &done);
     let (rank, report) = merged.map_err(|error| failures::merge(&error))?;
-    task.of.as_ref().map_or(Ok(()), |of| note_base(&task.out, of))?;
     let weights = sources.iter().map(|source| source.weight.get()).collect();
     Ok(Merged { folder: task.out.clone(), method: task.method, rank, weights, kept: report.into(), chosen })
 }

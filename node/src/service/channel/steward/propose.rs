@@ -15,6 +15,7 @@ use super::super::super::{Call, Service};
 use super::super::follower::unheard;
 use crate::api::channel::Propose;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::licence;
 use crate::store::StoreError;
 use crate::text::shell;
 
@@ -80,11 +81,11 @@ impl Service {
             )
             .hint("ask its steward to open another channel that admits you, or open one of your own"));
         }
-        if !rules.allows(&adapter.licence) {
-            let licence = if adapter.licence.is_empty() { "no licence" } else { &adapter.licence };
+        if !licence::taken(&rules.licences, &adapter.licence) {
+            let stated = if adapter.licence.is_empty() { "no licence" } else { &adapter.licence };
             return Err(Failure::new(
                 Kind::Incompatible,
-                format!("`{}` states {licence}, the channel takes {}", adapter.name, rules.licences.join(", ")),
+                format!("`{}` states {stated}, the channel takes {}", adapter.name, rules.licences.join(", ")),
             )
             .hint("publish it again with --licence, if it is yours"));
         }

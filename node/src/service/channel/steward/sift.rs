@@ -10,6 +10,7 @@ use potluck_protocol::signed::Authentic;
 use super::super::super::{Call, Service};
 use super::proposals::Proposal;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::licence;
 use crate::worker::jobs::malformed;
 
 /// What a proposal comes to before it is weighed.
@@ -48,7 +49,7 @@ impl Service {
         let ManifestKind::Adapter(info) = &body.kind else {
             return Ok(Sifted::Refused(malformed("it is no adapter")));
         };
-        if !spec.allows(&body.licence) {
+        if !licence::taken(&spec.licences, &body.licence) {
             return Ok(Sifted::Refused(Refusal::Licence));
         }
         if !lineage.is_of(&info.base) {
