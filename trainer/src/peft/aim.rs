@@ -1,6 +1,7 @@
 //! Which modules `adapter_config.json` gives a pair, against those that the file has one for. PEFT builds the pairs from the
-//! settings and loads the file into them: what the settings do not aim at is left out there, and what the file lacks stays
-//! as it was drawn, with a warning. Here both are refused, so that an adapter is the same to every reader.
+//! settings and loads the file into them: what the settings do not aim at is left out there, and is refused here. What the
+//! file lacks stays as it was drawn: with B zero, which adds nothing, as here; with `init_lora_weights: false` B is drawn
+//! too, so that PEFT adds noise, and that is refused. So an adapter is the same to every reader.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +13,8 @@ use super::PeftError;
 use crate::base::json::{self as strict, describe};
 use crate::lora::config::Targets;
 
-/// The name under which a Llama keeps its layers.
-const LAYERS: &str = "layers";
+/// The names under which a Llama keeps its layers.
+const LAYERS: [&str; 2] = ["layers", "model.layers"];
 
 /// What the settings aim at.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Aim {
     excluded: Targets,
     /// Only these layers; `None` for all.
     layers: Option<Vec<u64>>,
+    /// What the file lacks is noise.
+    draws_b: bool,
 }
 
 impl Aim {
@@ -34,10 +37,12 @@ impl Aim {
         let excluded = given(fields, "exclude_modules").map(excluded).transpose()?;
         check_pattern(fields)?;
         let layers = given(fields, "layers_to_transform").map(layers).transpose()?.filter(|layers| !layers.is_empty());
-        Ok(Some(Self { targets, excluded: excluded.unwrap_or(Targets::Names(Vec::new())), layers }))
+        let excluded = excluded.unwrap_or(Targets::Names(Vec::new()));
+        let draws_b = fields.get("init_lora_weights") == Some(&Value::Bool(false));
+        Ok(Some(Self { targets, excluded, layers, draws_b }))
     }
 
-    /// That the file's modules are those that are aimed at. A pattern that Rust's `regex` does not take aims at what the
+    /// That the file's modules are among those that are aimed at, and are all of them where others would not be zero. A pattern that Rust's `regex` does not take aims at what the
     /// file has.
     pub fn check<'a>(
         &self,
@@ -52,7 +57,7 @@ impl Aim {
                 let here = self.layers.as_ref().is_none_or(|layers| layers.contains(&u64::from(layer)));
                 let aimed = (here || self.names(&module)) && targets.selects(&module) && !excluded.selects(&module);
                 match (aimed, found.contains(module.as_str())) {
-                    (true, false) => return Err(PeftError::Untrained { module }),
+                    (true, false) if self.draws_b => return Err(PeftError::Untrained { module }),
                     (false, true) => return Err(PeftError::NotTargeted { module }),
                     _ => {}
                 }
@@ -97,12 +102,10 @@ fn layers(found: &Value) -> Result<Vec<u64>, PeftError> {
 /// `layers_pattern` says what the layers are called.
 fn check_pattern(fields: &Map<String, Value>) -> Result<(), PeftError> {
     let Some(found) = given(fields, "layers_pattern") else { return Ok(()) };
-    let names = match found {
-        Value::Array(names) => names.clone(),
-        one => vec![one.clone()],
-    };
-    let is_layers = |name: &Value| matches!(name.as_str(), Some(LAYERS | ""));
-    if names.iter().all(is_layers) {
+    let names = found.as_array().map_or(std::slice::from_ref(found), Vec::as_slice);
+    let is_layers = |name: &Value| name.as_str().is_some_and(|name| name.is_empty() || LAYERS.contains(&name));
+    // An empty list says nothing; of several names one that fits is enough.
+    if names.is_empty() || names.iter().any(is_layers) {
         Ok(())
     } else {
         Err(wrong("layers_pattern", found, "`layers`, as a Llama calls them,"))
@@ -141,6 +144,18 @@ mod tests {
             (json!({"target_modules": ["q_proj"], "layers_to_transform": 0, "layers_pattern": "layers"}), &QUERY[..1]),
             (json!({"target_modules": ["q_proj"], "layers_to_transform": [], "layers_pattern": []}), &QUERY),
             (json!({"target_modules": [QUERY[0]], "layers_to_transform": [1]}), &QUERY[..1]),
+            (
+                json!({"target_modules": ["q_proj"], "layers_to_transform": 0, "layers_pattern": "model.layers"}),
+                &QUERY[..1],
+            ),
+            (
+                json!({"target_modules": ["q_proj"], "layers_to_transform": 0, "layers_pattern": ["h", "layers"]}),
+                &QUERY[..1],
+            ),
+            // What the file lacks has B = 0.
+            (json!({"target_modules": ["q_proj", "up_proj"]}), &QUERY),
+            (json!({"target_modules": "all-linear", "init_lora_weights": true}), &both),
+            (json!({"target_modules": ["q_proj", "up_proj"], "init_lora_weights": "gaussian"}), &UP[..1]),
         ] {
             assert!(check(&config, modules).is_ok(), "{config}: {:?}", check(&config, modules));
         }
@@ -151,12 +166,17 @@ mod tests {
         let both = [QUERY, UP].concat();
         for (config, modules, said) in [
             (json!({"target_modules": ["q_proj"]}), &both[..], "model.layers.0.mlp.up_proj"),
-            (json!({"target_modules": ["q_proj", "up_proj"]}), &QUERY[..], "has no factors"),
-            (json!({"target_modules": "all-linear"}), &both, "has no factors"),
+            (
+                json!({"target_modules": ["q_proj", "up_proj"], "init_lora_weights": false}),
+                &QUERY[..],
+                "has no factors",
+            ),
+            (json!({"target_modules": "all-linear", "init_lora_weights": false}), &both, "has no factors"),
             (json!({"target_modules": ["q_proj"], "layers_to_transform": [1]}), &QUERY, "leave out"),
             (json!({"target_modules": ["q_proj"], "exclude_modules": ["q_proj"]}), &QUERY, "leave out"),
             (json!({"target_modules": 1}), &QUERY, "`target_modules`"),
             (json!({"target_modules": ["q_proj"], "layers_pattern": "h"}), &QUERY, "`layers_pattern`"),
+            (json!({"target_modules": ["q_proj"], "layers_pattern": ["h", "blocks"]}), &QUERY, "`layers_pattern`"),
             (json!({"target_modules": ["q_proj"], "layers_to_transform": ["a"]}), &QUERY, "`layers_to_transform`"),
         ] {
             let error = check(&config, modules).unwrap_err().to_string();

@@ -47,7 +47,7 @@ pub enum PeftError {
     #[error("{MODEL_FILE}: `{name}` has shape {found:?}, this base needs {wanted}")]
     Shape { name: String, found: Vec<usize>, wanted: String },
     #[error(
-        "{CONFIG_FILE}: `{module}` is a target, and {MODEL_FILE} has no factors for it: the adapter was not saved whole"
+        "{CONFIG_FILE}: `{module}` is a target, and {MODEL_FILE} has no factors for it, which PEFT would draw by `init_lora_weights: false`: the adapter was not saved whole"
     )]
     Untrained { module: String },
     #[error("{MODEL_FILE}: `{module}` has factors, which PEFT would leave out: {CONFIG_FILE} does not aim at it")]

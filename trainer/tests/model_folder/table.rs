@@ -49,7 +49,7 @@ fn each_line_on_a_models_folder_holds() {
             as_transformers(&["class-of-config", "class-of-both", "llama", "no-class"])
         }),
         ("`tokenizer_config.json: auto_map`", own_code),
-        ("`tokenizer_config.json: add_prefix_space`, `legacy`, `trim_offsets`", || {
+        ("`tokenizer_config.json: add_prefix_space`, `legacy`", || {
             as_transformers(&[
                 "llama-legacy",
                 "llama-null-flags",
@@ -63,9 +63,9 @@ fn each_line_on_a_models_folder_holds() {
         }),
         ("post-processor of `tokenizer.json`", the_post_processor_begins),
         ("`tokenizer_config.json: added_tokens_decoder`", || {
-            as_transformers(&["decoder", "decoder-of-llama", "decoder-of-qwen", "decoder-over-map"]);
+            as_transformers(&["decoder", "decoder-of-llama", "decoder-of-qwen", "decoder-over-map", "decoder-beyond"]);
         }),
-        ("`added_tokens.json`", || as_transformers(&["added", "added-of-llama"])),
+        ("`added_tokens.json`", || as_transformers(&["added", "added-of-llama", "added-beyond"])),
         ("`special_tokens_map.json`", || as_transformers(&["map", "map-alone", "map-and-extra", "decoder-over-map"])),
         ("`tokenizer_config.json: bos_token`, `eos_token`, ...", || {
             as_transformers(&[
@@ -73,12 +73,23 @@ fn each_line_on_a_models_folder_holds() {
                 "eos-of-vocabulary-llama",
                 "typed-object",
                 "own-name",
+                "own-name-object",
+                "own-name-over-object",
                 "not-special",
             ]);
         }),
-        ("`tokenizer_config.json: extra_special_tokens`, `additional_special_tokens`", || {
-            as_transformers(&["extra-list", "extra-object", "map-extra"]);
-        }),
+        (
+            "`tokenizer_config.json: extra_special_tokens`, `additional_special_tokens`, `model_specific_special_tokens`",
+            || {
+                as_transformers(&[
+                    "extra-list",
+                    "extra-object",
+                    "map-extra",
+                    "own-name-in-table",
+                    "own-name-over-table",
+                ]);
+            },
+        ),
         ("`tokenizer_config.json: split_special_tokens`, `fast_tokenizer_files`", || {
             refused("tokenizer_config.json", "split_special_tokens", &json!(true));
             refused(
@@ -87,7 +98,10 @@ fn each_line_on_a_models_folder_holds() {
                 &json!(["tokenizer.4.0.0.json", "tokenizer.json"]),
             );
         }),
-        ("`tokenizer_config.json: clean_up_tokenization_spaces`, `model_max_length`, `padding_side`", nothing_trained),
+        (
+            "`tokenizer_config.json: clean_up_tokenization_spaces`, `model_max_length`, `padding_side`, `trim_offsets`",
+            nothing_trained,
+        ),
         ("`config.json: eos_token_id`", the_first_end_is_trained),
         ("`generation_config.json: eos_token_id`", every_end_of_generation_counts),
         ("`chat_template.jinja`, `additional_chat_templates/*.jinja`", || {
@@ -194,9 +208,12 @@ fn the_post_processor_begins() {
 }
 
 fn nothing_trained() {
-    for (field, value) in
-        [("clean_up_tokenization_spaces", json!(true)), ("model_max_length", json!(2)), ("padding_side", json!("left"))]
-    {
+    for (field, value) in [
+        ("clean_up_tokenization_spaces", json!(true)),
+        ("model_max_length", json!(2)),
+        ("padding_side", json!("left")),
+        ("trim_offsets", json!(false)),
+    ] {
         assert_eq!(digest(set("tokenizer_config.json", field, &value).path()), digest(&untouched()), "{field}");
     }
 }
@@ -224,16 +241,19 @@ fn each_line_on_classes_holds() {
         ("`LlamaTokenizer`", || {
             as_transformers(&["llama", "llama-chatml", "llama-of-gemma", "llama-other-model", "llama-of-bytes"])
         }),
-        ("`CodeLlamaTokenizer`", || as_transformers(&["code-llama", "code-llama-fast"])),
+        ("`CodeLlamaTokenizer`", || as_transformers(&["code-llama", "code-llama-fast", "code-llama-null"])),
         ("`GPT2Tokenizer`, `CodeGenTokenizer`", || {
             as_transformers(&["gpt2", "gpt2-prefix", "gpt2-of-digits", "codegen"])
         }),
         ("`GPTNeoXTokenizer`", || as_transformers(&["neox", "neox-of-llama3"])),
         ("`Qwen2Tokenizer`, `Qwen3_5Tokenizer`", || as_transformers(&["qwen2", "qwen2-of-phi", "qwen3.5"])),
         ("`GemmaTokenizer`", || as_transformers(&["gemma", "gemma-of-llama"])),
-        ("`PreTrainedTokenizerFast`, `TokenizersBackend`, a name that transformers does not know", || {
-            as_transformers(&["plain-backend", "plain-slow-name", "unknown-class"]);
-        }),
+        (
+            "`PreTrainedTokenizerFast`, `TokenizersBackend`, `BloomTokenizer`, `ConvBertTokenizer`, `FNetTokenizer`, `ParakeetTokenizer`, a name that transformers does not know",
+            || {
+                as_transformers(&["plain-backend", "plain-slow-name", "unknown-class"]);
+            },
+        ),
     ];
     hold("Class", &checks);
     for class in ["T5Tokenizer", "BertTokenizerFast", "MistralCommonBackend"] {

@@ -18,7 +18,7 @@ const QWEN2: &str =
 const QWEN3_5: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// Classes that read a `tokenizer.json` as it stands.
-const PLAIN: [&str; 9] = [
+const PLAIN: [&str; 8] = [
     "BloomTokenizer",
     "ConvBertTokenizer",
     "FNetTokenizer",
@@ -27,7 +27,6 @@ const PLAIN: [&str; 9] = [
     "PreTrainedTokenizerFast",
     "PythonBackend",
     "TokenizersBackend",
-    "Tokenizers",
 ];
 
 /// Other classes of transformers, which build pieces of their own or are written in Python: no Llama is known to have one.
@@ -145,12 +144,15 @@ impl Class {
 
     /// Puts the class's own pieces into a parsed `tokenizer.json`, and says whether one of them is another. A piece that is
     /// the same stays as it is written, and so does everything of [`Class::Plain`].
-    pub fn rebuild(self, tokenizer: &mut Value, config: &Value, stated: &Stated) -> Result<bool, TokenizerError> {
+    pub fn rebuild(
+        self,
+        fields: &mut Map<String, Value>,
+        config: &Value,
+        stated: &Stated,
+    ) -> Result<bool, TokenizerError> {
         if self == Self::Plain {
             return Ok(false);
         }
-        let wrong = || TokenizerError::Invalid("the file is no JSON object".to_owned());
-        let fields = tokenizer.as_object_mut().ok_or_else(wrong)?;
         let model = self.model(fields, stated)?;
         let Pieces { normalizer, pre_tokenizer, decoder } = self.pieces(config);
         let others = [
@@ -230,8 +232,7 @@ impl Class {
             }
             Self::Plain | Self::Gpt2 | Self::CodeGen | Self::GptNeoX => {
                 let nfc = if self == Self::GptNeoX { json!({"type": "NFC"}) } else { Value::Null };
-                let trim = flag("trim_offsets").unwrap_or(true) || self != Self::GptNeoX;
-                let pre_tokenizer = byte_level(blank.unwrap_or(false), trim, true);
+                let pre_tokenizer = byte_level(blank.unwrap_or(false), true, true);
                 Pieces { normalizer: nfc, pre_tokenizer, decoder: byte_level(true, true, true) }
             }
         }

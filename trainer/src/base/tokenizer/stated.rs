@@ -2,7 +2,8 @@
 //! `added_tokens_decoder`, also `special_tokens_map.json` and `added_tokens.json`. Read as transformers 5.24.0 reads them
 //! (`PreTrainedTokenizerBase._from_pretrained`).
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 use tokenizers::AddedToken;
@@ -14,8 +15,11 @@ use crate::base::json::describe;
 pub const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
+/// Tokens that the small files may state: models of speech add 65536 and some hundreds.
+pub const TOKENS_MAX: usize = 1 << 18;
+
 /// A special token: its text alone, or with how it is found in a text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Token {
     Text(String),
     Added(AddedToken),
@@ -57,11 +61,13 @@ fn added(fields: &Map<String, Value>, special: Option<bool>) -> Option<AddedToke
     Some(token.normalized(normalized).lstrip(strips[0]).rstrip(strips[1]).single_word(strips[2]))
 }
 
+/// A name with its token; a name that stands there with `null` has no token, and no default either.
+type Named = (String, Option<Token>);
+
 /// The special tokens by name and those without, and every token that is to be added.
 #[derive(Clone, Debug, Default)]
 pub struct Stated {
-    /// A name that stands there with `null` has no token, and no default either.
-    named: Vec<(String, Option<Token>)>,
+    named: Vec<Named>,
     extra: Option<Vec<Token>>,
     /// By the ids that the files state, which decide their order.
     pub added: BTreeMap<u64, AddedToken>,
@@ -73,24 +79,27 @@ impl Stated {
         config: &Value,
         special: Option<&Value>,
         added_tokens: Option<&Value>,
-        tokenizer: &Value,
+        tokenizer: &Map<String, Value>,
     ) -> Result<Self, TokenizerError> {
         let nothing = Map::new();
         let config = config.as_object().unwrap_or(&nothing);
         let mut stated = Self { extra: extra(config)?, ..Self::default() };
         NAMES.iter().try_for_each(|name| stated.name(name, config.get(*name)))?;
-        let mut own = specific(config)?;
+        let mut own = Own::of(config)?;
         match config.get("added_tokens_decoder").and_then(Value::as_object) {
             Some(decoder) => stated.added = decoded(decoder)?,
             None => {
-                let mut more = stated.legacy(special)?;
-                more.retain(|(name, _)| own.iter().all(|(one, _)| one != name));
-                own.splice(0..0, more);
+                stated.legacy(special, &mut own)?;
                 stated.listed(added_tokens, tokenizer)?;
             }
         }
         stated.map_to_added();
-        stated.named.extend(own.into_iter().map(|(name, token)| (name, Some(token))));
+        stated.named.extend(own.all());
+        let count = stated.named.len() + stated.extra().len() + stated.added.len();
+        if count > TOKENS_MAX {
+            let reason = format!("the files of the folder state {count} tokens, at most {TOKENS_MAX} are taken");
+            return Err(TokenizerError::Invalid(reason));
+        }
         Ok(stated)
     }
 
@@ -106,18 +115,20 @@ impl Stated {
         Ok(())
     }
 
-    /// `special_tokens_map.json`, which goes over the configuration; what has another name than the seven comes back.
-    fn legacy(&mut self, special: Option<&Value>) -> Result<Vec<(String, Token)>, TokenizerError> {
-        let Some(fields) = special.and_then(Value::as_object) else { return Ok(Vec::new()) };
-        let mut own = Vec::new();
-        for (name, value) in fields {
+    /// `special_tokens_map.json`, which goes over the configuration; what has another name than the seven is put to `own`.
+    fn legacy(&mut self, special: Option<&Value>, own: &mut Own) -> Result<(), TokenizerError> {
+        for (name, value) in special.and_then(Value::as_object).into_iter().flatten() {
             let always = value.as_object().and_then(|fields| added(fields, Some(true))).map(Token::Added);
             match (name.as_str(), always) {
-                ("extra_special_tokens", _) if value.is_object() => own.extend(tokens_by_name(value)?),
+                ("extra_special_tokens", _) if value.is_object() => {
+                    own.tables.extend(tokens_by_name("extra_special_tokens", value)?);
+                }
                 ("extra_special_tokens", _) => {
                     let mut all = self.extra.take().unwrap_or_default();
-                    let more = list(name, value, Some(true))?;
-                    all.extend(more.into_iter().filter(|token| !all.contains(token)).collect::<Vec<_>>());
+                    let mut more = list(name, value, Some(true))?;
+                    let known: HashSet<&Token> = all.iter().collect();
+                    more.retain(|token| !known.contains(token));
+                    all.append(&mut more);
                     self.extra = Some(all);
                 }
                 ("additional_special_tokens", _) if self.extra.is_none() => self.extra = Some(list(name, value, None)?),
@@ -128,23 +139,24 @@ impl Stated {
                 }
                 (name, None) if NAMES.contains(&name) => self.name(name, Some(value))?,
                 (name, token) if name.ends_with("_token") => {
-                    own.extend(token.or_else(|| Token::of(value)).map(|token| (name.to_owned(), token)));
+                    let token = token.or_else(|| Token::of(value));
+                    own.fields.extend((token.is_some() || value.is_null()).then(|| (name.to_owned(), token)));
                 }
                 _ => {}
             }
         }
-        Ok(own)
+        Ok(())
     }
 
     /// `added_tokens.json`, and over it the added tokens of `tokenizer.json`.
-    fn listed(&mut self, added_tokens: Option<&Value>, tokenizer: &Value) -> Result<(), TokenizerError> {
+    fn listed(&mut self, added_tokens: Option<&Value>, tokenizer: &Map<String, Value>) -> Result<(), TokenizerError> {
         let wrong =
             |found: &Value| TokenizerError::SpecialToken { name: "added_tokens".to_owned(), found: describe(found) };
-        let is_special = |text: &str| self.special().any(|token| token.text() == text);
+        let special: HashSet<&str> = self.special().map(Token::text).collect();
         let mut all = BTreeMap::new();
         for (text, id) in added_tokens.and_then(Value::as_object).into_iter().flatten() {
             let id = id.as_u64().ok_or_else(|| wrong(id))?;
-            all.insert(id, AddedToken::from(text.clone(), is_special(text)));
+            all.insert(id, AddedToken::from(text.clone(), special.contains(text.as_str())));
         }
         for token in tokenizer.get("added_tokens").and_then(Value::as_array).into_iter().flatten() {
             let read = token.as_object().and_then(|fields| Some((fields.get("id")?.as_u64()?, added(fields, None)?)));
@@ -157,9 +169,12 @@ impl Stated {
 
     /// A special token that is among those to be added has its flags.
     fn map_to_added(&mut self) {
+        // Of two that are written alike the later one.
+        let added: HashMap<&str, &AddedToken> =
+            self.added.values().map(|token| (token.content.as_str(), token)).collect();
         for token in self.named.iter_mut().filter_map(|(_, token)| token.as_mut()) {
-            if let Some(found) = self.added.values().rfind(|added| added.content == token.text()) {
-                *token = Token::Added(found.clone());
+            if let Some(found) = added.get(token.text()) {
+                *token = Token::Added((*found).clone());
             }
         }
     }
@@ -178,7 +193,8 @@ impl Stated {
         self.named = own;
     }
 
-    fn special(&self) -> impl Iterator<Item = &Token> {
+    /// Every special token, those with a name first.
+    pub fn special(&self) -> impl Iterator<Item = &Token> {
         self.named().map(|(_, token)| token).chain(self.extra())
     }
 
@@ -205,25 +221,62 @@ fn extra(config: &Map<String, Value>) -> Result<Option<Vec<Token>>, TokenizerErr
     }
 }
 
-/// The names of this tokenizer alone: those of `extra_special_tokens`, and every field that is called so.
-fn specific(config: &Map<String, Value>) -> Result<Vec<(String, Token)>, TokenizerError> {
-    let own = |(name, value): (&String, &Value)| {
-        let is_one = name.ends_with("_token") && !NAMES.contains(&name.as_str());
-        let text = value.as_str().filter(|_| is_one)?;
-        Some((name.clone(), Token::Text(text.to_owned())))
-    };
-    let mut all: Vec<_> = config.iter().filter_map(own).collect();
-    match config.get("extra_special_tokens") {
-        Some(value) if value.is_object() => all.extend(tokens_by_name(value)?),
-        _ => {}
-    }
-    Ok(all)
+/// The special tokens whose names are this tokenizer's alone.
+#[derive(Debug, Default)]
+struct Own {
+    /// Fields that are called so and that the class itself is given: objects with a type, and those that are to have none.
+    fields: Vec<Named>,
+    /// Texts, and tables of names, which go over them.
+    tables: Vec<Named>,
 }
 
-fn tokens_by_name(value: &Value) -> Result<Vec<(String, Token)>, TokenizerError> {
-    let wrong = |name: &String, found| TokenizerError::SpecialToken { name: name.clone(), found: describe(found) };
-    let tokens = value.as_object().into_iter().flatten();
-    tokens.map(|(name, one)| Ok((name.clone(), Token::of(one).ok_or_else(|| wrong(name, one))?))).collect()
+impl Own {
+    fn of(config: &Map<String, Value>) -> Result<Self, TokenizerError> {
+        let mut own = Self::default();
+        for (name, value) in config {
+            match value {
+                _ if !name.ends_with("_token") || NAMES.contains(&name.as_str()) => {}
+                Value::Null => own.fields.push((name.clone(), None)),
+                Value::String(text) => own.tables.push((name.clone(), Some(Token::Text(text.clone())))),
+                Value::Object(fields) if fields.get("__type").and_then(Value::as_str) == Some("AddedToken") => {
+                    let wrong = || TokenizerError::SpecialToken { name: name.clone(), found: describe(value) };
+                    own.fields.push((name.clone(), Some(Token::of(value).ok_or_else(wrong)?)));
+                }
+                _ => {}
+            }
+        }
+        let given = |name: &str| config.get(name).filter(|value| !value.is_null());
+        if let Some(table) = given("extra_special_tokens").filter(|value| value.is_object()) {
+            own.tables.extend(tokens_by_name("extra_special_tokens", table)?);
+        }
+        // Whatever stands in one of the others takes the place of this whole table.
+        if let Some(table) = given("model_specific_special_tokens").filter(|_| own.tables.is_empty()) {
+            own.tables = tokens_by_name("model_specific_special_tokens", table)?;
+        }
+        Ok(own)
+    }
+
+    /// Each name once, with what was said of it last, in the place of what was said first.
+    fn all(self) -> Vec<Named> {
+        let mut all: Vec<Named> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for (name, token) in self.fields.into_iter().chain(self.tables) {
+            match places.entry(name.clone()) {
+                Entry::Occupied(place) => all[*place.get()].1 = token,
+                Entry::Vacant(place) => {
+                    place.insert(all.len());
+                    all.push((name, token));
+                }
+            }
+        }
+        all
+    }
+}
+
+fn tokens_by_name(field: &str, value: &Value) -> Result<Vec<Named>, TokenizerError> {
+    let wrong = |name: &str, found| TokenizerError::SpecialToken { name: name.to_owned(), found: describe(found) };
+    let tokens = value.as_object().ok_or_else(|| wrong(field, value))?;
+    tokens.iter().map(|(name, one)| Ok((name.clone(), Some(Token::of(one).ok_or_else(|| wrong(name, one))?)))).collect()
 }
 
 /// Tokens of a list; those with fields of their own are special if that is given.

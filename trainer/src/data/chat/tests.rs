@@ -147,6 +147,7 @@ fn templates_have_what_transformers_gives_them() {
     assert_eq!(shown("{{ messages[1:] | length }}{{ messages[::-1][0].role }}"), "4assistant");
     assert_eq!(shown("{{ strftime_now is defined }}{{ tools is none }}{{ eos_token }}"), "FalseTrue<|end|>");
     assert_eq!(shown("a\n  {% if true %}\nb\n  {% endif %}\nc"), "a\nb\nc");
+    assert_eq!(shown("a\r\n  {% if true %}\r\nb\r\n  {% endif %}\r\nc\rd"), "a\nb\nc\nd", "ends of lines as in Jinja2");
     assert_eq!(
         shown("{{ messages | map(attribute='role') | list | last }}{{ messages[0].content is string }}"),
         "assistantTrue"
