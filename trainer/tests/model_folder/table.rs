@@ -235,6 +235,15 @@ fn templates_of_processors() {
     }
 }
 
+fn plain_classes() {
+    as_transformers(&["plain-backend", "plain-slow-name", "unknown-class"]);
+    for class in ["TokenizersBackend", "BloomTokenizer", "ConvBertTokenizer", "FNetTokenizer", "ParakeetTokenizerFast"]
+    {
+        let digest = |class: &str| digest(set("tokenizer_config.json", "tokenizer_class", &json!(class)).path());
+        assert_eq!(digest(class), digest("PreTrainedTokenizerFast"), "{class}");
+    }
+}
+
 #[test]
 fn each_line_on_classes_holds() {
     let checks: [(&str, Check); 7] = [
@@ -250,9 +259,7 @@ fn each_line_on_classes_holds() {
         ("`GemmaTokenizer`", || as_transformers(&["gemma", "gemma-of-llama"])),
         (
             "`PreTrainedTokenizerFast`, `TokenizersBackend`, `BloomTokenizer`, `ConvBertTokenizer`, `FNetTokenizer`, `ParakeetTokenizer`, a name that transformers does not know",
-            || {
-                as_transformers(&["plain-backend", "plain-slow-name", "unknown-class"]);
-            },
+            plain_classes,
         ),
     ];
     hold("Class", &checks);

@@ -154,6 +154,18 @@ fn templates_have_what_transformers_gives_them() {
     );
 }
 
+#[test]
+fn an_empty_list_of_tools_is_none() {
+    let tokenizer = tokenizer("plain");
+    let template = Template { tool_use: Some("tools".to_owned()), ..tokenizer.template().cloned().unwrap() };
+    let tokenizer = tokenizer.with_template(template);
+    let format = ChatFormat::new(&tokenizer).unwrap();
+    for (tools, written) in [(vec![], "plain"), (vec![serde_json::json!({"type": "function"})], "tools")] {
+        let chat = Chat { tools, ..chat(&TURNS[..2]) };
+        assert_eq!(tokenizer.decode_all(&format.prompt(&chat).unwrap()).unwrap(), written);
+    }
+}
+
 proptest! {
     #[test]
     fn labels_are_the_answers_whatever_is_said(
