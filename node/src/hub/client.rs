@@ -359,7 +359,7 @@ mod tests {
         let begun = Instant::now();
         let brief = |body| Patience { head: settings.answer, body };
         let listed =
-            client.list("x", &half(200), brief(Some(Duration::from_millis(100)))).err().expect("it does not come");
+            client.list("x", &half(200), brief(Some(Duration::from_millis(100)))).expect_err("it does not come");
         assert!(
             matches!(&listed.error, HubError::Unreachable { reason, .. } if reason.contains("body")),
             "{}",

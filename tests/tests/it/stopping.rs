@@ -229,7 +229,7 @@ fn a_run_whose_output_nobody_takes_keeps_its_steps() {
     drop((child.stdout.take(), child.stderr.take()));
     signal("HUP", &group(&child));
     assert_eq!(ended(child).code, 130);
-    let next = bench.after("out", 3, bench.command("out", &[]));
+    let next = bench.after("out", bench.steps("out") + 1, bench.command("out", &[]));
     signal("INT", &group(&next));
     let next = ended(next);
     assert!(next.stderr.contains("goes on from step"), "{next:#?}");
