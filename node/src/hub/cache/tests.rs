@@ -124,7 +124,7 @@ fn additional_templates_are_checked_and_missed() {
     // None is known as well as some.
     let folder = bench.at("snapshots").join(COMMIT).join(TEMPLATES);
     fs::remove_dir_all(&folder).expect("ours");
-    bench.lacks(rag);
+    bench.lacks(TEMPLATES);
     note(&["config.json"]);
     assert!(!unknown());
     fs::write(bench.at(".checked").join(format!("{COMMIT}.templates")), "../../../x.jinja\n").expect("writable");
