@@ -116,7 +116,9 @@ fn a_chat_template_that_another_program_left_out_is_fetched_or_missed_aloud() {
 fn an_additional_chat_template_is_checked_and_missed() {
     const TOOLS: &str = "additional_chat_templates/tool_use.jinja";
     let mut files = bases::files(&["model.norm.weight"], 1);
-    files.push((TOOLS, bases::TEMPLATE.as_bytes().to_vec()));
+    // Another content than the default one's, which would be the same blob.
+    let template = format!("{}{{# with tools #}}", bases::TEMPLATE);
+    files.push((TOOLS, template.clone().into_bytes()));
     let bench = Bench { hub: Hub::start(files), ..Bench::new() };
     bench.done(&bench.add(Manner::Plain), "");
     let offline = || bench.run_in(&[("HF_HUB_OFFLINE", "1")], &["base", "add", REPOSITORY]);
@@ -129,7 +131,7 @@ fn an_additional_chat_template_is_checked_and_missed() {
     assert!(missing.code == 3 && missing.stderr.contains(&format!("{TOOLS} is missing in")), "{missing:#?}");
     let generate = ["generate", "--base", REPOSITORY, "--max-new-tokens", "1", "hello"];
     bench.done(&bench.run(&generate), "");
-    assert_eq!(fs::read_to_string(bench.file(TOOLS)).expect("fetched"), bases::TEMPLATE);
+    assert_eq!(fs::read_to_string(bench.file(TOOLS)).expect("fetched"), template);
     // As another program leaves it: without our note.
     fs::remove_dir_all(bench.repository().join(".checked")).expect("ours");
     let noted = offline();
