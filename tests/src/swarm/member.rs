@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use libp2p::identity::ed25519::Keypair;
@@ -36,10 +37,9 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A member with a port that is free now.
+    /// A member with a port of its own.
     pub fn new(root: PathBuf, network: &str, seed: &str) -> Outcome<Self> {
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        Ok(Self { root, network: network.to_owned(), key: key(seed)?, port, dials: Vec::new() })
+        Ok(Self { root, network: network.to_owned(), key: key(seed)?, port: free_port()?, dials: Vec::new() })
     }
 
     pub fn peer(&self) -> PeerId {
@@ -49,6 +49,23 @@ impl Plan {
     pub fn address(&self) -> Outcome<Multiaddr> {
         Ok(format!("/ip4/127.0.0.1/tcp/{}/p2p/{}", self.port, self.peer()).parse()?)
     }
+}
+
+/// A port that stays free while its member is dead: the system gives those from 32768 on to whoever asks for any.
+fn free_port() -> Outcome<u16> {
+    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let many = PORTS.end - PORTS.start;
+    // Processes that run side by side begin at different ones.
+    let begin = std::process::id().wrapping_mul(101);
+    for _ in PORTS {
+        let number = begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % many;
+        let port = u16::try_from(PORTS.start + number)?;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    Err("no port is free".into())
 }
 
 /// See the module.
