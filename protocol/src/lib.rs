@@ -25,7 +25,6 @@ pub mod recipe;
 pub mod safetensors;
 pub mod shard;
 pub mod signed;
-pub mod sim;
 pub mod splitmix;
 pub mod tensor;
 pub mod text;

@@ -45,13 +45,13 @@ fn is_rising<T: Ord>(items: &[T]) -> bool {
 }
 
 impl Compare {
-    pub(crate) fn is_bounded(&self) -> bool {
+    pub fn is_bounded(&self) -> bool {
         self.buckets.len() == CATALOGUE_BUCKETS
     }
 }
 
 impl Wanted {
-    pub(crate) fn is_bounded(&self) -> bool {
+    pub fn is_bounded(&self) -> bool {
         (1..=CATALOGUE_WANTED_MAX).contains(&self.ids.len()) && is_rising(&self.ids)
     }
 }
@@ -67,7 +67,7 @@ impl Differing {
         Self(parts.into_iter().map(bucket).collect())
     }
 
-    pub(crate) fn is_bounded(&self) -> bool {
+    pub fn is_bounded(&self) -> bool {
         let indices: Vec<u8> = self.0.iter().map(|bucket| bucket.index).collect();
         let own = |bucket: &Bucket| bucket.ids.iter().all(|id| bucket_of(id) == usize::from(bucket.index));
         is_rising(&indices)

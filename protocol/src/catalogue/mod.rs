@@ -26,7 +26,7 @@ mod backoff;
 mod round;
 mod base_records;
 mod records;
-pub(crate) mod timing;
+pub mod timing;
 #[cfg(test)]
 mod tests;
 

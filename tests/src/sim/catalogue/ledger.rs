@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use libp2p_identity::PeerId;
+use libp2p::PeerId;
 
 use super::Setting;
-use crate::announce;
-use crate::catalogue::timing::{ANSWER_MS, BACKOFF_MAX_MS, BACKOFF_MS, HEDGE_MS, PERIOD_MS, ROUND_MS, ROUNDS, SPREAD};
-use crate::catalogue::{Action, Catalogue, Event, Question, Reconcile, Record, RoundId, RoundOutcome, Wanted};
-use crate::id::{AnnouncementId, BaseId};
+use potluck_protocol::announce;
+use potluck_protocol::catalogue::timing::{
+    ANSWER_MS, BACKOFF_MAX_MS, BACKOFF_MS, HEDGE_MS, PERIOD_MS, ROUND_MS, ROUNDS, SPREAD,
+};
+use potluck_protocol::catalogue::{
+    Action, Catalogue, Event, Question, Reconcile, Record, RoundId, RoundOutcome, Wanted,
+};
+use potluck_protocol::id::{AnnouncementId, BaseId};
 
 /// What is known of one machine.
 #[derive(Debug)]

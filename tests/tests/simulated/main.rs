@@ -1,17 +1,22 @@
-//! The transfer scheduler and the catalogue in the simulated world. Time is simulated, so it may be asserted: it is the same on any machine.
+//! The transfer scheduler and the catalogue in the simulated world. Time is simulated, so it may be asserted: it is the
+//! same on any machine.
 //!
+//! - `events`: the scheduler among arbitrary events.
+//! - `catalogues`: catalogues that compare themselves with each other.
 //! - `providers`: one downloader among good and bad providers.
 //! - `figures`: what several sources gain, and what a slow one costs.
 //! - `swarm`: nodes that pull from each other.
-//! - `whole`: the same nodes pull what their catalogues hear of; a few seeds, a thousand are a soak of `potluck-tests`.
+//! - `whole`: the same nodes pull what their catalogues hear of; a few seeds; a thousand are the soak `simulated-swarm`.
 
+mod catalogues;
+mod events;
 mod figures;
 mod providers;
 mod swarm;
 mod whole;
 
-use potluck_protocol::sim::Line;
-use potluck_protocol::sim::swarm::{Conduct, Plan, Pulling};
+use potluck_tests::sim::Line;
+use potluck_tests::sim::swarm::{Conduct, Plan, Pulling};
 
 const MIB: u32 = 1 << 20;
 

@@ -3,7 +3,7 @@
 use super::plan::{Plan, Pulling};
 use super::provider::Conduct;
 use crate::sim::Line;
-use crate::splitmix::{SplitMix64, mix};
+use potluck_protocol::splitmix::{SplitMix64, mix};
 
 impl Plan {
     /// A swarm: several nodes pull several manifests from each other, some are slow, lie, stall, drip, refuse, vanish, come

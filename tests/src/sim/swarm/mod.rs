@@ -13,11 +13,11 @@ pub use provider::Conduct;
 
 use std::collections::{BTreeMap, HashMap};
 
-use libp2p_identity::PeerId;
+use libp2p::PeerId;
 
-use crate::fetch::RequestId;
-use crate::id::{Digest, ShardId};
-use crate::shard::ShardRow;
+use potluck_protocol::fetch::RequestId;
+use potluck_protocol::id::{Digest, ShardId};
+use potluck_protocol::shard::ShardRow;
 
 /// Bytes of a message that carries no shard.
 const SMALL: u64 = 64;

@@ -1,11 +1,11 @@
 //! Announcements in few words.
 
-use libp2p_identity::ed25519::{Keypair, SecretKey};
+use libp2p::identity::ed25519::{Keypair, SecretKey};
 
-use crate::announce::{Announcement, KindTag};
-use crate::id::{BaseId, Digest, ManifestId};
-use crate::signed::{Authentic, PublicKey, Signed};
-use crate::text::Name;
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::id::{BaseId, Digest, ManifestId};
+use potluck_protocol::signed::{Authentic, PublicKey, Signed};
+use potluck_protocol::text::Name;
 
 /// What is announced, each part by a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

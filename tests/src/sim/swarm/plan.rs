@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::puller::Puller;
 use super::{Conduct, Library, Node};
 use crate::sim::{Actor, Fault, Line, World};
-use crate::splitmix::SplitMix64;
+use potluck_protocol::splitmix::SplitMix64;
 
 /// A run may take so long, in simulated time.
 pub(crate) const LIMIT_MS: u64 = 4 * 3_600_000;

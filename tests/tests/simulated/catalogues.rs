@@ -1,18 +1,19 @@
 //! Catalogues among each other: what honest nodes end with, and what others can make them do.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use potluck_protocol::announce::{self, Announcement};
+use potluck_protocol::catalogue::timing::{BACKOFF_MAX_MS, MEET_MS, PERIOD_MS, SOON_MS};
+use potluck_protocol::catalogue::{Bounds, Catalogue, RoundOutcome};
+use potluck_protocol::id::{AnnouncementId, BaseId};
+use potluck_protocol::limits::{CATALOGUE_PER_BASE, CATALOGUE_RECORD_MAX};
+use potluck_protocol::signed::Authentic;
+use potluck_tests::sim::catalogue::Manner::{Boaster, Dribbler, Forger, Hider, Honest, Pusher, Silent};
+use potluck_tests::sim::catalogue::{Manner, Node, Offer, Setting};
+use potluck_tests::sim::{Line, World};
 use proptest::prelude::*;
-
-use super::{announcements, base, catalogue, config, ids, many, winners};
-use crate::announce::Announcement;
-use crate::catalogue::timing::{BACKOFF_MAX_MS, MEET_MS, PERIOD_MS, SOON_MS};
-use crate::catalogue::{Bounds, RoundOutcome};
-use crate::limits::{CATALOGUE_PER_BASE, CATALOGUE_RECORD_MAX};
-use crate::signed::Authentic;
-use crate::sim::catalogue::Manner::{Boaster, Dribbler, Forger, Hider, Honest, Pusher, Silent};
-use crate::sim::catalogue::{Manner, Node, Setting};
-use crate::sim::{Line, World as Simulated};
+use proptest::test_runner::RngSeed;
 
 /// Far beyond what honest nodes with nothing in their way take.
 const SOON: u64 = 10_000;
@@ -20,12 +21,44 @@ const SOON: u64 = 10_000;
 /// A line that is no obstacle.
 const LINE: Line = Line { up: 1 << 30, down: 1 << 30 };
 
+/// The same cases in every run.
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 48, rng_seed: RngSeed::Fixed(0x706f_746c), failure_persistence: None, ..Default::default() }
+}
+
+fn base(number: u8) -> BaseId {
+    Offer::base(number)
+}
+
+fn many(publisher: u8, count: u16) -> Vec<Authentic<Announcement>> {
+    Offer::many(publisher, count)
+}
+
+fn announcements(max: usize) -> impl Strategy<Value = Vec<Authentic<Announcement>>> {
+    let offer =
+        (1..5u8, 0..2u8, 0..6u16, 0..4u64, 0..2u8).prop_map(|(publisher, base, manifest, sequence, variant)| {
+            Offer { publisher, base, manifest, sequence, variant }.sign()
+        });
+    prop::collection::vec(offer, 0..max)
+}
+
+fn ids(catalogue: &Catalogue) -> BTreeSet<AnnouncementId> {
+    catalogue.records().map(|record| announce::id(record)).collect()
+}
+
+/// What a catalogue with room keeps of these, in whatever order they come.
+fn kept(all: &[Authentic<Announcement>]) -> BTreeSet<AnnouncementId> {
+    let mut catalogue = Catalogue::new(Bounds::default());
+    all.iter().for_each(|one| drop(catalogue.insert(one.clone())));
+    ids(&catalogue)
+}
+
 /// Nodes that follow base 0, each with what it has from the beginning.
-fn world(seed: u64, loss: u64, nodes: &[(Manner, Vec<Authentic<Announcement>>)]) -> Simulated<Node> {
+fn world(seed: u64, loss: u64, nodes: &[(Manner, Vec<Authentic<Announcement>>)]) -> World<Node> {
     let mut setting = Setting::new(nodes.iter().map(|(manner, _)| *manner).collect());
     // Nobody is ever done: the tests say how long.
     (setting.loss, setting.until_ms) = (loss, 1 << 40);
-    let (setting, mut world) = (Rc::new(setting), Simulated::default());
+    let (setting, mut world) = (Rc::new(setting), World::default());
     for (number, (_, given)) in nodes.iter().enumerate() {
         let mut node = Node::new(setting.clone(), number, vec![base(0)], seed);
         node.give(given);
@@ -35,16 +68,16 @@ fn world(seed: u64, loss: u64, nodes: &[(Manner, Vec<Authentic<Announcement>>)])
 }
 
 /// Runs with the machines' rules in force.
-fn run_until(world: &mut Simulated<Node>, until_ms: u64) {
+fn run_until(world: &mut World<Node>, until_ms: u64) {
     world.run_until(until_ms).unwrap_or_else(|fault| panic!("{fault}"));
 }
 
-fn node(world: &Simulated<Node>, number: usize) -> &Node {
+fn node(world: &World<Node>, number: usize) -> &Node {
     world.actors().nth(number).expect("it was added")
 }
 
 /// Of all nodes.
-fn sum(world: &Simulated<Node>, of: fn(&Node) -> u64) -> u64 {
+fn sum(world: &World<Node>, of: fn(&Node) -> u64) -> u64 {
     world.actors().map(of).sum()
 }
 
@@ -53,7 +86,7 @@ fn of_base(all: &[Authentic<Announcement>]) -> Vec<Authentic<Announcement>> {
 }
 
 proptest! {
-    #![proptest_config(config(48))]
+    #![proptest_config(config())]
 
     #[test]
     fn two_catalogues_that_meet_end_with_the_unions_winners(a in announcements(60), b in announcements(60), seed: u64) {
@@ -61,7 +94,7 @@ proptest! {
         let mut world = world(seed, 0, &[(Honest, a.clone()), (Honest, b.clone())]);
         world.link(0, 1, 20, 0);
         run_until(&mut world, SOON);
-        let union = winners(&[a, b].concat());
+        let union = kept(&[a, b].concat());
         prop_assert!(world.actors().all(|node| ids(node.catalogue()) == union && node.blamed.is_empty()));
         // Idempotent: from now on all that is said is that nothing differs.
         let before = node(&world, 0).outcomes.len();
@@ -80,7 +113,7 @@ proptest! {
         }
         world.cut(0, 1, 3_000, 6_000);
         run_until(&mut world, 6_000 + 20 * PERIOD_MS);
-        let all = winners(&of_base(&parts.concat()));
+        let all = kept(&of_base(&parts.concat()));
         prop_assert!(world.actors().all(|node| ids(node.catalogue()) == all && node.blamed.is_empty()));
     }
 
@@ -138,7 +171,7 @@ fn liars_and_idlers_waste_their_own_turns() {
             world.link(0, number, 20, 0);
         }
         run_until(&mut world, MEET_MS + 5 * SOON_MS);
-        let wanted = ids(&catalogue(Bounds::default(), many(1, 40).iter().chain(&many(2, 40))));
+        let wanted = kept(&[many(1, 40), many(2, 40)].concat());
         for number in [0, 1] {
             assert!(wanted.is_subset(&ids(node(&world, number).catalogue())), "{manner:?}");
         }
@@ -169,7 +202,7 @@ fn endless_answers_cost_a_bounded_number_of_questions() {
 fn what_gossip_was_too_fast_for_is_fetched_soon() {
     let mut setting = Setting::new(vec![Honest, Honest]);
     setting.until_ms = 1 << 40;
-    let (setting, mut world) = (Rc::new(setting), Simulated::default());
+    let (setting, mut world) = (Rc::new(setting), World::default());
     let mut loud = Node::new(setting.clone(), 0, vec![base(0)], 5);
     many(1, 30).into_iter().for_each(|one| loud.announce(SOON, one));
     world.add(loud, LINE);

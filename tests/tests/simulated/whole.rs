@@ -1,6 +1,6 @@
 //! Nodes that pull what their catalogues hear of.
 
-use potluck_protocol::sim::whole::{Outcome, Plan};
+use potluck_tests::sim::whole::{Outcome, Plan};
 
 fn twice(seed: u64) -> Outcome {
     let plan = Plan::by_seed(seed, 25);

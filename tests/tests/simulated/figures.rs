@@ -1,6 +1,6 @@
 //! What several sources gain, and what a slow one costs.
 
-use potluck_protocol::sim::swarm::Conduct;
+use potluck_tests::sim::swarm::Conduct;
 
 use super::{MIB, one_pull};
 

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{Ledger, Message, Setting};
-use crate::announce::{self, Announcement};
-use crate::bulk::{Reply, Request};
-use crate::catalogue::{
+use crate::sim::{Actor, Input, Out};
+use potluck_protocol::announce::{self, Announcement};
+use potluck_protocol::bulk::{Reply, Request};
+use potluck_protocol::catalogue::{
     Action, Catalogue, Event, Inserted, Question, Reconcile, Record, RoundId, RoundOutcome, Violation, verify_records,
 };
-use crate::codec;
-use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
-use crate::rate_limit::{Rate, RateLimiter};
-use crate::signed::{Authentic, PublicKey};
-use crate::sim::{Actor, Input, Out};
-use crate::splitmix::{SplitMix64, mix};
+use potluck_protocol::codec;
+use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId};
+use potluck_protocol::rate_limit::{Rate, RateLimiter};
+use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::splitmix::{SplitMix64, mix};
 
 /// What one publisher may say by gossip: more is found by comparing.
 const PUBLISHERS: Rate = Rate { burst: 12, refill_ms: 600_000 };

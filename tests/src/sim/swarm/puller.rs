@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libp2p_identity::PeerId;
+use libp2p::PeerId;
 
 use super::{Library, Message, SMALL, Stream};
-use crate::fetch::{Action, Event, Fetch, Holdings, RequestId};
 use crate::sim::{Ledger, Out};
+use potluck_protocol::fetch::{Action, Event, Fetch, Holdings, RequestId};
 
 /// Those that have not everything are asked again so often.
 const ASK_AGAIN_MS: u64 = 3_000;

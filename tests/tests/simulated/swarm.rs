@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use potluck_protocol::sim::swarm::{Outcome, Plan};
-use potluck_protocol::sim::{Actor, Both, Input, Out};
+use potluck_tests::sim::swarm::{Outcome, Plan};
+use potluck_tests::sim::{Actor, Both, Input, Out};
 
 fn twice(seed: u64) -> Outcome {
     let plan = Plan::swarm(seed, 25);

@@ -1,6 +1,6 @@
 //! One downloader among good and bad providers.
 
-use potluck_protocol::sim::swarm::{Conduct, Node, Outcome, Plan};
+use potluck_tests::sim::swarm::{Conduct, Node, Outcome, Plan};
 use proptest::prelude::*;
 
 use super::{MIB, one_pull};

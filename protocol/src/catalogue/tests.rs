@@ -1,15 +1,83 @@
-//! A catalogue as a set: what is kept is a function of what was heard.
+//! A catalogue as a set: what is kept is a function of what was heard. How catalogues compare themselves with each other is
+//! simulated in `tests/tests/simulated`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use libp2p_identity::ed25519::{Keypair, SecretKey};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
-use super::{announcements, base, catalogue, config, ids, many, winners};
-use crate::announce::{self, Announcement};
-use crate::catalogue::messages::bucket_of;
-use crate::catalogue::{Bounds, Catalogue, Compare, Inserted, Wanted};
-use crate::id::AnnouncementId;
+use super::messages::bucket_of;
+use super::{Bounds, Catalogue, Compare, Inserted, Wanted};
+use crate::announce::{self, Announcement, KindTag};
+use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_BUCKETS, CATALOGUE_RECORD_MAX};
-use crate::signed::PublicKey;
-use crate::sim::catalogue::Offer;
+use crate::signed::{Authentic, PublicKey, Signed};
+use crate::text::Name;
+
+/// The same cases in every run.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(0x706f_746c), failure_persistence: None, ..Default::default() }
+}
+
+fn keypair(publisher: u8) -> Keypair {
+    Keypair::from(SecretKey::try_from_bytes([publisher; 32]).expect("any 32 bytes are a key"))
+}
+
+fn base(number: u8) -> BaseId {
+    BaseId(Digest::of(&[b'b', number]))
+}
+
+/// A signed announcement. Another `total_bytes` makes another one of the same key and sequence number: equivocation.
+fn announce(publisher: u8, base: BaseId, manifest: u16, sequence: u64, total_bytes: u64) -> Authentic<Announcement> {
+    let keypair = keypair(publisher);
+    let body = Announcement {
+        manifest: ManifestId(Digest::of(&manifest.to_le_bytes())),
+        manifest_len: 100,
+        kind: KindTag::Adapter,
+        name: Name::new("n").expect("a letter is a name"),
+        base,
+        total_bytes,
+        publisher: PublicKey::of(&keypair),
+        sequence,
+    };
+    Signed::sign(&body, &keypair).expect("within its bounds").expect("its key").verify().expect("just signed")
+}
+
+/// So many of one publisher for base 0, each of its own manifest, the newest last.
+fn many(publisher: u8, count: u16) -> Vec<Authentic<Announcement>> {
+    (0..count).map(|number| announce(publisher, base(0), number, number.into(), 0)).collect()
+}
+
+fn announcements(max: usize) -> impl Strategy<Value = Vec<Authentic<Announcement>>> {
+    let one =
+        (1..5u8, 0..2u8, 0..6u16, 0..4u64, 0..2u64).prop_map(|(publisher, number, manifest, sequence, variant)| {
+            announce(publisher, base(number), manifest, sequence, variant)
+        });
+    prop::collection::vec(one, 0..max)
+}
+
+fn ids(catalogue: &Catalogue) -> BTreeSet<AnnouncementId> {
+    catalogue.records().map(|record| announce::id(record)).collect()
+}
+
+fn catalogue<'a>(bounds: Bounds, all: impl IntoIterator<Item = &'a Authentic<Announcement>>) -> Catalogue {
+    let mut catalogue = Catalogue::new(bounds);
+    all.into_iter().for_each(|one| drop(catalogue.insert(one.clone())));
+    catalogue
+}
+
+/// The best announcement of each key: what all catalogues with room must end with.
+fn winners(all: &[Authentic<Announcement>]) -> BTreeSet<AnnouncementId> {
+    let mut best = BTreeMap::new();
+    for one in all {
+        let body = one.body();
+        let rank = (std::cmp::Reverse(body.sequence), announce::id(one));
+        let known = best.entry((body.base, body.publisher, body.manifest)).or_insert(rank);
+        *known = rank.min(*known);
+    }
+    best.into_values().map(|(_, id)| id).collect()
+}
 
 /// So small that everything is given up now and then.
 fn tight() -> impl Strategy<Value = Bounds> {
@@ -98,7 +166,7 @@ fn a_flood_by_one_key_pushes_out_its_own() {
     }
     assert_eq!(kept.len(), 20);
     for publisher in 1..=18 {
-        assert!(kept.knows(&PublicKey::of(&Offer::keypair(publisher))), "{publisher}");
+        assert!(kept.knows(&PublicKey::of(&keypair(publisher))), "{publisher}");
     }
 }
 
@@ -114,7 +182,7 @@ fn an_envelope_that_others_signed_too_is_the_same_record_or_none() {
     let message_of = |seed: u8| {
         let context = <Announcement as crate::signed::Signable>::CONTEXT;
         let message = [&[context.len() as u8], context.as_bytes(), &head[8..]].concat();
-        [&PublicKey::of(&Offer::keypair(seed)).0.0[..], &Offer::keypair(seed).sign(&message)].concat()
+        [&PublicKey::of(&keypair(seed)).0.0[..], &keypair(seed).sign(&message)].concat()
     };
     for seed in 2..6 {
         entries.push(message_of(seed));

@@ -3,13 +3,13 @@
 use std::rc::Rc;
 
 use super::{Node, Outcome};
-use crate::catalogue::Bounds;
-use crate::catalogue::timing::PERIOD_MS;
-use crate::id::BaseId;
 use crate::sim::catalogue::{self, Manner, Offer, Setting};
 use crate::sim::swarm::{self, LIMIT_MS};
 use crate::sim::{Fault, World};
-use crate::splitmix::{SplitMix64, mix};
+use potluck_protocol::catalogue::Bounds;
+use potluck_protocol::catalogue::timing::PERIOD_MS;
+use potluck_protocol::id::BaseId;
+use potluck_protocol::splitmix::{SplitMix64, mix};
 
 /// So small that records are given up, and so large that everybody's newest is kept.
 const BOUNDS: Bounds = Bounds { per_publisher: 8, per_base: 60, in_all: 1_000 };

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Message, SMALL, Stream};
-use crate::fetch::RequestId;
 use crate::sim::Out;
-use crate::splitmix::SplitMix64;
+use potluck_protocol::fetch::RequestId;
+use potluck_protocol::splitmix::SplitMix64;
 
 /// How a node serves. Counts are of pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

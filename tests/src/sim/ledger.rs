@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libp2p_identity::PeerId;
+use libp2p::PeerId;
 
-use crate::fetch::{Action, Event, Fetch, Holdings, REQUESTS_MAX, RequestId, WINDOW_MAX};
-use crate::id::ShardId;
-use crate::limits::SHARD_MAX;
+use potluck_protocol::fetch::{Action, Event, Fetch, Holdings, REQUESTS_MAX, RequestId, WINDOW_MAX};
+use potluck_protocol::id::ShardId;
+use potluck_protocol::limits::SHARD_MAX;
 
 /// What is known of one machine.
 #[derive(Clone, Debug)]

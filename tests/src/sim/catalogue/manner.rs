@@ -1,10 +1,10 @@
 //! How a node answers, honest or not.
 
 use super::Offer;
-use crate::bulk::Reply;
-use crate::catalogue::Differing;
-use crate::catalogue::timing::ANSWER_MS;
-use crate::id::{AnnouncementId, Digest};
+use potluck_protocol::bulk::Reply;
+use potluck_protocol::catalogue::Differing;
+use potluck_protocol::catalogue::timing::ANSWER_MS;
+use potluck_protocol::id::{AnnouncementId, Digest};
 
 /// How a node answers what it is asked about its catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ impl Manner {
             }
             (Self::Pusher, Reply::Records(mut records)) => {
                 let stray = Offer { publisher: 250, base: 0, manifest: 999, sequence: 1, variant: 0 };
-                records.truncate(crate::limits::CATALOGUE_WANTED_MAX - 1);
+                records.truncate(potluck_protocol::limits::CATALOGUE_WANTED_MAX - 1);
                 records.extend(stray.sign().signed().encode());
                 Reply::Records(records)
             }

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{Node, Plan};
-use crate::announce;
-use crate::id::{AnnouncementId, BaseId};
 use crate::sim::catalogue::{Manner, Offer};
 use crate::sim::{Fault, World, catalogue, swarm};
+use potluck_protocol::announce;
+use potluck_protocol::id::{AnnouncementId, BaseId};
 
 /// What came of a run in which every pull of a living node ended well, and all honest catalogues ended equal.
 #[derive(Clone, Debug, PartialEq, Eq)]

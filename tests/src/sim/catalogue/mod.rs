@@ -15,11 +15,11 @@ pub use offer::Offer;
 
 use std::collections::BTreeMap;
 
-use libp2p_identity::PeerId;
+use libp2p::PeerId;
 
 use super::swarm::peer_id;
-use crate::catalogue::{Bounds, RoundId};
-use crate::id::BaseId;
+use potluck_protocol::catalogue::{Bounds, RoundId};
+use potluck_protocol::id::BaseId;
 
 /// What nodes say.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! What a node is, and what happens to it.
 
+use std::error::Error;
+use std::fmt;
 use std::hash::Hash;
 
 /// A node's behaviour: one or several machines with what drives them.
@@ -82,10 +84,21 @@ pub struct Line {
 }
 
 /// Why a run did not end well.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
-    #[error("at {at_ms} ms node {node} broke a rule: {rule}")]
+    /// A machine did what it must not do.
     Rule { at_ms: u64, node: usize, rule: String },
-    #[error("at {at_ms} ms these nodes were not done: {nodes:?}")]
+    /// Time was up before these nodes were done.
     NotDone { at_ms: u64, nodes: Vec<usize> },
 }
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule { at_ms, node, rule } => write!(f, "at {at_ms} ms node {node} broke a rule: {rule}"),
+            Self::NotDone { at_ms, nodes } => write!(f, "at {at_ms} ms these nodes were not done: {nodes:?}"),
+        }
+    }
+}
+
+impl Error for Fault {}
