@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{Compare, Differing, Wanted};
+use crate::catalogue::{Compare, Differing, Question, Wanted};
 use crate::codec::{Malformed, Wire};
 use crate::id::{BaseId, ManifestId, ShardId};
 use crate::limits::{
@@ -40,6 +40,15 @@ pub enum Request {
     Cancel(ShardId),
     /// Peers of this network that the provider has met lately and where they can be dialled.
     Peers,
+}
+
+impl From<Question> for Request {
+    fn from(question: Question) -> Self {
+        match question {
+            Question::Compare(compare) => Self::Compare(compare),
+            Question::Records(wanted) => Self::Records(wanted),
+        }
+    }
 }
 
 /// What a provider answers.

@@ -15,8 +15,8 @@
 //! the base of its manifest (`inspect.rs`), and what makes a version or takes one (`base release`, `follow`, `export`)
 //! asks the lineage (`channel/`).
 
-use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::BaseId;
+use potluck_protocol::lineage::Lineage;
 
 use super::resolve::{FoundAdapter, KnownBase};
 use super::{Call, Service, note};

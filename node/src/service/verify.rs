@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::RecipeId;
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::Kind as ManifestKind;
 use serde_json::{Value, json};
 

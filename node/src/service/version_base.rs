@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{ChannelInfo, Lineage, VersionEntry, VersionInfo};
+use potluck_protocol::channel::{ChannelInfo, VersionInfo};
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::limits::{NAME_MAX, VERSIONS_MAX};
+use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_protocol::manifest::Kind as ManifestKind;
 use potluck_protocol::text::Name;
 

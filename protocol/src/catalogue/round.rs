@@ -9,7 +9,6 @@ use super::messages::{Compare, Differing, Wanted};
 use super::records::Catalogue;
 use super::timing::{ANSWER_MS, ROUND_MS};
 use crate::announce::{Announcement, AnnouncementError};
-use crate::bulk::Request;
 use crate::id::{AnnouncementId, BaseId};
 use crate::limits::CATALOGUE_WANTED_MAX;
 use crate::signed::Authentic;
@@ -59,15 +58,6 @@ pub enum Action {
 pub enum Question {
     Compare(Compare),
     Records(Wanted),
-}
-
-impl From<Question> for Request {
-    fn from(question: Question) -> Self {
-        match question {
-            Question::Compare(compare) => Self::Compare(compare),
-            Question::Records(wanted) => Self::Records(wanted),
-        }
-    }
 }
 
 /// How a round ended.

@@ -3,8 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{BaseId, FoldDigest, ManifestId};
-use crate::manifest::{Kind, Manifest};
-use crate::signed::Authentic;
 
 /// What an auditor has found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,13 +21,4 @@ pub enum Claim {
     Mismatch { version: ManifestId, digest: FoldDigest },
     /// The steward signed two versions for one height: read both and see.
     Equivocation { first: ManifestId, second: ManifestId },
-}
-
-/// Two different versions of one channel for one height, both signed by one key: one of them is a lie, whichever.
-pub fn is_conflict(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> bool {
-    let (Kind::Version(a), Kind::Version(b)) = (&one.body().kind, &other.body().kind) else { return false };
-    a.channel == b.channel
-        && a.height == b.height
-        && one.body().publisher == other.body().publisher
-        && one.id() != other.id()
 }

@@ -57,6 +57,17 @@ pub enum Refusal {
     Revoked,
 }
 
+impl Refusal {
+    /// [`Refusal::Malformed`] with as much of the reason as a verdict may hold.
+    pub fn malformed(reason: &str) -> Self {
+        let mut end = reason.len().min(REASON_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self::Malformed(reason[..end].to_owned())
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |ppm: u64| ppm as f64 / 1e4;
@@ -103,5 +114,23 @@ impl Verdict {
         let short =
             !matches!(&self.outcome, VerdictOutcome::Refused(Refusal::Malformed(reason)) if reason.len() > REASON_MAX);
         Malformed::unless(short, || format!("a reason of more than {REASON_MAX} bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Digest;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters_so_that_the_verdict_can_be_signed() {
+        let id = ManifestId(Digest::of(b"one"));
+        for reason in ["`x` is not finite", &"a".repeat(REASON_MAX + 1), &format!("a{}", "é".repeat(REASON_MAX))] {
+            let refusal = Refusal::malformed(reason);
+            let Refusal::Malformed(kept) = &refusal else { panic!("{refusal}") };
+            assert!(reason.starts_with(kept.as_str()) && kept.len() >= reason.len().min(REASON_MAX - 1), "{kept}");
+            let verdict = Verdict { proposal: id, adapter: id, outcome: VerdictOutcome::Refused(refusal) };
+            assert_eq!(verdict.check(), Ok(()));
+        }
     }
 }

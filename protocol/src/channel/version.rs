@@ -9,7 +9,7 @@ use crate::id::{BaseId, FoldDigest, ManifestId};
 use crate::limits::{RECIPE_INPUTS_MAX, VERDICTS_MAX};
 use crate::recipe::Recipe;
 
-/// A version. Whether it fits the chain before it, [`super::Lineage`] says.
+/// A version. Whether it fits the chain before it, [`crate::lineage::Lineage`] says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionInfo {
     pub channel: ManifestId,

@@ -31,6 +31,7 @@ mod events;
 mod help;
 mod machine;
 mod abandoned;
+mod copies;
 mod pace;
 mod pause;
 mod peer;

@@ -9,8 +9,9 @@ mod steward;
 pub(super) use follower::limits::FORKS_MAX;
 pub use follower::{Watching, watch};
 
-use potluck_protocol::channel::{ChannelInfo, Lineage, LineageError};
+use potluck_protocol::channel::ChannelInfo;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::{Lineage, LineageError};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::text::Name;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use potluck_protocol::announce::Announcement;
-use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 
 use super::super::super::{Call, Service};

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use potluck_protocol::channel::{Lineage, VersionInfo};
+use potluck_protocol::channel::VersionInfo;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 
 use super::super::super::{Call, Service};
 use super::ledger::Refolded;

@@ -1,7 +1,7 @@
 //! The versions that follow from each other, from the first one on.
 
-use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 
 use super::super::not_of;
 use super::gather::Gathered;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use potluck_protocol::channel::{Lineage, VersionEntry};
+use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_trainer::base::staged::StagedFolder;
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! Following and no longer following; the list of what is followed.
 
-use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::text::Name;
 use serde_json::{Value, json};
 

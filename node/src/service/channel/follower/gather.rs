@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{Lineage, VersionInfo, is_conflict};
+use potluck_protocol::channel::VersionInfo;
 use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::lineage::{Lineage, is_conflict};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 use tokio::time::{Instant, timeout, timeout_at};

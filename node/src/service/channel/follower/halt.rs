@@ -1,7 +1,8 @@
 //! Halting: a steward was found lying, and from then on no version of the channel is taken here.
 
-use potluck_protocol::channel::{Claim, Lineage, ProofInfo};
+use potluck_protocol::channel::{Claim, ProofInfo};
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::Kind as ManifestKind;
 
 use super::super::super::{Call, Service};

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{Claim, Lineage, ProofInfo, is_conflict};
+use potluck_protocol::channel::{Claim, ProofInfo};
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::{Lineage, is_conflict};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 use tokio::time::Instant;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use potluck_protocol::channel::{Lineage, Role, Verdict, VerdictOutcome, VersionEntry};
+use potluck_protocol::channel::{Role, Verdict, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind};
 use potluck_protocol::recipe::Weight;
 use serde_json::{Value, json};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 use serde_json::{Value, json};
 
 use super::super::super::{Call, Service};

@@ -23,8 +23,8 @@ mod version;
 
 pub(in crate::service) use version::Next;
 
-use potluck_protocol::channel::Lineage;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 
 use super::super::{Call, Service};
 use super::follower::told;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{Lineage, ProposalInfo};
+use potluck_protocol::channel::ProposalInfo;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::limits::VERDICTS_MAX;
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::{Authentic, PublicKey};
 

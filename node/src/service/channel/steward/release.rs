@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use potluck_protocol::channel::{Lineage, Opened, Refusal, Verdict, VerdictOutcome};
+use potluck_protocol::channel::{Opened, Refusal, Verdict, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::limits::VERDICTS_MAX;
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::FileEntry;
 use potluck_protocol::signed::PublicKey;
 use potluck_protocol::text::RelPath;

@@ -30,7 +30,7 @@ impl Service {
     }
 
     /// An input of the version in force, by name, id or the start of one.
-    async fn in_force(&self, lineage: &potluck_protocol::channel::Lineage, reference: &str) -> Outcome<ManifestId> {
+    async fn in_force(&self, lineage: &potluck_protocol::lineage::Lineage, reference: &str) -> Outcome<ManifestId> {
         let inputs: Vec<ManifestId> = lineage.inputs().iter().map(|(adapter, _)| *adapter).collect();
         let named = inputs.clone();
         let named = self

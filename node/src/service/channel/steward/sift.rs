@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use potluck_protocol::channel::{Lineage, Refusal};
+use potluck_protocol::channel::Refusal;
 use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 

@@ -1,8 +1,9 @@
 //! The next version of a channel: made, promised, signed, published; and what was promised, finished.
 
-use potluck_protocol::channel::{Change, Lineage, Opened, Verdict, VerdictOutcome, VersionInfo};
+use potluck_protocol::channel::{Change, Opened, Verdict, VerdictOutcome, VersionInfo};
 use potluck_protocol::codec;
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
+use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{FileEntry, Kind as ManifestKind, Manifest};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::signed::body_id;

@@ -2,8 +2,8 @@
 
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 
-use super::super::{Admission, Gate, NormBound, Refusal, Role, Score, Sealed, Suite, Verdict, is_conflict};
 use super::*;
+use crate::channel::{Admission, Gate, NormBound, Refusal, Role, Score, Sealed, Suite, Verdict};
 use crate::id::{Digest, FileDigest, FoldDigest};
 use crate::manifest::FileEntry;
 use crate::signed::Signed;

@@ -5,10 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sealed::Opened;
-use super::spec::ChannelInfo;
-use super::verdict::VerdictOutcome;
-use super::version::{Change, VersionInfo};
+use crate::channel::{Change, ChannelInfo, Opened, VerdictOutcome, VersionInfo};
 use crate::id::{BaseId, ManifestId};
 use crate::limits::VERSIONS_MAX;
 use crate::manifest::{AdapterInfo, Kind, Manifest};
@@ -291,6 +288,14 @@ fn taken_inputs(version: &VersionInfo) -> impl Iterator<Item = (ManifestId, Weig
     })
 }
 
+/// Two different versions of one channel for one height, both signed by one key: one of them is a lie, whichever.
+pub fn is_conflict(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> bool {
+    let (Kind::Version(a), Kind::Version(b)) = (&one.body().kind, &other.body().kind) else { return false };
+    a.channel == b.channel
+        && a.height == b.height
+        && one.body().publisher == other.body().publisher
+        && one.id() != other.id()
+}
+
 #[cfg(test)]
-#[path = "lineage_tests.rs"]
 mod tests;
