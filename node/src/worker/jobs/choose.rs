@@ -181,7 +181,7 @@ impl OnRows<'_> {
         for suite in &self.suites {
             let options = EvaluateOptions { batch_size: BATCH, stop: Vec::new(), exact_match: false };
             let measured = evaluate(&self.model, &attached, &suite.rows.samples, &options, self.context.cancel())
-                .map_err(|error| failures::fit(&suite.rows, &error))?;
+                .map_err(|error| failures::evaluate(&suite.rows, &error))?;
             losses.push(measured.ok_or_else(Failure::interrupted)?.loss);
         }
         self.seen.insert(inputs, losses.clone());
