@@ -1,11 +1,11 @@
 //! Seeded numbers by counter: a draw is a function of its key alone, so it is the same on every machine, on any number of
 //! threads and in any order.
 
-use potluck_protocol::dice::Dice;
+use potluck_protocol::splitmix::SplitMix64;
 
 /// The first number of the SplitMix64 stream that starts at `key`.
 pub fn splitmix64(key: u64) -> u64 {
-    Dice::new(key).roll()
+    SplitMix64::new(key).next_u64()
 }
 
 #[cfg(test)]

@@ -32,9 +32,9 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::PeerId;
-use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
+use potluck_protocol::rate_limit::RateLimiter;
 use potluck_protocol::signed::Authentic;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -72,7 +72,7 @@ struct Inner {
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
-    questions: Mutex<Allowances<PeerId>>,
+    questions: Mutex<RateLimiter<PeerId>>,
     /// What is said to the DHT, and whom we tell of peers.
     finding: finding::State,
     started: Instant,
@@ -102,7 +102,7 @@ impl Exchange {
             uploads: Arc::new(Uploads::new(speeds)),
             downloads: Downloads::new(speeds),
             asked,
-            questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            questions: Mutex::new(RateLimiter::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
             finding: finding::State::default(),
             started: Instant::now(),
             metrics: metrics::Exchange::default(),

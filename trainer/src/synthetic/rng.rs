@@ -1,21 +1,21 @@
 //! The generators' own random numbers: distributions over a SplitMix64 stream, so that a seed names the same rows on every
 //! machine and with every version of every dependency.
 
-use potluck_protocol::dice::{Dice, mix};
+use potluck_protocol::splitmix::{SplitMix64, mix};
 
 /// A seeded stream. Not for secrets.
 #[derive(Clone, Debug)]
-pub struct Rng(Dice);
+pub struct Rng(SplitMix64);
 
 impl Rng {
     /// The same seed gives the same stream.
     pub fn new(seed: u64) -> Self {
-        Self(Dice::new(seed))
+        Self(SplitMix64::new(seed))
     }
 
     /// Any number.
     pub fn next_u64(&mut self) -> u64 {
-        self.0.roll()
+        self.0.next_u64()
     }
 
     /// Uniform in `0..n` (multiply-shift; the bias for the small `n` used here is under 2^-50).

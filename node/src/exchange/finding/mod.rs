@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Provider, Reply};
-use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, PROVIDERS_MAX};
+use potluck_protocol::rate_limit::RateLimiter;
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -34,12 +34,12 @@ pub(super) struct State {
     /// What the store holds has changed.
     changed: Notify,
     /// How often each peer may still ask whom we know.
-    asked: std::sync::Mutex<Allowances<PeerId>>,
+    asked: std::sync::Mutex<RateLimiter<PeerId>>,
 }
 
 impl Default for State {
     fn default() -> Self {
-        Self { changed: Notify::new(), asked: std::sync::Mutex::new(Allowances::new(ASKED, ASKERS)) }
+        Self { changed: Notify::new(), asked: std::sync::Mutex::new(RateLimiter::new(ASKED, ASKERS)) }
     }
 }
 
