@@ -5,6 +5,7 @@
 pub mod files;
 pub mod removal;
 
+pub mod names;
 pub mod random;
 
 pub mod tensor;

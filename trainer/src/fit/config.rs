@@ -8,6 +8,7 @@ use crate::backend::Trains;
 use crate::data::sample::Sample;
 use crate::lora::config::LoraConfig;
 use crate::model::block::Recompute;
+use crate::names::named;
 use crate::optim::AdamW;
 use crate::optim::schedule::Schedule;
 
@@ -47,14 +48,15 @@ pub struct FitConfig {
 }
 
 /// Which factors of every pair are trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Train {
     #[default]
     Both,
     A,
     B,
 }
+
+named!(Train { Both = "both", A = "a", B = "b" });
 
 impl Train {
     pub fn factors(self) -> Trains {

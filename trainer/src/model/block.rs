@@ -14,6 +14,7 @@ use super::rope::Angles;
 use crate::backend::Linear as Applied;
 use crate::backend::{AttentionSaved, AttentionShape, Backend, BackendError, LoraGrad, Result};
 use crate::lora::attached::{LINEAR_COUNT, Pairs};
+use crate::names::named;
 
 /// The linear layers, in the order of `protocol::base::LINEARS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +33,7 @@ const QKV: [Linear; 3] = [Linear::Query, Linear::Key, Linear::Value];
 const GATE_UP: [Linear; 2] = [Linear::Gate, Linear::Up];
 
 /// What the backward pass computes again rather than finding it kept. The gradients' bits do not depend on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing: the fastest.
     #[default]
@@ -43,6 +43,8 @@ pub enum Recompute {
     /// All but each block's input: the least memory. Every linear layer but the last of a block runs twice.
     Full,
 }
+
+named!(Recompute { None = "none", Selective = "selective", Full = "full" });
 
 /// Frozen weights of one block.
 pub struct Layer<B: Backend> {
