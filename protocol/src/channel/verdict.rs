@@ -58,13 +58,10 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// [`Refusal::Malformed`] with as much of the reason as a verdict may hold.
+    /// [`Self::Malformed`] with the start of a reason: at most [`REASON_MAX`] bytes, as a verdict takes it.
     pub fn malformed(reason: &str) -> Self {
-        let mut end = reason.len().min(REASON_MAX);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
-        }
-        Self::Malformed(reason[..end].to_owned())
+        let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
+        Self::Malformed(reason[..end.unwrap_or(0)].to_owned())
     }
 }
 

@@ -14,11 +14,11 @@ use rayon::prelude::*;
 use crate::base::{Joined, Tokenizer, TokenizerError};
 use crate::data::chat::{ChatError, ChatFormat, ChatSample};
 use crate::data::row::{Content, Kind, Row, Rows};
-use crate::sample::Sample;
+use crate::data::sample::Sample;
+use crate::names::named;
 
 /// What happens to a row that is longer than the limit. Plain text is never too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overlong {
     /// The row is an error.
     #[default]
@@ -27,6 +27,8 @@ pub enum Overlong {
     /// then has no label is an error.
     Cut,
 }
+
+named!(Overlong { Refuse = "refuse", Cut = "cut" });
 
 /// Samples in the order of the rows.
 #[derive(Clone, Debug)]

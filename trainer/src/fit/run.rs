@@ -16,8 +16,10 @@ use super::order::{Order, micro_batches};
 use super::state::{Dropped, HostState, TrainState};
 use super::watch::Keep;
 use crate::backend::Backend;
-use crate::checkpoint::{Checkpoint, Exact, Tally};
-use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::data::sample::Sample;
+use crate::evaluate::{EvaluateError, EvaluateOptions, evaluate};
+use crate::fit::checkpoint::{Checkpoint, Exact, Tally};
+use crate::fit::progress::{Evaluated, Event, Progress, StepDone};
 use crate::lora::adapter::Adapter;
 use crate::lora::init::kaiming;
 use crate::lora::layout::Layout;
@@ -25,8 +27,6 @@ use crate::model::ModelError;
 use crate::model::batch::Batch;
 use crate::model::decoder::Model;
 use crate::optim::clip_factor;
-use crate::progress::{Evaluated, Event, Progress, StepDone};
-use crate::sample::Sample;
 
 /// What a run needs beside model, samples and settings.
 pub struct Run<'a> {
@@ -54,7 +54,7 @@ impl<'a> Run<'a> {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunEnd {
     Finished,
     /// The held-out loss has not fallen any more.
     StoppedEarly,
@@ -66,7 +66,7 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct FitReport {
     pub adapter: Adapter,
-    pub outcome: Outcome,
+    pub end: RunEnd,
     /// Optimiser steps done, those before a resumption included.
     pub steps: u64,
     /// Steps that [`Self::adapter`] has had: fewer where the best state is kept.
@@ -164,16 +164,16 @@ impl<B: Backend> Fit<'_, '_, B> {
     fn all_steps(mut self) -> Result<FitReport, FitError> {
         loop {
             if self.is_evaluation_due() && !self.evaluate()? {
-                return self.end(Outcome::Cancelled);
+                return self.end(RunEnd::Cancelled);
             }
             if self.tally.watch.is_over(self.config.early_stopping) && self.step < self.steps {
                 self.run.progress.event(&Event::StoppedEarly { step: self.step });
-                return self.end(Outcome::StoppedEarly);
+                return self.end(RunEnd::StoppedEarly);
             }
             if self.step >= self.steps {
-                return self.end(Outcome::Finished);
+                return self.end(RunEnd::Finished);
             }
-            let Some(gradients) = self.gradients()? else { return self.end(Outcome::Cancelled) };
+            let Some(gradients) = self.gradients()? else { return self.end(RunEnd::Cancelled) };
             let every = self.config.checkpoint_every;
             if every > 0 && self.step.is_multiple_of(every) {
                 self.save()?;
@@ -277,9 +277,9 @@ impl<B: Backend> Fit<'_, '_, B> {
         let measured = evaluate(self.model, &adapters, self.run.held_out, &options, self.run.cancel);
         drop(adapters);
         let measured = match measured {
-            Ok(None) | Err(FitError::Model(ModelError::Stopped)) => return Ok(false),
+            Ok(None) | Err(EvaluateError::Model(ModelError::Stopped)) => return Ok(false),
             Ok(Some(measured)) => measured,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let (step, loss) = (self.step, measured.loss);
         if !loss.is_finite() {
@@ -306,20 +306,18 @@ impl<B: Backend> Fit<'_, '_, B> {
         Ok(())
     }
 
-    fn end(mut self, outcome: Outcome) -> Result<FitReport, FitError> {
+    fn end(mut self, end: RunEnd) -> Result<FitReport, FitError> {
         let params = self.state.host()?.params;
         check_finite(self.state.layout(), &params, self.step)?;
         self.save()?;
         let best = self.tally.watch.best;
         let (kept, params) = match (self.config.keep, best) {
-            (Keep::Best, Some(best)) if outcome != Outcome::Cancelled => {
-                (best.step, self.keeper.best()?.unwrap_or(params))
-            }
+            (Keep::Best, Some(best)) if end != RunEnd::Cancelled => (best.step, self.keeper.best()?.unwrap_or(params)),
             _ => (self.step, params),
         };
         Ok(FitReport {
             adapter: self.state.layout().adapter(&params),
-            outcome,
+            end,
             steps: self.step,
             kept,
             loss: self.tally.loss.map(Exact::get),

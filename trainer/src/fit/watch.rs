@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Exact;
+use crate::fit::checkpoint::Exact;
+use crate::names::named;
 
 /// Ends a run whose held-out loss has stopped falling (`early_stopping_patience` and `early_stopping_threshold` of the
 /// Hugging Face trainer).
@@ -16,8 +17,7 @@ pub struct EarlyStopping {
 }
 
 /// Which state of a run becomes its adapter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
     /// The state after the last step.
     #[default]
@@ -25,6 +25,8 @@ pub enum Keep {
     /// The state with the lowest held-out loss.
     Best,
 }
+
+named!(Keep { Last = "last", Best = "best" });
 
 /// The evaluation with the lowest loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,7 +12,9 @@
 use super::cache::LayerCache;
 use super::rope::Angles;
 use crate::backend::Linear as Applied;
-use crate::backend::{AttentionSaved, AttentionShape, Backend, BackendError, LoraGrad, LoraPair, Result};
+use crate::backend::{AttentionSaved, AttentionShape, Backend, BackendError, LoraGrad, Result};
+use crate::lora::attached::{LINEAR_COUNT, Pairs};
+use crate::names::named;
 
 /// The linear layers, in the order of `protocol::base::LINEARS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,18 +28,12 @@ pub enum Linear {
     Down,
 }
 
-pub const LINEAR_COUNT: usize = 7;
-
 /// Linear layers that read the same rows.
 const QKV: [Linear; 3] = [Linear::Query, Linear::Key, Linear::Value];
 const GATE_UP: [Linear; 2] = [Linear::Gate, Linear::Up];
 
-/// The LoRA pairs that act on each linear layer of a block.
-pub type Pairs<Buf> = [Vec<LoraPair<Buf>>; LINEAR_COUNT];
-
 /// What the backward pass computes again rather than finding it kept. The gradients' bits do not depend on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing: the fastest.
     #[default]
@@ -47,6 +43,8 @@ pub enum Recompute {
     /// All but each block's input: the least memory. Every linear layer but the last of a block runs twice.
     Full,
 }
+
+named!(Recompute { None = "none", Selective = "selective", Full = "full" });
 
 /// Frozen weights of one block.
 pub struct Layer<B: Backend> {

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
 /// The shape after warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
     Constant,
     /// Down to zero in a line.
@@ -13,6 +13,8 @@ pub enum Shape {
     #[default]
     Cosine,
 }
+
+named!(Shape { Constant = "constant", Linear = "linear", Cosine = "cosine" });
 
 /// A factor for the learning rate: up in a line over `warmup_steps`, then by `shape`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,11 +18,9 @@ use serde::Serialize;
 use super::open::{self, ModelWork, Purpose};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
-use crate::worker::proto::{
-    BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, RecomputeName,
-};
+use crate::worker::proto::{BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine};
 
 /// Bytes of a file of tokens: some ten million tokens.
 const TOKENS_MAX: u64 = 64 << 20;
@@ -49,7 +47,7 @@ pub struct StepAnswer {
     /// What the processor reaches at most, where it was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_gflops: Option<f64>,
-    recompute: RecomputeName,
+    recompute: Recompute,
     seed: u64,
     #[serde(flatten)]
     engine: Engine,
@@ -64,7 +62,7 @@ pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) 
         BenchTokens::Hashed { .. } => STEPS,
         BenchTokens::File(_) => batches.len(),
     });
-    let recompute = grade(settings.recompute);
+    let recompute = settings.recompute;
     let bench = BenchStep { batches, rank: settings.rank as usize, steps, seed: settings.seed, recompute };
     let planned = match settings.engine.backend {
         BackendName::Cpu => Some(plan(&open::cpu(settings.engine, Purpose::Train)?, &base, &bench)),
@@ -110,14 +108,6 @@ impl ModelWork for Steps<'_> {
         };
         let report = bench_step(model, bench, &mut on_step).map_err(|error| Failure::new(Kind::Failed, error))?;
         report.ok_or_else(Failure::interrupted)
-    }
-}
-
-fn grade(name: RecomputeName) -> Recompute {
-    match name {
-        RecomputeName::None => Recompute::None,
-        RecomputeName::Selective => Recompute::Selective,
-        RecomputeName::Full => Recompute::Full,
     }
 }
 

@@ -7,7 +7,6 @@ use potluck_protocol::channel::{
     self, Candidate, Choice, Losses, NormBound, Refusal, Role, Score, Scorer, Verdict, VerdictOutcome,
 };
 use potluck_protocol::id::ManifestId;
-use potluck_protocol::limits::REASON_MAX;
 use potluck_protocol::recipe::Weight;
 use potluck_trainer::backend::cpu::CpuBackend;
 use potluck_trainer::base::Base;
@@ -22,7 +21,7 @@ use super::open::{self, Purpose};
 use super::rows::Rows;
 use crate::api::proto::{Progress, Unit};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::choose::{ChooseTask, Chosen, Proposed, SuiteFile, Weighed};
 use crate::worker::proto::{Engine, FoldSource};
@@ -64,7 +63,7 @@ fn weigh(
     proposed: &Proposed,
     bound: &NormBound,
 ) -> (Option<u64>, Result<Weight, Refusal>) {
-    let weight = Weight(proposed.adapter.weight);
+    let weight = proposed.adapter.weight;
     let read = peft::read(&proposed.adapter.folder, base.architecture()).map_err(|error| error.to_string());
     let norm = read.and_then(|adapter| norms.relative(&adapter, weight.get()).map_err(|error| error.to_string()));
     match norm {
@@ -73,18 +72,9 @@ fn weigh(
             let ppm = (norm * 1e6).round() as u64;
             (Some(ppm), channel::clip(weight, ppm, bound))
         }
-        Ok(_) => (None, Err(malformed("its norm is no number"))),
-        Err(reason) => (None, Err(malformed(&reason))),
+        Ok(_) => (None, Err(Refusal::malformed("its norm is no number"))),
+        Err(reason) => (None, Err(Refusal::malformed(&reason))),
     }
-}
-
-/// A refusal with a reason that fits a verdict.
-pub fn malformed(reason: &str) -> Refusal {
-    let mut end = reason.len().min(REASON_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    Refusal::Malformed(reason[..end].to_owned())
 }
 
 fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Context) -> Outcome<(Choice, Vec<Score>)> {
@@ -103,7 +93,7 @@ fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Con
         context,
         most: channel::scores_max(candidates.len() as u64),
     };
-    let held: Vec<_> = task.held.iter().map(|source| (source.id, Weight(source.weight))).collect();
+    let held: Vec<_> = task.held.iter().map(|source| (source.id, source.weight)).collect();
     scorer.check(&held)?;
     let choice = channel::choose(&held, candidates, &task.gate, &mut scorer)?;
     let mut after = held.clone();
@@ -181,7 +171,7 @@ impl OnRows<'_> {
         for suite in &self.suites {
             let options = EvaluateOptions { batch_size: BATCH, stop: Vec::new(), exact_match: false };
             let measured = evaluate(&self.model, &attached, &suite.rows.samples, &options, self.context.cancel())
-                .map_err(|error| failures::fit(&suite.rows, &error))?;
+                .map_err(|error| failures::evaluate(suite.rows.places(), &error))?;
             losses.push(measured.ok_or_else(Failure::interrupted)?.loss);
         }
         self.seen.insert(inputs, losses.clone());

@@ -16,7 +16,7 @@ use super::open;
 use super::rows::Rows;
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured};
 
@@ -42,7 +42,7 @@ pub fn rows(
     let options =
         EvaluateOptions { batch_size: BATCH, stop: rows.stop.clone(), exact_match: rows.kind != RowKind::Text };
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
-        .map_err(|error| failures::fit(rows, &error))?;
+        .map_err(|error| failures::evaluate(rows.places(), &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
     Ok(Measured { samples: measured.samples as u64, accuracy: measured.accuracy(), loss: measured.loss })
 }

@@ -9,18 +9,16 @@ mod identify;
 mod measure;
 mod merge;
 mod open;
-pub mod rows;
+mod rows;
 mod train;
 mod view;
 
-pub use adapt::target_names;
-pub use choose::malformed;
 pub use identify::described;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::child::Context;
+use super::context::Context;
 use super::proto::{BenchWork, Job, Task};
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -37,9 +35,7 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         }
         Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
         Task::Merge(task) => value(merge::merge(task, context)?),
-        Task::Fold { base, adapters, dtype, out } => {
-            value(fold::fold(base, adapters, *dtype, out.as_deref(), context)?)
-        }
+        Task::Fold { base, recipe, folders, out } => value(fold::fold(base, recipe, folders, out.as_deref(), context)?),
         Task::Choose(task) => value(choose::choose(task, context)?),
         Task::CompareView { view, original } => value(view::compare(view, original)?),
         Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),

@@ -6,15 +6,15 @@ use potluck_protocol::id::Digest;
 use potluck_trainer::base::Base;
 use potluck_trainer::data::chat::{ChatFormat, Ending};
 use potluck_trainer::data::jsonl;
-use potluck_trainer::data::rehearsal::answers;
 use potluck_trainer::data::row::{Content, Kind, Row};
+use potluck_trainer::data::sample::Sample;
 use potluck_trainer::data::tokenise::{self, Overlong, RowError, TokeniseError, Tokenised};
-use potluck_trainer::sample::Sample;
+use potluck_trainer::generate::rehearsal::answers;
 
 use super::open;
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::TrainSettings;
 
@@ -72,7 +72,7 @@ impl Rows {
             template: format.as_ref().map(ChatFormat::digest),
             stop: stop(base, format.as_ref()),
             remarks,
-            places: tokenised.lines.iter().map(|&line| place(&rows.path, line)).collect(),
+            places: tokenised.lines.iter().map(|&line| name_place(&rows.path, line)).collect(),
         })
     }
 
@@ -103,18 +103,13 @@ impl Rows {
         .map_err(|error| failures::model(&error))?
         .ok_or_else(Failure::interrupted)?;
         self.samples.extend(samples);
-        self.places.extend(rows.rows.iter().map(|row| place(path, row.line)));
+        self.places.extend(rows.rows.iter().map(|row| name_place(path, row.line)));
         Ok(())
     }
 
-    /// `FILE:LINE` of a sample.
-    pub fn place(&self, sample: usize) -> &str {
-        self.places.get(sample).map_or("", String::as_str)
-    }
-
-    /// Labelled tokens of all rows.
-    pub fn labelled(&self) -> usize {
-        self.samples.iter().map(Sample::labelled).sum()
+    /// `FILE:LINE` of each sample.
+    pub fn places(&self) -> &[String] {
+        &self.places
     }
 }
 
@@ -148,6 +143,6 @@ pub fn stop(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
     stop
 }
 
-fn place(path: &Path, line: usize) -> String {
+fn name_place(path: &Path, line: usize) -> String {
     format!("{}:{line}", path.display())
 }
