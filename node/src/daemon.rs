@@ -19,8 +19,8 @@ use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Layout;
 use crate::metrics::server::Server as Metrics;
-use crate::net::finding::Dht;
-use crate::net::finding::limits::TARGET;
+use crate::net::discovery::Dht;
+use crate::net::discovery::limits::TARGET;
 use crate::netfiles::peers::{self, Remembered};
 use crate::netfiles::{key, lists};
 use crate::scrape::Scrape;
@@ -124,7 +124,7 @@ impl Daemon {
     pub async fn until_stopped(&self, input: bool) {
         tokio::select! {
             biased;
-            () = signals::asked().to_end.cancelled_owned() => {}
+            () = signals::requests().to_end.cancelled_owned() => {}
             () = self.stop.cancelled() => {}
             () = end_of_input(), if input => {}
         }

@@ -23,30 +23,30 @@ const DROPPING: Duration = Duration::from_secs(1);
 
 /// What the signals have asked of this process.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct Requests {
     /// To end, at the next safe place.
     pub to_end: CancellationToken,
     /// To end at once.
     pub at_once: CancellationToken,
 }
 
-static ASKED: OnceLock<Asked> = OnceLock::new();
+static REQUESTS: OnceLock<Requests> = OnceLock::new();
 
-/// Signals are the process's, and so is this: cancelled when the first one asks it to end.
-pub fn asked() -> Asked {
-    ASKED.get_or_init(Asked::default).clone()
+/// What the signals have asked of this process so far. There is one of it, as signals are the process's.
+pub fn requests() -> Requests {
+    REQUESTS.get_or_init(Requests::default).clone()
 }
 
 /// Takes the signals from now on; call within a runtime. The future that it gives waits for them, and must be run.
 pub fn listen() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut signals = Signals::listen()?;
     Ok(async move {
-        let asked = asked();
+        let requests = requests();
         signals.next().await;
-        asked.to_end.cancel();
+        requests.to_end.cancel();
         let first = Instant::now();
         while signals.next().await == Sender::Program || first.elapsed() < SAME {}
-        asked.at_once.cancel();
+        requests.at_once.cancel();
         // For a thread that is too busy to notice.
         tokio::time::sleep(DROPPING).await;
         std::process::exit(Kind::Interrupted as i32);

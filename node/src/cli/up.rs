@@ -11,7 +11,7 @@ use crate::config;
 use crate::daemon::{Daemon, Settings};
 use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::net::finding::Dht;
+use crate::net::discovery::Dht;
 use crate::net::{is_loopback, nat, undialable, unlistenable};
 
 /// The port of a daemon if nothing is said.

@@ -5,19 +5,21 @@
 //! what is worth pulling, to find peers that nobody names.
 //!
 //! ```text
-//! net::Inbound -> serve -> Store            pull: find -> table shards -> content shards -> commit(Complete)
+//! net::Inbound -> serve -> Store            find -> pull: table shards -> content shards -> commit(Complete)
 //!                 catalogue: what others have announced, compared with theirs, and kept
 //! ```
 
 mod ask;
 mod catalogue;
+pub mod counters;
 mod error;
-mod finding;
 mod holders;
 mod limits;
 mod look;
 mod pace;
+mod peer_exchange;
 pub mod pull;
+mod reprovider;
 mod reputation;
 #[cfg(test)]
 mod restart;
@@ -36,7 +38,7 @@ use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
@@ -44,10 +46,11 @@ pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
 pub use uploads::Speeds;
 
-use crate::metrics::exchange as metrics;
+use crate::net::discovery::limits::{ASKED, ASKERS};
 use crate::net::{Handle, Inbound, Misdeed};
 use crate::store::Store;
 use crate::task::Tasks;
+use counters::{ExchangeCounters, Pull};
 use holders::Holders;
 use reputation::Reputation;
 use uploads::{Downloads, Uploads};
@@ -73,10 +76,12 @@ struct Inner {
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
     questions: Mutex<Allowances<PeerId>>,
-    /// What is said to the DHT, and whom we tell of peers.
-    finding: finding::State,
+    /// What the store holds has changed.
+    holdings_changed: Notify,
+    /// How often each peer may still ask whom we know.
+    peer_questions: Mutex<Allowances<PeerId>>,
     started: Instant,
-    metrics: metrics::Exchange,
+    metrics: ExchangeCounters,
 }
 
 impl Exchange {
@@ -103,9 +108,10 @@ impl Exchange {
             downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
-            finding: finding::State::default(),
+            holdings_changed: Notify::new(),
+            peer_questions: Mutex::new(Allowances::new(ASKED, ASKERS)),
             started: Instant::now(),
-            metrics: metrics::Exchange::default(),
+            metrics: ExchangeCounters::default(),
         }));
         let kept = catalogue::Keeper::restore(&exchange).await;
         // Listening before the first event can come.
@@ -113,17 +119,18 @@ impl Exchange {
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
         tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
         tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
-        finding::start(&exchange);
+        tasks.spawn("what is provided", reprovider::run(exchange.clone(), exchange.0.net.events()));
+        tasks.spawn("meeting peers", peer_exchange::run(exchange.clone(), exchange.0.net.events()));
         exchange
     }
 
-    /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
-    /// What the store has already is not fetched. Its content has not been inspected then.
-    pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
+    /// Fetches all shards of a manifest that [`Self::find`] gave, from everybody who has some of them, and makes it
+    /// visible in the store. What the store has already is not fetched. Its content has not been inspected then.
+    pub async fn pull(&self, manifest: Authentic<Manifest>, options: Options) -> Result<Pulled, PullError> {
         let metrics = &self.0.metrics;
-        metrics.pulls.one(metrics::Pull::Started);
+        metrics.pulls.inc(Pull::Started);
         let pulled = pull::run(self, manifest, options).await;
-        metrics.pulls.one(if pulled.is_ok() { metrics::Pull::Completed } else { metrics::Pull::Failed });
+        metrics.pulls.inc(if pulled.is_ok() { Pull::Completed } else { Pull::Failed });
         self.holds_more();
         pulled
     }
@@ -133,13 +140,18 @@ impl Exchange {
         pull::find(self, manifest, options).await
     }
 
+    /// The store holds more than before: it is said to the DHT in its turn.
+    pub fn holds_more(&self) {
+        self.0.holdings_changed.notify_one();
+    }
+
     /// Peers that served a manifest's shards or fetched it from us, as far as that is remembered; the newest first.
     pub fn holders_of(&self, manifest: &ManifestId) -> Vec<PeerId> {
         self.holders().of(manifest)
     }
 
     /// What is counted here.
-    pub fn metrics(&self) -> &metrics::Exchange {
+    pub fn metrics(&self) -> &ExchangeCounters {
         &self.0.metrics
     }
 

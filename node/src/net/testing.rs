@@ -7,8 +7,8 @@ use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::text::Name;
 use tokio::sync::{broadcast, mpsc};
 
-use super::finding::Dht;
-use super::finding::limits::TARGET;
+use super::discovery::Dht;
+use super::discovery::limits::TARGET;
 use super::{Config, Event, Handle, Inbound, start};
 
 /// The base of every announcement made here.

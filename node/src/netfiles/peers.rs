@@ -15,8 +15,8 @@ use tokio::time::{Duration, Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{NetFileError, lines, read, replace};
-use crate::net::finding::limits::{REMEMBERED, REMEMBERED_ADDRESSES, REMEMBERED_AGE};
-use crate::net::finding::{Named, Reach};
+use crate::net::discovery::limits::{REMEMBERED, REMEMBERED_ADDRESSES, REMEMBERED_AGE};
+use crate::net::discovery::{AddressScope, Named};
 use crate::net::{Event, Handle};
 use crate::{config, task};
 
@@ -67,7 +67,7 @@ impl Remembered {
     pub fn note(&mut self, peer: PeerId, addresses: &[Multiaddr], now: u64) {
         let (seen, known) = self.peers.entry(peer).or_default();
         *seen = now.max(*seen);
-        for address in addresses.iter().filter(|address| Reach::Machine.includes(address)) {
+        for address in addresses.iter().filter(|address| AddressScope::Machine.includes(address)) {
             if !known.contains(address) && known.len() < REMEMBERED_ADDRESSES {
                 known.push(address.clone());
             }

@@ -4,8 +4,8 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{NetFileError, lines, replace};
-use crate::net::finding::Key;
-use crate::net::finding::limits::PROVIDED;
+use crate::net::discovery::Key;
+use crate::net::discovery::limits::PROVIDED;
 
 /// What the file says, as far as it can be read: what is missing is told again.
 pub fn read_text(text: &str) -> Vec<(Key, u64)> {

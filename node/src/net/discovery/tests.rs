@@ -1,4 +1,4 @@
-//! Finding over real connections on the loopback interface.
+//! Discovery over real connections on the loopback interface.
 
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::id::{Digest, ManifestId};
@@ -35,7 +35,7 @@ async fn connect_routed(from: &Handle, to: &Handle) {
 
 /// Others' records and our own.
 async fn records(node: &Handle) -> (usize, usize) {
-    node.ask(|back| Command::Finding(Ask::Records(back))).await.expect("running")
+    node.ask(|back| Command::Discovery(Ask::Records(back))).await.expect("running")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -130,7 +130,7 @@ async fn a_neighbour_whose_first_dial_failed_is_dialled_again() {
     let (first, _first) = node(small).await;
     let address = vacant();
     let found = vec![(peer_id(large), vec![address.clone()])];
-    first.tell(Command::Finding(Ask::Nearby(found))).await.expect("running");
+    first.tell(Command::Discovery(Ask::Nearby(found))).await.expect("running");
     // Behind the dial that is refused: what the actor does it does in order.
     assert!(first.peers().await.expect("running").is_empty());
     let (late, _late) = node_with(Config { listen: vec![address.clone()], ..looking() }, large).await;

@@ -1,4 +1,4 @@
-//! Every bound of finding, with its reason (invariant I12).
+//! Every bound of discovery, with its reason (invariant I12).
 
 use std::time::Duration;
 

@@ -2,9 +2,9 @@
 
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 
-use super::super::Options;
-use super::super::testing::{base, honest_with, publish};
-use crate::net::finding::{Dht, Key};
+use crate::exchange::Options;
+use crate::exchange::testing::{base, find_and_pull, honest_with, publish};
+use crate::net::discovery::{Dht, Key};
 use crate::net::testing::{connect, looking, meets, node_with, wait};
 use crate::net::{Config, Event};
 use crate::netfiles;
@@ -37,7 +37,7 @@ async fn a_manifest_is_pulled_from_a_provider_that_only_the_dht_names() {
     connect(&a.net, &hub).await;
     connect(&b.net, &hub).await;
     assert!(b.net.announcers(id).is_empty());
-    let pulled = b.exchange.pull(id, Options::default()).await.expect("it is found");
+    let pulled = find_and_pull(&b.exchange, id, Options::default()).await.expect("it is found");
     assert_eq!(pulled.fetched_from.keys().copied().collect::<Vec<_>>(), [a.net.peer_id()]);
     assert!(b.store.manifest(&id).expect("readable").is_some());
 }
@@ -88,5 +88,5 @@ async fn who_asks_for_peers_without_end_is_told_busy() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(busy >= 20 - crate::net::finding::limits::ASKED.burst as usize, "{busy}");
+    assert!(busy >= 20 - crate::net::discovery::limits::ASKED.burst as usize, "{busy}");
 }

@@ -6,55 +6,55 @@ use std::path::PathBuf;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::super::Exchange;
+use super::Exchange;
 use crate::config::milliseconds_since_1970;
-use crate::net::finding::{FindError, Key, Schedule};
+use crate::net::discovery::{FindError, Key, Schedule};
 use crate::{net, netfiles};
 
 /// How often the store is looked at for what nobody has told of.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// Keys that are being told at once: each takes some seconds.
-const TELLING: usize = 8;
+const PROVIDING: usize = 8;
 
 /// Until the node stops, or at once if it takes no part in the DHT.
-pub(super) async fn run(exchange: Exchange, mut events: broadcast::Receiver<net::Event>) {
+pub async fn run(exchange: Exchange, mut events: broadcast::Receiver<net::Event>) {
     let stop = exchange.0.tasks.stop().clone();
-    let (told, mut results) = mpsc::channel(TELLING);
-    let mut provider = Provider::restore(exchange.clone(), told).await;
+    let (results, mut finished) = mpsc::channel(PROVIDING);
+    let mut reprovider = Reprovider::restore(exchange.clone(), results).await;
     let mut look_at = Instant::now();
     loop {
         if look_at <= Instant::now() {
-            provider.look().await;
+            reprovider.scan_store().await;
             look_at = Instant::now() + LOOK;
         }
-        provider.tell();
+        reprovider.start_next();
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Some(told) = results.recv() => if provider.told(told) { break },
+            Some(result) = finished.recv() => if reprovider.handle_result(result) { break },
             event = events.recv() => match event {
-                Ok(net::Event::Routed(_)) => provider.somebody(),
+                Ok(net::Event::Routed(_)) => reprovider.note_server(),
                 Err(broadcast::error::RecvError::Closed) => break,
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             },
-            () = exchange.0.finding.changed.notified() => look_at = Instant::now(),
-            () = sleep_until(provider.wake().min(look_at)) => {}
+            () = exchange.0.holdings_changed.notified() => look_at = Instant::now(),
+            () = sleep_until(reprovider.wake().min(look_at)) => {}
         }
     }
-    provider.save().await;
+    reprovider.save().await;
 }
 
 /// A key, how often somebody to tell had turned up before, and what came of it.
-type Told = (Key, u64, Result<(), FindError>);
+type ProvideResult = (Key, u64, Result<(), FindError>);
 
-struct Provider {
+struct Reprovider {
     exchange: Exchange,
     schedule: Schedule,
     path: PathBuf,
-    /// What came back, from each telling's task.
-    told: mpsc::Sender<Told>,
-    telling: usize,
+    /// What came back, from each key's task.
+    results: mpsc::Sender<ProvideResult>,
+    in_flight: usize,
     /// Nobody who answers for the DHT is known: nothing is told until somebody is.
     alone: bool,
     /// How often somebody has turned up.
@@ -62,17 +62,17 @@ struct Provider {
     unsaved: bool,
 }
 
-impl Provider {
-    async fn restore(exchange: Exchange, told: mpsc::Sender<Told>) -> Self {
+impl Reprovider {
+    async fn restore(exchange: Exchange, results: mpsc::Sender<ProvideResult>) -> Self {
         let path = exchange.0.store.layout().provided();
         let from = path.clone();
         let kept = exchange.blocking(move |_| netfiles::provided::read(&from)).await;
         let schedule = Schedule::restore(kept, milliseconds_since_1970());
-        Self { exchange, schedule, path, told, telling: 0, alone: false, turned_up: 0, unsaved: false }
+        Self { exchange, schedule, path, results, in_flight: 0, alone: false, turned_up: 0, unsaved: false }
     }
 
     /// Looks at what there is to provide, and keeps what is known on disk.
-    async fn look(&mut self) {
+    async fn scan_store(&mut self) {
         let manifests = self.exchange.blocking(|store| {
             let pins = store.pins();
             let manifests = store.manifests()?;
@@ -95,25 +95,25 @@ impl Provider {
     }
 
     /// Begins to tell what is to be told now.
-    fn tell(&mut self) {
-        if self.alone || self.telling >= TELLING {
+    fn start_next(&mut self) {
+        if self.alone || self.in_flight >= PROVIDING {
             return;
         }
         let Some(key) = self.schedule.take(milliseconds_since_1970()) else { return };
-        self.telling += 1;
+        self.in_flight += 1;
         self.unsaved = true;
-        let (net, told) = (self.exchange.0.net.clone(), self.told.clone());
+        let (net, results) = (self.exchange.0.net.clone(), self.results.clone());
         let (stop, before) = (self.exchange.0.tasks.stop().clone(), self.turned_up);
         self.exchange.0.tasks.spawn("tell the DHT", async move {
             if let Some(result) = stop.run_until_cancelled(net.provide(key)).await {
-                let _ = told.send((key, before, result)).await;
+                let _ = results.send((key, before, result)).await;
             }
         });
     }
 
     /// `true` if nothing can ever be told.
-    fn told(&mut self, (key, before, result): Told) -> bool {
-        self.telling -= 1;
+    fn handle_result(&mut self, (key, before, result): ProvideResult) -> bool {
+        self.in_flight -= 1;
         match result {
             Ok(()) => return false,
             Err(FindError::Off) => return true,
@@ -130,13 +130,14 @@ impl Provider {
         false
     }
 
-    fn somebody(&mut self) {
+    /// Somebody who answers for the DHT has turned up.
+    fn note_server(&mut self) {
         self.turned_up += 1;
         self.alone = false;
     }
 
     fn wake(&self) -> Instant {
-        let at_ms = self.schedule.wake_at_ms().filter(|_| !self.alone && self.telling < TELLING);
+        let at_ms = self.schedule.wake_at_ms().filter(|_| !self.alone && self.in_flight < PROVIDING);
         let wait = at_ms.map_or(LOOK, |at| Duration::from_millis(at.saturating_sub(milliseconds_since_1970())));
         Instant::now() + wait.min(LOOK)
     }

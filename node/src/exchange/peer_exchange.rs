@@ -1,20 +1,27 @@
-//! While peers are wanting: asks those that are here whom they know, and the DHT who follows the same bases.
+//! Peers from peers: while some are wanting, asks those that are here whom they know, and the DHT who follows the same
+//! bases; answers peers that ask the same of us.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 
 use libp2p::PeerId;
+use potluck_protocol::bulk::{Provider, Reply};
+use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, PROVIDERS_MAX};
 use tokio::sync::broadcast;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::super::{Exchange, ask};
+use super::serve::busy;
+use super::{Exchange, ask, lock};
 use crate::net;
-use crate::net::finding::Key;
-use crate::net::finding::limits::{ASK_AGAIN_FIRST, ASK_AGAIN_MAX, BASES_AGAIN, BASES_LOOKED_FOR};
+use crate::net::discovery::limits::{ASK_AGAIN_FIRST, ASK_AGAIN_MAX, BASES_AGAIN, BASES_LOOKED_FOR};
+use crate::net::discovery::{Key, Named};
 
 /// Until the node stops.
-pub(super) async fn run(exchange: Exchange, mut events: broadcast::Receiver<net::Event>) {
+pub async fn run(exchange: Exchange, mut events: broadcast::Receiver<net::Event>) {
     let stop = exchange.0.tasks.stop().clone();
-    let mut meet = Meet { exchange, asked: HashMap::new(), bases_at: Instant::now(), first_base: 0 };
+    let mut search = PeerSearch { exchange, asked: HashMap::new(), bases_at: Instant::now(), first_base: 0 };
     let mut next = Instant::now();
     loop {
         tokio::select! {
@@ -22,20 +29,20 @@ pub(super) async fn run(exchange: Exchange, mut events: broadcast::Receiver<net:
             () = stop.cancelled() => return,
             event = events.recv() => match event {
                 Ok(net::Event::Connected(_)) => next = Instant::now(),
-                Ok(net::Event::Disconnected(peer)) => drop(meet.asked.remove(&peer)),
+                Ok(net::Event::Disconnected(peer)) => drop(search.asked.remove(&peer)),
                 Err(broadcast::error::RecvError::Closed) => return,
                 // Whose coming was lost is seen at the next round.
                 Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
             },
             () = sleep_until(next) => {
-                meet.round().await;
+                search.round().await;
                 next = Instant::now() + ASK_AGAIN_FIRST;
             }
         }
     }
 }
 
-struct Meet {
+struct PeerSearch {
     exchange: Exchange,
     /// When each connected peer is asked next, and the pause after that.
     asked: HashMap<PeerId, (Instant, Duration)>,
@@ -44,7 +51,7 @@ struct Meet {
     first_base: usize,
 }
 
-impl Meet {
+impl PeerSearch {
     async fn round(&mut self) {
         // A network that is being restarted has nobody connected.
         let peers = self.exchange.0.net.peers().await.unwrap_or_default();
@@ -99,4 +106,21 @@ impl Meet {
             }
         });
     }
+}
+
+impl Exchange {
+    /// The answer to a peer that asks whom we know.
+    pub(super) async fn peers_for(&self, asker: PeerId) -> Reply {
+        if !lock(&self.0.peer_questions).take(asker, self.now_ms()) {
+            return busy();
+        }
+        let peers = self.0.net.peers_for(asker).await.unwrap_or_default();
+        Reply::Peers(peers.into_iter().filter_map(provider).take(PROVIDERS_MAX).collect())
+    }
+}
+
+fn provider((peer, addresses): Named) -> Option<Provider> {
+    let addresses = addresses.iter().map(|address| address.to_vec()).filter(|bytes| bytes.len() <= ADDRESS_MAX);
+    let addresses: Vec<_> = addresses.take(ADDRESSES_MAX).collect();
+    (!addresses.is_empty()).then(|| Provider { peer: peer.to_bytes(), addresses })
 }

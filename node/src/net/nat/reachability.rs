@@ -21,7 +21,7 @@ pub enum Reachability {
 
 /// The evidence.
 #[derive(Debug)]
-pub struct Reach {
+pub struct ReachabilityEvidence {
     behind_nat: bool,
     confirmed: Vec<Multiaddr>,
     /// Since when a peer that probes is known.
@@ -30,7 +30,7 @@ pub struct Reach {
     refused: bool,
 }
 
-impl Reach {
+impl ReachabilityEvidence {
     /// `behind_nat`: nothing is to be found out.
     pub fn new(behind_nat: bool) -> Self {
         Self { behind_nat, confirmed: Vec::new(), probed_since: None, refused: false }
@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_confirmed_address_is_public_until_it_expires() {
         let now = Instant::now();
-        let mut reach = Reach::new(false);
+        let mut reach = ReachabilityEvidence::new(false);
         assert_eq!(reach.state(now), Reachability::Unknown);
         let one = address("/ip4/198.51.100.1/tcp/1");
         assert!(reach.confirm(&one) && !reach.confirm(&one));
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn silence_of_a_prober_is_a_verdict() {
         let now = Instant::now();
-        let mut reach = Reach::new(false);
+        let mut reach = ReachabilityEvidence::new(false);
         reach.prober_met(now);
         reach.prober_met(now + VERDICT / 2);
         assert_eq!(reach.state(now + VERDICT / 2), Reachability::Unknown);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn an_address_through_a_relay_proves_nothing_and_the_list_is_bounded() {
-        let mut reach = Reach::new(false);
+        let mut reach = ReachabilityEvidence::new(false);
         let relay = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
         assert!(!reach.confirm(&address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"))));
         for port in 1..100 {
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_a_person_says_needs_no_probe() {
-        let mut reach = Reach::new(true);
+        let mut reach = ReachabilityEvidence::new(true);
         assert_eq!(reach.state(Instant::now()), Reachability::Private);
         reach.confirm(&address("/ip4/127.0.0.1/tcp/1"));
         assert_eq!(reach.state(Instant::now()), Reachability::Private);

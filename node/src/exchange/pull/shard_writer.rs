@@ -1,31 +1,31 @@
 //! Verified shards on their way to the disk, beside the transfer.
 //!
 //! ```text
-//! put -> [LANDING] -> stage: written, at the speed of memory -> [UNSETTLED] -> settle: fsync and rename, together
+//! put -> [UNWRITTEN] -> stage: written, at the speed of memory -> [UNSETTLED] -> settle: fsync and rename, together
 //! ```
 //!
 //! Two threads that may wait for the disk; each queue is bounded, so a slow disk slows the transfer down instead of
-//! filling the memory. Nothing is acknowledged before [`Landing::finish`] returns.
+//! filling the memory. Nothing is acknowledged before [`ShardWriter::finish`] returns.
 
 use potluck_protocol::shard::VerifiedShard;
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
-use super::super::limits::{LANDING, UNSETTLED};
+use super::super::limits::{UNSETTLED, UNWRITTEN};
 use super::super::{Exchange, PullError};
 use crate::store::{StagedShards, Store, StoreError};
 
 /// One stage's way to the disk.
-pub struct Landing {
+pub struct ShardWriter {
     shards: mpsc::Sender<VerifiedShard>,
     staging: JoinHandle<Result<Instant, StoreError>>,
     settling: JoinHandle<Result<(), StoreError>>,
 }
 
-impl Landing {
+impl ShardWriter {
     pub fn new(exchange: &Exchange) -> Self {
-        let (shards, arrived) = mpsc::channel(LANDING);
+        let (shards, arrived) = mpsc::channel(UNWRITTEN);
         let (staged, waiting) = mpsc::channel(UNSETTLED);
         let (writer, syncer) = (exchange.0.store.clone(), exchange.0.store.clone());
         Self {
@@ -44,9 +44,9 @@ impl Landing {
     /// Waits until everything that was put is durable. When the last shard had been written.
     pub async fn finish(self) -> Result<Instant, PullError> {
         drop(self.shards);
-        let written = joined(self.staging.await).await;
+        let written = join(self.staging.await).await;
         // The first cause first: a settler that fails ends the writer too.
-        joined(self.settling.await).await?;
+        join(self.settling.await).await?;
         Ok(written?)
     }
 }
@@ -80,7 +80,7 @@ fn settle(store: &Store, mut waiting: mpsc::Receiver<StagedShards>) -> Result<()
 }
 
 /// Only a panic ends such a thread early: it goes on where it would have gone.
-async fn joined<T>(result: Result<T, JoinError>) -> T {
+async fn join<T>(result: Result<T, JoinError>) -> T {
     match result {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {

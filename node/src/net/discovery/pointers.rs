@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::actor::answer;
 use super::handle::FindError;
 use super::key::Key;
-use super::reach::Reach;
+use super::scope::AddressScope;
 use super::{Query, limits, protocol};
 use crate::net::actor::Actor;
 use crate::net::group::AddressGroup;
@@ -31,14 +31,14 @@ impl Actor<'_> {
                     self.query_ended(id, &result);
                 }
             }
-            kad::Event::RoutingUpdated { peer, is_new_peer: true, .. } => self.seat.emit(Event::Routed(peer)),
+            kad::Event::RoutingUpdated { peer, is_new_peer: true, .. } => self.state.emit(Event::Routed(peer)),
             kad::Event::ModeChanged { new_mode } => tracing::info!(%new_mode, "the part taken in the DHT changed"),
             _ => {}
         }
     }
 
     pub(super) fn provide(&mut self, key: Key, back: oneshot::Sender<Result<(), FindError>>) {
-        let full = self.seat.finding.queries.len() >= limits::QUERIES;
+        let full = self.state.discovery.queries.len() >= limits::QUERIES;
         let local = *self.swarm.local_peer_id();
         let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return answer(back, Err(FindError::Off)) };
         let own = ProviderRecord::new(key.record(), local, Vec::new());
@@ -46,7 +46,7 @@ impl Actor<'_> {
             return answer(back, Err(FindError::Full { max: limits::PROVIDED }));
         }
         // Whoever asks us finds it from now on, whether or not others can be told yet.
-        self.seat.finding.own.insert(key);
+        self.state.discovery.own.insert(key);
         if full {
             return answer(back, Err(FindError::Busy));
         }
@@ -54,14 +54,14 @@ impl Actor<'_> {
             return answer(back, Err(FindError::Alone));
         }
         match dht.kad().start_providing(key.record()) {
-            Ok(id) => drop(self.seat.finding.queries.insert(id, Query::Provide(back))),
+            Ok(id) => drop(self.state.discovery.queries.insert(id, Query::Provide(back))),
             Err(_) => answer(back, Err(FindError::Full { max: limits::PROVIDED })),
         }
     }
 
     pub(super) fn stop_providing(&mut self, keys: &[Key]) {
         for key in keys {
-            self.seat.finding.own.remove(key);
+            self.state.discovery.own.remove(key);
             if let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() {
                 dht.kad().stop_providing(&key.record());
             }
@@ -69,19 +69,19 @@ impl Actor<'_> {
     }
 
     pub(super) fn find_providers(&mut self, key: Key, back: oneshot::Sender<Result<Vec<PeerId>, FindError>>) {
-        let full = self.seat.finding.queries.len() >= limits::QUERIES;
+        let full = self.state.discovery.queries.len() >= limits::QUERIES;
         let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return answer(back, Err(FindError::Off)) };
         if full {
             return answer(back, Err(FindError::Busy));
         }
         let id = dht.kad().get_providers(key.record());
-        self.seat.finding.queries.insert(id, Query::Providers { found: BTreeSet::new(), back });
+        self.state.discovery.queries.insert(id, Query::Providers { found: BTreeSet::new(), back });
     }
 
     /// They are dialled at once, for only while the question runs does the behaviour know where they are.
     fn found_providers(&mut self, id: QueryId, providers: &HashSet<PeerId>) {
         let local = *self.swarm.local_peer_id();
-        let Some(Query::Providers { found, .. }) = self.seat.finding.queries.get_mut(&id) else { return };
+        let Some(Query::Providers { found, .. }) = self.state.discovery.queries.get_mut(&id) else { return };
         let mut new = Vec::new();
         for peer in providers.iter().filter(|peer| **peer != local) {
             if found.len() < limits::PROVIDERS && found.insert(*peer) {
@@ -102,7 +102,7 @@ impl Actor<'_> {
     }
 
     fn query_ended(&mut self, id: QueryId, result: &QueryResult) {
-        match (self.seat.finding.queries.remove(&id), result) {
+        match (self.state.discovery.queries.remove(&id), result) {
             (Some(Query::Provide(back)), QueryResult::StartProviding(Err(_))) => answer(back, Err(FindError::Timeout)),
             (Some(Query::Provide(back)), _) => answer(back, Ok(())),
             (Some(Query::Providers { found, back }), _) => answer(back, Ok(found.into_iter().collect())),
@@ -114,10 +114,10 @@ impl Actor<'_> {
     /// A peer says that it provides something. Kept with addresses at which others may find it.
     fn heard_provider(&mut self, mut record: ProviderRecord) {
         let peer = record.provider;
-        let Some(remote) = self.seat.peers.remote(&peer).cloned() else { return };
+        let Some(remote) = self.state.peers.remote(&peer).cloned() else { return };
         let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return };
-        let nearest = dht.nearest(Reach::of(&remote).unwrap_or(Reach::World));
-        record.addresses.extend(self.seat.peers.addresses(&peer));
+        let nearest = dht.nearest(AddressScope::of(&remote).unwrap_or(AddressScope::World));
+        record.addresses.extend(self.state.peers.addresses(&peer));
         record.addresses.retain(|address| nearest.includes(address));
         record.addresses.truncate(limits::HINT_ADDRESSES);
         if record.addresses.is_empty() {
@@ -132,17 +132,17 @@ impl Actor<'_> {
 
     /// A peer of our network has said who it is: if it answers for the DHT it is asked from now on.
     pub(in crate::net) fn route(&mut self, peer: PeerId, info: &identify::Info) {
-        self.seat.finding.dials.connected(&peer);
+        self.state.discovery.dials.connected(&peer);
         self.set_wake();
-        let Ok(name) = protocol(&self.seat.config.network) else { return };
-        let Some(reach) = self.seat.peers.reach(&peer) else { return };
+        let Ok(name) = protocol(&self.state.config.network) else { return };
+        let Some(reach) = self.state.peers.reach(&peer) else { return };
         let Some(dht) = self.swarm.behaviour_mut().dht.as_mut() else { return };
         if !info.protocols.contains(&name) {
             dht.kad().remove_peer(&peer);
             return;
         }
         let nearest = dht.nearest(reach);
-        let believed = self.seat.peers.addresses(&peer).into_iter().filter(|address| nearest.includes(address));
+        let believed = self.state.peers.addresses(&peer).into_iter().filter(|address| nearest.includes(address));
         for address in believed.take(limits::HINT_ADDRESSES) {
             dht.kad().add_address(&peer, address);
         }

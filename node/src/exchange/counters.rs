@@ -4,7 +4,8 @@ use potluck_protocol::catalogue::Outcome;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-use super::count::{Count, Label};
+use crate::metrics::count::{Count, Label};
+use crate::metrics::page::Counters;
 
 /// How far a pull came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,18 +51,21 @@ impl Label for Compared {
     }
 }
 
-/// Cheap to clone; clones share the counters.
+/// What the exchange counts. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug, Default)]
-pub struct Exchange {
+pub struct ExchangeCounters {
+    /// Pulls by how far they came.
     pub pulls: Count<Pull>,
+    /// Shards that came and hash to their id.
     pub shards_verified: Counter,
     /// Times that a provider was caught sending wrong bytes or frames.
     pub providers_blamed: Counter,
+    /// Comparisons of catalogues.
     pub compared: Count<Compared>,
 }
 
-impl Exchange {
-    pub(super) fn register(&self, registry: &mut Registry) {
+impl Counters for ExchangeCounters {
+    fn register(&self, registry: &mut Registry) {
         self.pulls.register(registry, "pulls", "Pulls");
         registry.register("shards_verified", "Shards that came and were right", self.shards_verified.clone());
         registry.register("providers_blamed", "Providers caught sending what is wrong", self.providers_blamed.clone());

@@ -1,4 +1,4 @@
-//! Finding peers, and who provides what.
+//! Discovery peers, and who provides what.
 //!
 //! Goals: a node that knows one peer comes to know more; what a node holds can be found by its id alone; nothing that a
 //! stranger says makes us dial, remember or tell without bound, or pushes out what is ours. Non-goals: to be the only
@@ -7,10 +7,10 @@
 //! ```text
 //! DHT          dht (libp2p's Kademlia, filtered) - records (who provides what) - schedule (when ours are told again)
 //! hints        mDNS, peers' answers, the disk -> dials (bounded, with back-off) -> the swarm
-//! both obey    reach (who may be told of an address, and who is believed)
+//! both obey    scope (who may be told of an address, and who is believed)
 //! ```
 //!
-//! Driven by `exchange::finding`: it asks peers for peers, and knows what the store holds.
+//! Driven by `exchange::{reprovider, peer_exchange}`: they ask peers for peers, and know what the store holds.
 
 mod actor;
 mod dht;
@@ -19,7 +19,7 @@ mod handle;
 mod key;
 pub mod limits;
 mod pointers;
-mod reach;
+mod scope;
 mod records;
 mod schedule;
 #[cfg(test)]
@@ -36,14 +36,14 @@ pub use dht::{Behaviour, Dht, protocol};
 pub use dials::Dials;
 pub use handle::{FindError, Named};
 pub use key::Key;
-pub use reach::Reach;
 pub use schedule::Schedule;
+pub use scope::AddressScope;
 
 pub(super) use handle::Ask;
 
-/// What of finding outlives a panic of the swarm.
+/// What of discovery outlives a panic of the swarm.
 #[derive(Debug, Default)]
-pub struct Finding {
+pub struct Discovery {
     pub dials: Dials,
     /// What we have said that we provide.
     own: BTreeSet<Key>,

@@ -3,7 +3,7 @@
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use prometheus_client::registry::Registry;
 
-use super::count::{Count, Label};
+use crate::metrics::count::{Count, Label};
 
 /// Of bytes, as this node sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ impl Label for Refused {
     }
 }
 
-/// Cheap to clone; clones share the counters.
+/// What bulk streams count. Cheap to clone; clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub struct Bulk {
     bytes: Count<Direction>,
@@ -84,19 +84,25 @@ pub struct Bulk {
 impl Bulk {
     /// A request of a peer came.
     pub fn asked(&self, request: &Request) {
-        self.asked.one(request.into());
+        self.asked.inc(request.into());
     }
 
     /// An answer goes to a peer, or comes from one.
     pub fn answered(&self, direction: Direction, reply: &Reply) {
         match reply {
             Reply::Shard { bytes, .. } => self.bytes.add(direction, bytes.len() as u64),
-            Reply::Refused(refusal) if direction == Direction::Out => self.refused.one(refusal.into()),
+            Reply::Refused(refusal) if direction == Direction::Out => self.refused.inc(refusal.into()),
             _ => {}
         }
     }
 
-    pub(super) fn register(&self, registry: &mut Registry) {
+    /// How many requests of a kind peers have made, by the kind's label.
+    #[cfg(test)]
+    pub fn requests(&self, kind: &'static str) -> u64 {
+        self.asked.get(Asked(kind))
+    }
+
+    pub(in crate::net) fn register(&self, registry: &mut Registry) {
         self.bytes.register(registry, "bulk_bytes", "Bytes of shards over bulk streams");
         self.asked.register(registry, "requests", "Requests of peers");
         self.refused.register(registry, "refusals", "Requests of peers that were refused");

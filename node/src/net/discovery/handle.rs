@@ -1,4 +1,4 @@
-//! Finding, as the rest of the daemon sees it.
+//! Discovery, as the rest of the daemon sees it.
 
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::id::BaseId;
@@ -27,7 +27,7 @@ pub enum FindError {
     Net(#[from] NetError),
 }
 
-/// What the actor is asked about finding.
+/// What the actor is asked about peers and providers.
 #[derive(Debug)]
 pub enum Ask {
     Provide(Key, oneshot::Sender<Result<(), FindError>>),
@@ -57,41 +57,41 @@ impl Handle {
 
     /// Tells the DHT that we provide a key; ends when those nearest to the key have been told.
     pub async fn provide(&self, key: Key) -> Result<(), FindError> {
-        self.ask(|back| Command::Finding(Ask::Provide(key, back))).await?
+        self.ask(|back| Command::Discovery(Ask::Provide(key, back))).await?
     }
 
     /// We do not provide these any more. Others find out when what they know of us ends.
     pub async fn stop_providing(&self, keys: Vec<Key>) -> Result<(), NetError> {
-        self.tell(Command::Finding(Ask::Unprovide(keys))).await
+        self.tell(Command::Discovery(Ask::Unprovide(keys))).await
     }
 
     /// Who is said to provide a key. They are being dialled when this ends.
     pub async fn find_providers(&self, key: Key) -> Result<Vec<PeerId>, FindError> {
-        self.ask(|back| Command::Finding(Ask::Providers(key, back))).await?
+        self.ask(|back| Command::Discovery(Ask::Providers(key, back))).await?
     }
 
     /// Peers met lately, with addresses at which `asker` might reach them.
     pub async fn peers_for(&self, asker: PeerId) -> Result<Vec<Named>, NetError> {
-        self.ask(|back| Command::Finding(Ask::Share(asker, back))).await
+        self.ask(|back| Command::Discovery(Ask::Share(asker, back))).await
     }
 
     /// Where a peer may be found, as far as `asker` might reach it there.
     pub async fn addresses_for(&self, asker: PeerId, peer: PeerId) -> Result<Vec<Multiaddr>, NetError> {
-        self.ask(|back| Command::Finding(Ask::AddressesFor(asker, peer, back))).await
+        self.ask(|back| Command::Discovery(Ask::AddressesFor(asker, peer, back))).await
     }
 
     /// What `from` has named, without addresses of which it cannot know.
     pub async fn believed(&self, from: PeerId, peers: Vec<Named>) -> Result<Vec<Named>, NetError> {
-        self.ask(|back| Command::Finding(Ask::Believed(from, peers, back))).await
+        self.ask(|back| Command::Discovery(Ask::Believed(from, peers, back))).await
     }
 
     /// Whom a peer has named. They are dialled if peers are wanting, and if it is believed.
     pub async fn hint(&self, from: PeerId, peers: Vec<Named>) -> Result<(), NetError> {
-        self.tell(Command::Finding(Ask::Hint(from, peers))).await
+        self.tell(Command::Discovery(Ask::Hint(from, peers))).await
     }
 
     /// The bases that are followed.
     pub async fn followed(&self) -> Result<Vec<BaseId>, NetError> {
-        self.ask(|back| Command::Finding(Ask::Followed(back))).await
+        self.ask(|back| Command::Discovery(Ask::Followed(back))).await
     }
 }

@@ -14,8 +14,8 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, kad};
 use potluck_protocol::text::Name;
 
 use super::limits;
-use super::reach::Reach;
 use super::records::Records;
+use super::scope::AddressScope;
 
 /// Whether this node takes part in the DHT, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,12 +55,12 @@ pub fn protocol(network: &Name) -> Result<StreamProtocol, String> {
 pub struct Behaviour {
     inner: kad::Behaviour<Records>,
     /// The nearest addresses that are dialled.
-    nearest: Reach,
+    nearest: AddressScope,
 }
 
 impl Behaviour {
-    /// `nearest`: [`Reach::Machine`] in local and private networks, [`Reach::World`] in open ones.
-    pub fn new(local: PeerId, protocol: StreamProtocol, mode: Dht, nearest: Reach) -> Self {
+    /// `nearest`: [`AddressScope::Machine`] in local and private networks, [`AddressScope::World`] in open ones.
+    pub fn new(local: PeerId, protocol: StreamProtocol, mode: Dht, nearest: AddressScope) -> Self {
         let mut config = kad::Config::new(protocol);
         config
             .set_record_filtering(kad::StoreInserts::FilterBoth)
@@ -76,7 +76,7 @@ impl Behaviour {
         let mut inner = kad::Behaviour::with_config(local, Records::new(local), config);
         inner.set_mode(match mode {
             Dht::Server => Some(kad::Mode::Server),
-            Dht::Auto if nearest < Reach::World => Some(kad::Mode::Server),
+            Dht::Auto if nearest < AddressScope::World => Some(kad::Mode::Server),
             Dht::Client => Some(kad::Mode::Client),
             Dht::Auto | Dht::Off => None,
         });
@@ -93,7 +93,7 @@ impl Behaviour {
     }
 
     /// The nearest addresses that are believed of a peer at this distance.
-    pub fn nearest(&self, peer: Reach) -> Reach {
+    pub fn nearest(&self, peer: AddressScope) -> AddressScope {
         self.nearest.max(peer)
     }
 

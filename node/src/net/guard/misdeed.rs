@@ -1,10 +1,6 @@
-//! Counters of the swarm.
+//! What peers do wrong, and what the guard does about it, as it is counted.
 
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::registry::Registry;
-
-use super::bulk::Bulk;
-use super::count::{Count, Label};
+use crate::metrics::count::Label;
 
 /// Why a connection was not made, or was ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,29 +63,6 @@ impl Label for Misdeed {
     }
 }
 
-/// A queue that lets things fall when it is full.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Queue {
-    /// Bulk streams that were told `Busy` or reset.
-    BulkStreams,
-    /// Own announcements that waited for a listener.
-    Outbox,
-    /// Reports of misdeeds while the actor had no time.
-    Reports,
-}
-
-impl Label for Queue {
-    const NAME: &'static str = "queue";
-
-    fn value(self) -> &'static str {
-        match self {
-            Self::BulkStreams => "bulk_streams",
-            Self::Outbox => "outbox",
-            Self::Reports => "reports",
-        }
-    }
-}
-
 /// What became of an announcement that came by gossip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judged {
@@ -107,29 +80,5 @@ impl Label for Judged {
             Self::Rejected => "rejected",
             Self::Ignored => "ignored",
         }
-    }
-}
-
-/// Cheap to clone; clones share the counters.
-#[derive(Clone, Debug, Default)]
-pub struct Net {
-    pub denied: Count<Denied>,
-    pub misdeeds: Count<Misdeed>,
-    pub peers_banned: Counter,
-    pub restarts: Counter,
-    pub dropped: Count<Queue>,
-    pub judged: Count<Judged>,
-    pub bulk: Bulk,
-}
-
-impl Net {
-    pub(super) fn register(&self, registry: &mut Registry) {
-        self.denied.register(registry, "connections_denied", "Connections not made, or ended, by reason");
-        self.misdeeds.register(registry, "misdeeds", "What peers did that they could have known to be wrong");
-        registry.register("peers_banned", "Times that a peer was banned", self.peers_banned.clone());
-        registry.register("swarm_restarts", "Times that the swarm panicked and was built anew", self.restarts.clone());
-        self.dropped.register(registry, "queue_dropped", "What fell from full queues");
-        self.judged.register(registry, "gossip_announcements", "Announcements that came by gossip");
-        self.bulk.register(registry);
     }
 }

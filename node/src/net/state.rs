@@ -17,20 +17,20 @@ use super::announcements::Announcements;
 use super::behaviour::Behaviour;
 use super::bootstrap::Bootstrap;
 use super::bulk::Inbound;
-use super::finding::Finding;
+use super::discovery::Discovery;
 use super::guard::Guard;
 use super::handle::{Command, Event, NetError};
 use super::peers::{Peers, without_peer};
 use super::twin::Twin;
 use super::{Config, limits, port, transport};
-use crate::metrics::net::Queue;
 use crate::metrics::page::Life;
+use crate::net::counters::Queue;
 
 /// How long a listener may take to say where it listens.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The actor's lasting state. A panic may have left any part of it one step behind; no part relies on another's step.
-pub struct Seat {
+pub struct NetState {
     /// Free ports in `listen` are replaced by the ones that were got.
     pub config: Config,
     /// How it stands with the bootstrap addresses.
@@ -46,7 +46,7 @@ pub struct Seat {
     pub peers: Peers,
     /// Peers that were connected when the swarm panicked.
     pub reconnect: Vec<PeerId>,
-    pub finding: Finding,
+    pub discovery: Discovery,
     pub listening: Vec<Multiaddr>,
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
     pub started: Instant,
@@ -57,7 +57,7 @@ pub struct Seat {
     pub recorder: Option<libp2p::metrics::Metrics>,
 }
 
-impl Seat {
+impl NetState {
     /// Nobody listening is no error.
     pub fn emit(&self, event: Event) {
         let _ = self.events.send(event);
@@ -86,7 +86,7 @@ impl Seat {
     pub fn keep_for_later(&mut self, base: BaseId, bytes: Vec<u8>) {
         if self.outbox.len() >= limits::OUTBOX {
             self.outbox.pop_front();
-            self.guard.metrics().dropped.one(Queue::Outbox);
+            self.guard.metrics().dropped.inc(Queue::Outbox);
         }
         self.outbox.push_back((base, bytes));
     }
