@@ -7,17 +7,17 @@
 //! only. BLAKE3 covers all before it. With the header's counts they are the whole state: the order of samples, the
 //! learning rate and what is dropped follow from the step.
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::files;
 use crate::fit::alarm::Alarm;
 use crate::fit::identity::RunId;
 use crate::fit::state::HostState;
 use crate::fit::watch::Watch;
-use crate::removal;
 
 const MAGIC: &[u8; 8] = b"POTLUCKC";
 /// The header holds a few short fields.
@@ -113,36 +113,7 @@ pub fn save(path: &Path, run: &RunId, checkpoint: &Checkpoint) -> Result<(), Che
     }
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
-    replace(path, &bytes).map_err(io("written"))
-}
-
-/// Temporary name, fsync, rename, fsync of the folder. What could not be written whole is removed: it would keep space
-/// from what comes next.
-pub fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    if let Err(error) = written.and_then(|()| fs::rename(&temporary, path)) {
-        let _never_made = removal::file(&temporary);
-        return Err(error);
-    }
-    sync_folder(path)
-}
-
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()
-}
-
-/// Elsewhere a folder cannot be opened as a file; the rename is as durable as the system makes it.
-#[cfg(not(unix))]
-fn sync_folder(_path: &Path) -> std::io::Result<()> {
-    Ok(())
+    files::replace(path, &bytes).map_err(io("written"))
 }
 
 /// Steps of the state in a file, whosever run it is of; `None` if there is no file, or none that begins as one.
@@ -208,6 +179,8 @@ fn parse(bytes: &[u8], max: usize) -> Result<(Header, &[u8]), &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::base::small::architecture;
     use crate::fit::config::FitConfig;

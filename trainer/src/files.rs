@@ -1,9 +1,17 @@
-//! Opening a file that a person named: a regular file, or an error at once. Opening a pipe or a device could wait for ever,
-//! and reading one may never end.
+//! Files: reading those that a person named, and the one way to write what must survive a crash.
+//!
+//! Only regular files are read; anything else is an error at once. Opening a pipe or a device could wait for ever, and
+//! reading one may never end.
+
+mod durable;
+mod staged;
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+
+pub use durable::{create_private, rename, replace, replace_private, sync_folder, sync_parent};
+pub use staged::StagedFolder;
 
 /// Opens a regular file for reading, through links. Anything else is refused by what it is.
 pub fn open(path: &Path) -> io::Result<File> {

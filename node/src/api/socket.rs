@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use interprocess::local_socket::{GenericFilePath, Name, ToFsName};
 use potluck_protocol::id::Digest;
-use potluck_trainer::checkpoint::replace;
-use potluck_trainer::files;
+use potluck_trainer::files::{self, replace};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::tensor::DType;
-use potluck_trainer::checkpoint::replace;
+use potluck_trainer::files::replace;
 use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use potluck_trainer::base::staged::StagedFolder;
+use potluck_trainer::files::StagedFolder;
 use potluck_trainer::{files, removal};
 
 use crate::failure::{Failure, Kind, Outcome};

@@ -8,7 +8,7 @@ use potluck_protocol::id::{Digest, FileDigest, ManifestId};
 use potluck_protocol::manifest::FileEntry;
 use potluck_protocol::shard::ShardTable;
 use potluck_protocol::verify::{Complete, Mapped, VerifyError};
-use potluck_trainer::base::staged::StagedFolder;
+use potluck_trainer::files::StagedFolder;
 
 use crate::failpoint::{Step, What, pass};
 use crate::store::error::{Result, StoreError};

@@ -16,7 +16,6 @@ pub mod lfs;
 pub(crate) mod mapped;
 pub mod safetensors;
 pub mod sink;
-pub mod staged;
 pub(crate) mod stored;
 pub mod tokenizer;
 pub mod write;

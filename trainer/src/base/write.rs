@@ -10,8 +10,8 @@ use potluck_protocol::tensor::DType;
 use super::config;
 use super::safetensors::{Entry, Writer};
 use super::sink::{TensorSink, entries};
-use super::staged::StagedFolder;
 use super::tokenizer::Tokenizer;
+use crate::files::StagedFolder;
 
 /// A folder in the making: `config.json`, `model.safetensors`, `tokenizer.json`, `tokenizer_config.json`, and `generation_config.json` if more
 /// tokens end generation than `config.json` says. It gets its

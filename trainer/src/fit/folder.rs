@@ -9,7 +9,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::checkpoint::replace;
+use crate::files::replace;
 use crate::removal;
 
 const LAST: &str = "last.checkpoint";

@@ -1,11 +1,13 @@
 //! What makes a run the same run, part by part, so that a refusal can say which part differs.
 
+mod written;
+
 use potluck_protocol::base::Architecture;
 use serde::{Deserialize, Serialize};
 
 use super::config::FitConfig;
-use crate::model::block::Recompute;
 use crate::sample::Sample;
+pub use written::cpu_engine;
 
 /// What the caller knows of where a run's inputs come from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,18 +43,16 @@ impl RunId {
         held_out: &[Sample],
         start: &[f32],
     ) -> Self {
-        // How often a run saves and what it computes twice changes no bit.
-        let settings = FitConfig { checkpoint_every: 0, recompute: Recompute::None, ..config.clone() };
-        let list = |samples: &[Sample]| digest(samples.iter().map(|sample| format!("{sample:?}").into_bytes()));
+        let list = |samples: &[Sample]| digest(samples.iter().map(|sample| written::sample(sample).into_bytes()));
         let text = |text: &str| digest([text.as_bytes().to_vec()]);
         Self {
-            base: digest([source.base.as_bytes().to_vec(), format!("{architecture:?}").into_bytes()]),
+            base: digest([source.base.as_bytes().to_vec(), written::architecture(architecture).into_bytes()]),
             template: text(source.template),
             engine: text(source.engine),
             data: list(samples),
             held_out: list(held_out),
             start: digest(start.chunks(1 << 16).map(|part| part.iter().flat_map(|x| x.to_le_bytes()).collect())),
-            settings: text(&format!("{settings:?}")),
+            settings: text(&written::settings(config)),
         }
     }
 
@@ -85,6 +85,7 @@ fn digest(parts: impl IntoIterator<Item = Vec<u8>>) -> String {
 mod tests {
     use super::*;
     use crate::base::small::architecture;
+    use crate::model::block::Recompute;
 
     #[test]
     fn a_difference_is_named() {

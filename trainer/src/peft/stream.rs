@@ -12,7 +12,7 @@ use super::positioned::write_all_at;
 use super::write::settings;
 use super::{CONFIG_FILE, MODEL_FILE};
 use crate::base::safetensors::{Entry, header};
-use crate::base::staged::StagedFolder;
+use crate::files::StagedFolder;
 use crate::lora::adapter::Factor;
 
 /// Values that are turned into bytes at once.

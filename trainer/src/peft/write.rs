@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{CONFIG_FILE, MODEL_FILE};
 use crate::base::safetensors::{Entry, header};
-use crate::base::staged::StagedFolder;
+use crate::files::StagedFolder;
 use crate::lora::adapter::{Adapter, Factor};
 use crate::lora::config::Targets;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_trainer::base::Base;
-use potluck_trainer::base::staged::StagedFolder;
+use potluck_trainer::files::StagedFolder;
 use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::lora::config::Targets;
 use potluck_trainer::peft;

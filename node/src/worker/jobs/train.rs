@@ -13,7 +13,7 @@ use potluck_trainer::data::row;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::{FolderError, RunFolder};
-use potluck_trainer::fit::identity::Source;
+use potluck_trainer::fit::identity::{Source, cpu_engine};
 use potluck_trainer::fit::order::heaviest;
 use potluck_trainer::fit::run::{self, FitReport, Outcome as Ending, Run};
 use potluck_trainer::lora::adapter::Adapter;
@@ -77,7 +77,7 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     let engine = Engine { dtype: settings.dtype, ..Engine::default() };
     let backend = open::cpu(engine, open::Purpose::Train)?;
     plan(&backend, &base, &config, &rows, context)?;
-    let engine = format!("cpu {:?} {:?}", backend.precision(), backend.instructions());
+    let engine = cpu_engine(backend.precision(), backend.instructions());
     let model = open::load(backend, &base, Residency::Quantised)?.stopped_by(context.stop());
     context.keeps_something();
     let folder = take(&run_folder(&task.out), context)?;

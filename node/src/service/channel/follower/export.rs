@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use potluck_protocol::channel::{Lineage, Release};
-use potluck_trainer::base::staged::StagedFolder;
+use potluck_trainer::files::StagedFolder;
 use serde_json::{Value, json};
 
 use super::super::super::{Call, Service, output};

@@ -18,6 +18,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use super::durable::{parent, rename, sync_folder};
 use crate::removal;
 
 /// Held while a process writes the folder: one that nobody holds was left by a process that died.
@@ -126,8 +127,7 @@ impl StagedFolder {
             Place::New(target) => {
                 // A rename would replace an empty folder that somebody made since.
                 refuse_existing(target)?;
-                fs::rename(self.path(), target)?;
-                sync_folder(parent(target))
+                rename(&self.path(), target)
             }
             Place::There(folder) => {
                 refuse_full(folder, Some(&prefix(OsStr::new(WITHIN))))?;
@@ -298,15 +298,6 @@ fn exists() -> io::Error {
         ErrorKind::AlreadyExists,
         "it exists and is not an empty folder: choose another name, or move it away",
     )
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// Makes names in a folder durable. Windows has no such call and needs none.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(path)?.sync_all() } else { Ok(()) }
 }
 
 #[cfg(test)]
