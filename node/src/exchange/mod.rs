@@ -31,7 +31,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::PeerId;
 use potluck_protocol::catalogue::Allowances;
@@ -46,10 +46,11 @@ pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
 pub use uploads::Speeds;
 
+use crate::lock::lock;
 use crate::net::discovery::limits::{ASKED, ASKERS};
 use crate::net::{Handle, Inbound, Misdeed};
 use crate::store::Store;
-use crate::task::Tasks;
+use crate::task::{self, Tasks};
 use counters::{ExchangeCounters, Pull};
 use holders::Holders;
 use reputation::Reputation;
@@ -178,18 +179,6 @@ impl Exchange {
     /// Runs something that waits for the disk, where waiting is allowed.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> T + Send + 'static) -> T {
         let store = self.0.store.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(value) => value,
-            // Only a panic of `work` itself ends here; it goes on where it would have gone.
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
+        task::resume(tokio::task::spawn_blocking(move || work(&store)).await).await
     }
-}
-
-/// Both maps are plain hints: a thread that panicked while holding one cannot have left anything that matters.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

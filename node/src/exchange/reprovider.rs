@@ -8,8 +8,9 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::Exchange;
 use crate::config::milliseconds_since_1970;
+use crate::home::provided;
+use crate::net;
 use crate::net::discovery::{FindError, Key, Schedule};
-use crate::{net, netfiles};
 
 /// How often the store is looked at for what nobody has told of.
 const LOOK: Duration = Duration::from_secs(60);
@@ -66,8 +67,9 @@ impl Reprovider {
     async fn restore(exchange: Exchange, results: mpsc::Sender<ProvideResult>) -> Self {
         let path = exchange.0.store.layout().provided();
         let from = path.clone();
-        let kept = exchange.blocking(move |_| netfiles::provided::read(&from)).await;
-        let schedule = Schedule::restore(kept, milliseconds_since_1970());
+        let kept = exchange.blocking(move |_| provided::read(&from)).await;
+        let schedule =
+            Schedule::restore(kept.into_iter().map(|(key, due_ms)| (Key(key), due_ms)), milliseconds_since_1970());
         Self { exchange, schedule, path, results, in_flight: 0, alone: false, turned_up: 0, unsaved: false }
     }
 
@@ -147,8 +149,9 @@ impl Reprovider {
         if !std::mem::take(&mut self.unsaved) {
             return;
         }
-        let (path, entries) = (self.path.clone(), self.schedule.entries().collect::<Vec<_>>());
-        if let Err(error) = self.exchange.blocking(move |_| netfiles::provided::write(&path, entries)).await {
+        let (path, entries) =
+            (self.path.clone(), self.schedule.entries().map(|(key, due_ms)| (key.0, due_ms)).collect::<Vec<_>>());
+        if let Err(error) = self.exchange.blocking(move |_| provided::write(&path, entries)).await {
             tracing::warn!(%error, "what has been told to the DHT could not be noted: it is told again after a restart");
         }
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::limits::SLOTS_PER_PEER;
 use super::lock;
 use super::pace::{self, Pace, Speed};
-use crate::net::AddressGroup;
+use crate::addresses::AddressGroup;
 
 /// The limits that a person has set; without one, as fast as it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

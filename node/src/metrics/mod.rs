@@ -6,5 +6,4 @@
 
 pub mod count;
 pub mod page;
-mod process;
 pub mod server;

@@ -1,12 +1,12 @@
 //! The page that Prometheus reads, in the OpenMetrics text format.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::process;
+use crate::{lock, procfs};
 
 /// Its content type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,7 +55,7 @@ impl Page {
         let mut text = String::new();
         encode_registry(&mut text, &self.counters)?;
         encode_registry(&mut text, &gauges(levels))?;
-        encode_registry(&mut text, &self.life.lock().unwrap_or_else(PoisonError::into_inner))?;
+        encode_registry(&mut text, &lock::lock(&self.life))?;
         encode_eof(&mut text)?;
         Ok(text)
     }
@@ -74,7 +74,7 @@ fn gauges(levels: Levels) -> Registry {
         gauge("store_shards", "Shards in the store", levels.store_shards);
         gauge("store_bytes", "Bytes of the shards in the store", levels.store_bytes);
     }
-    if let Some(bytes) = process::resident_bytes() {
+    if let Some(bytes) = procfs::memory("self", "VmRSS") {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         all.register("process_resident_memory_bytes", "Resident memory of the process", ConstGauge::new(bytes));
     }

@@ -17,11 +17,9 @@ mod behaviour;
 mod bootstrap;
 pub mod bulk;
 pub mod counters;
-mod dialable;
 pub mod discovery;
 mod fresh_port;
 mod gossip;
-mod group;
 pub(crate) mod guard;
 mod handle;
 pub mod limits;
@@ -42,11 +40,8 @@ mod twin;
 
 pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
-pub use dialable::{undialable, unlistenable};
-pub use group::AddressGroup;
 pub use guard::{Ban, Misdeed};
 pub use handle::{Event, Handle, NetError, PeerInfo};
-pub use peers::is_loopback;
 pub use twin::{Sign, UNSURE};
 
 use std::collections::VecDeque;
@@ -61,9 +56,10 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::addresses::AddressScope;
 use announcements::Announcements;
 use bootstrap::Bootstrap;
-use discovery::{AddressScope, Dht, Discovery};
+use discovery::{Dht, Discovery};
 use guard::Guard;
 use peers::Peers;
 use state::NetState;
@@ -120,7 +116,7 @@ impl Config {
     /// The nearest addresses that the DHT deals in. In a network of people who know each other, and on a node that
     /// listens on local addresses only, these are all; else only such as the whole world can reach.
     fn nearest(&self) -> AddressScope {
-        let local = |address| AddressScope::of(address).is_some_and(|reach| reach < AddressScope::World);
+        let local = |address| AddressScope::of(address).is_some_and(|scope| scope < AddressScope::World);
         let nearby = !self.listen.is_empty() && self.listen.iter().all(local);
         let private = self.allow.is_some() || self.pre_shared_key.is_some();
         if nearby || private { AddressScope::Machine } else { AddressScope::World }

@@ -7,10 +7,10 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
-use super::discovery::AddressScope;
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
 use super::nat::is_relayed;
+use crate::addresses::AddressScope;
 
 /// Connected peers and the address book.
 #[derive(Debug, Default)]
@@ -184,16 +184,6 @@ pub fn without_peer(address: &Multiaddr) -> Multiaddr {
         address.pop();
     }
     address
-}
-
-/// The address, or the relay that it leads through, is on this machine.
-pub fn is_loopback(address: &Multiaddr) -> bool {
-    AddressScope::of(address) == Some(AddressScope::Machine)
-}
-
-/// The address, or that of the relay that it leads through, does not lead to one host from anywhere.
-pub fn is_private(address: &Multiaddr) -> bool {
-    AddressScope::of(address) != Some(AddressScope::World)
 }
 
 #[cfg(test)]

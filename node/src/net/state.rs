@@ -1,7 +1,6 @@
 //! What outlives a panic of the swarm: identity, mailbox, addresses, what is followed and known.
 
 use std::collections::VecDeque;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
@@ -23,6 +22,7 @@ use super::handle::{Command, Event, NetError};
 use super::peers::{Peers, without_peer};
 use super::twin::Twin;
 use super::{Config, limits, port, transport};
+use crate::lock;
 use crate::metrics::page::Life;
 use crate::net::counters::Queue;
 
@@ -105,7 +105,7 @@ impl NetState {
         let key = self.config.pre_shared_key;
         let mut swarm = transport::swarm(&self.identity, key, through, behaviour, &self.guard, &mut registry)?;
         self.recorder = Some(libp2p::metrics::Metrics::new(&mut registry));
-        *self.life.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        *lock::lock(&self.life) = registry;
         self.listening.clear();
         for index in 0..self.config.listen.len() {
             let wanted = self.config.listen[index].clone();

@@ -12,6 +12,7 @@ use super::jobs;
 use super::proto::Job;
 use crate::api::proto::{LINE_MAX, Line, Progress};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::lock::lock;
 use crate::signals;
 
 /// How long a worker lives at most once its parent is gone. Whoever waits for what it holds waits longer than this.
@@ -90,7 +91,7 @@ impl Context {
     fn write(&self, line: &Line) -> std::io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut out = lock(&self.out);
         out.write_all(&bytes)?;
         out.flush()
     }

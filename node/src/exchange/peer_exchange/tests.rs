@@ -5,9 +5,8 @@ use potluck_protocol::bulk::{Refusal, Reply, Request};
 use crate::exchange::Options;
 use crate::exchange::testing::{base, find_and_pull, honest_with, publish};
 use crate::net::discovery::{Dht, Key};
-use crate::net::testing::{connect, looking, meets, node_with, wait};
+use crate::net::testing::{connect, looking, meets, node_with, until, wait};
 use crate::net::{Config, Event};
-use crate::netfiles;
 
 fn with(dht: Dht) -> Config {
     Config { dht, ..looking() }
@@ -50,7 +49,7 @@ async fn who_follows_a_base_is_found_by_it() {
     a.exchange.holds_more();
     connect(&a.net, &hub).await;
     connect(&b.net, &hub).await;
-    while b.net.find_providers(Key::base(base())).await.expect("it answers") != [a.net.peer_id()] {}
+    until(async || b.net.find_providers(Key::base(base())).await.expect("it answers") == [a.net.peer_id()]).await;
     meets(&b.net, &a.net).await;
 }
 
@@ -64,12 +63,12 @@ async fn what_was_told_is_known_after_a_restart() {
     connect(&a.net, &hub).await;
     wait(&mut events, |event| matches!(event, Event::Routed(_))).await;
     a.exchange.holds_more();
-    while hub.find_providers(Key::manifest(pinned)).await.expect("it answers") != [a.net.peer_id()] {}
+    until(async || hub.find_providers(Key::manifest(pinned)).await.expect("it answers") == [a.net.peer_id()]).await;
     let path = a.store.layout().provided();
     assert!(a.tasks.finish().await, "every task ends when it is told to");
-    let kept = netfiles::provided::read(&path);
+    let kept = crate::home::provided::read(&path);
     assert!(
-        matches!(kept[..], [(key, due)] if key == Key::manifest(pinned) && due > crate::config::milliseconds_since_1970()),
+        matches!(kept[..], [(key, due)] if key == Key::manifest(pinned).0 && due > crate::config::milliseconds_since_1970()),
         "{kept:?}"
     );
     assert!(hub.find_providers(Key::manifest(loose)).await.expect("it answers").is_empty());

@@ -9,12 +9,13 @@
 
 use potluck_protocol::shard::VerifiedShard;
 use tokio::sync::mpsc;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::Instant;
 
 use super::super::limits::{UNSETTLED, UNWRITTEN};
 use super::super::{Exchange, PullError};
 use crate::store::{StagedShards, Store, StoreError};
+use crate::task;
 
 /// One stage's way to the disk.
 pub struct ShardWriter {
@@ -44,9 +45,9 @@ impl ShardWriter {
     /// Waits until everything that was put is durable. When the last shard had been written.
     pub async fn finish(self) -> Result<Instant, PullError> {
         drop(self.shards);
-        let written = join(self.staging.await).await;
+        let written = task::resume(self.staging.await).await;
         // The first cause first: a settler that fails ends the writer too.
-        join(self.settling.await).await?;
+        task::resume(self.settling.await).await?;
         Ok(written?)
     }
 }
@@ -77,15 +78,4 @@ fn settle(store: &Store, mut waiting: mpsc::Receiver<StagedShards>) -> Result<()
         store.settle(staged)?;
     }
     Ok(())
-}
-
-/// Only a panic ends such a thread early: it goes on where it would have gone.
-async fn join<T>(result: Result<T, JoinError>) -> T {
-    match result {
-        Ok(value) => value,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
-    }
 }

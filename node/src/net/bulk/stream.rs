@@ -11,10 +11,10 @@ use libp2p::{PeerId, Stream};
 use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
 
-use super::super::group::AddressGroup;
 use super::super::limits::{STREAM_IDLE, STREAMS, STREAMS_PER_PEER};
 use super::counters::Direction;
 use super::frame::{self, FrameError};
+use crate::addresses::AddressGroup;
 use crate::net::counters::NetCounters;
 
 /// The end that asks.

@@ -15,7 +15,7 @@ use potluck_protocol::text::Name;
 
 use super::limits;
 use super::records::Records;
-use super::scope::AddressScope;
+use crate::addresses::AddressScope;
 
 /// Whether this node takes part in the DHT, and how.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

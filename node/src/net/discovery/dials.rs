@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use libp2p::{Multiaddr, PeerId};
 
 use super::limits;
-use crate::net::group::AddressGroup;
+use crate::addresses::AddressGroup;
 use crate::net::peers::without_peer;
 
 /// Why a peer is dialled.

@@ -81,8 +81,3 @@ pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(600);
 /// Bases whose peers are looked for in one round, and how long between rounds.
 pub const BASES_LOOKED_FOR: usize = 8;
 pub const BASES_AGAIN: Duration = Duration::from_secs(300);
-
-/// Peers kept over a restart, addresses of each, and for how long without seeing them.
-pub const REMEMBERED: usize = 64;
-pub const REMEMBERED_ADDRESSES: usize = 4;
-pub const REMEMBERED_AGE: Duration = Duration::from_secs(30 * 24 * 3600);

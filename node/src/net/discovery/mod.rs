@@ -7,7 +7,7 @@
 //! ```text
 //! DHT          dht (libp2p's Kademlia, filtered) - records (who provides what) - schedule (when ours are told again)
 //! hints        mDNS, peers' answers, the disk -> dials (bounded, with back-off) -> the swarm
-//! both obey    scope (who may be told of an address, and who is believed)
+//! both obey    addresses::AddressScope (who may be told of an address, and who is believed)
 //! ```
 //!
 //! Driven by `exchange::{reprovider, peer_exchange}`: they ask peers for peers, and know what the store holds.
@@ -19,7 +19,6 @@ mod handle;
 mod key;
 pub mod limits;
 mod pointers;
-mod scope;
 mod records;
 mod schedule;
 #[cfg(test)]
@@ -37,7 +36,6 @@ pub use dials::Dials;
 pub use handle::{FindError, Named};
 pub use key::Key;
 pub use schedule::Schedule;
-pub use scope::AddressScope;
 
 pub(super) use handle::Ask;
 

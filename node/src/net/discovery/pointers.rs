@@ -11,10 +11,10 @@ use tokio::sync::oneshot;
 use super::actor::answer;
 use super::handle::FindError;
 use super::key::Key;
-use super::scope::AddressScope;
 use super::{Query, limits, protocol};
+use crate::addresses::AddressGroup;
+use crate::addresses::AddressScope;
 use crate::net::actor::Actor;
-use crate::net::group::AddressGroup;
 use crate::net::handle::Event;
 
 impl Actor<'_> {

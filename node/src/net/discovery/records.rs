@@ -14,7 +14,7 @@ use libp2p::kad::{ProviderRecord, Record, RecordKey};
 
 use super::key::Key;
 use super::limits;
-use crate::net::group::AddressGroup;
+use crate::addresses::AddressGroup;
 
 /// How many records of others are kept.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::handle::Ask;
 use super::{Dht, FindError, Key, limits};
 use crate::net::handle::Command;
-use crate::net::testing::{connect, looking, meets, node_with, peer_id, wait};
+use crate::net::testing::{connect, looking, meets, node_with, peer_id, until, wait};
 use crate::net::{Config, Event, Handle, Inbound};
 
 fn key(n: usize) -> Key {
@@ -56,7 +56,7 @@ async fn a_provider_is_found_and_dialled() {
     assert!(b.find_providers(key(1)).await.expect("it answers").is_empty());
     a.provide(key(1)).await.expect("the hub hears it");
     // Said is not heard: the message has no answer.
-    while b.find_providers(key(1)).await.expect("it answers") != [a.peer_id()] {}
+    until(async || b.find_providers(key(1)).await.expect("it answers") == [a.peer_id()]).await;
     meets(&b, &a).await;
     assert_eq!(records(&hub).await, (1, 0));
     a.stop_providing(vec![key(1)]).await.expect("running");
@@ -95,11 +95,8 @@ async fn a_stranger_who_provides_everything_leaves_ours_alone() {
         }
     }));
     said.await;
-    let (mut others, mut own) = records(&victim).await;
-    while others < limits::RECORDS_PER_PEER {
-        (others, own) = records(&victim).await;
-    }
-    assert_eq!((others, own), (limits::RECORDS_PER_PEER, 5));
+    until(async || records(&victim).await.0 >= limits::RECORDS_PER_PEER).await;
+    assert_eq!(records(&victim).await, (limits::RECORDS_PER_PEER, 5));
     let found = stranger.find_providers(key(4)).await.expect("it answers");
     assert!(found.contains(&victim.peer_id()));
 }

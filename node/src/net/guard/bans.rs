@@ -145,7 +145,7 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::AddressGroup;
+    use crate::addresses::AddressGroup;
 
     const SOMEWHERE: Option<PeerGroup> = Some(PeerGroup::Near(AddressGroup::V4([10, 0, 1])));
 

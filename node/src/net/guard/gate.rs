@@ -4,7 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use futures::future::{AbortHandle, Abortable, Aborted};
@@ -16,6 +16,7 @@ use super::Guard;
 use super::group::PeerGroup;
 use super::handshakes::{Admission, Handshakes};
 use super::misdeed::Denied;
+use crate::lock::lock;
 
 /// Connections that are turned away in one go before others have their turn.
 const TURN: usize = 64;
@@ -57,10 +58,6 @@ impl Gate {
             }
         }
     }
-}
-
-fn lock(table: &Table) -> std::sync::MutexGuard<'_, Handshakes> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One handshake's entry in the table; goes with it.

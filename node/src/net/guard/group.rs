@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-use super::super::AddressGroup;
+use crate::addresses::AddressGroup;
 
 /// A neighbourhood. Peers of one share an allowance; what that is by addresses says [`AddressGroup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -82,7 +82,7 @@ impl Handshakes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::AddressGroup;
+    use crate::addresses::AddressGroup;
 
     fn group(n: u8) -> PeerGroup {
         PeerGroup::Near(AddressGroup::V4([10, 0, n]))

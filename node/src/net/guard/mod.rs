@@ -18,7 +18,7 @@ mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::PeerId;
 use tokio::time::Instant;
@@ -30,6 +30,7 @@ pub use gate::Gate;
 pub use misdeed::{Denied, Judged, Misdeed};
 
 use super::counters::NetCounters;
+use crate::lock;
 use bans::Bans;
 use group::PeerGroup;
 
@@ -91,6 +92,6 @@ impl Guard {
     }
 
     fn bans(&self) -> MutexGuard<'_, Bans> {
-        self.0.bans.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.0.bans)
     }
 }

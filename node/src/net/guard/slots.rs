@@ -114,7 +114,7 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::AddressGroup;
+    use crate::addresses::AddressGroup;
     use crate::net::limits::ESTABLISHED_IN;
 
     fn id(n: usize) -> ConnectionId {

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::super::actor::Actor;
 use super::super::behaviour::BehaviourEvent as AnyEvent;
 use super::super::handle::Event;
-use super::super::peers::{is_loopback, is_private, without_peer};
+use super::super::peers::without_peer;
 use super::limits::DIALLED;
 use super::{BehaviourEvent, Reachability, is_relayed};
+use crate::addresses::{is_loopback, is_private};
 
 /// What identify lists of a peer that probes the addresses of others. (libp2p keeps the constant to itself.)
 const PROBES: &str = "/libp2p/autonat/2/dial-request";

@@ -96,15 +96,8 @@ pub fn cpu_engine(precision: Precision, instructions: Instructions) -> String {
 }
 
 fn lora(config: &LoraConfig) -> String {
-    let LoraConfig {
-        r,
-        lora_alpha,
-        use_rslora,
-        lora_dropout,
-        target_modules,
-        exclude_modules,
-        layers_to_transform,
-    } = config;
+    let LoraConfig { r, lora_alpha, use_rslora, lora_dropout, target_modules, exclude_modules, layers_to_transform } =
+        config;
     let targets = targets(target_modules);
     format!(
         "LoraConfig {{ r: {r}, lora_alpha: {lora_alpha:?}, use_rslora: {use_rslora}, lora_dropout: {lora_dropout:?}, \
@@ -231,7 +224,10 @@ mod tests {
         assert_eq!((shapes, trains), (["Constant", "Linear", "Cosine"], ["Both", "A", "B"]));
         assert_eq!([Keep::Last, Keep::Best].map(keep), ["Last", "Best"]);
         assert_eq!(targets(&Targets::AllLinear), "AllLinear");
-        assert_eq!(targets(&Targets::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()])), r#"Names(["q_proj", "v_proj"])"#);
+        assert_eq!(
+            targets(&Targets::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()])),
+            r#"Names(["q_proj", "v_proj"])"#
+        );
         let engines = Instructions::ALL.map(|instructions| cpu_engine(Precision::F32, instructions));
         let words = ["Portable", "Neon", "Avx2", "Avx512", "Avx512Bf16"];
         assert_eq!(engines, words.map(|word| format!("cpu F32 {word}")));

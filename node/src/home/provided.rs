@@ -3,22 +3,26 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::{NetFileError, lines, replace};
-use crate::net::discovery::Key;
-use crate::net::discovery::limits::PROVIDED;
+use potluck_trainer::files;
+
+use super::FileError;
+use super::files::{io_error, lines};
+
+/// A key of the DHT.
+pub type Key = [u8; 32];
 
 /// What the file says, as far as it can be read: what is missing is told again.
-pub fn read_text(text: &str) -> Vec<(Key, u64)> {
+fn read_text(text: &str) -> Vec<(Key, u64)> {
     let entry = |(_, line): (usize, &str)| {
         let (seconds, hex) = line.split_once(' ')?;
-        Some((key(hex)?, seconds.parse::<u64>().ok()?.checked_mul(1000)?))
+        Some((parse_key(hex)?, seconds.parse::<u64>().ok()?.checked_mul(1000)?))
     };
-    lines(text).filter_map(entry).take(PROVIDED).collect()
+    lines(text).filter_map(entry).collect()
 }
 
 /// The keys of a home with the time, in milliseconds since 1970, at which each is due.
 pub fn read(path: &Path) -> Vec<(Key, u64)> {
-    match super::read(path) {
+    match super::files::read(path) {
         Ok(text) => text.map(|text| read_text(&text)).unwrap_or_default(),
         Err(error) => {
             tracing::warn!(%error, "what was told to the DHT is not known: it is told again");
@@ -27,17 +31,18 @@ pub fn read(path: &Path) -> Vec<(Key, u64)> {
     }
 }
 
-pub fn write(path: &Path, entries: Vec<(Key, u64)>) -> Result<(), NetFileError> {
+/// Replaces the file durably.
+pub fn write(path: &Path, entries: Vec<(Key, u64)>) -> Result<(), FileError> {
     let mut text = String::new();
     for (key, due_ms) in entries {
-        let hex: String = key.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         // Writing to a string does not fail.
         let _ = writeln!(text, "{} {hex}", due_ms / 1000);
     }
-    replace(path, &text)
+    files::replace_private(path, text.as_bytes()).map_err(io_error("write", path))
 }
 
-fn key(hex: &str) -> Option<Key> {
+fn parse_key(hex: &str) -> Option<Key> {
     let mut key = [0; 32];
     if hex.len() != 64 || !hex.is_ascii() {
         return None;
@@ -45,7 +50,7 @@ fn key(hex: &str) -> Option<Key> {
     for (byte, pair) in key.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
-    Some(Key(key))
+    Some(key)
 }
 
 #[cfg(test)]
@@ -57,7 +62,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("provided");
         assert!(read(&path).is_empty());
-        let all: Vec<_> = (0..100u8).map(|n| (Key([n; 32]), 1_700_000_000_000 + u64::from(n) * 1000)).collect();
+        let all: Vec<_> = (0..100u8).map(|n| ([n; 32], 1_700_000_000_000 + u64::from(n) * 1000)).collect();
         write(&path, all.clone()).expect("writable");
         assert_eq!(read(&path), all);
         write(&path, all[1..].to_vec()).expect("replaced");

@@ -1,4 +1,5 @@
-//! The one folder that holds everything, and the lock that makes one process its owner.
+//! The one folder that holds everything, the lock that makes one process its owner, and its small files: what a person
+//! writes there, and what the node notes for its next start.
 //!
 //! ```text
 //! HOME/identity.key    the node's ed25519 key, readable by its owner only
@@ -19,16 +20,23 @@
 //!      peers, provided                the node's notes for its next start
 //! ```
 
+pub mod bans;
 mod claim;
+mod files;
 mod layout;
+pub mod lists;
+mod lock;
+pub mod peers;
+pub mod provided;
+pub mod swarm_key;
 pub mod temporary;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+pub use files::FileError;
 pub use layout::Layout;
 
 use crate::failpoint;
@@ -74,7 +82,7 @@ impl Home {
         failpoint::arm_from_environment()?;
         let layout = Layout::new(root);
         claim::claim(&layout)?;
-        let lock = take(&layout)?;
+        let lock = lock::take(&layout)?;
         claim::mark(&layout)?;
         for folder in layout.folders() {
             make(&folder)?;
@@ -92,9 +100,10 @@ impl Home {
 
     /// The process that says in a home's lock that it holds it: for messages only.
     pub fn holder(root: &Path) -> Option<u32> {
-        pid(&mut File::open(Layout::new(root).lock()).ok()?)
+        lock::holder(&Layout::new(root).lock())
     }
 
+    /// Where its files are.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -112,49 +121,6 @@ fn make(folder: &Path) -> Result<(), HomeError> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(folder).map_err(io_error("make the folder", folder))
-}
-
-fn take(layout: &Layout) -> Result<File, HomeError> {
-    let path = layout.lock();
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&path).map_err(io_error("open the lock", &path))?;
-    match try_lock(&mut file) {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(HomeError::Locked { root: layout.root().to_path_buf(), pid: pid(&mut file) });
-        }
-        Err(TryLockError::Error(source)) => return Err(HomeError::Io { doing: "lock", path, source }),
-    }
-    // For people and for the message above: the lock itself is the system's.
-    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
-    match written {
-        // A full disk must not keep anybody from opening the home and making room.
-        Err(error) if error.kind() != io::ErrorKind::StorageFull => Err(io_error("write", &path)(error)),
-        _ => Ok(file),
-    }
-}
-
-/// A process that is being started by this one holds our closed files open for a moment, between fork and exec. So a lock
-/// that seems to be our own is tried a few times more.
-fn try_lock(file: &mut File) -> Result<(), TryLockError> {
-    for _ in 0..20 {
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) if pid(file) == Some(std::process::id()) => {}
-            decided => return decided,
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    file.try_lock()
-}
-
-fn pid(file: &mut File) -> Option<u32> {
-    let mut text = String::new();
-    file.rewind().ok()?;
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
 }
 
 #[cfg(test)]

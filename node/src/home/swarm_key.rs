@@ -1,34 +1,44 @@
 //! `swarm.key`: the key of a private network, in the form that go-ipfs made common.
 
-use std::fs;
 use std::io::Write;
 use std::path::Path;
 
+use libp2p::identity::ed25519;
 use libp2p::pnet::{KeyParseError, PreSharedKey};
+use potluck_protocol::id::Digest;
+use potluck_trainer::files;
 
-use super::{NetFileError, io_error, private, read};
-use crate::net::private::new_key;
+use super::FileError;
+use super::files::{io_error, read};
 
 /// The key of a home; `None` if the node is in no private network.
-pub fn open(path: &Path) -> Result<Option<PreSharedKey>, NetFileError> {
+pub fn open(path: &Path) -> Result<Option<PreSharedKey>, FileError> {
     let Some(text) = read(path)? else { return Ok(None) };
     check_private(path)?;
-    let wrong = |error: KeyParseError| NetFileError::Key { path: path.to_path_buf(), reason: reason(&error) };
+    let wrong = |error: KeyParseError| FileError::Key { path: path.to_path_buf(), reason: reason(&error) };
     text.parse().map(Some).map_err(wrong)
 }
 
 /// Makes a key and its file. One that exists is left as it is.
-pub fn create(path: &Path) -> Result<PreSharedKey, NetFileError> {
+pub fn create(path: &Path) -> Result<PreSharedKey, FileError> {
     let key = new_key();
-    let mut file = private(path, false).map_err(|error| match error {
-        NetFileError::Io { source, .. } if source.kind() == std::io::ErrorKind::AlreadyExists => {
-            NetFileError::Exists { path: path.to_path_buf() }
-        }
-        other => other,
+    let mut file = files::create_private(path).map_err(|source| match source.kind() {
+        std::io::ErrorKind::AlreadyExists => FileError::Exists { path: path.to_path_buf() },
+        _ => io_error("make", path)(source),
     })?;
-    let written = file.write_all(key.to_key_file().as_bytes()).and_then(|()| file.sync_all());
+    let written = file
+        .write_all(key.to_key_file().as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| files::sync_parent(path));
     written.map_err(io_error("write", path))?;
     Ok(key)
+}
+
+/// A new random key.
+fn new_key() -> PreSharedKey {
+    // The one source of randomness that this crate has: a secret key that is used for nothing else.
+    let secret = ed25519::Keypair::generate().secret();
+    PreSharedKey::new(Digest::of(secret.as_ref()).0)
 }
 
 fn reason(error: &KeyParseError) -> String {
@@ -43,19 +53,21 @@ fn reason(error: &KeyParseError) -> String {
 }
 
 #[cfg(unix)]
-fn check_private(path: &Path) -> Result<(), NetFileError> {
-    let metadata = fs::metadata(path).map_err(io_error("read", path))?;
+fn check_private(path: &Path) -> Result<(), FileError> {
+    let metadata = std::fs::metadata(path).map_err(io_error("read", path))?;
     let mode = std::os::unix::fs::MetadataExt::mode(&metadata) & 0o777;
-    if mode & 0o077 == 0 { Ok(()) } else { Err(NetFileError::Exposed { path: path.to_path_buf(), mode }) }
+    if mode & 0o077 == 0 { Ok(()) } else { Err(FileError::Exposed { path: path.to_path_buf(), mode }) }
 }
 
 #[cfg(not(unix))]
-fn check_private(_: &Path) -> Result<(), NetFileError> {
+fn check_private(_: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -65,7 +77,7 @@ mod tests {
         assert_eq!(open(&path).expect("no file is no error"), None);
         let key = create(&path).expect("made");
         assert_eq!(open(&path).expect("readable"), Some(key));
-        assert!(matches!(create(&path), Err(NetFileError::Exists { .. })));
+        assert!(matches!(create(&path), Err(FileError::Exists { .. })));
         assert_eq!(open(&path).expect("as it was"), Some(key));
         assert!(create(&folder.path().join("other.key")).expect("made") != key);
     }

@@ -5,24 +5,25 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::text::Name;
-use tokio::sync::broadcast;
-use tokio::time::{Duration, Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use potluck_trainer::files;
 
-use super::{NetFileError, lines, read, replace};
-use crate::net::discovery::limits::{REMEMBERED, REMEMBERED_ADDRESSES, REMEMBERED_AGE};
-use crate::net::discovery::{AddressScope, Named};
-use crate::net::{Event, Handle};
-use crate::{config, task};
+use super::FileError;
+use super::files::{io_error, lines, read};
+use crate::addresses::AddressScope;
 
-/// Who is here is noted so long after somebody came, and again and again while they stay.
-const SOON: Duration = Duration::from_secs(2);
-const AGAIN: Duration = Duration::from_secs(600);
+/// Peers kept over a restart, addresses of each, and for how long without seeing them.
+const REMEMBERED: usize = 64;
+const REMEMBERED_ADDRESSES: usize = 4;
+const REMEMBERED_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A peer and where it can be dialled.
+pub type KnownPeer = (PeerId, Vec<Multiaddr>);
 
 /// The peers of a network, each with the time at which it was last here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,7 @@ impl Remembered {
     }
 
     /// Peers that are here now: where they can be dialled may have changed.
-    fn here(&mut self, peers: Vec<Named>, now: u64) {
+    pub fn update(&mut self, peers: Vec<KnownPeer>, now: u64) {
         for (peer, addresses) in peers {
             let old = self.peers.remove(&peer);
             self.note(peer, &addresses, now);
@@ -99,7 +100,7 @@ impl Remembered {
     }
 
     /// The latest first.
-    pub fn peers(&self) -> Vec<Named> {
+    pub fn peers(&self) -> Vec<KnownPeer> {
         let mut all: Vec<_> = self.peers.iter().collect();
         all.sort_by_key(|(_, (seen, _))| std::cmp::Reverse(*seen));
         all.into_iter().map(|(peer, (_, addresses))| (*peer, addresses.clone())).collect()
@@ -121,65 +122,15 @@ impl Remembered {
         text
     }
 
-    pub fn write(&self, path: &Path) -> Result<(), NetFileError> {
-        replace(path, &self.text())
-    }
-}
-
-/// Notes who is here, until the node stops. The network may have ended by then: so whoever comes is remembered at once, and
-/// written a little later or at the end.
-pub async fn keep(net: Handle, mut remembered: Remembered, path: PathBuf, stop: CancellationToken) {
-    let mut events = net.events();
-    let mut written = remembered.clone();
-    let mut next = Instant::now();
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            event = events.recv() => match event {
-                Ok(Event::Connected(_)) => {
-                    look(&net, &mut remembered).await;
-                    next = next.min(Instant::now() + SOON);
-                }
-                Err(broadcast::error::RecvError::Closed) => break,
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            },
-            () = sleep_until(next) => {
-                look(&net, &mut remembered).await;
-                write(&remembered, &mut written, &path).await;
-                next = Instant::now() + AGAIN;
-            }
-        }
-    }
-    // Who came in the last moment, if the network is still there.
-    look(&net, &mut remembered).await;
-    write(&remembered, &mut written, &path).await;
-}
-
-/// A network that has ended, or is being restarted, has nobody to add.
-async fn look(net: &Handle, remembered: &mut Remembered) {
-    let peers = net.peers().await.unwrap_or_default();
-    let here = peers.into_iter().filter(|info| info.agent.is_some()).map(|info| (info.peer, info.addresses));
-    remembered.here(here.collect(), config::seconds_since_1970());
-}
-
-async fn write(remembered: &Remembered, written: &mut Remembered, path: &Path) {
-    if remembered == written {
-        return;
-    }
-    let (noted, path) = (remembered.clone(), path.to_path_buf());
-    match task::blocking(move || noted.write(&path)).await {
-        Ok(Ok(())) => written.clone_from(remembered),
-        Ok(Err(error)) => tracing::warn!(%error, "who is here could not be noted for the next start"),
-        Err(error) => tracing::error!(%error, "noting who is here failed"),
+    /// Replaces the file durably.
+    pub fn write(&self, path: &Path) -> Result<(), FileError> {
+        files::replace_private(path, self.text().as_bytes()).map_err(io_error("write", path))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::Config;
-    use crate::net::testing::{config, looking, meets, node, node_with};
 
     const NOW: u64 = 1_800_000_000;
 
@@ -197,8 +148,8 @@ mod tests {
         let path = folder.path().join("peers");
         let mut remembered = Remembered::open(&path, network(), NOW);
         let (first, second) = (PeerId::random(), PeerId::random());
-        remembered.here(vec![(first, vec![address(1), address(2)]), (PeerId::random(), vec![])], NOW);
-        remembered.here(vec![(second, vec![address(3)])], NOW + 5);
+        remembered.update(vec![(first, vec![address(1), address(2)]), (PeerId::random(), vec![])], NOW);
+        remembered.update(vec![(second, vec![address(3)])], NOW + 5);
         remembered.write(&path).expect("writable");
         let again = Remembered::open(&path, network(), NOW + 10);
         assert_eq!(again, remembered);
@@ -215,11 +166,11 @@ mod tests {
         let mut remembered = Remembered::new(network());
         let peer = PeerId::random();
         for port in 1..20 {
-            remembered.here(vec![(peer, vec![address(port)])], NOW);
+            remembered.update(vec![(peer, vec![address(port)])], NOW);
         }
         assert_eq!(remembered.peers()[0].1, [19, 18, 17, 16].map(address));
         for n in 0..2 * REMEMBERED as u64 {
-            remembered.here(vec![(PeerId::random(), vec![address(1)])], NOW + 1 + n);
+            remembered.update(vec![(PeerId::random(), vec![address(1)])], NOW + 1 + n);
         }
         assert_eq!(remembered.peers().len(), REMEMBERED);
         assert!(remembered.peers().iter().all(|(one, _)| *one != peer));
@@ -236,24 +187,5 @@ mod tests {
         let remembered = Remembered::parse(&text, network(), NOW);
         assert_eq!(remembered.peers(), [(peer, vec![address(2)])]);
         assert_eq!(remembered.peers[&peer].0, NOW, "nobody was here tomorrow");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn who_was_connected_once_needs_no_bootstrap_again() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("peers");
-        let (hub, _hub) = node(1).await;
-        let bootstrap = hub.listen_addresses().await.expect("running");
-        let (first, _first) = node_with(Config { bootstrap, ..config() }, 2).await;
-        let stop = CancellationToken::new();
-        let keeping = tokio::spawn(keep(first.clone(), Remembered::new(network()), path.clone(), stop.clone()));
-        meets(&first, &hub).await;
-        stop.cancel();
-        keeping.await.expect("it ends when it is told to");
-        first.shutdown().await;
-        let remembered = Remembered::open(&path, network(), crate::config::seconds_since_1970()).peers();
-        assert_eq!(remembered.iter().map(|(peer, _)| *peer).collect::<Vec<_>>(), [hub.peer_id()]);
-        let (again, _again) = node_with(Config { remembered, ..looking() }, 2).await;
-        meets(&again, &hub).await;
     }
 }

@@ -34,6 +34,16 @@ impl AddressScope {
     }
 }
 
+/// The address, or the relay that it leads through, is on this machine.
+pub fn is_loopback(address: &Multiaddr) -> bool {
+    AddressScope::of(address) == Some(AddressScope::Machine)
+}
+
+/// The address, or that of the relay that it leads through, does not lead to one host from anywhere.
+pub fn is_private(address: &Multiaddr) -> bool {
+    AddressScope::of(address) != Some(AddressScope::World)
+}
+
 fn of_v4(ip: Ipv4Addr) -> Option<AddressScope> {
     // 100.64.0.0/10 lies between a provider's customers and its own NAT.
     let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;

@@ -4,15 +4,16 @@ use std::path::Path;
 
 use libp2p::{Multiaddr, PeerId};
 
-use super::{NetFileError, lines, read};
-use crate::net::undialable;
+use super::FileError;
+use super::files::{lines, read};
+use crate::addresses::undialable;
 
 /// Addresses that are dialled at the start, and peers that may connect. More would be a mistake.
 const BOOTSTRAP_MAX: usize = 256;
 const ALLOW_MAX: usize = 4_096;
 
 /// The addresses of a `bootstrap` file; none if there is no file.
-pub fn bootstrap(path: &Path) -> Result<Vec<Multiaddr>, NetFileError> {
+pub fn bootstrap(path: &Path) -> Result<Vec<Multiaddr>, FileError> {
     let example = "a multiaddress, e.g. /dns4/example.org/tcp/7740, is wanted";
     let read = |entry: &str| {
         let address: Multiaddr = entry.parse().map_err(|_| example.to_owned())?;
@@ -22,7 +23,7 @@ pub fn bootstrap(path: &Path) -> Result<Vec<Multiaddr>, NetFileError> {
 }
 
 /// The peers of an `allow` file; `None`, which allows everybody, if there is no file. An empty one allows nobody.
-pub fn allow(path: &Path) -> Result<Option<Vec<PeerId>>, NetFileError> {
+pub fn allow(path: &Path) -> Result<Option<Vec<PeerId>>, FileError> {
     let wanted = "a peer id, e.g. 12D3KooW..., is wanted (`potluck status` on that node prints it)";
     list(path, ALLOW_MAX, |entry| entry.parse().map_err(|_| wanted.to_owned()))
 }
@@ -32,19 +33,19 @@ fn list<T: PartialEq>(
     path: &Path,
     max: usize,
     read_one: impl Fn(&str) -> Result<T, String>,
-) -> Result<Option<Vec<T>>, NetFileError> {
+) -> Result<Option<Vec<T>>, FileError> {
     let Some(text) = read(path)? else { return Ok(None) };
     let mut all: Vec<T> = Vec::new();
     for (line, entry) in lines(&text) {
         let shown: String = entry.chars().take(80).collect();
         let wrong =
-            |why: String| NetFileError::Line { path: path.to_path_buf(), line, reason: format!("`{shown}`: {why}") };
+            |why: String| FileError::Line { path: path.to_path_buf(), line, reason: format!("`{shown}`: {why}") };
         let one = read_one(entry).map_err(wrong)?;
         if !all.contains(&one) {
             all.push(one);
         }
         if all.len() > max {
-            return Err(NetFileError::TooMany { path: path.to_path_buf(), max });
+            return Err(FileError::TooMany { path: path.to_path_buf(), max });
         }
     }
     Ok(Some(all))
@@ -74,7 +75,7 @@ mod tests {
         assert_eq!(bootstrap(&path).expect("as Windows editors write it").len(), 2);
         let many: String = (0..=BOOTSTRAP_MAX).map(|n| format!("/ip4/192.0.2.7/tcp/{}\n", n + 1)).collect();
         std::fs::write(&path, many).expect("writable");
-        assert!(matches!(bootstrap(&path), Err(NetFileError::TooMany { .. })));
+        assert!(matches!(bootstrap(&path), Err(FileError::TooMany { .. })));
     }
 
     #[test]
