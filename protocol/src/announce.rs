@@ -79,7 +79,7 @@ pub fn topic(network: &Name, base: &BaseId) -> String {
 
 /// Why an announcement is provably wrong: by its bytes alone, so that whoever passed it on could have known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum AnnouncementError {
     #[error("{len} bytes, at most {ANNOUNCEMENT_MAX} are allowed")]
     TooLong { len: usize },
     #[error("it cannot be read: {0}")]
@@ -91,13 +91,13 @@ pub enum Fault {
 }
 
 /// Takes an announcement's bytes apart, checks its signature, and that it belongs to `base`. // I8
-pub fn authentic(base: BaseId, bytes: &[u8]) -> Result<Authentic<Announcement>, Fault> {
+pub fn verify(base: BaseId, bytes: &[u8]) -> Result<Authentic<Announcement>, AnnouncementError> {
     if bytes.len() > ANNOUNCEMENT_MAX {
-        return Err(Fault::TooLong { len: bytes.len() });
+        return Err(AnnouncementError::TooLong { len: bytes.len() });
     }
     let announcement = Signed::<Announcement>::decode(bytes)?.verify()?;
     let named = announcement.body().base;
-    if named == base { Ok(announcement) } else { Err(Fault::OtherBase { named, expected: base }) }
+    if named == base { Ok(announcement) } else { Err(AnnouncementError::OtherBase { named, expected: base }) }
 }
 
 /// The announcement's name: of its body alone, whoever signed it beside its publisher.

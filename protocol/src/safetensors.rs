@@ -73,7 +73,7 @@ impl Layout {
             .map(|(name, info)| info.view(name, data_start))
             .collect::<Result<Vec<_>, _>>()?;
         tensors.sort_by(|a, b| (a.begin, a.end, &a.name).cmp(&(b.begin, b.end, &b.name)));
-        cover(&tensors, data_start, file_len)?;
+        check_cover(&tensors, data_start, file_len)?;
         Ok(Self { data_start, file_len, tensors })
     }
 
@@ -99,7 +99,7 @@ impl Layout {
 }
 
 /// Tensors sorted by offset must cover `data_start..file_len` exactly once.
-fn cover(tensors: &[TensorView], data_start: usize, file_len: usize) -> Result<(), LayoutError> {
+fn check_cover(tensors: &[TensorView], data_start: usize, file_len: usize) -> Result<(), LayoutError> {
     let mut expected = data_start;
     for tensor in tensors {
         if tensor.begin != expected {

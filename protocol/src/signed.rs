@@ -148,7 +148,7 @@ impl<T: Signable> Signed<T> {
                 return Err(SignatureError::WeakKey);
             }
             // Strict: no small-order points, no second form of one signature.
-            key.verify_strict(&message, &joined(signature)).map_err(|_| SignatureError::Invalid)?;
+            key.verify_strict(&message, &join(signature)).map_err(|_| SignatureError::Invalid)?;
         }
         if !self.certificate.0.iter().any(|one| one.key == body.signer()) {
             return Err(SignatureError::Missing);
@@ -174,7 +174,7 @@ fn halves(signature: &[u8]) -> ([u8; 32], [u8; 32]) {
     halves
 }
 
-fn joined((first, second): &([u8; 32], [u8; 32])) -> Signature {
+fn join((first, second): &([u8; 32], [u8; 32])) -> Signature {
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(first);
     bytes[32..].copy_from_slice(second);

@@ -65,7 +65,7 @@ text! {
     RelPath, check_path
 }
 
-fn portable(part: &str) -> bool {
+fn is_portable(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with(['.', '-'])
         && !part.ends_with('.')
@@ -73,15 +73,15 @@ fn portable(part: &str) -> bool {
 }
 
 /// What steers a terminal, or turns the direction of reading, is shown by its number.
-fn quoted(text: &str) -> String {
+fn quote(text: &str) -> String {
     format!("`{}`", text.chars().take(80).flat_map(char::escape_debug).collect::<String>())
 }
 
 fn check_name(text: &str) -> Result<(), Malformed> {
-    Malformed::unless(text.len() <= NAME_MAX && portable(text), || {
+    Malformed::unless(text.len() <= NAME_MAX && is_portable(text), || {
         format!(
             "{} is no name: 1 to {NAME_MAX} letters, digits, `.`, `_` or `-`, not starting with `.` or `-`",
-            quoted(text)
+            quote(text)
         )
     })
 }
@@ -89,9 +89,9 @@ fn check_name(text: &str) -> Result<(), Malformed> {
 fn check_path(text: &str) -> Result<(), Malformed> {
     let good = text.len() <= PATH_MAX
         && text.split('/').count() <= PATH_DEPTH_MAX
-        && text.split('/').all(|part| portable(part) && !is_device(part));
+        && text.split('/').all(|part| is_portable(part) && !is_device(part));
     Malformed::unless(good, || {
-        format!("{} is no path that a manifest may hold: relative, without `..`, portable characters", quoted(text))
+        format!("{} is no path that a manifest may hold: relative, without `..`, portable characters", quote(text))
     })
 }
 

@@ -61,7 +61,7 @@ impl VerifyError {
 }
 
 /// Decodes and verifies the bytes that came for `wanted`.
-pub fn authentic(wanted: ManifestId, bytes: &[u8]) -> Result<Authentic<Manifest>, VerifyError> {
+pub fn verify_manifest(wanted: ManifestId, bytes: &[u8]) -> Result<Authentic<Manifest>, VerifyError> {
     let manifest = crate::signed::Signed::<Manifest>::decode(bytes).map_err(SignatureError::from)?.verify()?;
     if manifest.id() != wanted {
         return Err(VerifyError::OtherManifest { wanted, got: manifest.id() });
@@ -70,7 +70,7 @@ pub fn authentic(wanted: ManifestId, bytes: &[u8]) -> Result<Authentic<Manifest>
 }
 
 /// The shard table of a file from the bytes of its table shards, joined in order. // I5
-pub fn table(file: &FileEntry, bytes: &[u8]) -> Result<ShardTable, VerifyError> {
+pub fn read_table(file: &FileEntry, bytes: &[u8]) -> Result<ShardTable, VerifyError> {
     let path = || file.path.to_string();
     if bytes.len() != file.table_len as usize {
         return Err(VerifyError::Table {
@@ -109,7 +109,7 @@ impl Mapped {
                     None => return Ok(Err(VerifyError::Incomplete { missing: 1, total: file.table.len() })),
                 }
             }
-            match table(file, &bytes) {
+            match read_table(file, &bytes) {
                 Ok(table) => tables.push(table),
                 Err(error) => return Ok(Err(error)),
             }

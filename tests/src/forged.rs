@@ -7,7 +7,7 @@ use potluck_node::home::Home;
 use potluck_node::identity::Identity;
 use potluck_node::store::{Store, StoreError};
 use potluck_protocol::channel::{
-    Admission, Change, ChannelInfo, Claim, Gate, NormBound, Outcome, ProofInfo, Verdict, VersionInfo,
+    Admission, Change, ChannelInfo, Claim, Gate, NormBound, ProofInfo, Verdict, VerdictOutcome, VersionInfo,
 };
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
 use potluck_protocol::manifest::{Kind, Manifest};
@@ -63,7 +63,7 @@ pub fn version(home: &Path, draft: &Draft) -> ManifestId {
         Verdict {
             proposal: ManifestId(Digest::of(&adapter.0.0)),
             adapter: *adapter,
-            outcome: Outcome::Taken { weight, alone_micro: -1_000 },
+            outcome: VerdictOutcome::Taken { weight, alone_micro: -1_000 },
         }
     };
     let mut verdicts: Vec<Verdict> = draft.taken.iter().map(taken).collect();

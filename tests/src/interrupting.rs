@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use potluck_trainer::checkpoint;
+use potluck_trainer::fit::checkpoint;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -5,16 +5,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Backend;
-use crate::fit::FitError;
-use crate::fit::config::check_samples;
+use crate::data::sample::Sample;
 use crate::generate::{Prompt, generate_batch};
 use crate::lora::attached::Attached;
+use crate::model::ModelError;
 use crate::model::batch::Batch;
 use crate::model::decoder::Model;
-use crate::sample::Sample;
 
 /// Tokens that a completion may run over its reference before it is cut: it can no longer match.
 const OVERRUN: usize = 8;
+
+/// Samples that cannot be measured.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    #[error("there are no samples to measure")]
+    NoSamples,
+    #[error("sample {sample} has no completion token to measure (its prompt may fill the whole length)")]
+    Unlabelled { sample: usize },
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
 
 #[derive(Clone, Debug)]
 pub struct EvaluateOptions {
@@ -56,8 +66,13 @@ pub fn evaluate<B: Backend>(
     samples: &[Sample],
     options: &EvaluateOptions,
     cancel: &AtomicBool,
-) -> Result<Option<Evaluation>, FitError> {
-    check_samples(samples)?;
+) -> Result<Option<Evaluation>, EvaluateError> {
+    if samples.is_empty() {
+        return Err(EvaluateError::NoSamples);
+    }
+    if let Some(sample) = Sample::first_unlabelled(samples) {
+        return Err(EvaluateError::Unlabelled { sample });
+    }
     // By length, so that completions that are generated together begin and end at about the same time.
     let mut order: Vec<usize> = (0..samples.len()).collect();
     order.sort_by_key(|&index| samples[index].ids.len());

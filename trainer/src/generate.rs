@@ -1,15 +1,17 @@
 //! Generation with a cache of keys and values: one prompt as a stream, or many prompts at once.
 
+pub mod rehearsal;
+
 use std::ops::ControlFlow;
 
 use crate::backend::Backend;
 use crate::backend::real::Real;
 use crate::lora::attached::Attached;
-use crate::lora::init::splitmix64;
 use crate::model::ModelError;
 use crate::model::batch::Batch;
 use crate::model::cache::Cache;
 use crate::model::decoder::Model;
+use crate::random::splitmix64;
 
 /// A prompt and how far to go on from it.
 #[derive(Clone, Copy, Debug)]

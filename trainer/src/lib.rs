@@ -5,30 +5,30 @@
 pub mod files;
 pub mod removal;
 
-pub mod tensor;
+pub mod random;
 
-pub mod sample;
+pub mod tensor;
+pub mod weights;
 
 pub mod base;
 pub mod data;
 
 pub mod backend;
-pub mod model;
 
 pub mod lora;
+pub mod model;
 pub mod peft;
 
 pub mod merge;
 
+pub mod generate;
+pub mod evaluate;
+
+pub mod optim;
 pub mod fit;
 pub mod memory;
-pub mod optim;
-pub mod progress;
 
 pub mod bench;
-pub mod checkpoint;
-pub mod evaluate;
-pub mod generate;
 
 pub mod oracle;
 

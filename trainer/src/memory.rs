@@ -13,8 +13,8 @@ use crate::lora::layout::Layout;
 use crate::model::batch::Batch;
 use crate::model::block::Recompute;
 use crate::model::decoder::Model;
-use crate::model::weights::Weights;
 use crate::optim::AdamW;
+use crate::weights::Weights;
 
 /// Scratch of one thread: packed panels, scores of attention, partial sums.
 const THREAD_BYTES: u64 = 3 << 20;

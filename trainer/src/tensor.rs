@@ -1,4 +1,7 @@
-//! A tensor on the host: its type, shape and bytes, borrowed from a mapped file or owned.
+//! A tensor on the host: its type, shape and bytes, borrowed from a mapped file or owned; and what its numbers are
+//! ([`dequantise`]).
+
+pub mod dequantise;
 
 use std::io;
 use std::sync::Arc;

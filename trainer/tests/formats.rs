@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use potluck_protocol::tensor::DType;
 use potluck_trainer::base::config::SpecialTokens;
 use potluck_trainer::base::gguf::Gguf;
-use potluck_trainer::base::{Base, Tokenizer, dequantise};
+use potluck_trainer::base::{Base, Tokenizer};
 use potluck_trainer::lora::adapter::Factor;
 use potluck_trainer::peft;
+use potluck_trainer::tensor::dequantise;
 
 fn fixture(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

@@ -10,8 +10,8 @@ use potluck_trainer::data::jsonl;
 use potluck_trainer::data::tokenise::{self, Overlong, completion};
 use potluck_trainer::evaluate::{EvaluateOptions, Evaluation, evaluate};
 use potluck_trainer::lora::attached::Attached;
-use potluck_trainer::lora::init::splitmix64;
 use potluck_trainer::model::decoder::Model;
+use potluck_trainer::random::splitmix64;
 use serde_json::{Value, json};
 
 fn case(name: &str) -> PathBuf {

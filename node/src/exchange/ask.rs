@@ -45,7 +45,7 @@ impl AskError {
 pub async fn manifest(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Option<Authentic<Manifest>>, AskError> {
     match one(net, peer, &Request::Manifest(id)).await? {
         Reply::Manifest(bytes) => {
-            verify::authentic(id, &bytes).map(Some).map_err(|error| AskError::Wrong(error.to_string()))
+            verify::verify_manifest(id, &bytes).map(Some).map_err(|error| AskError::Wrong(error.to_string()))
         }
         Reply::Refused(Refusal::NotFound) => Ok(None),
         other => Err(unexpected(&other)),

@@ -1,6 +1,6 @@
 //! Counters of the exchange.
 
-use potluck_protocol::catalogue::Outcome;
+use potluck_protocol::catalogue::RoundOutcome;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
@@ -31,14 +31,14 @@ impl Label for Pull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compared(&'static str);
 
-impl From<&Outcome> for Compared {
-    fn from(outcome: &Outcome) -> Self {
+impl From<&RoundOutcome> for Compared {
+    fn from(outcome: &RoundOutcome) -> Self {
         Self(match outcome {
-            Outcome::Equal => "equal",
-            Outcome::Learned(_) => "learned",
-            Outcome::Nothing => "nothing",
-            Outcome::Unanswered => "unanswered",
-            Outcome::Wrong => "wrong",
+            RoundOutcome::Equal => "equal",
+            RoundOutcome::Learned(_) => "learned",
+            RoundOutcome::Nothing => "nothing",
+            RoundOutcome::Unanswered => "unanswered",
+            RoundOutcome::Wrong => "wrong",
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_protocol::catalogue::Rate;
+use potluck_protocol::rate_limit::Rate;
 
 /// Shards being read or sent at once, each up to 1 MiB of memory. More: `Busy`.
 pub const SERVING: usize = 64;

@@ -34,9 +34,9 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::PeerId;
-use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
+use potluck_protocol::rate_limit::RateLimiter;
 use potluck_protocol::signed::Authentic;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
@@ -76,11 +76,11 @@ struct Inner {
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
-    questions: Mutex<Allowances<PeerId>>,
+    questions: Mutex<RateLimiter<PeerId>>,
     /// What the store holds has changed.
     holdings_changed: Notify,
     /// How often each peer may still ask whom we know.
-    peer_questions: Mutex<Allowances<PeerId>>,
+    peer_questions: Mutex<RateLimiter<PeerId>>,
     started: Instant,
     metrics: ExchangeCounters,
 }
@@ -108,9 +108,9 @@ impl Exchange {
             uploads: Arc::new(Uploads::new(speeds)),
             downloads: Downloads::new(speeds),
             asked,
-            questions: Mutex::new(Allowances::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            questions: Mutex::new(RateLimiter::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
             holdings_changed: Notify::new(),
-            peer_questions: Mutex::new(Allowances::new(ASKED, ASKERS)),
+            peer_questions: Mutex::new(RateLimiter::new(ASKED, ASKERS)),
             started: Instant::now(),
             metrics: ExchangeCounters::default(),
         }));

@@ -14,8 +14,8 @@ use libp2p::gossipsub::TopicHash;
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns};
-use potluck_protocol::catalogue::Allowances;
 use potluck_protocol::id::BaseId;
+use potluck_protocol::rate_limit::RateLimiter;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
@@ -44,7 +44,7 @@ pub struct Actor<'a> {
     /// While some bootstrap peer is not.
     bootstrap: Again,
     /// What each forwarder may still bring that is ignored because too much comes.
-    forwarded: Allowances<PeerId>,
+    forwarded: RateLimiter<PeerId>,
     watch: Interval,
     /// Dials on whose outcome something is said.
     knocks: twin::Knocks,
@@ -64,7 +64,7 @@ impl<'a> Actor<'a> {
             dials: HashMap::new(),
             alone: Again::new(limits::REDIAL_FIRST, limits::REDIAL_MAX),
             bootstrap: Again::new(limits::BOOTSTRAP_FIRST, limits::BOOTSTRAP_MAX),
-            forwarded: Allowances::new(limits::FORWARDED, limits::FORWARDERS),
+            forwarded: RateLimiter::new(limits::FORWARDED, limits::FORWARDERS),
             watch: interval(limits::WATCH),
             knocks: twin::Knocks::default(),
             failures: Repeats::default(),

@@ -5,9 +5,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use potluck_protocol::announce::{self, Announcement, Fault};
-use potluck_protocol::catalogue::{Allowances, Catalogue, Inserted, Record, Tokens};
+use potluck_protocol::announce::{self, Announcement, AnnouncementError};
+use potluck_protocol::catalogue::{Catalogue, Inserted, Record};
 use potluck_protocol::id::BaseId;
+use potluck_protocol::rate_limit::{RateLimiter, TokenBucket};
 use potluck_protocol::signed::{Authentic, PublicKey};
 use tokio::sync::Notify;
 
@@ -49,7 +50,7 @@ pub enum Verdict {
     /// Authentic and new: remembered, and passed on.
     Accept(Record),
     /// Provably wrong by its bytes: whoever forwarded it could have known.
-    Reject(Fault),
+    Reject(AnnouncementError),
     /// Not passed on, and nobody's fault.
     Ignore(Reason),
 }
@@ -76,9 +77,9 @@ pub struct Announcements {
     twin: Twin,
     /// What publishers may say of whom something is known already: each for himself, so that one who floods is not
     /// heard for a while and nobody else notices.
-    publishers: Allowances<PublicKey>,
+    publishers: RateLimiter<PublicKey>,
     /// What all others may say together, because keys are free.
-    newcomers: Tokens,
+    newcomers: TokenBucket,
     /// When it may next be told that something was missed.
     tell_missed_ms: u64,
     /// How many were provably wrong.
@@ -91,8 +92,8 @@ impl Announcements {
             known: Known::default(),
             own,
             twin,
-            publishers: Allowances::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
-            newcomers: Tokens::new(NEWCOMERS),
+            publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
+            newcomers: TokenBucket::new(NEWCOMERS),
             tell_missed_ms: 0,
             rejected: 0,
         }
@@ -100,7 +101,7 @@ impl Announcements {
 
     /// The verdict over gossip that came on the topic of `topic`. // I8
     pub fn judge(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
-        let announcement = match announce::authentic(topic, bytes) {
+        let announcement = match announce::verify(topic, bytes) {
             Ok(announcement) => announcement,
             Err(fault) => {
                 self.rejected += 1;
@@ -198,8 +199,11 @@ mod tests {
         let good = announcement(1, "a", 1);
         let base = good.body().base;
         let other = BaseId(potluck_protocol::id::Digest::of(b"other"));
-        assert!(matches!(known.judge(other, &bytes(&good), 0), Verdict::Reject(Fault::OtherBase { .. })));
-        assert!(matches!(known.judge(base, &[0; ANNOUNCEMENT_MAX + 1], 0), Verdict::Reject(Fault::TooLong { .. })));
+        assert!(matches!(known.judge(other, &bytes(&good), 0), Verdict::Reject(AnnouncementError::OtherBase { .. })));
+        assert!(matches!(
+            known.judge(base, &[0; ANNOUNCEMENT_MAX + 1], 0),
+            Verdict::Reject(AnnouncementError::TooLong { .. })
+        ));
         for index in 0..bytes(&good).len() {
             let mut wrong = bytes(&good);
             wrong[index] ^= 1;

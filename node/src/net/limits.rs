@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_protocol::catalogue::Rate;
+use potluck_protocol::rate_limit::Rate;
 
 /// Commands waiting for the actor. Full: callers wait.
 pub const COMMANDS: usize = 256;

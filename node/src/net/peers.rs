@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
 use super::nat::is_relayed;
-use crate::addresses::AddressScope;
+use crate::addresses::{AddressScope, is_private};
 
 /// Connected peers and the address book.
 #[derive(Debug, Default)]

@@ -94,7 +94,7 @@ impl Service {
             "checked": [
                 format!("version {} of `{}`, signed by its steward {}", head.version.height, lineage.name(),
                     lineage.steward().0.short()),
-                format!("each of the {} versions follows from the one before", lineage.releases().len()),
+                format!("each of the {} versions follows from the one before", lineage.versions().len()),
                 format!("rebuilt from genesis and {} adapters: digest {}, base {}", lineage.inputs().len(),
                     folded.digest, folded.base),
             ],

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{ChannelInfo, Lineage, Release, VersionInfo};
+use potluck_protocol::channel::{ChannelInfo, Lineage, VersionEntry, VersionInfo};
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::limits::{NAME_MAX, VERSIONS_MAX};
 use potluck_protocol::manifest::Kind as ManifestKind;
@@ -192,7 +192,7 @@ impl Service {
         &self,
         call: &Call<'_>,
         genesis: &KnownBase,
-        head: &Release,
+        head: &VersionEntry,
         out: &Path,
     ) -> Outcome<()> {
         let version = &head.version;
@@ -208,7 +208,7 @@ impl Service {
     }
 
     /// `CHANNEL-vN`, or with the start of its id if that is taken.
-    fn version_name(&self, channel: &Name, head: &Release) -> Name {
+    fn version_name(&self, channel: &Name, head: &VersionEntry) -> Name {
         let taken = |name: &Name| self.store.bases().iter().any(|base| base.name == *name);
         let end = format!("-v{}", head.version.height);
         let named = |end: String| {
@@ -221,7 +221,7 @@ impl Service {
 }
 
 /// The weights are those that the version's steward signed.
-pub(super) fn same(head: &Release, folded: &Folded) -> Outcome<()> {
+pub(super) fn same(head: &VersionEntry, folded: &Folded) -> Outcome<()> {
     let version = &head.version;
     let wrong = if folded.digest != version.digest {
         format!("digest {}, it states {}", folded.digest, version.digest)

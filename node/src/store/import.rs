@@ -131,7 +131,7 @@ mod tests {
         let entry = store.import_files(vec![(path(name), source)]).expect("room").remove(0);
         assert_eq!((entry.len, entry.digest), (content.len() as u64, FileDigest(Digest::of(content))));
         let pieces = entry.table.iter().map(|id| store.shard(id).expect("readable").expect("stored").into_bytes());
-        let table = verify::table(&entry, &pieces.collect::<Vec<_>>().concat()).expect("a table");
+        let table = verify::read_table(&entry, &pieces.collect::<Vec<_>>().concat()).expect("a table");
         assert_eq!(table.check_cut(content, content.len()), Ok(()));
         assert_eq!(store.read_file(&entry, &table).expect("stored"), content);
         table

@@ -131,7 +131,7 @@ pub(crate) fn load(layout: &Layout, id: &ManifestId) -> Result<Loaded> {
     let path = layout.manifests().join(id.to_string());
     let Some(bytes) = durable::read(&path, SIGNED_MANIFEST_MAX as u64)? else { return Ok(Loaded::None) };
     let unread = |bytes| Signed::<Manifest>::decode(bytes).is_ok_and(|signed| signed.digest() == id.0);
-    Ok(match verify::authentic(*id, &bytes) {
+    Ok(match verify::verify_manifest(*id, &bytes) {
         Ok(manifest) => Loaded::Good(Box::new(manifest)),
         Err(VerifyError::Signature(SignatureError::Codec(_))) if unread(&bytes) => Loaded::Newer,
         Err(error) => Loaded::Damaged(error.to_string()),

@@ -90,6 +90,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use potluck_protocol::channel::{Role, Suite};
     use potluck_protocol::id::FileDigest;
     use potluck_protocol::text::Name;

@@ -5,12 +5,13 @@ use std::path::Path;
 use potluck_trainer::base::gguf::GgufError;
 use potluck_trainer::base::{BaseError, TokenizerError};
 use potluck_trainer::bench::merge::BenchMergeError;
-use potluck_trainer::checkpoint::CheckpointError;
 use potluck_trainer::data::chat::ChatError;
 use potluck_trainer::data::check::CheckError;
 use potluck_trainer::data::jsonl::DataError;
 use potluck_trainer::data::tokenise::{RowError, TokeniseError};
+use potluck_trainer::evaluate::EvaluateError;
 use potluck_trainer::fit::FitError;
+use potluck_trainer::fit::checkpoint::CheckpointError;
 use potluck_trainer::fit::folder::FolderError;
 use potluck_trainer::lora::LoraError;
 use potluck_trainer::lora::factors::FactorsError;
@@ -194,6 +195,15 @@ pub fn fold(error: &FoldError) -> Failure {
             .hint("give smaller weights, or leave out an adapter that is damaged"),
         FoldError::Type(_) | FoldError::Twice(_) => Failure::new(Kind::Usage, error),
         _ => Failure::new(Kind::Verification, error),
+    }
+}
+
+/// Samples are named by the line of the file that they came from.
+pub fn evaluate(rows: &Rows, error: &EvaluateError) -> Failure {
+    match error {
+        EvaluateError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(rows.place(*sample)),
+        EvaluateError::NoSamples => Failure::new(Kind::Usage, error),
+        EvaluateError::Model(error) => model(error),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use potluck_trainer::checkpoint;
+use potluck_trainer::fit::checkpoint;
 use potluck_trainer::fit::folder::RunFolder;
 use potluck_trainer::peft::{CONFIG_FILE, MODEL_FILE};
 use serde_json::Value;

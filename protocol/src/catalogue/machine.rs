@@ -4,32 +4,32 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p_identity::PeerId;
 
-use super::patience::Patience;
-use super::round::{Action, Event, Next, Outcome, Question, Round, RoundId};
-use super::shelves::{Catalogue, Inserted};
+use super::backoff::Backoff;
+use super::records::{Catalogue, Inserted};
+use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step};
 use super::timing::{
     BASES, HEDGE_MS, MEET_MS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
 use crate::announce::Announcement;
-use crate::dice::{Dice, mix};
 use crate::id::BaseId;
 use crate::signed::Authentic;
+use crate::splitmix::{SplitMix64, mix};
 
 /// Decides what is asked of whom, and when. Holds no record: the catalogue is handed in.
 #[derive(Clone, Debug)]
 pub struct Reconcile {
-    dice: Dice,
-    bases: BTreeMap<BaseId, Followed>,
+    rng: SplitMix64,
+    bases: BTreeMap<BaseId, FollowedBase>,
     /// Rounds that are to be, and not before which time.
     due: BTreeMap<(BaseId, PeerId), u64>,
     rounds: BTreeMap<RoundId, Round>,
-    patience: Patience,
+    backoff: Backoff,
     next_round: u64,
 }
 
 /// A base that we and others follow.
 #[derive(Clone, Debug)]
-struct Followed {
+struct FollowedBase {
     peers: BTreeSet<PeerId>,
     /// The next round with a random peer.
     next_ms: u64,
@@ -43,11 +43,11 @@ impl Reconcile {
     /// Knows nobody. Nodes should have different seeds, so that they do not all ask at once.
     pub fn new(seed: u64) -> Self {
         Self {
-            dice: Dice::new(mix(seed)),
+            rng: SplitMix64::new(mix(seed)),
             bases: BTreeMap::new(),
             due: BTreeMap::new(),
             rounds: BTreeMap::new(),
-            patience: Patience::default(),
+            backoff: Backoff::default(),
             next_round: 0,
         }
     }
@@ -69,40 +69,40 @@ impl Reconcile {
         let rounds = self.rounds.values().flat_map(|round| [round.ends_at_ms(), round.started_ms + HEDGE_MS]);
         let bases = self.bases.values().filter(|followed| !followed.peers.is_empty());
         let planned = bases.flat_map(|followed| std::iter::once(followed.next_ms).chain(followed.spread_ms));
-        let due = self.due.iter().map(|((_, peer), at)| self.patience.rests_until_ms(peer).max(*at));
+        let due = self.due.iter().map(|((_, peer), at)| self.backoff.until_ms(peer).max(*at));
         rounds.chain(planned).chain(due).filter(|at| *at > now_ms).min()
     }
 
     fn note(&mut self, event: Event, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
         match event {
-            Event::Met { peer, base } => self.met(peer, base, now_ms),
-            Event::Gone { peer } => self.gone(&peer, now_ms, actions),
+            Event::Met { peer, base } => self.note_met(peer, base, now_ms),
+            Event::Gone { peer } => self.note_gone(&peer, now_ms, actions),
             Event::Asked { peer, base } => {
                 if self.bases.contains_key(&base) {
-                    let at_ms = now_ms + self.dice.below(TURN_MS);
+                    let at_ms = now_ms + self.rng.below(TURN_MS);
                     self.schedule(base, peer, at_ms);
                 }
             }
-            Event::Missed { base } => self.sooner(&base, now_ms),
+            Event::Missed { base } => self.plan_sooner(&base, now_ms),
             Event::Differs { round, differing } => {
                 if let Some(one) = self.rounds.get_mut(&round) {
-                    let next = one.differs(&differing, catalogue, now_ms);
-                    self.go_on(round, next, now_ms, actions);
+                    let next = one.take_differing(&differing, catalogue, now_ms);
+                    self.proceed(round, next, now_ms, actions);
                 }
             }
             Event::Records { round, records } => self.records(round, records, now_ms, catalogue, actions),
-            Event::Unanswered { round } => self.end(round, Outcome::Unanswered, now_ms, actions),
-            Event::Wrong { round, blame } => self.go_on(round, Next::Wrong(blame), now_ms, actions),
+            Event::Unanswered { round } => self.end(round, RoundOutcome::Unanswered, now_ms, actions),
+            Event::Wrong { round, blame } => self.proceed(round, Step::Wrong(blame), now_ms, actions),
             Event::Tick => {}
         }
     }
 
-    fn met(&mut self, peer: PeerId, base: BaseId, now_ms: u64) {
+    fn note_met(&mut self, peer: PeerId, base: BaseId, now_ms: u64) {
         if self.bases.len() >= BASES && !self.bases.contains_key(&base) {
             return;
         }
-        let next_ms = now_ms + self.about(PERIOD_MS);
-        let followed = self.bases.entry(base).or_insert_with(|| Followed {
+        let next_ms = now_ms + self.vary(PERIOD_MS);
+        let followed = self.bases.entry(base).or_insert_with(|| FollowedBase {
             peers: BTreeSet::new(),
             next_ms,
             spread_ms: None,
@@ -110,19 +110,19 @@ impl Reconcile {
         });
         if followed.peers.len() < PEERS_PER_BASE || followed.peers.contains(&peer) {
             followed.peers.insert(peer);
-            let at_ms = now_ms + self.dice.below(MEET_MS);
+            let at_ms = now_ms + self.rng.below(MEET_MS);
             self.schedule(base, peer, at_ms);
         }
     }
 
-    fn gone(&mut self, peer: &PeerId, now_ms: u64, actions: &mut Vec<Action>) {
+    fn note_gone(&mut self, peer: &PeerId, now_ms: u64, actions: &mut Vec<Action>) {
         for followed in self.bases.values_mut() {
             followed.peers.remove(peer);
         }
         self.due.retain(|(_, other), _| other != peer);
         let theirs = self.rounds.iter().filter(|(_, round)| round.peer == *peer);
         for id in theirs.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.end(id, Outcome::Unanswered, now_ms, actions);
+            self.end(id, RoundOutcome::Unanswered, now_ms, actions);
         }
     }
 
@@ -137,41 +137,41 @@ impl Reconcile {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let count = records.len();
         for record in records {
-            if let Err(blame) = round.expects(&record) {
-                return self.go_on(id, Next::Wrong(blame), now_ms, actions);
+            if let Err(blame) = round.accept(&record) {
+                return self.proceed(id, Step::Wrong(blame), now_ms, actions);
             }
             if let Inserted::New { record, .. } = catalogue.insert(record) {
                 round.learned += 1;
                 actions.push(Action::Learned(record));
             }
         }
-        let next = round.page_came(count, catalogue, now_ms);
-        self.go_on(id, next, now_ms, actions);
+        let next = round.take_page(count, catalogue, now_ms);
+        self.proceed(id, next, now_ms, actions);
     }
 
-    fn go_on(&mut self, id: RoundId, next: Next, now_ms: u64, actions: &mut Vec<Action>) {
+    fn proceed(&mut self, id: RoundId, next: Step, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(round) = self.rounds.get(&id) else { return };
         let peer = round.peer;
         match next {
-            Next::Ask(question) => actions.push(Action::Ask { round: id, peer, question }),
-            Next::End(outcome) => self.end(id, outcome, now_ms, actions),
-            Next::Wrong(blame) => {
+            Step::Ask(question) => actions.push(Action::Ask { round: id, peer, question }),
+            Step::End(outcome) => self.end(id, outcome, now_ms, actions),
+            Step::Wrong(blame) => {
                 actions.push(Action::Blame { peer, blame });
-                self.end(id, Outcome::Wrong, now_ms, actions);
+                self.end(id, RoundOutcome::Wrong, now_ms, actions);
             }
         }
     }
 
-    fn end(&mut self, id: RoundId, outcome: Outcome, now_ms: u64, actions: &mut Vec<Action>) {
+    fn end(&mut self, id: RoundId, outcome: RoundOutcome, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(Round { peer, base, learned, .. }) = self.rounds.remove(&id) else { return };
         match outcome {
-            Outcome::Equal | Outcome::Learned(_) => self.patience.satisfied(&peer),
-            Outcome::Nothing | Outcome::Unanswered => self.patience.disappointed(peer, now_ms),
-            Outcome::Wrong => self.patience.betrayed(peer, now_ms),
+            RoundOutcome::Equal | RoundOutcome::Learned(_) => self.backoff.reset(&peer),
+            RoundOutcome::Nothing | RoundOutcome::Unanswered => self.backoff.back_off(peer, now_ms),
+            RoundOutcome::Wrong => self.backoff.penalize(peer, now_ms),
         }
         // Nothing to learn where something differs: it lacks what we have, and may not be the only one.
-        if matches!(outcome, Outcome::Nothing | Outcome::Unanswered | Outcome::Wrong) {
-            self.sooner(&base, now_ms);
+        if matches!(outcome, RoundOutcome::Nothing | RoundOutcome::Unanswered | RoundOutcome::Wrong) {
+            self.plan_sooner(&base, now_ms);
         }
         if learned > 0
             && let Some(followed) = self.bases.get_mut(&base)
@@ -185,36 +185,36 @@ impl Reconcile {
     fn end_overdue(&mut self, now_ms: u64, actions: &mut Vec<Action>) {
         let overdue = self.rounds.iter().filter(|(_, round)| now_ms >= round.ends_at_ms());
         for id in overdue.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.end(id, Outcome::Unanswered, now_ms, actions);
+            self.end(id, RoundOutcome::Unanswered, now_ms, actions);
         }
     }
 
     /// A round with a peer, not before a time, and not before the peer's rest is over.
     fn schedule(&mut self, base: BaseId, peer: PeerId, at_ms: u64) {
         if self.due.len() < BASES * PEERS_PER_BASE || self.due.contains_key(&(base, peer)) {
-            let at_ms = at_ms.max(self.patience.rests_until_ms(&peer));
+            let at_ms = at_ms.max(self.backoff.until_ms(&peer));
             self.due.entry((base, peer)).and_modify(|due| *due = at_ms.min(*due)).or_insert(at_ms);
         }
     }
 
-    fn sooner(&mut self, base: &BaseId, now_ms: u64) {
-        let soon_ms = now_ms + SOON_MS + self.dice.below(SOON_MS);
+    fn plan_sooner(&mut self, base: &BaseId, now_ms: u64) {
+        let soon_ms = now_ms + SOON_MS + self.rng.below(SOON_MS);
         if let Some(followed) = self.bases.get_mut(base) {
             followed.next_ms = followed.next_ms.min(soon_ms);
         }
     }
 
     /// Three to five quarters of a time.
-    fn about(&mut self, ms: u64) -> u64 {
-        ms - ms / 4 + self.dice.below(ms / 2)
+    fn vary(&mut self, ms: u64) -> u64 {
+        ms - ms / 4 + self.rng.below(ms / 2)
     }
 
     /// Makes rounds due whose time has come.
     fn plan(&mut self, now_ms: u64) {
-        let next_ms = now_ms + self.about(PERIOD_MS);
+        let next_ms = now_ms + self.vary(PERIOD_MS);
         let mut chosen = Vec::new();
         for (base, followed) in &mut self.bases {
-            let rested = |peer: &&PeerId| self.patience.rests_until_ms(peer) <= now_ms;
+            let rested = |peer: &&PeerId| self.backoff.until_ms(peer) <= now_ms;
             let mut count = 0;
             if followed.spread_ms.is_some_and(|at| at <= now_ms) {
                 followed.spread_ms = None;
@@ -227,11 +227,11 @@ impl Reconcile {
             }
             if count > 0 {
                 let peers = followed.peers.iter().filter(rested).copied().collect();
-                chosen.extend(self.dice.some_of(peers, count).into_iter().map(|peer| (*base, peer)));
+                chosen.extend(self.rng.sample(peers, count).into_iter().map(|peer| (*base, peer)));
             }
         }
         for (base, peer) in chosen {
-            let at_ms = now_ms + self.dice.below(SPREAD_MS);
+            let at_ms = now_ms + self.rng.below(SPREAD_MS);
             self.schedule(base, peer, at_ms);
         }
     }
@@ -255,10 +255,10 @@ impl Reconcile {
             self.rounds.values().all(|round| round.peer != *peer && !(round.base == *base && young(round)))
         };
         // It may have disappointed since this became due.
-        let rested = |peer: &PeerId| self.patience.rests_until_ms(peer) <= now_ms;
+        let rested = |peer: &PeerId| self.backoff.until_ms(peer) <= now_ms;
         let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && rested(peer) && free(base, peer));
         ready
-            .map(|((base, peer), at)| (self.patience.fruitless(peer), *at, *base, *peer))
+            .map(|((base, peer), at)| (self.backoff.fruitless_rounds(peer), *at, *base, *peer))
             .min()
             .map(|one| (one.2, one.3))
     }

@@ -40,7 +40,7 @@ pub(super) fn bucket_of(id: &AnnouncementId) -> usize {
     usize::from(id.0.0[0]) * CATALOGUE_BUCKETS / 256
 }
 
-fn rises<T: Ord>(items: &[T]) -> bool {
+fn is_rising<T: Ord>(items: &[T]) -> bool {
     items.windows(2).all(|pair| pair[0] < pair[1])
 }
 
@@ -52,7 +52,7 @@ impl Compare {
 
 impl Wanted {
     pub(crate) fn is_bounded(&self) -> bool {
-        (1..=CATALOGUE_WANTED_MAX).contains(&self.ids.len()) && rises(&self.ids)
+        (1..=CATALOGUE_WANTED_MAX).contains(&self.ids.len()) && is_rising(&self.ids)
     }
 }
 
@@ -70,10 +70,10 @@ impl Differing {
     pub(crate) fn is_bounded(&self) -> bool {
         let indices: Vec<u8> = self.0.iter().map(|bucket| bucket.index).collect();
         let own = |bucket: &Bucket| bucket.ids.iter().all(|id| bucket_of(id) == usize::from(bucket.index));
-        rises(&indices)
+        is_rising(&indices)
             && indices.iter().all(|index| usize::from(*index) < CATALOGUE_BUCKETS)
             && self.ids().count() <= CATALOGUE_PER_BASE
-            && self.0.iter().all(|bucket| rises(&bucket.ids) && own(bucket))
+            && self.0.iter().all(|bucket| is_rising(&bucket.ids) && own(bucket))
     }
 
     /// All ids, in order.

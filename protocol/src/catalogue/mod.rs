@@ -9,7 +9,7 @@
 //! forger of keys from filling it (keys are free: see `docs/decisions/0008-catalogue.md`).
 //!
 //! ```text
-//! bytes -announce::authentic-> Authentic<Announcement> -> Catalogue (a Shelf for each base)
+//! bytes -announce::verify-> Authentic<Announcement> -> Catalogue (a BaseRecords for each base)
 //!
 //! asker                                   answerer
 //! Compare { base, 64 digests }        ->
@@ -20,20 +20,18 @@
 //!
 //! Nothing is ever pushed: the answerer of a comparison that found a difference asks in its turn.
 
-mod allowance;
 mod machine;
 mod messages;
-mod patience;
+mod backoff;
 mod round;
-mod shelf;
-mod shelves;
+mod base_records;
+mod records;
 pub(crate) mod timing;
 #[cfg(test)]
 mod tests;
 
-pub use allowance::{Allowances, Rate, Tokens};
+pub use base_records::{Key, Record};
 pub use machine::Reconcile;
 pub use messages::{Bucket, Compare, Differing, Wanted};
-pub use round::{Action, Blame, Event, Outcome, Question, RoundId};
-pub use shelf::{Key, Record};
-pub use shelves::{Bounds, Catalogue, Inserted, verified};
+pub use records::{Bounds, Catalogue, Inserted, verify_records};
+pub use round::{Action, Event, Question, RoundId, RoundOutcome, Violation};

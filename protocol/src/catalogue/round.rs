@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use libp2p_identity::PeerId;
 
+use super::base_records::Record;
 use super::messages::{Compare, Differing, Wanted};
-use super::shelf::Record;
-use super::shelves::Catalogue;
+use super::records::Catalogue;
 use super::timing::{ANSWER_MS, ROUND_MS};
-use crate::announce::{Announcement, Fault};
+use crate::announce::{Announcement, AnnouncementError};
 use crate::bulk::Request;
 use crate::id::{AnnouncementId, BaseId};
 use crate::limits::CATALOGUE_WANTED_MAX;
@@ -36,7 +36,7 @@ pub enum Event {
     /// The peer did not answer, or would not.
     Unanswered { round: RoundId },
     /// The answer makes no sense.
-    Wrong { round: RoundId, blame: Blame },
+    Wrong { round: RoundId, blame: Violation },
     /// Time passed.
     Tick,
 }
@@ -49,9 +49,9 @@ pub enum Action {
     /// This is in the catalogue now, and was not before.
     Learned(Record),
     /// The peer broke the rules.
-    Blame { peer: PeerId, blame: Blame },
+    Blame { peer: PeerId, blame: Violation },
     /// The round is over; an answer that still comes is of no use.
-    Ended { round: RoundId, peer: PeerId, base: BaseId, outcome: Outcome },
+    Ended { round: RoundId, peer: PeerId, base: BaseId, outcome: RoundOutcome },
 }
 
 /// What a peer is asked.
@@ -72,7 +72,7 @@ impl From<Question> for Request {
 
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RoundOutcome {
     /// Both have the same.
     Equal,
     /// So many records are new here.
@@ -87,9 +87,9 @@ pub enum Outcome {
 
 /// What a peer did that no honest one does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Blame {
+pub enum Violation {
     #[error("it passed on a wrong announcement: {0}")]
-    Announcement(#[from] Fault),
+    Announcement(#[from] AnnouncementError),
     #[error("it sent record {} that was not asked for", .0.short())]
     NotAsked(AnnouncementId),
     #[error("{0}")]
@@ -112,10 +112,10 @@ pub(super) struct Round {
 }
 
 /// What a round does after an answer.
-pub(super) enum Next {
+pub(super) enum Step {
     Ask(Question),
-    End(Outcome),
-    Wrong(Blame),
+    End(RoundOutcome),
+    Wrong(Violation),
 }
 
 impl Round {
@@ -137,33 +137,33 @@ impl Round {
         self.answer_by_ms.min(self.started_ms + ROUND_MS)
     }
 
-    pub fn differs(&mut self, differing: &Differing, catalogue: &Catalogue, now_ms: u64) -> Next {
+    pub fn take_differing(&mut self, differing: &Differing, catalogue: &Catalogue, now_ms: u64) -> Step {
         if std::mem::replace(&mut self.compared, true) || !differing.is_bounded() {
-            return Next::Wrong(Blame::Protocol("it answered another question than the one asked".to_owned()));
+            return Step::Wrong(Violation::Protocol("it answered another question than the one asked".to_owned()));
         }
         if differing.0.is_empty() {
-            return Next::End(Outcome::Equal);
+            return Step::End(RoundOutcome::Equal);
         }
         self.wanted.extend(catalogue.lacking(&self.base, differing));
         self.next_page(catalogue, now_ms)
     }
 
     /// Takes the answer's records off those that were asked for. // I8
-    pub fn expects(&mut self, record: &Authentic<Announcement>) -> Result<(), Blame> {
+    pub fn accept(&mut self, record: &Authentic<Announcement>) -> Result<(), Violation> {
         let id = crate::announce::id(record);
-        if self.asked.remove(&id) && record.body().base == self.base { Ok(()) } else { Err(Blame::NotAsked(id)) }
+        if self.asked.remove(&id) && record.body().base == self.base { Ok(()) } else { Err(Violation::NotAsked(id)) }
     }
 
     /// After a page of so many records.
-    pub fn page_came(&mut self, records: usize, catalogue: &Catalogue, now_ms: u64) -> Next {
+    pub fn take_page(&mut self, records: usize, catalogue: &Catalogue, now_ms: u64) -> Step {
         if records == 0 {
             // It named them and has none of them: at best they have just gone.
-            return Next::End(Outcome::Unanswered);
+            return Step::End(RoundOutcome::Unanswered);
         }
         self.next_page(catalogue, now_ms)
     }
 
-    fn next_page(&mut self, catalogue: &Catalogue, now_ms: u64) -> Next {
+    fn next_page(&mut self, catalogue: &Catalogue, now_ms: u64) -> Step {
         self.asked.clear();
         while self.asked.len() < CATALOGUE_WANTED_MAX
             && let Some(id) = self.wanted.pop_first()
@@ -174,9 +174,13 @@ impl Round {
             }
         }
         if self.asked.is_empty() {
-            return Next::End(if self.learned > 0 { Outcome::Learned(self.learned) } else { Outcome::Nothing });
+            return Step::End(if self.learned > 0 {
+                RoundOutcome::Learned(self.learned)
+            } else {
+                RoundOutcome::Nothing
+            });
         }
         self.answer_by_ms = now_ms + ANSWER_MS;
-        Next::Ask(Question::Records(Wanted { base: self.base, ids: self.asked.iter().copied().collect() }))
+        Step::Ask(Question::Records(Wanted { base: self.base, ids: self.asked.iter().copied().collect() }))
     }
 }

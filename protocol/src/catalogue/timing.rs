@@ -32,8 +32,8 @@ pub const ROUND_MS: u64 = 60_000;
 
 /// After a round that taught us nothing the peer is left alone: so long at first, doubling each time, at most the last.
 /// (It is at rest only for us: it asks when it likes.)
-pub const REST_MS: u64 = 1_000;
-pub const REST_MAX_MS: u64 = 600_000;
+pub const BACKOFF_MS: u64 = 1_000;
+pub const BACKOFF_MAX_MS: u64 = 600_000;
 
 /// Bases, peers of one base, and peers whose rest is remembered: more than a node has. // I12
 pub const BASES: usize = 128;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sealed::Opened;
 use super::spec::ChannelInfo;
-use super::verdict::Outcome;
+use super::verdict::VerdictOutcome;
 use super::version::{Change, VersionInfo};
 use crate::id::{BaseId, ManifestId};
 use crate::limits::VERSIONS_MAX;
@@ -23,12 +23,12 @@ pub struct Lineage {
     name: Name,
     steward: PublicKey,
     spec: ChannelInfo,
-    releases: Vec<Release>,
+    versions: Vec<VersionEntry>,
 }
 
 /// A version in its place.
 #[derive(Clone, Debug)]
-pub struct Release {
+pub struct VersionEntry {
     pub id: ManifestId,
     pub version: VersionInfo,
     /// Seconds since 1970 by the steward's clock.
@@ -82,7 +82,7 @@ impl Lineage {
         let body = spec.body();
         let Kind::Channel(info) = &body.kind else { return Err(LineageError::NotAChannel) };
         let (channel, name, steward) = (spec.id(), body.name.clone(), body.publisher);
-        Ok(Self { channel, name, steward, spec: info.clone(), releases: Vec::new() })
+        Ok(Self { channel, name, steward, spec: info.clone(), versions: Vec::new() })
     }
 
     pub fn channel(&self) -> ManifestId {
@@ -102,22 +102,22 @@ impl Lineage {
     }
 
     /// From height 1 on.
-    pub fn releases(&self) -> &[Release] {
-        &self.releases
+    pub fn versions(&self) -> &[VersionEntry] {
+        &self.versions
     }
 
-    pub fn head(&self) -> Option<&Release> {
-        self.releases.last()
+    pub fn head(&self) -> Option<&VersionEntry> {
+        self.versions.last()
     }
 
     /// The version of that height; `None` for genesis and for what is not there.
-    pub fn at(&self, height: u32) -> Option<&Release> {
-        self.releases.get((height as usize).checked_sub(1)?)
+    pub fn at(&self, height: u32) -> Option<&VersionEntry> {
+        self.versions.get((height as usize).checked_sub(1)?)
     }
 
     /// The height of the next version.
     pub fn next_height(&self) -> u32 {
-        self.releases.len() as u32 + 1
+        self.versions.len() as u32 + 1
     }
 
     /// The weighted adapters in force.
@@ -136,13 +136,13 @@ impl Lineage {
     }
 
     /// The latest version that gives these weights.
-    pub fn by_base(&self, base: &BaseId) -> Option<&Release> {
-        self.releases.iter().rev().find(|release| release.version.base == *base)
+    pub fn by_base(&self, base: &BaseId) -> Option<&VersionEntry> {
+        self.versions.iter().rev().find(|entry| entry.version.base == *base)
     }
 
     /// The first sealed shard that no release has opened.
     pub fn next_shard(&self) -> u32 {
-        let opened = self.releases.iter().filter_map(|release| release.version.opened.as_ref());
+        let opened = self.versions.iter().filter_map(|entry| entry.version.opened.as_ref());
         opened.map(|opened| opened.index + 1).max().unwrap_or(0)
     }
 
@@ -153,20 +153,20 @@ impl Lineage {
 
     /// The inputs in force less these.
     pub fn without(&self, revoked: &[ManifestId]) -> Vec<(ManifestId, Weight)> {
-        less(self.inputs(), revoked)
+        subtract(self.inputs(), revoked)
     }
 
     /// The inputs of an earlier height (0: none), less all that is revoked now.
     pub fn back_to(&self, height: u32) -> Option<Vec<(ManifestId, Weight)>> {
         let inputs = if height == 0 { &[][..] } else { self.at(height)?.version.recipe.inputs() };
-        Some(less(inputs, self.revoked()))
+        Some(subtract(inputs, self.revoked()))
     }
 
     /// Takes the next version, if it is one.
     pub fn extend(&mut self, manifest: &Authentic<Manifest>) -> Result<(), LineageError> {
         let body = manifest.body();
         let version = self.check(body)?.clone();
-        self.releases.push(Release { id: manifest.id(), version, created: body.created });
+        self.versions.push(VersionEntry { id: manifest.id(), version, created: body.created });
         Ok(())
     }
 
@@ -174,20 +174,20 @@ impl Lineage {
     /// he binds himself to it.
     pub fn check<'a>(&self, body: &'a Manifest) -> Result<&'a VersionInfo, LineageError> {
         let Kind::Version(version) = &body.kind else { return Err(LineageError::NotAVersion) };
-        self.check_place(version, body.publisher)?;
+        self.check_position(version, body.publisher)?;
         self.check_change(version)?;
         self.check_opened(version, body)?;
         Ok(version)
     }
 
-    fn check_place(&self, version: &VersionInfo, signer: PublicKey) -> Result<(), LineageError> {
+    fn check_position(&self, version: &VersionInfo, signer: PublicKey) -> Result<(), LineageError> {
         if version.channel != self.channel {
             return Err(LineageError::OtherChannel(version.channel));
         }
         if signer != self.steward {
             return Err(LineageError::Signer { signer, steward: self.steward });
         }
-        if self.releases.len() >= VERSIONS_MAX {
+        if self.versions.len() >= VERSIONS_MAX {
             return Err(LineageError::Full);
         }
         let wanted = self.next_height();
@@ -211,7 +211,7 @@ impl Lineage {
             return Err(LineageError::Revoked);
         }
         let inputs = match version.change {
-            Change::Release => self.inputs().iter().copied().chain(taken(version)).collect(),
+            Change::Release => self.inputs().iter().copied().chain(taken_inputs(version)).collect(),
             Change::Revoke if !more => return Err(LineageError::NothingRevoked),
             Change::Revoke => self.without(&version.revoked),
             Change::Rollback(height) => self.back_to(height).ok_or(LineageError::Rollback(height))?,
@@ -275,19 +275,19 @@ impl Lineage {
 
     /// Whether the version that gives these weights held something of `revoked`.
     fn held(&self, base: &BaseId, revoked: &BTreeSet<ManifestId>) -> bool {
-        let inputs = self.by_base(base).map_or(&[][..], |release| release.version.recipe.inputs());
+        let inputs = self.by_base(base).map_or(&[][..], |entry| entry.version.recipe.inputs());
         inputs.iter().any(|(input, _)| revoked.contains(input))
     }
 }
 
-fn less(inputs: &[(ManifestId, Weight)], revoked: &[ManifestId]) -> Vec<(ManifestId, Weight)> {
+fn subtract(inputs: &[(ManifestId, Weight)], revoked: &[ManifestId]) -> Vec<(ManifestId, Weight)> {
     inputs.iter().filter(|(adapter, _)| revoked.binary_search(adapter).is_err()).copied().collect()
 }
 
-fn taken(version: &VersionInfo) -> impl Iterator<Item = (ManifestId, Weight)> + '_ {
+fn taken_inputs(version: &VersionInfo) -> impl Iterator<Item = (ManifestId, Weight)> + '_ {
     version.verdicts.iter().filter_map(|verdict| match verdict.outcome {
-        Outcome::Taken { weight, .. } => Some((verdict.adapter, weight)),
-        Outcome::Refused(_) => None,
+        VerdictOutcome::Taken { weight, .. } => Some((verdict.adapter, weight)),
+        VerdictOutcome::Refused(_) => None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 
-use super::super::{Admission, Gate, NormBound, Refusal, Role, Score, Sealed, Suite, Verdict, conflict};
+use super::super::{Admission, Gate, NormBound, Refusal, Role, Score, Sealed, Suite, Verdict, is_conflict};
 use super::*;
 use crate::id::{Digest, FileDigest, FoldDigest};
 use crate::manifest::FileEntry;
@@ -75,7 +75,7 @@ fn release(lineage: &Lineage, adapters: &[&str]) -> VersionInfo {
     let verdict = |adapter: &&str| Verdict {
         proposal: id(&format!("proposal of {adapter}")),
         adapter: id(adapter),
-        outcome: Outcome::Taken { weight: Weight::ONE, alone_micro: -1 },
+        outcome: VerdictOutcome::Taken { weight: Weight::ONE, alone_micro: -1 },
     };
     let mut verdicts: Vec<_> = adapters.iter().map(verdict).collect();
     verdicts.sort_by_key(|verdict| verdict.proposal);
@@ -114,9 +114,9 @@ fn sign(version: VersionInfo) -> Authentic<Manifest> {
     signed(Kind::Version(Box::new(version)), files, 1)
 }
 
-fn grown(releases: &[&[&str]]) -> Lineage {
+fn grown(versions: &[&[&str]]) -> Lineage {
     let mut lineage = Lineage::open(&spec()).expect("a channel");
-    for adapters in releases {
+    for adapters in versions {
         let next = sign(release(&lineage, adapters));
         lineage.extend(&next).expect("the next one");
     }
@@ -166,7 +166,7 @@ fn every_wrong_link_is_refused() {
         (|v| v.recipe.dtype = DType::F32, LineageError::Type),
         (|v| v.revoked = vec![id("a")], LineageError::Revoked),
         (|v| v.verdicts.clear(), LineageError::Recipe),
-        (|v| v.verdicts[0].outcome = Outcome::Refused(Refusal::Missing), LineageError::Recipe),
+        (|v| v.verdicts[0].outcome = VerdictOutcome::Refused(Refusal::Missing), LineageError::Recipe),
         (|v| v.change = Change::Revoke, LineageError::NothingRevoked),
         (|v| v.change = Change::Rollback(2), LineageError::Recipe),
         (|v| v.opened = None, LineageError::Unscored),
@@ -191,15 +191,15 @@ fn every_wrong_link_is_refused() {
 fn two_versions_of_one_height_are_a_conflict() {
     let lineage = grown(&[&["a"]]);
     let (one, other) = (sign(release(&lineage, &["b"])), sign(release(&lineage, &["c"])));
-    assert!(conflict(&one, &other) && !conflict(&one, &one));
+    assert!(is_conflict(&one, &other) && !is_conflict(&one, &one));
     let next = {
         let mut longer = lineage.clone();
         longer.extend(&one).expect("the next one");
         sign(release(&longer, &["c"]))
     };
-    assert!(!conflict(&one, &next), "another height");
+    assert!(!is_conflict(&one, &next), "another height");
     let stranger = signed(other.body().kind.clone(), rows(&sealed(1)), 2);
-    assert!(!conflict(&one, &stranger), "another key");
+    assert!(!is_conflict(&one, &stranger), "another key");
 }
 
 #[test]

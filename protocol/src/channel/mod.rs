@@ -23,10 +23,10 @@ mod verdict;
 mod version;
 
 pub use choose::{Candidate, Choice, Losses, Scorer, choose, clip, scores_max};
-pub use lineage::{Lineage, LineageError, Release};
-pub use proof::{Claim, ProofInfo, conflict};
+pub use lineage::{Lineage, LineageError, VersionEntry};
+pub use proof::{Claim, ProofInfo, is_conflict};
 pub use proposal::ProposalInfo;
 pub use sealed::{Opened, Role, Score, Sealed, Suite};
 pub use spec::{Admission, ChannelInfo, Gate, NormBound};
-pub use verdict::{Outcome, Refusal, Verdict};
+pub use verdict::{Refusal, Verdict, VerdictOutcome};
 pub use version::{Change, VersionInfo};

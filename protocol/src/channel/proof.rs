@@ -26,7 +26,7 @@ pub enum Claim {
 }
 
 /// Two different versions of one channel for one height, both signed by one key: one of them is a lie, whichever.
-pub fn conflict(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> bool {
+pub fn is_conflict(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> bool {
     let (Kind::Version(a), Kind::Version(b)) = (&one.body().kind, &other.body().kind) else { return false };
     a.channel == b.channel
         && a.height == b.height

@@ -14,12 +14,12 @@ use crate::recipe::Weight;
 pub struct Verdict {
     pub proposal: ManifestId,
     pub adapter: ManifestId,
-    pub outcome: Outcome,
+    pub outcome: VerdictOutcome,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum VerdictOutcome {
     /// It is in the recipe, with this weight (after the norm clip), and did this to the mean loss alone, in millionths of
     /// a nat.
     Taken {
@@ -100,7 +100,8 @@ fn micro(value: i64) -> f64 {
 
 impl Verdict {
     pub(crate) fn check(&self) -> Result<(), Malformed> {
-        let short = !matches!(&self.outcome, Outcome::Refused(Refusal::Malformed(reason)) if reason.len() > REASON_MAX);
+        let short =
+            !matches!(&self.outcome, VerdictOutcome::Refused(Refusal::Malformed(reason)) if reason.len() > REASON_MAX);
         Malformed::unless(short, || format!("a reason of more than {REASON_MAX} bytes"))
     }
 }

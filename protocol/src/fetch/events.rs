@@ -2,10 +2,10 @@
 
 use libp2p_identity::PeerId;
 
-use super::board::Place;
+use super::abandoned::Abandoned;
 use super::machine::Fetch;
-use super::memory::GivenUp;
-use super::peer::{Owed, Peer};
+use super::open_shards::Position;
+use super::peer::{InFlight, Peer};
 use super::{Action, Event, Holdings, RequestId};
 
 /// Providers that are looked at; a further one takes the place of an idle one that has failed, or is ignored. // I12
@@ -19,7 +19,7 @@ impl Fetch {
             Event::Found { peer, holdings } => self.note_found(peer, holdings),
             Event::Progress { peer, request, bytes } => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.progress(request, bytes, now_ms);
+                    peer.note_progress(request, bytes, now_ms);
                 }
             }
             Event::Arrived { peer, request } => self.note_arrived(peer, request, now_ms, actions),
@@ -29,7 +29,7 @@ impl Fetch {
                 if self.settle(&peer, request).is_some()
                     && let Some(state) = self.peers.get_mut(&peer)
                 {
-                    state.refused(retry_ms, now_ms, &mut self.dice);
+                    state.note_refusal(retry_ms, now_ms, &mut self.rng);
                 }
             }
             Event::Lost { peer } => self.forget(&peer),
@@ -44,12 +44,12 @@ impl Fetch {
         let holdings = self.bounded(holdings);
         if let Some(known) = self.peers.get_mut(&peer) {
             let before = known.set_holdings(holdings);
-            let first = self.board.recount(Some(&before), Some(known.holdings()));
+            let first = self.open_shards.recount(Some(&before), Some(known.holdings()));
             self.lower_cursors(first);
-        } else if self.peers.len() < PEERS_MAX || self.make_place() {
-            let first = self.board.recount(None, Some(&holdings));
+        } else if self.peers.len() < PEERS_MAX || self.make_room() {
+            let first = self.open_shards.recount(None, Some(&holdings));
             self.lower_cursors(first);
-            self.peers.insert(peer, Peer::new(holdings, self.dice.roll()));
+            self.peers.insert(peer, Peer::new(holdings, self.rng.next_u64()));
         }
     }
 
@@ -65,7 +65,7 @@ impl Fetch {
     }
 
     /// An idle provider that has failed makes place for a new one. Whoever fills the list must at least serve.
-    fn make_place(&mut self) -> bool {
+    fn make_room(&mut self) -> bool {
         let failed = self.peers.iter().filter(|(_, state)| state.is_idle() && state.failures() > 0);
         let Some((_, peer)) = failed.map(|(peer, state)| (state.failures(), *peer)).max() else { return false };
         self.forget(&peer);
@@ -73,11 +73,11 @@ impl Fetch {
     }
 
     fn note_arrived(&mut self, peer: PeerId, request: RequestId, now_ms: u64, actions: &mut Vec<Action>) {
-        let owed = self.peers.get_mut(&peer).and_then(|provider| provider.delivered(request, now_ms));
-        let index = if let Some(owed) = owed {
-            self.live[owed.index] -= 1;
-            owed.index
-        } else if let Some(late) = self.memory.recall(&peer, request) {
+        let in_flight = self.peers.get_mut(&peer).and_then(|provider| provider.complete(request, now_ms));
+        let index = if let Some(in_flight) = in_flight {
+            self.live[in_flight.index] -= 1;
+            in_flight.index
+        } else if let Some(late) = self.abandoned.take(&peer, request) {
             if let Some(provider) = self.peers.get_mut(&peer) {
                 provider.excuse(now_ms);
             }
@@ -92,7 +92,7 @@ impl Fetch {
         self.arrived[index] = true;
         self.missing -= 1;
         self.missing_bytes -= u64::from(self.wants[index].len);
-        self.board.close(index);
+        self.open_shards.close(index);
         self.cancel_others(index, actions);
     }
 
@@ -102,13 +102,15 @@ impl Fetch {
             return;
         }
         for (peer, state) in &mut self.peers {
-            let Some(request) = state.owed().find(|owed| owed.index == index).map(|owed| owed.request) else {
+            let Some(request) =
+                state.in_flight().find(|in_flight| in_flight.index == index).map(|in_flight| in_flight.request)
+            else {
                 continue;
             };
             let Some((_, came)) = state.settle(request) else { continue };
             self.live[index] -= 1;
             self.copies.wasted += came;
-            self.memory.remember(GivenUp { peer: *peer, request, index, wasted: came });
+            self.abandoned.remember(Abandoned { peer: *peer, request, index, wasted: came });
             actions.push(Action::Cancel { peer: *peer, request });
         }
     }
@@ -126,58 +128,58 @@ impl Fetch {
     }
 
     fn note_not_found(&mut self, peer: &PeerId, request: RequestId, now_ms: u64) {
-        let Some(owed) = self.settle(peer, request) else { return };
+        let Some(in_flight) = self.settle(peer, request) else { return };
         let Some(state) = self.peers.get_mut(peer) else { return };
-        let had = state.has(owed.index);
-        let first = match state.lacks(owed.index, self.wants.len(), now_ms, &mut self.dice) {
-            Some(before) => self.board.recount(Some(&before), Some(state.holdings())),
-            None if had => self.board.one_less(owed.index),
-            None => Place::END,
+        let had = state.has(in_flight.index);
+        let first = match state.note_missing(in_flight.index, self.wants.len(), now_ms, &mut self.rng) {
+            Some(before) => self.open_shards.recount(Some(&before), Some(state.holdings())),
+            None if had => self.open_shards.drop_holder(in_flight.index),
+            None => Position::END,
         };
         self.lower_cursors(first);
     }
 
     /// The request was answered with less than the shard.
-    fn settle(&mut self, peer: &PeerId, request: RequestId) -> Option<Owed> {
-        let (owed, _) = self.peers.get_mut(peer)?.settle(request)?;
-        self.reopen(&owed);
-        Some(owed)
+    fn settle(&mut self, peer: &PeerId, request: RequestId) -> Option<InFlight> {
+        let (in_flight, _) = self.peers.get_mut(peer)?.settle(request)?;
+        self.reopen(&in_flight);
+        Some(in_flight)
     }
 
     fn forget(&mut self, peer: &PeerId) {
         if let Some(mut state) = self.peers.remove(peer) {
-            let first = self.board.recount(Some(state.holdings()), None);
+            let first = self.open_shards.recount(Some(state.holdings()), None);
             self.lower_cursors(first);
-            self.give_up(*peer, state.forget_owed());
+            self.abandon(*peer, state.take_in_flight());
         }
     }
 
     /// Asks others, and remembers: what has arrived and not been told yet counts.
-    pub(super) fn give_up(&mut self, peer: PeerId, requests: Vec<Owed>) {
-        for owed in requests {
-            self.reopen(&owed);
-            self.remember(peer, &owed);
+    pub(super) fn abandon(&mut self, peer: PeerId, requests: Vec<InFlight>) {
+        for in_flight in requests {
+            self.reopen(&in_flight);
+            self.remember(peer, &in_flight);
         }
     }
 
     /// A request ended without its shard, which is given out again unless it has arrived or somebody else owes it too.
-    fn reopen(&mut self, owed: &Owed) {
-        let index = owed.index;
+    fn reopen(&mut self, in_flight: &InFlight) {
+        let index = in_flight.index;
         self.live[index] -= 1;
         if self.arrived[index] || self.live[index] > 0 {
             return;
         }
-        let place = self.board.reopen(index);
+        let position = self.open_shards.reopen(index);
         for state in self.peers.values_mut().filter(|state| state.has(index)) {
-            state.cursor = state.cursor.min(place);
+            state.cursor = state.cursor.min(position);
         }
     }
 
-    fn lower_cursors(&mut self, first: Place) {
+    fn lower_cursors(&mut self, first: Position) {
         self.peers.values_mut().for_each(|state| state.cursor = state.cursor.min(first));
     }
 
-    pub(super) fn remember(&mut self, peer: PeerId, owed: &Owed) {
-        self.memory.remember(GivenUp { peer, request: owed.request, index: owed.index, wasted: 0 });
+    pub(super) fn remember(&mut self, peer: PeerId, in_flight: &InFlight) {
+        self.abandoned.remember(Abandoned { peer, request: in_flight.request, index: in_flight.index, wasted: 0 });
     }
 }

@@ -38,7 +38,7 @@ impl Copies {
 
 /// How the requests for one shard stand.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
+struct ShardStatus {
     /// When the first of them will be there.
     finish_ms: u64,
     /// All of them are overdue.
@@ -48,8 +48,8 @@ struct Standing {
 }
 
 /// Of all shards that are on their way.
-struct Standings {
-    shards: BTreeMap<usize, Standing>,
+struct Statuses {
+    shards: BTreeMap<usize, ShardStatus>,
     /// Bytes of second copies that are not overdue.
     copies: u64,
 }
@@ -71,46 +71,47 @@ impl Fetch {
             return;
         }
         idle.sort_unstable();
-        let mut standings = self.standings(now_ms);
+        let mut statuses = self.statuses(now_ms);
         for (_, _, peer) in idle {
-            let Some((index, help)) = self.best_help(&peer, &standings, now_ms) else { continue };
+            let Some((index, help)) = self.best_help(&peer, &statuses, now_ms) else { continue };
             if let Help::TakeOver { from, request } = help {
                 self.take_from(from, request, actions);
             }
             self.ask(peer, index, now_ms, actions);
-            standings = self.standings(now_ms);
+            statuses = self.statuses(now_ms);
         }
     }
 
-    fn standings(&self, now_ms: u64) -> Standings {
-        let mut standings = Standings { shards: BTreeMap::new(), copies: 0 };
+    fn statuses(&self, now_ms: u64) -> Statuses {
+        let mut statuses = Statuses { shards: BTreeMap::new(), copies: 0 };
         for (peer, state) in &self.peers {
             for one in state.forecast(now_ms) {
-                let late = now_ms >= one.owed.overdue_ms();
-                if one.owed.copy && !late {
-                    standings.copies += u64::from(one.owed.len);
+                let late = now_ms >= one.in_flight.overdue_ms();
+                if one.in_flight.copy && !late {
+                    statuses.copies += u64::from(one.in_flight.len);
                 }
-                let waits = (!one.begun && self.live[one.owed.index] == 1).then_some((*peer, one.owed.request));
-                let new = Standing { finish_ms: one.finish_ms, late, waits };
-                standings.shards.entry(one.owed.index).and_modify(|standing| standing.join(new)).or_insert(new);
+                let waits =
+                    (!one.begun && self.live[one.in_flight.index] == 1).then_some((*peer, one.in_flight.request));
+                let new = ShardStatus { finish_ms: one.finish_ms, late, waits };
+                statuses.shards.entry(one.in_flight.index).and_modify(|status| status.join(new)).or_insert(new);
             }
         }
-        standings
+        statuses
     }
 
     /// The shard with which this provider gains most.
-    fn best_help(&self, peer: &PeerId, standings: &Standings, now_ms: u64) -> Option<(usize, Help)> {
+    fn best_help(&self, peer: &PeerId, statuses: &Statuses, now_ms: u64) -> Option<(usize, Help)> {
         let state = self.peers.get(peer)?;
         let mut best = None;
-        for (index, standing) in &standings.shards {
+        for (index, status) in &statuses.shards {
             if !state.has(*index) {
                 continue;
             }
             let ours_ms = state.due_ms(self.wants[*index].len, now_ms).saturating_sub(now_ms).max(1);
-            let theirs_ms = if standing.late { u64::MAX } else { standing.finish_ms.saturating_sub(now_ms) };
+            let theirs_ms = if status.late { u64::MAX } else { status.finish_ms.saturating_sub(now_ms) };
             let gain = (theirs_ms.saturating_sub(ours_ms), std::cmp::Reverse(*index));
             if best.as_ref().is_none_or(|(most, _)| gain > *most)
-                && let Some(help) = self.help_with(state, *index, standing, standings.copies, (ours_ms, theirs_ms))
+                && let Some(help) = self.help_with(state, *index, status, statuses.copies, (ours_ms, theirs_ms))
             {
                 best = Some((gain, help));
             }
@@ -122,41 +123,41 @@ impl Fetch {
         &self,
         state: &Peer,
         index: usize,
-        standing: &Standing,
+        status: &ShardStatus,
         copies: u64,
         (ours_ms, theirs_ms): (u64, u64),
     ) -> Option<Help> {
         let len = self.wants[index].len;
-        let times = if self.board.is_empty() { LATER_AT_END } else { LATER_AT_ONCE };
+        let times = if self.open_shards.is_empty() { LATER_AT_END } else { LATER_AT_ONCE };
         let much = theirs_ms / times >= ours_ms;
         let in_bounds = self.copies.allow(copies, len, self.copies.longest);
         // Only one that has kept its word takes anything away from another; and where requests are not called back in
         // time, the account of waste ends it.
-        if let Some((from, request)) = standing.waits.filter(|_| much && in_bounds && state.is_proven()) {
+        if let Some((from, request)) = status.waits.filter(|_| much && in_bounds && state.is_proven()) {
             return Some(Help::TakeOver { from, request });
         }
-        let allowed = if standing.late && copies == 0 {
+        let allowed = if status.late && copies == 0 {
             // Whatever it costs: nobody else may ever bring it. One at a time.
             true
-        } else if !standing.late && self.live[index] > 1 {
+        } else if !status.late && self.live[index] > 1 {
             false
         } else if much {
             in_bounds
         } else {
-            self.board.is_empty() && theirs_ms > ours_ms && self.copies.allow(copies, len, 0)
+            self.open_shards.is_empty() && theirs_ms > ours_ms && self.copies.allow(copies, len, 0)
         };
         allowed.then_some(Help::Copy)
     }
 
     fn take_from(&mut self, peer: PeerId, request: RequestId, actions: &mut Vec<Action>) {
-        let Some((owed, _)) = self.peers.get_mut(&peer).and_then(|state| state.settle(request)) else { return };
-        self.live[owed.index] -= 1;
-        self.remember(peer, &owed);
+        let Some((in_flight, _)) = self.peers.get_mut(&peer).and_then(|state| state.settle(request)) else { return };
+        self.live[in_flight.index] -= 1;
+        self.remember(peer, &in_flight);
         actions.push(Action::Cancel { peer, request });
     }
 }
 
-impl Standing {
+impl ShardStatus {
     fn join(&mut self, other: Self) {
         self.finish_ms = self.finish_ms.min(other.finish_ms);
         self.late &= other.late;

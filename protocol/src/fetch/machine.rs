@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use libp2p_identity::PeerId;
 
-use super::board::{Board, Place};
+use super::abandoned::AbandonedRequests;
 use super::help::Copies;
-use super::memory::Memory;
-use super::peer::{Owed, Peer};
+use super::open_shards::{OpenShards, Position};
+use super::peer::{InFlight, Peer};
 use super::{Action, Event, RequestId};
-use crate::dice::Dice;
 use crate::shard::ShardRow;
+use crate::splitmix::SplitMix64;
 
 /// While pieces come, helping is looked at so often.
 const HELP_EVERY_MS: u64 = 100;
@@ -25,14 +25,14 @@ pub struct Fetch {
     /// How many have not arrived, and their bytes.
     pub(super) missing: usize,
     pub(super) missing_bytes: u64,
-    pub(super) board: Board,
+    pub(super) open_shards: OpenShards,
     /// Ordered, so that one seed has one trace.
     pub(super) peers: BTreeMap<PeerId, Peer>,
     /// Peers that sent wrong bytes, the oldest first.
     pub(super) wrong: VecDeque<PeerId>,
-    pub(super) memory: Memory,
+    pub(super) abandoned: AbandonedRequests,
     pub(super) copies: Copies,
-    pub(super) dice: Dice,
+    pub(super) rng: SplitMix64,
     next_request: u64,
     helped_ms: u64,
     done: bool,
@@ -43,19 +43,19 @@ impl Fetch {
     pub fn new(wants: impl IntoIterator<Item = ShardRow>, seed: u64) -> Self {
         let mut seen = BTreeSet::new();
         let wants: Vec<_> = wants.into_iter().filter(|row| seen.insert(row.id)).collect();
-        let mut dice = Dice::new(seed);
+        let mut rng = SplitMix64::new(seed);
         let missing_bytes = wants.iter().map(|row| u64::from(row.len)).sum();
         Self {
             arrived: vec![false; wants.len()],
             live: vec![0; wants.len()],
             missing: wants.len(),
             missing_bytes,
-            board: Board::new(wants.len(), dice.roll()),
+            open_shards: OpenShards::new(wants.len(), rng.next_u64()),
             peers: BTreeMap::new(),
             wrong: VecDeque::new(),
-            memory: Memory::default(),
+            abandoned: AbandonedRequests::default(),
             copies: Copies::new(wants.iter().map(|row| row.len)),
-            dice,
+            rng,
             next_request: 0,
             helped_ms: 0,
             done: false,
@@ -120,8 +120,8 @@ impl Fetch {
         let sooner = stalls.chain(pauses).filter(|at| *at > now_ms).min();
         // What falls overdue may be asked from somebody who has nothing to do.
         let helper = self.peers.values().any(|peer| peer.is_idle() && peer.has_room(now_ms));
-        let owed = self.peers.values().filter(|_| helper).flat_map(Peer::owed);
-        let overdue = owed.map(Owed::overdue_ms).filter(|at| *at > now_ms).min();
+        let in_flight = self.peers.values().filter(|_| helper).flat_map(Peer::in_flight);
+        let overdue = in_flight.map(InFlight::overdue_ms).filter(|at| *at > now_ms).min();
         sooner.into_iter().chain(overdue).min()
     }
 
@@ -131,9 +131,9 @@ impl Fetch {
         let stalled: Vec<PeerId> = self.peers.iter().filter_map(stalled).collect();
         for peer in stalled {
             let Some(state) = self.peers.get_mut(&peer) else { continue };
-            let owed = state.forget_owed();
-            state.stalled(now_ms, &mut self.dice);
-            self.give_up(peer, owed);
+            let in_flight = state.take_in_flight();
+            state.note_stall(now_ms, &mut self.rng);
+            self.abandon(peer, in_flight);
             actions.push(Action::Reset { peer });
         }
     }
@@ -145,29 +145,29 @@ impl Fetch {
             // Providers that have nothing to give or no room are out until the next event.
             able.retain(|peer| self.next_open(peer, now_ms).is_some());
             let due = |peer: &PeerId| {
-                let (place, state) = (self.next_open(peer, now_ms)?, self.peers.get(peer)?);
-                Some((state.due_ms(self.wants[place.index].len, now_ms), state.luck, *peer, place.index))
+                let (position, state) = (self.next_open(peer, now_ms)?, self.peers.get(peer)?);
+                Some((state.due_ms(self.wants[position.index].len, now_ms), state.luck, *peer, position.index))
             };
             let Some((_, _, peer, index)) = able.iter().filter_map(due).min() else { return };
-            self.board.close(index);
+            self.open_shards.close(index);
             self.ask(peer, index, now_ms, actions);
             self.advance_cursors();
         }
     }
 
     /// The first open shard that a provider with room has.
-    fn next_open(&self, peer: &PeerId, now_ms: u64) -> Option<Place> {
+    fn next_open(&self, peer: &PeerId, now_ms: u64) -> Option<Position> {
         let state = self.peers.get(peer)?;
         if !state.has_room(now_ms) {
             return None;
         }
-        self.board.next(state.cursor, |index| state.has(index))
+        self.open_shards.next(state.cursor, |index| state.has(index))
     }
 
     /// Keeps looking for a provider's next shard cheap: what lies before its cursor is not looked at again.
     fn advance_cursors(&mut self) {
         for state in self.peers.values_mut() {
-            state.cursor = self.board.next(state.cursor, |index| state.has(index)).unwrap_or(Place::END);
+            state.cursor = self.open_shards.next(state.cursor, |index| state.has(index)).unwrap_or(Position::END);
         }
     }
 

@@ -6,7 +6,7 @@
 //!
 //! **Which shard next.** In the order of the files, from a place that the seed chooses: downloaders that begin together
 //! have different things to give to each other. When three providers or more have only a part, the shards that fewest of
-//! those have come first, equals in an order that the seed makes (`board`).
+//! those have come first, equals in an order that the seed makes (`open_shards`).
 //!
 //! **From whom.** The provider that would be done first, by `(bytes on their way + length) / rate + round trip`, among
 //! those that have the shard and have room (`peer`, `pace`). Every provider with room gets something as long as anything
@@ -26,11 +26,11 @@
 //! another. Second copies are bounded by 5 % of the bytes, or one shard where a provider is three times faster. Only
 //! what is overdue may be asked again whatever that cost, one at a time.
 
-mod board;
+mod open_shards;
 mod events;
 mod help;
 mod machine;
-mod memory;
+mod abandoned;
 mod pace;
 mod pause;
 mod peer;

@@ -28,7 +28,7 @@ impl Pace {
     }
 
     /// So many bytes came in so many milliseconds.
-    pub fn took(&mut self, bytes: u64, ms: u64) {
+    pub fn record(&mut self, bytes: u64, ms: u64) {
         if !std::mem::replace(&mut self.measured, true) {
             (self.bytes, self.took_ms) = (0, 0);
         }
@@ -41,7 +41,7 @@ impl Pace {
     }
 
     /// The first sign of life came so long after a question to a provider that had nothing else to do.
-    pub fn answered(&mut self, ms: u64) {
+    pub fn record_rtt(&mut self, ms: u64) {
         // Less is believed at once: what lies above the least is work, not way.
         self.rtt_ms = Some(self.rtt_ms.map_or(ms, |old| if ms > old { (7 * old + ms) / 8 } else { ms }));
     }
@@ -80,31 +80,31 @@ mod tests {
     fn a_burst_after_a_silence_is_no_speed() {
         let mut pace = Pace::new();
         // One second of silence, then ten shards at once: 10 MiB in a second.
-        pace.took(1 << 20, 1000);
-        (0..9).for_each(|_| pace.took(1 << 20, 0));
+        pace.record(1 << 20, 1000);
+        (0..9).for_each(|_| pace.record(1 << 20, 0));
         assert_eq!(pace.rate(), 10 << 20);
     }
 
     #[test]
     fn a_new_speed_is_believed_within_seconds() {
         let mut pace = Pace::new();
-        (0..100).for_each(|_| pace.took(1 << 20, 100));
+        (0..100).for_each(|_| pace.record(1 << 20, 100));
         assert_eq!(pace.rate() >> 20, 10);
-        (0..6).for_each(|_| pace.took(1 << 20, 1000));
+        (0..6).for_each(|_| pace.record(1 << 20, 1000));
         assert!(pace.rate() < 3 << 20, "{}", pace.rate());
     }
 
     #[test]
     fn silence_makes_slower_and_stays_finite() {
         let mut pace = Pace::new();
-        pace.took(1 << 20, 100);
+        pace.record(1 << 20, 100);
         assert_eq!(pace.rate_after(HICCUP_MS), pace.rate());
         assert!(pace.rate_after(10_000) < pace.rate() / 50);
         assert_eq!(pace.rate_after(u64::MAX / 2), RATE_MIN);
-        pace.answered(10);
-        pace.answered(90);
+        pace.record_rtt(10);
+        pace.record_rtt(90);
         assert_eq!(pace.rtt_ms(), 20);
-        pace.answered(3);
+        pace.record_rtt(3);
         assert_eq!(pace.rtt_ms(), 3);
     }
 }

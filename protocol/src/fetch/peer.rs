@@ -2,11 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::board::Place;
+use super::open_shards::Position;
 use super::pace::Pace;
 use super::pause::Pause;
 use super::{Holdings, RequestId};
-use crate::dice::Dice;
+use crate::splitmix::SplitMix64;
 
 /// Bytes on their way from a provider that has not yet sent anything.
 const WINDOW_FIRST: u64 = 1 << 20;
@@ -24,7 +24,7 @@ const GRACE_MS: u64 = 500;
 
 /// A request on its way.
 #[derive(Clone, Copy, Debug)]
-pub struct Owed {
+pub struct InFlight {
     pub request: RequestId,
     /// Index among the wanted shards.
     pub index: usize,
@@ -36,7 +36,7 @@ pub struct Owed {
     pub copy: bool,
 }
 
-impl Owed {
+impl InFlight {
     /// When it has taken twice as long as it should.
     pub fn overdue_ms(&self) -> u64 {
         self.due_ms + (self.due_ms - self.asked_ms).max(GRACE_MS)
@@ -45,7 +45,7 @@ impl Owed {
 
 /// What is known about a request on its way.
 pub struct Forecast<'a> {
-    pub owed: &'a Owed,
+    pub in_flight: &'a InFlight,
     /// When it will be there, as far as can be said now.
     pub finish_ms: u64,
     /// Bytes of it are on their way: it is the first.
@@ -57,12 +57,12 @@ pub struct Forecast<'a> {
 pub struct Peer {
     holdings: Holdings,
     /// In the order in which they are answered.
-    owed: VecDeque<Owed>,
+    in_flight: VecDeque<InFlight>,
     /// Bytes of all that is owed, and those of the first that have come.
-    owed_bytes: u64,
+    in_flight_bytes: u64,
     came: u64,
     /// No shard before this place is both held here and still to be given out.
-    pub cursor: Place,
+    pub cursor: Position,
     /// Between equals: downloaders that begin together shall not all ask the same one first.
     pub luck: u64,
     pace: Pace,
@@ -79,10 +79,10 @@ impl Peer {
     pub fn new(holdings: Holdings, luck: u64) -> Self {
         Self {
             holdings,
-            owed: VecDeque::new(),
-            owed_bytes: 0,
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
             came: 0,
-            cursor: Place::FIRST,
+            cursor: Position::FIRST,
             luck,
             pace: Pace::new(),
             proven: false,
@@ -97,7 +97,7 @@ impl Peer {
     }
 
     pub fn set_holdings(&mut self, holdings: Holdings) -> Holdings {
-        self.cursor = Place::FIRST;
+        self.cursor = Position::FIRST;
         std::mem::replace(&mut self.holdings, holdings)
     }
 
@@ -108,12 +108,12 @@ impl Peer {
         }
     }
 
-    pub fn owed(&self) -> impl Iterator<Item = &Owed> {
-        self.owed.iter()
+    pub fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
+        self.in_flight.iter()
     }
 
     pub fn is_idle(&self) -> bool {
-        self.owed.is_empty()
+        self.in_flight.is_empty()
     }
 
     pub fn is_proven(&self) -> bool {
@@ -125,7 +125,7 @@ impl Peer {
     }
 
     fn left_bytes(&self) -> u64 {
-        self.owed_bytes - self.came
+        self.in_flight_bytes - self.came
     }
 
     fn window(&self) -> u64 {
@@ -139,12 +139,13 @@ impl Peer {
     /// May be asked for another shard now. The first one is always allowed, however long.
     pub fn has_room(&self, now_ms: u64) -> bool {
         self.pause.is_over(now_ms)
-            && (self.owed.is_empty() || (self.owed.len() < REQUESTS_MAX && self.counted_bytes() < self.window()))
+            && (self.in_flight.is_empty()
+                || (self.in_flight.len() < REQUESTS_MAX && self.counted_bytes() < self.window()))
     }
 
     /// The first piece says nothing about speed, and makes no room yet.
     fn counted_bytes(&self) -> u64 {
-        if self.pace.is_measured() { self.left_bytes() } else { self.owed_bytes }
+        if self.pace.is_measured() { self.left_bytes() } else { self.in_flight_bytes }
     }
 
     /// When a further shard of `len` bytes would be there.
@@ -156,30 +157,30 @@ impl Peer {
     pub fn forecast(&self, now_ms: u64) -> impl Iterator<Item = Forecast<'_>> {
         let rate = self.rate_at(now_ms);
         let mut bytes = 0;
-        self.owed.iter().enumerate().map(move |(place, owed)| {
-            bytes += u64::from(owed.len);
+        self.in_flight.iter().enumerate().map(move |(position, in_flight)| {
+            bytes += u64::from(in_flight.len);
             let finish_ms = now_ms + bytes.saturating_sub(self.came) * 1000 / rate;
-            Forecast { owed, finish_ms, begun: place == 0 }
+            Forecast { in_flight, finish_ms, begun: position == 0 }
         })
     }
 
     fn rate_at(&self, now_ms: u64) -> u64 {
-        let silent_ms = if self.owed.is_empty() { 0 } else { now_ms.saturating_sub(self.alive_ms) };
+        let silent_ms = if self.in_flight.is_empty() { 0 } else { now_ms.saturating_sub(self.alive_ms) };
         self.pace.rate_after(silent_ms)
     }
 
     pub fn ask(&mut self, request: RequestId, index: usize, len: u32, copy: bool, now_ms: u64) {
-        if self.owed.is_empty() {
+        if self.in_flight.is_empty() {
             (self.alive_ms, self.unanswered) = (now_ms, true);
         }
         let due_ms = self.due_ms(len, now_ms);
-        self.owed.push_back(Owed { request, index, len, asked_ms: now_ms, due_ms, copy });
-        self.owed_bytes += u64::from(len);
+        self.in_flight.push_back(InFlight { request, index, len, asked_ms: now_ms, due_ms, copy });
+        self.in_flight_bytes += u64::from(len);
     }
 
     /// Bytes came, of the first request unless that was given up.
-    pub fn progress(&mut self, request: RequestId, bytes: u32, now_ms: u64) {
-        if let Some(first) = self.owed.front().copied().filter(|first| first.request == request) {
+    pub fn note_progress(&mut self, request: RequestId, bytes: u32, now_ms: u64) {
+        if let Some(first) = self.in_flight.front().copied().filter(|first| first.request == request) {
             self.measure(u64::from(bytes), false, now_ms);
             self.came = (self.came + u64::from(bytes)).min(u64::from(first.len));
         }
@@ -187,51 +188,51 @@ impl Peer {
     }
 
     /// The request was delivered: it is no longer owed, and tells how fast the provider is.
-    pub fn delivered(&mut self, request: RequestId, now_ms: u64) -> Option<Owed> {
-        let (owed, came) = self.settle(request)?;
-        self.measure(u64::from(owed.len) - came, true, now_ms);
+    pub fn complete(&mut self, request: RequestId, now_ms: u64) -> Option<InFlight> {
+        let (in_flight, came) = self.settle(request)?;
+        self.measure(u64::from(in_flight.len) - came, true, now_ms);
         (self.proven, self.alive_ms) = (true, now_ms);
-        self.pause.delivered();
-        Some(owed)
+        self.pause.reset();
+        Some(in_flight)
     }
 
     fn measure(&mut self, bytes: u64, whole: bool, now_ms: u64) {
         let took_ms = now_ms.saturating_sub(self.alive_ms);
         if std::mem::take(&mut self.unanswered) {
-            self.pace.answered(took_ms);
+            self.pace.record_rtt(took_ms);
             // How long the first piece itself took is not known.
             if !whole {
                 return;
             }
         }
-        self.pace.took(bytes, took_ms);
+        self.pace.record(bytes, took_ms);
     }
 
     /// The request was answered in whatever way: with how many of its bytes have come.
-    pub fn settle(&mut self, request: RequestId) -> Option<(Owed, u64)> {
-        let position = self.owed.iter().position(|owed| owed.request == request)?;
-        let owed = self.owed.remove(position)?;
+    pub fn settle(&mut self, request: RequestId) -> Option<(InFlight, u64)> {
+        let position = self.in_flight.iter().position(|in_flight| in_flight.request == request)?;
+        let in_flight = self.in_flight.remove(position)?;
         let came = if position == 0 { std::mem::take(&mut self.came) } else { 0 };
-        self.owed_bytes -= u64::from(owed.len);
-        Some((owed, came))
+        self.in_flight_bytes -= u64::from(in_flight.len);
+        Some((in_flight, came))
     }
 
     /// Everything that it owes is forgotten.
-    pub fn forget_owed(&mut self) -> Vec<Owed> {
-        (self.owed_bytes, self.came) = (0, 0);
-        self.owed.drain(..).collect()
+    pub fn take_in_flight(&mut self) -> Vec<InFlight> {
+        (self.in_flight_bytes, self.came) = (0, 0);
+        self.in_flight.drain(..).collect()
     }
 
     /// When it will have stood still for too long.
     pub fn stalls_at_ms(&self) -> Option<u64> {
-        let first = self.owed.front()?;
+        let first = self.in_flight.front()?;
         let expected = self.pace.rtt_ms() + u64::from(first.len) * 1000 / self.pace.rate();
-        Some(self.alive_ms + self.pause.patience_ms(expected))
+        Some(self.alive_ms + self.pause.stall_after_ms(expected))
     }
 
     /// It stood still: it is left alone for a while, and thought slower.
-    pub fn stalled(&mut self, now_ms: u64, dice: &mut Dice) {
-        self.pause.stalled(now_ms, dice);
+    pub fn note_stall(&mut self, now_ms: u64, rng: &mut SplitMix64) {
+        self.pause.note_stall(now_ms, rng);
         self.pace.halve();
     }
 
@@ -241,16 +242,16 @@ impl Peer {
     }
 
     /// It said `Busy`.
-    pub fn refused(&mut self, retry_ms: u32, now_ms: u64, dice: &mut Dice) {
-        self.pause.refused(retry_ms, now_ms, dice);
+    pub fn note_refusal(&mut self, retry_ms: u32, now_ms: u64, rng: &mut SplitMix64) {
+        self.pause.note_refusal(retry_ms, now_ms, rng);
         // Answering is a sign of life.
         self.alive_ms = now_ms;
     }
 
     /// It said that it does not have this one. Returns its holdings before, if it had said that it has all.
-    pub fn lacks(&mut self, index: usize, wanted: usize, now_ms: u64, dice: &mut Dice) -> Option<Holdings> {
+    pub fn note_missing(&mut self, index: usize, wanted: usize, now_ms: u64, rng: &mut SplitMix64) -> Option<Holdings> {
         self.alive_ms = now_ms;
-        self.pause.missed(now_ms, dice);
+        self.pause.note_miss(now_ms, rng);
         let before = (self.holdings == Holdings::All).then_some(Holdings::All);
         if before.is_some() {
             self.holdings = Holdings::These(vec![true; wanted]);

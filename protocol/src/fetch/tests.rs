@@ -135,10 +135,10 @@ fn a_window_is_seconds_of_a_slow_provider_and_round_trips_of_a_fast_one() {
     let fit = |rate: u64| {
         let mut peer = Peer::new(Holdings::All, 0);
         peer.ask(RequestId(0), 0, MIB, false, 0);
-        peer.progress(RequestId(0), 1, 100);
-        peer.progress(RequestId(0), 1 << 16, 100 + 65_536_000 / rate);
+        peer.note_progress(RequestId(0), 1, 100);
+        peer.note_progress(RequestId(0), 1 << 16, 100 + 65_536_000 / rate);
         let now = 200 + 65_536_000 / rate;
-        peer.delivered(RequestId(0), 100 + (u64::from(MIB) * 1000) / rate);
+        peer.complete(RequestId(0), 100 + (u64::from(MIB) * 1000) / rate);
         let asked = (1..).take_while(|n| {
             let room = peer.has_room(now);
             if room {

@@ -8,7 +8,7 @@ use potluck_protocol::manifest::{FileEntry, Manifest};
 use potluck_protocol::shard::{Cut, ShardError, ShardRow, ShardTable, TableError, VerifiedShard};
 use potluck_protocol::signed::{Authentic, Signed};
 use potluck_protocol::text::RelPath;
-use potluck_protocol::verify::{Blame, Complete, Mapped, VerifyError, WellFormed, authentic};
+use potluck_protocol::verify::{Blame, Complete, Mapped, VerifyError, WellFormed, verify_manifest};
 
 use crate::samples::{self, keypair};
 
@@ -86,16 +86,16 @@ fn an_honest_manifest_becomes_well_formed() {
     assert_eq!(well_formed.manifest().body(), &manifest);
     let wanted = sign(&manifest).id();
     let bytes = sign(&manifest).signed().encode().expect("within bounds");
-    assert_eq!(authentic(wanted, &bytes).map(|manifest| manifest.id()), Ok(wanted));
+    assert_eq!(verify_manifest(wanted, &bytes).map(|manifest| manifest.id()), Ok(wanted));
 }
 
 #[test]
 fn another_manifest_is_the_peers_fault() {
     let bytes = sign(&honest().0).signed().encode().expect("within bounds");
-    let error = authentic(samples::manifest_id("wanted"), &bytes).expect_err("another one");
+    let error = verify_manifest(samples::manifest_id("wanted"), &bytes).expect_err("another one");
     assert!(matches!(error, VerifyError::OtherManifest { .. }));
     assert_eq!(error.blame(), Blame::Peer);
-    let error = authentic(sign(&honest().0).id(), &bytes[1..]).expect_err("damaged");
+    let error = verify_manifest(sign(&honest().0).id(), &bytes[1..]).expect_err("damaged");
     assert_eq!(error.blame(), Blame::Peer);
 }
 

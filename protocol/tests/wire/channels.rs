@@ -1,8 +1,8 @@
 //! What channels are made of: fixed values, their bytes by hand, and what must be refused.
 
 use potluck_protocol::channel::{
-    Admission, Change, ChannelInfo, Claim, Gate, NormBound, Opened, Outcome, ProofInfo, ProposalInfo, Refusal, Role,
-    Score, Sealed, Suite, Verdict, VersionInfo,
+    Admission, Change, ChannelInfo, Claim, Gate, NormBound, Opened, ProofInfo, ProposalInfo, Refusal, Role, Score,
+    Sealed, Suite, Verdict, VerdictOutcome, VersionInfo,
 };
 use potluck_protocol::id::{BaseId, FileDigest, FoldDigest, ManifestId};
 use potluck_protocol::manifest::{Kind, Manifest};
@@ -69,20 +69,20 @@ pub fn proposal() -> Manifest {
 /// One verdict of each kind, sorted by proposal.
 fn verdicts() -> Vec<Verdict> {
     let outcomes = vec![
-        Outcome::Taken { weight: Weight::ONE, alone_micro: -12_345 },
-        Outcome::Refused(Refusal::NotAdmitted),
-        Outcome::Refused(Refusal::Licence),
-        Outcome::Refused(Refusal::OtherBase),
-        Outcome::Refused(Refusal::Missing),
-        Outcome::Refused(Refusal::Malformed("`x` is not finite".to_owned())),
-        Outcome::Refused(Refusal::Norm { ppm: 9_000_000 }),
-        Outcome::Refused(Refusal::NoGain { alone_micro: 7 }),
-        Outcome::Refused(Refusal::NothingAdded { alone_micro: -7 }),
-        Outcome::Refused(Refusal::Guard { rise_ppm: 20_000 }),
-        Outcome::Refused(Refusal::AlreadyIn),
-        Outcome::Refused(Refusal::Revoked),
+        VerdictOutcome::Taken { weight: Weight::ONE, alone_micro: -12_345 },
+        VerdictOutcome::Refused(Refusal::NotAdmitted),
+        VerdictOutcome::Refused(Refusal::Licence),
+        VerdictOutcome::Refused(Refusal::OtherBase),
+        VerdictOutcome::Refused(Refusal::Missing),
+        VerdictOutcome::Refused(Refusal::Malformed("`x` is not finite".to_owned())),
+        VerdictOutcome::Refused(Refusal::Norm { ppm: 9_000_000 }),
+        VerdictOutcome::Refused(Refusal::NoGain { alone_micro: 7 }),
+        VerdictOutcome::Refused(Refusal::NothingAdded { alone_micro: -7 }),
+        VerdictOutcome::Refused(Refusal::Guard { rise_ppm: 20_000 }),
+        VerdictOutcome::Refused(Refusal::AlreadyIn),
+        VerdictOutcome::Refused(Refusal::Revoked),
     ];
-    let verdict = |(n, outcome): (usize, Outcome)| {
+    let verdict = |(n, outcome): (usize, VerdictOutcome)| {
         let mut proposal = digest("proposal");
         proposal.0[0] = n as u8;
         Verdict { proposal: ManifestId(proposal), adapter: manifest_id(&format!("adapter {n}")), outcome }
@@ -184,11 +184,11 @@ fn put_verdict(out: &mut Bytes, verdict: &Verdict) {
     let Verdict { proposal, adapter, outcome } = verdict;
     out.digest(&proposal.0).digest(&adapter.0);
     let refusal = match outcome {
-        Outcome::Taken { weight, alone_micro } => {
+        VerdictOutcome::Taken { weight, alone_micro } => {
             out.u32(0).raw(&weight.0.to_le_bytes()).u64(*alone_micro as u64);
             return;
         }
-        Outcome::Refused(refusal) => refusal,
+        VerdictOutcome::Refused(refusal) => refusal,
     };
     out.u32(1);
     match refusal {
@@ -279,7 +279,7 @@ fn refused_versions() -> Vec<Refused> {
     };
     let opened = |change: &dyn Fn(&mut Opened)| with(&|v| change(v.opened.as_mut().expect("a release")));
     let long = "x".repeat(201);
-    let reason = with(&|v| v.verdicts[5].outcome = Outcome::Refused(Refusal::Malformed(long.clone())));
+    let reason = with(&|v| v.verdicts[5].outcome = VerdictOutcome::Refused(Refusal::Malformed(long.clone())));
     let twice = with(&|v| v.verdicts.insert(0, v.verdicts[0].clone()));
     let improve = opened(&|o| o.sealed.suites.remove(0).role = Role::Keep);
     let no_suite = opened(&|o| o.sealed.suites.clear());

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use potluck_trainer::base::Base;
-use potluck_trainer::lora::init::splitmix64;
+use potluck_trainer::random::splitmix64;
 
 use super::Outcome;
 use super::plan::{LONG, Setup, Sizes, TEXT, UNEVEN};

@@ -1,6 +1,7 @@
 //! The repository's own rules, as tests: who may depend on whom, what no source file holds, and that each invariant of
 //! `docs/architecture.md` is checked where the document says and kept by the test that it names.
 
+mod circles;
 mod invariants;
 mod layers;
 mod one_build;

@@ -5,7 +5,6 @@
 //! family but Llama.
 
 pub mod config;
-pub mod dequantise;
 mod error;
 mod folder;
 pub mod gguf;
@@ -37,8 +36,8 @@ use potluck_protocol::limits::JSON_MAX;
 use rayon::prelude::*;
 pub use tokenizer::{AddedToken, Encoded, Joined, Place, Template, Tokenizer, TokenizerError};
 
-use crate::model::weights::{SourceError, Weights};
-use crate::tensor::{Bytes, HostTensor};
+use crate::tensor::{Bytes, HostTensor, dequantise};
+use crate::weights::{SourceError, Weights};
 use stored::Stored;
 
 /// A base model: its architecture, its tokenizer, and all its tensors, checked against each other.

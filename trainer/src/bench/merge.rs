@@ -12,11 +12,12 @@ use rayon::prelude::*;
 use crate::base::json::JsonError;
 use crate::base::{config, json};
 use crate::lora::config::{LoraConfig, Module, Targets};
-use crate::lora::init::{splitmix64, uniform};
+use crate::lora::init::uniform;
 use crate::memory::peak_rss;
 use crate::merge::folders::{self, FoldersError, Source};
 use crate::merge::{Method, Report, distance};
 use crate::peft::{FactorsWriter, MODEL_FILE, Stored};
+use crate::random::splitmix64;
 
 /// B's values lie between this and its negative: updates of the size that training makes.
 const B_MAX: f32 = 0.02;

@@ -11,7 +11,7 @@ const ID_BASE: u64 = 1 << 60;
 
 /// The id at a flat position of made-up tokens: `splitmix64(2^60 + i) mod vocabulary`.
 pub fn hashed_id(position: usize, vocabulary: u32) -> u32 {
-    (crate::lora::init::splitmix64(ID_BASE + position as u64) % u64::from(vocabulary)) as u32
+    (crate::random::splitmix64(ID_BASE + position as u64) % u64::from(vocabulary)) as u32
 }
 
 /// The middle value, or the mean of the two in the middle; NaN of nothing.

@@ -16,18 +16,19 @@ use std::time::Instant;
 use super::{arithmetic, hashed_id, median};
 use crate::backend::Backend;
 use crate::backend::cpu::CpuBackend;
+use crate::data::sample::Sample;
 use crate::fit::FitError;
 use crate::fit::state::{HostState, TrainState};
 use crate::lora::config::{LoraConfig, Targets};
-use crate::lora::init::{splitmix64, uniform};
+use crate::lora::init::uniform;
 use crate::lora::layout::Layout;
 use crate::memory::{MemoryPlan, current_rss, peak_rss};
 use crate::model::batch::Batch;
 use crate::model::block::Recompute;
 use crate::model::decoder::Model;
-use crate::model::weights::Weights;
 use crate::optim::AdamW;
-use crate::sample::Sample;
+use crate::random::splitmix64;
+use crate::weights::Weights;
 
 /// Token ids of the sequences of one step, of any lengths from two on.
 pub type Sequences = Vec<Vec<u32>>;

@@ -18,7 +18,7 @@ use super::row::{Content, Kind, Message, Row, Rows};
 use super::tokenise::{Encoded, Encoder, Overlong, RowError};
 use crate::base::{AddedToken, Tokenizer};
 use crate::data::chat::ChatError;
-use crate::sample::Sample;
+use crate::data::sample::Sample;
 use repeats::Repeats;
 
 /// Lines that each list of a report names at most.

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use crate::base::{Joined, Tokenizer, TokenizerError};
 use crate::data::chat::{ChatError, ChatFormat, ChatSample};
 use crate::data::row::{Content, Kind, Row, Rows};
-use crate::sample::Sample;
+use crate::data::sample::Sample;
 
 /// What happens to a row that is longer than the limit. Plain text is never too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::FitError;
 use super::watch::{EarlyStopping, Keep};
 use crate::backend::Trains;
+use crate::data::sample::Sample;
 use crate::lora::config::LoraConfig;
 use crate::model::block::Recompute;
 use crate::optim::AdamW;
 use crate::optim::schedule::Schedule;
-use crate::sample::Sample;
 
 /// How an adapter is trained. Two runs with equal settings, data and base give the same bits.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -119,7 +119,7 @@ impl FitConfig {
                 need: "above 0 to stop early or to keep the best state",
             });
         }
-        match held_out.iter().position(|sample| sample.labelled() == 0) {
+        match Sample::first_unlabelled(held_out) {
             _ if self.eval_every > 0 && held_out.is_empty() => Err(FitError::NoHeldOut),
             Some(sample) => Err(FitError::UnlabelledHeldOut { sample }),
             None => Ok(()),
@@ -139,7 +139,7 @@ impl FitConfig {
 
 /// Every sample must label something; a step without labels would have no mean.
 pub fn check_samples(samples: &[Sample]) -> Result<(), FitError> {
-    match samples.iter().position(|sample| sample.labelled() == 0) {
+    match Sample::first_unlabelled(samples) {
         _ if samples.is_empty() => Err(FitError::NoSamples),
         Some(sample) => Err(FitError::Unlabelled { sample }),
         None => Ok(()),

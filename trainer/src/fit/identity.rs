@@ -6,7 +6,7 @@ use potluck_protocol::base::Architecture;
 use serde::{Deserialize, Serialize};
 
 use super::config::FitConfig;
-use crate::sample::Sample;
+use crate::data::sample::Sample;
 pub use written::cpu_engine;
 
 /// What the caller knows of where a run's inputs come from.

@@ -9,9 +9,9 @@ use super::folder::RunFolder;
 use super::identity::RunId;
 use super::metrics::Metrics;
 use super::state::HostState;
-use crate::checkpoint::{self, Checkpoint, CheckpointError, Sizes, Tally};
+use crate::fit::checkpoint::{self, Checkpoint, CheckpointError, Sizes, Tally};
+use crate::fit::progress::{Evaluated, StepDone};
 use crate::lora::layout::Layout;
-use crate::progress::{Evaluated, StepDone};
 
 /// A run's folder as the loop sees it. Without a folder it keeps the best state in memory, and nothing else.
 pub struct Keeper<'a> {

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::progress::{Evaluated, StepDone};
+use crate::fit::progress::{Evaluated, StepDone};
 
 /// Bytes of a line that is read back; ours are a few hundred.
 const LINE_MAX: u64 = 1 << 12;

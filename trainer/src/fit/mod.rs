@@ -1,6 +1,6 @@
 //! Training an adapter: settings ([`config`]), order of samples and micro-batches ([`order`]), what changes ([`state`]),
-//! the loop ([`run`]), what makes a run the same ([`identity`]), its folder ([`folder`]) and metrics ([`metrics`]), the
-//! watch over held-out loss ([`watch`]) and the alarm for factors that do not train ([`alarm`]).
+//! the loop ([`run`]), what makes a run the same ([`identity`]), its state on disk ([`checkpoint`]), its folder ([`folder`]) and
+//! metrics ([`metrics`]), what it reports ([`progress`]), the watch over held-out loss ([`watch`]) and the alarm for factors that do not train ([`alarm`]).
 
 pub mod config;
 pub mod order;
@@ -9,18 +9,21 @@ pub mod state;
 
 pub mod run;
 
+pub mod checkpoint;
 pub mod folder;
 pub mod identity;
 mod keeper;
 pub mod metrics;
+pub mod progress;
 
 pub mod alarm;
 pub mod watch;
 
 use crate::backend::BackendError;
-use crate::checkpoint::CheckpointError;
+use crate::evaluate::EvaluateError;
 use crate::lora::LoraError;
 use crate::model::ModelError;
+use checkpoint::CheckpointError;
 use folder::FolderError;
 
 /// A run that could not start or go on. The last checkpoint, if any, is as it was.
@@ -60,6 +63,17 @@ pub enum FitError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Lora(#[from] LoraError),
+}
+
+/// Of the held-out samples.
+impl From<EvaluateError> for FitError {
+    fn from(error: EvaluateError) -> Self {
+        match error {
+            EvaluateError::NoSamples => Self::NoHeldOut,
+            EvaluateError::Unlabelled { sample } => Self::UnlabelledHeldOut { sample },
+            EvaluateError::Model(error) => Self::Model(error),
+        }
+    }
 }
 
 impl From<BackendError> for FitError {

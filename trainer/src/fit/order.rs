@@ -3,8 +3,8 @@
 
 use super::config::FitConfig;
 use crate::data::pack::pack;
-use crate::lora::init::splitmix64;
-use crate::sample::Sample;
+use crate::data::sample::Sample;
+use crate::random::splitmix64;
 
 /// The order of samples over a whole run.
 #[derive(Clone, Copy, Debug)]

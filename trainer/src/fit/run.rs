@@ -16,8 +16,10 @@ use super::order::{Order, micro_batches};
 use super::state::{Dropped, HostState, TrainState};
 use super::watch::Keep;
 use crate::backend::Backend;
-use crate::checkpoint::{Checkpoint, Exact, Tally};
-use crate::evaluate::{EvaluateOptions, evaluate};
+use crate::data::sample::Sample;
+use crate::evaluate::{EvaluateError, EvaluateOptions, evaluate};
+use crate::fit::checkpoint::{Checkpoint, Exact, Tally};
+use crate::fit::progress::{Evaluated, Event, Progress, StepDone};
 use crate::lora::adapter::Adapter;
 use crate::lora::init::kaiming;
 use crate::lora::layout::Layout;
@@ -25,8 +27,6 @@ use crate::model::ModelError;
 use crate::model::batch::Batch;
 use crate::model::decoder::Model;
 use crate::optim::clip_factor;
-use crate::progress::{Evaluated, Event, Progress, StepDone};
-use crate::sample::Sample;
 
 /// What a run needs beside model, samples and settings.
 pub struct Run<'a> {
@@ -277,9 +277,9 @@ impl<B: Backend> Fit<'_, '_, B> {
         let measured = evaluate(self.model, &adapters, self.run.held_out, &options, self.run.cancel);
         drop(adapters);
         let measured = match measured {
-            Ok(None) | Err(FitError::Model(ModelError::Stopped)) => return Ok(false),
+            Ok(None) | Err(EvaluateError::Model(ModelError::Stopped)) => return Ok(false),
             Ok(Some(measured)) => measured,
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         };
         let (step, loss) = (self.step, measured.loss);
         if !loss.is_finite() {

@@ -6,11 +6,11 @@ use super::FitError;
 use crate::backend::real::Real;
 use crate::backend::{AdamWState, AdamWStep, Backend, LoraGrad, Target};
 use crate::lora::attached::Attached;
-use crate::lora::init::splitmix64;
 use crate::lora::layout::Layout;
 use crate::model::batch::Batch;
 use crate::model::block::Recompute;
 use crate::model::decoder::{Model, Training};
+use crate::random::splitmix64;
 
 /// Sets the draws of dropout apart from those of the order.
 const DROPOUT: u64 = 0x6472_6f70_6f75_7400;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Exact;
+use crate::fit::checkpoint::Exact;
 
 /// Ends a run whose held-out loss has stopped falling (`early_stopping_patience` and `early_stopping_threshold` of the
 /// Hugging Face trainer).

@@ -2,17 +2,26 @@
 
 use std::sync::Arc;
 
-use potluck_protocol::base::Architecture;
+use potluck_protocol::base::{Architecture, LINEARS};
 use potluck_protocol::limits::RANK_MAX;
 
 use super::LoraError;
 use super::adapter::{Adapter, AdapterTensor, Factor};
-use super::init::splitmix64;
 use super::layout::{Layout, Slot, place};
 use crate::backend::real::Real;
 use crate::backend::{Backend, Dropout, LoraPair, Trains};
-use crate::model::block::{LINEAR_COUNT, Pairs};
-use crate::model::decoder::no_pairs;
+use crate::random::splitmix64;
+
+/// Linear layers of a block: [`LINEARS`], in that order.
+pub const LINEAR_COUNT: usize = LINEARS.len();
+
+/// The LoRA pairs that act on each linear layer of a block.
+pub type Pairs<Buf> = [Vec<LoraPair<Buf>>; LINEAR_COUNT];
+
+/// No pairs on any linear layer.
+pub fn no_pairs<Buf>() -> Pairs<Buf> {
+    std::array::from_fn(|_| Vec::new())
+}
 
 /// Any number of adapters, each with its weight, acting together. Their effects add up.
 pub struct Attached<B: Backend> {

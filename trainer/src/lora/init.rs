@@ -1,14 +1,7 @@
 //! How an adapter starts: `A` as PEFT draws it, `B` zero, so that the first output is the base's.
 
 use super::layout::Layout;
-
-/// The counter-based generator that decides everything here: the same draw on every machine, in any order.
-pub fn splitmix64(x: u64) -> u64 {
-    let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
-}
+use crate::random::splitmix64;
 
 /// Uniform in `-1/sqrt(inner) .. 1/sqrt(inner)` from 24 random bits: `kaiming_uniform(a = sqrt(5))` of a matrix with
 /// `inner` columns.

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::factors::{Factors, FactorsError, Pair};
-use crate::base::dequantise;
-use crate::model::weights::{SourceError, Weights};
+use crate::tensor::dequantise;
+use crate::weights::{SourceError, Weights};
 
 /// Partial sums of a dot product: independent of each other, so that the processor adds them side by side.
 const LANES: usize = 8;

@@ -22,8 +22,8 @@ use super::stack::{Merged, stack};
 use super::ties::Ties;
 use super::truncate::{Rows, Truncated, truncate};
 use crate::lora::factors::PairShape;
-use crate::lora::init::splitmix64;
 use crate::peft::FactorsWriter;
+use crate::random::splitmix64;
 
 /// Takes the modules of a result, in any order and from any thread.
 pub trait ModuleSink: Sync {

@@ -12,7 +12,7 @@ use faer::{Mat, MatRef};
 use super::decompose::{Qr, add_product, energy, product, svd};
 use super::limits::{BLOCK, DENSE, OVERSAMPLING, POWER_ITERATIONS};
 use super::stack::Merged;
-use crate::lora::init::splitmix64;
+use crate::random::splitmix64;
 
 /// A matrix whose rows can be made again and again.
 pub trait Rows {

@@ -1,7 +1,7 @@
 //! Sequences of unequal length as one block of rows, one behind another without padding.
 
 use crate::backend::{AttentionShape, Span, Target};
-use crate::sample::Sample;
+use crate::data::sample::Sample;
 use potluck_protocol::base::Architecture;
 
 /// Token ids of a batch, sequence after sequence: one row each.

@@ -12,7 +12,8 @@
 use super::cache::LayerCache;
 use super::rope::Angles;
 use crate::backend::Linear as Applied;
-use crate::backend::{AttentionSaved, AttentionShape, Backend, BackendError, LoraGrad, LoraPair, Result};
+use crate::backend::{AttentionSaved, AttentionShape, Backend, BackendError, LoraGrad, Result};
+use crate::lora::attached::{LINEAR_COUNT, Pairs};
 
 /// The linear layers, in the order of `protocol::base::LINEARS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +27,9 @@ pub enum Linear {
     Down,
 }
 
-pub const LINEAR_COUNT: usize = 7;
-
 /// Linear layers that read the same rows.
 const QKV: [Linear; 3] = [Linear::Query, Linear::Key, Linear::Value];
 const GATE_UP: [Linear; 2] = [Linear::Gate, Linear::Up];
-
-/// The LoRA pairs that act on each linear layer of a block.
-pub type Pairs<Buf> = [Vec<LoraPair<Buf>>; LINEAR_COUNT];
 
 /// What the backward pass computes again rather than finding it kept. The gradients' bits do not depend on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -7,13 +7,13 @@ use potluck_protocol::base::{Architecture, Family, LINEARS};
 
 use super::ModelError;
 use super::batch::{Batch, Keys, attention_shape};
-use super::block::{Block, LINEAR_COUNT, Layer, Linear, Pairs, Recompute, Saved};
+use super::block::{Block, Layer, Linear, Recompute, Saved};
 use super::cache::Cache;
 use super::rope::Angles;
-use super::weights::Weights;
 use crate::backend::{self, AttentionShape, Backend, BackendError, LoraGrad, Residency, Target};
 use crate::lora::attached::Attached;
 use crate::tensor::HostTensor;
+use crate::weights::Weights;
 
 type Result<T, E = ModelError> = std::result::Result<T, E>;
 
@@ -285,9 +285,4 @@ impl Loader<'_> {
             None => vec![vocabulary, hidden],
         }
     }
-}
-
-/// No pairs on any linear layer.
-pub fn no_pairs<Buf>() -> Pairs<Buf> {
-    std::array::from_fn::<_, LINEAR_COUNT, _>(|_| Vec::new())
 }

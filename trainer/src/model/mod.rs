@@ -1,6 +1,6 @@
 //! The decoder: weights in, hidden states and gradients out, by an explicit schedule and no tape.
 //!
-//! Reading order: [`weights`] (where tensors come from), [`batch`] (rows and their positions), `block` (one layer's
+//! Reading order: [`batch`] (rows and their positions), `block` (one layer's
 //! forward and backward), [`decoder`] (the whole model), [`cache`] (keys and values kept between tokens).
 
 pub mod batch;
@@ -8,10 +8,9 @@ pub mod block;
 pub mod cache;
 pub mod decoder;
 pub mod rope;
-pub mod weights;
 
 use crate::backend::BackendError;
-use weights::SourceError;
+use crate::weights::SourceError;
 
 /// A model that could not be loaded or run.
 #[derive(Debug, thiserror::Error)]

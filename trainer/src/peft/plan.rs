@@ -11,9 +11,9 @@ use potluck_protocol::tensor::DType;
 
 use super::PeftError;
 use super::config::Settings;
-use crate::base::dequantise;
 use crate::lora::adapter::Factor;
 use crate::lora::factors::FactorsError;
+use crate::tensor::dequantise;
 
 /// Padding to one rank may make an adapter so many times as large as its file, or this many bytes, so that a small
 /// file cannot ask for a large memory.

@@ -1,26 +1,27 @@
-//! The generators' own random numbers: SplitMix64 (Steele, Lea, Flood, OOPSLA 2014), so that a seed
-//! names the same rows on every machine and with every version of every dependency.
+//! The generators' own random numbers: distributions over a SplitMix64 stream, so that a seed names the same rows on every
+//! machine and with every version of every dependency.
+
+use potluck_protocol::splitmix::{SplitMix64, mix};
 
 /// A seeded stream. Not for secrets.
 #[derive(Clone, Debug)]
-pub struct Rng {
-    state: u64,
-}
+pub struct Rng(SplitMix64);
 
 impl Rng {
+    /// The same seed gives the same stream.
     pub fn new(seed: u64) -> Self {
-        Self { state: seed }
+        Self(SplitMix64::new(seed))
     }
 
+    /// Any number.
     pub fn next_u64(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.state)
+        self.0.next_u64()
     }
 
     /// Uniform in `0..n` (multiply-shift; the bias for the small `n` used here is under 2^-50).
     /// `n` of zero gives zero.
     pub fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next_u64()) * n as u128) >> 64) as usize
+        self.0.below(n as u64) as usize
     }
 
     /// Uniform in `low..=high`.
@@ -55,13 +56,6 @@ impl Rng {
             items.swap(last, self.below(last + 1));
         }
     }
-}
-
-/// SplitMix64's finaliser.
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// A stable 64-bit hash of a text (FNV-1a, then mixed): decides the side of a split, protects nothing.

@@ -2,7 +2,8 @@
 
 use candle_core::Tensor;
 use potluck_trainer::backend::{AttentionShape, Backend, LoraGrad, LoraPair, Trains};
-use potluck_trainer::model::block::{Block, LINEAR_COUNT, Layer, Pairs, Recompute};
+use potluck_trainer::lora::attached::{LINEAR_COUNT, Pairs};
+use potluck_trainer::model::block::{Block, Layer, Recompute};
 use potluck_trainer::model::rope::Angles;
 
 use crate::attention::{attention_auto, own_shape};

@@ -4,21 +4,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use potluck_protocol::base::Architecture;
 use potluck_trainer::backend::Backend;
+use potluck_trainer::data::sample::Sample;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::RunFolder;
+use potluck_trainer::fit::progress::{Event, Silent};
 use potluck_trainer::fit::run::{FitReport, Outcome, Run, fit};
 use potluck_trainer::fit::state::{HostState, TrainState};
 use potluck_trainer::lora::attached::Attached;
 use potluck_trainer::lora::config::{LoraConfig, Targets};
-use potluck_trainer::lora::init::{kaiming, splitmix64};
+use potluck_trainer::lora::init::kaiming;
 use potluck_trainer::lora::layout::Layout;
 use potluck_trainer::model::batch::Batch;
 use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
 use potluck_trainer::optim::AdamW;
-use potluck_trainer::progress::{Event, Silent};
-use potluck_trainer::sample::Sample;
+use potluck_trainer::random::splitmix64;
 
 use crate::operation::{finite_differences, on_every_backend, on_every_f32_backend};
 use crate::support::{HALF, architecture, backend, buffer, distance, noise, noise_model, wide};

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::AtomicBool;
 
 use potluck_trainer::backend::Backend;
+use potluck_trainer::data::sample::Sample;
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{Prompt, generate, generate_batch};
 use potluck_trainer::lora::adapter::Adapter;
@@ -12,7 +13,6 @@ use potluck_trainer::lora::config::{LoraConfig, Targets};
 use potluck_trainer::lora::layout::Layout;
 use potluck_trainer::model::batch::Batch;
 use potluck_trainer::model::decoder::Model;
-use potluck_trainer::sample::Sample;
 
 use crate::fitting::samples;
 use crate::operation::on_every_f32_backend;

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use potluck_trainer::backend::{Backend, Dropout, Linear, LoraPair, Trains};
-use potluck_trainer::lora::init::splitmix64;
+use potluck_trainer::random::splitmix64;
 
 use crate::operation::{Input, Operation, check, on_every_backend};
 use crate::support::{backend, buffer, noise, read, size, tensor, weight};

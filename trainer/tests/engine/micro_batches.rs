@@ -2,6 +2,7 @@
 
 use potluck_trainer::backend::Backend;
 use potluck_trainer::backend::real::Real;
+use potluck_trainer::data::sample::Sample;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::order::micro_batches;
 use potluck_trainer::fit::state::{Dropped, HostState, TrainState};
@@ -10,7 +11,6 @@ use potluck_trainer::lora::layout::Layout;
 use potluck_trainer::model::batch::Batch;
 use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
-use potluck_trainer::sample::Sample;
 
 use crate::fitting::{bits, config, run, samples};
 use crate::operation::{on_every_backend, on_every_f32_backend};

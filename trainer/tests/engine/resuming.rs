@@ -5,17 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use potluck_trainer::backend::Backend;
-use potluck_trainer::checkpoint::{self, CheckpointError};
+use potluck_trainer::data::sample::Sample;
 use potluck_trainer::fit::FitError;
+use potluck_trainer::fit::checkpoint::{self, CheckpointError};
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::RunFolder;
+use potluck_trainer::fit::progress::{Event, Silent};
 use potluck_trainer::fit::run::{Outcome, Run, fit};
 use potluck_trainer::fit::watch::{EarlyStopping, Keep};
 use potluck_trainer::lora::config::LoraConfig;
 use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
-use potluck_trainer::progress::{Event, Silent};
-use potluck_trainer::sample::Sample;
 
 use crate::fitting::{bits, config, model, run, run_on, samples};
 use crate::operation::on_every_f32_backend;

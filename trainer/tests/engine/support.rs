@@ -9,9 +9,9 @@ use potluck_trainer::backend::cpu::instructions::Instructions;
 use potluck_trainer::backend::cpu::{CpuBackend, Precision};
 use potluck_trainer::backend::real::Real;
 use potluck_trainer::backend::{Backend, Residency};
-use potluck_trainer::lora::init::splitmix64;
-use potluck_trainer::model::weights::{SourceError, Weights};
+use potluck_trainer::random::splitmix64;
 use potluck_trainer::tensor::HostTensor;
+use potluck_trainer::weights::{SourceError, Weights};
 
 /// What must hold in `f32` and in `f64`, relative to the norm of the expected values.
 pub const SINGLE: f64 = 1e-4;
@@ -97,7 +97,7 @@ impl Noise {
     /// One value in a whole row of a matrix.
     pub fn fill_row(&mut self, name: &str, row: usize, value: f32) {
         let tensor = self.tensors.get_mut(name).unwrap();
-        let mut values = potluck_trainer::base::dequantise::tensor(tensor);
+        let mut values = potluck_trainer::tensor::dequantise::tensor(tensor);
         values[row * tensor.shape[1]..][..tensor.shape[1]].fill(value);
         *tensor = HostTensor::from_f32(tensor.shape.clone(), &values).unwrap();
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use potluck_trainer::backend::Backend;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::{FitConfig, Train};
+use potluck_trainer::fit::progress::{Event, Silent};
 use potluck_trainer::fit::run::{FitReport, Run, fit};
 use potluck_trainer::lora::LoraError;
 use potluck_trainer::lora::adapter::Adapter;
@@ -15,7 +16,6 @@ use potluck_trainer::lora::init::kaiming;
 use potluck_trainer::lora::layout::Layout;
 use potluck_trainer::model::batch::Batch;
 use potluck_trainer::peft;
-use potluck_trainer::progress::{Event, Silent};
 
 use crate::fitting::{config, model, run, samples};
 use crate::operation::on_every_f32_backend;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::recipe::Weight;
-use potluck_trainer::base::{Base, dequantise};
+use potluck_trainer::base::Base;
 use potluck_trainer::lora::adapter::Adapter;
+use potluck_trainer::tensor::dequantise;
 
 /// Bits of the exponent and of the mantissa of F32, F16 and BF16, in the order of their numbers in the digest.
 pub const FORMATS: [(u32, u32); 3] = [(8, 23), (5, 10), (8, 7)];

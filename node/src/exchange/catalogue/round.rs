@@ -2,7 +2,7 @@
 
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Reply, Request};
-use potluck_protocol::catalogue::{Blame, Event, Question, RoundId, verified};
+use potluck_protocol::catalogue::{Event, Question, RoundId, Violation, verify_records};
 use tokio::sync::mpsc;
 
 use super::super::ask::{AskError, unexpected};
@@ -65,9 +65,9 @@ async fn ask(
 async fn understood(round: RoundId, answer: Answer) -> Event {
     match answer {
         Answer::Differing(differing) => Event::Differs { round, differing },
-        Answer::Records(base, records) => match task::blocking(move || verified(base, &records)).await {
+        Answer::Records(base, records) => match task::blocking(move || verify_records(base, &records)).await {
             Ok(Ok(records)) => Event::Records { round, records },
-            Ok(Err(fault)) => Event::Wrong { round, blame: Blame::Announcement(fault) },
+            Ok(Err(fault)) => Event::Wrong { round, blame: Violation::Announcement(fault) },
             // A panic of ours is not the peer's fault.
             Err(_) => Event::Unanswered { round },
         },
@@ -75,5 +75,5 @@ async fn understood(round: RoundId, answer: Answer) -> Event {
 }
 
 fn wrong(round: RoundId, error: &AskError) -> Event {
-    Event::Wrong { round, blame: Blame::Protocol(error.to_string()) }
+    Event::Wrong { round, blame: Violation::Protocol(error.to_string()) }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_protocol::catalogue::Rate;
+use potluck_protocol::rate_limit::Rate;
 
 /// Keys that this node provides at once: manifests that it holds, and bases that it follows.
 pub const PROVIDED: usize = 8_192;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::{AbortHandle, AbortRegistration};
-use potluck_protocol::catalogue::Allowances;
+use potluck_protocol::rate_limit::RateLimiter;
 
 use super::super::limits::{HANDSHAKE_GROUPS, HANDSHAKE_RATE, HANDSHAKES, HANDSHAKES_PER_GROUP};
 use super::group::PeerGroup;
@@ -18,7 +18,7 @@ pub struct Handshakes {
     next: u64,
     /// By age.
     open: BTreeMap<u64, (PeerGroup, AbortHandle)>,
-    rates: Allowances<PeerGroup>,
+    rates: RateLimiter<PeerGroup>,
 }
 
 /// What became of a newcomer.
@@ -32,7 +32,7 @@ pub enum Admission {
 
 impl Default for Handshakes {
     fn default() -> Self {
-        Self { next: 0, open: BTreeMap::new(), rates: Allowances::new(HANDSHAKE_RATE, HANDSHAKE_GROUPS) }
+        Self { next: 0, open: BTreeMap::new(), rates: RateLimiter::new(HANDSHAKE_RATE, HANDSHAKE_GROUPS) }
     }
 }
 

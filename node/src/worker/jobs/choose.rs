@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use potluck_protocol::channel::{
-    self, Candidate, Choice, Losses, NormBound, Outcome as Fate, Refusal, Role, Score, Scorer, Verdict,
+    self, Candidate, Choice, Losses, NormBound, Refusal, Role, Score, Scorer, Verdict, VerdictOutcome,
 };
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::limits::REASON_MAX;
@@ -41,7 +41,7 @@ pub fn choose(task: &ChooseTask, context: &Context) -> Outcome<Chosen> {
         weighed.extend(norm.map(|ppm| Weighed { adapter, ppm }));
         match clipped {
             Ok(weight) => candidates.push(Candidate { proposal, adapter, weight }),
-            Err(refusal) => verdicts.push(Verdict { proposal, adapter, outcome: Fate::Refused(refusal) }),
+            Err(refusal) => verdicts.push(Verdict { proposal, adapter, outcome: VerdictOutcome::Refused(refusal) }),
         }
     }
     // A shard is opened for somebody who may pass, never in vain.
@@ -108,8 +108,8 @@ fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Con
     let choice = channel::choose(&held, candidates, &task.gate, &mut scorer)?;
     let mut after = held.clone();
     after.extend(choice.verdicts.iter().filter_map(|verdict| match verdict.outcome {
-        Fate::Taken { weight, .. } => Some((verdict.adapter, weight)),
-        Fate::Refused(_) => None,
+        VerdictOutcome::Taken { weight, .. } => Some((verdict.adapter, weight)),
+        VerdictOutcome::Refused(_) => None,
     }));
     let [genesis, before, after] = [&[][..], &held, &after].map(|inputs| scorer.losses(inputs));
     let (genesis, before, after) = (genesis?, before?, after?);
@@ -181,7 +181,7 @@ impl OnRows<'_> {
         for suite in &self.suites {
             let options = EvaluateOptions { batch_size: BATCH, stop: Vec::new(), exact_match: false };
             let measured = evaluate(&self.model, &attached, &suite.rows.samples, &options, self.context.cancel())
-                .map_err(|error| failures::fit(&suite.rows, &error))?;
+                .map_err(|error| failures::evaluate(&suite.rows, &error))?;
             losses.push(measured.ok_or_else(Failure::interrupted)?.loss);
         }
         self.seen.insert(inputs, losses.clone());

@@ -42,7 +42,7 @@ pub fn rows(
     let options =
         EvaluateOptions { batch_size: BATCH, stop: rows.stop.clone(), exact_match: rows.kind != RowKind::Text };
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
-        .map_err(|error| failures::fit(rows, &error))?;
+        .map_err(|error| failures::evaluate(rows, &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
     Ok(Measured { samples: measured.samples as u64, accuracy: measured.accuracy(), loss: measured.loss })
 }

@@ -117,7 +117,7 @@ fn choose(base: &Base, sources: &mut [Source], rows: &Path, context: &Context) -
         let attached = Attached::load(model.backend(), base.architecture(), &weighted);
         let attached = attached.map_err(|error| failures::lora(&error))?;
         let measured = evaluate(&model, &attached, &rows.samples, &options, context.cancel());
-        let measured = measured.map_err(|error| failures::fit(&rows, &error))?.ok_or_else(Failure::interrupted)?;
+        let measured = measured.map_err(|error| failures::evaluate(&rows, &error))?.ok_or_else(Failure::interrupted)?;
         Ok::<_, Failure>(measured.loss)
     })?;
     sources.iter_mut().zip(&found.weights).for_each(|(source, weight)| source.weight = *weight);

@@ -6,10 +6,10 @@ use potluck_protocol::id::Digest;
 use potluck_trainer::base::Base;
 use potluck_trainer::data::chat::{ChatFormat, Ending};
 use potluck_trainer::data::jsonl;
-use potluck_trainer::data::rehearsal::answers;
 use potluck_trainer::data::row::{Content, Kind, Row};
+use potluck_trainer::data::sample::Sample;
 use potluck_trainer::data::tokenise::{self, Overlong, RowError, TokeniseError, Tokenised};
-use potluck_trainer::sample::Sample;
+use potluck_trainer::generate::rehearsal::answers;
 
 use super::open;
 use crate::api::proto::Progress;

@@ -1,9 +1,9 @@
 //! Whether a base is a view of another one: the same model, with weights that are nearly the same.
 
 use potluck_protocol::tensor::DType;
-use potluck_trainer::base::dequantise;
 use potluck_trainer::base::{Base, Place, Tokenizer};
 use potluck_trainer::tensor::HostTensor;
+use potluck_trainer::tensor::dequantise;
 use rayon::prelude::*;
 
 use super::open;

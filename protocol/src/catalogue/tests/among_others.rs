@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::{announcements, base, catalogue, config, ids, many, winners};
 use crate::announce::Announcement;
-use crate::catalogue::timing::{MEET_MS, PERIOD_MS, REST_MAX_MS, SOON_MS};
-use crate::catalogue::{Bounds, Outcome};
+use crate::catalogue::timing::{BACKOFF_MAX_MS, MEET_MS, PERIOD_MS, SOON_MS};
+use crate::catalogue::{Bounds, RoundOutcome};
 use crate::limits::{CATALOGUE_PER_BASE, CATALOGUE_RECORD_MAX};
 use crate::signed::Authentic;
 use crate::sim::catalogue::Manner::{Boaster, Dribbler, Forger, Hider, Honest, Pusher, Silent};
@@ -67,7 +67,7 @@ proptest! {
         let before = node(&world, 0).outcomes.len();
         run_until(&mut world, SOON + 4 * PERIOD_MS);
         let later = &node(&world, 0).outcomes[before..];
-        prop_assert!(later.len() >= 3 && later.iter().all(|(_, outcome)| *outcome == Outcome::Equal), "{:?}", later);
+        prop_assert!(later.len() >= 3 && later.iter().all(|(_, outcome)| *outcome == RoundOutcome::Equal), "{:?}", later);
     }
 
     /// Every message may be lost, halves meet and part; once all are connected all end equal.
@@ -108,7 +108,7 @@ fn a_late_comer_gets_a_full_base_in_one_round() {
     world.link(0, 1, 20, 0);
     run_until(&mut world, SOON);
     assert_eq!(ids(node(&world, 0).catalogue()), ids(node(&world, 1).catalogue()));
-    assert_eq!(node(&world, 1).outcomes[0], (0, Outcome::Learned(CATALOGUE_PER_BASE)));
+    assert_eq!(node(&world, 1).outcomes[0], (0, RoundOutcome::Learned(CATALOGUE_PER_BASE)));
     // Records, their ids twice, and a little talk.
     let bytes = sum(&world, |node| node.figures.bytes);
     assert!(bytes < (CATALOGUE_PER_BASE * (CATALOGUE_RECORD_MAX + 2 * 32)) as u64, "{bytes} bytes");
@@ -154,13 +154,13 @@ fn endless_answers_cost_a_bounded_number_of_questions() {
     for manner in [Silent, Boaster, Dribbler, Forger] {
         let mut world = world(4, 0, &[(Honest, Vec::new()), (manner, many(3, 200))]);
         world.link(0, 1, 20, 0);
-        run_until(&mut world, 20 * REST_MAX_MS);
+        run_until(&mut world, 20 * BACKOFF_MAX_MS);
         // Two hundred minutes: one or two rounds each ten, from either side. Whoever sends one record a round has two
         // hundred rounds that teach something.
         let messages = sum(&world, |node| node.figures.messages);
         assert!(messages < 1_000, "{manner:?}: {messages}");
         let outcomes = node(&world, 0).outcomes.iter();
-        let fruitless = outcomes.filter(|(_, outcome)| !matches!(outcome, Outcome::Learned(_))).count();
+        let fruitless = outcomes.filter(|(_, outcome)| !matches!(outcome, RoundOutcome::Learned(_))).count();
         assert!(fruitless < 80, "{manner:?}: {fruitless}");
     }
 }

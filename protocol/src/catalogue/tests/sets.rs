@@ -120,7 +120,7 @@ fn an_envelope_that_others_signed_too_is_the_same_record_or_none() {
         entries.push(message_of(seed));
         entries.sort();
         let envelope = [head, &(entries.len() as u64).to_le_bytes(), &entries.concat()].concat();
-        let many_signed = announce::authentic(base(0), &envelope).expect("every signature is right");
+        let many_signed = announce::verify(base(0), &envelope).expect("every signature is right");
         assert_eq!(announce::id(&many_signed), announce::id(&one));
         let expected = if envelope.len() <= CATALOGUE_RECORD_MAX { Inserted::Stale } else { Inserted::TooLong };
         assert_eq!(kept.insert(many_signed), expected);

@@ -15,12 +15,12 @@
 mod search;
 
 use super::spec::{Gate, NormBound};
-use super::verdict::{Outcome, Refusal, Verdict};
+use super::verdict::{Refusal, Verdict, VerdictOutcome};
 use crate::id::ManifestId;
 use crate::recipe::Weight;
 
 pub use search::scores_max;
-use search::{Fall, Mix, Search, Trial};
+use search::{Failure, Mix, Search, Trial};
 
 /// A proposal that passed every check that needs no score. Its weight is clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,43 +86,43 @@ pub fn choose<S: Scorer>(
 
     let (mut alone, mut verdicts) = (Vec::new(), Vec::new());
     for candidate in candidates {
-        let trial = search.trial(&nothing, candidate)?;
-        let alone_micro = moved(before, trial.whole);
+        let trial = search.try_candidate(&nothing, candidate)?;
+        let alone_micro = change_micro(before, trial.whole);
         match trial {
             Trial { best: Some(mix), .. } => alone.push((mix.losses.improve, alone_micro, candidate)),
-            Trial { fall: Some(Fall::Rise(rise_ppm)), .. } => {
-                verdicts.push(refused(candidate, Refusal::Guard { rise_ppm }));
+            Trial { failure: Some(Failure::Rise(rise_ppm)), .. } => {
+                verdicts.push(refuse(candidate, Refusal::Guard { rise_ppm }));
             }
-            _ => verdicts.push(refused(candidate, Refusal::NoGain { alone_micro })),
+            _ => verdicts.push(refuse(candidate, Refusal::NoGain { alone_micro })),
         }
     }
     alone.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.2.proposal.cmp(&b.2.proposal)));
 
     let (mut mix, mut kept_out) = (nothing, Vec::new());
     for &(_, alone_micro, candidate) in &alone {
-        match search.trial(&mix, candidate)? {
+        match search.try_candidate(&mix, candidate)? {
             Trial { best: Some(with), .. } => mix = with,
-            Trial { fall: Some(Fall::Rise(rise_ppm)), .. } => kept_out.push((candidate, rise_ppm)),
-            _ => verdicts.push(refused(candidate, Refusal::NothingAdded { alone_micro })),
+            Trial { failure: Some(Failure::Rise(rise_ppm)), .. } => kept_out.push((candidate, rise_ppm)),
+            _ => verdicts.push(refuse(candidate, Refusal::NothingAdded { alone_micro })),
         }
     }
 
     let taken = mix.parts.iter().map(|part| part.candidate);
     let all: Vec<_> = taken.chain(kept_out.iter().map(|(candidate, _)| *candidate)).collect();
     if all.len() > 1
-        && let Some(together) = search.together(&all)?
+        && let Some(together) = search.try_together(&all)?
         && together.losses.improve < mix.losses.improve
     {
         mix = together;
         kept_out.clear();
     }
-    let mix = search.weighed_anew(mix)?;
+    let mix = search.reweigh(mix)?;
 
-    verdicts.extend(kept_out.into_iter().map(|(candidate, rise_ppm)| refused(candidate, Refusal::Guard { rise_ppm })));
+    verdicts.extend(kept_out.into_iter().map(|(candidate, rise_ppm)| refuse(candidate, Refusal::Guard { rise_ppm })));
     for (_, alone_micro, candidate) in alone {
         let part = mix.parts.iter().find(|part| part.candidate.proposal == candidate.proposal);
         verdicts.extend(part.map(|part| {
-            let outcome = Outcome::Taken { weight: part.weight(), alone_micro };
+            let outcome = VerdictOutcome::Taken { weight: part.weight(), alone_micro };
             Verdict { proposal: candidate.proposal, adapter: candidate.adapter, outcome }
         }));
     }
@@ -130,12 +130,12 @@ pub fn choose<S: Scorer>(
     Ok(Choice { verdicts, genesis, before, after: mix.losses })
 }
 
-fn moved(before: Losses, after: Losses) -> i64 {
+fn change_micro(before: Losses, after: Losses) -> i64 {
     ((after.improve - before.improve) * 1e6).round() as i64
 }
 
-fn refused(candidate: &Candidate, refusal: Refusal) -> Verdict {
-    let outcome = Outcome::Refused(refusal);
+fn refuse(candidate: &Candidate, refusal: Refusal) -> Verdict {
+    let outcome = VerdictOutcome::Refused(refusal);
     Verdict { proposal: candidate.proposal, adapter: candidate.adapter, outcome }
 }
 

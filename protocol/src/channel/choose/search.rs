@@ -48,9 +48,9 @@ pub struct Mix<'a> {
 
 /// Why a candidate does not pass at its whole weight.
 #[derive(Clone, Copy, Debug)]
-pub enum Fall {
+pub enum Failure {
     /// The loss falls too little.
-    Short,
+    NoGain,
     /// The perplexity of what is to be kept rises by so many parts per million.
     Rise(u32),
 }
@@ -61,7 +61,7 @@ pub struct Trial<'a> {
     pub whole: Losses,
     /// With the part of its weight that passes at the lowest loss.
     pub best: Option<Mix<'a>>,
-    pub fall: Option<Fall>,
+    pub failure: Option<Failure>,
 }
 
 /// Scores by the rules of a channel.
@@ -74,42 +74,42 @@ pub struct Search<'a, S> {
 
 impl<S: Scorer> Search<'_, S> {
     /// A candidate beside a mix: its whole weight first. One that does not help at all is not tried at parts of it.
-    pub fn trial<'a>(&mut self, mix: &Mix<'a>, candidate: &'a Candidate) -> Result<Trial<'a>, S::Error> {
+    pub fn try_candidate<'a>(&mut self, mix: &Mix<'a>, candidate: &'a Candidate) -> Result<Trial<'a>, S::Error> {
         let beside = |share| with(&mix.parts, Part { candidate, share });
         let whole = self.mix(beside(WHOLE))?;
-        let fall = self.fall(mix.losses, whole.losses);
-        let (whole, mut best) = (whole.losses, fall.is_none().then_some(whole));
-        let parts = if matches!(fall, Some(Fall::Short)) { &[][..] } else { &PARTS[..] };
+        let failure = self.failure(mix.losses, whole.losses);
+        let (whole, mut best) = (whole.losses, failure.is_none().then_some(whole));
+        let parts = if matches!(failure, Some(Failure::NoGain)) { &[][..] } else { &PARTS[..] };
         for &share in parts {
             if (Part { candidate, share }).weight().0 == 0 {
                 continue;
             }
             let tried = self.mix(beside(share))?;
             let lower = best.as_ref().is_none_or(|best| tried.losses.improve < best.losses.improve);
-            if lower && self.fall(mix.losses, tried.losses).is_none() {
+            if lower && self.failure(mix.losses, tried.losses).is_none() {
                 best = Some(tried);
             }
         }
-        Ok(Trial { whole, best, fall })
+        Ok(Trial { whole, best, failure })
     }
 
     /// All of them at one share of their weights, beside what is held: the best share that keeps what is to be kept.
-    pub fn together<'a>(&mut self, candidates: &[&'a Candidate]) -> Result<Option<Mix<'a>>, S::Error> {
+    pub fn try_together<'a>(&mut self, candidates: &[&'a Candidate]) -> Result<Option<Mix<'a>>, S::Error> {
         let mut best = None;
         for share in SHARES {
-            self.at_share(share, candidates, &mut best)?;
+            self.try_share(share, candidates, &mut best)?;
         }
         for half in HALVES {
             let Some((share, _)) = best else { break };
             if share < WHOLE {
-                self.at_share(share + half, candidates, &mut best)?;
+                self.try_share(share + half, candidates, &mut best)?;
             }
         }
         Ok(best.map(|(_, mix)| mix))
     }
 
     /// All at one share: the best so far if it is better.
-    fn at_share<'a>(
+    fn try_share<'a>(
         &mut self,
         share: i64,
         candidates: &[&'a Candidate],
@@ -128,7 +128,7 @@ impl<S: Scorer> Search<'_, S> {
     }
 
     /// Each share is changed once if that lowers the loss.
-    pub fn weighed_anew<'a>(&mut self, mut mix: Mix<'a>) -> Result<Mix<'a>, S::Error> {
+    pub fn reweigh<'a>(&mut self, mut mix: Mix<'a>) -> Result<Mix<'a>, S::Error> {
         for index in 0..mix.parts.len() {
             let now = mix.parts[index];
             let mut tried = now.share;
@@ -157,13 +157,13 @@ impl<S: Scorer> Search<'_, S> {
     }
 
     /// A loss that is no number passes nothing.
-    fn fall(&self, before: Losses, after: Losses) -> Option<Fall> {
+    fn failure(&self, before: Losses, after: Losses) -> Option<Failure> {
         let wanted = before.improve * (1.0 - f64::from(self.gate.gain_ppm) / 1e6);
         let gains = after.improve < before.improve && after.improve <= wanted;
         if !gains {
-            return Some(Fall::Short);
+            return Some(Failure::NoGain);
         }
-        (!self.keeps(after)).then(|| Fall::Rise((self.rise(after) * 1e6) as u32))
+        (!self.keeps(after)).then(|| Failure::Rise((self.rise(after) * 1e6) as u32))
     }
 
     fn keeps(&self, losses: Losses) -> bool {

@@ -32,7 +32,7 @@ fn candidate(n: u8) -> Candidate {
     Candidate { proposal: id(100 + n), adapter: id(n), weight: Weight::ONE }
 }
 
-fn outcome(choice: &Choice, n: u8) -> Outcome {
+fn outcome(choice: &Choice, n: u8) -> VerdictOutcome {
     let verdict = choice.verdicts.iter().find(|verdict| verdict.adapter == id(n)).expect("judged");
     verdict.outcome.clone()
 }
@@ -43,11 +43,11 @@ fn what_helps_is_taken_and_what_harms_is_told_why() {
         vec![(id(1), -0.5, 0.0), (id(2), -0.2, 0.005), (id(3), 0.4, 0.0), (id(4), -0.3, 0.9), (id(5), -0.0001, 0.0)];
     let candidates: Vec<_> = (1..=5).map(candidate).collect();
     let choice = choose(&[], &candidates, &GATE, &mut Table(effects)).expect("scores");
-    assert!(matches!(outcome(&choice, 1), Outcome::Taken { weight: Weight::ONE, alone_micro: -500_000 }));
-    assert!(matches!(outcome(&choice, 2), Outcome::Taken { weight: Weight::ONE, .. }));
-    assert_eq!(outcome(&choice, 3), Outcome::Refused(Refusal::NoGain { alone_micro: 400_000 }));
-    assert!(matches!(outcome(&choice, 4), Outcome::Refused(Refusal::Guard { rise_ppm: 1_459_000..1_460_000 })));
-    assert_eq!(outcome(&choice, 5), Outcome::Refused(Refusal::NoGain { alone_micro: -100 }));
+    assert!(matches!(outcome(&choice, 1), VerdictOutcome::Taken { weight: Weight::ONE, alone_micro: -500_000 }));
+    assert!(matches!(outcome(&choice, 2), VerdictOutcome::Taken { weight: Weight::ONE, .. }));
+    assert_eq!(outcome(&choice, 3), VerdictOutcome::Refused(Refusal::NoGain { alone_micro: 400_000 }));
+    assert!(matches!(outcome(&choice, 4), VerdictOutcome::Refused(Refusal::Guard { rise_ppm: 1_459_000..1_460_000 })));
+    assert_eq!(outcome(&choice, 5), VerdictOutcome::Refused(Refusal::NoGain { alone_micro: -100 }));
     assert!((choice.after.improve - 1.3).abs() < 1e-9 && choice.before == choice.genesis);
 }
 
@@ -57,7 +57,7 @@ fn what_would_hurt_is_taken_in_part() {
     let choice = choose(&[], &[candidate(1)], &GATE, &mut table()).expect("scores");
     // Half of it in its turn; an eighth more when it is weighed anew, which is nearly all that the guard allows.
     let weight = Weight(5 << 13);
-    assert_eq!(outcome(&choice, 1), Outcome::Taken { weight, alone_micro: -500_000 });
+    assert_eq!(outcome(&choice, 1), VerdictOutcome::Taken { weight, alone_micro: -500_000 });
     assert!((choice.after.improve - (2.0 - 0.5 * 0.625)).abs() < 1e-9);
 }
 
@@ -83,7 +83,7 @@ fn four_that_the_guard_allows_in_part_are_worth_more_than_one_in_full() {
     let mut scorer = Skills { scores: 0 };
     let choice = choose(&[], &candidates, &GATE, &mut scorer).expect("scores");
     // One in full is 3.0, and nearly all that the guard allows; four at nearly half are 1.06.
-    assert!((1..=4).all(|n| matches!(outcome(&choice, n), Outcome::Taken { .. })), "{choice:?}");
+    assert!((1..=4).all(|n| matches!(outcome(&choice, n), VerdictOutcome::Taken { .. })), "{choice:?}");
     assert!(choice.after.improve < 1.1, "{choice:?}");
     assert!(choice.after.keep.expect("measured") <= 1.01f64.ln() + 1e-12);
     assert!(scorer.scores <= scores_max(4), "{}", scorer.scores);
@@ -101,8 +101,8 @@ fn one_that_adds_nothing_is_not_taken_together_with_others_either() {
         }
     }
     let choice = choose(&[], &[candidate(1), candidate(2)], &GATE, &mut Twice).expect("scores");
-    let taken = |n| matches!(outcome(&choice, n), Outcome::Taken { weight: Weight::ONE, .. });
-    let nothing = |n| outcome(&choice, n) == Outcome::Refused(Refusal::NothingAdded { alone_micro: -1_000_000 });
+    let taken = |n| matches!(outcome(&choice, n), VerdictOutcome::Taken { weight: Weight::ONE, .. });
+    let nothing = |n| outcome(&choice, n) == VerdictOutcome::Refused(Refusal::NothingAdded { alone_micro: -1_000_000 });
     assert!((taken(1) && nothing(2)) || (taken(2) && nothing(1)), "{choice:?}");
 }
 
@@ -122,9 +122,9 @@ fn the_order_of_proposals_does_not_matter() {
 #[test]
 fn a_loss_that_is_no_number_passes_nothing() {
     let choice = choose(&[], &[candidate(1)], &GATE, &mut Table(vec![(id(1), f64::NAN, 0.0)])).expect("scores");
-    assert!(matches!(outcome(&choice, 1), Outcome::Refused(Refusal::NoGain { .. })));
+    assert!(matches!(outcome(&choice, 1), VerdictOutcome::Refused(Refusal::NoGain { .. })));
     let choice = choose(&[], &[candidate(1)], &GATE, &mut Table(vec![(id(1), -1.0, f64::NAN)])).expect("scores");
-    assert!(matches!(outcome(&choice, 1), Outcome::Refused(Refusal::Guard { .. })));
+    assert!(matches!(outcome(&choice, 1), VerdictOutcome::Refused(Refusal::Guard { .. })));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use libp2p_identity::PeerId;
 
 use super::Setting;
 use crate::announce;
-use crate::catalogue::timing::{ANSWER_MS, HEDGE_MS, PERIOD_MS, REST_MAX_MS, REST_MS, ROUND_MS, ROUNDS, SPREAD};
-use crate::catalogue::{Action, Catalogue, Event, Outcome, Question, Reconcile, Record, RoundId, Wanted};
+use crate::catalogue::timing::{ANSWER_MS, BACKOFF_MAX_MS, BACKOFF_MS, HEDGE_MS, PERIOD_MS, ROUND_MS, ROUNDS, SPREAD};
+use crate::catalogue::{Action, Catalogue, Event, Question, Reconcile, Record, RoundId, RoundOutcome, Wanted};
 use crate::id::{AnnouncementId, BaseId};
 
 /// What is known of one machine.
@@ -135,11 +135,11 @@ impl Ledger {
                 let running = self.rounds.remove(round).ok_or("a round ends once")?;
                 self.ended += 1;
                 self.caused += match outcome {
-                    Outcome::Learned(_) => SPREAD as u64,
+                    RoundOutcome::Learned(_) => SPREAD as u64,
                     // Some of it may have been learned before.
-                    Outcome::Unanswered | Outcome::Wrong => 1 + SPREAD as u64,
-                    Outcome::Nothing => 1,
-                    Outcome::Equal => 0,
+                    RoundOutcome::Unanswered | RoundOutcome::Wrong => 1 + SPREAD as u64,
+                    RoundOutcome::Nothing => 1,
+                    RoundOutcome::Equal => 0,
                 };
                 self.rest(*peer, *outcome, now_ms);
                 rule(running.peer == *peer && running.base == *base, "a round ends with whom and what it began")
@@ -149,14 +149,14 @@ impl Ledger {
 
     fn check_start(&mut self, round: RoundId, peer: PeerId, base: BaseId, now_ms: u64) -> Rule {
         let young = |running: &Running| running.base == base && now_ms < running.started_ms + HEDGE_MS;
-        let rests_until_ms = self.rests.get(&peer).map_or(0, |rest| rest.until_ms);
+        let until_ms = self.rests.get(&peer).map_or(0, |rest| rest.until_ms);
         let regular = (now_ms / (PERIOD_MS * 3 / 4) + 1) * self.setting.bases;
         rule(self.last.is_none_or(|last| last < round), "rounds have new numbers")?;
         rule(self.met.get(&peer).is_some_and(|bases| bases.contains(&base)), "only who follows a base is asked")?;
         rule(self.rounds.values().all(|running| running.peer != peer), "one round with a peer at a time")?;
         rule(!self.rounds.values().any(young), "a second round of a base waits for the first")?;
         rule(self.rounds.len() < ROUNDS, "too many rounds")?;
-        rule(now_ms >= rests_until_ms, "a peer that taught nothing is left alone for a while")?;
+        rule(now_ms >= until_ms, "a peer that taught nothing is left alone for a while")?;
         rule(self.started < self.caused + regular, "no round without a cause")?;
         self.started += 1;
         let (named, asked) = (BTreeSet::new(), BTreeSet::new());
@@ -185,16 +185,16 @@ impl Ledger {
         rule(asked, "only what was asked for is learned")
     }
 
-    fn rest(&mut self, peer: PeerId, outcome: Outcome, now_ms: u64) {
+    fn rest(&mut self, peer: PeerId, outcome: RoundOutcome, now_ms: u64) {
         let rest = self.rests.entry(peer).or_default();
         *rest = match outcome {
-            Outcome::Equal | Outcome::Learned(_) => Rest::default(),
-            Outcome::Nothing | Outcome::Unanswered => {
+            RoundOutcome::Equal | RoundOutcome::Learned(_) => Rest::default(),
+            RoundOutcome::Nothing | RoundOutcome::Unanswered => {
                 let fruitless = rest.fruitless + 1;
-                let until_ms = now_ms + REST_MAX_MS.min(REST_MS << fruitless.min(16));
+                let until_ms = now_ms + BACKOFF_MAX_MS.min(BACKOFF_MS << fruitless.min(16));
                 Rest { fruitless, until_ms }
             }
-            Outcome::Wrong => Rest { fruitless: rest.fruitless + 8, until_ms: now_ms + REST_MAX_MS },
+            RoundOutcome::Wrong => Rest { fruitless: rest.fruitless + 8, until_ms: now_ms + BACKOFF_MAX_MS },
         };
     }
 }

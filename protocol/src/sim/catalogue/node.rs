@@ -7,14 +7,14 @@ use super::{Ledger, Message, Setting};
 use crate::announce::{self, Announcement};
 use crate::bulk::{Reply, Request};
 use crate::catalogue::{
-    Action, Allowances, Blame, Catalogue, Event, Inserted, Outcome, Question, Rate, Reconcile, Record, RoundId,
-    verified,
+    Action, Catalogue, Event, Inserted, Question, Reconcile, Record, RoundId, RoundOutcome, Violation, verify_records,
 };
 use crate::codec;
-use crate::dice::{Dice, mix};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
+use crate::rate_limit::{Rate, RateLimiter};
 use crate::signed::{Authentic, PublicKey};
 use crate::sim::{Actor, Input, Out};
+use crate::splitmix::{SplitMix64, mix};
 
 /// What one publisher may say by gossip: more is found by comparing.
 const PUBLISHERS: Rate = Rate { burst: 12, refill_ms: 600_000 };
@@ -48,20 +48,20 @@ pub struct Node {
     ledger: Ledger,
     /// What each neighbour follows, once it has said so.
     neighbours: BTreeMap<usize, Vec<BaseId>>,
-    dice: Dice,
+    rng: SplitMix64,
     /// Its own announcements, and when it makes them; the next one last.
     diary: Vec<(u64, Authentic<Announcement>)>,
     /// Answers that it keeps back.
     later: BTreeMap<(u64, u64), (usize, Message)>,
     /// Gossip that it has looked at.
     seen: BTreeSet<Digest>,
-    allowances: Allowances<PublicKey>,
+    rate_limiter: RateLimiter<PublicKey>,
     tell_missed_ms: u64,
     /// Manifests whose announcements are new since they were last taken.
     news: Vec<ManifestId>,
     done: bool,
     pub figures: Figures,
-    pub outcomes: Vec<(usize, Outcome)>,
+    pub outcomes: Vec<(usize, RoundOutcome)>,
     pub blamed: BTreeSet<usize>,
 }
 
@@ -76,11 +76,11 @@ impl Node {
             sync: Reconcile::new(seed),
             ledger: Ledger::new(setting.clone()),
             neighbours: BTreeMap::new(),
-            dice: Dice::new(mix(seed)),
+            rng: SplitMix64::new(mix(seed)),
             diary: Vec::new(),
             later: BTreeMap::new(),
             seen: BTreeSet::new(),
-            allowances: Allowances::new(PUBLISHERS, 64),
+            rate_limiter: RateLimiter::new(PUBLISHERS, 64),
             tell_missed_ms: 0,
             news: Vec::new(),
             done: setting.until_ms == 0,
@@ -132,7 +132,7 @@ impl Node {
             Message::Question { .. } | Message::Answer { .. } => (&mut self.figures.messages, &mut self.figures.bytes),
         };
         (*messages, *all) = (*messages + 1, *all + bytes);
-        if self.dice.below(1_000) >= self.setting.loss {
+        if self.rng.below(1_000) >= self.setting.loss {
             out.send(to, message, bytes);
         }
     }
@@ -189,11 +189,11 @@ impl Node {
         if !self.seen.insert(Digest::of(bytes)) {
             return;
         }
-        let Ok(announcement) = announce::authentic(base, bytes) else { return };
+        let Ok(announcement) = announce::verify(base, bytes) else { return };
         if self.catalogue.is_stale(&announcement) {
             return;
         }
-        if !self.allowances.take(announcement.body().publisher, now_ms) {
+        if !self.rate_limiter.take(announcement.body().publisher, now_ms) {
             if now_ms >= self.tell_missed_ms {
                 self.tell_missed_ms = now_ms + MISSED_PAUSE_MS;
                 self.feed(Event::Missed { base }, now_ms, out);
@@ -226,7 +226,7 @@ impl Node {
         let Some(reply) = manner.reply(right) else { return };
         match codec::encode(&reply) {
             Ok(bytes) if manner.delay_ms() > 0 => {
-                let at = (now_ms + manner.delay_ms(), self.dice.roll());
+                let at = (now_ms + manner.delay_ms(), self.rng.next_u64());
                 self.later.insert(at, (from, Message::Answer { round, bytes }));
             }
             Ok(bytes) => self.send(from, Message::Answer { round, bytes }, out),
@@ -238,11 +238,11 @@ impl Node {
         let Some(base) = self.ledger.base(&round) else { return };
         let event = match codec::decode::<Reply>(bytes) {
             Ok(Reply::Differing(differing)) => Event::Differs { round, differing },
-            Ok(Reply::Records(records)) => match verified(base, &records) {
+            Ok(Reply::Records(records)) => match verify_records(base, &records) {
                 Ok(records) => Event::Records { round, records },
-                Err(fault) => Event::Wrong { round, blame: Blame::Announcement(fault) },
+                Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
             },
-            other => Event::Wrong { round, blame: Blame::Protocol(format!("{other:?}")) },
+            other => Event::Wrong { round, blame: Violation::Protocol(format!("{other:?}")) },
         };
         self.feed(event, now_ms, out);
     }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::puller::Puller;
 use super::{Conduct, Library, Node};
-use crate::dice::Dice;
 use crate::sim::{Actor, Fault, Line, World};
+use crate::splitmix::SplitMix64;
 
 /// A run may take so long, in simulated time.
 pub(crate) const LIMIT_MS: u64 = 4 * 3_600_000;
@@ -114,13 +114,13 @@ impl Plan {
     /// The same with more in each node than the swarm's part. A node pulls what it has [`Node::heard`] of.
     pub fn world_with<A: Actor>(&self, mut wrap: impl FnMut(usize, Node) -> A) -> World<A> {
         let library = Rc::new(Library::new(&self.lens, self.manifests.clone(), self.nodes.len()));
-        let mut dice = Dice::new(self.seed);
+        let mut rng = SplitMix64::new(self.seed);
         let mut world = World::default();
         for (n, planned) in self.nodes.iter().enumerate() {
-            let mut node = Node::new(library.clone(), planned.conduct, dice.roll());
+            let mut node = Node::new(library.clone(), planned.conduct, rng.next_u64());
             node.give(planned.has.iter().copied());
             for pull in &planned.pulls {
-                node.pull(pull.manifest, pull.start_ms, dice.roll());
+                node.pull(pull.manifest, pull.start_ms, rng.next_u64());
             }
             world.add(wrap(n, node), planned.line);
         }

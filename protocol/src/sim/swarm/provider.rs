@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{Message, SMALL, Stream};
-use crate::dice::Dice;
 use crate::fetch::RequestId;
 use crate::sim::Out;
+use crate::splitmix::SplitMix64;
 
 /// How a node serves. Counts are of pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ struct Job {
 #[derive(Clone, Debug)]
 pub struct Provider {
     pub conduct: Conduct,
-    dice: Dice,
+    rng: SplitMix64,
     queues: BTreeMap<(usize, Stream), VecDeque<Job>>,
     /// Whose piece went last: streams take turns.
     last: Option<(usize, Stream)>,
@@ -65,19 +65,19 @@ pub struct Provider {
 impl Provider {
     pub fn new(conduct: Conduct, seed: u64) -> Self {
         let queues = BTreeMap::new();
-        let dice = Dice::new(seed);
-        Self { conduct, dice, queues, last: None, sending: false, pieces: 0, served_bytes: 0, drip_at_ms: DRIP_MS }
+        let rng = SplitMix64::new(seed);
+        Self { conduct, rng, queues, last: None, sending: false, pieces: 0, served_bytes: 0, drip_at_ms: DRIP_MS }
     }
 
     /// Somebody wants a shard of `len` bytes; 0 if it is not here.
     pub fn ask(&mut self, from: usize, stream: Stream, request: RequestId, len: u32, out: &mut Out<Message>) {
         let queue = self.queues.entry((from, stream)).or_default();
         let busy = match self.conduct {
-            Conduct::Busy(percent) => self.dice.percent(percent),
+            Conduct::Busy(percent) => self.rng.chance(percent),
             _ => queue.len() >= WAITING_MAX,
         };
         if busy {
-            let retry_ms = self.dice.between(50, 2_000) as u32;
+            let retry_ms = self.rng.between(50, 2_000) as u32;
             out.send(from, Message::Busy { stream, request, retry_ms }, SMALL);
         } else if len == 0 || self.conduct == Conduct::Empty {
             out.send(from, Message::NotFound { stream, request }, SMALL);

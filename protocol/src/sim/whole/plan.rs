@@ -5,11 +5,11 @@ use std::rc::Rc;
 use super::{Node, Outcome};
 use crate::catalogue::Bounds;
 use crate::catalogue::timing::PERIOD_MS;
-use crate::dice::{Dice, mix};
 use crate::id::BaseId;
 use crate::sim::catalogue::{self, Manner, Offer, Setting};
 use crate::sim::swarm::{self, LIMIT_MS};
 use crate::sim::{Fault, World};
+use crate::splitmix::{SplitMix64, mix};
 
 /// So small that records are given up, and so large that everybody's newest is kept.
 const BOUNDS: Bounds = Bounds { per_publisher: 8, per_base: 60, in_all: 1_000 };
@@ -38,52 +38,52 @@ impl Plan {
     /// much. Who does not serve honestly does not answer honestly either.
     pub fn by_seed(seed: u64, nodes: usize) -> Self {
         let swarm = swarm::Plan::swarm(seed, nodes);
-        let mut dice = Dice::new(mix(!seed));
-        let manner = |planned: &swarm::Planned, dice: &mut Dice| match planned.conduct.is_honest() {
+        let mut rng = SplitMix64::new(mix(!seed));
+        let manner = |planned: &swarm::Planned, rng: &mut SplitMix64| match planned.conduct.is_honest() {
             true => Manner::Honest,
-            false => Manner::BAD[dice.below(Manner::BAD.len() as u64) as usize],
+            false => Manner::BAD[rng.below(Manner::BAD.len() as u64) as usize],
         };
-        let manners = swarm.nodes().iter().map(|planned| manner(planned, &mut dice)).collect();
+        let manners = swarm.nodes().iter().map(|planned| manner(planned, &mut rng)).collect();
         let stay = swarm.manifests();
         // Those that stay follow both bases, so that both hold together.
-        let bases = |node: usize, dice: &mut Dice| if node < stay || dice.percent(50) { 2 } else { 1 };
+        let bases = |node: usize, rng: &mut SplitMix64| if node < stay || rng.chance(50) { 2 } else { 1 };
         let follows: Vec<Vec<BaseId>> =
-            (0..nodes).map(|node| (0..bases(node, &mut dice)).map(Offer::base).collect()).collect();
+            (0..nodes).map(|node| (0..bases(node, &mut rng)).map(Offer::base).collect()).collect();
         let mut setting = Setting::new(manners);
         (setting.loss, setting.bounds) = (200, BOUNDS);
         let mut plan = Self { swarm, setting, seed, follows, offers: Vec::new() };
-        plan.announce_manifests(&mut dice);
-        plan.announce_talk(&mut dice);
+        plan.announce_manifests(&mut rng);
+        plan.announce_talk(&mut rng);
         plan.end_late_enough();
         plan
     }
 
     /// Whoever stays announces what it has.
-    fn announce_manifests(&mut self, dice: &mut Dice) {
+    fn announce_manifests(&mut self, rng: &mut SplitMix64) {
         for node in 0..self.swarm.manifests() {
             let offer = Offer { publisher: node as u8 + 1, base: 0, manifest: node as u16, sequence: 1, variant: 0 };
-            self.offers.push((node, dice.below(10_000), offer));
+            self.offers.push((node, rng.below(10_000), offer));
         }
     }
 
-    fn announce_talk(&mut self, dice: &mut Dice) {
+    fn announce_talk(&mut self, rng: &mut SplitMix64) {
         // Not those that stay: their own talk would push out what they announced first.
         let (first, last) = (self.swarm.manifests() as u64, self.follows.len() as u64 - 1);
-        for n in 0..dice.between(4, 16) as u16 {
-            let node = dice.between(first, last) as usize;
-            let base = dice.below(self.follows[node].len() as u64) as u8;
-            let at_ms = dice.below(60_000);
+        for n in 0..rng.between(4, 16) as u16 {
+            let node = rng.between(first, last) as usize;
+            let base = rng.below(self.follows[node].len() as u64) as u8;
+            let at_ms = rng.below(60_000);
             let offer = Offer { publisher: node as u8 + 1, base, manifest: TALK + n, sequence: 2, variant: 0 };
             self.offers.push((node, at_ms, offer));
-            if dice.percent(30) {
-                self.offers.push((node, at_ms + dice.below(20_000), Offer { sequence: 3, ..offer }));
+            if rng.chance(30) {
+                self.offers.push((node, at_ms + rng.below(20_000), Offer { sequence: 3, ..offer }));
             }
-            if dice.percent(30) {
-                self.offers.push((node, at_ms + dice.below(20_000), Offer { variant: 1, ..offer }));
+            if rng.chance(30) {
+                self.offers.push((node, at_ms + rng.below(20_000), Offer { variant: 1, ..offer }));
             }
         }
-        if dice.percent(50) {
-            let (node, at_ms) = (dice.between(first, last) as usize, dice.below(60_000));
+        if rng.chance(50) {
+            let (node, at_ms) = (rng.between(first, last) as usize, rng.below(60_000));
             for n in 0..FLOOD {
                 let manifest = 2 * TALK + n;
                 let offer =

@@ -10,7 +10,7 @@ use potluck_protocol::tensor::DType;
 use super::element::{Element, convert, same};
 use super::kernel::Tile;
 use super::kernel::product::typed;
-use crate::base::dequantise;
+use crate::tensor::dequantise;
 
 /// Row-major values in any storage.
 #[derive(Clone, Copy)]

@@ -40,8 +40,8 @@ use super::{
     AdamWState, AdamWStep, AttentionSaved, AttentionShape, Backend, BackendError, HeadLoss, Linear, Projected,
     ProjectedGrad, Residency, Result, Target,
 };
-use crate::base::dequantise;
 use crate::tensor::HostTensor;
+use crate::tensor::dequantise;
 use factor::{Factor, Orientation};
 use rows::RowLoop;
 

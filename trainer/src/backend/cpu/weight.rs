@@ -7,8 +7,8 @@ use super::element::convert;
 use super::factor::{Factor, Orientation, Stored};
 use super::matrix::Storage;
 use crate::backend::{BackendError, Result};
-use crate::base::dequantise;
 use crate::tensor::HostTensor;
+use crate::tensor::dequantise;
 
 /// A frozen matrix `[out, in]`.
 pub struct Weight {

@@ -4,7 +4,7 @@
 use super::for_chunks;
 use crate::backend::Dropout;
 use crate::backend::real::Real;
-use crate::lora::init::splitmix64;
+use crate::random::splitmix64;
 
 /// What the elements of a row are drawn from.
 #[inline]

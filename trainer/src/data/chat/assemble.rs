@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::marks::Written;
 use super::{ChatError, ChatFormat, ChatSample};
 use crate::base::{Encoded, Place};
-use crate::sample::Sample;
+use crate::data::sample::Sample;
 
 /// Where an answer stands in the text, and the token that is to be put behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use potluck_protocol::id::Digest;
 
 use super::row::{Chat, Message};
 use crate::base::{Tokenizer, TokenizerError};
-use crate::sample::Sample;
+use crate::data::sample::Sample;
 use assemble::Answer;
 pub use ending::Ending;
 use marks::{Marks, Written};

@@ -8,7 +8,7 @@ use potluck_protocol::recipe::Weight;
 use potluck_protocol::tensor::DType;
 
 use crate::lora::factors::FactorsError;
-use crate::model::weights::SourceError;
+use crate::weights::SourceError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum FoldError {

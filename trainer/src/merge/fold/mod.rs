@@ -1,7 +1,7 @@
 //! Rule `fold-f32/1`: weighted adapters into the base they belong to, to the same bytes on any machine.
 //!
 //! For each tensor of the architecture, in the order of names, and each of its elements:
-//! 1. `g` = the parent's value as f32 (`base::dequantise`; exact for floats);
+//! 1. `g` = the parent's value as f32 (`tensor::dequantise`; exact for floats);
 //! 2. for the adapters in the order of their manifest ids, for `k` from 0 to the rank: `c = f32(weight * scale *
 //!    B[row][k])`, where weight is `i32 / 65536`, scale is `lora_alpha / r`, and both products are taken in f64 from
 //!    left to right; `d = d + c * A[k][column]` in f32, from `d = 0`: multiply, round, add, round, no fused multiply-add;

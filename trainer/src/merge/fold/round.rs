@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::folded::Float;
 use crate::backend::cpu::instructions::Instructions;
-use crate::base::dequantise;
+use crate::tensor::dequantise;
 
 /// Rows that a thread takes at a time.
 const TASK: usize = 16;

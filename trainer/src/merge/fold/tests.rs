@@ -13,10 +13,11 @@ use potluck_protocol::tensor::DType;
 
 use super::{Input, fold};
 use crate::base::sink::{Discard, Memory};
-use crate::base::{Base, dequantise, small};
+use crate::base::{Base, small};
 use crate::lora::adapter::Adapter;
 use crate::merge::testing::{adapter, dense};
 use crate::tensor::HostTensor;
+use crate::tensor::dequantise;
 
 fn id(name: &str) -> ManifestId {
     ManifestId(Digest::of(name.as_bytes()))

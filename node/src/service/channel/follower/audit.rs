@@ -56,7 +56,7 @@ impl Service {
         height: u32,
         patience: Duration,
     ) -> Outcome<Option<(ManifestId, potluck_protocol::id::FoldDigest)>> {
-        let new = lineage.releases().iter().filter(|release| release.version.height > height);
+        let new = lineage.versions().iter().filter(|release| release.version.height > height);
         for release in new {
             let is_last = lineage.head().is_some_and(|head| head.id == release.id);
             match self.audit(call, lineage, release.id, &release.version, patience).await {

@@ -32,6 +32,6 @@ impl Gathered {
 pub fn height_of(lineage: &Lineage, version: Option<ManifestId>) -> Option<u32> {
     match version {
         None => Some(0),
-        Some(id) => lineage.releases().iter().find(|release| release.id == id).map(|release| release.version.height),
+        Some(id) => lineage.versions().iter().find(|release| release.id == id).map(|release| release.version.height),
     }
 }

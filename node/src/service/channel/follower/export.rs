@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use potluck_protocol::channel::{Lineage, Release};
+use potluck_protocol::channel::{Lineage, VersionEntry};
 use potluck_trainer::files::StagedFolder;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn placed(staged: StagedFolder, out: &Path, note: &Value) -> Outcome<()> {
     written.map_err(|error| output::unwritable(out, &error))
 }
 
-fn answer(lineage: &Lineage, head: &Release, out: &Path) -> Value {
+fn answer(lineage: &Lineage, head: &VersionEntry, out: &Path) -> Value {
     let version = &head.version;
     json!({
         "schema": "potluck.base.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),

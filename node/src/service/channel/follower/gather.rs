@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{Lineage, VersionInfo, conflict};
+use potluck_protocol::channel::{Lineage, VersionInfo, is_conflict};
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
@@ -41,7 +41,7 @@ impl Gathered {
     /// Whether it contradicts what is known.
     fn compare(&mut self, lineage: &Lineage, manifest: &Authentic<Manifest>) {
         let other = version_of(lineage, manifest).and_then(|version| self.by_height.get(&version.height));
-        if let Some(other) = other.filter(|other| conflict(other, manifest)) {
+        if let Some(other) = other.filter(|other| is_conflict(other, manifest)) {
             let (first, second) = (other.id().min(manifest.id()), other.id().max(manifest.id()));
             self.conflict.get_or_insert((first, second));
         }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{Claim, Lineage, ProofInfo, conflict};
+use potluck_protocol::channel::{Claim, Lineage, ProofInfo, is_conflict};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
@@ -133,7 +133,7 @@ impl Service {
         let Some(one) = self.seen(first).await else { return Ok(Judged::Open(nobody(first))) };
         let Some(other) = self.seen(second).await else { return Ok(Judged::Open(nobody(second))) };
         let ours = version_of(lineage, &one).is_some() && version_of(lineage, &other).is_some();
-        if !ours || !conflict(&one, &other) {
+        if !ours || !is_conflict(&one, &other) {
             return Ok(Judged::Fails("they are not two versions for one height by this steward".to_owned()));
         }
         for id in [first, second] {

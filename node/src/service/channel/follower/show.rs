@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use potluck_protocol::channel::{Lineage, Outcome as Fate, Release, Role, Verdict};
+use potluck_protocol::channel::{Lineage, Role, Verdict, VerdictOutcome, VersionEntry};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind};
 use potluck_protocol::recipe::Weight;
@@ -63,7 +63,7 @@ impl Service {
 
     /// Names and parents, of those that are here or were heard of.
     async fn adapters(&self, lineage: &Lineage) -> Outcome<Adapters> {
-        let releases = lineage.releases().iter();
+        let releases = lineage.versions().iter();
         let named = releases.flat_map(|release| {
             let version = &release.version;
             let judged = version.verdicts.iter().map(|verdict| verdict.adapter);
@@ -98,7 +98,7 @@ fn versions(lineage: &Lineage, current: Option<ManifestId>, adapters: &Adapters)
     };
     let mut before: &[(ManifestId, Weight)] = &[];
     let mut shown = Vec::new();
-    for release in lineage.releases() {
+    for release in lineage.versions() {
         let version = &release.version;
         let inputs = version.recipe.inputs();
         shown.push(Version {
@@ -121,7 +121,7 @@ fn versions(lineage: &Lineage, current: Option<ManifestId>, adapters: &Adapters)
 }
 
 /// Of the mean over the suites that are to improve.
-fn moved(release: &Release) -> Option<i64> {
+fn moved(release: &VersionEntry) -> Option<i64> {
     let opened = release.version.opened.as_ref()?;
     let scored = opened.sealed.suites.iter().zip(&opened.scores).filter(|(suite, _)| suite.role == Role::Improve);
     let moves: Vec<i128> =
@@ -132,11 +132,11 @@ fn moved(release: &Release) -> Option<i64> {
 
 fn told_verdict(verdict: &Verdict, adapters: &Adapters) -> lineage::Verdict {
     let (taken, reason) = match &verdict.outcome {
-        Fate::Taken { weight, alone_micro } => {
+        VerdictOutcome::Taken { weight, alone_micro } => {
             let alone = *alone_micro as f64 / 1e6;
             (true, format!("taken at weight {}, alone it moved the held-out loss by {alone:+.4} nats", weight.get()))
         }
-        Fate::Refused(refusal) => (false, refusal.to_string()),
+        VerdictOutcome::Refused(refusal) => (false, refusal.to_string()),
     };
     lineage::Verdict {
         proposal: verdict.proposal,

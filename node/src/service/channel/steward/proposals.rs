@@ -45,7 +45,7 @@ impl Service {
     ) -> Outcome<Vec<Proposal>> {
         let (channel, genesis) = (lineage.channel(), lineage.spec().genesis);
         let judged: BTreeSet<ManifestId> = lineage
-            .releases()
+            .versions()
             .iter()
             .flat_map(|release| release.version.verdicts.iter().map(|verdict| verdict.proposal))
             .collect();

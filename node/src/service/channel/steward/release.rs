@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use potluck_protocol::channel::{Lineage, Opened, Outcome as Fate, Refusal, Verdict};
+use potluck_protocol::channel::{Lineage, Opened, Refusal, Verdict, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::limits::VERDICTS_MAX;
 use potluck_protocol::manifest::FileEntry;
@@ -222,7 +222,7 @@ fn verdicts(sieve: &Sieve, chosen: &[Verdict]) -> Vec<Verdict> {
         }
     }
     for (group, refusal) in &sieve.refused {
-        all.extend(shared(group, &Fate::Refused(refusal.clone())));
+        all.extend(shared(group, &VerdictOutcome::Refused(refusal.clone())));
     }
     // Those that count come first, whatever else was proposed.
     all.sort_by_key(|(first, _)| !first);
@@ -232,10 +232,10 @@ fn verdicts(sieve: &Sieve, chosen: &[Verdict]) -> Vec<Verdict> {
 }
 
 /// The same adapter proposed again shares the fate of the proposal that counts; what was taken is in already.
-fn shared<'a>(group: &'a Group, fate: &'a Fate) -> impl Iterator<Item = (bool, Verdict)> + 'a {
+fn shared<'a>(group: &'a Group, fate: &'a VerdictOutcome) -> impl Iterator<Item = (bool, Verdict)> + 'a {
     let again = match fate {
-        Fate::Taken { .. } => Fate::Refused(Refusal::AlreadyIn),
-        Fate::Refused(refusal) => Fate::Refused(refusal.clone()),
+        VerdictOutcome::Taken { .. } => VerdictOutcome::Refused(Refusal::AlreadyIn),
+        VerdictOutcome::Refused(refusal) => VerdictOutcome::Refused(refusal.clone()),
     };
     let verdict = |proposal, outcome| Verdict { proposal, adapter: group.first.info.adapter, outcome };
     let others = group.others.iter().map(move |other| (false, verdict(other.id, again.clone())));
@@ -244,8 +244,8 @@ fn shared<'a>(group: &'a Group, fate: &'a Fate) -> impl Iterator<Item = (bool, V
 
 fn one(verdict: &Verdict, name: Option<&str>) -> Value {
     let (taken, weight, alone, reason) = match &verdict.outcome {
-        Fate::Taken { weight, alone_micro } => (true, Some(weight.get()), Some(*alone_micro), None),
-        Fate::Refused(refusal) => (false, None, None, Some(refusal.to_string())),
+        VerdictOutcome::Taken { weight, alone_micro } => (true, Some(weight.get()), Some(*alone_micro), None),
+        VerdictOutcome::Refused(refusal) => (false, None, None, Some(refusal.to_string())),
     };
     json!({
         "proposal": verdict.proposal, "adapter": verdict.adapter, "name": name, "taken": taken, "weight": weight,

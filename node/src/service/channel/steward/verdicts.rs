@@ -1,7 +1,7 @@
 //! What became of a proposal, for its publisher.
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{Outcome as Fate, ProposalInfo, VersionInfo};
+use potluck_protocol::channel::{ProposalInfo, VerdictOutcome, VersionInfo};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::Kind as ManifestKind;
 
@@ -45,12 +45,12 @@ impl Service {
 fn verdict(version: &VersionInfo, proposal: ManifestId) -> Option<String> {
     let verdict = version.verdicts.iter().find(|verdict| verdict.proposal == proposal)?;
     Some(match &verdict.outcome {
-        Fate::Taken { weight, alone_micro } => format!(
+        VerdictOutcome::Taken { weight, alone_micro } => format!(
             "taken by version {} at weight {}: alone it moved the held-out loss by {:+.4} nats",
             version.height,
             weight.get(),
             *alone_micro as f64 / 1e6
         ),
-        Fate::Refused(refusal) => format!("refused by version {}: {refusal}", version.height),
+        VerdictOutcome::Refused(refusal) => format!("refused by version {}: {refusal}", version.height),
     })
 }

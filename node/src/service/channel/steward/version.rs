@@ -1,6 +1,6 @@
 //! The next version of a channel: made, promised, signed, published; and what was promised, finished.
 
-use potluck_protocol::channel::{Change, Lineage, Opened, Outcome as Fate, Verdict, VersionInfo};
+use potluck_protocol::channel::{Change, Lineage, Opened, Verdict, VerdictOutcome, VersionInfo};
 use potluck_protocol::codec;
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
 use potluck_protocol::manifest::{FileEntry, Kind as ManifestKind, Manifest};
@@ -126,7 +126,7 @@ impl Service {
         recipe: &Recipe,
         threads: usize,
     ) -> Outcome<(FoldDigest, BaseId)> {
-        if let Some(same) = lineage.releases().iter().find(|release| release.version.recipe == *recipe) {
+        if let Some(same) = lineage.versions().iter().find(|release| release.version.recipe == *recipe) {
             return Ok((same.version.digest, same.version.base));
         }
         let genesis = self.genesis(call, lineage.spec()).await?;
@@ -220,8 +220,8 @@ fn recipe(lineage: &Lineage, next: &Next, revoked: &[ManifestId]) -> Outcome<Rec
 /// The inputs that verdicts add.
 fn taken(verdicts: &[Verdict]) -> impl Iterator<Item = (ManifestId, Weight)> + '_ {
     verdicts.iter().filter_map(|verdict| match verdict.outcome {
-        Fate::Taken { weight, .. } => Some((verdict.adapter, weight)),
-        Fate::Refused(_) => None,
+        VerdictOutcome::Taken { weight, .. } => Some((verdict.adapter, weight)),
+        VerdictOutcome::Refused(_) => None,
     })
 }
 

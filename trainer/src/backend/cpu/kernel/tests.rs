@@ -10,7 +10,7 @@ use super::*;
 use crate::backend::cpu::element::Element;
 use crate::backend::cpu::factor::{Factor, Orientation, Stored};
 use crate::backend::cpu::instructions::Instructions;
-use crate::lora::init::splitmix64;
+use crate::random::splitmix64;
 
 fn noise(seed: u64, len: usize) -> Vec<f32> {
     (0..len as u64).map(|i| (splitmix64(seed ^ i) >> 40) as f32 / (1u32 << 23) as f32 - 1.0).collect()

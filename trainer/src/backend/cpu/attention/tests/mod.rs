@@ -16,7 +16,7 @@ use crate::backend::cpu::kernel::scores::Attend;
 use crate::backend::cpu::kernel::{Bf16Avx512, F32Avx2, F32Avx512};
 use crate::backend::cpu::kernel::{F32Neon, F32Portable};
 use crate::backend::{AttentionShape, Span};
-use crate::lora::init::splitmix64;
+use crate::random::splitmix64;
 
 /// So small that every way through the loops is taken by short spans.
 const SMALL: Limits =

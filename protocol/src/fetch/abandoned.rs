@@ -11,7 +11,7 @@ const REMEMBERED_MAX: usize = 1024;
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
-pub struct GivenUp {
+pub struct Abandoned {
     pub peer: PeerId,
     pub request: RequestId,
     /// Among the wanted shards.
@@ -22,10 +22,10 @@ pub struct GivenUp {
 
 /// All of them. A provider that is reset just as its shard arrives would otherwise cost that shard twice.
 #[derive(Clone, Debug, Default)]
-pub struct Memory(VecDeque<GivenUp>);
+pub struct AbandonedRequests(VecDeque<Abandoned>);
 
-impl Memory {
-    pub fn remember(&mut self, given_up: GivenUp) {
+impl AbandonedRequests {
+    pub fn remember(&mut self, given_up: Abandoned) {
         if self.0.len() == REMEMBERED_MAX {
             self.0.pop_front();
         }
@@ -33,7 +33,7 @@ impl Memory {
     }
 
     /// It was answered.
-    pub fn recall(&mut self, peer: &PeerId, request: RequestId) -> Option<GivenUp> {
+    pub fn take(&mut self, peer: &PeerId, request: RequestId) -> Option<Abandoned> {
         let position = self.0.iter().position(|one| one.request == request && one.peer == *peer)?;
         self.0.remove(position)
     }

@@ -51,6 +51,11 @@ impl Sample {
         self.labels.iter().map(|span| span.end.saturating_sub(span.start.max(1))).sum()
     }
 
+    /// The index of the first sample that labels nothing: a mean over its labels would not exist.
+    pub fn first_unlabelled(samples: &[Self]) -> Option<usize> {
+        samples.iter().position(|sample| sample.labelled() == 0)
+    }
+
     /// The tokens before the last labelled span: what an answer is generated from. All of them if nothing is labelled.
     pub fn prompt(&self) -> &[u32] {
         let from = self.labels.last().map_or(self.ids.len(), |span| span.start);

@@ -10,12 +10,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::backend::Backend;
+use crate::data::sample::Sample;
 use crate::generate::{Prompt, sample_batch};
 use crate::lora::attached::Attached;
-use crate::lora::init::splitmix64;
 use crate::model::ModelError;
 use crate::model::decoder::Model;
-use crate::sample::Sample;
+use crate::random::splitmix64;
 
 /// Prompts that go through the model at once.
 const BATCH: usize = 64;

@@ -1,10 +1,10 @@
-//! The catalogue: a shelf for each base, and the bounds of all of them.
+//! The catalogue: the records of each base, and the bounds of all of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::base_records::{BaseRecords, Key, Record};
 use super::messages::{Compare, Differing, Wanted};
-use super::shelf::{Key, Record, Shelf};
 use crate::announce::{self, Announcement};
 use crate::id::{AnnouncementId, BaseId, ManifestId};
 use crate::limits::{CATALOGUE_MAX, CATALOGUE_PER_BASE, CATALOGUE_PER_PUBLISHER, CATALOGUE_RECORD_MAX};
@@ -48,7 +48,7 @@ pub enum Inserted {
 #[derive(Clone, Debug, Default)]
 pub struct Catalogue {
     bounds: Bounds,
-    shelves: BTreeMap<BaseId, Shelf>,
+    bases: BTreeMap<BaseId, BaseRecords>,
     len: usize,
 }
 
@@ -65,12 +65,12 @@ impl Catalogue {
         }
         let record = Arc::new(announcement);
         let key = Key::of(record.body());
-        let shelf = self.shelves.entry(key.base).or_insert_with(|| Shelf::new(key.base));
-        let before = shelf.len();
-        if !shelf.insert(record.clone()) {
+        let records = self.bases.entry(key.base).or_insert_with(|| BaseRecords::new(key.base));
+        let before = records.len();
+        if !records.insert(record.clone()) {
             return Inserted::Stale;
         }
-        self.len += shelf.len() - before;
+        self.len += records.len() - before;
         let evicted = self.make_room(&key);
         if evicted == Some(key) { Inserted::NoRoom } else { Inserted::New { record, evicted } }
     }
@@ -78,14 +78,14 @@ impl Catalogue {
     /// Gives up one record if the newcomer under `key` was one too many. (One that replaced an older one never is.)
     fn make_room(&mut self, key: &Key) -> Option<Key> {
         let crowded = self.len > self.bounds.in_all;
-        let shelf = self.shelves.get_mut(&key.base)?;
-        let evicted = if shelf.share_len(&key.publisher) > self.bounds.per_publisher {
-            shelf.evict_of(&key.publisher)
-        } else if shelf.len() > self.bounds.per_base {
-            shelf.evict()
+        let records = self.bases.get_mut(&key.base)?;
+        let evicted = if records.publisher_len(&key.publisher) > self.bounds.per_publisher {
+            records.evict_of(&key.publisher)
+        } else if records.len() > self.bounds.per_base {
+            records.evict()
         } else if crowded {
-            let most = self.shelves.iter().map(|(base, shelf)| (shelf.len(), *base)).max();
-            most.and_then(|(_, base)| self.shelves.get_mut(&base)).and_then(Shelf::evict)
+            let most = self.bases.iter().map(|(base, records)| (records.len(), *base)).max();
+            most.and_then(|(_, base)| self.bases.get_mut(&base)).and_then(BaseRecords::evict)
         } else {
             None
         };
@@ -95,16 +95,16 @@ impl Catalogue {
 
     /// Whether the announcement, or a better one for its key, is there.
     pub fn is_stale(&self, announcement: &Authentic<Announcement>) -> bool {
-        self.shelves.get(&announcement.body().base).is_some_and(|shelf| shelf.has_better(announcement))
+        self.bases.get(&announcement.body().base).is_some_and(|records| records.has_better(announcement))
     }
 
     pub fn contains(&self, base: &BaseId, id: &AnnouncementId) -> bool {
-        self.shelves.get(base).is_some_and(|shelf| shelf.get(id).is_some())
+        self.bases.get(base).is_some_and(|records| records.get(id).is_some())
     }
 
     /// Whether anything of a publisher is kept.
     pub fn knows(&self, publisher: &PublicKey) -> bool {
-        self.shelves.values().any(|shelf| shelf.share_len(publisher) > 0)
+        self.bases.values().any(|records| records.publisher_len(publisher) > 0)
     }
 
     /// How many records there are.
@@ -118,12 +118,12 @@ impl Catalogue {
 
     /// Every record.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.shelves.values().flat_map(Shelf::records)
+        self.bases.values().flat_map(BaseRecords::records)
     }
 
     /// The records of a base, sorted by id.
     pub fn of_base(&self, base: &BaseId) -> impl Iterator<Item = &Record> {
-        self.shelves.get(base).into_iter().flat_map(Shelf::records)
+        self.bases.get(base).into_iter().flat_map(BaseRecords::records)
     }
 
     /// Who announced a manifest, sorted.
@@ -137,26 +137,26 @@ impl Catalogue {
 
     /// The question that finds out where another catalogue of the base differs.
     pub fn question(&mut self, base: BaseId) -> Compare {
-        let buckets = match self.shelves.get_mut(&base) {
-            Some(shelf) => shelf.digests(),
-            None => Shelf::new(base).digests(),
+        let buckets = match self.bases.get_mut(&base) {
+            Some(records) => records.digests(),
+            None => BaseRecords::new(base).digests(),
         };
         Compare { base, buckets }
     }
 
     /// The answer to another's [`Catalogue::question`].
     pub fn compare(&mut self, compare: &Compare) -> Differing {
-        match self.shelves.get_mut(&compare.base) {
-            Some(shelf) => shelf.compare(compare),
-            // Not made a shelf of: whoever asks for bases that nobody follows leaves nothing behind.
-            None => Shelf::new(compare.base).compare(compare),
+        match self.bases.get_mut(&compare.base) {
+            Some(records) => records.compare(compare),
+            // No entry is made: whoever asks for bases that nobody follows leaves nothing behind.
+            None => BaseRecords::new(compare.base).compare(compare),
         }
     }
 
     /// The signed announcements that are wanted and here.
     pub fn answer(&self, wanted: &Wanted) -> Vec<Vec<u8>> {
-        let Some(shelf) = self.shelves.get(&wanted.base) else { return Vec::new() };
-        wanted.ids.iter().filter_map(|id| shelf.get(id)?.signed().encode().ok()).collect()
+        let Some(records) = self.bases.get(&wanted.base) else { return Vec::new() };
+        wanted.ids.iter().filter_map(|id| records.get(id)?.signed().encode().ok()).collect()
     }
 
     /// Those of the other's records that are not here.
@@ -166,6 +166,9 @@ impl Catalogue {
 }
 
 /// Checks every record that came in answer to a question about `base`. // I8
-pub fn verified(base: BaseId, records: &[Vec<u8>]) -> Result<Vec<Authentic<Announcement>>, announce::Fault> {
-    records.iter().map(|bytes| announce::authentic(base, bytes)).collect()
+pub fn verify_records(
+    base: BaseId,
+    records: &[Vec<u8>],
+) -> Result<Vec<Authentic<Announcement>>, announce::AnnouncementError> {
+    records.iter().map(|bytes| announce::verify(base, bytes)).collect()
 }

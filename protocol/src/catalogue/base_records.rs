@@ -41,12 +41,12 @@ impl Key {
 /// The smaller, the better: the higher sequence number; among equal ones, which only an equivocating publisher makes,
 /// the lower id, so that all catalogues choose the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Standing {
+struct Rank {
     sequence: Reverse<u64>,
     id: AnnouncementId,
 }
 
-impl Standing {
+impl Rank {
     fn of(record: &Authentic<Announcement>) -> Self {
         Self { sequence: Reverse(record.body().sequence), id: announce::id(record) }
     }
@@ -54,32 +54,32 @@ impl Standing {
 
 /// One publisher's records.
 #[derive(Clone, Debug)]
-struct Share {
+struct PublisherRecords {
     lot: Digest,
-    by_manifest: BTreeMap<ManifestId, Standing>,
+    by_manifest: BTreeMap<ManifestId, Rank>,
     /// Best first.
-    order: BTreeSet<(Standing, ManifestId)>,
+    ranked: BTreeSet<(Rank, ManifestId)>,
 }
 
 /// The records of one base.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf {
+pub(super) struct BaseRecords {
     base: BaseId,
     records: BTreeMap<AnnouncementId, Record>,
-    shares: BTreeMap<PublicKey, Share>,
-    /// Publishers by the number of their records, then by lot: the last one has the last place.
-    fullest: BTreeSet<(usize, Digest, PublicKey)>,
+    publishers: BTreeMap<PublicKey, PublisherRecords>,
+    /// Publishers by the number of their records, then by lot: the last one holds the record in the last place.
+    by_count: BTreeSet<(usize, Digest, PublicKey)>,
     /// Digests of the parts; `None`: changed since.
     digests: Vec<Option<Digest>>,
 }
 
-impl Shelf {
+impl BaseRecords {
     pub fn new(base: BaseId) -> Self {
         Self {
             base,
             records: BTreeMap::new(),
-            shares: BTreeMap::new(),
-            fullest: BTreeSet::new(),
+            publishers: BTreeMap::new(),
+            by_count: BTreeSet::new(),
             digests: vec![None; CATALOGUE_BUCKETS],
         }
     }
@@ -89,8 +89,8 @@ impl Shelf {
     }
 
     /// How many records of a publisher there are.
-    pub fn share_len(&self, publisher: &PublicKey) -> usize {
-        self.shares.get(publisher).map_or(0, |share| share.order.len())
+    pub fn publisher_len(&self, publisher: &PublicKey) -> usize {
+        self.publishers.get(publisher).map_or(0, |own| own.ranked.len())
     }
 
     pub fn get(&self, id: &AnnouncementId) -> Option<&Record> {
@@ -104,8 +104,8 @@ impl Shelf {
     /// Whether this record, or a better one for its key, is there.
     pub fn has_better(&self, record: &Authentic<Announcement>) -> bool {
         let body = record.body();
-        let known = self.shares.get(&body.publisher).and_then(|share| share.by_manifest.get(&body.manifest));
-        known.is_some_and(|known| *known <= Standing::of(record))
+        let known = self.publishers.get(&body.publisher).and_then(|own| own.by_manifest.get(&body.manifest));
+        known.is_some_and(|known| *known <= Rank::of(record))
     }
 
     /// Puts a record in the place of an older one for its key; `false` if a better one is there.
@@ -114,46 +114,46 @@ impl Shelf {
             return false;
         }
         let (publisher, manifest) = (record.body().publisher, record.body().manifest);
-        let standing = Standing::of(&record);
+        let rank = Rank::of(&record);
         let lot = || Digest::of_context(LOT_CONTEXT, &[self.base.0.0, publisher.0.0].concat());
-        let share = self.shares.entry(publisher).or_insert_with(|| Share {
+        let own = self.publishers.entry(publisher).or_insert_with(|| PublisherRecords {
             lot: lot(),
             by_manifest: BTreeMap::new(),
-            order: BTreeSet::new(),
+            ranked: BTreeSet::new(),
         });
-        self.fullest.remove(&(share.order.len(), share.lot, publisher));
-        let replaced = share.by_manifest.insert(manifest, standing);
+        self.by_count.remove(&(own.ranked.len(), own.lot, publisher));
+        let replaced = own.by_manifest.insert(manifest, rank);
         if let Some(old) = replaced {
-            share.order.remove(&(old, manifest));
+            own.ranked.remove(&(old, manifest));
         }
-        share.order.insert((standing, manifest));
-        self.fullest.insert((share.order.len(), share.lot, publisher));
+        own.ranked.insert((rank, manifest));
+        self.by_count.insert((own.ranked.len(), own.lot, publisher));
         if let Some(old) = replaced {
             self.remove_record(&old.id);
         }
-        self.digests[bucket_of(&standing.id)] = None;
-        self.records.insert(standing.id, record);
+        self.digests[bucket_of(&rank.id)] = None;
+        self.records.insert(rank.id, record);
         true
     }
 
     /// Removes the record in the last place.
     pub fn evict(&mut self) -> Option<Record> {
-        let (_, _, publisher) = *self.fullest.last()?;
+        let (_, _, publisher) = *self.by_count.last()?;
         self.evict_of(&publisher)
     }
 
     /// Removes a publisher's last record.
     pub fn evict_of(&mut self, publisher: &PublicKey) -> Option<Record> {
-        let share = self.shares.get_mut(publisher)?;
-        let lot = share.lot;
-        self.fullest.remove(&(share.order.len(), lot, *publisher));
-        let (standing, manifest) = share.order.pop_last()?;
-        share.by_manifest.remove(&manifest);
-        match share.order.len() {
-            0 => drop(self.shares.remove(publisher)),
-            len => drop(self.fullest.insert((len, lot, *publisher))),
+        let own = self.publishers.get_mut(publisher)?;
+        let lot = own.lot;
+        self.by_count.remove(&(own.ranked.len(), lot, *publisher));
+        let (rank, manifest) = own.ranked.pop_last()?;
+        own.by_manifest.remove(&manifest);
+        match own.ranked.len() {
+            0 => drop(self.publishers.remove(publisher)),
+            len => drop(self.by_count.insert((len, lot, *publisher))),
         }
-        self.remove_record(&standing.id)
+        self.remove_record(&rank.id)
     }
 
     fn remove_record(&mut self, id: &AnnouncementId) -> Option<Record> {

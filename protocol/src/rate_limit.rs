@@ -11,14 +11,14 @@ pub struct Rate {
 
 /// One bucket. Counts in milliseconds of refill, so that no rounding adds up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tokens {
+pub struct TokenBucket {
     rate: Rate,
     /// Missing from a full bucket, in milliseconds of refill, at `at_ms`.
     missing_ms: u64,
     at_ms: u64,
 }
 
-impl Tokens {
+impl TokenBucket {
     /// A full bucket.
     pub fn new(rate: Rate) -> Self {
         Self { rate, missing_ms: 0, at_ms: 0 }
@@ -41,13 +41,13 @@ impl Tokens {
 
 /// A bucket for each key. // I12
 #[derive(Clone, Debug)]
-pub struct Allowances<K> {
+pub struct RateLimiter<K> {
     rate: Rate,
     max: usize,
-    buckets: BTreeMap<K, Tokens>,
+    buckets: BTreeMap<K, TokenBucket>,
 }
 
-impl<K: Ord + Copy> Allowances<K> {
+impl<K: Ord + Copy> RateLimiter<K> {
     /// At most `max` keys are remembered; what is forgotten first is the fullest bucket, which says least.
     pub fn new(rate: Rate, max: usize) -> Self {
         Self { rate, max, buckets: BTreeMap::new() }
@@ -58,7 +58,7 @@ impl<K: Ord + Copy> Allowances<K> {
         if !self.buckets.contains_key(&key) && self.buckets.len() >= self.max {
             self.forget(now_ms);
         }
-        self.buckets.entry(key).or_insert_with(|| Tokens::new(self.rate)).take(now_ms)
+        self.buckets.entry(key).or_insert_with(|| TokenBucket::new(self.rate)).take(now_ms)
     }
 
     /// Forgets all full buckets, which are as new ones, or else the fullest.
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_allowed_and_then_one_token_at_a_time() {
-        let mut tokens = Tokens::new(RATE);
+        let mut tokens = TokenBucket::new(RATE);
         assert_eq!((0..50).filter(|_| tokens.take(5)).count(), 12);
         assert!(!tokens.take(5 + RATE.refill_ms - 1));
         assert!(tokens.take(5 + RATE.refill_ms));
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn one_key_does_not_use_up_anothers_and_the_keys_are_bounded() {
-        let mut all = Allowances::new(RATE, 3);
+        let mut all = RateLimiter::new(RATE, 3);
         assert_eq!((0..50).filter(|_| all.take(0, 0)).count(), 12);
         assert!(all.take(1, 0));
         for key in 2..100 {
