@@ -3,6 +3,8 @@
 //! Start: home and lock, store, identity, network, exchange, service, socket. Stop: the socket first, so that nothing
 //! new begins; then the network; then every task is awaited.
 
+mod notes;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,15 +16,13 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
-use crate::bans;
 use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::home::Layout;
+use crate::home::peers::Remembered;
+use crate::home::{Layout, lists, swarm_key};
 use crate::metrics::server::Server as Metrics;
-use crate::net::finding::Dht;
-use crate::net::finding::limits::TARGET;
-use crate::netfiles::peers::{self, Remembered};
-use crate::netfiles::{key, lists};
+use crate::net::discovery::Dht;
+use crate::net::discovery::limits::TARGET;
 use crate::scrape::Scrape;
 use crate::service::{self, Network, Service};
 use crate::store::{Options, Store};
@@ -86,13 +86,14 @@ impl Daemon {
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
         let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
-        let keeping = peers::keep(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
+        let keeping = notes::keep_peers(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
         tasks.spawn("who is here", keeping);
         let stop = CancellationToken::new();
         let scrape = Scrape::new(&handle, &exchange, &store);
         let metrics = serve_metrics(settings.metrics, scrape, &tasks).await?;
-        bans::restore(&home, &handle);
-        tasks.spawn("bans on disk", bans::keep(home.clone(), handle.clone(), tasks.stop().clone()));
+        notes::restore_bans(&home.layout().bans(), &handle);
+        let keeping = notes::keep_bans(handle.clone(), home.layout().bans(), tasks.stop().clone());
+        tasks.spawn("bans on disk", keeping);
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
         let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
         service.follow_bases().await?;
@@ -124,7 +125,7 @@ impl Daemon {
     pub async fn until_stopped(&self, input: bool) {
         tokio::select! {
             biased;
-            () = signals::asked().to_end.cancelled_owned() => {}
+            () = signals::requests().to_end.cancelled_owned() => {}
             () = self.stop.cancelled() => {}
             () = end_of_input(), if input => {}
         }
@@ -176,7 +177,7 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered, beg
     let listed = lists::allow(&layout.allow())?;
     let restricted = listed.is_some() || !settings.allow.is_empty();
     let allowed = settings.allow.iter().copied().chain(listed.into_iter().flatten());
-    let key = key::open(&layout.swarm_key())?;
+    let key = swarm_key::open(&layout.swarm_key())?;
     Ok(net::Config {
         network: settings.network.clone(),
         listen: listening(&settings.listen, key.is_some())?,

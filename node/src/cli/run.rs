@@ -64,7 +64,7 @@ async fn until_told(global: &Global, verb: impl Future<Output = Outcome<()>>) ->
     tokio::spawn(signals::listen().map_err(|error| Failure::io("listen for signals", &error))?);
     tokio::select! {
         biased;
-        () = signals::asked().at_once.cancelled_owned() => Err(Failure::interrupted()),
+        () = signals::requests().at_once.cancelled_owned() => Err(Failure::interrupted()),
         outcome = verb => outcome,
         never = slow(global) => match never {},
     }
@@ -72,7 +72,7 @@ async fn until_told(global: &Global, verb: impl Future<Output = Outcome<()>>) ->
 
 /// Tells whoever has asked a verb to end, and still waits, how to wait no longer.
 async fn slow(global: &Global) -> Infallible {
-    signals::asked().to_end.cancelled_owned().await;
+    signals::requests().to_end.cancelled_owned().await;
     tokio::time::sleep(SLOW).await;
     if !global.quiet {
         progress::note("ending at the next safe place; Ctrl-C again ends at once");
@@ -163,7 +163,7 @@ pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
 }
 
 async fn ask_daemon(mut client: Client, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
-    client.call_until(request, |report| shown.report(report), &signals::asked().to_end).await
+    client.call_until(request, |report| shown.report(report), &signals::requests().to_end).await
 }
 
 /// Asks the daemon, or is on the network for as long as the request takes.
@@ -190,7 +190,7 @@ async fn watched<F: Future<Output = Outcome<Value>>>(
     run: impl FnOnce(mpsc::Sender<Progress>, CancellationToken) -> F,
 ) -> Outcome<Value> {
     let (reports, mut progress) = mpsc::channel(64);
-    let running = run(reports, signals::asked().to_end);
+    let running = run(reports, signals::requests().to_end);
     tokio::pin!(running);
     loop {
         tokio::select! {

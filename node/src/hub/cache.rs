@@ -14,7 +14,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, UNIX_EPOCH};
 
@@ -155,7 +155,7 @@ impl<'a> Snapshot<'a> {
         if fs::symlink_metadata(&blob).is_ok() {
             self.set_aside(&blob)?;
         }
-        fs::rename(part, &blob).map_err(HubError::io("rename to", &blob))
+        files::rename(part, &blob).map_err(HubError::io("rename to", &blob))
     }
 
     fn set_aside(&self, path: &Path) -> Result<(), HubError> {
@@ -272,12 +272,15 @@ fn stamp(found: &Metadata) -> String {
     format!("{} {}", found.len(), time.map_or(0, |since| since.as_nanos()))
 }
 
-/// Writes a small file, so that whoever reads it finds all of it or the old one.
+/// Writes a small file, so that whoever reads it finds all of it or the old one. Other programs may write it at the same
+/// moment: each under a name of its own.
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let new = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    fs::write(&new, text)?;
-    fs::rename(&new, path)
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    files::rename(&new, path)
 }
 
 fn reference(settings: &Settings, id: &HubId) -> PathBuf {

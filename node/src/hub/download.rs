@@ -12,6 +12,7 @@ use super::client::{Client, Remote};
 use super::digest::{self, Wrong};
 use super::limits::{CHUNK, FORWARD, RESERVE, TOTAL_MAX, TRIES, WAIT_FIRST};
 use super::{HubError, Talk};
+use crate::disk;
 
 /// Fetches what the snapshot lacks or has wrong, after a look at how much that is and whether there is room. // I14
 pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk) -> Result<(), HubError> {
@@ -45,7 +46,7 @@ pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk
 
 fn check_room(snapshot: &Snapshot, bytes: u64) -> Result<(), HubError> {
     let folder = snapshot.folder();
-    let free = fs2::available_space(folder).map_err(HubError::io("ask for the free space of", folder))?;
+    let free = disk::free_bytes(folder).map_err(HubError::io("ask for the free space of", folder))?;
     if bytes == 0 || free >= bytes.saturating_add(RESERVE) {
         return Ok(());
     }

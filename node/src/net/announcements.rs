@@ -3,7 +3,7 @@
 //! The verdict is a function of the bytes and of our own state, never of who forwarded them: gossipsub delivers one
 //! content once, so an honest copy behind a judged one would never be heard.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
 use potluck_protocol::catalogue::{Catalogue, Inserted, Record};
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::limits::{MISSED_PAUSE_MS, NEWCOMERS, PUBLISHERS, PUBLISHERS_REMEMBERED};
 use super::twin::Twin;
+use crate::lock;
 
 /// The catalogue of this node. Gossip judges by it, the exchange compares it with others', the store keeps it. Clones
 /// share it.
@@ -30,7 +31,7 @@ struct Inner {
 impl Known {
     /// Looks at the catalogue, or changes it. Whoever has changed it says so with [`Known::tell_changed`].
     pub fn with<T>(&self, f: impl FnOnce(&mut Catalogue) -> T) -> T {
-        f(&mut self.0.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock::lock(&self.0.catalogue))
     }
 
     pub fn tell_changed(&self) {

@@ -13,7 +13,7 @@ use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
-use super::finding::{self, Dht};
+use super::discovery::{self, Dht};
 use super::guard::{self, Guard};
 use super::handle::NetError;
 use super::{Config, gossip, limits, nat};
@@ -30,7 +30,7 @@ pub struct Behaviour {
     pub ping: ping::Behaviour,
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
-    pub dht: Toggle<finding::Behaviour>,
+    pub dht: Toggle<discovery::Behaviour>,
     pub bulk: bulk::Behaviour,
     pub nat: nat::Behaviour,
 }
@@ -82,12 +82,12 @@ fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
     allowed
 }
 
-fn dht(config: &Config, identity: &Keypair) -> Result<Option<finding::Behaviour>, String> {
+fn dht(config: &Config, identity: &Keypair) -> Result<Option<discovery::Behaviour>, String> {
     if config.dht == Dht::Off {
         return Ok(None);
     }
-    let (local, protocol) = (identity.public().to_peer_id(), finding::protocol(&config.network)?);
-    Ok(Some(finding::Behaviour::new(local, protocol, config.dht, config.nearest())))
+    let (local, protocol) = (identity.public().to_peer_id(), discovery::protocol(&config.network)?);
+    Ok(Some(discovery::Behaviour::new(local, protocol, config.dht, config.nearest())))
 }
 
 /// A relay keeps a connection for every place that it gives.

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use super::announcements::Known;
 use super::bootstrap::Health;
 use super::bulk::{OpenError, Outbound, Way};
-use super::finding;
+use super::discovery;
 use super::guard::{Ban, Guard, Misdeed};
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
 use super::twin::{Sign, Twin};
-use crate::metrics::net::{Net, Queue};
 use crate::metrics::page::Life;
+use crate::net::counters::{NetCounters, Queue};
 
 /// Why the network could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -124,7 +124,7 @@ pub(super) enum Command {
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
-    Finding(finding::Ask),
+    Discovery(discovery::Ask),
     Report(PeerId, Misdeed),
     #[cfg(test)]
     Panic,
@@ -289,7 +289,7 @@ impl Handle {
     pub fn report(&self, peer: PeerId, misdeed: Misdeed) {
         // While the actor has no time there is enough else that tells on a peer.
         if self.commands.try_send(Command::Report(peer, misdeed)).is_err() {
-            self.guard.metrics().dropped.one(Queue::Reports);
+            self.guard.metrics().dropped.inc(Queue::Reports);
         }
     }
 
@@ -304,7 +304,7 @@ impl Handle {
     }
 
     /// What is counted here.
-    pub fn metrics(&self) -> &Net {
+    pub fn metrics(&self) -> &NetCounters {
         self.guard.metrics()
     }
 

@@ -61,7 +61,7 @@ pub const ESTABLISHED_IN: usize = 200;
 pub const ESTABLISHED_SURPLUS: usize = 256;
 
 /// Of them, from one neighbourhood (/24, /56). This machine's own are not counted.
-pub const SEATS_PER_GROUP: usize = 16;
+pub const SLOTS_PER_GROUP: usize = 16;
 
 /// Those of our network that have been here longest never give up their place.
 pub const PROTECTED: usize = 32;

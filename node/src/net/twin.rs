@@ -5,11 +5,13 @@
 //! heard that was numbered after this process began and is not from here. What a process before this one has announced
 //! has lower numbers, and is no sign.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 use tokio::time::Instant;
+
+use crate::lock;
 
 /// So long after the last sign of a twin nothing is signed: a twin that runs shows itself again within minutes.
 pub const UNSURE: Duration = Duration::from_secs(600);
@@ -87,7 +89,7 @@ impl Twin {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.0)
     }
 }
 

@@ -108,7 +108,7 @@ impl Service {
         let (bytes, from, complete) = match whole {
             Ok(complete) => (0, Vec::new(), complete),
             Err(_) => {
-                let pulled = self.fetch(call, id, patience).await?;
+                let pulled = self.fetch(call, manifest, patience).await?;
                 (pulled.fetched_bytes, super::pull::from(&pulled), pulled.complete)
             }
         };

@@ -1,7 +1,7 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId};
@@ -39,7 +39,7 @@ impl Service {
         if !self.is_whole(id).await? {
             // Once as shards and once as the folder.
             self.check_room(manifest.body().total_bytes().saturating_mul(2), "shards and files").await?;
-            let fetched = self.fetch(call, id, patience).await?;
+            let fetched = self.fetch(call, manifest.clone(), patience).await?;
             (bytes, providers) = (fetched.fetched_bytes, from(&fetched));
         }
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
@@ -96,7 +96,11 @@ impl Service {
 
     /// As a pull, but nothing is inspected or exported.
     pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: Seconds) -> Outcome<Value> {
-        let fetched = self.fetch(call, id, timeout_seconds.duration()).await?;
+        let (began, patience) = (Instant::now(), timeout_seconds.duration());
+        let manifest = self.found(call, id, patience).await?;
+        let found_seconds = began.elapsed().as_secs_f64();
+        let mut fetched = self.fetch(call, manifest, patience).await?;
+        fetched.phases.found_seconds += found_seconds;
         let answer = Fetched {
             schema: "potluck.fetch/1".to_owned(),
             fetched_bytes: fetched.fetched_bytes,
@@ -122,17 +126,17 @@ impl Service {
         }))
     }
 
-    pub(super) async fn fetch(&self, call: &Call<'_>, id: ManifestId, timeout: Duration) -> Outcome<exchange::Pulled> {
-        let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
+    pub(super) async fn fetch(
+        &self,
+        call: &Call<'_>,
+        manifest: Authentic<Manifest>,
+        timeout: Duration,
+    ) -> Outcome<exchange::Pulled> {
+        let network = self.network.as_ref().ok_or_else(|| off_network(manifest.id()))?;
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
-        let options = Options {
-            find: timeout,
-            patience: timeout,
-            cancel: call.cancel.clone(),
-            progress: Some(steps),
-            ..Options::default()
-        };
-        let pulling = network.exchange.pull(id, options);
+        let options =
+            Options { patience: timeout, cancel: call.cancel.clone(), progress: Some(steps), ..Options::default() };
+        let pulling = network.exchange.pull(manifest, options);
         tokio::pin!(pulling);
         let mut reporting = true;
         loop {

@@ -13,13 +13,13 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use potluck_protocol::id::{Digest, ManifestId, ShardId};
 use potluck_trainer::removal;
 
 use crate::failpoint::What;
 use crate::home::Layout;
+use crate::lock;
 use crate::store::error::{Result, StoreError};
 use crate::store::index::{Doubt, Index};
 use crate::store::manifests::{Loaded, Summary, load};
@@ -239,7 +239,7 @@ impl Store {
     /// Reads from the index; on doubt from a new one. `None` if no index can be had.
     pub(crate) fn with_index<T>(&self, read: impl Fn(&Index) -> Result<T, Doubt>) -> Option<T> {
         for _ in 0..2 {
-            let doubt = match self.0.index.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(&read) {
+            let doubt = match lock::read(&self.0.index).as_ref().map(&read) {
                 Some(Ok(value)) => return Some(value),
                 Some(Err(doubt)) => doubt,
                 None => Doubt("there is none".to_owned()),
@@ -255,7 +255,7 @@ impl Store {
 
     /// Throws the index away and builds it from the files.
     pub fn rebuild(&self) -> Result<()> {
-        let mut slot = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock::write(&self.0.index);
         let old = slot.take();
         *slot = Some(build(self.layout(), old)?);
         Ok(())

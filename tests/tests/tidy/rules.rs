@@ -93,12 +93,8 @@ fn few_files_read_the_environment() {
 }
 
 /// Where the debug form is right: in implementations of `Debug`, and in the names of a test's failpoints.
-const DEBUG_FORM: [&str; 4] = [
-    "protocol/src/id.rs",
-    "protocol/src/signed.rs",
-    "protocol/src/shard.rs",
-    "node/src/failpoint.rs",
-];
+const DEBUG_FORM: [&str; 4] =
+    ["protocol/src/id.rs", "protocol/src/signed.rs", "protocol/src/shard.rs", "node/src/failpoint.rs"];
 
 /// `ManifestId(50ba21fb7ff0)` is nothing that a person can type: ids have `short()`, types `Display`, strangers' texts
 /// `escape_debug()`.

@@ -119,7 +119,7 @@ impl Driver {
                 self.exchange.blame(peer, net::Misdeed::Protocol);
             }
             Action::Ended { round, peer, base, outcome } => {
-                self.exchange.0.metrics.compared.one((&outcome).into());
+                self.exchange.0.metrics.compared.inc((&outcome).into());
                 tracing::debug!(%peer, ?base, ?outcome, "catalogues were compared");
                 self.rounds.remove(&round);
             }

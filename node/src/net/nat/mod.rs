@@ -7,7 +7,7 @@
 //! and manifests through one.
 //!
 //! ```text
-//! identify: "I probe"        -> Reach  -> public | private | unknown
+//! identify: "I probe"        -> ReachabilityEvidence -> public | private | unknown
 //! identify: "I relay"        -> Relays -> listen through it while private, again when it ends
 //! inbound through a relay    -> dial what the peer states; DCUtR dials what NATs let through
 //! direct beside relayed      -> Routes -> the relayed one is closed after a moment
@@ -19,7 +19,7 @@ mod behaviour;
 mod candidates;
 mod events;
 pub mod limits;
-mod reach;
+mod reachability;
 mod relays;
 mod routes;
 #[cfg(test)]
@@ -27,12 +27,12 @@ mod tests;
 
 pub use behaviour::{Behaviour, BehaviourEvent};
 pub use limits::RelayLimits;
-pub use reach::Reachability;
+pub use reachability::Reachability;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-use reach::Reach;
+use reachability::ReachabilityEvidence;
 use relays::Relays;
 use routes::Routes;
 
@@ -63,7 +63,7 @@ pub struct ReachInfo {
 
 /// What one life of the swarm knows of its ways.
 pub struct State {
-    reach: Reach,
+    evidence: ReachabilityEvidence,
     relays: Relays,
     routes: Routes,
     relaying: bool,
@@ -73,9 +73,9 @@ pub struct State {
 
 impl State {
     pub fn new(settings: &Settings) -> Self {
-        let reach = Reach::new(settings.behind_nat);
+        let evidence = ReachabilityEvidence::new(settings.behind_nat);
         Self {
-            reach,
+            evidence,
             relays: Relays::default(),
             routes: Routes::default(),
             relaying: settings.relay.is_some(),
@@ -90,8 +90,8 @@ impl State {
 
     pub fn info(&self, now: tokio::time::Instant) -> ReachInfo {
         ReachInfo {
-            reachability: self.reach.state(now),
-            external: self.reach.confirmed().to_vec(),
+            reachability: self.evidence.state(now),
+            external: self.evidence.confirmed().to_vec(),
             relays: self.relays.held(),
             relaying: self.relaying,
         }

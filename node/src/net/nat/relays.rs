@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::limits::{RELAYS_KNOWN, RESERVATIONS, RETRY_FIRST, RETRY_MAX};
 
-/// Peers that offered to relay, and the places that they hold. // I12
+/// Peers that offered to relay, and the slots that they hold. // I12
 #[derive(Debug, Default)]
 pub struct Relays {
     /// In the order in which they were met.
     known: Vec<Known>,
     /// At most [`RESERVATIONS`].
-    places: HashMap<ListenerId, Place>,
+    slots: HashMap<ListenerId, Slot>,
 }
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Known {
 }
 
 #[derive(Debug)]
-struct Place {
+struct Slot {
     relay: PeerId,
     /// It said yes.
     accepted: bool,
@@ -51,7 +51,7 @@ impl Relays {
 
     /// Whom to ask now, with its address: as many as are missing, those that failed least first.
     pub fn wanted(&self, now: Instant) -> Vec<(PeerId, Multiaddr)> {
-        let missing = RESERVATIONS.saturating_sub(self.places.len());
+        let missing = RESERVATIONS.saturating_sub(self.slots.len());
         let mut free: Vec<_> = self.known.iter().filter(|known| self.is_free(known)).collect();
         free.retain(|known| known.retry_at.is_none_or(|at| at <= now));
         free.sort_by_key(|known| known.failures);
@@ -60,20 +60,20 @@ impl Relays {
 
     /// It has been asked; the answer comes for this listener.
     pub fn asked(&mut self, listener: ListenerId, relay: PeerId) {
-        self.places.insert(listener, Place { relay, accepted: false });
+        self.slots.insert(listener, Slot { relay, accepted: false });
     }
 
     /// It holds a place, new or renewed.
     pub fn accepted(&mut self, relay: &PeerId) {
-        self.places.values_mut().filter(|place| place.relay == *relay).for_each(|place| place.accepted = true);
+        self.slots.values_mut().filter(|slot| slot.relay == *relay).for_each(|slot| slot.accepted = true);
         self.known.iter_mut().filter(|known| known.peer == *relay).for_each(|known| known.failures = 0);
     }
 
     /// A listener closed; the relay, if one held it.
     pub fn ended(&mut self, listener: &ListenerId, now: Instant) -> Option<PeerId> {
-        let place = self.places.remove(listener)?;
-        self.failed(&place.relay, now);
-        Some(place.relay)
+        let slot = self.slots.remove(listener)?;
+        self.failed(&slot.relay, now);
+        Some(slot.relay)
     }
 
     /// It refused, could not be asked, or ended a place.
@@ -87,26 +87,26 @@ impl Relays {
 
     /// No relay is needed: the listeners to close.
     pub fn release(&mut self) -> Vec<ListenerId> {
-        self.places.drain().map(|(listener, _)| listener).collect()
+        self.slots.drain().map(|(listener, _)| listener).collect()
     }
 
     /// Relays that said yes.
     pub fn held(&self) -> Vec<PeerId> {
-        let mut held: Vec<_> = self.places.values().filter(|place| place.accepted).map(|place| place.relay).collect();
+        let mut held: Vec<_> = self.slots.values().filter(|slot| slot.accepted).map(|slot| slot.relay).collect();
         held.sort();
         held
     }
 
     /// When a relay may be asked again, if one is missing.
     pub fn next(&self) -> Option<Instant> {
-        if self.places.len() >= RESERVATIONS {
+        if self.slots.len() >= RESERVATIONS {
             return None;
         }
         self.known.iter().filter(|known| self.is_free(known)).filter_map(|known| known.retry_at).min()
     }
 
     fn is_free(&self, known: &Known) -> bool {
-        !self.places.values().any(|place| place.relay == known.peer)
+        !self.slots.values().any(|slot| slot.relay == known.peer)
     }
 }
 

@@ -10,7 +10,7 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use super::super::super::{Call, Service};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::netfiles::peers::Remembered;
+use crate::home::peers::Remembered;
 
 /// An adapter that nobody handed out whole.
 struct Gone {

@@ -184,10 +184,10 @@ impl Service {
         let (complete, bytes) = match here {
             Ok(complete) => (complete, 0),
             Err(_) => {
-                let total = self.found(call, id, patience).await?.body().total_bytes();
+                let manifest = self.found(call, id, patience).await?;
                 // Once as shards, and once as the folder that a fold reads.
-                self.check_room(total.saturating_mul(2), "records and adapters").await?;
-                let pulled = self.fetch(call, id, patience).await?;
+                self.check_room(manifest.body().total_bytes().saturating_mul(2), "records and adapters").await?;
+                let pulled = self.fetch(call, manifest, patience).await?;
                 (pulled.complete, pulled.fetched_bytes)
             }
         };

@@ -67,7 +67,8 @@ impl Service {
             return Ok(manifest);
         }
         call.phase(format!("looking for channel {}", id.short())).await;
-        self.fetch(call, id, patience).await?;
+        let manifest = self.found(call, id, patience).await?;
+        self.fetch(call, manifest, patience).await?;
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         Ok(self.inspect(complete).await?.manifest().clone())
     }

@@ -68,7 +68,7 @@ impl Service {
             let bytes = manifest.body().total_bytes().saturating_mul(2);
             self.check_room(bytes, "shards and files of a proposed adapter").await?;
             call.phase(format!("fetching {} from its publisher or others", manifest.body().name)).await;
-            if let Err(failure) = self.fetch(call, id, patience).await {
+            if let Err(failure) = self.fetch(call, manifest.clone(), patience).await {
                 return self.missing(failure);
             }
         }
