@@ -9,7 +9,7 @@ mod identify;
 mod measure;
 mod merge;
 mod open;
-mod rows;
+pub mod rows;
 mod train;
 mod view;
 
