@@ -15,7 +15,8 @@ use potluck_trainer::peft;
 use super::open;
 use crate::api::proto::{Progress, Unit};
 use crate::failure::{Failure, Outcome};
-use crate::service::{Folded, output};
+use crate::out_folder;
+use crate::worker::answers::Folded;
 use crate::worker::child::Context;
 use crate::worker::failures;
 use crate::worker::proto::{BaseSource, FloatType, FoldSource};
@@ -55,7 +56,7 @@ pub fn fold(
     let folded = match out {
         None => into(&mut Discard)?,
         Some(out) => {
-            let failed = |error: io::Error| output::unwritable(out, &error);
+            let failed = |error: io::Error| out_folder::unwritable(out, &error);
             let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), base.positions(), dtype)
                 .map_err(failed)?;
             let folded = into(&mut folder)?;
