@@ -34,6 +34,8 @@ mod verify;
 mod parts;
 mod node;
 mod apart;
+#[cfg(test)]
+mod testing;
 
 pub use apart::run_apart;
 pub use network::Network;

@@ -6,6 +6,8 @@
 
 pub mod follower;
 pub mod steward;
+#[cfg(test)]
+mod tests;
 
 use serde_json::Value;
 
