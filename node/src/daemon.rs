@@ -1,6 +1,6 @@
-//! The daemon: a service on a network, its socket, and the tasks between them.
+//! The daemon: a node on a network, its socket, and the tasks between them.
 //!
-//! Start: home and lock, store, identity, network, exchange, service, socket. Stop: the socket first, so that nothing
+//! Start: home and lock, store, identity, network, exchange, node, socket. Stop: the socket first, so that nothing
 //! new begins; then the network; then every task is awaited.
 
 mod notes;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
+use crate::app::{self, Network, Node};
 use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::peers::Remembered;
@@ -24,7 +25,6 @@ use crate::metrics::server::Server as Metrics;
 use crate::net::discovery::Dht;
 use crate::net::discovery::limits::TARGET;
 use crate::scrape::Scrape;
-use crate::service::{self, Network, Service};
 use crate::store::{Options, Store};
 use crate::task::{self, Tasks};
 use crate::{config, net, signals};
@@ -47,7 +47,7 @@ pub struct Settings {
 
 /// A running daemon.
 pub struct Daemon {
-    service: Arc<Service>,
+    node: Arc<Node>,
     handle: net::Handle,
     tasks: Tasks,
     stop: CancellationToken,
@@ -78,7 +78,7 @@ impl Ready {
 impl Daemon {
     /// Brings a node onto its network. The home's lock keeps a second one away.
     pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
-        let (home, store, identity) = service::open(root, Options::default()).await?;
+        let (home, store, identity) = app::open(root, Options::default()).await?;
         let remembered =
             Remembered::open(&home.layout().peers(), settings.network.clone(), config::seconds_since_1970());
         let begun = begun(&store).await?;
@@ -95,22 +95,21 @@ impl Daemon {
         let keeping = notes::keep_bans(handle.clone(), home.layout().bans(), tasks.stop().clone());
         tasks.spawn("bans on disk", keeping);
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
-        let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
-        service.follow_bases().await?;
-        service.follow_channels().await?;
-        service.announce_own().await?;
-        tasks.spawn("channels", service::watch_channels(Arc::clone(&service), tasks.stop().clone()));
-        Ok(Self { service, handle, tasks, stop, root: root.to_path_buf(), metrics })
+        let node = Arc::new(Node::online(home, store, identity, network, stop.clone()));
+        node.join().await?;
+        tasks.spawn("channels", node.watch_channels(tasks.stop().clone()));
+        Ok(Self { node, handle, tasks, stop, root: root.to_path_buf(), metrics })
     }
 
-    pub fn service(&self) -> &Service {
-        &self.service
+    /// What answers requests here.
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Answers commands from now on.
     pub fn serve_socket(&mut self) -> Outcome<()> {
         let server = Server::bind(&self.root)?;
-        let serving = server.run(Arc::clone(&self.service), self.tasks.clone(), self.tasks.stop().clone());
+        let serving = server.run(Arc::clone(&self.node), self.tasks.clone(), self.tasks.stop().clone());
         self.tasks.spawn("local socket", serving);
         Ok(())
     }
@@ -133,14 +132,14 @@ impl Daemon {
 
     /// Long work of a worker process that is under way.
     pub fn at_work(&self) -> usize {
-        self.service.at_work()
+        self.node.at_work()
     }
 
     /// Ends everything in order.
     pub async fn stop(self) {
         self.tasks.stop().cancel();
         // Each keeps what it has done, however long that takes: a second Ctrl-C ends all at once.
-        self.service.rest().await;
+        self.node.rest().await;
         self.handle.shutdown().await;
         if !self.tasks.finish().await {
             tracing::error!("some tasks did not end in time");
@@ -159,10 +158,10 @@ fn listening(wanted: &[Multiaddr], keyed: bool) -> Outcome<Vec<Multiaddr>> {
     Ok(listen)
 }
 
-/// The highest number that this key can have given before now: numbers follow the clock (see [`Service`]'s announcements).
+/// The highest number that this key can have given before now: numbers follow the clock (see `app/publisher.rs`).
 async fn begun(store: &Store) -> Outcome<u64> {
     let (store, clock) = (store.clone(), config::microseconds_since_1970());
-    let used = task::blocking(move || store.sequence()).await.map_err(service::crashed)?;
+    let used = task::blocking(move || store.sequence()).await.map_err(app::failures::crashed)?;
     Ok(used.max(clock))
 }
 
@@ -191,17 +190,6 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered, beg
         pre_shared_key: key,
         begun,
     })
-}
-
-impl Service {
-    /// Follows the announcements of every base that is known here.
-    async fn follow_bases(&self) -> Outcome<()> {
-        let Some(network) = self.network() else { return Ok(()) };
-        for base in self.known_bases()? {
-            network.handle.subscribe(base).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Serves the metrics if that is asked for; returns where.

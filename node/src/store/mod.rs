@@ -35,7 +35,7 @@ mod staged;
 mod stat;
 mod state;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -29,9 +29,9 @@ use super::rows::Rows;
 use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::{NOTE, RunRecord};
 use crate::worker::context::{Context, ORPHAN};
 use crate::worker::failures;
+use crate::worker::note::{NOTE, RunRecord};
 use crate::worker::proto::{Engine, Measured, TrainSettings, TrainTask};
 use crate::worker::stopping::{self, METRICS, Output, SETTINGS, run_folder};
 
