@@ -9,7 +9,7 @@
 //!
 //! All four travel as manifests, so that they are signed, announced on the genesis base's topic, kept in catalogues and
 //! pulled as adapters are. Goals: what is in force follows from signed bytes alone; whoever has genesis and the adapters
-//! rebuilds every version; a lying steward is found out by anybody and stops his followers; nothing depends on a steward
+//! rebuilds every version; a lying steward is found out by anybody, and its followers stop; nothing depends on a steward
 //! who is gone, because any version can be the genesis of another channel. Non-goals: to keep a steward from choosing
 //! badly (people choose whom to follow), to score (that is the trainer's).
 //!

@@ -11,8 +11,11 @@ use crate::recipe::Weight;
 pub struct ProposalInfo {
     /// The channel's genesis: the topic on which the proposal is announced.
     pub genesis: BaseId,
+    /// To which it is offered.
     pub channel: ManifestId,
+    /// What is offered.
     pub adapter: ManifestId,
+    /// How much of it should be taken. The norm clip and the choice may lower it; they never raise it.
     pub weight: Weight,
 }
 

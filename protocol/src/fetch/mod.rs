@@ -52,6 +52,7 @@ pub struct RequestId(pub u64);
 /// What a provider has of the wanted shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holdings {
+    /// Every one.
     All,
     /// One flag for each wanted shard, in order; what is beyond the end is not there.
     These(Vec<bool>),
@@ -59,6 +60,7 @@ pub enum Holdings {
 
 /// What happened. What is said of unknown peers and requests is ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "peer, request and the like mean the same in every variant, whose line says the rest")]
 pub enum Event {
     /// A provider is there, or has other holdings than before. Ignored for one that sent wrong bytes.
     Found { peer: PeerId, holdings: Holdings },
@@ -70,7 +72,7 @@ pub enum Event {
     Wrong { peer: PeerId },
     /// The peer does not have that shard.
     NotFound { peer: PeerId, request: RequestId },
-    /// The peer wants to be asked later.
+    /// The peer wants to be asked later, after `retry_ms` milliseconds.
     Busy { peer: PeerId, request: RequestId, retry_ms: u32 },
     /// The stream broke or the peer is gone: what it owes is asked from others.
     Lost { peer: PeerId },
@@ -80,6 +82,7 @@ pub enum Event {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "peer, request and the like mean the same in every variant, whose line says the rest")]
 pub enum Action {
     /// Ask `peer` for a shard. Requests to one peer are answered in order.
     Ask { peer: PeerId, request: RequestId, shard: ShardRow },

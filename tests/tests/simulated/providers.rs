@@ -1,6 +1,6 @@
 //! One downloader among good and bad providers.
 
-use potluck_tests::sim::swarm::{Conduct, Node, Outcome, Plan};
+use potluck_tests::sim::swarm::{Conduct, LIMIT_MS, Node, Outcome, Plan};
 use proptest::prelude::*;
 
 use super::{MIB, one_pull};
@@ -13,7 +13,7 @@ fn run(plan: &Plan) -> Outcome {
 
 fn served(plan: &Plan) -> Vec<u64> {
     let mut world = plan.world();
-    world.run(1 << 40).unwrap_or_else(|fault| panic!("{fault}"));
+    world.run(LIMIT_MS).unwrap_or_else(|fault| panic!("{fault}"));
     world.actors().map(Node::served_bytes).collect()
 }
 

@@ -25,8 +25,11 @@ use search::{Failure, Mix, Search, Trial};
 /// A proposal that passed every check that needs no score. Its weight is clipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
+    /// The proposal, by which verdicts are sorted.
     pub proposal: ManifestId,
+    /// What it offers.
     pub adapter: ManifestId,
+    /// The most that may be taken of it.
     pub weight: Weight,
 }
 
@@ -41,8 +44,10 @@ pub struct Losses {
 
 /// Measures genesis with these adapters on it.
 pub trait Scorer {
+    /// Why there may be no score.
     type Error;
 
+    /// The losses of genesis with these weighted adapters folded in; none at all is genesis itself.
     fn score(&mut self, inputs: &[(ManifestId, Weight)]) -> Result<Losses, Self::Error>;
 }
 
@@ -51,8 +56,11 @@ pub trait Scorer {
 pub struct Choice {
     /// One for each candidate, sorted by proposal.
     pub verdicts: Vec<Verdict>,
+    /// Losses of genesis.
     pub genesis: Losses,
+    /// Losses with what was in force already.
     pub before: Losses,
+    /// Losses with what was chosen.
     pub after: Losses,
 }
 
