@@ -103,7 +103,8 @@ impl Architecture {
         })
     }
 
-    /// `(out, in)` of the module at a full path, e.g. `model.layers.3.mlp.up_proj`; `None` if this model has none there.
+    /// `(out, in)` of the module at a full path, e.g. `model.layers.3.mlp.up_proj`; `None` if this model has none
+    /// there.
     pub fn module_shape(&self, module: &str) -> Option<(u32, u32)> {
         let (layer, linear) = module.strip_prefix("model.layers.")?.split_once('.')?;
         let index: u32 = layer.parse().ok()?;

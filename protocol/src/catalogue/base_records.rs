@@ -2,8 +2,8 @@
 //!
 //! **What is kept is a function of what was heard**, not of the order in which it came; else catalogues that forget
 //! would never be equal. Every record has a place: (its rank among its publisher's, newest first; its publisher's
-//! lot). The last place is given up first. So each publisher keeps its newest before any keeps a second, and
-//! whoever floods pushes out its own records. It is a function of the set because a publisher's places are always the first
+//! lot). The last place is given up first. So each publisher keeps its newest before any keeps a second, and whoever
+//! floods pushes out its own records. It is a function of the set because a publisher's places are always the first
 //! ones: a record behind `n` filled places stays behind them, whatever comes. The lot (BLAKE3 of base and publisher)
 //! decides among equals, and not everywhere in favour of the same.
 

@@ -1,5 +1,5 @@
-//! A catalogue as a set: what is kept is a function of what was heard. How catalogues compare themselves with each other is
-//! simulated in `tests/tests/simulated`.
+//! A catalogue as a set: what is kept is a function of what was heard. How catalogues compare themselves with each
+//! other is simulated in `tests/tests/simulated`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

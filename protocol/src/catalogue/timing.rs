@@ -33,8 +33,8 @@ pub const ANSWER_MS: u64 = 10_000;
 /// A peer has so long for a whole round: 4,096 records are seventeen answers.
 pub const ROUND_MS: u64 = 60_000;
 
-/// After a round that taught us nothing the peer is left alone for twice this time, after the next one in a row for four
-/// times as long, and so on up to [`BACKOFF_MAX_MS`]. (Only we wait: it asks when it likes.)
+/// After a round that taught us nothing the peer is left alone for twice this time, after the next one in a row for
+/// four times as long, and so on up to [`BACKOFF_MAX_MS`]. (Only we wait: it asks when it likes.)
 pub const BACKOFF_MS: u64 = 1_000;
 /// The longest time for which a peer is left alone.
 pub const BACKOFF_MAX_MS: u64 = 600_000;

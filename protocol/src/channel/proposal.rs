@@ -6,7 +6,8 @@ use crate::codec::Malformed;
 use crate::id::{BaseId, ManifestId};
 use crate::recipe::Weight;
 
-/// An adapter offered to a channel. Who offers it is the manifest's publisher; one adapter by one publisher counts once.
+/// An adapter offered to a channel. Who offers it is the manifest's publisher; one adapter by one publisher counts
+/// once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProposalInfo {
     /// The channel's genesis: the topic on which the proposal is announced.

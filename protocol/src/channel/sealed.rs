@@ -1,8 +1,8 @@
 //! Sealed evaluation shards: rows that nobody but the steward has seen until they score.
 //!
 //! A channel commits to them before anybody proposes. A release opens the next one and publishes its rows, so that
-//! everybody can score again; an opened one never scores a second time. The salt keeps small or guessable rows from being
-//! found by trying.
+//! everybody can score again; an opened one never scores a second time. The salt keeps small or guessable rows from
+//! being found by trying.
 
 use serde::{Deserialize, Serialize};
 

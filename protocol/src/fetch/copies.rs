@@ -20,8 +20,8 @@ impl Copies {
         Self { total: lens.clone().map(u64::from).sum(), longest: lens.map(u64::from).max().unwrap_or(0), wasted: 0 }
     }
 
-    /// Whether a further copy of `len` bytes may be asked for beside those on their way, if at least `at_least` bytes may
-    /// be wasted in all.
+    /// Whether a further copy of `len` bytes may be asked for beside those on their way, if at least `at_least` bytes
+    /// may be wasted in all.
     pub fn allow(&self, on_their_way: u64, len: u32, at_least: u64) -> bool {
         self.wasted + on_their_way + u64::from(len) <= (self.total / COPIES_PART).max(at_least)
     }

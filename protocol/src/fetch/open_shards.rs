@@ -78,8 +78,8 @@ impl OpenShards {
         position
     }
 
-    /// A provider came, went, or has something else than before: counts its shards anew. Returns the first place at which
-    /// the order changed.
+    /// A provider came, went, or has something else than before: counts its shards anew. Returns the first place at
+    /// which the order changed.
     pub fn recount(&mut self, old: Option<&Holdings>, new: Option<&Holdings>) -> Position {
         self.partial = self.partial + usize::from(is_partial(new)) - usize::from(is_partial(old));
         let mut first = Position::END;

@@ -1,7 +1,7 @@
 //! The chain of a channel's versions, each checked against the rules and the one before.
 //!
-//! Signatures are checked before (only [`Authentic`] manifests come in); whether a recipe gives the digest that a version
-//! states, nobody knows without folding.
+//! Signatures are checked before (only [`Authentic`] manifests come in); whether a recipe gives the digest that a
+//! version states, nobody knows without folding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -202,8 +202,8 @@ impl Lineage {
         Ok(())
     }
 
-    /// Whether this could be the next version, once it is signed by the publisher that it names: what a steward asks before
-    /// signing.
+    /// Whether this could be the next version, once it is signed by the publisher that it names: what a steward asks
+    /// before signing.
     pub fn check<'a>(&self, body: &'a Manifest) -> Result<&'a VersionInfo, LineageError> {
         let Kind::Version(version) = &body.kind else { return Err(LineageError::NotAVersion) };
         self.check_position(version, body.publisher)?;
@@ -282,8 +282,8 @@ impl Lineage {
         Ok(())
     }
 
-    /// The inputs in force that were trained on what has been revoked since: on a version that held it, or from it. They
-    /// stay, and are marked: what they learnt from it cannot be taken out of them.
+    /// The inputs in force that were trained on what has been revoked since: on a version that held it, or from it.
+    /// They stay, and are marked: what they learnt from it cannot be taken out of them.
     pub fn stale(&self, adapters: &BTreeMap<ManifestId, AdapterInfo>) -> BTreeSet<ManifestId> {
         let revoked: BTreeSet<_> = self.revoked().iter().copied().collect();
         let mut stale = BTreeSet::new();

@@ -8,8 +8,8 @@ use crate::recipe::Weight;
 /// A weight is tried in so many parts of what was proposed: finer ones differ by less than an opened shard can tell.
 const WHOLE: i64 = 32;
 
-/// What is tried of one candidate beside the whole: adapters that were trained apart overlap, and some hurt what is to be
-/// kept less than they help.
+/// What is tried of one candidate beside the whole: adapters that were trained apart overlap, and some hurt what is
+/// to be kept less than they help.
 const PARTS: [i64; 3] = [24, 16, 8];
 
 /// By how much a share is changed when it is weighed anew; the first that lowers the loss is taken.
