@@ -1,5 +1,5 @@
-//! A catalogue as a set: what is kept is a function of what was heard. How catalogues compare themselves with each other is
-//! simulated in `tests/tests/simulated`.
+//! A catalogue as a set: what is kept is a function of what was heard. How catalogues compare themselves with each
+//! other is simulated in `tests/tests/simulated`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -160,7 +160,7 @@ fn a_flood_by_one_key_pushes_out_its_own() {
     assert!(kept.records().all(|one| one.body().publisher == quiet[0].body().publisher || one.body().sequence >= 292));
     assert_eq!(kept.insert(loud[0].clone()), Inserted::NoRoom);
     assert_eq!(kept.insert(loud[299].clone()), Inserted::Stale);
-    // Many keys: everybody keeps his newest.
+    // Many keys: each publisher keeps its newest.
     for publisher in 3..=18 {
         many(publisher, 300).into_iter().for_each(|one| drop(kept.insert(one)));
     }

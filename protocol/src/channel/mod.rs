@@ -7,11 +7,11 @@
 //!                        ^ Proof: two versions at one height, or bytes that do not follow from the recipe
 //! ```
 //!
-//! All four travel as manifests, so that they are signed, announced on the genesis base's topic, kept in catalogues and
-//! pulled as adapters are. Goals: what is in force follows from signed bytes alone; whoever has genesis and the adapters
-//! rebuilds every version; a lying steward is found out by anybody and stops his followers; nothing depends on a steward
-//! who is gone, because any version can be the genesis of another channel. Non-goals: to keep a steward from choosing
-//! badly (people choose whom to follow), to score (that is the trainer's).
+//! All four travel as manifests, so that they are signed, announced on the genesis base's topic, kept in catalogues
+//! and pulled as adapters are. Goals: what is in force follows from signed bytes alone; whoever has genesis and the
+//! adapters rebuilds every version; a lying steward is found out by anybody, and its followers stop; nothing depends
+//! on a steward who is gone, because any version can be the genesis of another channel. Non-goals: to keep a steward
+//! from choosing badly (people choose whom to follow), to score (that is the trainer's).
 //!
 //! Here is what is signed, and how a release chooses among proposals; [`crate::lineage`] checks a chain of versions.
 

@@ -78,6 +78,7 @@ impl Fetch {
         (self.missing, self.missing_bytes)
     }
 
+    /// Whether every wanted shard has arrived.
     pub fn is_done(&self) -> bool {
         self.missing == 0
     }

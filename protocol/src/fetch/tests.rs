@@ -141,7 +141,7 @@ fn a_window_is_seconds_of_a_slow_provider_and_round_trips_of_a_fast_one() {
         peer.note_progress(RequestId(0), 1 << 16, 100 + 65_536_000 / rate);
         let now = 200 + 65_536_000 / rate;
         peer.complete(RequestId(0), 100 + (u64::from(MIB) * 1000) / rate);
-        let asked = (1..).take_while(|n| {
+        let asked = (1..=100).take_while(|n| {
             let room = peer.has_room(now);
             if room {
                 peer.ask(RequestId(*n), 0, 1 << 16, false, now);

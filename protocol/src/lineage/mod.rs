@@ -1,7 +1,7 @@
 //! The chain of a channel's versions, each checked against the rules and the one before.
 //!
-//! Signatures are checked before (only [`Authentic`] manifests come in); whether a recipe gives the digest that a version
-//! states, nobody knows without folding.
+//! Signatures are checked before (only [`Authentic`] manifests come in); whether a recipe gives the digest that a
+//! version states, nobody knows without folding.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,9 @@ pub struct Lineage {
 /// A version in its place.
 #[derive(Clone, Debug)]
 pub struct VersionEntry {
+    /// The id of the version's manifest.
     pub id: ManifestId,
+    /// What the manifest says.
     pub version: VersionInfo,
     /// Seconds since 1970 by the steward's clock.
     pub created: u64,
@@ -35,40 +37,68 @@ pub struct VersionEntry {
 /// Why a manifest is no next version of a channel. Always the signer's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineageError {
+    /// The chain was to begin with something else.
     #[error("it is no channel")]
     NotAChannel,
+    /// The manifest is of another kind.
     #[error("it is no version of a channel")]
     NotAVersion,
+    /// A version, of the channel that it names.
     #[error("it is a version of channel {}", .0.short())]
     OtherChannel(ManifestId),
+    /// Only the steward makes versions.
     #[error("it is signed by {}, and the channel's steward is {}", signer.short(), steward.short())]
-    Signer { signer: PublicKey, steward: PublicKey },
+    Signer {
+        /// Who signed it.
+        signer: PublicKey,
+        /// Who should have.
+        steward: PublicKey,
+    },
+    /// Versions come in order, without gaps.
     #[error("its height is {height}, and {wanted} comes next")]
-    Height { height: u32, wanted: u32 },
+    Height {
+        /// What it states.
+        height: u32,
+        /// What comes next.
+        wanted: u32,
+    },
+    /// The chain has [`VERSIONS_MAX`] versions already.
     #[error("a channel has at most {VERSIONS_MAX} versions; go on in another one that names the last as its genesis")]
     Full,
+    /// Not a link behind the last version, which has this height.
     #[error("it names another version before it than version {0}")]
     Previous(u32),
+    /// A fold from this base, where the channel has another genesis.
     #[error("its recipe begins with base {}, which is not the channel's genesis", .0.short())]
     Genesis(BaseId),
+    /// Every version has the float type that the channel lays down.
     #[error("its float type is not the channel's")]
     Type,
+    /// What was ever revoked stays revoked, and only [`Change::Revoke`] adds to it.
     #[error("its revoked adapters are not those of the version before and perhaps more")]
     Revoked,
+    /// The stated change gives another recipe, or one with a revoked adapter.
     #[error("its recipe is not what its change makes of the version before")]
     Recipe,
+    /// This height is not below its own.
     #[error("it goes back to version {0}, which does not come before it")]
     Rollback(u32),
+    /// [`Change::Revoke`] with nothing new in its list.
     #[error("it revokes nothing")]
     NothingRevoked,
+    /// A channel that committed to sealed shards opens one with each release.
     #[error("it is a release without an opened evaluation shard, and the channel has sealed ones")]
     Unscored,
+    /// Revocations and rollbacks score nothing.
     #[error("it opens a shard or judges proposals, and only a release does that")]
     Scored,
+    /// Shards are opened in order, each once; this is its index.
     #[error("its evaluation shard {0} was opened before, or a later one was")]
     Reopened(u32),
+    /// The opened shard of this index has another digest, or the channel has none there.
     #[error("its evaluation shard {0} is not what the channel committed to")]
     Commitment(u32),
+    /// What an opened shard scored with has to be published beside the version.
     #[error("the rows of its suite `{0}` are not in its files")]
     Rows(Name),
 }
@@ -82,18 +112,22 @@ impl Lineage {
         Ok(Self { channel, name, steward, spec: info.clone(), versions: Vec::new() })
     }
 
+    /// The id of the manifest that opened the channel.
     pub fn channel(&self) -> ManifestId {
         self.channel
     }
 
+    /// What its steward calls it.
     pub fn name(&self) -> &Name {
         &self.name
     }
 
+    /// The key that signs its versions.
     pub fn steward(&self) -> PublicKey {
         self.steward
     }
 
+    /// Its rules.
     pub fn spec(&self) -> &ChannelInfo {
         &self.spec
     }
@@ -103,6 +137,7 @@ impl Lineage {
         &self.versions
     }
 
+    /// The newest version; none right after the channel was opened.
     pub fn head(&self) -> Option<&VersionEntry> {
         self.versions.last()
     }
@@ -167,8 +202,8 @@ impl Lineage {
         Ok(())
     }
 
-    /// Whether this could be the next version, once it is signed by the publisher that it names: what a steward asks before
-    /// he binds himself to it.
+    /// Whether this could be the next version, once it is signed by the publisher that it names: what a steward asks
+    /// before signing.
     pub fn check<'a>(&self, body: &'a Manifest) -> Result<&'a VersionInfo, LineageError> {
         let Kind::Version(version) = &body.kind else { return Err(LineageError::NotAVersion) };
         self.check_position(version, body.publisher)?;
@@ -247,8 +282,8 @@ impl Lineage {
         Ok(())
     }
 
-    /// The inputs in force that were trained on what has been revoked since: on a version that held it, or from it. They
-    /// stay, and are marked: what they learnt from it cannot be taken out of them.
+    /// The inputs in force that were trained on what has been revoked since: on a version that held it, or from it.
+    /// They stay, and are marked: what they learnt from it cannot be taken out of them.
     pub fn stale(&self, adapters: &BTreeMap<ManifestId, AdapterInfo>) -> BTreeSet<ManifestId> {
         let revoked: BTreeSet<_> = self.revoked().iter().copied().collect();
         let mut stale = BTreeSet::new();

@@ -175,7 +175,8 @@ fn liars_and_idlers_waste_their_own_turns() {
         for number in [0, 1] {
             assert!(wanted.is_subset(&ids(node(&world, number).catalogue())), "{manner:?}");
         }
-        // Of those who only idle nothing is proved. (After one pusher's records there is nothing to ask the others for.)
+        // Of those who only idle nothing is proved. (After one pusher's records there is nothing to ask the others
+        // for.)
         let blamed = &node(&world, 0).blamed;
         assert_eq!(!blamed.is_empty(), manner.is_provable(), "{manner:?}");
         assert!(manner != Forger || blamed.len() == 4);

@@ -101,8 +101,8 @@ impl Arbitrary {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
-    /// Whatever is said, by known and unknown peers, of known and unknown requests: no rule of the ledger is broken, one
-    /// honest provider is enough, and the same events have the same actions.
+    /// Whatever is said, by known and unknown peers, of known and unknown requests: no rule of the ledger is broken,
+    /// one honest provider is enough, and the same events have the same actions.
     #[test]
     fn arbitrary_events_break_no_rule(
         seed in any::<u64>(),

@@ -6,7 +6,8 @@
 //! - `providers`: one downloader among good and bad providers.
 //! - `figures`: what several sources gain, and what a slow one costs.
 //! - `swarm`: nodes that pull from each other.
-//! - `whole`: the same nodes pull what their catalogues hear of; a few seeds; a thousand are the soak `simulated-swarm`.
+//! - `whole`: the same nodes pull what their catalogues hear of; a few seeds; a thousand are the soak
+//!   `simulated-swarm`.
 
 mod catalogues;
 mod events;

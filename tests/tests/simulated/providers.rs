@@ -1,6 +1,6 @@
 //! One downloader among good and bad providers.
 
-use potluck_tests::sim::swarm::{Conduct, Node, Outcome, Plan};
+use potluck_tests::sim::swarm::{Conduct, LIMIT_MS, Node, Outcome, Plan};
 use proptest::prelude::*;
 
 use super::{MIB, one_pull};
@@ -13,7 +13,7 @@ fn run(plan: &Plan) -> Outcome {
 
 fn served(plan: &Plan) -> Vec<u64> {
     let mut world = plan.world();
-    world.run(1 << 40).unwrap_or_else(|fault| panic!("{fault}"));
+    world.run(LIMIT_MS).unwrap_or_else(|fault| panic!("{fault}"));
     world.actors().map(Node::served_bytes).collect()
 }
 
@@ -112,8 +112,8 @@ fn rate() -> impl Strategy<Value = u64> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Invariant 15: one honest provider that stays is enough, whatever the others do; every rule of the ledger holds at
-    /// every step; the same seed has the same trace.
+    /// Invariant 15: one honest provider that stays is enough, whatever the others do; every rule of the ledger holds
+    /// at every step; the same seed has the same trace.
     #[test]
     fn one_honest_provider_is_always_enough(
         seed in any::<u64>(),
@@ -131,8 +131,8 @@ proptest! {
         prop_assert_eq!(run(&plan), run(&plan));
     }
 
-    /// Among honest providers whose speed does not change, what comes too often stays within 5 % or one shard, beside the
-    /// pieces that were on the line when it was called back.
+    /// Among honest providers whose speed does not change, what comes too often stays within 5 % or one shard, beside
+    /// the pieces that were on the line when it was called back.
     #[test]
     fn second_copies_stay_within_their_bound(
         seed in any::<u64>(),

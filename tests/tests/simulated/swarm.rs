@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use potluck_tests::sim::swarm::{Outcome, Plan};
+use potluck_tests::sim::swarm::{LIMIT_MS, Outcome, Plan};
 use potluck_tests::sim::{Actor, Both, Input, Out};
 
 fn twice(seed: u64) -> Outcome {
@@ -55,10 +55,10 @@ impl Actor for Greeter {
 fn two_machines_live_in_one_node() {
     let plan = Plan::swarm(7, 25);
     let mut world = plan.world_with(|_, mut node| {
-        (0..plan.manifests() as u32).for_each(|manifest| node.heard(manifest, 0));
+        (0..plan.manifests() as u32).for_each(|manifest| node.learn_of(manifest, 0));
         Both(node, Greeter::default())
     });
-    world.run(1 << 40).unwrap_or_else(|fault| panic!("{fault}"));
+    world.run(LIMIT_MS).unwrap_or_else(|fault| panic!("{fault}"));
     assert!(world.actors().all(|both| both.1.met.len() >= both.1.heard.len()));
     let pulls: usize = world.actors().map(|both| both.0.pulls().len()).sum();
     assert!(pulls > 10 && world.actors().filter(|both| both.1.heard.len() > 2).count() > 15);

@@ -209,7 +209,7 @@ impl Node {
         }
     }
 
-    fn asked(&mut self, from: usize, round: RoundId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
+    fn answer_question(&mut self, from: usize, round: RoundId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
         let manner = self.setting.manner(self.number);
         let right = match codec::decode::<Request>(bytes) {
             Ok(Request::Compare(compare)) => {
@@ -234,7 +234,7 @@ impl Node {
         }
     }
 
-    fn answered(&mut self, round: RoundId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
+    fn take_answer(&mut self, round: RoundId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
         let Some(base) = self.ledger.base(&round) else { return };
         let event = match codec::decode::<Reply>(bytes) {
             Ok(Reply::Differing(differing)) => Event::Differs { round, differing },
@@ -285,10 +285,10 @@ impl Actor for Node {
                 self.gossip(from, base, &bytes, now_ms, out);
             }
             Input::Message { from, message: Message::Question { round, bytes } } => {
-                self.asked(from, round, &bytes, now_ms, out);
+                self.answer_question(from, round, &bytes, now_ms, out);
             }
             Input::Message { message: Message::Answer { round, bytes }, .. } => {
-                self.answered(round, &bytes, now_ms, out);
+                self.take_answer(round, &bytes, now_ms, out);
             }
             Input::Sent { .. } => {}
             Input::Wake => self.wake(now_ms, out),

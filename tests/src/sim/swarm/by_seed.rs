@@ -6,9 +6,9 @@ use crate::sim::Line;
 use potluck_protocol::splitmix::{SplitMix64, mix};
 
 impl Plan {
-    /// A swarm: several nodes pull several manifests from each other, some are slow, lie, stall, drip, refuse, vanish, come
-    /// late, go away for a while or have a part; connections break, and the swarm falls into two or three parts. Each
-    /// manifest has one honest provider that stays, known to all that want it.
+    /// A swarm: several nodes pull several manifests from each other, some are slow, lie, stall, drip, refuse,
+    /// vanish, come late, go away for a while or have a part; connections break, and the swarm falls into two or
+    /// three parts. Each manifest has one honest provider that stays, known to all that want it.
     pub fn swarm(seed: u64, nodes: usize) -> Self {
         let mut rng = SplitMix64::new(mix(seed));
         let mut plan = Self::of_one_file(seed, Vec::new());

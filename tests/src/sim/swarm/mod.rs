@@ -7,8 +7,7 @@ mod provider;
 mod puller;
 
 pub use node::Node;
-pub(crate) use plan::LIMIT_MS;
-pub use plan::{Outcome, Plan, Planned, Pulling};
+pub use plan::{LIMIT_MS, Outcome, Plan, Planned, Pulling};
 pub use provider::Conduct;
 
 use std::collections::{BTreeMap, HashMap};

@@ -32,14 +32,14 @@ impl Node {
         shards.into_iter().for_each(|shard| self.have[shard as usize] = true);
     }
 
-    /// Pulls a manifest when it is [`Node::heard`] of, and not before that time.
+    /// Pulls a manifest when it is [`Node::learn_of`], and not before that time.
     pub fn pull(&mut self, manifest: u32, not_before_ms: u64, seed: u64) {
         self.pulls.push(Puller::new(manifest, not_before_ms, seed));
     }
 
     /// A manifest exists.
-    pub fn heard(&mut self, manifest: u32, now_ms: u64) {
-        self.pulls.iter_mut().filter(|pull| pull.manifest == manifest).for_each(|pull| pull.heard(now_ms));
+    pub fn learn_of(&mut self, manifest: u32, now_ms: u64) {
+        self.pulls.iter_mut().filter(|pull| pull.manifest == manifest).for_each(|pull| pull.learn_of(now_ms));
     }
 
     pub fn pulls(&self) -> &[Puller] {
@@ -67,7 +67,7 @@ impl Node {
             }
             Message::Holds { manifest, flags } => {
                 if let Some(pull) = running(&mut self.pulls, manifest) {
-                    pull.holds(&self.library, from, &flags, now_ms, out);
+                    pull.note_holdings(&self.library, from, &flags, now_ms, out);
                 }
             }
             Message::Ask { stream, request, shard } => {
@@ -79,7 +79,7 @@ impl Node {
             Message::Close { stream } => self.provider.close(from, stream),
             Message::Piece { stream, .. } | Message::NotFound { stream, .. } | Message::Busy { stream, .. } => {
                 if let Some(pull) = running(&mut self.pulls, stream.manifest)
-                    && let Some(shard) = pull.answered(&self.library, from, &message, now_ms, out)
+                    && let Some(shard) = pull.take_answer(&self.library, from, &message, now_ms, out)
                 {
                     self.have[shard as usize] = true;
                 }
@@ -110,17 +110,17 @@ impl Actor for Node {
         match input {
             Input::Linked { node } => {
                 self.neighbours.insert(node);
-                self.pulls.iter().for_each(|pull| pull.linked(node, out));
+                self.pulls.iter().for_each(|pull| pull.note_linked(node, out));
             }
             Input::Lost { node } => {
                 self.neighbours.remove(&node);
-                self.provider.lost(node);
+                self.provider.note_lost(node);
                 for pull in self.pulls.iter_mut().filter(|pull| pull.is_running()) {
-                    pull.lost(&self.library, node, now_ms, out);
+                    pull.note_lost(&self.library, node, now_ms, out);
                 }
             }
             Input::Message { from, message } => self.message(from, message, now_ms, out),
-            Input::Sent { .. } => self.provider.sent(out),
+            Input::Sent { .. } => self.provider.note_sent(out),
             Input::Wake => self.wake(now_ms, out),
         }
     }

@@ -8,7 +8,7 @@ use crate::sim::{Actor, Fault, Line, World};
 use potluck_protocol::splitmix::SplitMix64;
 
 /// A run may take so long, in simulated time.
-pub(crate) const LIMIT_MS: u64 = 4 * 3_600_000;
+pub const LIMIT_MS: u64 = 4 * 3_600_000;
 
 /// One node of a plan.
 #[derive(Clone, Debug)]
@@ -106,12 +106,12 @@ impl Plan {
     /// The world, ready to run. Every manifest is known to exist.
     pub fn world(&self) -> World<Node> {
         self.world_with(|_, mut node| {
-            (0..self.manifests.len() as u32).for_each(|manifest| node.heard(manifest, 0));
+            (0..self.manifests.len() as u32).for_each(|manifest| node.learn_of(manifest, 0));
             node
         })
     }
 
-    /// The same with more in each node than the swarm's part. A node pulls what it has [`Node::heard`] of.
+    /// The same with more in each node than the swarm's part. A node pulls what it has [`Node::learn_of`].
     pub fn world_with<A: Actor>(&self, mut wrap: impl FnMut(usize, Node) -> A) -> World<A> {
         let library = Rc::new(Library::new(&self.lens, self.manifests.clone(), self.nodes.len()));
         let mut rng = SplitMix64::new(self.seed);

@@ -97,12 +97,12 @@ impl Provider {
         self.queues.remove(&(from, stream));
     }
 
-    pub fn lost(&mut self, node: usize) {
+    pub fn note_lost(&mut self, node: usize) {
         self.queues.retain(|(from, _), _| *from != node);
     }
 
     /// The last piece has left.
-    pub fn sent(&mut self, out: &mut Out<Message>) {
+    pub fn note_sent(&mut self, out: &mut Out<Message>) {
         self.sending = false;
         self.send_next(out);
     }

@@ -60,7 +60,7 @@ impl Puller {
     }
 
     /// The manifest exists.
-    pub fn heard(&mut self, now_ms: u64) {
+    pub fn learn_of(&mut self, now_ms: u64) {
         self.start_ms.get_or_insert(now_ms.max(self.not_before_ms));
     }
 
@@ -108,13 +108,13 @@ impl Puller {
         }
     }
 
-    pub fn linked(&self, node: usize, out: &mut Out<Message>) {
+    pub fn note_linked(&self, node: usize, out: &mut Out<Message>) {
         if self.is_running() {
             out.send(node, Message::Have { manifest: self.manifest }, SMALL);
         }
     }
 
-    pub fn lost(&mut self, library: &Library, node: usize, now_ms: u64, out: &mut Out<Message>) {
+    pub fn note_lost(&mut self, library: &Library, node: usize, now_ms: u64, out: &mut Out<Message>) {
         if let Some(running) = &mut self.running {
             running.flows.remove(&node);
             running.full.remove(&node);
@@ -122,7 +122,14 @@ impl Puller {
         self.feed(library, Event::Lost { peer: library.peer(node) }, now_ms, out);
     }
 
-    pub fn holds(&mut self, library: &Library, from: usize, flags: &[bool], now_ms: u64, out: &mut Out<Message>) {
+    pub fn note_holdings(
+        &mut self,
+        library: &Library,
+        from: usize,
+        flags: &[bool],
+        now_ms: u64,
+        out: &mut Out<Message>,
+    ) {
         let Some(running) = &mut self.running else { return };
         let flags: Vec<bool> = running.rows.iter().map(|row| flags.get(*row).copied().unwrap_or(false)).collect();
         let all = flags.iter().all(|flag| *flag);
@@ -134,7 +141,7 @@ impl Puller {
     }
 
     /// A provider's answer. Returns the shard if it is complete and right.
-    pub fn answered(
+    pub fn take_answer(
         &mut self,
         library: &Library,
         from: usize,

@@ -38,7 +38,7 @@ impl Actor for Node {
         self.parts.handle(input, now_ms, out);
         for news in self.parts.1.take_news() {
             if let Some(manifest) = (0..self.manifests).find(|number| Offer::manifest(*number) == news) {
-                self.parts.0.heard(manifest.into(), now_ms);
+                self.parts.0.learn_of(manifest.into(), now_ms);
             }
         }
     }

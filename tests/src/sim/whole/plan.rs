@@ -116,7 +116,8 @@ impl Plan {
         })
     }
 
-    /// Runs to the end: every pull of every node that lives is done, and honest catalogues have had time to become equal.
+    /// Runs to the end: every pull of every node that lives is done, and honest catalogues have had time to become
+    /// equal.
     pub fn run(&self) -> Result<Outcome, Fault> {
         let mut world = self.world();
         world.run(LIMIT_MS)?;
