@@ -34,6 +34,7 @@ pub fn architecture(base: &KnownBase) -> Outcome<Architecture> {
     }
 }
 
+/// What is said of something whose base is not here to hold it against.
 pub fn unknown_base(manifest: &Manifest) -> Failure {
     let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
     Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name))

@@ -19,6 +19,7 @@ pub struct Maintenance {
 }
 
 impl Maintenance {
+    /// What is in the store, and how large it is.
     pub async fn store_stat(&self) -> Outcome<Value> {
         Ok(stat("potluck.store.stat/1", &self.disk.on_store(|store| store.stat()).await?))
     }
@@ -37,6 +38,7 @@ impl Maintenance {
             .await
     }
 
+    /// Makes the index again from the files; what is in the store then.
     pub async fn store_rebuild(&self) -> Outcome<Value> {
         Ok(stat(
             "potluck.store.rebuild/1",

@@ -33,6 +33,7 @@ pub struct Merging {
 }
 
 impl Merging {
+    /// Adapters into one adapter, or into the base.
     pub async fn plan_merge(&self, call: &Call<'_>, merge: &Merge) -> Outcome<Plan> {
         let base = self.resolver.find_base(call, &merge.base).await?;
         match &merge.into {
@@ -67,6 +68,7 @@ impl Merging {
         Ok(Plan::new("potluck.merge/1", merge.threads, Task::Merge(Box::new(task))))
     }
 
+    /// A merge of made-up adapters, timed.
     pub async fn plan_bench_merge(&self, call: &Call<'_>, bench: &BenchMerge) -> Outcome<Plan> {
         let shape = match (&bench.base, &bench.shape) {
             (Some(base), _) => BenchShape::Base(self.resolver.find_base(call, base).await?.source),

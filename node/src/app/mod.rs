@@ -35,7 +35,7 @@ mod parts;
 mod node;
 mod apart;
 #[cfg(test)]
-mod testing;
+mod tests;
 
 pub use apart::run_apart;
 pub use network::Network;

@@ -92,6 +92,26 @@ struct Contents {
     resolver: Resolver,
 }
 
+/// What the parts that answer requests are handed, each what it needs of it.
+#[derive(Clone)]
+struct Tools {
+    disk: Disk,
+    worker: Worker,
+    identity: Identity,
+    network: Option<Network>,
+    unmade: Option<PathBuf>,
+    lineages: Lineages,
+    known: KnownBases,
+    names: Names,
+    objects: Objects,
+    publisher: Publisher,
+    bases: Bases,
+    adapters: Adapters,
+    folds: Folds,
+    versions: Versions,
+    resolver: Resolver,
+}
+
 impl Ground {
     fn lookups(&self) -> Lookups {
         let ground = self;
@@ -146,101 +166,161 @@ impl Ground {
         Contents { bases, adapters, folds, versions, resolver }
     }
 
-    fn channels(&self, lookups: &Lookups, contents: &Contents) -> Channels {
-        let ground = self;
-        let turns = Turns::default();
-        let chains =
-            Chains { disk: ground.disk.clone(), network: ground.network.clone(), objects: lookups.objects.clone() };
-        let halts = Halts {
-            disk: ground.disk.clone(),
-            lineages: lookups.lineages.clone(),
-            publisher: lookups.publisher.clone(),
-        };
-        let view = ChannelView {
-            disk: ground.disk.clone(),
-            identity: ground.identity.clone(),
-            known: lookups.known.clone(),
-            lineages: lookups.lineages.clone(),
-            names: lookups.names.clone(),
-            chains: chains.clone(),
-        };
-        let exporter =
-            Exporter { disk: ground.disk.clone(), names: lookups.names.clone(), versions: contents.versions.clone() };
-        let proposer = Proposer {
-            disk: ground.disk.clone(),
-            identity: ground.identity.clone(),
-            known: lookups.known.clone(),
-            lineages: lookups.lineages.clone(),
-            names: lookups.names.clone(),
-            objects: lookups.objects.clone(),
-            publisher: lookups.publisher.clone(),
-            adapters: contents.adapters.clone(),
-        };
-        let follower = self.follower(lookups, contents, &turns, &chains, &halts);
-        let steward = self.steward(lookups, contents, &turns, chains, halts);
-        Channels { follower, view, exporter, proposer, steward }
-    }
-
-    fn follower(
-        &self,
-        lookups: &Lookups,
-        contents: &Contents,
-        turns: &Turns,
-        chains: &Chains,
-        halts: &Halts,
-    ) -> Follower {
-        let ground = self;
-        let auditor = Auditor {
-            network: ground.network.clone(),
-            objects: lookups.objects.clone(),
-            versions: contents.versions.clone(),
-            rates: Rates::default(),
-        };
-        Follower {
-            disk: ground.disk.clone(),
-            identity: ground.identity.clone(),
-            network: ground.network.clone(),
-            lineages: lookups.lineages.clone(),
-            names: lookups.names.clone(),
-            objects: lookups.objects.clone(),
-            versions: contents.versions.clone(),
-            turns: turns.clone(),
-            chains: chains.clone(),
-            halts: halts.clone(),
-            auditor,
+    fn tools(self) -> Tools {
+        let lookups = self.lookups();
+        let Contents { bases, adapters, folds, versions, resolver } = self.contents(&lookups);
+        let Lookups { lineages, known, names, objects, publisher } = lookups;
+        let Self { disk, worker, identity, network, unmade } = self;
+        Tools {
+            disk,
+            worker,
+            identity,
+            network,
+            unmade,
+            lineages,
+            known,
+            names,
+            objects,
+            publisher,
+            bases,
+            adapters,
+            folds,
+            versions,
+            resolver,
         }
     }
+}
 
-    fn steward(&self, lookups: &Lookups, contents: &Contents, turns: &Turns, chains: Chains, halts: Halts) -> Steward {
-        let ground = self;
-        let screen =
-            Screen { disk: ground.disk.clone(), network: ground.network.clone(), objects: lookups.objects.clone() };
-        let proposals =
-            Proposals { disk: ground.disk.clone(), network: ground.network.clone(), objects: lookups.objects.clone() };
-        let drafts = Drafts {
-            disk: ground.disk.clone(),
-            identity: ground.identity.clone(),
-            objects: lookups.objects.clone(),
-            publisher: lookups.publisher.clone(),
-            bases: contents.bases.clone(),
-            folds: contents.folds.clone(),
-            versions: contents.versions.clone(),
-            turns: turns.clone(),
-        };
+impl Tools {
+    fn status(&self) -> NodeStatus {
+        let Self { disk, identity, network, unmade, .. } = self.clone();
+        NodeStatus { disk, identity, network, unmade }
+    }
+
+    fn puller(&self) -> Puller {
+        let Self { disk, network, known, names, objects, bases, adapters, .. } = self.clone();
+        Puller { disk, network, known, names, objects, bases, adapters }
+    }
+
+    fn adapter_publisher(&self) -> AdapterPublisher {
+        let Self { disk, worker, identity, known, objects, publisher, bases, adapters, resolver, .. } = self.clone();
+        AdapterPublisher { disk, worker, identity, known, objects, publisher, bases, adapters, resolver }
+    }
+
+    fn base_publisher(&self) -> BasePublisher {
+        let Self { disk, worker, identity, publisher, resolver, .. } = self.clone();
+        BasePublisher { disk, worker, identity, publisher, resolver }
+    }
+
+    fn training(&self) -> Training {
+        let Self { bases, adapters, resolver, .. } = self.clone();
+        Training { bases, adapters, resolver }
+    }
+
+    fn merging(&self) -> Merging {
+        let Self { disk, bases, adapters, folds, resolver, .. } = self.clone();
+        Merging { disk, bases, adapters, folds, resolver }
+    }
+
+    fn searcher(&self, offers: Arc<Offers>) -> Searcher {
+        let Self { disk, network, known, names, bases, .. } = self.clone();
+        Searcher { disk, network, known, names, bases, offers }
+    }
+
+    fn shows(&self, offers: Arc<Offers>, channels: &Channels) -> Shows {
+        let Self { disk, network, known, names, bases, resolver, .. } = self.clone();
+        let (proposals, view) = (channels.steward.proposals.clone(), channels.view.clone());
+        Shows { disk, network, known, names, bases, resolver, proposals, view, offers }
+    }
+
+    fn verifier(&self) -> Verifier {
+        let Self { disk, network, known, names, objects, bases, folds, versions, .. } = self.clone();
+        Verifier { disk, network, known, names, objects, bases, folds, versions }
+    }
+
+    fn chains(&self) -> Chains {
+        let Self { disk, network, objects, .. } = self.clone();
+        Chains { disk, network, objects }
+    }
+
+    fn halts(&self) -> Halts {
+        let Self { disk, lineages, publisher, .. } = self.clone();
+        Halts { disk, lineages, publisher }
+    }
+
+    fn view(&self, chains: Chains) -> ChannelView {
+        let Self { disk, identity, known, lineages, names, .. } = self.clone();
+        ChannelView { disk, identity, known, lineages, names, chains }
+    }
+
+    fn exporter(&self) -> Exporter {
+        let Self { disk, names, versions, .. } = self.clone();
+        Exporter { disk, names, versions }
+    }
+
+    fn proposer(&self) -> Proposer {
+        let Self { disk, identity, known, lineages, names, objects, publisher, adapters, .. } = self.clone();
+        Proposer { disk, identity, known, lineages, names, objects, publisher, adapters }
+    }
+
+    fn auditor(&self) -> Auditor {
+        let Self { network, objects, versions, .. } = self.clone();
+        Auditor { network, objects, versions, rates: Rates::default() }
+    }
+
+    fn follower(&self, turns: Turns, chains: Chains, halts: Halts) -> Follower {
+        let Self { disk, identity, network, lineages, names, objects, versions, .. } = self.clone();
+        let auditor = self.auditor();
+        Follower { disk, identity, network, lineages, names, objects, versions, turns, chains, halts, auditor }
+    }
+
+    fn screen(&self) -> Screen {
+        let Self { disk, network, objects, .. } = self.clone();
+        Screen { disk, network, objects }
+    }
+
+    fn proposals(&self) -> Proposals {
+        let Self { disk, network, objects, .. } = self.clone();
+        Proposals { disk, network, objects }
+    }
+
+    fn drafts(&self, turns: Turns) -> Drafts {
+        let Self { disk, identity, objects, publisher, bases, folds, versions, .. } = self.clone();
+        Drafts { disk, identity, objects, publisher, bases, folds, versions, turns }
+    }
+
+    fn steward(&self, turns: Turns, chains: Chains, halts: Halts) -> Steward {
+        let Self {
+            disk,
+            worker,
+            identity,
+            network,
+            lineages,
+            names,
+            objects,
+            publisher,
+            bases,
+            adapters,
+            folds,
+            versions,
+            resolver,
+            ..
+        } = self.clone();
+        let (screen, proposals, drafts) = (self.screen(), self.proposals(), self.drafts(turns));
         Steward {
-            disk: ground.disk.clone(),
-            worker: ground.worker.clone(),
-            identity: ground.identity.clone(),
-            network: ground.network.clone(),
-            lineages: lookups.lineages.clone(),
-            names: lookups.names.clone(),
-            objects: lookups.objects.clone(),
-            publisher: lookups.publisher.clone(),
-            bases: contents.bases.clone(),
-            adapters: contents.adapters.clone(),
-            folds: contents.folds.clone(),
-            versions: contents.versions.clone(),
-            resolver: contents.resolver.clone(),
+            disk,
+            worker,
+            identity,
+            network,
+            lineages,
+            names,
+            objects,
+            publisher,
+            bases,
+            adapters,
+            folds,
+            versions,
+            resolver,
             chains,
             halts,
             screen,
@@ -250,97 +330,41 @@ impl Ground {
             making: Arc::default(),
         }
     }
+
+    fn channels(&self) -> Channels {
+        let (turns, chains, halts) = (Turns::default(), self.chains(), self.halts());
+        Channels {
+            follower: self.follower(turns.clone(), chains.clone(), halts.clone()),
+            view: self.view(chains.clone()),
+            exporter: self.exporter(),
+            proposer: self.proposer(),
+            steward: self.steward(turns, chains, halts),
+        }
+    }
 }
 
 impl Parts {
     /// Every part, on that ground.
     pub fn on(ground: Ground) -> Self {
-        let lookups = ground.lookups();
-        let contents = ground.contents(&lookups);
-        let channels = ground.channels(&lookups, &contents);
-        let offers = Arc::<Offers>::default();
+        let tools = ground.tools();
+        let (channels, offers) = (tools.channels(), Arc::<Offers>::default());
         Self {
-            status: NodeStatus {
-                disk: ground.disk.clone(),
-                identity: ground.identity.clone(),
-                network: ground.network.clone(),
-                unmade: ground.unmade.clone(),
-            },
-            maintenance: Maintenance { disk: ground.disk.clone() },
-            puller: Puller {
-                disk: ground.disk.clone(),
-                network: ground.network.clone(),
-                known: lookups.known.clone(),
-                names: lookups.names.clone(),
-                objects: lookups.objects.clone(),
-                bases: contents.bases.clone(),
-                adapters: contents.adapters.clone(),
-            },
-            adapter_publisher: AdapterPublisher {
-                disk: ground.disk.clone(),
-                worker: ground.worker.clone(),
-                identity: ground.identity.clone(),
-                known: lookups.known.clone(),
-                objects: lookups.objects.clone(),
-                publisher: lookups.publisher.clone(),
-                bases: contents.bases.clone(),
-                adapters: contents.adapters.clone(),
-                resolver: contents.resolver.clone(),
-            },
-            base_publisher: BasePublisher {
-                disk: ground.disk.clone(),
-                worker: ground.worker.clone(),
-                identity: ground.identity.clone(),
-                publisher: lookups.publisher.clone(),
-                resolver: contents.resolver.clone(),
-            },
-            training: Training {
-                bases: contents.bases.clone(),
-                adapters: contents.adapters.clone(),
-                resolver: contents.resolver.clone(),
-            },
-            merging: Merging {
-                disk: ground.disk.clone(),
-                bases: contents.bases.clone(),
-                adapters: contents.adapters.clone(),
-                folds: contents.folds.clone(),
-                resolver: contents.resolver.clone(),
-            },
-            plans: Plans { worker: ground.worker.clone(), folds: contents.folds.clone() },
-            searcher: Searcher {
-                disk: ground.disk.clone(),
-                network: ground.network.clone(),
-                known: lookups.known.clone(),
-                names: lookups.names.clone(),
-                bases: contents.bases.clone(),
-                offers: offers.clone(),
-            },
-            shows: Shows {
-                disk: ground.disk.clone(),
-                network: ground.network.clone(),
-                known: lookups.known.clone(),
-                names: lookups.names.clone(),
-                bases: contents.bases.clone(),
-                resolver: contents.resolver.clone(),
-                proposals: channels.steward.proposals.clone(),
-                view: channels.view.clone(),
-                offers,
-            },
-            verifier: Verifier {
-                disk: ground.disk.clone(),
-                network: ground.network.clone(),
-                known: lookups.known.clone(),
-                names: lookups.names.clone(),
-                objects: lookups.objects.clone(),
-                bases: contents.bases.clone(),
-                folds: contents.folds.clone(),
-                versions: contents.versions.clone(),
-            },
+            status: tools.status(),
+            maintenance: Maintenance { disk: tools.disk.clone() },
+            puller: tools.puller(),
+            adapter_publisher: tools.adapter_publisher(),
+            base_publisher: tools.base_publisher(),
+            training: tools.training(),
+            merging: tools.merging(),
+            plans: Plans { worker: tools.worker.clone(), folds: tools.folds.clone() },
+            searcher: tools.searcher(offers.clone()),
+            shows: tools.shows(offers, &channels),
+            verifier: tools.verifier(),
             channels,
-            bases: contents.bases,
-            adapters: contents.adapters,
-            names: lookups.names,
-            publisher: lookups.publisher,
+            bases: tools.bases,
+            adapters: tools.adapters,
+            names: tools.names,
+            publisher: tools.publisher,
         }
     }
 }

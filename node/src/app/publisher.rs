@@ -27,6 +27,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
+    /// A body, signed by this node.
     pub fn sign<T: Signable>(&self, body: &T) -> Outcome<Authentic<T>> {
         let wrong = |reason: String| Failure::new(Kind::Usage, reason);
         let signed = Signed::sign(body, self.identity.keypair()).map_err(|error| wrong(error.to_string()))?;

@@ -189,6 +189,7 @@ impl Names {
         one(reference, all.into_iter().map(|one| (one.name.to_string(), one.id.to_string(), one)))
     }
 
+    /// A channel that must be known here.
     pub fn find_channel(&self, reference: &str) -> Outcome<ChannelRecord> {
         self.known_channel(reference)?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here"))
@@ -311,6 +312,7 @@ pub fn no_adapter(reference: &str, kind: KindTag) -> Failure {
     Failure::new(Kind::Usage, format!("`{reference}` is {}, no adapter", a(kind))).hint(hint)
 }
 
+/// What is said where a base was meant and none is known.
 pub fn no_base_called(reference: &str) -> Failure {
     no_base(&format!("no base `{reference}` is known here"))
 }
@@ -321,6 +323,7 @@ fn no_base(what: &str) -> Failure {
     )
 }
 
+/// What is said where a channel was meant and none is known.
 pub fn no_channel_called(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here or was heard of")).hint(
         "`potluck search` lists those that were heard of; another one is given by its whole id (64 hex digits), as its steward got it from `potluck base open`",

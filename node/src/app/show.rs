@@ -92,13 +92,13 @@ impl Shows {
             Some(network) => network.exchange.look_at(vec![heard.manifest], PATIENCE).await,
             None => Vec::new(),
         };
-        let mut told = match manifests.first() {
+        let mut shown = match manifests.first() {
             Some(manifest) => self.describe_manifest(heard.manifest, manifest.body()),
             None => self.describe_announcement(heard),
         };
-        told["state"] = json!("heard of, not here");
-        add(&mut told, next(heard).into_iter().collect());
-        told
+        shown["state"] = json!("heard of, not here");
+        add(&mut shown, next(heard).into_iter().collect());
+        shown
     }
 
     fn describe_announcement(&self, heard: &Announcement) -> Value {

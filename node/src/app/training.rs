@@ -20,6 +20,7 @@ pub struct Training {
 }
 
 impl Training {
+    /// A training run, on a base that its adapter will state.
     pub async fn plan_train(&self, call: &Call<'_>, train: &Train) -> Outcome<Plan> {
         let base = self.resolver.find_base(call, &train.base).await?;
         let base_id = self.bases.id(call, &base).await?;
@@ -41,6 +42,7 @@ impl Training {
         Ok(Plan::new("potluck.train/1", train.settings.threads, Task::Train(Box::new(task))))
     }
 
+    /// The figures of a base or a version, with adapters, on rows.
     pub async fn plan_eval(&self, call: &Call<'_>, eval: &Eval) -> Outcome<Plan> {
         let ToRun { source: base, mut adapters, of } = self.resolver.to_run(call, &eval.base).await?;
         adapters.extend(self.adapters.adapters_to_run(call, &eval.adapters, &of).await?);
@@ -48,6 +50,7 @@ impl Training {
         Ok(Plan::new("potluck.eval/1", eval.threads, task))
     }
 
+    /// What a base or a version, with adapters, answers to a prompt.
     pub async fn plan_generate(&self, call: &Call<'_>, generate: &Generate) -> Outcome<Plan> {
         let ToRun { source: base, mut adapters, of } = self.resolver.to_run(call, &generate.base).await?;
         adapters.extend(self.adapters.adapters_to_run(call, &generate.adapters, &of).await?);
@@ -61,12 +64,14 @@ impl Training {
         Ok(Plan::new("potluck.generate/1", generate.threads, task))
     }
 
+    /// Rows, looked at as training would read them.
     pub async fn plan_data_check(&self, call: &Call<'_>, check: &DataCheck) -> Outcome<Plan> {
         let base = self.resolver.find_base(call, &check.base).await?.source;
         let task = Task::CheckData { base, data: check.data.clone(), settings: check.settings.clone() };
         Ok(Plan::new("potluck.data.check/1", config::processors(), task))
     }
 
+    /// A step or a generation, timed.
     pub async fn plan_bench(&self, call: &Call<'_>, bench: &Bench) -> Outcome<Plan> {
         let base = self.resolver.find_base(call, &bench.base).await?.source;
         let (threads, schema) = (bench.work.threads(), schema_of(&bench.work));

@@ -37,6 +37,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
+    /// Answers `potluck verify`: a recipe, a version, or whatever else has a manifest here.
     pub async fn verify(&self, call: &Call<'_>, id: &str) -> Outcome<Value> {
         if let Some(recipe) = self.names.find_recipe(id).await? {
             return self.verify_recipe(call, recipe).await;

@@ -210,7 +210,8 @@ fn is_theirs(kind: Kind) -> bool {
     }
 }
 
-pub fn off_network(id: BaseId) -> Failure {
+/// What is said where a base would have to be fetched and there is no network.
+fn off_network(id: BaseId) -> Failure {
     Failure::new(Kind::Unreachable, format!("base {} is not here, and this node is on no network", id.short())).hint(
         format!("fetch it with `potluck base add {id} --bootstrap ADDRESS`, or run `potluck up` in another terminal"),
     )

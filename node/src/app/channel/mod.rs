@@ -6,8 +6,6 @@
 
 pub mod follower;
 pub mod steward;
-#[cfg(test)]
-mod tests;
 
 use serde_json::Value;
 

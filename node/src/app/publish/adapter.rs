@@ -45,6 +45,7 @@ pub struct AdapterPublisher {
 }
 
 impl AdapterPublisher {
+    /// Checks and measures an adapter, signs it, and announces it.
     pub async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
         let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
         self.publisher.check_alone()?;

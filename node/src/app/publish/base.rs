@@ -33,6 +33,7 @@ pub struct BasePublisher {
 }
 
 impl BasePublisher {
+    /// Cuts a base into shards, signs what they are, and announces it.
     pub async fn publish(&self, call: &Call<'_>, publish: PublishBase) -> Outcome<Value> {
         let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
         let publish = PublishBase { licence, ..publish };

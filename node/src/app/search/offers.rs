@@ -26,6 +26,7 @@ pub struct Words {
 }
 
 impl Words {
+    /// The words of a manifest.
     pub fn of(manifest: &Manifest) -> Self {
         let (rank, target_modules, evaluations) = match &manifest.kind {
             ManifestKind::Adapter(adapter) => {
@@ -65,6 +66,7 @@ impl Words {
     }
 }
 
+/// A figure of a manifest as people read it.
 pub fn measured(evaluation: &Evaluation) -> Measured {
     Measured {
         suite: evaluation.suite.to_string(),
@@ -85,10 +87,12 @@ struct Remembered {
 }
 
 impl Offers {
+    /// The words of a manifest, if they are remembered.
     pub fn get(&self, id: &ManifestId) -> Option<Arc<Words>> {
         self.lock().words.get(id).cloned()
     }
 
+    /// Remembers the words of a manifest, and forgets the oldest if they are too many.
     pub fn put(&self, id: ManifestId, words: Words) {
         let mut all = self.lock();
         if all.words.insert(id, Arc::new(words)).is_none() {

@@ -106,18 +106,18 @@ impl Versions {
 
 fn gone_failure(lineage: &Lineage, gone: &[Gone]) -> Failure {
     let height = lineage.head().map_or(0, |head| head.version.height);
-    let told = gone.iter().map(|gone| {
+    let lines = gone.iter().map(|gone| {
         let known = gone.known.as_ref().map(|(name, publisher)| format!("`{name}` by {publisher}, "));
         format!("{}{} (last seen: {})", known.unwrap_or_default(), gone.id, gone.last_seen)
     });
-    let told: Vec<_> = told.collect();
+    let lines: Vec<_> = lines.collect();
     let (count, what) = (gone.len(), if gone.len() == 1 { "adapter is" } else { "adapters are" });
     Failure::new(
         Kind::NotFound,
         format!(
             "version {height} of `{}` cannot be rebuilt, {count} {what} gone: {}; the version before stays in force",
             lineage.name(),
-            told.join("; ")
+            lines.join("; ")
         ),
     )
     .hint("whoever has it can serve it again with `potluck up`; then `potluck base update CHANNEL`")

@@ -23,6 +23,7 @@ pub struct Exporter {
 }
 
 impl Exporter {
+    /// Folds a version into a folder for other programs.
     pub async fn export(&self, call: &Call<'_>, reference: &str, out: &Path) -> Outcome<Value> {
         let lineage = self.names.find_version(reference).await?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel or version `{reference}` is known here")).hint(

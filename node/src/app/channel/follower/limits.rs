@@ -12,6 +12,7 @@ pub const LOOK: Duration = Duration::from_secs(10);
 /// been silent for [`QUIET`]: what a peer knows comes in one go.
 pub const CATCH_UP: Duration = Duration::from_secs(10);
 
+/// How long a topic is silent once all that peers know has come, see [`CATCH_UP`].
 pub const QUIET: Duration = Duration::from_millis(700);
 
 /// How long the daemon looks for each record and adapter of its own accord.
@@ -24,16 +25,17 @@ pub const EVERY: Duration = Duration::from_secs(300);
 /// Between two updates that announcements ask for: a flood of them is one update each so often.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
-/// Proofs of one channel whose manifests are read in one go, and that one key may send in an hour.
+/// Proofs of one channel whose manifests are read in one go.
 pub const PROOFS_AT_ONCE: usize = 32;
 
+/// Proofs that one key may send within [`SPAN`].
 pub const PROOFS_PER_KEY: usize = 8;
 
-/// Versions of one channel that are folded because somebody claims something, in an hour. A claim about a version costs
+/// Versions of one channel that are folded within [`SPAN`] because somebody claims something. A claim about a version costs
 /// one fold however many make it.
 pub const RERUNS: usize = 4;
 
-/// The span of both.
+/// The span of [`PROOFS_PER_KEY`] and [`RERUNS`].
 pub const SPAN: Duration = Duration::from_secs(3600);
 
 /// What the ledger remembers: proofs, keys, results. The oldest are forgotten first.

@@ -43,10 +43,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Whether a proof was judged lately.
     pub fn is_judged(&self, proof: &ManifestId) -> bool {
         self.judged.contains(proof)
     }
 
+    /// Notes that a proof was judged.
     pub fn judged(&mut self, proof: ManifestId) {
         if self.judged.insert(proof) {
             self.order.push_back(proof);
@@ -58,10 +60,12 @@ impl Ledger {
         }
     }
 
+    /// What folding a version gave here, if that is remembered.
     pub fn result(&self, version: &ManifestId) -> Option<Refolded> {
         self.results.get(version).copied()
     }
 
+    /// Remembers what folding a version gave here.
     pub fn set_result(&mut self, version: ManifestId, result: Refolded) {
         if self.results.len() >= LEDGER_MAX {
             // Results can be found again; which is forgotten does not matter.

@@ -41,6 +41,7 @@ pub struct ChannelView {
 }
 
 impl ChannelView {
+    /// Answers `potluck base show` of a channel.
     pub async fn show(&self, channel: &str) -> Outcome<Value> {
         let record = self.names.find_channel(channel)?;
         let opened = self.lineages.read(record.id, None).await?;

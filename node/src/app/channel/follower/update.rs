@@ -37,6 +37,7 @@ pub struct Updated {
 }
 
 impl Follower {
+    /// Answers `potluck base update`.
     pub async fn update_asked(&self, call: &Call<'_>, channel: &str, timeout_seconds: Seconds) -> Outcome<Value> {
         let record = self.names.find_channel(channel)?;
         let updated = self.update(call, record.id, Asked::Person(timeout_seconds.duration())).await?;
@@ -80,6 +81,7 @@ impl Follower {
         }
     }
 
+    /// The record of a channel that must be followed here.
     pub fn find_followed(&self, id: ManifestId) -> Outcome<ChannelRecord> {
         self.disk.store.channel(&id).ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("channel {} is not followed here", id.short()))
@@ -137,6 +139,7 @@ impl Follower {
 }
 
 impl Asked {
+    /// How long each record and adapter is looked for.
     pub fn patience(self) -> Duration {
         match self {
             Self::Person(patience) => patience,
@@ -146,6 +149,7 @@ impl Asked {
 }
 
 impl Updated {
+    /// What the request answers, under its schema.
     pub fn answer(&self, schema: &str) -> Value {
         let (record, head) = (&self.record, self.lineage.head());
         json!({

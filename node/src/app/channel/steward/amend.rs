@@ -13,6 +13,7 @@ use crate::app::reference::one;
 use crate::failure::{Failure, Kind, Outcome};
 
 impl Steward {
+    /// A version without these adapters.
     pub async fn revoke(&self, call: &Call<'_>, revoke: Revoke) -> Outcome<Value> {
         let _one = self.making.lock().await;
         let own = self.load_own_channel(call, &revoke.channel).await?;
@@ -22,12 +23,12 @@ impl Steward {
         }
         adapters.sort();
         adapters.dedup();
-        let told = adapters.clone();
+        let revoked = adapters.clone();
         let next = Next::Revoke(adapters);
         let answer = self.drafts.publish_version(call, &own.record, &own.lineage, next, revoke.threads).await?;
         let mut answer = with_schema("potluck.base.revoke/1", answer)?;
-        answer["revoked"] = serde_json::json!(told);
-        answer["finished"] = serde_json::json!(own.finished);
+        answer["revoked"] = json!(revoked);
+        answer["finished"] = json!(own.finished);
         Ok(answer)
     }
 

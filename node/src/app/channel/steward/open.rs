@@ -39,6 +39,7 @@ struct Genesis {
 }
 
 impl Steward {
+    /// Lays down the rules of a channel, seals its rows, and announces it.
     pub async fn open(&self, call: &Call<'_>, open: Open) -> Outcome<Value> {
         let _one = self.making.lock().await;
         self.publisher.check_alone()?;
@@ -82,11 +83,11 @@ impl Steward {
         let evaluation = self.seal(&suites, &dealt, &mut secret).await?;
         manifest.kind = ManifestKind::Channel(ChannelInfo { evaluation, ..info });
         let (id, announced) = self.publish_channel(&manifest).await?;
-        let told: Vec<_> =
+        let described: Vec<_> =
             suites.iter().zip(&dealt).map(|(suite, dealt)| describe_suite(suite, dealt, shards)).collect();
         Ok(json!({
             "schema": "potluck.base.open/1", "channel": id, "name": name, "genesis": genesis.id,
-            "forked_from": genesis.version, "steward": manifest.publisher, "shards": shards, "suites": told,
+            "forked_from": genesis.version, "steward": manifest.publisher, "shards": shards, "suites": described,
             "announced": announced,
         }))
     }

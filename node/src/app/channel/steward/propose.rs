@@ -38,6 +38,7 @@ pub struct Proposer {
 }
 
 impl Proposer {
+    /// Answers `potluck base propose`.
     pub async fn propose(&self, call: &Call<'_>, propose: Propose) -> Outcome<Value> {
         let weight = Weight::nearest(propose.weight).filter(|weight| weight.0 != 0).ok_or_else(|| {
             Failure::new(Kind::Usage, format!("weight {} is 0 or beyond 1024", propose.weight))

@@ -1,4 +1,6 @@
-//! `potluck base release`: gather, sift, weigh, score, choose, fold, publish.
+//! `potluck base release`: gather, screen, weigh, score, choose, fold, publish.
+
+use std::time::Duration;
 
 use potluck_protocol::channel::{Opened, Verdict, VerdictOutcome};
 use potluck_protocol::limits::VERDICTS_MAX;
@@ -22,23 +24,11 @@ use crate::worker::proto::choose::{ChooseTask, Chosen, Proposed, SuiteFile};
 use crate::worker::proto::{FoldSource, Task};
 
 impl Steward {
+    /// Judges what was proposed since the last version on a fresh sealed shard, and publishes the next version.
     pub async fn release(&self, call: &Call<'_>, release: Release) -> Outcome<Value> {
         let _one = self.making.lock().await;
         let own = self.load_own_channel(call, &release.channel).await?;
-        let patience = release.timeout_seconds.duration();
-        let pending = self.proposals.find_pending(call, &own.lineage, patience).await?;
-        let publishers =
-            self.proposals.publishers(pending.iter().map(|proposal| proposal.info.adapter).collect(), patience).await?;
-        let mut screening = Screening::default();
-        for group in grouped(pending, &publishers) {
-            match self.screen.screen(call, &own.lineage, &group.first, patience).await? {
-                Screened::Fit => screening.fit.push(group),
-                Screened::Refused(refusal) => screening.refused.push((group, refusal)),
-                Screened::Later => screening.later += 1 + group.others.len(),
-            }
-        }
-        // What may pass comes before what is refused: nobody fills a release with proposals that cannot be taken.
-        screening.fit.truncate(VERDICTS_MAX);
+        let screening = self.screen_pending(call, &own.lineage, release.timeout_seconds.duration()).await?;
         if screening.fit.is_empty() {
             return self.answer_without_release(&own, &screening, &[]).await;
         }
@@ -50,13 +40,13 @@ impl Steward {
         let verdicts = verdicts(&screening, &chosen.verdicts);
         let files = self.rows_of(&shard).await?;
         let opened = Opened { index, sealed: shard.sealed.clone(), scores };
-        let told = self.describe_verdicts(&verdicts).await?;
+        let described = self.describe_verdicts(&verdicts).await?;
         let scored = Scored { opened: opened.clone(), verdicts, files };
         let next = Next::Release(Box::new(scored));
         let answer = self.drafts.publish_version(call, &own.record, &own.lineage, next, release.threads).await?;
         let mut answer = with_schema("potluck.base.release/1", answer)?;
         answer["released"] = json!(true);
-        answer["verdicts"] = json!(told);
+        answer["verdicts"] = json!(described);
         answer["opened"] = describe_suites(&opened);
         answer["shards_left"] = json!(own.lineage.spec().evaluation.len().saturating_sub(index as usize + 1));
         answer["weighed"] = json!(chosen.weighed);
@@ -64,6 +54,24 @@ impl Steward {
         answer["finished"] = json!(own.finished);
         answer["asked"] = json!(own.asked);
         Ok(answer)
+    }
+
+    /// Every check of what was proposed that needs no numerics.
+    async fn screen_pending(&self, call: &Call<'_>, lineage: &Lineage, patience: Duration) -> Outcome<Screening> {
+        let pending = self.proposals.find_pending(call, lineage, patience).await?;
+        let adapters = pending.iter().map(|proposal| proposal.info.adapter).collect();
+        let publishers = self.proposals.publishers(adapters, patience).await?;
+        let mut screening = Screening::default();
+        for group in grouped(pending, &publishers) {
+            match self.screen.screen(call, lineage, &group.first, patience).await? {
+                Screened::Fit => screening.fit.push(group),
+                Screened::Refused(refusal) => screening.refused.push((group, refusal)),
+                Screened::Later => screening.later += 1 + group.others.len(),
+            }
+        }
+        // What may pass comes before what is refused: nobody fills a release with proposals that cannot be taken.
+        screening.fit.truncate(VERDICTS_MAX);
+        Ok(screening)
     }
 
     /// Nobody passed what needs no score: no shard is opened and nothing is released. The next release says it again, in
@@ -111,6 +119,7 @@ impl Steward {
         Ok((index, shard))
     }
 
+    /// Weighs the proposals that passed, scores them on the shard, and chooses among them: in the worker.
     async fn choose(
         &self,
         call: &Call<'_>,
@@ -163,11 +172,11 @@ impl Steward {
         let verdicts = verdicts.to_vec();
         self.disk
             .on_store(move |store| {
-                let told = |verdict: &Verdict| {
+                let describe = |verdict: &Verdict| {
                     let name = store.manifest(&verdict.adapter)?.map(|manifest| manifest.body().name.clone());
                     Ok::<_, StoreError>(describe_verdict(verdict, name.as_ref().map(|name| name.as_str())))
                 };
-                verdicts.iter().map(told).collect::<Result<Vec<_>, _>>()
+                verdicts.iter().map(describe).collect::<Result<Vec<_>, _>>()
             })
             .await
     }

@@ -43,31 +43,17 @@ impl Screen {
         proposal: &Proposal,
         patience: Duration,
     ) -> Outcome<Screened> {
-        let (spec, adapter) = (lineage.spec(), proposal.info.adapter);
-        if !spec.admission.admits(&proposal.proposer) {
-            return Ok(Screened::Refused(Refusal::NotAdmitted));
+        if let Some(refusal) = refuse_proposal(lineage, proposal) {
+            return Ok(Screened::Refused(refusal));
         }
-        if lineage.revoked().binary_search(&adapter).is_ok() {
-            return Ok(Screened::Refused(Refusal::Revoked));
-        }
-        if lineage.inputs().iter().any(|(input, _)| *input == adapter) {
-            return Ok(Screened::Refused(Refusal::AlreadyIn));
-        }
-        let manifest = match self.adapter_manifest(call, adapter, patience).await {
+        let manifest = match self.adapter_manifest(call, proposal.info.adapter, patience).await {
             Ok(manifest) => manifest,
             Err(failure) => return self.judge_missing(failure),
         };
-        let body = manifest.body();
-        let ManifestKind::Adapter(info) = &body.kind else {
-            return Ok(Screened::Refused(Refusal::malformed("it is no adapter")));
-        };
-        if !licence::taken(&spec.licences, &body.licence) {
-            return Ok(Screened::Refused(Refusal::Licence));
+        match refuse_adapter(lineage, manifest.body()) {
+            Some(refusal) => Ok(Screened::Refused(refusal)),
+            None => self.screen_files(call, &manifest, patience).await,
         }
-        if !lineage.is_of(&info.base) {
-            return Ok(Screened::Refused(Refusal::OtherBase));
-        }
-        self.screen_files(call, &manifest, patience).await
     }
 
     /// The files, fetched if they are not here, and looked at. // I8
@@ -116,6 +102,27 @@ impl Screen {
             _ => Err(failure),
         }
     }
+}
+
+/// Why the rules of a channel refuse a proposal, whatever its adapter is.
+fn refuse_proposal(lineage: &Lineage, proposal: &Proposal) -> Option<Refusal> {
+    let adapter = proposal.info.adapter;
+    if !lineage.spec().admission.admits(&proposal.proposer) {
+        return Some(Refusal::NotAdmitted);
+    }
+    if lineage.revoked().binary_search(&adapter).is_ok() {
+        return Some(Refusal::Revoked);
+    }
+    lineage.inputs().iter().any(|(input, _)| *input == adapter).then_some(Refusal::AlreadyIn)
+}
+
+/// Why the rules of a channel refuse an adapter, by what its manifest says.
+fn refuse_adapter(lineage: &Lineage, adapter: &Manifest) -> Option<Refusal> {
+    let ManifestKind::Adapter(info) = &adapter.kind else { return Some(Refusal::malformed("it is no adapter")) };
+    if !licence::taken(&lineage.spec().licences, &adapter.licence) {
+        return Some(Refusal::Licence);
+    }
+    (!lineage.is_of(&info.base)).then_some(Refusal::OtherBase)
 }
 
 /// The publishers that may propose; everybody if none is named.

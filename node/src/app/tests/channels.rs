@@ -11,9 +11,9 @@ use potluck_protocol::recipe::Weight;
 use potluck_trainer::data::check::Report;
 use serde_json::{Value, json};
 
+use super::{Script, Stage};
 use crate::api::channel::{Follow, Open, Propose, Release, Request as Ask, SuiteRows};
 use crate::api::proto::Request;
-use crate::app::testing::{Script, Stage};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::Halt;
 use crate::worker::answers::Folded;

@@ -1,6 +1,8 @@
 //! What the tests of the parts share: a node in a temporary home whose worker answers by a script, without a process and
 //! without a network.
 
+mod channels;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -9,10 +11,10 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::call::Call;
-use super::node::Node;
-use super::worker::{Answer, Numerics, Worker};
 use crate::api::proto::Request;
+use crate::app::call::Call;
+use crate::app::node::Node;
+use crate::app::worker::{Answer, Numerics, Worker};
 use crate::failure::Outcome;
 use crate::store::testing::{Fixture, files_below};
 use crate::store::{BaseRecord, Options, Store};
