@@ -2,6 +2,8 @@
 //!
 //! Reading order is the order of the modules below.
 
+#![warn(missing_docs)]
+
 pub mod files;
 pub mod removal;
 
