@@ -2,6 +2,9 @@
 //!
 //! Reading order is the order of the modules below.
 
+#![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod files;
 pub mod removal;
 

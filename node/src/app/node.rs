@@ -195,7 +195,7 @@ impl Node {
 pub(in crate::app) fn check_output(request: &Request) -> Outcome<()> {
     match request {
         // Its run may have written it already.
-        Request::Train(train) => stopping::look(&train.out).map(drop),
+        Request::Train(train) => stopping::find_output(&train.out).map(drop),
         _ => request.out().map_or(Ok(()), out_folder::check),
     }
 }

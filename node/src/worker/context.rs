@@ -33,7 +33,7 @@ impl Context {
     }
 
     /// From here on the job has something to keep, and looks for the word to end.
-    pub fn keeps_something(&self) {
+    pub fn begin_keeping(&self) {
         self.anywhere.store(false, Ordering::SeqCst);
     }
 
@@ -69,7 +69,7 @@ impl Context {
     }
 
     /// The same, for a model that ends within a pass.
-    pub fn stop(&self) -> Arc<AtomicBool> {
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.cancel)
     }
 

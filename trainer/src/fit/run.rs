@@ -30,6 +30,7 @@ use crate::optim::clip_factor;
 
 /// What a run needs beside model, samples and settings.
 pub struct Run<'a> {
+    /// Where the inputs come from: part of the run's identity.
     pub source: Source<'a>,
     /// The adapter to go on from, with the modules and the rank of the settings; its scale becomes theirs.
     pub start: Option<&'a Adapter>,
@@ -39,6 +40,7 @@ pub struct Run<'a> {
     pub folder: Option<&'a RunFolder>,
     /// Files for the folder, written when it is known to be this run's.
     pub notes: &'a [(&'a str, Vec<u8>)],
+    /// Is told of every step, on this thread.
     pub progress: &'a mut dyn Progress,
     /// Looked at before each micro-batch. A model that is stopped by the same flag ends within one as well.
     pub cancel: &'a AtomicBool,
@@ -55,6 +57,7 @@ impl<'a> Run<'a> {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEnd {
+    /// All steps are done.
     Finished,
     /// The held-out loss has not fallen any more.
     StoppedEarly,
@@ -65,7 +68,9 @@ pub enum RunEnd {
 /// What a run made.
 #[derive(Clone, Debug)]
 pub struct FitReport {
+    /// What was trained: the last state, or the best one.
     pub adapter: Adapter,
+    /// Why the run ended.
     pub end: RunEnd,
     /// Optimiser steps done, those before a resumption included.
     pub steps: u64,
@@ -79,10 +84,12 @@ pub struct FitReport {
     pub labelled: u64,
     /// Tokens of this process, prompts included.
     pub tokens: usize,
+    /// Of this process.
     pub seconds: f64,
 }
 
 impl FitReport {
+    /// Over this process's part of the run, prompts included.
     pub fn tokens_per_second(&self) -> f64 {
         self.tokens as f64 / self.seconds.max(1e-9)
     }

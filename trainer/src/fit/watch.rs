@@ -31,13 +31,16 @@ named!(Keep { Last = "last", Best = "best" });
 /// The evaluation with the lowest loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Best {
+    /// Optimiser steps that the state has had.
     pub step: u64,
+    /// Mean loss over the held-out samples' labelled tokens.
     pub loss: Exact,
 }
 
 /// What evaluations have shown so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
+    /// The lowest loss so far.
     pub best: Option<Best>,
     /// The loss that the next one has to fall below by `min_delta`.
     reference: Option<Exact>,

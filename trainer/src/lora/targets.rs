@@ -62,8 +62,11 @@ impl Targets {
 
 /// Targets, ready to be held against paths.
 pub enum Matcher<'a> {
+    /// Every module.
     All,
+    /// Modules whose path ends in one of these names.
     Names(&'a [String]),
+    /// Modules whose whole path matches.
     Pattern(Regex),
 }
 

@@ -6,6 +6,7 @@ use crate::names::named;
 /// The shape after warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
+    /// The peak rate to the end.
     Constant,
     /// Down to zero in a line.
     Linear,
@@ -20,7 +21,9 @@ named!(Shape { Constant = "constant", Linear = "linear", Cosine = "cosine" });
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schedule {
+    /// What follows the warm-up.
     pub shape: Shape,
+    /// Updates until the peak.
     pub warmup_steps: u64,
 }
 

@@ -101,17 +101,17 @@ fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Con
         VerdictOutcome::Taken { weight, .. } => Some((verdict.adapter, weight)),
         VerdictOutcome::Refused(_) => None,
     }));
-    let [genesis, before, after] = [&[][..], &held, &after].map(|inputs| scorer.losses(inputs));
+    let [genesis, before, after] = [&[][..], &held, &after].map(|inputs| scorer.measure(inputs));
     let (genesis, before, after) = (genesis?, before?, after?);
     let scores = genesis.iter().zip(&before).zip(&after).map(|((genesis, before), after)| Score {
-        genesis_micro: micro(*genesis),
-        before_micro: micro(*before),
-        after_micro: micro(*after),
+        genesis_micro: to_micro(*genesis),
+        before_micro: to_micro(*before),
+        after_micro: to_micro(*after),
     });
     Ok((choice, scores.collect()))
 }
 
-fn micro(loss: f64) -> u64 {
+fn to_micro(loss: f64) -> u64 {
     (loss * 1e6).round() as u64
 }
 
@@ -145,7 +145,7 @@ impl OnRows<'_> {
     /// Without a loss of what is in force there is nothing to compare with.
     fn check(&mut self, held: &Inputs) -> Outcome<()> {
         for inputs in [&[][..], held] {
-            if self.losses(inputs)?.iter().any(|loss| !loss.is_finite()) {
+            if self.measure(inputs)?.iter().any(|loss| !loss.is_finite()) {
                 return Err(Failure::new(
                     Kind::Verification,
                     format!("the loss of genesis with {} adapters is no number on these rows", inputs.len()),
@@ -157,7 +157,7 @@ impl OnRows<'_> {
     }
 
     /// The loss of each suite. In the order of ids, so that one set of inputs has one result.
-    fn losses(&mut self, inputs: &Inputs) -> Outcome<Vec<f64>> {
+    fn measure(&mut self, inputs: &Inputs) -> Outcome<Vec<f64>> {
         let mut inputs = inputs.to_vec();
         inputs.sort();
         if let Some(known) = self.seen.get(&inputs) {
@@ -166,7 +166,7 @@ impl OnRows<'_> {
         self.load(&inputs)?;
         let adapters: Vec<_> = inputs.iter().filter_map(|(id, weight)| Some((self.read.get(id)?, *weight))).collect();
         let weighted: Vec<_> = adapters.iter().map(|(adapter, weight)| (*adapter, weight.get() as f32)).collect();
-        let attached = open::attached(&self.model, &weighted)?;
+        let attached = open::attach_borrowed(&self.model, &weighted)?;
         let mut losses = Vec::with_capacity(self.suites.len());
         for suite in &self.suites {
             let options = EvaluateOptions { batch_size: BATCH, stop: Vec::new(), exact_match: false };
@@ -204,7 +204,7 @@ impl Scorer for OnRows<'_> {
     type Error = Failure;
 
     fn score(&mut self, inputs: &Inputs) -> Outcome<Losses> {
-        let losses = self.losses(inputs)?;
+        let losses = self.measure(inputs)?;
         let improve = self.mean(&losses, Role::Improve).unwrap_or(f64::NAN);
         Ok(Losses { improve, keep: self.mean(&losses, Role::Keep) })
     }

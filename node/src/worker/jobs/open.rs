@@ -117,10 +117,10 @@ pub fn adapters(base: &Base, sources: &[AdapterSource]) -> Outcome<Vec<(Adapter,
 /// Adapters on a model.
 pub fn attach<B: Backend>(model: &Model<B>, adapters: &[(Adapter, f32)]) -> Outcome<Attached<B>> {
     let weighted: Vec<_> = adapters.iter().map(|(adapter, weight)| (adapter, *weight)).collect();
-    attached(model, &weighted)
+    attach_borrowed(model, &weighted)
 }
 
 /// The same with adapters that somebody else keeps.
-pub fn attached<B: Backend>(model: &Model<B>, weighted: &[(&Adapter, f32)]) -> Outcome<Attached<B>> {
+pub fn attach_borrowed<B: Backend>(model: &Model<B>, weighted: &[(&Adapter, f32)]) -> Outcome<Attached<B>> {
     Attached::load(model.backend(), model.architecture(), weighted).map_err(|error| failures::lora(&error))
 }

@@ -70,7 +70,7 @@ impl Rows {
             kind: rows.kind,
             digest: rows.digest(),
             template: format.as_ref().map(ChatFormat::digest),
-            stop: stop(base, format.as_ref()),
+            stop: stop_tokens(base, format.as_ref()),
             remarks,
             places: tokenised.lines.iter().map(|&line| name_place(&rows.path, line)).collect(),
         })
@@ -121,11 +121,17 @@ fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, base: &Base) 
     let counted = [(tokenised.apart, apart), (tokenised.written, written)];
     let counted = counted.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{rows} rows {what}"));
     let ending = ending.map(|ending| ending.describe(base.tokenizer()));
-    base.tokenizer().remark().into_iter().chain(ending).chain(counted).chain(beyond(tokenised, base)).collect()
+    base.tokenizer()
+        .remark()
+        .into_iter()
+        .chain(ending)
+        .chain(counted)
+        .chain(remark_on_positions(tokenised, base))
+        .collect()
 }
 
 /// Rows that reach beyond the positions that the base was made for.
-fn beyond(tokenised: &Tokenised, base: &Base) -> Option<String> {
+fn remark_on_positions(tokenised: &Tokenised, base: &Base) -> Option<String> {
     let positions = base.positions()?;
     let long =
         tokenised.samples.iter().zip(&tokenised.lines).filter(|(sample, _)| sample.ids.len() > positions as usize);
@@ -137,7 +143,7 @@ fn beyond(tokenised: &Tokenised, base: &Base) -> Option<String> {
 }
 
 /// The base's end-of-text tokens, and the one that ends an answer of a chat.
-pub fn stop(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
+pub fn stop_tokens(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
     let mut stop = base.tokenizer().stops();
     stop.extend(format.map(|format| format.ending().token()).filter(|end| !base.tokenizer().is_eos(*end)));
     stop

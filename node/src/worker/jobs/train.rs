@@ -59,12 +59,12 @@ pub struct Trained {
 
 /// Trains, from the last checkpoint if there is one, and writes the adapter.
 pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
-    stopping::look(&task.out)?;
+    stopping::find_output(&task.out)?;
     let run = Run::prepare(task, context)?;
-    context.keeps_something();
+    context.begin_keeping();
     let folder = open_folder(&run_folder(&task.out), context)?;
     // Whoever had the folder may have come to the end meanwhile.
-    match stopping::look(&task.out).and_then(|output| run.train_in(&folder, output)) {
+    match stopping::find_output(&task.out).and_then(|output| run.train_in(&folder, output)) {
         Ok(trained) => {
             // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
             let _left_behind = folder.remove(&NOTES);
@@ -123,7 +123,7 @@ impl<'a> Run<'a> {
         let engine = Engine { dtype: settings.dtype, ..Engine::default() };
         let backend = open::cpu(engine, open::Purpose::Train)?;
         check_memory(&backend, &inputs.base, &config, &inputs.rows, context)?;
-        let model = open::load(backend, &inputs.base, Residency::Quantised)?.stopped_by(context.stop());
+        let model = open::load(backend, &inputs.base, Residency::Quantised)?.stopped_by(context.stop_flag());
         Ok(Self { task, context, inputs, settings, config, model })
     }
 

@@ -20,6 +20,7 @@ pub enum Instructions {
 named!(Instructions { Portable = "portable", Neon = "neon", Avx2 = "avx2", Avx512 = "avx512", Avx512Bf16 = "avx512-bf16" });
 
 impl Instructions {
+    /// Least first.
     pub const ALL: [Self; 5] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
 
     /// Whether this machine has them.

@@ -28,30 +28,37 @@ impl Matrix {
         Ok(Self { rows, cols, storage, piece: Arc::new(piece), offset: 0 })
     }
 
+    /// Rows of the matrix.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
+    /// Columns of the matrix.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
+    /// Rows and columns.
     pub fn shape(&self) -> (usize, usize) {
         (self.rows, self.cols)
     }
 
+    /// Elements.
     pub fn len(&self) -> usize {
         self.rows * self.cols
     }
 
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// What its values are stored in.
     pub fn storage(&self) -> Precision {
         self.storage
     }
 
+    /// All elements, row-major.
     pub fn values(&self) -> Values<'_> {
         match self.storage {
             Precision::F32 => Values::F32(self.piece.slice(self.offset, self.len())),
@@ -77,6 +84,8 @@ impl Matrix {
         }
     }
 
+    /// All elements, to be changed; `what` names the matrix in an error. An error if it is stored in bf16, or if another matrix
+    /// shares the memory.
     pub fn f32_mut(&mut self, what: &'static str) -> Result<&mut [f32]> {
         match self.values_mut()? {
             ValuesMut::F32(values) => Ok(values),

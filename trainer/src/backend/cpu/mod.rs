@@ -18,7 +18,7 @@ mod head;
 pub mod instructions;
 mod kernel;
 mod linear;
-pub mod matrix;
+mod matrix;
 mod norm;
 mod optimise;
 mod pool;
@@ -114,10 +114,12 @@ impl CpuBackend {
         Self { pool: Pool::new(true), ..self.clone() }
     }
 
+    /// Which kernels it runs.
     pub fn instructions(&self) -> Instructions {
         self.instructions
     }
 
+    /// What its matrix products multiply.
     pub fn precision(&self) -> Precision {
         self.precision
     }

@@ -6,7 +6,9 @@ use crate::names::named;
 /// Of one matrix: what its values are stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Precision {
+    /// 32 bits.
     F32,
+    /// 16 bits: the range of an `f32`, with 8 bits of precision.
     Bf16,
 }
 

@@ -12,7 +12,9 @@ use crate::tensor::dequantise;
 
 /// A frozen matrix `[out, in]`.
 pub struct Weight {
+    /// Rows: what the layer gives.
     pub out: usize,
+    /// Columns: what it reads.
     pub inner: usize,
     held: Held,
 }
