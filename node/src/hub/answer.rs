@@ -57,8 +57,8 @@ pub fn judge(question: &Question, response: &mut Response<Body>) -> Result<(), F
         return Ok(());
     }
     let code = header("x-error-code").map(str::to_owned);
-    let asked = retry::asked(response.headers(), SystemTime::now());
-    let said = said(question, response);
+    let asked = retry::retry_after(response.headers(), SystemTime::now());
+    let said = server_message(question, response);
     if retry::is_passing(status) {
         let error = HubError::Status { what: question.what.to_owned(), status, said, wait: None };
         return Err(Fault { error, again: asked.map_or(Again::Soon, Again::After) });
@@ -94,7 +94,7 @@ fn refusal(question: &Question, status: u16, code: Option<&str>, said: Option<St
 }
 
 /// The reason that comes with an error: the hub's header, or the `error` of its JSON.
-fn said(question: &Question, response: &mut Response<Body>) -> Option<String> {
+fn server_message(question: &Question, response: &mut Response<Body>) -> Option<String> {
     #[derive(Deserialize)]
     struct Reason {
         error: String,

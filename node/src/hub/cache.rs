@@ -110,7 +110,7 @@ impl<'a> Snapshot<'a> {
         if let Some(read) = self.read.borrow().get(&known) {
             return Ok(held(read.clone()));
         }
-        if self.fresh == Fresh::Cached && self.noted(etag).is_some_and(|noted| noted == known.1) {
+        if self.fresh == Fresh::Cached && self.read_checked(etag).is_some_and(|noted| noted == known.1) {
             return Ok(Held::Right);
         }
         self.talk.go_on()?;
@@ -125,7 +125,7 @@ impl<'a> Snapshot<'a> {
         Ok(held(wrong))
     }
 
-    fn noted(&self, etag: &str) -> Option<String> {
+    fn read_checked(&self, etag: &str) -> Option<String> {
         let noted = files::read(&self.repository.join(".checked").join(etag), NOTE_MAX).ok()?;
         String::from_utf8(noted).ok()
     }

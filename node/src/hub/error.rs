@@ -23,7 +23,7 @@ pub enum HubError {
     /// `wait` is what the server asked for and nobody waits.
     #[error("the hub answers `{what}` with status {status}{}{}", after(said), asking(*wait))]
     Status { what: String, status: u16, said: Option<String>, wait: Option<Duration> },
-    #[error("`{what}`: a web page came instead{}", named(title))]
+    #[error("`{what}`: a web page came instead{}", titled(title))]
     Page { what: String, title: Option<String>, endpoint: String },
     #[error("`{what}`: the hub's answer makes no sense: {reason}")]
     Answer { what: String, reason: String },
@@ -71,7 +71,7 @@ fn after(said: &Option<String>) -> String {
     said.as_ref().map_or_else(String::new, |said| format!(": {said}"))
 }
 
-fn named(title: &Option<String>) -> String {
+fn titled(title: &Option<String>) -> String {
     title.as_ref().map_or_else(String::new, |title| format!(": \"{title}\""))
 }
 

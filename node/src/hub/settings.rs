@@ -173,7 +173,7 @@ impl<G: Fn(&str) -> Option<OsString>> Reader<'_, G> {
     fn path(&self, name: &str) -> Option<PathBuf> {
         let value = self.raw(name)?;
         let Some(text) = value.to_str() else { return Some(value.into()) };
-        let text = self.expanded(text);
+        let text = self.expand(text);
         match (text.strip_prefix('~'), self.home) {
             (Some(""), Some(home)) => Some(home.to_path_buf()),
             (Some(rest), Some(home)) if rest.starts_with('/') => Some(home.join(rest.trim_start_matches('/'))),
@@ -182,7 +182,7 @@ impl<G: Fn(&str) -> Option<OsString>> Reader<'_, G> {
     }
 
     /// A variable that is not set stays as it is written.
-    fn expanded(&self, text: &str) -> String {
+    fn expand(&self, text: &str) -> String {
         let (mut done, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('$') {
             done.push_str(before);

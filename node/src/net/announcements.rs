@@ -127,7 +127,7 @@ impl Announcements {
         match self.insert(announcement) {
             Inserted::New { record, .. } => {
                 if publisher == self.own {
-                    self.twin.heard(record.body().sequence);
+                    self.twin.check_number(record.body().sequence);
                 }
                 Verdict::Accept(record)
             }

@@ -60,7 +60,7 @@ impl Behaviour {
             .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
-            allowed: config.allow.as_deref().map(allowed).into(),
+            allowed: config.allow.as_deref().map(allow_list).into(),
             limits: connection_limits::Behaviour::new(connection_limits(config)),
             guard: guard::Behaviour::new(guard.clone(), limits::ESTABLISHED_IN + places(config)),
             identify: identify::Behaviour::new(identify),
@@ -74,7 +74,7 @@ impl Behaviour {
     }
 }
 
-fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
+fn allow_list(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
     let mut allowed = allow_block_list::Behaviour::default();
     for peer in peers {
         allowed.allow_peer(*peer);

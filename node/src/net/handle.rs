@@ -219,9 +219,9 @@ impl Handle {
     }
 
     /// Tells everybody who listens of an announcement that came into the catalogue otherwise than by gossip.
-    pub(crate) fn heard(&self, record: Record) {
+    pub(crate) fn emit_heard(&self, record: Record) {
         if record.body().publisher == self.own {
-            self.twin.heard(record.body().sequence);
+            self.twin.check_number(record.body().sequence);
         }
         // Nobody listening is no error.
         let _ = self.events.send(Event::Heard(record));

@@ -129,7 +129,7 @@ impl Store {
                 Loaded::None => continue,
                 Loaded::Damaged(reason) => {
                     report.damaged_manifests.push(id);
-                    self.damaged(&id, &reason)?;
+                    self.quarantine_manifest(&id, &reason)?;
                     continue;
                 }
                 Loaded::Newer => {

@@ -53,9 +53,9 @@ impl Actor<'_> {
             Ask::Providers(key, back) => self.find_providers(key, back),
             Ask::Share(asker, back) => answer(back, self.peers_for(asker)),
             Ask::AddressesFor(asker, peer, back) => answer(back, self.addresses_for(&asker, &peer)),
-            Ask::Believed(from, peers, back) => answer(back, self.believed(&from, peers)),
+            Ask::FilterBelieved(from, peers, back) => answer(back, self.filter_believed(&from, peers)),
             Ask::Hint(from, peers) => self.hint(from, peers),
-            Ask::Followed(back) => answer(back, self.state.bases.clone()),
+            Ask::FollowedBases(back) => answer(back, self.state.bases.clone()),
             #[cfg(test)]
             Ask::Nearby(found) => self.found_nearby(found),
             #[cfg(test)]
@@ -87,7 +87,7 @@ impl Actor<'_> {
     }
 
     /// Nobody who is not connected is believed anything.
-    fn believed(&self, from: &PeerId, mut peers: Vec<Named>) -> Vec<Named> {
+    fn filter_believed(&self, from: &PeerId, mut peers: Vec<Named>) -> Vec<Named> {
         let Some(reach) = self.state.peers.reach(from) else { return Vec::new() };
         peers.iter_mut().for_each(|(_, addresses)| addresses.retain(|address| reach.includes(address)));
         peers.retain(|(_, addresses)| !addresses.is_empty());
@@ -96,7 +96,7 @@ impl Actor<'_> {
 
     fn hint(&mut self, from: PeerId, peers: Vec<Named>) {
         let (local, now_ms) = (*self.swarm.local_peer_id(), self.state.now_ms());
-        for (peer, addresses) in self.believed(&from, peers).into_iter().take(PROVIDERS_MAX) {
+        for (peer, addresses) in self.filter_believed(&from, peers).into_iter().take(PROVIDERS_MAX) {
             if peer == local {
                 self.look_for_twin(addresses);
             } else if !self.swarm.is_connected(&peer) {

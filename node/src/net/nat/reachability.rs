@@ -50,7 +50,7 @@ impl ReachabilityEvidence {
     }
 
     /// A peer that probes, or relays, is connected.
-    pub fn prober_met(&mut self, now: Instant) {
+    pub fn note_prober(&mut self, now: Instant) {
         self.probed_since.get_or_insert(now);
     }
 
@@ -104,8 +104,8 @@ mod tests {
     fn silence_of_a_prober_is_a_verdict() {
         let now = Instant::now();
         let mut reach = ReachabilityEvidence::new(false);
-        reach.prober_met(now);
-        reach.prober_met(now + VERDICT / 2);
+        reach.note_prober(now);
+        reach.note_prober(now + VERDICT / 2);
         assert_eq!(reach.state(now + VERDICT / 2), Reachability::Unknown);
         assert_eq!(reach.state(now + VERDICT), Reachability::Private);
     }
