@@ -60,6 +60,7 @@ impl<'a> Snapshot<'a> {
         Self { settings, talk, fresh, repository, commit, folder, read }
     }
 
+    /// Makes the folders that a fetch writes to.
     pub fn create(&self) -> Result<(), HubError> {
         for needed in [&self.folder, &self.repository.join("blobs")] {
             fs::create_dir_all(needed).map_err(HubError::io("make the folder", needed))?;
@@ -71,10 +72,12 @@ impl<'a> Snapshot<'a> {
         Ok(())
     }
 
+    /// The snapshot's own folder, with its files under their names.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
+    /// Where a file of the snapshot is, or would be.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }

@@ -15,20 +15,26 @@ use super::{HubError, HubId, Settings, Talk, agent, page, retry};
 
 /// A repository at one commit.
 pub struct Repository {
+    /// The commit that the revision is now.
     pub commit: String,
+    /// The names of its files.
     pub files: Vec<String>,
 }
 
 /// A file on the hub.
 #[derive(Clone, Debug)]
 pub struct Remote {
+    /// Its path in the repository.
     pub name: String,
+    /// Where it is fetched, after all redirects.
     pub url: String,
     /// A plain name: SHA-256 of large files, the git hash of small ones, or what a mirror made up.
     pub etag: String,
+    /// Its length in bytes.
     pub size: u64,
 }
 
+/// Asks the hub about one revision of one repository.
 pub struct Client<'a> {
     agent: Agent,
     settings: &'a Settings,
@@ -79,11 +85,13 @@ impl Said {
 }
 
 impl<'a> Client<'a> {
+    /// Reads the token, if there is one. Nothing is asked yet.
     pub fn new(settings: &'a Settings, id: &'a HubId, talk: &'a Talk) -> Result<Self, HubError> {
         let token = token::read(&settings.token, talk)?;
         Ok(Self { agent: agent::new(settings)?, settings, id, token, talk })
     }
 
+    /// What is asked about.
     pub fn id(&self) -> &HubId {
         self.id
     }

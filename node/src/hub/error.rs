@@ -8,6 +8,7 @@ use super::settings::SettingsError;
 
 /// Every variant names what was asked for. What to type next stands in [`super::hints`].
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum HubError {
     #[error(transparent)]
     Settings(#[from] SettingsError),

@@ -25,13 +25,20 @@ pub struct Behaviour {
     allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     /// Early, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,
+    /// Who may come in and who has to leave.
     pub guard: guard::Behaviour,
+    /// Who is at the other end, and of which network.
     pub identify: identify::Behaviour,
+    /// Keeps connections alive and notices dead ones.
     pub ping: ping::Behaviour,
+    /// Announcements.
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    /// Who provides what.
     pub dht: Toggle<discovery::Behaviour>,
+    /// Streams of requests and shards.
     pub bulk: bulk::Behaviour,
+    /// Being reached from outside.
     pub nat: nat::Behaviour,
 }
 

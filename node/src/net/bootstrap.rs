@@ -15,8 +15,11 @@ use super::private;
 pub enum Health {
     /// It has not been dialled to the end yet.
     Untried,
+    /// Whoever is there answers.
     Works,
+    /// The last attempt failed.
     Fails {
+        /// Why, for people.
         reason: String,
     },
     /// It is this node's own address.
@@ -28,10 +31,12 @@ pub enum Health {
 pub struct Bootstrap(Vec<(Multiaddr, Health)>);
 
 impl Bootstrap {
+    /// None of them has been tried yet.
     pub fn new(addresses: &[Multiaddr]) -> Self {
         Self(addresses.iter().map(|address| (address.clone(), Health::Untried)).collect())
     }
 
+    /// Every address with what is known of it.
     pub fn all(&self) -> &[(Multiaddr, Health)] {
         &self.0
     }

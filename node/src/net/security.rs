@@ -11,7 +11,9 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 /// `first` if both sides have it, else `second`.
 #[derive(Clone)]
 pub struct Preferring<A, B> {
+    /// What is preferred.
     pub first: A,
+    /// What is spoken with those who do not know the first.
     pub second: B,
 }
 

@@ -133,6 +133,7 @@ impl Log {
         }
     }
 
+    /// What all records together say.
     pub fn state(&self) -> &State {
         &self.state
     }

@@ -18,10 +18,15 @@ use crate::store::{Store, durable, lock, shards};
 /// What lists show of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
+    /// The hash of the signed bytes.
     pub id: ManifestId,
+    /// What it is a manifest of.
     pub kind: KindTag,
+    /// What its publisher calls it.
     pub name: Name,
+    /// The base that it belongs to, if its kind has one.
     pub base: Option<BaseId>,
+    /// Whose key signed it.
     pub publisher: PublicKey,
     /// Bytes of all files.
     pub total_bytes: u64,

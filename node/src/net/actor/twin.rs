@@ -31,6 +31,7 @@ struct Knock {
 }
 
 impl Knocks {
+    /// A connection has come: it may be a twin's.
     pub fn somebody_comes(&mut self) {
         self.came += 1;
     }

@@ -12,6 +12,7 @@ pub type Named = (PeerId, Vec<Multiaddr>);
 
 /// Why the DHT does not answer.
 #[derive(Clone, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum FindError {
     #[error("this node takes no part in the DHT (--dht off)")]
     Off,

@@ -19,9 +19,13 @@ use crate::addresses::AddressGroup;
 /// How many records of others are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// Records of all peers.
     pub all: usize,
+    /// Records of one peer.
     pub per_peer: usize,
+    /// Records of peers in one address group.
     pub per_group: usize,
+    /// Providers of one key.
     pub per_key: usize,
 }
 
@@ -76,10 +80,12 @@ pub struct Records {
 }
 
 impl Records {
+    /// No records, within the bounds of [`limits`].
     pub fn new(local: PeerId) -> Self {
         Self::with_bounds(local, Bounds::default())
     }
 
+    /// No records, within other bounds.
     pub fn with_bounds(local: PeerId, bounds: Bounds) -> Self {
         Self {
             local,

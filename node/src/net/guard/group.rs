@@ -20,6 +20,7 @@ pub enum PeerGroup {
 }
 
 impl PeerGroup {
+    /// Of whoever connects from an address.
     pub fn of(address: &Multiaddr) -> Self {
         let through_relay = address.iter().any(|part| matches!(part, Protocol::P2pCircuit));
         match (AddressGroup::from(address), address.iter().next()) {

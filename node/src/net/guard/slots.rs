@@ -59,6 +59,7 @@ impl Slots {
         Some((victim, slot.peer))
     }
 
+    /// A connection is gone.
     pub fn leave(&mut self, id: &ConnectionId) {
         self.taken.remove(id);
     }
@@ -81,6 +82,7 @@ impl Slots {
         strangers
     }
 
+    /// From where a peer has connected, if it did.
     pub fn group(&self, peer: &PeerId) -> Option<PeerGroup> {
         self.taken.values().find(|slot| slot.peer == *peer).map(|slot| slot.group)
     }

@@ -45,6 +45,7 @@ impl ReachabilityEvidence {
         true
     }
 
+    /// An address was not confirmed again.
     pub fn expire(&mut self, address: &Multiaddr) {
         self.confirmed.retain(|known| known != address);
     }
@@ -59,10 +60,12 @@ impl ReachabilityEvidence {
         self.refused = true;
     }
 
+    /// The addresses that were confirmed, none through a relay.
     pub fn confirmed(&self) -> &[Multiaddr] {
         &self.confirmed
     }
 
+    /// What the evidence says at that moment.
     pub fn state(&self, now: Instant) -> Reachability {
         let waited = self.verdict_at().is_some_and(|at| at <= now);
         match (self.behind_nat, self.confirmed.is_empty()) {
