@@ -229,8 +229,8 @@ impl<'a> Actor<'a> {
     }
 }
 
-/// Whoever asked may have stopped waiting.
-fn answer<T>(back: oneshot::Sender<T>, value: T) {
+/// Answers a question; whoever asked may have stopped waiting.
+pub(in crate::net) fn answer<T>(back: oneshot::Sender<T>, value: T) {
     let _ = back.send(value);
 }
 

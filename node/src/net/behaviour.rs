@@ -21,7 +21,7 @@ use super::{Config, gossip, limits, nat};
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// Whoever is not on the list goes before anything else is done with him.
+    /// A peer that is not on the list is closed before anything else is done with it.
     allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     /// Early, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,

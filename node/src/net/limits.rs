@@ -55,7 +55,7 @@ pub const PENDING_OUT: u32 = 32;
 /// Connections that this node made.
 pub const ESTABLISHED_OUT: u32 = 64;
 
-/// Connections that others made to us. More: somebody gives up his place.
+/// Connections that others made to us. More: one of them is closed.
 pub const ESTABLISHED_IN: usize = 200;
 
 /// Connections that are being closed to make room, beside those: more newcomers are denied. Closing takes a moment, and

@@ -86,7 +86,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Checked<S> {
     }
 }
 
-/// Whether somebody was turned away because he is not on the allow list.
+/// Whether a peer was turned away because it is not on the allow list.
 pub fn is_not_allowed(error: &ListenError) -> bool {
     matches!(error, ListenError::Denied { cause } if not_allowed(cause).is_some())
 }

@@ -96,11 +96,7 @@ impl Service {
 
     /// As a pull, but nothing is inspected or exported.
     pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: Seconds) -> Outcome<Value> {
-        let (began, patience) = (Instant::now(), timeout_seconds.duration());
-        let manifest = self.found(call, id, patience).await?;
-        let found_seconds = began.elapsed().as_secs_f64();
-        let mut fetched = self.fetch(call, manifest, patience).await?;
-        fetched.phases.found_seconds += found_seconds;
+        let fetched = self.find_and_fetch(call, id, timeout_seconds.duration()).await?;
         let answer = Fetched {
             schema: "potluck.fetch/1".to_owned(),
             fetched_bytes: fetched.fetched_bytes,
@@ -124,6 +120,24 @@ impl Service {
             "schema": "potluck.pull/1", "manifest": id, "name": fetched.record.name, "folder": folder,
             "fetched_bytes": fetched.bytes, "fetched_from": fetched.from, "base": fetched.record.id,
         }))
+    }
+
+    /// A manifest with all that it names, from the network alone. Its phases count the finding too.
+    pub(super) async fn find_and_fetch(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        timeout: Duration,
+    ) -> Outcome<exchange::Pulled> {
+        if self.network.is_none() {
+            return Err(off_network(id));
+        }
+        let began = Instant::now();
+        let manifest = self.found(call, id, timeout).await?;
+        let found_seconds = began.elapsed().as_secs_f64();
+        let mut fetched = self.fetch(call, manifest, timeout).await?;
+        fetched.phases.found_seconds += found_seconds;
+        Ok(fetched)
     }
 
     pub(super) async fn fetch(

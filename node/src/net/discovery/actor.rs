@@ -8,18 +8,12 @@ use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::limits::PROVIDERS_MAX;
-use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
 use super::dials::Why;
 use super::handle::{Ask, Named};
 use super::limits;
-use crate::net::actor::Actor;
-
-/// Whoever asked may have stopped waiting.
-pub(super) fn answer<T>(back: oneshot::Sender<T>, value: T) {
-    let _ = back.send(value);
-}
+use crate::net::actor::{Actor, answer};
 
 impl Actor<'_> {
     /// A new swarm: who was here before is dialled, and what we said that we provide we provide still.

@@ -2,7 +2,7 @@
 //!
 //! Our own keys lie apart from the strangers', so that nothing that strangers say takes their place. Strangers' records
 //! are bounded for each peer, each address group and in all. When there is no more room the oldest of the largest group
-//! goes: somebody with one network's addresses pushes out his own records and nobody else's. // I12
+//! goes: somebody with one network's addresses pushes out their own records and nobody else's. // I12
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -1,5 +1,4 @@
-//! From which neighbourhood a connection comes: what one attacker has many of is addresses, what he has few of is
-//! networks.
+//! From which neighbourhood a connection comes: one attacker has many addresses and few networks.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! The places for those who connect to us, and who gives his up when they are all taken.
+//! The slots for connections that others made to us, and which is closed for a new one when all are taken.
 //!
 //! Whoever has been here longest stays: that is what an attacker cannot have many of. Then those go first who have not
 //! said who they are, then those of whose neighbourhood most are here, the oldest of them.

@@ -67,8 +67,7 @@ impl Service {
             return Ok(manifest);
         }
         call.phase(format!("looking for channel {}", id.short())).await;
-        let manifest = self.found(call, id, patience).await?;
-        self.fetch(call, manifest, patience).await?;
+        self.find_and_fetch(call, id, patience).await?;
         let complete = self.on_store(move |store| Self::complete(store, &id)).await?;
         Ok(self.inspect(complete).await?.manifest().clone())
     }
