@@ -9,8 +9,11 @@ use libp2p::multiaddr::Protocol;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AddressGroup {
     #[default]
+    /// No IP address.
     Other,
+    /// The first three bytes of an IPv4 address.
     V4([u8; 3]),
+    /// The first seven bytes of an IPv6 address.
     V6([u8; 7]),
 }
 

@@ -1,6 +1,6 @@
 //! What an address says by itself: whether it can be dialled, how far it reaches, and whose neighbour it is.
 //!
-//! Pure functions of a multiaddress. The network, the files of a home and the command line judge addresses by them alike.
+//! Pure functions of a multiaddress, by which the network, the files of a home and the command line judge alike.
 
 mod dialable;
 mod group;

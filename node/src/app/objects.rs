@@ -1,6 +1,6 @@
 //! Manifests with their shards: found, fetched, checked, and here.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::Manifest;
@@ -40,6 +40,24 @@ impl Objects {
             }
             None => self.disk.manifest(id).await,
         }
+    }
+
+    /// A manifest with all that it names, from the network alone. Its phases count the finding too.
+    pub async fn find_and_fetch(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        timeout: Duration,
+    ) -> Outcome<exchange::Pulled> {
+        if self.network.is_none() {
+            return Err(off_network(id));
+        }
+        let began = Instant::now();
+        let manifest = self.find_manifest(call, id, timeout).await?;
+        let found_seconds = began.elapsed().as_secs_f64();
+        let mut pulled = self.fetch(call, manifest, timeout).await?;
+        pulled.phases.found_seconds += found_seconds;
+        Ok(pulled)
     }
 
     /// Fetches the shards of a manifest that was found from whoever has them, and reports how far it is. Nothing is inspected.

@@ -10,8 +10,11 @@ use crate::metrics::page::Counters;
 /// How far a pull came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {
+    /// It began.
     Started,
+    /// All of it is here and visible.
     Completed,
+    /// It ended with an error.
     Failed,
 }
 

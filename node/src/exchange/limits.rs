@@ -31,10 +31,12 @@ pub const SEND_SHARD: Duration = Duration::from_secs(120);
 
 /// Manifests whose holders are remembered, and holders of each; the oldest are forgotten first.
 pub const HOLDERS_MANIFESTS: usize = 1024;
+/// Holders of each manifest that are remembered.
 pub const HOLDERS_EACH: usize = 16;
 
 /// How long a peer that sent wrong bytes is not asked, and how many such peers are remembered.
 pub const BLAME: Duration = Duration::from_secs(600);
+/// Peers that sent wrong bytes and are remembered.
 pub const BLAMED: usize = 1024;
 
 /// One small question and its answer.
@@ -81,4 +83,5 @@ pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
 /// Manifests that are looked at together, each up to 260 KiB, and peers that are asked for one: a search is not worth a
 /// question to everybody.
 pub const LOOK_AT_ONCE: usize = 8;
+/// Peers that are asked for a manifest which a search looks at.
 pub const LOOK_PEERS: usize = 4;

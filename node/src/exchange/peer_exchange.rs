@@ -93,7 +93,7 @@ impl PeerSearch {
     }
 
     async fn look_for_bases(&mut self) {
-        let bases = self.exchange.0.net.followed().await.unwrap_or_default();
+        let bases = self.exchange.0.net.followed_bases().await.unwrap_or_default();
         let some: Vec<_> = bases.iter().cycle().skip(self.first_base).take(bases.len().min(BASES_LOOKED_FOR)).collect();
         self.first_base = (self.first_base + some.len()).checked_rem(bases.len()).unwrap_or(0);
         let keys: Vec<Key> = some.into_iter().map(|base| Key::base(*base)).collect();

@@ -85,7 +85,7 @@ impl Reprovider {
             Ok(manifests) => manifests,
             Err(error) => return tracing::warn!(%error, "the store cannot be listed for the DHT"),
         };
-        let bases = self.exchange.0.net.followed().await.unwrap_or_default();
+        let bases = self.exchange.0.net.followed_bases().await.unwrap_or_default();
         let keys = bases.into_iter().map(Key::base).chain(manifests);
         let gone = self.schedule.provide(keys, milliseconds_since_1970());
         if !gone.is_empty() {

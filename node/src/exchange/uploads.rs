@@ -67,6 +67,7 @@ pub struct Uploader {
 }
 
 impl Uploads {
+    /// Within these speeds; nobody takes anything yet.
     pub fn new(speeds: Speeds) -> Self {
         let state = State { total: speeds.upload.map(Pace::new), groups: HashMap::new(), peers: HashMap::new() };
         Self { speeds, began: Instant::now(), state: Mutex::new(state) }
@@ -140,6 +141,7 @@ pub struct Downloads {
 }
 
 impl Downloads {
+    /// Within these speeds; nobody takes anything yet.
     pub fn new(speeds: Speeds) -> Self {
         Self { began: Instant::now(), pace: speeds.download.map(|speed| Mutex::new(Pace::new(speed))) }
     }

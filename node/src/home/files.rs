@@ -21,6 +21,7 @@ const FILE_MAX: u64 = 1 << 20;
 
 /// Why a file is of no use.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum FileError {
     #[error("{doing} {}: {source}", path.display())]
     Io { doing: &'static str, path: PathBuf, source: io::Error },

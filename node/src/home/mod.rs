@@ -43,6 +43,7 @@ use crate::failpoint;
 
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum HomeError {
     #[error("{} is in use by {}", root.display(), holder(*pid))]
     Locked {

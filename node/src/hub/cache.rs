@@ -60,6 +60,7 @@ impl<'a> Snapshot<'a> {
         Self { settings, talk, fresh, repository, commit, folder, read }
     }
 
+    /// Makes the folders that a fetch writes to.
     pub fn create(&self) -> Result<(), HubError> {
         for needed in [&self.folder, &self.repository.join("blobs")] {
             fs::create_dir_all(needed).map_err(HubError::io("make the folder", needed))?;
@@ -71,10 +72,12 @@ impl<'a> Snapshot<'a> {
         Ok(())
     }
 
+    /// The snapshot's own folder, with its files under their names.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
+    /// Where a file of the snapshot is, or would be.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -110,7 +113,7 @@ impl<'a> Snapshot<'a> {
         if let Some(read) = self.read.borrow().get(&known) {
             return Ok(held(read.clone()));
         }
-        if self.fresh == Fresh::Cached && self.noted(etag).is_some_and(|noted| noted == known.1) {
+        if self.fresh == Fresh::Cached && self.read_checked(etag).is_some_and(|noted| noted == known.1) {
             return Ok(Held::Right);
         }
         self.talk.go_on()?;
@@ -125,7 +128,7 @@ impl<'a> Snapshot<'a> {
         Ok(held(wrong))
     }
 
-    fn noted(&self, etag: &str) -> Option<String> {
+    fn read_checked(&self, etag: &str) -> Option<String> {
         let noted = files::read(&self.repository.join(".checked").join(etag), NOTE_MAX).ok()?;
         String::from_utf8(noted).ok()
     }

@@ -38,7 +38,7 @@ pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk
     check_room(snapshot, total.saturating_sub(here))?;
     let mut done = 0;
     for remote in missing {
-        one(client, snapshot, remote, &Report { talk, before: done, total })?;
+        fetch_file(client, snapshot, remote, &Report { talk, before: done, total })?;
         done += remote.size;
     }
     Ok(())
@@ -79,15 +79,15 @@ impl Report<'_> {
     }
 }
 
-fn one(client: &Client, snapshot: &Snapshot, remote: &Remote, report: &Report) -> Result<(), HubError> {
+fn fetch_file(client: &Client, snapshot: &Snapshot, remote: &Remote, report: &Report) -> Result<(), HubError> {
     let _lock = snapshot.lock(&remote.etag, &remote.name)?;
     // Whoever held the lock may have fetched it.
     if snapshot.holds_blob(&remote.etag, remote.size)? != Held::Right {
         let part = part(&snapshot.blob(&remote.etag));
         // A part that an earlier run left may be damaged: once more, from nothing.
         let old = fs::metadata(&part).is_ok_and(|found| found.len() > 0);
-        if let Some(wrong) = fetched(client, remote, &part, report)? {
-            let wrong = if old { fetched(client, remote, &part, report)? } else { Some(wrong) };
+        if let Some(wrong) = fetch_whole(client, remote, &part, report)? {
+            let wrong = if old { fetch_whole(client, remote, &part, report)? } else { Some(wrong) };
             if let Some(wrong) = wrong {
                 return Err(HubError::Wrong { file: remote.name.clone(), wrong });
             }
@@ -115,7 +115,7 @@ impl Breaks {
 }
 
 /// Fetches a file whole, through breaks. What is wrong with it is told, and not kept: it cannot be gone on with.
-fn fetched(client: &Client, remote: &Remote, part: &Path, report: &Report) -> Result<Option<Wrong>, HubError> {
+fn fetch_whole(client: &Client, remote: &Remote, part: &Path, report: &Report) -> Result<Option<Wrong>, HubError> {
     let mut breaks = Breaks::default();
     while let Err(error) = attempt(client, remote, part, report) {
         match &error {

@@ -150,10 +150,10 @@ impl<'a> Actor<'a> {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
-                self.found_nearby(named(found))
+                self.found_nearby(by_peer(found))
             }
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => {
-                self.gone_from_nearby(named(gone))
+                self.gone_from_nearby(by_peer(gone))
             }
             SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.kad(event),
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -187,7 +187,7 @@ impl<'a> Actor<'a> {
                     self.state.emit(Event::Refused(peer));
                 }
             }
-            SwarmEvent::ListenerError { error, .. } => self.failures.told(Instant::now(), &error),
+            SwarmEvent::ListenerError { error, .. } => self.failures.warn(Instant::now(), &error),
             // A relay that ends a place is nothing unusual.
             SwarmEvent::ListenerClosed { addresses, reason, .. } if !addresses.iter().any(nat::is_relayed) => {
                 tracing::warn!(?addresses, ?reason, "a listener closed");
@@ -229,13 +229,13 @@ impl<'a> Actor<'a> {
     }
 }
 
-/// Whoever asked may have stopped waiting.
-fn answer<T>(back: oneshot::Sender<T>, value: T) {
+/// Answers a question; whoever asked may have stopped waiting.
+pub(in crate::net) fn answer<T>(back: oneshot::Sender<T>, value: T) {
     let _ = back.send(value);
 }
 
 /// Multicast DNS names a peer once for each address.
-fn named(found: Vec<(PeerId, Multiaddr)>) -> Vec<Named> {
+fn by_peer(found: Vec<(PeerId, Multiaddr)>) -> Vec<Named> {
     let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
     for (peer, address) in found {
         peers.entry(peer).or_default().push(address);

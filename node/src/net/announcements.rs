@@ -34,6 +34,7 @@ impl Known {
         f(&mut lock::lock(&self.0.catalogue))
     }
 
+    /// Tells [`Self::changed`] that the catalogue is another one.
     pub fn tell_changed(&self) {
         self.0.changed.notify_one();
     }
@@ -71,6 +72,7 @@ pub enum Reason {
 /// The judge of gossip. // I12
 #[derive(Debug)]
 pub struct Announcements {
+    /// The catalogue that verdicts are made by.
     pub known: Known,
     /// Our own key: what it signed, in an earlier life or in a copy of this home, is never too much.
     own: PublicKey,
@@ -87,6 +89,7 @@ pub struct Announcements {
 }
 
 impl Announcements {
+    /// Of the node with the key `own`, which knows no announcement yet.
     pub fn new(own: PublicKey, twin: Twin) -> Self {
         Self {
             known: Known::default(),
@@ -127,7 +130,7 @@ impl Announcements {
         match self.insert(announcement) {
             Inserted::New { record, .. } => {
                 if publisher == self.own {
-                    self.twin.heard(record.body().sequence);
+                    self.twin.check_number(record.body().sequence);
                 }
                 Verdict::Accept(record)
             }

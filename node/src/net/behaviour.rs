@@ -21,17 +21,24 @@ use super::{Config, gossip, limits, nat};
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// Whoever is not on the list goes before anything else is done with him.
+    /// A peer that is not on the list is closed before anything else is done with it.
     allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     /// Early, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,
+    /// Who may come in and who has to leave.
     pub guard: guard::Behaviour,
+    /// Who is at the other end, and of which network.
     pub identify: identify::Behaviour,
+    /// Keeps connections alive and notices dead ones.
     pub ping: ping::Behaviour,
+    /// Announcements.
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
+    /// Who provides what.
     pub dht: Toggle<discovery::Behaviour>,
+    /// Streams of requests and shards.
     pub bulk: bulk::Behaviour,
+    /// Being reached from outside.
     pub nat: nat::Behaviour,
 }
 
@@ -60,7 +67,7 @@ impl Behaviour {
             .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
-            allowed: config.allow.as_deref().map(allowed).into(),
+            allowed: config.allow.as_deref().map(allow_list).into(),
             limits: connection_limits::Behaviour::new(connection_limits(config)),
             guard: guard::Behaviour::new(guard.clone(), limits::ESTABLISHED_IN + places(config)),
             identify: identify::Behaviour::new(identify),
@@ -74,7 +81,7 @@ impl Behaviour {
     }
 }
 
-fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
+fn allow_list(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
     let mut allowed = allow_block_list::Behaviour::default();
     for peer in peers {
         allowed.allow_peer(*peer);

@@ -23,6 +23,7 @@ use crate::net::counters::{NetCounters, Queue};
 
 /// Why the network could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum NetError {
     #[error("the network has been shut down")]
     Stopped,
@@ -45,11 +46,13 @@ pub enum NetError {
 /// A connected peer.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
+    /// Who it is.
     pub peer: PeerId,
     /// Where it says that it listens and where it was reached, reachable ones first.
     pub addresses: Vec<Multiaddr>,
     /// What it calls itself, once it has said so: `potluck/VERSION`.
     pub agent: Option<String>,
+    /// How long it has been connected.
     pub connected_for: Duration,
     /// One connection at least does not lead through a relay.
     pub direct: bool,
@@ -58,6 +61,7 @@ pub struct PeerInfo {
 /// What happened on the network.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// This node listens there.
     Listening(Multiaddr),
     /// The first connection to a peer of this network stands.
     Connected(PeerId),
@@ -71,7 +75,9 @@ pub enum Event {
     Routed(PeerId),
     /// A peer follows a base that we follow too: it may know announcements that we have missed.
     Subscribed {
+        /// Who follows it.
         peer: PeerId,
+        /// The base that both follow.
         base: BaseId,
     },
     /// An announcement that is authentic and new to us.
@@ -82,7 +88,9 @@ pub enum Event {
     Direct(PeerId),
     /// A relay holds a place for us, so that others reach us through it.
     Reserved {
+        /// Who relays for us.
         relay: PeerId,
+        /// It had held a place for us before.
         renewal: bool,
     },
     /// How others reach us has changed.
@@ -219,9 +227,9 @@ impl Handle {
     }
 
     /// Tells everybody who listens of an announcement that came into the catalogue otherwise than by gossip.
-    pub(crate) fn heard(&self, record: Record) {
+    pub(crate) fn emit_heard(&self, record: Record) {
         if record.body().publisher == self.own {
-            self.twin.heard(record.body().sequence);
+            self.twin.check_number(record.body().sequence);
         }
         // Nobody listening is no error.
         let _ = self.events.send(Event::Heard(record));

@@ -45,8 +45,10 @@ pub use handle::{Event, Handle, NetError, PeerInfo};
 pub use twin::{Sign, UNSURE};
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::pnet::PreSharedKey;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::id::Digest;
@@ -97,7 +99,7 @@ pub struct Config {
 impl Config {
     /// Listens on a free port of the loopback interface and looks for nobody: connected to whom it is told to.
     pub fn loopback(network: Name) -> Self {
-        let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a constant address parses")];
+        let listen = vec![Multiaddr::from(Ipv4Addr::LOCALHOST).with(Protocol::Tcp(0))];
         Self {
             network,
             listen,

@@ -102,10 +102,12 @@ impl Peers {
         identified.map(|(peer, _)| *peer).collect()
     }
 
+    /// How many peers have said that they are of our network.
     pub fn identified_count(&self) -> usize {
         self.connected.values().filter(|connected| connected.agent.is_some()).count()
     }
 
+    /// Nobody has said that it is of our network.
     pub fn is_alone(&self) -> bool {
         self.connected.is_empty()
     }

@@ -27,7 +27,7 @@ const FIRST: &[u8] = b"\x13/multistream/1.0.0\n";
 pub type Channel<S> = Either<Checked<PnetOutput<S>>, S>;
 
 /// A transport whose connections begin with the handshake of the shared key, if there is one.
-pub fn secured<T>(transport: T, key: Option<PreSharedKey>) -> Boxed<Channel<T::Output>>
+pub fn with_shared_key<T>(transport: T, key: Option<PreSharedKey>) -> Boxed<Channel<T::Output>>
 where
     T: Transport + Send + Unpin + 'static,
     T::Output: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -86,7 +86,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Checked<S> {
     }
 }
 
-/// Whether somebody was turned away because he is not on the allow list.
+/// Whether a peer was turned away because it is not on the allow list.
 pub fn is_not_allowed(error: &ListenError) -> bool {
     matches!(error, ListenError::Denied { cause } if not_allowed(cause).is_some())
 }

@@ -35,21 +35,35 @@ pub struct NetState {
     pub config: Config,
     /// How it stands with the bootstrap addresses.
     pub bootstrap: Bootstrap,
+    /// Signs of another process with this node's key.
     pub twin: Twin,
+    /// The node's key.
     pub identity: Keypair,
+    /// What the handles ask.
     pub mailbox: mpsc::Receiver<Command>,
+    /// What the handles are told.
     pub events: broadcast::Sender<Event>,
+    /// Inbound streams on their way to the exchange.
     pub accepted: mpsc::Sender<Inbound>,
+    /// Ends the network.
     pub stop: CancellationToken,
+    /// The bases whose announcements are followed.
     pub bases: Vec<BaseId>,
+    /// What is known to be announced.
     pub announcements: Announcements,
+    /// Who is connected, and where peers were.
     pub peers: Peers,
     /// Peers that were connected when the swarm panicked.
     pub reconnect: Vec<PeerId>,
+    /// What is provided, and whom to dial.
     pub discovery: Discovery,
+    /// Where this node listens, without its name.
     pub listening: Vec<Multiaddr>,
+    /// Own announcements that wait for a listener, by their base.
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
+    /// The zero of [`Self::now_ms`].
     pub started: Instant,
+    /// Bans, and what is counted.
     pub guard: Guard,
     /// What libp2p counts in this life of the swarm.
     pub life: Life,
@@ -74,6 +88,7 @@ impl NetState {
         self.listening.iter().map(|address| address.clone().with(Protocol::P2p(peer))).collect()
     }
 
+    /// The swarm listens at an address; told once for each.
     pub fn heard_listen_address(&mut self, address: Multiaddr) {
         let address = without_peer(&address);
         if !self.listening.contains(&address) {
@@ -91,6 +106,7 @@ impl NetState {
         self.outbox.push_back((base, bytes));
     }
 
+    /// The announcements of a base that waited for a listener.
     pub fn take_kept(&mut self, base: BaseId) -> Vec<Vec<u8>> {
         let (taken, kept) = self.outbox.drain(..).partition::<VecDeque<_>, _>(|(other, _)| *other == base);
         self.outbox = kept;

@@ -55,11 +55,11 @@ impl Twin {
     }
 
     /// There is one: said once, and again when it had not been seen for a while.
-    pub fn seen(&self, sign: Sign) {
-        self.seen_at(sign, Instant::now());
+    pub fn record(&self, sign: Sign) {
+        self.record_at(sign, Instant::now());
     }
 
-    fn seen_at(&self, sign: Sign, now: Instant) {
+    fn record_at(&self, sign: Sign, now: Instant) {
         let mut inner = self.lock();
         if inner.last.as_ref().is_none_or(|(_, at)| now.duration_since(*at) >= UNSURE) {
             tracing::warn!(
@@ -72,9 +72,9 @@ impl Twin {
     }
 
     /// An announcement of ours has come, and was not known here.
-    pub fn heard(&self, number: u64) {
+    pub fn check_number(&self, number: u64) {
         if number > self.lock().begun {
-            self.seen(Sign::Announces(number));
+            self.record(Sign::Announces(number));
         }
     }
 
@@ -100,12 +100,12 @@ mod tests {
     #[test]
     fn only_what_was_numbered_after_the_start_is_a_sign_and_it_fades() {
         let twin = Twin::new(10);
-        twin.heard(10);
+        twin.check_number(10);
         assert_eq!(twin.now(), None, "a process before this one can have made it");
-        twin.heard(11);
+        twin.check_number(11);
         assert_eq!(twin.now(), Some(Sign::Announces(11)));
         let later = Instant::now() + UNSURE / 2;
-        twin.seen_at(Sign::Comes, later);
+        twin.record_at(Sign::Comes, later);
         assert_eq!(twin.at(later + UNSURE / 2), Some(Sign::Comes), "the last sign counts");
         assert_eq!(twin.at(later + UNSURE), None);
     }

@@ -27,6 +27,7 @@ fn rows_file(suite: &str) -> String {
 /// A sealed shard that is here.
 #[derive(Clone, Debug)]
 pub struct SealedShard {
+    /// What the channel has committed to.
     pub sealed: Sealed,
     folder: PathBuf,
 }

@@ -1,7 +1,6 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId};
@@ -113,11 +112,7 @@ impl Puller {
 
     /// As a pull, but nothing is inspected or exported.
     pub async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: Seconds) -> Outcome<Value> {
-        let (began, patience) = (Instant::now(), timeout_seconds.duration());
-        let manifest = self.objects.find_manifest(call, id, patience).await?;
-        let found_seconds = began.elapsed().as_secs_f64();
-        let mut fetched = self.objects.fetch(call, manifest, patience).await?;
-        fetched.phases.found_seconds += found_seconds;
+        let fetched = self.objects.find_and_fetch(call, id, timeout_seconds.duration()).await?;
         let answer = Fetched {
             schema: "potluck.fetch/1".to_owned(),
             fetched_bytes: fetched.fetched_bytes,

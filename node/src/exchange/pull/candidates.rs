@@ -28,10 +28,12 @@ pub struct Candidates {
 }
 
 impl Candidates {
+    /// Nobody yet; `hints` are dialled first.
     pub fn new(hints: Vec<PeerId>) -> Self {
         Self { peers: BTreeMap::new(), asked: BTreeSet::new(), dialled: BTreeMap::new(), hints }
     }
 
+    /// Everybody who was asked something.
     pub fn asked(&self) -> Vec<PeerId> {
         self.asked.iter().copied().collect()
     }

@@ -59,9 +59,13 @@ impl Default for Options {
 /// How far a pull is. Counts what had to be fetched, not what was here before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// Shards of this stage that have come.
     pub shards: usize,
+    /// Shards that this stage has to fetch.
     pub shards_total: usize,
+    /// Bytes of the shards that have come.
     pub bytes: u64,
+    /// Bytes that this stage has to fetch.
     pub bytes_total: u64,
     /// Peers that have delivered something.
     pub providers: usize,
@@ -82,6 +86,7 @@ pub struct Pulled {
     pub wasted_bytes: u64,
     /// Peers that sent wrong bytes, with what was wrong.
     pub blamed: BTreeMap<PeerId, String>,
+    /// Where the time went.
     pub phases: Phases,
 }
 

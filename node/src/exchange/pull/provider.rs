@@ -25,7 +25,9 @@ pub enum ProviderCommand {
 /// A request to make.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask {
+    /// The scheduler's number of it.
     pub request: RequestId,
+    /// What is asked for.
     pub shard: ShardRow,
 }
 

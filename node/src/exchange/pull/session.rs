@@ -91,6 +91,7 @@ enum Wakeup {
 }
 
 impl Session {
+    /// A pull that begins now, and asks the DHT for providers from now on.
     pub async fn new(exchange: &Exchange, id: ManifestId, options: Options) -> Self {
         let now = Instant::now();
         Self {

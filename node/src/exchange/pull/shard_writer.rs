@@ -25,6 +25,7 @@ pub struct ShardWriter {
 }
 
 impl ShardWriter {
+    /// Starts the two threads.
     pub fn new(exchange: &Exchange) -> Self {
         let (shards, arrived) = mpsc::channel(UNWRITTEN);
         let (staged, waiting) = mpsc::channel(UNSETTLED);

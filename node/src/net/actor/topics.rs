@@ -91,7 +91,7 @@ impl Actor<'_> {
         let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
         let now_ms = self.state.now_ms();
         let verdict = self.state.announcements.judge(base, &message.data, now_ms);
-        self.judged(*from, &verdict);
+        self.count_verdict(*from, &verdict);
         match verdict {
             Verdict::Accept(announcement) => {
                 self.state.emit(Event::Heard(announcement));

@@ -38,7 +38,7 @@ impl Actor<'_> {
     }
 
     /// Counts a verdict, and reports a forwarder that could have known better.
-    pub(super) fn judged(&mut self, from: PeerId, verdict: &Verdict) {
+    pub(super) fn count_verdict(&mut self, from: PeerId, verdict: &Verdict) {
         let (judged, misdeed) = match verdict {
             Verdict::Accept(_) => (Judged::Accepted, None),
             Verdict::Reject(_) => (Judged::Rejected, Some(Misdeed::Gossip)),

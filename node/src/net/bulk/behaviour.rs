@@ -23,6 +23,7 @@ use crate::net::counters::NetCounters;
 
 /// Why a stream could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum OpenError {
     #[error("it is not connected")]
     NotConnected,

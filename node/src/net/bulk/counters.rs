@@ -8,7 +8,9 @@ use crate::metrics::count::{Count, Label};
 /// Of bytes, as this node sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
+    /// To this node.
     In,
+    /// From this node.
     Out,
 }
 

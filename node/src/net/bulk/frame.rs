@@ -8,6 +8,7 @@ use potluck_protocol::codec::{self, CodecError, Wire};
 
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum FrameError {
     /// The connection broke, or the peer went away in the middle of a frame.
     #[error("the stream broke: {0}")]

@@ -95,7 +95,9 @@ impl Answers {
 /// How a stream's connection came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
+    /// It leads through a relay.
     pub relayed: bool,
+    /// The neighbourhood at its other end.
     pub group: AddressGroup,
 }
 
@@ -131,11 +133,13 @@ impl Inbound {
         within(STREAM_IDLE, frame::read(&mut self.stream)).await
     }
 
+    /// One answer.
     #[cfg(test)]
     pub async fn send(&mut self, reply: &Reply) -> Result<(), FrameError> {
         within(STREAM_IDLE, frame::write(&mut self.stream, reply)).await
     }
 
+    /// It leads through a relay.
     #[cfg(test)]
     pub fn is_relayed(&self) -> bool {
         self.route.relayed
@@ -211,7 +215,9 @@ impl Replier {
 /// Inbound streams that are open: those of one peer, over all its connections, and those of everybody. // I12
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
+    /// Streams of this peer.
     pub peer: Arc<AtomicUsize>,
+    /// Streams of all peers.
     pub all: Arc<AtomicUsize>,
 }
 

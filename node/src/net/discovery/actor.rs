@@ -8,18 +8,12 @@ use libp2p::swarm::DialError;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::limits::PROVIDERS_MAX;
-use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 
 use super::dials::Why;
 use super::handle::{Ask, Named};
 use super::limits;
-use crate::net::actor::Actor;
-
-/// Whoever asked may have stopped waiting.
-pub(super) fn answer<T>(back: oneshot::Sender<T>, value: T) {
-    let _ = back.send(value);
-}
+use crate::net::actor::{Actor, answer};
 
 impl Actor<'_> {
     /// A new swarm: who was here before is dialled, and what we said that we provide we provide still.
@@ -53,9 +47,9 @@ impl Actor<'_> {
             Ask::Providers(key, back) => self.find_providers(key, back),
             Ask::Share(asker, back) => answer(back, self.peers_for(asker)),
             Ask::AddressesFor(asker, peer, back) => answer(back, self.addresses_for(&asker, &peer)),
-            Ask::Believed(from, peers, back) => answer(back, self.believed(&from, peers)),
+            Ask::FilterBelieved(from, peers, back) => answer(back, self.filter_believed(&from, peers)),
             Ask::Hint(from, peers) => self.hint(from, peers),
-            Ask::Followed(back) => answer(back, self.state.bases.clone()),
+            Ask::FollowedBases(back) => answer(back, self.state.bases.clone()),
             #[cfg(test)]
             Ask::Nearby(found) => self.found_nearby(found),
             #[cfg(test)]
@@ -87,7 +81,7 @@ impl Actor<'_> {
     }
 
     /// Nobody who is not connected is believed anything.
-    fn believed(&self, from: &PeerId, mut peers: Vec<Named>) -> Vec<Named> {
+    fn filter_believed(&self, from: &PeerId, mut peers: Vec<Named>) -> Vec<Named> {
         let Some(reach) = self.state.peers.reach(from) else { return Vec::new() };
         peers.iter_mut().for_each(|(_, addresses)| addresses.retain(|address| reach.includes(address)));
         peers.retain(|(_, addresses)| !addresses.is_empty());
@@ -96,7 +90,7 @@ impl Actor<'_> {
 
     fn hint(&mut self, from: PeerId, peers: Vec<Named>) {
         let (local, now_ms) = (*self.swarm.local_peer_id(), self.state.now_ms());
-        for (peer, addresses) in self.believed(&from, peers).into_iter().take(PROVIDERS_MAX) {
+        for (peer, addresses) in self.filter_believed(&from, peers).into_iter().take(PROVIDERS_MAX) {
             if peer == local {
                 self.look_for_twin(addresses);
             } else if !self.swarm.is_connected(&peer) {

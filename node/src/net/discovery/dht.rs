@@ -83,10 +83,12 @@ impl Behaviour {
         Self { inner, nearest }
     }
 
+    /// libp2p's Kademlia inside.
     pub fn kad(&mut self) -> &mut kad::Behaviour<Records> {
         &mut self.inner
     }
 
+    /// The records inside.
     #[cfg(test)]
     pub fn records(&mut self) -> &Records {
         self.inner.store_mut()

@@ -155,7 +155,7 @@ impl Dials {
 
     /// The last connection to it is gone.
     pub fn lost(&mut self, peer: &PeerId, now_ms: u64) {
-        // Whoever goes before he has said who he is will do so again.
+        // A peer that goes before it has said who it is will do so again.
         self.try_later(peer, now_ms);
     }
 

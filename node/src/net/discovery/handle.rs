@@ -12,6 +12,7 @@ pub type Named = (PeerId, Vec<Multiaddr>);
 
 /// Why the DHT does not answer.
 #[derive(Clone, Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum FindError {
     #[error("this node takes no part in the DHT (--dht off)")]
     Off,
@@ -38,10 +39,10 @@ pub enum Ask {
     /// Where an asker may be told that a peer is.
     AddressesFor(PeerId, PeerId, oneshot::Sender<Vec<Multiaddr>>),
     /// What is believed of what a peer has told us.
-    Believed(PeerId, Vec<Named>, oneshot::Sender<Vec<Named>>),
+    FilterBelieved(PeerId, Vec<Named>, oneshot::Sender<Vec<Named>>),
     /// What a peer has told us.
     Hint(PeerId, Vec<Named>),
-    Followed(oneshot::Sender<Vec<BaseId>>),
+    FollowedBases(oneshot::Sender<Vec<BaseId>>),
     #[cfg(test)]
     Nearby(Vec<Named>),
     /// How many records of others and of our own there are.
@@ -81,8 +82,8 @@ impl Handle {
     }
 
     /// What `from` has named, without addresses of which it cannot know.
-    pub async fn believed(&self, from: PeerId, peers: Vec<Named>) -> Result<Vec<Named>, NetError> {
-        self.ask(|back| Command::Discovery(Ask::Believed(from, peers, back))).await
+    pub async fn filter_believed(&self, from: PeerId, peers: Vec<Named>) -> Result<Vec<Named>, NetError> {
+        self.ask(|back| Command::Discovery(Ask::FilterBelieved(from, peers, back))).await
     }
 
     /// Whom a peer has named. They are dialled if peers are wanting, and if it is believed.
@@ -91,7 +92,7 @@ impl Handle {
     }
 
     /// The bases that are followed.
-    pub async fn followed(&self) -> Result<Vec<BaseId>, NetError> {
-        self.ask(|back| Command::Discovery(Ask::Followed(back))).await
+    pub async fn followed_bases(&self) -> Result<Vec<BaseId>, NetError> {
+        self.ask(|back| Command::Discovery(Ask::FollowedBases(back))).await
     }
 }

@@ -23,6 +23,7 @@ impl Key {
         key.as_ref().try_into().ok().map(Self)
     }
 
+    /// The key as Kademlia takes it.
     pub fn record(self) -> RecordKey {
         RecordKey::new(&self.0)
     }

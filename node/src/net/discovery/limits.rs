@@ -24,6 +24,7 @@ pub const RECORDS: usize = 16_384;
 
 /// Of them from one peer, and from one address group (a /24, a /56).
 pub const RECORDS_PER_PEER: usize = 2_048;
+/// Records of other peers from one address group.
 pub const RECORDS_PER_GROUP: usize = 4_096;
 
 /// Providers of one key: as many as an answer names.
@@ -46,6 +47,7 @@ pub const TARGET: usize = 8;
 
 /// Peers that might be dialled, and addresses of each.
 pub const HINTS: usize = 256;
+/// Addresses of each peer that might be dialled.
 pub const HINT_ADDRESSES: usize = 4;
 
 /// Addresses in one address group that might be dialled: nobody makes us knock on a whole network's doors.
@@ -56,6 +58,7 @@ pub const FAILED: usize = 1_024;
 
 /// How long after the first and after later failures.
 pub const BACK_OFF_FIRST: Duration = Duration::from_secs(2);
+/// The longest time that an address which failed is left alone.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(600);
 
 /// A hint that failed so often is forgotten, but for peers on the local network, who still say that they are there.
@@ -66,6 +69,7 @@ pub const SECOND_DIALLER: Duration = Duration::from_secs(5);
 
 /// Peers that left lately and are named to others all the same, and for how long.
 pub const LATELY: usize = 64;
+/// For how long a peer that left is named to others.
 pub const LATELY_AGE: Duration = Duration::from_secs(1_800);
 
 /// How often one peer may ask whom we know.
@@ -76,8 +80,10 @@ pub const ASKERS: usize = 1_024;
 /// When a peer is asked again whom it knows: first, doubling to the last. Soon at first: it may not have known yet who we
 /// are when it was asked, and then could not tell us of a twin.
 pub const ASK_AGAIN_FIRST: Duration = Duration::from_secs(5);
+/// The longest time between two questions to a peer about whom it knows.
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(600);
 
 /// Bases whose peers are looked for in one round, and how long between rounds.
 pub const BASES_LOOKED_FOR: usize = 8;
+/// Between two rounds of looking for peers of bases.
 pub const BASES_AGAIN: Duration = Duration::from_secs(300);

@@ -42,6 +42,7 @@ pub(super) use handle::Ask;
 /// What of discovery outlives a panic of the swarm.
 #[derive(Debug, Default)]
 pub struct Discovery {
+    /// Whom to dial, and when.
     pub dials: Dials,
     /// What we have said that we provide.
     own: BTreeSet<Key>,

@@ -8,13 +8,11 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{PeerId, identify};
 use tokio::sync::oneshot;
 
-use super::actor::answer;
 use super::handle::FindError;
 use super::key::Key;
 use super::{Query, limits, protocol};
-use crate::addresses::AddressGroup;
-use crate::addresses::AddressScope;
-use crate::net::actor::Actor;
+use crate::addresses::{AddressGroup, AddressScope};
+use crate::net::actor::{Actor, answer};
 use crate::net::handle::Event;
 
 impl Actor<'_> {

@@ -2,7 +2,7 @@
 //!
 //! Our own keys lie apart from the strangers', so that nothing that strangers say takes their place. Strangers' records
 //! are bounded for each peer, each address group and in all. When there is no more room the oldest of the largest group
-//! goes: somebody with one network's addresses pushes out his own records and nobody else's. // I12
+//! goes: somebody with one network's addresses pushes out their own records and nobody else's. // I12
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -19,9 +19,13 @@ use crate::addresses::AddressGroup;
 /// How many records of others are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// Records of all peers.
     pub all: usize,
+    /// Records of one peer.
     pub per_peer: usize,
+    /// Records of peers in one address group.
     pub per_group: usize,
+    /// Providers of one key.
     pub per_key: usize,
 }
 
@@ -76,10 +80,12 @@ pub struct Records {
 }
 
 impl Records {
+    /// No records, within the bounds of [`limits`].
     pub fn new(local: PeerId) -> Self {
         Self::with_bounds(local, Bounds::default())
     }
 
+    /// No records, within other bounds.
     pub fn with_bounds(local: PeerId, bounds: Bounds) -> Self {
         Self {
             local,

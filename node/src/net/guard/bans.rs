@@ -22,7 +22,9 @@ fn weight(misdeed: Misdeed) -> f64 {
 /// A ban that still goes on: what outlives the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
+    /// Who is banned.
     pub peer: PeerId,
+    /// What is left of the ban, in milliseconds.
     pub remaining_ms: u64,
     /// How many it has had, this one included.
     pub count: u32,
@@ -100,6 +102,7 @@ impl Bans {
         }
     }
 
+    /// The peer is banned at that moment.
     pub fn is_banned(&self, peer: &PeerId, now_ms: u64) -> bool {
         self.peers.get(peer).is_some_and(|entry| entry.is_banned(now_ms))
     }

@@ -34,6 +34,7 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Bounds the handshakes of whoever connects through `inner`.
     pub fn new(inner: Inner, guard: Guard) -> Self {
         Self { inner, table: Table::default(), guard }
     }

@@ -1,5 +1,4 @@
-//! From which neighbourhood a connection comes: what one attacker has many of is addresses, what he has few of is
-//! networks.
+//! From which neighbourhood a connection comes: one attacker has many addresses and few networks.
 
 use std::net::Ipv4Addr;
 
@@ -20,6 +19,7 @@ pub enum PeerGroup {
 }
 
 impl PeerGroup {
+    /// Of whoever connects from an address.
     pub fn of(address: &Multiaddr) -> Self {
         let through_relay = address.iter().any(|part| matches!(part, Protocol::P2pCircuit));
         match (AddressGroup::from(address), address.iter().next()) {

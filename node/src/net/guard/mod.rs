@@ -47,6 +47,7 @@ struct Inner {
 }
 
 impl Guard {
+    /// Nobody is banned. What is denied and reported is counted in `metrics`.
     pub fn new(metrics: NetCounters) -> Self {
         Self(Arc::new(Inner { started: Instant::now(), bans: Mutex::default(), metrics }))
     }
@@ -61,6 +62,7 @@ impl Guard {
         self.bans().restore(bans, self.now_ms());
     }
 
+    /// What the network counts.
     pub fn metrics(&self) -> &NetCounters {
         &self.0.metrics
     }

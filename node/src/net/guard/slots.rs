@@ -1,4 +1,4 @@
-//! The places for those who connect to us, and who gives his up when they are all taken.
+//! The slots for connections that others made to us, and which is closed for a new one when all are taken.
 //!
 //! Whoever has been here longest stays: that is what an attacker cannot have many of. Then those go first who have not
 //! said who they are, then those of whose neighbourhood most are here, the oldest of them.
@@ -59,6 +59,7 @@ impl Slots {
         Some((victim, slot.peer))
     }
 
+    /// A connection is gone.
     pub fn leave(&mut self, id: &ConnectionId) {
         self.taken.remove(id);
     }
@@ -81,6 +82,7 @@ impl Slots {
         strangers
     }
 
+    /// From where a peer has connected, if it did.
     pub fn group(&self, peer: &PeerId) -> Option<PeerGroup> {
         self.taken.values().find(|slot| slot.peer == *peer).map(|slot| slot.group)
     }

@@ -52,7 +52,7 @@ impl Actor<'_> {
                 relay_peer_id, renewal, ..
             }) => {
                 tracing::debug!(relay = %relay_peer_id, renewal, "a relay holds a place for us");
-                self.nat.relays.accepted(&relay_peer_id);
+                self.nat.relays.confirm(&relay_peer_id);
                 self.state.emit(Event::Reserved { relay: relay_peer_id, renewal });
             }
             BehaviourEvent::Prober(probe) => {
@@ -77,15 +77,15 @@ impl Actor<'_> {
         let now = Instant::now();
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         if relays || info.protocols.iter().any(|name| name.as_ref() == PROBES) {
-            self.nat.evidence.prober_met(now);
+            self.nat.evidence.note_prober(now);
         }
         if let Some((address, reuses)) = self.nat.routes.dialled(&peer, connection) {
             let address = without_peer(address);
             // What the peer sees of a connection from our listening port is what a NAT makes of that port.
             let observed = reuses && !is_relayed(&info.observed_addr);
             match relays {
-                true => self.nat.relays.offered(peer, address),
-                false => self.nat.relays.withdrawn(&peer),
+                true => self.nat.relays.add_offer(peer, address),
+                false => self.nat.relays.remove_offer(&peer),
             }
             if observed {
                 self.swarm.behaviour_mut().nat.candidates.offer(info.observed_addr.clone());
@@ -134,13 +134,13 @@ impl Actor<'_> {
     }
 
     fn nat_reserve(&mut self, now: Instant) {
-        for (relay, address) in self.nat.relays.wanted(now) {
+        for (relay, address) in self.nat.relays.next_to_ask(now) {
             let through = address.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
             match self.swarm.listen_on(through) {
-                Ok(listener) => self.nat.relays.asked(listener, relay),
+                Ok(listener) => self.nat.relays.add_request(listener, relay),
                 Err(error) => {
                     tracing::debug!(%relay, %error, "a relay cannot be asked for a place");
-                    self.nat.relays.failed(&relay, now);
+                    self.nat.relays.back_off(&relay, now);
                 }
             }
         }
@@ -186,7 +186,7 @@ impl Actor<'_> {
     fn nat_closed(&mut self, listener: &ListenerId, addresses: &[Multiaddr]) {
         let gone: Vec<_> = addresses.iter().map(without_peer).collect();
         self.state.listening.retain(|one| !gone.contains(one));
-        if let Some(relay) = self.nat.relays.ended(listener, Instant::now()) {
+        if let Some(relay) = self.nat.relays.remove(listener, Instant::now()) {
             tracing::debug!(%relay, "a relay holds no place for us any more");
         }
     }

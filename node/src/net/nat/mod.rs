@@ -25,7 +25,7 @@ mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use behaviour::{Behaviour, BehaviourEvent};
+pub(super) use behaviour::{Behaviour, BehaviourEvent};
 pub use limits::RelayLimits;
 pub use reachability::Reachability;
 
@@ -52,6 +52,7 @@ pub struct Settings {
 /// How this node is reached.
 #[derive(Clone, Debug)]
 pub struct ReachInfo {
+    /// Whether others reach it without a relay.
     pub reachability: Reachability,
     /// Confirmed: by a probe, by the router, or by whoever started the node. None leads through a relay.
     pub external: Vec<Multiaddr>,
@@ -72,6 +73,7 @@ pub struct State {
 }
 
 impl State {
+    /// Of a swarm that begins: nothing is known but what a person said.
     pub fn new(settings: &Settings) -> Self {
         let evidence = ReachabilityEvidence::new(settings.behind_nat);
         Self {
@@ -88,6 +90,7 @@ impl State {
         self.routes.is_direct(peer)
     }
 
+    /// What is known now.
     pub fn info(&self, now: tokio::time::Instant) -> ReachInfo {
         ReachInfo {
             reachability: self.evidence.state(now),

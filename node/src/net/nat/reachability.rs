@@ -45,12 +45,13 @@ impl ReachabilityEvidence {
         true
     }
 
+    /// An address was not confirmed again.
     pub fn expire(&mut self, address: &Multiaddr) {
         self.confirmed.retain(|known| known != address);
     }
 
     /// A peer that probes, or relays, is connected.
-    pub fn prober_met(&mut self, now: Instant) {
+    pub fn note_prober(&mut self, now: Instant) {
         self.probed_since.get_or_insert(now);
     }
 
@@ -59,10 +60,12 @@ impl ReachabilityEvidence {
         self.refused = true;
     }
 
+    /// The addresses that were confirmed, none through a relay.
     pub fn confirmed(&self) -> &[Multiaddr] {
         &self.confirmed
     }
 
+    /// What the evidence says at that moment.
     pub fn state(&self, now: Instant) -> Reachability {
         let waited = self.verdict_at().is_some_and(|at| at <= now);
         match (self.behind_nat, self.confirmed.is_empty()) {
@@ -104,8 +107,8 @@ mod tests {
     fn silence_of_a_prober_is_a_verdict() {
         let now = Instant::now();
         let mut reach = ReachabilityEvidence::new(false);
-        reach.prober_met(now);
-        reach.prober_met(now + VERDICT / 2);
+        reach.note_prober(now);
+        reach.note_prober(now + VERDICT / 2);
         assert_eq!(reach.state(now + VERDICT / 2), Reachability::Unknown);
         assert_eq!(reach.state(now + VERDICT), Reachability::Private);
     }

@@ -1,4 +1,4 @@
-//! Who stays outside a private network, in either direction, and what is said to him.
+//! Who stays outside a private network, in either direction, and what they are told.
 
 use libp2p::PeerId;
 

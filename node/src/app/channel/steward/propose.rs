@@ -83,8 +83,7 @@ impl Proposer {
             return Ok(manifest);
         }
         call.phase(format!("looking for channel {}", id.short())).await;
-        let manifest = self.objects.find_manifest(call, id, patience).await?;
-        self.objects.fetch(call, manifest, patience).await?;
+        self.objects.find_and_fetch(call, id, patience).await?;
         let complete = self.disk.complete(id).await?;
         Ok(self.objects.inspect(complete).await?.manifest().clone())
     }
