@@ -2,7 +2,7 @@
 //!
 //! [`Node`] takes each request to the part that answers it. A part is a type of one file or folder; it owns what it needs
 //! and is handed the parts below it, in the order of the modules here, each of which calls only those above it in this
-//! list. [`parts`] puts them together. Nothing here parses flags or prints.
+//! list. `parts` puts them together. Nothing here parses flags or prints.
 
 mod call;
 mod answer;

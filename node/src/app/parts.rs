@@ -114,47 +114,45 @@ struct Tools {
 
 impl Ground {
     fn lookups(&self) -> Lookups {
-        let ground = self;
-        let lineages = Lineages { disk: ground.disk.clone() };
-        let known = KnownBases { disk: ground.disk.clone(), lineages: lineages.clone() };
+        let lineages = Lineages { disk: self.disk.clone() };
+        let known = KnownBases { disk: self.disk.clone(), lineages: lineages.clone() };
         let names = Names {
-            disk: ground.disk.clone(),
-            network: ground.network.clone(),
+            disk: self.disk.clone(),
+            network: self.network.clone(),
             known: known.clone(),
             lineages: lineages.clone(),
         };
-        let objects = Objects { disk: ground.disk.clone(), network: ground.network.clone(), known: known.clone() };
+        let objects = Objects { disk: self.disk.clone(), network: self.network.clone(), known: known.clone() };
         let publisher = Publisher {
-            disk: ground.disk.clone(),
-            identity: ground.identity.clone(),
-            network: ground.network.clone(),
+            disk: self.disk.clone(),
+            identity: self.identity.clone(),
+            network: self.network.clone(),
             objects: objects.clone(),
         };
         Lookups { lineages, known, names, objects, publisher }
     }
 
     fn contents(&self, lookups: &Lookups) -> Contents {
-        let ground = self;
         let bases = Bases {
-            disk: ground.disk.clone(),
-            worker: ground.worker.clone(),
-            network: ground.network.clone(),
+            disk: self.disk.clone(),
+            worker: self.worker.clone(),
+            network: self.network.clone(),
             known: lookups.known.clone(),
             names: lookups.names.clone(),
             objects: lookups.objects.clone(),
             settling: Arc::default(),
         };
         let adapters = Adapters {
-            disk: ground.disk.clone(),
+            disk: self.disk.clone(),
             known: lookups.known.clone(),
             names: lookups.names.clone(),
             bases: bases.clone(),
         };
-        let folds = Folds { disk: ground.disk.clone(), worker: ground.worker.clone(), adapters: adapters.clone() };
+        let folds = Folds { disk: self.disk.clone(), worker: self.worker.clone(), adapters: adapters.clone() };
         let versions = Versions {
-            disk: ground.disk.clone(),
-            worker: ground.worker.clone(),
-            network: ground.network.clone(),
+            disk: self.disk.clone(),
+            worker: self.worker.clone(),
+            network: self.network.clone(),
             known: lookups.known.clone(),
             lineages: lookups.lineages.clone(),
             objects: lookups.objects.clone(),

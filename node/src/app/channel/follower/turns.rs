@@ -6,11 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use potluck_protocol::id::ManifestId;
 use tokio::sync::OwnedMutexGuard;
 
+/// Held by whoever changes what is in force of one channel.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// A lock for each channel. Clones share them.
 #[derive(Clone, Default)]
 pub struct Turns {
-    /// By channel: whoever changes what is in force holds it. As many as channels are followed. // I12
-    turns: Arc<Mutex<BTreeMap<ManifestId, Arc<tokio::sync::Mutex<()>>>>>,
+    /// By channel. As many as channels are followed. // I12
+    turns: Arc<Mutex<BTreeMap<ManifestId, Turn>>>,
 }
 
 impl Turns {
