@@ -37,7 +37,7 @@ pub enum Output {
 }
 
 /// Whether a run may write there, or has done so already. What is neither is a person's, and an error.
-pub fn find_output(out: &Path) -> Outcome<Output> {
+pub fn look(out: &Path) -> Outcome<Output> {
     if is_whole(out) { Ok(Output::Whole) } else { output::check(out).map(|()| Output::Free) }
 }
 
