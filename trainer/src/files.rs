@@ -15,7 +15,7 @@ pub use staged::StagedFolder;
 
 /// Opens a regular file for reading, through links. Anything else is refused by what it is.
 pub fn open(path: &Path) -> io::Result<File> {
-    refuse_other(&fs::metadata(path).map_err(|error| explained(path, error))?)?;
+    refuse_other(&fs::metadata(path).map_err(|error| explain(path, error))?)?;
     let file = File::open(path)?;
     // It may be another one by now.
     refuse_other(&file.metadata()?)?;
@@ -24,7 +24,7 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Whether anything is there, through links, and if not, why.
 pub fn look(path: &Path) -> io::Result<()> {
-    fs::metadata(path).map(drop).map_err(|error| explained(path, error))
+    fs::metadata(path).map(drop).map_err(|error| explain(path, error))
 }
 
 /// A whole file of at most `max` bytes.
@@ -45,7 +45,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) => refuse_other(&found)?,
         Err(error) if error.kind() == ErrorKind::NotFound && !path.is_symlink() => {}
-        Err(error) => return Err(explained(path, error)),
+        Err(error) => return Err(explain(path, error)),
     }
     fs::write(path, bytes)
 }
@@ -93,7 +93,7 @@ fn special(_: fs::FileType) -> &'static str {
 }
 
 /// A link to nothing looks to the system as if the link were not there.
-fn explained(path: &Path, error: io::Error) -> io::Error {
+fn explain(path: &Path, error: io::Error) -> io::Error {
     if error.kind() == ErrorKind::NotFound && path.is_symlink() {
         return io::Error::new(ErrorKind::NotFound, "it is a link to what does not exist");
     }

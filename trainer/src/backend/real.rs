@@ -51,8 +51,8 @@ impl Real for f32 {
     /// error below 2e-7; arguments are clamped to where the result is a normal number.
     #[inline(always)]
     fn exponential(self) -> Self {
-        let (r, shifted) = reduced(self);
-        grown(r, polynomial(r), shifted)
+        let (r, shifted) = reduce(self);
+        grow(r, polynomial(r), shifted)
     }
 
     fn square_root(self) -> Self {
@@ -67,7 +67,7 @@ const ROUND: f32 = 12_582_912.0 + 127.0;
 
 /// `r` and `n + ROUND` of `x = n ln 2 + r`.
 #[inline(always)]
-fn reduced(x: f32) -> (f32, f32) {
+fn reduce(x: f32) -> (f32, f32) {
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     // Written as comparisons because `max` and `min` would turn NaN into a number.
@@ -88,7 +88,7 @@ fn polynomial(r: f32) -> f32 {
 
 /// `2^n e^r`
 #[inline(always)]
-fn grown(r: f32, polynomial: f32, shifted: f32) -> f32 {
+fn grow(r: f32, polynomial: f32, shifted: f32) -> f32 {
     (1.0 + (r + polynomial * (r * r))) * f32::from_bits(shifted.to_bits() << 23)
 }
 
@@ -98,13 +98,13 @@ fn grown(r: f32, polynomial: f32, shifted: f32) -> f32 {
 pub fn exponentials<const N: usize>(values: &mut [f32; N]) {
     let (mut shifted, mut sums) = ([0.0; N], [0.0; N]);
     for (x, shifted) in values.iter_mut().zip(&mut shifted) {
-        (*x, *shifted) = reduced(*x);
+        (*x, *shifted) = reduce(*x);
     }
     for (sum, r) in sums.iter_mut().zip(values.iter()) {
         *sum = polynomial(*r);
     }
     for ((x, sum), shifted) in values.iter_mut().zip(&sums).zip(&shifted) {
-        *x = grown(*x, *sum, *shifted);
+        *x = grow(*x, *sum, *shifted);
     }
 }
 

@@ -46,12 +46,12 @@ impl<'a> Keeper<'a> {
         Ok((keeper, resumed))
     }
 
-    pub fn step(&mut self, done: &StepDone) -> Result<(), FitError> {
-        self.metrics.as_mut().map_or(Ok(()), |metrics| metrics.step(done)).map_err(FitError::Metrics)
+    pub fn record_step(&mut self, done: &StepDone) -> Result<(), FitError> {
+        self.metrics.as_mut().map_or(Ok(()), |metrics| metrics.append_step(done)).map_err(FitError::Metrics)
     }
 
-    pub fn evaluated(&mut self, evaluated: &Evaluated) -> Result<(), FitError> {
-        self.metrics.as_mut().map_or(Ok(()), |metrics| metrics.evaluated(evaluated)).map_err(FitError::Metrics)
+    pub fn record_evaluation(&mut self, evaluated: &Evaluated) -> Result<(), FitError> {
+        self.metrics.as_mut().map_or(Ok(()), |metrics| metrics.append_evaluation(evaluated)).map_err(FitError::Metrics)
     }
 
     /// Whether there is nothing to write: the state is on disk already, or there is no place for it.

@@ -41,21 +41,21 @@ impl Metrics {
     /// Opens the file and keeps the lines of steps up to `step` and of evaluations up to `evaluated`.
     pub fn open(path: &Path, step: u64, evaluated: u64) -> io::Result<Self> {
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let kept = kept(&file, step, evaluated)?;
+        let kept = find_kept(&file, step, evaluated)?;
         file.set_len(kept)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Self { file })
     }
 
     /// Appends a step's line.
-    pub fn step(&mut self, done: &StepDone) -> io::Result<()> {
+    pub fn append_step(&mut self, done: &StepDone) -> io::Result<()> {
         let StepDone { step, loss, lr, grad_norm, tokens, seconds, .. } = *done;
         let tokens_per_second = tokens as f64 / seconds.max(1e-9);
         self.append(&Line::Step { step, loss, lr, grad_norm, tokens, tokens_per_second, seconds })
     }
 
     /// Appends an evaluation's line.
-    pub fn evaluated(&mut self, evaluated: &Evaluated) -> io::Result<()> {
+    pub fn append_evaluation(&mut self, evaluated: &Evaluated) -> io::Result<()> {
         let Evaluated { step, loss, best, seconds } = *evaluated;
         self.append(&Line::Evaluated { step, eval_loss: loss, best, seconds })
     }
@@ -74,7 +74,7 @@ impl Metrics {
 }
 
 /// Length of the lines that stay: up to the first one that is later, cut in half or unreadable.
-fn kept(file: &File, step: u64, evaluated: u64) -> io::Result<u64> {
+fn find_kept(file: &File, step: u64, evaluated: u64) -> io::Result<u64> {
     let (mut reader, mut kept, mut line) = (BufReader::new(file), 0, Vec::new());
     loop {
         line.clear();
@@ -122,15 +122,15 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut metrics = Metrics::open(&path, 0, 0).unwrap();
         for n in 1..=4 {
-            metrics.step(&step(n)).unwrap();
+            metrics.append_step(&step(n)).unwrap();
             if n == 2 {
-                metrics.evaluated(&evaluated(n)).unwrap();
+                metrics.append_evaluation(&evaluated(n)).unwrap();
             }
         }
         // A line that the kill cut in half.
         metrics.file.write_all(b"{\"step\":5,\"lo").unwrap();
         let mut metrics = Metrics::open(&path, 3, 2).unwrap();
-        metrics.step(&step(4)).unwrap();
+        metrics.append_step(&step(4)).unwrap();
         assert_eq!(steps(&path), [(1, false), (2, false), (2, true), (3, false), (4, false)]);
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.starts_with(

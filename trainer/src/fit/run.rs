@@ -224,7 +224,7 @@ impl<B: Backend> Fit<'_, '_, B> {
         let rows: Vec<&Sample> = chosen.iter().map(|&index| &self.samples[index]).collect();
         let (batch, targets) = Batch::training(&rows);
         let dropped = Dropped::new(self.config.seed, self.step, chosen, batch.lengths());
-        let losses = self.state.accumulate_dropped(&batch, &targets, scale, &dropped)?;
+        let losses = self.state.accumulate_with_dropout(&batch, &targets, scale, &dropped)?;
         let bad = losses.iter().zip(&targets).filter(|(loss, _)| !loss.is_finite());
         let mut bad: Vec<usize> = bad.map(|(_, target)| chosen[batch.sequence(target.row)]).collect();
         bad.dedup();
@@ -265,7 +265,7 @@ impl<B: Backend> Fit<'_, '_, B> {
             tokens_per_second: self.tokens as f64 / all.max(1e-9),
             seconds_left: all / (self.step - self.first).max(1) as f64 * (self.steps - self.step) as f64,
         };
-        self.keeper.step(&done)?;
+        self.keeper.record_step(&done)?;
         self.run.progress.event(&Event::Step(done));
         Ok(())
     }
@@ -298,7 +298,7 @@ impl<B: Backend> Fit<'_, '_, B> {
             self.keeper.save_best(step, self.tally, self.state.host()?.params)?;
         }
         let evaluated = Evaluated { step, loss, best, seconds: started.elapsed().as_secs_f64() };
-        self.keeper.evaluated(&evaluated)?;
+        self.keeper.record_evaluation(&evaluated)?;
         self.run.progress.event(&Event::Evaluated(evaluated));
         Ok(true)
     }

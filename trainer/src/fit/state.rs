@@ -93,7 +93,7 @@ impl<'a, B: Backend> TrainState<'a, B> {
     }
 
     /// The same with the layout's `lora_dropout`.
-    pub fn accumulate_dropped(
+    pub fn accumulate_with_dropout(
         &mut self,
         batch: &Batch,
         targets: &[Target],

@@ -31,7 +31,7 @@ pub enum Targets {
 
 impl Targets {
     /// What a person typed: `all-linear`, names with commas between them, or else a regular expression.
-    pub fn typed(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | ',' | '-');
         match text {
             ALL_LINEAR => Self::AllLinear,
@@ -169,10 +169,10 @@ mod tests {
     #[test]
     fn typed_targets_are_a_word_names_or_a_pattern() {
         let names = |names: &[&str]| Targets::Names(names.iter().map(|&name| name.to_owned()).collect());
-        assert_eq!(Targets::typed("all-linear"), Targets::AllLinear);
-        assert_eq!(Targets::typed("q_proj"), names(&["q_proj"]));
-        assert_eq!(Targets::typed("q_proj,layers.1.mlp.up_proj"), names(&["q_proj", "layers.1.mlp.up_proj"]));
-        assert_eq!(Targets::typed(r".*\.q_proj"), Targets::Pattern(r".*\.q_proj".to_owned()));
+        assert_eq!(Targets::parse("all-linear"), Targets::AllLinear);
+        assert_eq!(Targets::parse("q_proj"), names(&["q_proj"]));
+        assert_eq!(Targets::parse("q_proj,layers.1.mlp.up_proj"), names(&["q_proj", "layers.1.mlp.up_proj"]));
+        assert_eq!(Targets::parse(r".*\.q_proj"), Targets::Pattern(r".*\.q_proj".to_owned()));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::truncate::{Truncated, factors};
 /// The sum cut to `rank`. `None` if the decomposition does not converge.
 pub fn refit(parts: &[Part], (out, inner): (usize, usize), rank: usize) -> Option<Truncated> {
     let stacked = parts.iter().map(Part::rank).sum::<usize>();
-    let (right, left) = (Qr::of(right(parts, inner, stacked)), Qr::of(left(parts, out, stacked)));
+    let (right, left) = (Qr::of(right_factor(parts, inner, stacked)), Qr::of(left_factor(parts, out, stacked)));
     let (r_left, r_right) = (left.r(), right.r());
     let mut core = Mat::zeros(r_left.nrows(), r_right.nrows());
     product(core.as_mut(), r_left.as_ref(), r_right.transpose());
@@ -32,7 +32,7 @@ pub fn refit(parts: &[Part], (out, inner): (usize, usize), rank: usize) -> Optio
 }
 
 /// The stacked `w s B`, `[out, stacked]`.
-fn left(parts: &[Part], out: usize, stacked: usize) -> Mat<f64> {
+fn left_factor(parts: &[Part], out: usize, stacked: usize) -> Mat<f64> {
     let (mut left, mut first) = (Mat::zeros(out, stacked), 0);
     for part in parts {
         let (own, factor, b) = (part.rank(), part.factor(), &part.pair.b);
@@ -47,7 +47,7 @@ fn left(parts: &[Part], out: usize, stacked: usize) -> Mat<f64> {
 }
 
 /// The stacked A, turned: `[inner, stacked]`.
-fn right(parts: &[Part], inner: usize, stacked: usize) -> Mat<f64> {
+fn right_factor(parts: &[Part], inner: usize, stacked: usize) -> Mat<f64> {
     let (mut right, mut first) = (Mat::zeros(inner, stacked), 0);
     for part in parts {
         for (k, row) in part.pair.a.chunks_exact(inner).enumerate() {

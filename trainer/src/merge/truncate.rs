@@ -57,10 +57,14 @@ impl Rows for Dense {
 /// Cuts to a rank. `None` if the decomposition does not converge.
 pub fn truncate(matrix: &mut dyn Rows, rank: usize, seed: u64) -> Option<Truncated> {
     let (rows, columns) = matrix.shape();
-    if rows * columns <= DENSE { cut(&mut Dense::of(matrix), rank, seed) } else { cut(matrix, rank, seed) }
+    if rows * columns <= DENSE {
+        truncate_rows(&mut Dense::of(matrix), rank, seed)
+    } else {
+        truncate_rows(matrix, rank, seed)
+    }
 }
 
-fn cut(matrix: &mut dyn Rows, rank: usize, seed: u64) -> Option<Truncated> {
+fn truncate_rows(matrix: &mut dyn Rows, rank: usize, seed: u64) -> Option<Truncated> {
     let (rows, columns) = matrix.shape();
     let width = (rank + OVERSAMPLING).min(rows).min(columns);
     let mut basis = start(columns, width, seed);

@@ -192,12 +192,12 @@ impl<B: Backend> Block<'_, B> {
         let (backend, norm) = (self.backend, &self.layer.post_attention_norm);
         let Gated { gate, up, h } = gated;
         let product = backend.swiglu(&gate, &up)?;
-        let d_product = wanted(self.project_grad([Linear::Down], [&dy], &product, &h_down, true, sink)?)?;
+        let d_product = require(self.project_grad([Linear::Down], [&dy], &product, &h_down, true, sink)?)?;
         drop((product, h_down));
         let [d_gate, d_up] = backend.swiglu_grad(&d_product, gate, up)?;
         drop(d_product);
         let normed = backend.rms_norm(&mid, norm, self.eps)?;
-        let d_normed = wanted(self.project_grad(GATE_UP, [&d_gate, &d_up], &normed, &h, true, sink)?)?;
+        let d_normed = require(self.project_grad(GATE_UP, [&d_gate, &d_up], &normed, &h, true, sink)?)?;
         drop((normed, h, d_gate, d_up));
         backend.rms_norm_grad(&d_normed, &mid, norm, self.eps, Some(dy))
     }
@@ -260,6 +260,6 @@ impl<B: Backend> Block<'_, B> {
 }
 
 /// A gradient that was asked for.
-fn wanted<Buf>(dx: Option<Buf>) -> Result<Buf> {
+fn require<Buf>(dx: Option<Buf>) -> Result<Buf> {
     dx.ok_or(BackendError::Size { what: "gradients in a linear layer's input", got: 0, expected: 1 })
 }

@@ -34,7 +34,7 @@ impl Aim {
         let fields = value.as_object().ok_or(PeftError::NotAnObject)?;
         let Some(found) = given(fields, "target_modules") else { return Ok(None) };
         let targets = targets("target_modules", found)?;
-        let excluded = given(fields, "exclude_modules").map(excluded).transpose()?;
+        let excluded = given(fields, "exclude_modules").map(read_excluded).transpose()?;
         check_pattern(fields)?;
         let layers = given(fields, "layers_to_transform").map(layers).transpose()?.filter(|layers| !layers.is_empty());
         let excluded = excluded.unwrap_or(Targets::Names(Vec::new()));
@@ -86,7 +86,7 @@ fn targets(field: &str, found: &Value) -> Result<Targets, PeftError> {
 }
 
 /// `all-linear` is a word for targets alone.
-fn excluded(found: &Value) -> Result<Targets, PeftError> {
+fn read_excluded(found: &Value) -> Result<Targets, PeftError> {
     match found {
         Value::String(pattern) => Ok(Targets::Pattern(pattern.clone())),
         list => targets("exclude_modules", list),

@@ -59,7 +59,7 @@ impl Stored {
         Ok(bytes)
     }
 
-    fn described(&self, placed: &Placed) -> PairShape {
+    fn describe(&self, placed: &Placed) -> PairShape {
         // The scale is in B.
         PairShape { out: placed.b.shape[0], inner: placed.a.shape[1], rank: self.plan.rank, scale: 1.0 }
     }
@@ -71,14 +71,14 @@ impl Factors for Stored {
     }
 
     fn shape(&self, module: &str) -> Option<PairShape> {
-        self.plan.modules.get(module).map(|placed| self.described(placed))
+        self.plan.modules.get(module).map(|placed| self.describe(placed))
     }
 
     fn pair(&self, module: &str) -> Result<Option<Pair<'_>>, FactorsError> {
         let Some(placed) = self.plan.modules.get(module) else { return Ok(None) };
         let a = placed.a(&self.bytes(&placed.a)?, self.plan.rank)?;
         let b = placed.b(&self.bytes(&placed.b)?, self.plan.rank)?;
-        Ok(Some(Pair { shape: self.described(placed), a: Cow::Owned(a), b: Cow::Owned(b) }))
+        Ok(Some(Pair { shape: self.describe(placed), a: Cow::Owned(a), b: Cow::Owned(b) }))
     }
 }
 

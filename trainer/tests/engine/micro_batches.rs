@@ -36,7 +36,7 @@ fn gradients<B: Backend + Clone>(b: &B, lora_dropout: f32, cut: &FitConfig) -> V
         let rows: Vec<&Sample> = chosen.iter().map(|&index| &samples[index]).collect();
         let (batch, targets) = Batch::training(&rows);
         let dropped = Dropped::new(7, 3, &chosen, batch.lengths());
-        state.accumulate_dropped(&batch, &targets, scale, &dropped).unwrap();
+        state.accumulate_with_dropout(&batch, &targets, scale, &dropped).unwrap();
     }
     state.gradients().unwrap().into_iter().map(Real::wide).collect()
 }

@@ -21,7 +21,7 @@ use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::BaseSource;
 
-/// Rule `fold-f32/1`. `folders` holds the recipe's inputs, in their order; without `out` only the digest is made. // I10
+/// Rule `fold-f32/1`. `folders` holds the recipe's inputs, in their order. Without `out` only a digest is made. // I10
 pub fn fold(
     base: &BaseSource,
     recipe: &Recipe,

@@ -229,7 +229,7 @@ fn parse_layers(text: &str) -> Result<Layers, String> {
 }
 
 fn parse_targets(text: &str) -> Result<Targets, String> {
-    let targets = Targets::typed(text);
+    let targets = Targets::parse(text);
     targets.matcher().map_err(|error| error.to_string())?;
     Ok(targets)
 }

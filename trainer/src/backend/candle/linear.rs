@@ -18,7 +18,7 @@ pub fn project<T: Element>(
     for layer in layers {
         let y = product::<T>(x, &layer.weight.dense::<T>()?.t()?)?;
         for pair in layer.pairs {
-            let h = product::<T>(&dropped::<T>(x, pair.dropout.as_ref())?, &pair.a.t()?)?;
+            let h = product::<T>(&drop_inputs::<T>(x, pair.dropout.as_ref())?, &pair.a.t()?)?;
             scale::<T>(&h, pair.scale)?;
             add::<T>(&y, &product::<T>(&h, &pair.b.t()?)?)?;
             hs.push(h);
@@ -66,8 +66,8 @@ fn pair_grad<T: Element>(
     }
     let dh = product::<T>(dy, &pair.b)?;
     scale::<T>(&dh, pair.scale)?;
-    dx.add(|| dropped::<T>(&product::<T>(&dh, &pair.a)?, pair.dropout.as_ref()))?;
-    let a = pair.trains.a.then(|| product::<T>(&dh.t()?, &dropped::<T>(x, pair.dropout.as_ref())?)).transpose()?;
+    dx.add(|| drop_inputs::<T>(&product::<T>(&dh, &pair.a)?, pair.dropout.as_ref()))?;
+    let a = pair.trains.a.then(|| product::<T>(&dh.t()?, &drop_inputs::<T>(x, pair.dropout.as_ref())?)).transpose()?;
     Ok(LoraGrad { a, b })
 }
 
@@ -99,7 +99,7 @@ impl<T: Element> Sum<T> {
 }
 
 /// The input as a pair sees it.
-fn dropped<T: Element>(x: &Tensor, by: Option<&Dropout>) -> Result<Tensor> {
+fn drop_inputs<T: Element>(x: &Tensor, by: Option<&Dropout>) -> Result<Tensor> {
     let Some(by) = by else { return Ok(x.clone()) };
     let x = x.copy()?;
     update(&x, |x: &mut [T]| dropout::apply(x, by))?;

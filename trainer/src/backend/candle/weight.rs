@@ -65,7 +65,7 @@ impl Weight {
                 let view = View::<T>::new(tensor)?;
                 let mut values = Vec::with_capacity(ids.len() * inner);
                 for &id in ids {
-                    let row = checked(id, out)?;
+                    let row = check_id(id, out)?;
                     values.extend_from_slice(&view.slice()[row * inner..][..inner]);
                 }
                 matrix(values, ids.len(), inner)
@@ -87,7 +87,7 @@ impl Blocks {
         let mut needed: Vec<usize> = ids.iter().map(|&id| id as usize / PANEL).collect();
         needed.sort_unstable();
         needed.dedup();
-        ids.iter().try_for_each(|&id| checked(id, self.out).map(|_| ()))?;
+        ids.iter().try_for_each(|&id| check_id(id, self.out).map(|_| ()))?;
         let widened: Vec<Vec<T>> = needed
             .par_iter()
             .map(|&index| {
@@ -106,7 +106,7 @@ impl Blocks {
     }
 }
 
-fn checked(id: u32, out: usize) -> Result<usize> {
+fn check_id(id: u32, out: usize) -> Result<usize> {
     let index = id as usize;
     if index < out { Ok(index) } else { Err(BackendError::Range { what: "row", index, last: out.saturating_sub(1) }) }
 }

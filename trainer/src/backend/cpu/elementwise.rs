@@ -57,7 +57,7 @@ fn falling<E: Element>(x: &[E; BLOCK]) -> [f32; BLOCK] {
 
 /// The first values of a block that a row's end cuts off.
 #[inline(always)]
-fn padded<E: Element>(values: &[E]) -> [E; BLOCK] {
+fn pad<E: Element>(values: &[E]) -> [E; BLOCK] {
     let mut block = [E::ZERO; BLOCK];
     block[..values.len()].copy_from_slice(values);
     block
@@ -89,7 +89,7 @@ impl<E: Element> RowLoop<&mut [E]> for SwiGlu<'_, E> {
         }
         if !out_rest.is_empty() {
             let mut out = [E::ZERO; BLOCK];
-            swiglu_block(&padded(gate_rest), &padded(up_rest), &mut out);
+            swiglu_block(&pad(gate_rest), &pad(up_rest), &mut out);
             out_rest.copy_from_slice(&out[..out_rest.len()]);
         }
     }
@@ -129,8 +129,8 @@ impl<D: Element, E: Element> RowLoop<(&mut [E], &mut [E])> for SwiGluGrad<'_, D>
             swiglu_grad_block(gate, up, dy);
         }
         if !gate_rest.is_empty() {
-            let (mut gate, mut up) = (padded(gate_rest), padded(up_rest));
-            swiglu_grad_block(&mut gate, &mut up, &padded(dy_rest));
+            let (mut gate, mut up) = (pad(gate_rest), pad(up_rest));
+            swiglu_grad_block(&mut gate, &mut up, &pad(dy_rest));
             gate_rest.copy_from_slice(&gate[..gate_rest.len()]);
             up_rest.copy_from_slice(&up[..up_rest.len()]);
         }

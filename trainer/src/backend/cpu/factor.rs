@@ -102,7 +102,7 @@ impl<'a> Factor<'a> {
             }
             Stored::Blocks { .. } => {
                 let rows = (first..first + count).map(|row| (row, from));
-                let values = self.widened::<T::Element>(rows, depth, widened);
+                let values = self.widen_parts::<T::Element>(rows, depth, widened);
                 tile.columns(values, depth, depth, count, out);
             }
         }
@@ -126,7 +126,7 @@ impl<'a> Factor<'a> {
             }
             Stored::Blocks { .. } => {
                 let rows = (from..from + depth).map(|row| (row, first));
-                let values = self.widened::<T::Element>(rows, count, widened);
+                let values = self.widen_parts::<T::Element>(rows, count, widened);
                 tile.steps(values, count, depth, count, out);
             }
         }
@@ -134,7 +134,7 @@ impl<'a> Factor<'a> {
 
     /// Parts of stored rows (a row and its first element) of one length, one behind another, in the kernel's type.
     #[inline(always)]
-    fn widened<'w, E: Element>(
+    fn widen_parts<'w, E: Element>(
         &self,
         parts: impl ExactSizeIterator<Item = (usize, usize)>,
         len: usize,

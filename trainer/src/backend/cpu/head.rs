@@ -31,7 +31,7 @@ impl CpuBackend {
     ) -> Result<HeadLoss<Matrix>> {
         let chunk = even(targets.len(), chunk_rows(w.out, self.activations()));
         let mut d_hidden = match scale {
-            Some(_) => Some(self.zeroed(hidden.rows(), hidden.cols(), self.activations())?),
+            Some(_) => Some(self.new_zeroed(hidden.rows(), hidden.cols(), self.activations())?),
             None => None,
         };
         let mut softmax = Softmax::new(self, chunk, w, scale.is_some())?;
@@ -39,7 +39,7 @@ impl CpuBackend {
         let mut d_rows = Matrix::new(&self.pool, chunk, hidden.cols(), self.activations())?;
         let mut losses = Vec::with_capacity(targets.len());
         for targets in targets.chunks(chunk) {
-            let rows = self.gathered(hidden, &targets.iter().map(|target| target.row).collect::<Vec<_>>())?;
+            let rows = self.gather_rows(hidden, &targets.iter().map(|target| target.row).collect::<Vec<_>>())?;
             if self.pool.is_dry() {
                 losses.resize(losses.len() + targets.len(), 0.0);
                 continue;
@@ -82,7 +82,7 @@ impl CpuBackend {
             shifts: &softmax.shifts[..count],
             targets: &softmax.targets,
             values: softmax.values.as_mut().map(Matrix::values_mut).transpose()?,
-            stride: padded(w.out),
+            stride: pad(w.out),
             totals: &mut softmax.parts[..count * panels],
             own: &mut softmax.own[..count],
         };
@@ -111,7 +111,7 @@ impl CpuBackend {
         (sums, out): (&mut Matrix, &mut Matrix),
     ) -> Result<()> {
         let Some(values) = &softmax.values else { return Ok(()) };
-        let x = Rows { values: values.values(), stride: padded(w.out) };
+        let x = Rows { values: values.values(), stride: pad(w.out) };
         let term = Term { x, factor: w.factor(Orientation::RowsAreSteps) };
         let product = Product { terms: vec![term], cols: w.inner, scale: 1.0, onto: None, out: sums.out()? };
         self.run(targets.len(), &mut [product]);
@@ -131,7 +131,7 @@ impl CpuBackend {
         let mut found = Vec::with_capacity(hidden.rows());
         for first in (0..hidden.rows()).step_by(chunk) {
             let rows: Vec<usize> = (first..(first + chunk).min(hidden.rows())).collect();
-            let gathered = self.gathered(hidden, &rows)?;
+            let gathered = self.gather_rows(hidden, &rows)?;
             if self.pool.is_dry() {
                 found.resize(found.len() + rows.len(), 0);
                 continue;
@@ -161,7 +161,7 @@ fn even(rows: usize, most: usize) -> usize {
 
 /// Elements from one row of exponentials to the next. A vocabulary is often a multiple of what the caches are sorted by,
 /// and then the rows of a tile would push each other out.
-fn padded(vocabulary: usize) -> usize {
+fn pad(vocabulary: usize) -> usize {
     const LINE: usize = 32;
     vocabulary.next_multiple_of(LINE) + LINE
 }
@@ -186,7 +186,7 @@ impl Softmax {
     fn new(backend: &CpuBackend, rows: usize, w: &Weight, wants_values: bool) -> Result<Self> {
         let panels = w.out.div_ceil(backend.panel_cols());
         let values = if wants_values {
-            Some(Matrix::new(&backend.pool, rows, padded(w.out), backend.activations())?)
+            Some(Matrix::new(&backend.pool, rows, pad(w.out), backend.activations())?)
         } else {
             None
         };

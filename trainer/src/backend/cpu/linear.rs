@@ -102,7 +102,7 @@ impl CpuBackend {
         let mut h = Matrix::new(&self.pool, x.rows(), places.rank, self.activations())?;
         if places.any_dropout() {
             for &(_, at, pair) in &places.pairs {
-                let dropped = self.dropped(x, pair.dropout.as_ref())?;
+                let dropped = self.drop_inputs(x, pair.dropout.as_ref())?;
                 let term = Term { x: dropped.columns(0), factor: factor(&pair.a, Orientation::RowsAreColumns) };
                 let mut own = product(vec![term], pair.a.rows(), h.out_from(at)?);
                 own.scale = pair.scale as f32;
@@ -110,14 +110,14 @@ impl CpuBackend {
             }
             return Ok(h);
         }
-        let a = self.joined(places)?;
+        let a = self.join(places)?;
         let term = Term { x: x.columns(0), factor: factor(&a, Orientation::RowsAreColumns) };
         self.run(x.rows(), &mut [product(vec![term], places.rank, h.out()?)]);
         Ok(h)
     }
 
     /// All pairs' `scale A`, one below another.
-    fn joined(&self, places: &Places<'_>) -> Result<Matrix> {
+    fn join(&self, places: &Places<'_>) -> Result<Matrix> {
         let cols = places.pairs.first().map_or(0, |(_, _, pair)| pair.a.cols());
         let mut joined = Matrix::new(&self.pool, places.rank, cols, Precision::F32)?;
         if !self.pool.is_dry() {
@@ -223,13 +223,13 @@ impl CpuBackend {
         if !wanted {
             return Ok(places.pairs.iter().map(|_| None).collect());
         }
-        let turned = self.turned(dh)?;
+        let turned = self.transpose(dh)?;
         if places.any_dropout() {
             let one = |&(_, at, pair): &(usize, usize, &LoraPair<Matrix>)| {
                 if !pair.trains.a {
                     return Ok(None);
                 }
-                let dropped = self.dropped(x, pair.dropout.as_ref())?;
+                let dropped = self.drop_inputs(x, pair.dropout.as_ref())?;
                 let rows = turned.part(at * turned.cols(), pair.a.rows(), turned.cols())?;
                 self.over_rows(&rows, &dropped).map(Some)
             };
@@ -255,7 +255,7 @@ impl CpuBackend {
         if !places.pairs.iter().any(|(_, _, pair)| pair.trains.b) {
             return Ok(places.pairs.iter().map(|_| None).collect());
         }
-        let turned = self.turned(h)?;
+        let turned = self.transpose(h)?;
         let wanted = |pair: &LoraPair<Matrix>| pair.trains.b.then(|| pair.b.shape());
         let new = |&(_, _, pair): &(usize, usize, &LoraPair<Matrix>)| {
             wanted(pair).map(|(out, r)| Matrix::new(&self.pool, out, r, Precision::F32)).transpose()
@@ -286,7 +286,7 @@ impl CpuBackend {
     }
 
     /// Its transpose.
-    fn turned(&self, x: &Matrix) -> Result<Matrix> {
+    fn transpose(&self, x: &Matrix) -> Result<Matrix> {
         let (rows, cols) = (x.rows(), x.cols());
         let mut turned = Matrix::new(&self.pool, cols, rows, x.storage())?;
         if !self.pool.is_dry() {
@@ -300,7 +300,7 @@ impl CpuBackend {
     }
 
     /// `x` with its dropout applied.
-    fn dropped(&self, x: &Matrix, dropout: Option<&Dropout>) -> Result<Matrix> {
+    fn drop_inputs(&self, x: &Matrix, dropout: Option<&Dropout>) -> Result<Matrix> {
         let Some(dropout) = dropout else { return Ok(x.clone()) };
         let mut out = Matrix::new(&self.pool, x.rows(), x.cols(), x.storage())?;
         match (x.values(), out.values_mut()?) {

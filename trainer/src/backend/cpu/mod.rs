@@ -157,13 +157,13 @@ impl CpuBackend {
         Matrix::new(&self.pool, rows, cols, storage)
     }
 
-    fn zeroed(&self, rows: usize, cols: usize, storage: Precision) -> Result<Matrix> {
+    fn new_zeroed(&self, rows: usize, cols: usize, storage: Precision) -> Result<Matrix> {
         let mut matrix = self.new_matrix(rows, cols, storage)?;
         self.fill_zero(&mut matrix)?;
         Ok(matrix)
     }
 
-    fn gathered(&self, x: &Matrix, rows: &[usize]) -> Result<Matrix> {
+    fn gather_rows(&self, x: &Matrix, rows: &[usize]) -> Result<Matrix> {
         let cols = x.cols();
         let mut out = self.new_matrix(rows.len(), cols, x.storage())?;
         for (to, &row) in rows.iter().enumerate() {
@@ -362,7 +362,7 @@ impl Backend for CpuBackend {
     }
 
     fn gather(&self, x: &Matrix, rows: &[usize]) -> Result<Matrix> {
-        self.gathered(x, rows)
+        self.gather_rows(x, rows)
     }
 
     fn head_loss(

@@ -35,7 +35,7 @@ fn inverse_root(squares: f32, cols: usize, eps: f32) -> f32 {
 
 /// `x scale w`
 #[inline(always)]
-fn scaled<O: Element>(x: &[f32], scale: f32, w: &[f32], out: &mut [O]) {
+fn scale_row<O: Element>(x: &[f32], scale: f32, w: &[f32], out: &mut [O]) {
     let ((x, x_rest), (w, w_rest)) = (x.as_chunks::<LANES>(), w.as_chunks::<LANES>());
     let (out, out_rest) = out.as_chunks_mut::<LANES>();
     for ((out, x), w) in out.iter_mut().zip(x).zip(w) {
@@ -59,7 +59,7 @@ impl<O: Element> BlockLoop<O> for Forward<'_> {
             let mut lanes = [[0.0; LANES]; GROUP];
             lanes.iter_mut().zip(xs.chunks_exact(cols)).for_each(|(lanes, x)| *lanes = squares(x));
             for ((out, x), squares) in outs.chunks_exact_mut(cols).zip(xs.chunks_exact(cols)).zip(&folds(&mut lanes)) {
-                scaled(x, inverse_root(*squares, cols, self.eps), self.w, out);
+                scale_row(x, inverse_root(*squares, cols, self.eps), self.w, out);
             }
         }
     }

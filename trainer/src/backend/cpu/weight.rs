@@ -108,13 +108,13 @@ fn hold(tensor: &HostTensor, storage: Precision, dry: bool) -> Held {
     }
     match (storage, tensor.dtype) {
         // bf16 that does not lie on its alignment: widening it would only take room.
-        (Precision::Bf16, _) | (Precision::F32, DType::BF16) => Held::Bf16(narrowed(tensor)),
+        (Precision::Bf16, _) | (Precision::F32, DType::BF16) => Held::Bf16(narrow_all(tensor)),
         (Precision::F32, _) => Held::F32(dequantise::tensor(tensor)),
     }
 }
 
 /// All values as bf16, a stretch at a time, so that they never exist as `f32` whole.
-fn narrowed(tensor: &HostTensor) -> Vec<bf16> {
+fn narrow_all(tensor: &HostTensor) -> Vec<bf16> {
     const STRETCH: usize = 1 << 14;
     let (_, size) = tensor.dtype.block();
     let mut values = vec![bf16::ZERO; tensor.shape.iter().product()];

@@ -8,7 +8,7 @@ use potluck_protocol::tensor::DType;
 
 use super::cursor::Cursor;
 use super::value::Value;
-use super::{GgufError, cut};
+use super::{GgufError, shorten};
 
 /// Metadata entries of one file: the fullest in use have about a hundred.
 const ENTRIES_MAX: usize = 4096;
@@ -76,7 +76,7 @@ impl<'a> Gguf<'a> {
     }
 
     /// The value under `key` through `read`, which gives `None` for the wrong type.
-    pub fn typed<T>(&self, key: &'static str, read: impl Fn(&Value<'a>) -> Option<T>) -> Result<Option<T>, GgufError> {
+    pub fn get_as<T>(&self, key: &'static str, read: impl Fn(&Value<'a>) -> Option<T>) -> Result<Option<T>, GgufError> {
         let wrong = || GgufError::Value { key: key.to_owned(), reason: "the value has the wrong type or size" };
         self.get(key).map(|value| read(value).ok_or_else(wrong)).transpose()
     }
@@ -88,7 +88,7 @@ fn read_metadata<'a>(cursor: &mut Cursor<'a>, entries: usize) -> Result<BTreeMap
         let key = cursor.string("a metadata key", KEY_MAX)?;
         let value = Value::read(cursor, key)?;
         if metadata.insert(key, value).is_some() {
-            return Err(GgufError::KeyTwice(cut(key)));
+            return Err(GgufError::KeyTwice(shorten(key)));
         }
     }
     Ok(metadata)
@@ -109,7 +109,7 @@ impl<'a> Row<'a> {
     fn read(cursor: &mut Cursor<'a>) -> Result<Self, GgufError> {
         const WHAT: &str = "the table of tensors";
         let name = cursor.string(WHAT, TENSOR_NAME_MAX)?;
-        let wrong = |reason| GgufError::Tensor { name: cut(name), reason };
+        let wrong = |reason| GgufError::Tensor { name: shorten(name), reason };
         let dimensions = cursor.u32(WHAT)? as usize;
         if !(1..=DIMENSIONS_MAX).contains(&dimensions) {
             return Err(wrong("it has no or too many dimensions"));
@@ -120,12 +120,12 @@ impl<'a> Row<'a> {
         }
         shape.reverse();
         let code = cursor.u32(WHAT)?;
-        let dtype = ggml_type(code).ok_or_else(|| GgufError::TensorType { name: cut(name), code })?;
+        let dtype = ggml_type(code).ok_or_else(|| GgufError::TensorType { name: shorten(name), code })?;
         Ok(Self { name, dtype, shape, offset: cursor.u64(WHAT)? })
     }
 
     fn range(&self, data: u64, file_len: usize) -> Result<Range<usize>, GgufError> {
-        let wrong = |reason| GgufError::Tensor { name: cut(self.name), reason };
+        let wrong = |reason| GgufError::Tensor { name: shorten(self.name), reason };
         let bytes = self.dtype.bytes(&self.shape).ok_or_else(|| wrong("its rows are no whole blocks, or too long"))?;
         let begin = data.checked_add(self.offset).and_then(|begin| usize::try_from(begin).ok());
         let range = begin.and_then(|begin| Some(begin..begin.checked_add(bytes)?));
@@ -138,7 +138,7 @@ fn place<'a>(mut rows: Vec<Row<'a>>, data: u64, align: u64, file_len: usize) -> 
     rows.sort_by(|a, b| (a.offset, a.name).cmp(&(b.offset, b.name)));
     let (mut tensors, mut names, mut expected) = (Vec::with_capacity(rows.len()), BTreeSet::new(), 0u64);
     for row in rows {
-        let wrong = |reason| GgufError::Tensor { name: cut(row.name), reason };
+        let wrong = |reason| GgufError::Tensor { name: shorten(row.name), reason };
         if row.offset != expected {
             return Err(wrong("its data does not follow the tensor before it: a gap or an overlap"));
         }

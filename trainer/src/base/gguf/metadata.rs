@@ -4,7 +4,7 @@ use potluck_protocol::base::{Architecture, F32Bits, Family};
 
 use super::header::Gguf;
 use super::value::Value;
-use super::{GgufError, cut};
+use super::{GgufError, shorten};
 use crate::base::config::SpecialTokens;
 
 /// Keys under `llama.` that change nothing, or that [`architecture`] reads. Any other could change what the model
@@ -31,7 +31,7 @@ pub fn architecture(gguf: &Gguf) -> Result<Architecture, GgufError> {
     refuse_unsupported(gguf)?;
     let hidden = size(gguf, "llama.embedding_length")?;
     let heads = size(gguf, "llama.attention.head_count")?;
-    let number = |key| gguf.typed(key, Value::as_u32);
+    let number = |key| gguf.get_as(key, Value::as_u32);
     let head_dim = number("llama.attention.key_length")?.unwrap_or(hidden / heads.max(1));
     for key in ["llama.attention.value_length", "llama.rope.dimension_count"] {
         if let Some(found) = number(key)?.filter(|&found| found != head_dim) {
@@ -58,25 +58,25 @@ pub fn architecture(gguf: &Gguf) -> Result<Architecture, GgufError> {
 
 /// How many positions the model was made for.
 pub fn positions(gguf: &Gguf) -> Result<Option<u32>, GgufError> {
-    gguf.typed("llama.context_length", Value::as_u32)
+    gguf.get_as("llama.context_length", Value::as_u32)
 }
 
 fn refuse_unsupported(gguf: &Gguf) -> Result<(), GgufError> {
-    let text = |key| gguf.typed(key, Value::as_str);
-    let number = |key| gguf.typed(key, Value::as_u32);
+    let text = |key| gguf.get_as(key, Value::as_str);
+    let number = |key| gguf.get_as(key, Value::as_u32);
     if let Some(count) = number("split.count")?.filter(|&count| count > 1) {
         let number = number("split.no")?.unwrap_or_default().saturating_add(1);
         return Err(GgufError::Split { number, count });
     }
     if let Some(kind) = text("general.type")?.filter(|&kind| kind != "model") {
-        return Err(GgufError::NoModel(cut(kind)));
+        return Err(GgufError::NoModel(shorten(kind)));
     }
     let family = text("general.architecture")?.ok_or(GgufError::KeyMissing("general.architecture"))?;
     if family != "llama" {
-        return Err(unsupported("general.architecture", format!("\"{}\"", cut(family)), "\"llama\""));
+        return Err(unsupported("general.architecture", format!("\"{}\"", shorten(family)), "\"llama\""));
     }
     if let Some(found) = text("llama.rope.scaling.type")?.filter(|&found| found != "none") {
-        return Err(unsupported("llama.rope.scaling.type", cut(found), "\"none\""));
+        return Err(unsupported("llama.rope.scaling.type", shorten(found), "\"none\""));
     }
     for (key, value) in &gguf.metadata {
         if key.starts_with("llama.") && !KNOWN.contains(key) {
@@ -87,15 +87,15 @@ fn refuse_unsupported(gguf: &Gguf) -> Result<(), GgufError> {
 }
 
 fn unsupported(key: &str, found: String, supported: &'static str) -> GgufError {
-    GgufError::Unsupported { key: cut(key), found, supported }
+    GgufError::Unsupported { key: shorten(key), found, supported }
 }
 
 fn size(gguf: &Gguf, key: &'static str) -> Result<u32, GgufError> {
-    gguf.typed(key, Value::as_u32)?.ok_or(GgufError::KeyMissing(key))
+    gguf.get_as(key, Value::as_u32)?.ok_or(GgufError::KeyMissing(key))
 }
 
 fn float(gguf: &Gguf, key: &'static str, default: Option<f64>) -> Result<F32Bits, GgufError> {
-    let found = gguf.typed(key, Value::as_f64)?.or(default).ok_or(GgufError::KeyMissing(key))?;
+    let found = gguf.get_as(key, Value::as_f64)?.or(default).ok_or(GgufError::KeyMissing(key))?;
     let wrong = || GgufError::Value { key: key.to_owned(), reason: "the value is not finite" };
     F32Bits::new(found as f32).ok_or_else(wrong)
 }
@@ -110,7 +110,7 @@ fn vocabulary(gguf: &Gguf) -> Result<u32, GgufError> {
 
 /// Token ids; the end of a turn counts as an end of text.
 pub fn special_tokens(gguf: &Gguf) -> Result<SpecialTokens, GgufError> {
-    let id = |key| gguf.typed(key, Value::as_u32);
+    let id = |key| gguf.get_as(key, Value::as_u32);
     let ends = ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"];
     let mut eos = Vec::new();
     for key in ends {
@@ -121,7 +121,7 @@ pub fn special_tokens(gguf: &Gguf) -> Result<SpecialTokens, GgufError> {
 
 /// The source of the chat template, if the file has one.
 pub fn chat_template<'a>(gguf: &Gguf<'a>) -> Result<Option<&'a str>, GgufError> {
-    gguf.typed("tokenizer.chat_template", Value::as_str)
+    gguf.get_as("tokenizer.chat_template", Value::as_str)
 }
 
 #[cfg(test)]

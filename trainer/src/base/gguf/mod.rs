@@ -110,6 +110,6 @@ fn ggml_type(code: u32) -> String {
 }
 
 /// The start of a name or key from a file, for an error message.
-fn cut(text: &str) -> String {
+fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }

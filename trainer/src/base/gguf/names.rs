@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use potluck_protocol::base::Architecture;
 
 use super::header::{Gguf, TensorInfo};
-use super::{GgufError, cut};
+use super::{GgufError, shorten};
 use crate::base::stored::Stored;
 use crate::tensor::{Bytes, HostTensor};
 
@@ -32,11 +32,11 @@ const OUTSIDE: [(&str, &str); 3] = [
 pub fn tensors(gguf: &Gguf, file: &Bytes, architecture: &Architecture) -> Result<BTreeMap<String, Stored>, GgufError> {
     let mut all = BTreeMap::new();
     for info in &gguf.tensors {
-        let wrong = |reason| GgufError::Tensor { name: cut(info.name), reason };
+        let wrong = |reason| GgufError::Tensor { name: shorten(info.name), reason };
         let name = hugging_face_name(info.name).ok_or_else(|| wrong("it is not part of a llama model"))?;
         let tensor = HostTensor::new(info.dtype, info.shape.clone(), file.clone(), info.range.clone());
         let tensor = tensor.ok_or_else(|| wrong("its bytes do not fit its shape"))?;
-        all.insert(name, stored(info, tensor, architecture)?);
+        all.insert(name, to_stored(info, tensor, architecture)?);
     }
     Ok(all)
 }
@@ -52,7 +52,7 @@ fn hugging_face_name(name: &str) -> Option<String> {
     (index.to_string() == layer).then(|| format!("model.layers.{index}.{inside}.weight"))
 }
 
-fn stored(info: &TensorInfo, tensor: HostTensor, architecture: &Architecture) -> Result<Stored, GgufError> {
+fn to_stored(info: &TensorInfo, tensor: HostTensor, architecture: &Architecture) -> Result<Stored, GgufError> {
     let heads = match info.name.rsplit('.').nth(1) {
         Some("attn_q") => architecture.num_attention_heads,
         Some("attn_k") => architecture.num_key_value_heads,
@@ -62,7 +62,7 @@ fn stored(info: &TensorInfo, tensor: HostTensor, architecture: &Architecture) ->
     if tensor.shape.len() == 2 && tensor.shape[0] == rows {
         Ok(Stored::Permuted { tensor, heads })
     } else {
-        Err(GgufError::Tensor { name: cut(info.name), reason: "its rows are not the heads of the metadata" })
+        Err(GgufError::Tensor { name: shorten(info.name), reason: "its rows are not the heads of the metadata" })
     }
 }
 

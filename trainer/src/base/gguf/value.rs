@@ -1,7 +1,7 @@
 //! Metadata values. Arrays stay bytes of the file until they are asked for, so that a header costs no memory of note.
 
 use super::cursor::Cursor;
-use super::{GgufError, cut};
+use super::{GgufError, shorten};
 
 /// Bytes of one string value: the longest in use are chat templates.
 const STRING_MAX: usize = 1 << 20;
@@ -120,7 +120,7 @@ impl<'a> Value<'a> {
             Self::Signed(value) => value.to_string(),
             Self::Float(value) => value.to_string(),
             Self::Bool(value) => value.to_string(),
-            Self::String(value) => format!("\"{}\"", cut(value)),
+            Self::String(value) => format!("\"{}\"", shorten(value)),
             Self::Array(array) => format!("an array of {}", array.len),
         }
     }
@@ -154,7 +154,7 @@ impl Kind {
             10 => Self::U64,
             11 => Self::I64,
             12 => Self::F64,
-            _ => return Err(GgufError::Value { key: cut(key), reason: "an unknown or nested type" }),
+            _ => return Err(GgufError::Value { key: shorten(key), reason: "an unknown or nested type" }),
         })
     }
 
@@ -185,7 +185,7 @@ impl Kind {
             Self::Bool => match cursor.array::<1>(WHAT)?[0] {
                 0 => Value::Bool(false),
                 1 => Value::Bool(true),
-                _ => return Err(GgufError::Value { key: cut(key), reason: "a truth value is neither 0 nor 1" }),
+                _ => return Err(GgufError::Value { key: shorten(key), reason: "a truth value is neither 0 nor 1" }),
             },
         })
     }

@@ -71,7 +71,7 @@ pub struct Vocabulary<'a> {
 
 impl<'a> Vocabulary<'a> {
     pub fn read(gguf: &Gguf<'a>, special: &SpecialTokens) -> Result<Self, TokenizerError> {
-        let text = |key: &'static str| gguf.typed(key, GgufValue::as_str).map_err(|error| metadata(key, error));
+        let text = |key: &'static str| gguf.get_as(key, GgufValue::as_str).map_err(|error| metadata(key, error));
         let unsupported = |key, found: Option<&str>, supported| {
             let found = found
                 .map_or("missing".to_owned(), |found| format!("\"{}\"", found.chars().take(40).collect::<String>()));
@@ -92,7 +92,7 @@ impl<'a> Vocabulary<'a> {
         let split = |merge: &'a str| merge.split_once(' ').ok_or_else(|| metadata(MERGES, "an entry is no pair"));
         let merges = strings(gguf, MERGES)?.into_iter().map(split).collect::<Result<_, _>>()?;
         let types = types(gguf, tokens.len())?;
-        let adds = gguf.typed("tokenizer.ggml.add_bos_token", GgufValue::as_bool);
+        let adds = gguf.get_as("tokenizer.ggml.add_bos_token", GgufValue::as_bool);
         // llama.cpp's default for this pre-tokenizer.
         let adds = adds.map_err(|error| metadata(PRE, error))?.unwrap_or(pre == Pre::Llama3);
         let prefix = special.bos.filter(|&id| adds && (id as usize) < tokens.len());
@@ -176,7 +176,7 @@ fn strings<'a>(gguf: &Gguf<'a>, key: &'static str) -> Result<Vec<&'a str>, Token
 
 /// The kind of each token; all normal if the file has none.
 fn types(gguf: &Gguf, tokens: usize) -> Result<Vec<u32>, TokenizerError> {
-    let Some(array) = gguf.typed(TYPES, GgufValue::as_array).map_err(|error| metadata(TYPES, error))? else {
+    let Some(array) = gguf.get_as(TYPES, GgufValue::as_array).map_err(|error| metadata(TYPES, error))? else {
         return Ok(vec![1; tokens]);
     };
     let types: Option<Vec<u32>> = array.iter().map(|kind| kind.as_u32()).collect();

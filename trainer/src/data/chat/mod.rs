@@ -113,19 +113,19 @@ impl<'a> ChatFormat<'a> {
 
     /// The whole chat, every assistant turn labelled.
     pub fn sample(&self, chat: &Chat) -> Result<ChatSample, ChatError> {
-        let marked = self.marked(chat)?;
+        let marked = self.mark(chat)?;
         let (written, answers) = if self.renderer.marks_answers(!chat.tools.is_empty()) {
-            self.generated(&marked)?
+            self.find_generated(&marked)?
         } else {
             self.answers(&marked, chat)?
         };
-        let answers: Vec<_> = answers.into_iter().map(|place| self.ended(&written.text, place)).collect();
+        let answers: Vec<_> = answers.into_iter().map(|place| self.find_end(&written.text, place)).collect();
         self.assemble(&written, &answers)
     }
 
     /// What stands before the next answer of the assistant.
     pub fn prompt(&self, chat: &Chat) -> Result<Vec<u32>, ChatError> {
-        let marked = self.marked(chat)?;
+        let marked = self.mark(chat)?;
         let written = self.write(&marked, marked.count(), true)?;
         Ok(self.encode(&written, 0..written.text.len(), crate::base::Place::Start)?.ids)
     }
@@ -137,7 +137,7 @@ impl<'a> ChatFormat<'a> {
     }
 
     /// Messages and tools with their words marked, made ready once for all times that they are written.
-    fn marked(&self, chat: &Chat) -> Result<Given, ChatError> {
+    fn mark(&self, chat: &Chat) -> Result<Given, ChatError> {
         let messages = chat.messages.iter().map(|message| self.marks.message(message));
         let messages = messages.collect::<Result<Vec<_>, _>>()?;
         let mut tools = chat.tools.clone();
@@ -152,7 +152,7 @@ impl<'a> ChatFormat<'a> {
     }
 
     /// The text and the places that the template itself marks.
-    fn generated(&self, marked: &Given) -> Result<(Written, Vec<Range<usize>>), ChatError> {
+    fn find_generated(&self, marked: &Given) -> Result<(Written, Vec<Range<usize>>), ChatError> {
         let mut written = self.write(marked, marked.count(), false)?;
         let labels = std::mem::take(&mut written.labels);
         Ok((written, labels.into_iter().filter(|label| !label.is_empty()).collect()))
@@ -185,7 +185,7 @@ impl<'a> ChatFormat<'a> {
 
     /// An answer with what ends it: its own end; else up to the token that ends earlier answers, if it follows; else a token
     /// is to be put behind it, if nothing but blanks follows.
-    fn ended(&self, text: &str, place: Range<usize>) -> Answer {
+    fn find_end(&self, text: &str, place: Range<usize>) -> Answer {
         let (own, behind) = (&text[place.clone()], &text[place.end..]);
         let token = self.ending.token();
         if self.marks.ends(own, token) {

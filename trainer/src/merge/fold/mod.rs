@@ -81,7 +81,7 @@ fn fold_within(
 ) -> Result<Folded, FoldError> {
     let float = Float::new(dtype)?;
     // The order of the sum follows from the ids alone. // I10
-    let inputs = sorted(inputs, parent.architecture())?;
+    let inputs = sort_inputs(inputs, parent.architecture())?;
     let mut folding = Folding { bounds, instructions, float, inputs: &inputs, scratch: Scratch::default() };
     let mut naming = Naming::new(float);
     for entry in entries(parent.architecture(), dtype) {
@@ -96,7 +96,7 @@ fn fold_within(
 }
 
 /// By id, each once, each fitting the base. // I6
-fn sorted<'a>(inputs: &[Input<'a>], architecture: &Architecture) -> Result<Vec<Input<'a>>, FoldError> {
+fn sort_inputs<'a>(inputs: &[Input<'a>], architecture: &Architecture) -> Result<Vec<Input<'a>>, FoldError> {
     let mut inputs = inputs.to_vec();
     inputs.sort_by_key(|input| input.id);
     if let Some(pair) = inputs.windows(2).find(|pair| pair[0].id == pair[1].id) {

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 
 use half::bf16;
 
-use super::panel_avx512::woven;
+use super::panel_avx512::woven_lanes;
 use super::{Operand, RunThin, Thin, Tile, check, check_thin, check_transposed, panel, panel_avx512};
 use crate::backend::cpu::element::{Element, same};
 use crate::backend::cpu::instructions::Instructions;
@@ -166,7 +166,7 @@ const AHEAD: usize = 32;
 unsafe fn thin<const ROWS: usize>(thin: Thin<'_, bf16>, sums: *mut f32) {
     let Thin { depth, x, stride, factor, factor_stride, cols, .. } = thin;
     let mask = u32::MAX >> (2 * LANES - cols);
-    let (low, high) = (woven(0), woven(LANES as i16));
+    let (low, high) = (woven_lanes(0), woven_lanes(LANES as i16));
     // SAFETY (all of it): pointers stay within what the check proved, and masked lanes are not read.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); 2]; ROWS];

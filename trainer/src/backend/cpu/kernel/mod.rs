@@ -9,11 +9,9 @@
 
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
-#[cfg(target_arch = "x86_64")]
-mod f32_avx2;
-#[cfg(target_arch = "x86_64")]
-mod f32_avx512;
 mod f32_portable;
+#[cfg(target_arch = "x86_64")]
+mod f32_x86;
 mod panel;
 #[cfg(target_arch = "x86_64")]
 mod panel_avx512;
@@ -34,13 +32,11 @@ mod scores_avx512;
 
 #[cfg(target_arch = "x86_64")]
 pub use bf16_avx512::Bf16Avx512;
-#[cfg(target_arch = "x86_64")]
-pub use f32_avx2::F32Avx2;
-#[cfg(target_arch = "x86_64")]
-pub use f32_avx512::F32Avx512;
 #[cfg(any(test, not(target_arch = "x86_64")))]
 pub use f32_portable::F32Neon;
 pub use f32_portable::F32Portable;
+#[cfg(target_arch = "x86_64")]
+pub use f32_x86::{F32Avx2, F32Avx512};
 
 use half::bf16;
 

@@ -77,7 +77,7 @@ unsafe fn weave(from: *const bf16, stride: usize, depth: usize, count: usize, ou
             // SAFETY: within the panel, which has `COLS` pairs for each of its steps.
             unsafe {
                 let to = out.add(k * COLS + 2 * first as usize);
-                let pairs = _mm512_permutex2var_epi16(even, woven(first), odd);
+                let pairs = _mm512_permutex2var_epi16(even, woven_lanes(first), odd);
                 _mm512_mask_storeu_epi32(to.cast(), mask, pairs);
             }
         }
@@ -87,7 +87,7 @@ unsafe fn weave(from: *const bf16, stride: usize, depth: usize, count: usize, ou
 /// The lanes of two vectors in turn, from one on.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw")]
-pub(super) fn woven(first: i16) -> __m512i {
+pub(super) fn woven_lanes(first: i16) -> __m512i {
     let mut index = [0i16; 32];
     for (i, index) in index.iter_mut().enumerate() {
         *index = first + i as i16 / 2 + if i % 2 == 1 { 32 } else { 0 };

@@ -179,8 +179,8 @@ unsafe fn weigh(
                     *sum = _mm512_add_ps(*sum, weights);
                 }
                 let out = out.add(2 * pair * stride + panel * COLS);
-                _mm512_storeu_si512(out.cast(), rounded(weights[0], weights[1]));
-                _mm512_storeu_si512(out.add(stride).cast(), rounded(weights[2], weights[3]));
+                _mm512_storeu_si512(out.cast(), round_pair(weights[0], weights[1]));
+                _mm512_storeu_si512(out.add(stride).cast(), round_pair(weights[2], weights[3]));
             }
             totals[0] = _mm512_reduce_add_ps(_mm512_add_ps(sums[0], sums[1]));
             totals[1] = _mm512_reduce_add_ps(_mm512_add_ps(sums[2], sums[3]));
@@ -217,7 +217,7 @@ unsafe fn gradients<const HIDDEN: bool>(of: Slopes<'_>, to: Weights<'_, bf16>) {
                 }
             }
             for (half, col) in [0, 16].into_iter().enumerate() {
-                let (p, ds) = (rounded(p[2 * half], p[2 * half + 1]), rounded(ds[2 * half], ds[2 * half + 1]));
+                let (p, ds) = (round_pair(p[2 * half], p[2 * half + 1]), round_pair(ds[2 * half], ds[2 * half + 1]));
                 let at = 2 * (group * to.stride + col);
                 _mm512_storeu_si512(to.p.as_mut_ptr().add(at).cast(), _mm512_permutexvar_epi16(pairs, p));
                 _mm512_storeu_si512(to.ds.as_mut_ptr().add(at).cast(), _mm512_permutexvar_epi16(pairs, ds));
@@ -262,7 +262,7 @@ unsafe fn finish(sums: *const f32, scale: f32, out: &mut [bf16]) {
             let sums = sums.add(panel * TILE);
             let first = _mm512_maskz_loadu_ps(mask as __mmask16, sums);
             let second = _mm512_maskz_loadu_ps((mask >> 16) as __mmask16, sums.wrapping_add(16));
-            let both = rounded(_mm512_mul_ps(first, scale), _mm512_mul_ps(second, scale));
+            let both = round_pair(_mm512_mul_ps(first, scale), _mm512_mul_ps(second, scale));
             _mm512_mask_storeu_epi16(out.as_mut_ptr().cast(), mask, both);
         }
     }
@@ -271,7 +271,7 @@ unsafe fn finish(sums: *const f32, scale: f32, out: &mut [bf16]) {
 /// Two vectors as one of bf16, the first in its lower half.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-fn rounded(first: __m512, second: __m512) -> __m512i {
+fn round_pair(first: __m512, second: __m512) -> __m512i {
     // SAFETY: bit patterns of 512-bit vectors are interchangeable.
     unsafe { std::mem::transmute(_mm512_cvtne2ps_pbh(second, first)) }
 }
