@@ -17,6 +17,7 @@ const OVERRUN: usize = 8;
 
 /// Samples that cannot be measured.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum EvaluateError {
     #[error("there are no samples to measure")]
     NoSamples,
@@ -26,6 +27,7 @@ pub enum EvaluateError {
     Model(#[from] ModelError),
 }
 
+/// How samples are measured.
 #[derive(Clone, Debug)]
 pub struct EvaluateOptions {
     /// Samples that go through the model at once.
@@ -36,8 +38,10 @@ pub struct EvaluateOptions {
     pub exact_match: bool,
 }
 
+/// What was measured over all samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
+    /// How many there were.
     pub samples: usize,
     /// Labelled tokens.
     pub tokens: usize,

@@ -16,6 +16,7 @@ use crate::random::splitmix64;
 /// A prompt and how far to go on from it.
 #[derive(Clone, Copy, Debug)]
 pub struct Prompt<'a> {
+    /// Tokens to go on from; not empty.
     pub ids: &'a [u32],
     /// Tokens at most.
     pub max_new_tokens: usize,

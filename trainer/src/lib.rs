@@ -2,9 +2,13 @@
 //!
 //! Reading order is the order of the modules below.
 
+#![warn(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
 pub mod files;
 pub mod removal;
 
+pub mod names;
 pub mod random;
 
 pub mod tensor;

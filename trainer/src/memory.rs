@@ -59,6 +59,7 @@ impl MemoryPlan {
         })
     }
 
+    /// The peak, in bytes.
     pub fn total(&self) -> u64 {
         self.program + self.weights + self.factors + self.activations + self.scratch
     }

@@ -16,8 +16,11 @@ use potluck_protocol::base::Architecture;
 /// A module's factors, `A: [r, in]` and `B: [out, r]`: its output gains `scale * (x A^T) B^T`.
 #[derive(Clone, Debug)]
 pub struct Lora {
+    /// `[r, in]`
     pub a: Tensor,
+    /// `[out, r]`
     pub b: Tensor,
+    /// `lora_alpha / r`
     pub scale: f64,
 }
 

@@ -28,6 +28,7 @@ pub type Bytes = Arc<dyn Source>;
 /// One tensor in row-major order; quantised ones keep the blocks of their format.
 #[derive(Clone)]
 pub struct HostTensor {
+    /// How its elements are stored.
     pub dtype: DType,
     /// Outermost first; `[out, in]` for a linear layer.
     pub shape: Vec<usize>,
@@ -49,6 +50,7 @@ impl HostTensor {
         Self::new(DType::F32, shape, Arc::new(bytes), 0..len)
     }
 
+    /// The bytes, row-major and little-endian, as their type stores them.
     pub fn bytes(&self) -> &[u8] {
         &(*self.source).as_ref()[self.range.clone()]
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use potluck_trainer::model::block::Recompute;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -11,7 +12,7 @@ use super::{base, bench_exchange, bench_merge, output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, Engine, RecomputeName};
+use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, Engine, named};
 
 /// Measure this machine.
 #[derive(Debug, Subcommand)]
@@ -33,9 +34,11 @@ pub struct Step {
     base: String,
     #[command(flatten)]
     engine: Engine,
-    /// What is computed again in the backward pass instead of being kept
-    #[arg(long, value_enum, default_value_t)]
-    recompute: RecomputeName,
+    /// What is computed again in the backward pass instead of being kept: `none` (most memory, least arithmetic),
+    /// `selective` (the two outputs of the MLP's first half, about half of what is kept) or `full` (all but each block's
+    /// input: nearly every product of the forward pass twice)
+    #[arg(long, default_value_t, value_parser = named::<Recompute>())]
+    recompute: Recompute,
     /// Rows
     #[arg(long, default_value_t = 4, conflicts_with = "tokens")]
     batch: usize,

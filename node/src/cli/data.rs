@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use potluck_trainer::data::check::Report;
+use potluck_trainer::data::tokenise::Overlong;
 
 use super::args::Global;
 use super::{base, output, run::ask};
 use crate::api::proto::{self, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{CheckSettings, OverlongRows};
+use crate::worker::proto::{CheckSettings, TrainSettings, named};
 
 /// Look at rows before training on them.
 #[derive(Debug, Subcommand)]
@@ -33,11 +34,11 @@ pub struct Check {
     #[arg(long, value_name = "REF")]
     base: String,
     /// Longest row in tokens, as for `potluck train`
-    #[arg(long, default_value_t = 1024, value_name = "TOKENS")]
+    #[arg(long, default_value_t = TrainSettings::default().max_length, value_name = "TOKENS")]
     max_length: usize,
     /// What becomes of a longer row, as for `potluck train`
-    #[arg(long, value_enum, default_value = "refuse")]
-    overlong: OverlongRows,
+    #[arg(long, default_value_t, value_parser = named::<Overlong>())]
+    overlong: Overlong,
     /// Tokens of a micro-batch, to estimate how many the rows fill [default: 4 times --max-length]
     #[arg(long, value_name = "TOKENS")]
     batch_tokens: Option<usize>,

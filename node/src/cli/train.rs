@@ -46,7 +46,7 @@ pub struct Train {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Settings from a file, such as the training.json of an earlier run, instead of all the flags below
-    #[arg(long, value_name = "FILE.json", conflicts_with = "Flags")]
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["Flags", "TrainSettings"])]
     config: Option<PathBuf>,
     /// Threads [default: all processors]; the result does not depend on it
     #[arg(long)]

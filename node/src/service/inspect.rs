@@ -11,7 +11,6 @@ use super::resolve::KnownBase;
 use super::{Service, channel};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{Store, StoreError};
-use crate::worker::jobs::target_names;
 use crate::worker::proto::BaseSource;
 
 /// The settings file of a PEFT folder.
@@ -116,7 +115,7 @@ fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) ->
     let checked = potluck_trainer::peft::check(config, model, architecture)
         .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
     let config = &checked.config;
-    if config.r as u32 != adapter.r || target_names(&config.target_modules) != adapter.target_modules {
+    if config.r as u32 != adapter.r || config.target_modules.names() != adapter.target_modules {
         return Err(other_settings());
     }
     Ok(())

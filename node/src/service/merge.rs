@@ -18,7 +18,7 @@ use super::{Call, Service};
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::text::shell;
-use crate::worker::proto::{BenchMergeTask, BenchShape, FloatType, FoldSource, MergeSource, MergeTask, Task};
+use crate::worker::proto::{BenchMergeTask, BenchShape, MergeSource, MergeTask, Task};
 
 /// What the worker says of a fold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -104,8 +104,8 @@ impl Service {
     }
 
     async fn fold_task(&self, base: &KnownBase, recipe: &Recipe, out: Option<&Path>) -> Outcome<Task> {
-        let mut adapters = Vec::with_capacity(recipe.inputs().len());
-        for (manifest, weight) in recipe.inputs() {
+        let mut folders = Vec::with_capacity(recipe.inputs().len());
+        for (manifest, _) in recipe.inputs() {
             if !self.store.is_well_formed(manifest) {
                 return Err(Failure::new(
                     Kind::NotFound,
@@ -113,10 +113,10 @@ impl Service {
                 )
                 .hint(format!("fetch it with `potluck pull {manifest}`")));
             }
-            adapters.push(FoldSource { id: *manifest, folder: self.exported(*manifest).await?, weight: weight.0 });
+            folders.push(self.exported(*manifest).await?);
         }
-        let dtype = float_type(recipe.dtype)?;
-        Ok(Task::Fold { base: base.source.clone(), adapters, dtype, out: out.map(Path::to_path_buf) })
+        let (base, recipe, out) = (base.source.clone(), recipe.clone(), out.map(Path::to_path_buf));
+        Ok(Task::Fold { base, recipe, folders, out })
     }
 
     /// A fold names its adapters by id, so that others can repeat it: folders will not do.
@@ -174,15 +174,6 @@ fn weight(adapter: &WeightedRef) -> Outcome<Weight> {
         Failure::new(Kind::Usage, format!("weight {} is beyond 1024", adapter.weight))
             .hint("weights are usually between 0 and 1")
     })
-}
-
-fn float_type(dtype: DType) -> Outcome<FloatType> {
-    match dtype {
-        DType::F32 => Ok(FloatType::F32),
-        DType::F16 => Ok(FloatType::F16),
-        DType::BF16 => Ok(FloatType::Bf16),
-        other => Err(Failure::new(Kind::Incompatible, format!("a recipe results in floats, not in {other}"))),
-    }
 }
 
 /// The recipe beside the weights, for whoever finds the folder later.

@@ -102,7 +102,7 @@ pub struct Network {
 fn check_output(request: &Request) -> Outcome<()> {
     match request {
         // Its run may have written it already.
-        Request::Train(train) => stopping::look(&train.out).map(drop),
+        Request::Train(train) => stopping::find_output(&train.out).map(drop),
         _ => request.out().map_or(Ok(()), output::check),
     }
 }

@@ -21,7 +21,6 @@ use potluck_trainer::merge::folders::FoldersError;
 use potluck_trainer::model::ModelError;
 use potluck_trainer::peft::PeftError;
 
-use super::jobs::rows::Rows;
 use crate::failure::{Failure, Kind};
 
 /// Rows that one message names.
@@ -198,26 +197,25 @@ pub fn fold(error: &FoldError) -> Failure {
     }
 }
 
-/// Samples are named by the line of the file that they came from.
-pub fn evaluate(rows: &Rows, error: &EvaluateError) -> Failure {
+/// `places` names the samples by the line of the file that they came from.
+pub fn evaluate(places: &[String], error: &EvaluateError) -> Failure {
     match error {
-        EvaluateError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(rows.place(*sample)),
+        EvaluateError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(place(places, *sample)),
         EvaluateError::NoSamples => Failure::new(Kind::Usage, error),
         EvaluateError::Model(error) => model(error),
     }
 }
 
-/// Samples are named by the line of the file that they came from.
-pub fn fit(rows: &Rows, error: &FitError) -> Failure {
-    fit_watched(rows, None, error)
+fn place(places: &[String], sample: usize) -> &str {
+    places.get(sample).map_or("", String::as_str)
 }
 
-/// The same for a run that watches held-out rows.
-pub fn fit_watched(rows: &Rows, held_out: Option<&Rows>, error: &FitError) -> Failure {
+/// The same of a run's samples and those that it watches.
+pub fn fit(places: &[String], held_out: &[String], error: &FitError) -> Failure {
     let lower = "lower --learning-rate; the last good checkpoint is kept in the run's folder beside --out";
     match error {
         FitError::NonFinite { samples, .. } => {
-            let lines: Vec<_> = samples.iter().take(ROWS_MAX).map(|&sample| rows.place(sample)).collect();
+            let lines: Vec<_> = samples.iter().take(ROWS_MAX).map(|&sample| place(places, sample)).collect();
             let more = if samples.len() > ROWS_MAX { ", ..." } else { "" };
             Failure::new(Kind::Verification, error)
                 .context(format!("{}{more}", lines.join(", ")))
@@ -226,10 +224,8 @@ pub fn fit_watched(rows: &Rows, held_out: Option<&Rows>, error: &FitError) -> Fa
         FitError::NonFiniteHeldOut { .. } | FitError::NonFiniteFactor { .. } => {
             Failure::new(Kind::Verification, error).hint(lower)
         }
-        FitError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(rows.place(*sample)),
-        FitError::UnlabelledHeldOut { sample } => {
-            Failure::new(Kind::Usage, error).context(held_out.map_or("", |rows| rows.place(*sample)))
-        }
+        FitError::Unlabelled { sample } => Failure::new(Kind::Usage, error).context(place(places, *sample)),
+        FitError::UnlabelledHeldOut { sample } => Failure::new(Kind::Usage, error).context(place(held_out, *sample)),
         FitError::NoHeldOut => Failure::new(Kind::Usage, error).hint("give rows with --held-out FILE.jsonl"),
         FitError::ZeroB { .. } => {
             Failure::new(Kind::Usage, error).hint("give an adapter with --from REF, or train both with --train both")

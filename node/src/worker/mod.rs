@@ -6,6 +6,7 @@
 
 pub mod proto;
 pub mod parent;
+pub(crate) mod context;
 pub mod child;
 pub mod failures;
 pub mod stopping;

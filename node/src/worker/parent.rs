@@ -25,7 +25,7 @@ pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &Cancella
     else {
         return Err(Failure::new(Kind::Failed, "the worker process has no pipes"));
     };
-    let last_words = tokio::spawn(last_words(stderr));
+    let last_words = tokio::spawn(read_last_words(stderr));
     // A worker that dies at once breaks this pipe; its exit status below says why.
     let _broken = socket::write_line(&mut input, job).await;
     let mut input = Some(input);
@@ -34,14 +34,14 @@ pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &Cancella
         match next_line(&mut output, &mut input, cancel).await {
             Ok(Some(Line::Progress(report))) => drop(progress.send(report).await),
             Ok(Some(Line::Done(value))) => break Some(Ok(value)),
-            Ok(Some(Line::Failed(failure))) => break Some(Err(explained(failure, &job.task))),
+            Ok(Some(Line::Failed(failure))) => break Some(Err(explain(failure, &job.task))),
             Ok(None) | Err(_) => break None,
         }
     };
     drop(input);
     let status = child.wait().await.map_err(|error| Failure::io("wait for the worker process", &error))?;
     let words = last_words.await.unwrap_or_default();
-    answer.unwrap_or_else(|| Err(died(status, &words, &job.task)))
+    answer.unwrap_or_else(|| Err(explain_death(status, &words, &job.task)))
 }
 
 /// The worker's next line. Meanwhile the end of its input tells it to stop.
@@ -63,7 +63,7 @@ async fn next_line(
 }
 
 /// A training run that ended before it had something to keep says no more than that it was interrupted.
-fn explained(failure: Failure, task: &Task) -> Failure {
+fn explain(failure: Failure, task: &Task) -> Failure {
     match task {
         Task::Train(task) if failure == Failure::interrupted() => stopping::stopped_before(task),
         _ => failure,
@@ -85,7 +85,7 @@ fn start(threads: usize) -> std::io::Result<Child> {
 
 /// The first bytes of what the worker wrote to its standard error; the rest is read and forgotten, so that it never
 /// blocks on a full pipe.
-async fn last_words(stderr: ChildStderr) -> String {
+async fn read_last_words(stderr: ChildStderr) -> String {
     let mut stderr = BufReader::new(stderr);
     let mut words = Vec::new();
     let _unreadable = (&mut stderr).take(LAST_WORDS_MAX).read_to_end(&mut words).await;
@@ -93,16 +93,16 @@ async fn last_words(stderr: ChildStderr) -> String {
     String::from_utf8_lossy(&words).trim().to_owned()
 }
 
-fn died(status: std::process::ExitStatus, words: &str, task: &Task) -> Failure {
+fn explain_death(status: std::process::ExitStatus, words: &str, task: &Task) -> Failure {
     if let Some(INTERRUPT | QUIT | TERMINATE | HANGUP) = signal(status) {
         // In its first instants, before it listens.
-        return explained(Failure::interrupted(), task);
+        return explain(Failure::interrupted(), task);
     }
     // SIGKILL, which is what the kernel sends when memory runs out.
     let failure = if signal(status) == Some(KILL) {
         let smaller = "take a smaller batch or a shorter length";
         let hint = match task {
-            Task::Train(task) => format!("{smaller}; {}", stopping::left(task)),
+            Task::Train(task) => format!("{smaller}; {}", stopping::describe_left(task)),
             _ => smaller.to_owned(),
         };
         let said = "the worker process was killed, most likely because memory ran out";

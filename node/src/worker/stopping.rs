@@ -37,7 +37,7 @@ pub enum Output {
 }
 
 /// Whether a run may write there, or has done so already. What is neither is a person's, and an error.
-pub fn look(out: &Path) -> Outcome<Output> {
+pub fn find_output(out: &Path) -> Outcome<Output> {
     if is_whole(out) { Ok(Output::Whole) } else { output::check(out).map(|()| Output::Free) }
 }
 
@@ -67,7 +67,7 @@ pub fn stopped(task: &TrainTask, step: u64) -> Failure {
 
 /// One that was stopped before it had looked at what is kept in its folder.
 pub fn stopped_before(task: &TrainTask) -> Failure {
-    let Some(kept) = kept(task) else { return stopped(task, 0) };
+    let Some(kept) = find_kept(task) else { return stopped(task, 0) };
     let place = kept.folder.display();
     let said =
         format!("stopped before a step was done; step {} stays kept in {place}, for the same command", kept.step);
@@ -75,8 +75,8 @@ pub fn stopped_before(task: &TrainTask) -> Failure {
 }
 
 /// For one whose process was killed: what is left of it.
-pub fn left(task: &TrainTask) -> String {
-    match kept(task) {
+pub fn describe_left(task: &TrainTask) -> String {
+    match find_kept(task) {
         Some(Kept { step, steps, folder }) => {
             format!("step {step} of {steps} is kept in {}: the same command goes on from there", folder.display())
         }
@@ -84,14 +84,14 @@ pub fn left(task: &TrainTask) -> String {
     }
 }
 
-fn kept(task: &TrainTask) -> Option<Kept> {
+fn find_kept(task: &TrainTask) -> Option<Kept> {
     let (steps, folder) = (task.settings.max_steps, run_folder(&task.out));
     checkpoint::step(&RunFolder::last_in(&folder)).map(|step| Kept { step, steps, folder })
 }
 
 /// The settings in which a run differs from the one that a folder keeps, as flags: `--max-steps: 60 there, 300 here`.
 pub fn other_settings(folder: &Path, here: &TrainSettings) -> Vec<String> {
-    let (Some(there), Ok(here)) = (settings_in(folder), serde_json::to_value(here)) else { return Vec::new() };
+    let (Some(there), Ok(here)) = (read_settings(folder), serde_json::to_value(here)) else { return Vec::new() };
     let Value::Object(here) = here else { return Vec::new() };
     let differs = here.iter().filter(|(name, value)| !FREE.contains(&name.as_str()) && there[name.as_str()] != **value);
     differs
@@ -100,7 +100,7 @@ pub fn other_settings(folder: &Path, here: &TrainSettings) -> Vec<String> {
 }
 
 /// As this version writes them: an earlier one may have known fewer.
-fn settings_in(folder: &Path) -> Option<Value> {
+fn read_settings(folder: &Path) -> Option<Value> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(folder.join(SETTINGS)).ok()?;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, SETTINGS_MAX), &mut bytes).ok()?;

@@ -57,6 +57,14 @@ pub enum Refusal {
     Revoked,
 }
 
+impl Refusal {
+    /// [`Self::Malformed`] with the start of a reason: at most [`REASON_MAX`] bytes, as a verdict takes it.
+    pub fn malformed(reason: &str) -> Self {
+        let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
+        Self::Malformed(reason[..end.unwrap_or(0)].to_owned())
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |ppm: u64| ppm as f64 / 1e4;

@@ -20,6 +20,7 @@ use crate::tensor::HostTensor;
 
 /// A failed operation: wrong shapes or types, or the device's own error.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum BackendError {
     #[error("the tensor library failed: {0}")]
     Candle(#[from] candle_core::Error),
@@ -39,6 +40,7 @@ pub enum BackendError {
     Range { what: &'static str, index: usize, last: usize },
 }
 
+/// What an operation gives.
 pub type Result<T, E = BackendError> = std::result::Result<T, E>;
 
 /// How quantised weights lie in memory. Plain floats are always widened to the backend's type.
@@ -56,9 +58,11 @@ pub enum Residency {
 /// How the rows of attention relate: sequences of queries, each against its own run of keys.
 #[derive(Clone, Debug)]
 pub struct AttentionShape {
+    /// Query heads.
     pub heads: usize,
     /// Divides `heads`; query head `h` reads key head `h / (heads / kv_heads)`.
     pub kv_heads: usize,
+    /// Elements of a head: columns of its part of `q`, `k` and `v`.
     pub head_dim: usize,
     /// Sequences, one behind another without padding: the queries of each span follow those of the one before, and
     /// together they are all the rows of `q`.
@@ -93,7 +97,9 @@ impl AttentionShape {
 /// A labelled row of the hidden states: the token that it must predict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// Row of the hidden states.
     pub row: usize,
+    /// The token to predict.
     pub id: u32,
 }
 
@@ -112,6 +118,7 @@ pub struct LoraPair<Buf> {
     pub a: Buf,
     /// `[out, r]`
     pub b: Buf,
+    /// `lora_alpha / r` times the adapter's weight.
     pub scale: f64,
     /// Applied to the pair's input in training.
     pub dropout: Option<Dropout>,
@@ -125,6 +132,7 @@ pub struct LoraPair<Buf> {
 /// nor accumulation changes what is dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dropout {
+    /// From 0 to below 1.
     pub p: f32,
     /// Another for each pair and each step.
     pub key: u64,
@@ -135,11 +143,14 @@ pub struct Dropout {
 /// Which factors of a pair are trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trains {
+    /// Whether A gets a gradient.
     pub a: bool,
+    /// Whether B gets a gradient.
     pub b: bool,
 }
 
 impl Trains {
+    /// An ordinary LoRA run.
     pub const BOTH: Self = Self { a: true, b: true };
 }
 
@@ -153,7 +164,9 @@ pub struct LoraGrad<Buf> {
 
 /// A linear layer as it is applied: a frozen matrix and the pairs that act beside it.
 pub struct Linear<'a, B: Backend + ?Sized> {
+    /// `[out, in]`, never trained.
     pub weight: &'a B::Weight,
+    /// Their updates are added to the layer's output.
     pub pairs: &'a [LoraPair<B::Buf>],
 }
 
@@ -176,10 +189,15 @@ pub struct ProjectedGrad<Buf> {
 /// One update of AdamW (Loshchilov and Hutter 2019), as `torch.optim.AdamW` computes it.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamWStep {
+    /// Learning rate of this update.
     pub lr: f64,
+    /// Decay of the mean of the gradients.
     pub beta1: f64,
+    /// Decay of the mean of their squares.
     pub beta2: f64,
+    /// Added to the root of the second moment, against division by zero.
     pub eps: f64,
+    /// Share of each parameter, times the rate, that is taken off before the update.
     pub weight_decay: f64,
     /// Number of this update, from 1.
     pub step: u64,
@@ -189,8 +207,11 @@ pub struct AdamWStep {
 
 /// A device. `Buf` is a matrix of `Real`s on it; `Weight` is a frozen matrix, which may stay quantised.
 pub trait Backend: Send + Sync {
+    /// What is computed in.
     type Real: Real;
+    /// A matrix on the device, row-major; its clone may share the memory.
     type Buf: Clone + Send + Sync;
+    /// A frozen matrix `[out, in]` in any of the stored types.
     type Weight: Send + Sync;
 
     /// A frozen matrix `[out, in]`.
@@ -199,6 +220,7 @@ pub trait Backend: Send + Sync {
     fn buffer(&self, values: Vec<Self::Real>, rows: usize, cols: usize) -> Result<Self::Buf>;
     /// A frozen vector (the weight of a norm) as a matrix of one row.
     fn vector(&self, tensor: &HostTensor) -> Result<Self::Buf>;
+    /// The values of a matrix on the host, row-major.
     fn read(&self, x: &Self::Buf) -> Result<Vec<Self::Real>>;
 
     /// `y_j = x W_j^T + sum of scale (x A^T) B^T` over the pairs of each layer `j`. All layers read the same `x`
@@ -281,6 +303,7 @@ pub trait Backend: Send + Sync {
     fn view(&self, flat: &Self::Buf, offset: usize, rows: usize, cols: usize) -> Result<Self::Buf>;
     /// Adds a matrix to the values of a flat buffer from `offset` on.
     fn accumulate(&self, flat: &mut Self::Buf, offset: usize, part: &Self::Buf) -> Result<()>;
+    /// Sets every element to zero.
     fn fill_zero(&self, x: &mut Self::Buf) -> Result<()>;
     /// The sum of squares, in `f64` and in a fixed order.
     fn sum_squares(&self, x: &Self::Buf) -> Result<f64>;
@@ -290,16 +313,24 @@ pub trait Backend: Send + Sync {
 
 /// What attention's forward pass leaves for its backward pass.
 pub struct AttentionSaved<'a, Buf> {
+    /// Queries behind the rotation, `[rows, heads * head_dim]`.
     pub q: &'a Buf,
+    /// Keys behind the rotation, `[rows, kv_heads * head_dim]`.
     pub k: &'a Buf,
+    /// Values, `[rows, kv_heads * head_dim]`.
     pub v: &'a Buf,
+    /// The output, `[rows, heads * head_dim]`.
     pub out: &'a Buf,
+    /// The log-sum-exp of each row's scaled scores, `[rows, heads]`.
     pub lse: &'a Buf,
 }
 
 /// Flat parameters and the running means of their gradients and squared gradients.
 pub struct AdamWState<'a, Buf> {
+    /// What is trained.
     pub params: &'a mut Buf,
+    /// Running mean of the gradients.
     pub first: &'a mut Buf,
+    /// Running mean of their squares.
     pub second: &'a mut Buf,
 }

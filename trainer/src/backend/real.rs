@@ -20,13 +20,17 @@ pub trait Real:
     + AddAssign
     + MulAssign
 {
+    /// Exactly 0.
     const ZERO: Self;
+    /// Exactly 1.
     const ONE: Self;
     /// Rounds to nearest.
     fn of(value: f64) -> Self;
+    /// Exact.
     fn wide(self) -> f64;
     /// `e^self`, to the type's accuracy; NaN stays NaN.
     fn exponential(self) -> Self;
+    /// To nearest, as IEEE 754 defines it.
     fn square_root(self) -> Self;
 }
 

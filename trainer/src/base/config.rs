@@ -13,6 +13,7 @@ use super::json::describe;
 /// Ids of tokens with a meaning for generation and training.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpecialTokens {
+    /// Begins a text, where the model was taught so.
     pub bos: Option<u32>,
     /// The first ends a training completion, each of them ends generation.
     pub eos: Vec<u32>,
@@ -20,6 +21,7 @@ pub struct SpecialTokens {
 
 /// Why a configuration gives no model that the trainer knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum ConfigError {
     #[error("the file is no JSON object")]
     NotAnObject,

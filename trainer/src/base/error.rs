@@ -14,6 +14,7 @@ use super::tokenizer::TokenizerError;
 
 /// Each variant names the file.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum BaseError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },

@@ -58,6 +58,8 @@ impl Base {
         BaseIdentity::new(self.architecture.clone(), self.tokenizer.digest(), tensors.collect())
     }
 
+    /// Names the weights, whatever files they lie in. Reads all of them once; an error if the table is larger than an
+    /// identity may be.
     pub fn id(&self) -> Result<BaseId, BaseError> {
         Ok(self.identity().id()?)
     }

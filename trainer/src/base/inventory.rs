@@ -16,6 +16,7 @@ const HARMLESS: &str = "rotary_emb.inv_freq";
 
 /// Why a set of tensors is not this architecture's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum InventoryError {
     #[error("the tensor `{name}` is missing")]
     Missing { name: String },

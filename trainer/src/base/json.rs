@@ -10,6 +10,7 @@ use serde_json::{Map, Number, Value};
 
 /// Why bytes are no JSON that is taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum JsonError {
     #[error("{len} bytes of JSON, at most {max} are allowed")]
     TooLong { len: usize, max: usize },

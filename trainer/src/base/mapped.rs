@@ -54,10 +54,12 @@ pub fn map(path: &Path) -> io::Result<Bytes> {
     if file.metadata()?.len() == 0 {
         return Ok(Arc::new(Vec::new()));
     }
-    // SAFETY: the map is read-only and the bytes are only ever read as `u8`, for which any value is valid. What Rust
-    // cannot rule out is another process that changes the file meanwhile: changed bytes are wrong weights, which the
-    // digests show, and a file cut short ends the process with SIGBUS. The store never changes a file under its final
-    // name, and training runs in a child process, so that such an end concerns one job alone.
+    // SAFETY: `Mmap::map` asks that the file does not change while it is mapped. This program never writes a file that it
+    // maps, and files of the store never change under their final names. That no other process changes a base which a
+    // person keeps elsewhere cannot be ensured. If one does: the map is read-only and only lent as `&[u8]`, for which every
+    // value is valid, so changed bytes are wrong weights, which digests show where there are any; a file that is cut short
+    // ends this process with SIGBUS at the next read behind its end. Whoever maps a person's file accepts that: the worker
+    // does each job in a process of its own.
     let map = unsafe { Mmap::map(&file)? };
     Ok(Arc::new(Mapped { map, file }))
 }

@@ -125,10 +125,12 @@ impl Base {
         Ok(Self { architecture, tokenizer, positions: None, tensors })
     }
 
+    /// The shape of the model.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
 
+    /// The tokenizer, with its special tokens and its chat template.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
     }

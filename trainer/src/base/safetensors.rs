@@ -13,7 +13,9 @@ use super::sink::TensorSink;
 /// A tensor to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The key in the header.
     pub name: String,
+    /// A float type.
     pub dtype: DType,
     /// Outermost first.
     pub shape: Vec<usize>,
@@ -65,6 +67,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
+    /// Writes the header. The entries are sorted by name, each once, and of float types; anything else is an error.
     pub fn new(mut out: W, mut entries: Vec<Entry>) -> io::Result<Self> {
         out.write_all(&header(&entries)?)?;
         entries.reverse();

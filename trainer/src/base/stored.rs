@@ -67,6 +67,7 @@ impl Stored {
 /// Undoes llama.cpp's reordering of rows for its interleaved rotary positions, see [`file_row`].
 ///
 /// The reader makes [`Stored::Permuted`] only of tensors with two dimensions and an even number of rows a head.
+#[expect(clippy::expect_used, reason = "rows are moved, so the bytes are as many as before")]
 fn unpermute(tensor: &HostTensor, heads: usize) -> HostTensor {
     let rows = tensor.shape.first().copied().unwrap_or(0);
     let source = tensor.bytes();

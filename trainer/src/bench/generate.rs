@@ -11,6 +11,7 @@ use crate::memory::peak_rss;
 use crate::model::ModelError;
 use crate::model::decoder::Model;
 
+/// How fast a prompt is read and tokens are generated.
 #[derive(Clone, Debug)]
 pub struct GenerateReport {
     /// Prompt tokens over the seconds until the first new token is there. Median of the rounds.

@@ -29,7 +29,9 @@ pub struct MergeReport {
     pub seconds: f64,
     /// Of the process, with making the adapters, before the error is computed.
     pub peak_rss_bytes: Option<u64>,
+    /// Of the merged adapter.
     pub rank: usize,
+    /// What the merge kept of the sum.
     pub report: Report,
     /// BLAKE3 of the written factors' file, hexadecimal.
     pub digest: String,
@@ -39,6 +41,7 @@ pub struct MergeReport {
 
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum BenchMergeError {
     #[error(transparent)]
     Folders(#[from] FoldersError),

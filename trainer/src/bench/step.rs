@@ -33,14 +33,18 @@ use crate::weights::Weights;
 /// Token ids of the sequences of one step, of any lengths from two on.
 pub type Sequences = Vec<Vec<u32>>;
 
+/// What the steps of a measurement are.
 #[derive(Clone, Debug)]
 pub struct BenchStep {
     /// One step each; after the last one the first comes again. Not empty.
     pub batches: Vec<Sequences>,
+    /// LoRA rank on all linear layers; alpha is twice that.
     pub rank: usize,
+    /// How many are made; the first is not timed.
     pub steps: usize,
     /// Moves the draw of `A`.
     pub seed: u64,
+    /// What the backward pass computes again.
     pub recompute: Recompute,
 }
 
@@ -49,10 +53,13 @@ pub struct BenchStep {
 pub struct BenchProgress {
     /// From 1.
     pub step: usize,
+    /// Mean over the step's labelled positions.
     pub loss: f64,
+    /// Of this step alone.
     pub tokens_per_second: f64,
 }
 
+/// How fast the steps were, and what they came to.
 #[derive(Clone, Debug)]
 pub struct BenchReport {
     /// Mean loss over labelled positions, before each update.

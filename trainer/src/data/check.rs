@@ -33,6 +33,7 @@ const SHOWN_CHARS: usize = 2000;
 pub struct Options {
     /// Longest sample in tokens.
     pub max_length: usize,
+    /// What becomes of a longer row.
     pub overlong: Overlong,
     /// Tokens of a micro-batch, for the estimate of packing.
     pub batch_tokens: usize,
@@ -44,6 +45,7 @@ pub struct Options {
 
 /// Why a file cannot be looked at.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum CheckError {
     #[error(transparent)]
     Data(#[from] DataError),

@@ -26,6 +26,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Why a file holds no rows. `line` counts from 1.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum DataError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
@@ -42,7 +43,9 @@ pub enum DataError {
 /// A line that is no row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
+    /// Counted from 1, as editors do.
     pub line: usize,
+    /// In words, for a person.
     pub reason: String,
 }
 

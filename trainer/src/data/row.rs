@@ -53,6 +53,7 @@ const ROLE_MAX: usize = 32;
 pub struct Message(Map<String, Value>);
 
 impl Message {
+    /// A turn with a role and a text, and nothing else.
     pub fn new(role: &str, content: &str) -> Self {
         let text = |text: &str| Value::String(text.to_owned());
         Self(Map::from_iter([("role".to_owned(), text(role)), ("content".to_owned(), text(content))]))
@@ -100,6 +101,7 @@ impl Message {
         self.text("content")
     }
 
+    /// Whether the model speaks: only such turns are learned.
     pub fn is_assistant(&self) -> bool {
         self.role() == ASSISTANT
     }
@@ -154,7 +156,9 @@ fn calls(value: &mut Value) -> Result<(), String> {
 /// The turns of a chat, and the tools that its template is told of (JSON schemas), if any.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Chat {
+    /// In the order in which they were said.
     pub messages: Vec<Message>,
+    /// JSON schemas of functions.
     pub tools: Vec<Value>,
 }
 
@@ -183,14 +187,24 @@ impl Chat {
     }
 }
 
+/// What a row holds, by the keys that it has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
-    Completion { prompt: String, completion: String },
+    /// A text and what the model is to write behind it.
+    Completion {
+        /// What the model reads.
+        prompt: String,
+        /// What it is to write.
+        completion: String,
+    },
+    /// Turns that the base's template writes out.
     Chat(Chat),
+    /// A text that is learned whole.
     Text(String),
 }
 
 impl Content {
+    /// Which of the three it is.
     pub fn kind(&self) -> Kind {
         match self {
             Self::Completion { .. } => Kind::Completion,
@@ -224,10 +238,12 @@ impl Content {
     }
 }
 
+/// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Counted from 1, as editors do.
     pub line: usize,
+    /// What the line holds.
     pub content: Content,
 }
 
@@ -236,6 +252,7 @@ pub struct Row {
 pub struct Rows {
     /// The file, for error messages.
     pub path: PathBuf,
+    /// What every row of the file is.
     pub kind: Kind,
     /// Never empty, all of the kind.
     pub rows: Vec<Row>,

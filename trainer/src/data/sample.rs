@@ -6,6 +6,7 @@ use std::ops::Range;
 /// all of a plain text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
+    /// All tokens, prompt and completion.
     pub ids: Vec<u32>,
     /// Ascending, apart from each other, none empty, none beyond `ids`.
     labels: Vec<Range<usize>>,

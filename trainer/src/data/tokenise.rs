@@ -15,10 +15,10 @@ use crate::base::{Joined, Tokenizer, TokenizerError};
 use crate::data::chat::{ChatError, ChatFormat, ChatSample};
 use crate::data::row::{Content, Kind, Row, Rows};
 use crate::data::sample::Sample;
+use crate::names::named;
 
 /// What happens to a row that is longer than the limit. Plain text is never too long.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overlong {
     /// The row is an error.
     #[default]
@@ -28,9 +28,12 @@ pub enum Overlong {
     Cut,
 }
 
+named!(Overlong { Refuse = "refuse", Cut = "cut" });
+
 /// Samples in the order of the rows.
 #[derive(Clone, Debug)]
 pub struct Tokenised {
+    /// All of at most the length that was asked for.
     pub samples: Vec<Sample>,
     /// The line of each sample's row.
     pub lines: Vec<usize>,
@@ -44,6 +47,7 @@ pub struct Tokenised {
 
 /// Why a row gives no sample.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum RowError {
     #[error("{tokens} tokens, at most {max} are taken: allow longer rows, or have them cut")]
     TooLong { tokens: usize, max: usize },
@@ -61,6 +65,7 @@ pub enum RowError {
 
 /// Why rows give no samples.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum TokeniseError {
     #[error("{}:{line}: {error}", path.display())]
     Row { path: PathBuf, line: usize, error: RowError },
@@ -122,7 +127,9 @@ pub struct Encoded {
     pub samples: Vec<Sample>,
     /// Tokens of the whole row.
     pub tokens: usize,
+    /// Whether something was left out to keep to the length.
     pub cut: bool,
+    /// What whoever trains on the row should know.
     pub remarks: Remarks,
 }
 
@@ -152,6 +159,7 @@ impl<'a> Encoder<'a> {
         rows.par_iter().map(|row| self.row(row)).collect()
     }
 
+    /// One row. An error if it is too long, has nothing to learn, or cannot be written by the template.
     pub fn row(&self, row: &Row) -> Result<Encoded, RowError> {
         let encoded = match &row.content {
             Content::Completion { prompt, completion } => self.completion(prompt, completion)?,

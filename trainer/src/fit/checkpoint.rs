@@ -24,7 +24,9 @@ const MAGIC: &[u8; 8] = b"POTLUCKC";
 const HEADER_MAX: usize = 1 << 12;
 const DIGEST: usize = 32;
 
+/// Why a state is not saved, or not gone on from.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum CheckpointError {
     #[error("the checkpoint {} cannot be {action}: {source}", path.display())]
     Io { path: PathBuf, action: &'static str, source: std::io::Error },
@@ -40,10 +42,12 @@ pub enum CheckpointError {
 pub struct Exact(u64);
 
 impl Exact {
+    /// Keeps the bits of a value.
     pub fn of(value: f64) -> Self {
         Self(value.to_bits())
     }
 
+    /// The value.
     pub fn get(self) -> f64 {
         f64::from_bits(self.0)
     }
@@ -58,27 +62,34 @@ pub struct Tally {
     pub tokens: u64,
     /// Those of them that were labelled.
     pub labelled: u64,
+    /// Whether factors get gradients at all.
     pub alarm: Alarm,
+    /// What evaluations have shown.
     pub watch: Watch,
 }
 
 /// The state after `step` optimiser steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
+    /// Optimiser steps done.
     pub step: u64,
+    /// Counts and losses up to there.
     pub tally: Tally,
+    /// Parameters and moments.
     pub state: HostState,
 }
 
 /// Elements of the arrays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
+    /// Elements of all factors, trained or not.
     pub params: usize,
     /// Of each of the two moments.
     pub moments: usize,
 }
 
 impl Sizes {
+    /// The sizes that a state has.
     pub fn of(state: &HostState) -> Self {
         Self { params: state.params.len(), moments: state.first.len() }
     }

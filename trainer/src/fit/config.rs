@@ -8,6 +8,7 @@ use crate::backend::Trains;
 use crate::data::sample::Sample;
 use crate::lora::config::LoraConfig;
 use crate::model::block::Recompute;
+use crate::names::named;
 use crate::optim::AdamW;
 use crate::optim::schedule::Schedule;
 
@@ -15,8 +16,11 @@ use crate::optim::schedule::Schedule;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FitConfig {
+    /// Rank, scale and places of the adapter.
     pub lora: LoraConfig,
+    /// Peak rate, moments and decay.
     pub optimizer: AdamW,
+    /// How the rate moves over the run.
     pub schedule: Schedule,
     /// Times that every sample is seen.
     pub epochs: u32,
@@ -39,24 +43,32 @@ pub struct FitConfig {
     pub seed: u64,
     /// Steps between evaluations on held-out samples, with one after the last step; 0 for none.
     pub eval_every: u64,
+    /// Ends the run before its last step; needs [`Self::eval_every`].
     pub early_stopping: Option<EarlyStopping>,
+    /// Which state becomes the adapter; [`Keep::Best`] needs [`Self::eval_every`].
     pub keep: Keep,
     /// Steps between checkpoints, where a run has a place for them; 0 for only one at the end.
     pub checkpoint_every: u64,
+    /// Trades time for memory, and changes no bit.
     pub recompute: Recompute,
 }
 
 /// Which factors of every pair are trained.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Train {
+    /// Ordinary LoRA.
     #[default]
     Both,
+    /// `B` stays as it is: the adapter to start from must have one that is not zero.
     A,
+    /// `A` stays as it was drawn, or as it was in the adapter to start from.
     B,
 }
 
+named!(Train { Both = "both", A = "a", B = "b" });
+
 impl Train {
+    /// The same for the backend.
     pub fn factors(self) -> Trains {
         Trains { a: self != Self::B, b: self != Self::A }
     }
@@ -126,6 +138,7 @@ impl FitConfig {
         }
     }
 
+    /// Samples of one optimiser step, the last one of an epoch aside.
     pub fn samples_per_step(&self) -> usize {
         self.batch_size.saturating_mul(self.accumulation)
     }

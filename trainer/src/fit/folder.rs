@@ -17,7 +17,9 @@ const BEST: &str = "best.checkpoint";
 const METRICS: &str = "metrics.jsonl";
 const LOCK: &str = "lock";
 
+/// Why a run has no folder.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum FolderError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },
@@ -45,10 +47,12 @@ impl RunFolder {
         }
     }
 
+    /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// The state that the run goes on from, if there is one yet.
     pub fn last(&self) -> PathBuf {
         Self::last_in(&self.path)
     }
@@ -58,10 +62,12 @@ impl RunFolder {
         path.join(LAST)
     }
 
+    /// The factors with the lowest held-out loss, if they are kept apart.
     pub fn best(&self) -> PathBuf {
         self.path.join(BEST)
     }
 
+    /// One line for each step and evaluation.
     pub fn metrics(&self) -> PathBuf {
         self.path.join(METRICS)
     }

@@ -47,12 +47,14 @@ impl Metrics {
         Ok(Self { file })
     }
 
+    /// Appends a step's line.
     pub fn step(&mut self, done: &StepDone) -> io::Result<()> {
         let StepDone { step, loss, lr, grad_norm, tokens, seconds, .. } = *done;
         let tokens_per_second = tokens as f64 / seconds.max(1e-9);
         self.append(&Line::Step { step, loss, lr, grad_norm, tokens, tokens_per_second, seconds })
     }
 
+    /// Appends an evaluation's line.
     pub fn evaluated(&mut self, evaluated: &Evaluated) -> io::Result<()> {
         let Evaluated { step, loss, best, seconds } = *evaluated;
         self.append(&Line::Evaluated { step, eval_loss: loss, best, seconds })

@@ -13,7 +13,7 @@ pub mod checkpoint;
 pub mod folder;
 pub mod identity;
 mod keeper;
-pub mod metrics;
+mod metrics;
 pub mod progress;
 
 pub mod alarm;
@@ -28,6 +28,7 @@ use folder::FolderError;
 
 /// A run that could not start or go on. The last checkpoint, if any, is as it was.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum FitError {
     #[error("the setting `{field}` must be {need}")]
     Setting { field: &'static str, need: &'static str },

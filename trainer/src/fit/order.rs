@@ -9,13 +9,16 @@ use crate::random::splitmix64;
 /// The order of samples over a whole run.
 #[derive(Clone, Copy, Debug)]
 pub struct Order {
+    /// Decides the shuffle of every epoch.
     pub seed: u64,
+    /// How many there are; above 0.
     pub samples: usize,
     /// Samples of one optimiser step. An epoch's last step takes what is left.
     pub per_step: usize,
 }
 
 impl Order {
+    /// Optimiser steps that see every sample once.
     pub fn steps_per_epoch(&self) -> u64 {
         self.samples.div_ceil(self.per_step) as u64
     }

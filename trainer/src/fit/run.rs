@@ -30,6 +30,7 @@ use crate::optim::clip_factor;
 
 /// What a run needs beside model, samples and settings.
 pub struct Run<'a> {
+    /// Where the inputs come from: part of the run's identity.
     pub source: Source<'a>,
     /// The adapter to go on from, with the modules and the rank of the settings; its scale becomes theirs.
     pub start: Option<&'a Adapter>,
@@ -39,6 +40,7 @@ pub struct Run<'a> {
     pub folder: Option<&'a RunFolder>,
     /// Files for the folder, written when it is known to be this run's.
     pub notes: &'a [(&'a str, Vec<u8>)],
+    /// Is told of every step, on this thread.
     pub progress: &'a mut dyn Progress,
     /// Looked at before each micro-batch. A model that is stopped by the same flag ends within one as well.
     pub cancel: &'a AtomicBool,
@@ -54,7 +56,8 @@ impl<'a> Run<'a> {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunEnd {
+    /// All steps are done.
     Finished,
     /// The held-out loss has not fallen any more.
     StoppedEarly,
@@ -65,8 +68,10 @@ pub enum Outcome {
 /// What a run made.
 #[derive(Clone, Debug)]
 pub struct FitReport {
+    /// What was trained: the last state, or the best one.
     pub adapter: Adapter,
-    pub outcome: Outcome,
+    /// Why the run ended.
+    pub end: RunEnd,
     /// Optimiser steps done, those before a resumption included.
     pub steps: u64,
     /// Steps that [`Self::adapter`] has had: fewer where the best state is kept.
@@ -79,10 +84,12 @@ pub struct FitReport {
     pub labelled: u64,
     /// Tokens of this process, prompts included.
     pub tokens: usize,
+    /// Of this process.
     pub seconds: f64,
 }
 
 impl FitReport {
+    /// Over this process's part of the run, prompts included.
     pub fn tokens_per_second(&self) -> f64 {
         self.tokens as f64 / self.seconds.max(1e-9)
     }
@@ -164,16 +171,16 @@ impl<B: Backend> Fit<'_, '_, B> {
     fn all_steps(mut self) -> Result<FitReport, FitError> {
         loop {
             if self.is_evaluation_due() && !self.evaluate()? {
-                return self.end(Outcome::Cancelled);
+                return self.end(RunEnd::Cancelled);
             }
             if self.tally.watch.is_over(self.config.early_stopping) && self.step < self.steps {
                 self.run.progress.event(&Event::StoppedEarly { step: self.step });
-                return self.end(Outcome::StoppedEarly);
+                return self.end(RunEnd::StoppedEarly);
             }
             if self.step >= self.steps {
-                return self.end(Outcome::Finished);
+                return self.end(RunEnd::Finished);
             }
-            let Some(gradients) = self.gradients()? else { return self.end(Outcome::Cancelled) };
+            let Some(gradients) = self.gradients()? else { return self.end(RunEnd::Cancelled) };
             let every = self.config.checkpoint_every;
             if every > 0 && self.step.is_multiple_of(every) {
                 self.save()?;
@@ -306,20 +313,18 @@ impl<B: Backend> Fit<'_, '_, B> {
         Ok(())
     }
 
-    fn end(mut self, outcome: Outcome) -> Result<FitReport, FitError> {
+    fn end(mut self, end: RunEnd) -> Result<FitReport, FitError> {
         let params = self.state.host()?.params;
         check_finite(self.state.layout(), &params, self.step)?;
         self.save()?;
         let best = self.tally.watch.best;
         let (kept, params) = match (self.config.keep, best) {
-            (Keep::Best, Some(best)) if outcome != Outcome::Cancelled => {
-                (best.step, self.keeper.best()?.unwrap_or(params))
-            }
+            (Keep::Best, Some(best)) if end != RunEnd::Cancelled => (best.step, self.keeper.best()?.unwrap_or(params)),
             _ => (self.step, params),
         };
         Ok(FitReport {
             adapter: self.state.layout().adapter(&params),
-            outcome,
+            end,
             steps: self.step,
             kept,
             loss: self.tally.loss.map(Exact::get),

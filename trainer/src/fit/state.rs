@@ -37,6 +37,7 @@ pub struct HostState {
     pub params: Vec<f32>,
     /// Of trained factors only.
     pub first: Vec<f32>,
+    /// Running means of squared gradients, of trained factors only.
     pub second: Vec<f32>,
 }
 
@@ -69,6 +70,7 @@ impl Dropped {
 }
 
 impl<'a, B: Backend> TrainState<'a, B> {
+    /// Moves a start to the model's backend; `start` lies as `layout` says.
     pub fn new(model: &'a Model<B>, layout: Layout, start: &HostState, recompute: Recompute) -> Result<Self, FitError> {
         let backend = model.backend();
         let load = |values: &[f32]| {
@@ -126,6 +128,7 @@ impl<'a, B: Backend> TrainState<'a, B> {
         Ok(self.model.losses_and_gradients(batch, targets, adapters, training)?)
     }
 
+    /// The norm over all trained factors, before clipping.
     pub fn grad_norm(&self) -> Result<f64, FitError> {
         Ok(self.model.backend().sum_squares(&self.grads)?.sqrt())
     }
@@ -160,6 +163,7 @@ impl<'a, B: Backend> TrainState<'a, B> {
         Ok(self.model.backend().fill_zero(&mut self.grads)?)
     }
 
+    /// Where each factor lies in the flat buffers.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -175,6 +179,7 @@ impl<'a, B: Backend> TrainState<'a, B> {
         )?)
     }
 
+    /// A copy of parameters and moments, in `f32`.
     pub fn host(&self) -> Result<HostState, FitError> {
         let read = |x: &B::Buf| -> Result<Vec<f32>, FitError> {
             Ok(self.model.backend().read(x)?.iter().map(|value| value.wide() as f32).collect())

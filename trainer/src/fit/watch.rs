@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fit::checkpoint::Exact;
+use crate::names::named;
 
 /// Ends a run whose held-out loss has stopped falling (`early_stopping_patience` and `early_stopping_threshold` of the
 /// Hugging Face trainer).
@@ -16,8 +17,7 @@ pub struct EarlyStopping {
 }
 
 /// Which state of a run becomes its adapter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
     /// The state after the last step.
     #[default]
@@ -26,16 +26,21 @@ pub enum Keep {
     Best,
 }
 
+named!(Keep { Last = "last", Best = "best" });
+
 /// The evaluation with the lowest loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Best {
+    /// Optimiser steps that the state has had.
     pub step: u64,
+    /// Mean loss over the held-out samples' labelled tokens.
     pub loss: Exact,
 }
 
 /// What evaluations have shown so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watch {
+    /// The lowest loss so far.
     pub best: Option<Best>,
     /// The loss that the next one has to fall below by `min_delta`.
     reference: Option<Exact>,

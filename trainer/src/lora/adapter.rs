@@ -42,12 +42,14 @@ impl Factor {
 pub struct AdapterTensor {
     /// `[r, in]` for `lora_A`, `[out, r]` for `lora_B`.
     pub shape: [usize; 2],
+    /// As many as the shape says.
     pub values: Vec<f32>,
 }
 
 /// An adapter as a PEFT folder holds it. The pairing and shapes of its tensors are checked where it meets a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Adapter {
+    /// Rank and scale, and which modules have pairs.
     pub config: LoraConfig,
     /// By PEFT name, sorted.
     pub tensors: BTreeMap<String, AdapterTensor>,

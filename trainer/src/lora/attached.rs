@@ -100,6 +100,7 @@ impl<B: Backend> Attached<B> {
         self
     }
 
+    /// The pairs of a layer, by linear layer; `layer` is below the model's number of layers.
     pub fn pairs(&self, layer: usize) -> &Pairs<B::Buf> {
         &self.layers[layer]
     }

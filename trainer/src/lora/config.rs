@@ -21,6 +21,7 @@ pub struct LoraConfig {
     pub use_rslora: bool,
     /// Share of each pair's input that is dropped in training, from 0 to below 1.
     pub lora_dropout: f32,
+    /// Modules that get a pair.
     pub target_modules: Targets,
     /// Names, as in [`Targets::Names`], of modules that get none although they are targets.
     pub exclude_modules: Vec<String>,

@@ -26,6 +26,7 @@ pub struct PairShape {
 /// One module's values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pair<'a> {
+    /// The sizes of both, and their scale.
     pub shape: PairShape,
     /// `[rank, inner]`, row-major.
     pub a: Cow<'a, [f32]>,
@@ -56,6 +57,7 @@ pub trait Factors: Sync {
 
 /// Why values that were promised are not there.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum FactorsError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },

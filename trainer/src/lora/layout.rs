@@ -16,20 +16,26 @@ use crate::backend::Trains;
 pub struct Slot {
     /// PEFT's name.
     pub name: String,
+    /// First element in the flat buffer.
     pub offset: usize,
+    /// Rows and columns.
     pub shape: [usize; 2],
+    /// Whether it gets gradients and moments.
     pub trained: bool,
 }
 
 impl Slot {
+    /// Elements.
     pub fn len(&self) -> usize {
         self.shape[0] * self.shape[1]
     }
 
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Its elements in the flat buffer.
     pub fn range(&self) -> std::ops::Range<usize> {
         self.offset..self.offset + self.len()
     }
@@ -38,21 +44,26 @@ impl Slot {
 /// Where a module's two factors are.
 #[derive(Clone, Copy, Debug)]
 pub struct Module {
+    /// From 0.
     pub layer: usize,
     /// Index in `protocol::base::LINEARS`.
     pub linear: usize,
     /// Indices in [`Layout::slots`].
     pub a: usize,
+    /// Index of its `lora_B` in [`Layout::slots`].
     pub b: usize,
 }
 
 /// All factors of an adapter in one flat buffer.
 #[derive(Clone, Debug)]
 pub struct Layout {
+    /// Rank, scale and places of the adapter.
     pub config: LoraConfig,
+    /// Which factors of every pair are trained.
     pub trains: Trains,
     /// Sorted by name, whatever is trained.
     pub slots: Vec<Slot>,
+    /// Sorted by path.
     pub modules: Vec<Module>,
     /// Elements of the flat buffer.
     pub len: usize,
@@ -66,6 +77,7 @@ impl Layout {
         Self::training(config, architecture, Trains::BOTH)
     }
 
+    /// With the factors that `trains` names trained. An error if the settings fit no module of this architecture.
     pub fn training(config: &LoraConfig, architecture: &Architecture, trains: Trains) -> Result<Self, LoraError> {
         let (r, lora_alpha) = (config.r, config.lora_alpha);
         if !(1..=RANK_MAX as usize).contains(&r) || !lora_alpha.is_finite() || lora_alpha <= 0.0 {

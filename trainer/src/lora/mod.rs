@@ -16,6 +16,7 @@ pub mod targets;
 
 /// An adapter that cannot be used with a model.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum LoraError {
     #[error("rank {r} with lora_alpha {lora_alpha}: the rank must be 1 to {max} and lora_alpha finite and above 0")]
     Settings { r: usize, lora_alpha: f32, max: usize },

@@ -16,6 +16,7 @@ const LANES: usize = 8;
 
 /// Why a norm is not known.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum NormError {
     #[error(transparent)]
     Factors(#[from] FactorsError),
@@ -33,6 +34,7 @@ pub struct Norms<'a> {
 }
 
 impl<'a> Norms<'a> {
+    /// Nothing is read before the first norm is asked for.
     pub fn new(weights: &'a dyn Weights) -> Self {
         Self { weights, known: BTreeMap::new() }
     }

@@ -42,6 +42,14 @@ impl Targets {
         }
     }
 
+    /// The targets as a manifest lists them: names, which adapters that were read have; else the word or the pattern.
+    pub fn names(&self) -> Vec<String> {
+        match self {
+            Self::Names(names) => names.clone(),
+            Self::AllLinear | Self::Pattern(_) => vec![self.to_string()],
+        }
+    }
+
     /// Compiles a pattern, once for all paths.
     pub fn matcher(&self) -> Result<Matcher<'_>, LoraError> {
         Ok(match self {
@@ -54,8 +62,11 @@ impl Targets {
 
 /// Targets, ready to be held against paths.
 pub enum Matcher<'a> {
+    /// Every module.
     All,
+    /// Modules whose path ends in one of these names.
     Names(&'a [String]),
+    /// Modules whose whole path matches.
     Pattern(Regex),
 }
 

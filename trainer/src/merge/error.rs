@@ -8,7 +8,9 @@ use super::limits::STACKED_RANK_MAX;
 use super::method::MethodError;
 use crate::lora::factors::FactorsError;
 
+/// Why adapters are not merged.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum MergeError {
     #[error("there is no adapter to merge")]
     Nothing,

@@ -13,12 +13,15 @@ use crate::peft::{FactorsWriter, PeftError, Stored};
 /// A folder and its weight.
 #[derive(Clone, Debug)]
 pub struct Source {
+    /// A PEFT folder.
     pub folder: PathBuf,
+    /// What its update is multiplied with, in 1/65536.
     pub weight: Weight,
 }
 
 /// Why folders are not merged.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum FoldersError {
     #[error("{}: {error}", folder.display())]
     Peft { folder: PathBuf, error: PeftError },

@@ -8,7 +8,9 @@ use crate::lora::factors::{Factors, Pair};
 /// One adapter of a merge.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
+    /// What its update is multiplied with, in 1/65536.
     pub weight: Weight,
+    /// Its factors, module by module.
     pub factors: &'a dyn Factors,
 }
 

@@ -10,9 +10,13 @@ pub enum Method {
     /// The weighted sum of the products `B A`, without error: stacked, of the ranks together.
     Sum,
     /// The adapter of a smaller rank that is nearest to that sum (Eckart and Young 1936).
-    Refit { rank: Option<usize> },
+    Refit {
+        /// Of the result; the largest among the inputs if not said.
+        rank: Option<usize>,
+    },
     /// Trim, elect sign, disjoint mean (Yadav et al. 2023, arXiv 2306.01708), then the nearest adapter of a rank.
     Ties {
+        /// Of the result; the largest among the inputs if not said.
         rank: Option<usize>,
         /// Share of each update's elements, the largest, that are kept.
         density: f64,
@@ -23,6 +27,7 @@ pub enum Method {
     },
     /// Drop and rescale (Yu et al. 2023, arXiv 2311.03099), sum, then the nearest adapter of a rank.
     Dare {
+        /// Of the result; the largest among the inputs if not said.
         rank: Option<usize>,
         /// Share of each update's elements, drawn by chance, that are kept.
         density: f64,
@@ -33,6 +38,7 @@ pub enum Method {
 
 /// Settings that no merge can have.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum MethodError {
     #[error("rank {0}: 1 to {RANK_MAX} are possible")]
     Rank(usize),
@@ -51,6 +57,7 @@ impl Method {
         }
     }
 
+    /// Whether the rank, the density and lambda are possible.
     pub fn check(&self) -> Result<(), MethodError> {
         if let Some(rank) = self.rank().filter(|rank| !(1..=RANK_MAX as usize).contains(rank)) {
             return Err(MethodError::Rank(rank));
@@ -75,6 +82,7 @@ impl Density {
         possible.then_some(Self(scaled as u64)).ok_or(MethodError::Density(share))
     }
 
+    /// The share as a number.
     pub fn get(self) -> f64 {
         self.0 as f64 / 2f64.powi(32)
     }

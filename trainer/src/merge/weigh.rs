@@ -19,11 +19,13 @@ const WEIGHT_MAX: i32 = 2 << 16;
 /// What a search found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chosen {
+    /// In the order of the adapters.
     pub weights: Vec<Weight>,
     /// At these weights.
     pub loss: f64,
     /// At the weights that were given.
     pub given_loss: f64,
+    /// How often the loss was asked for.
     pub evaluations: usize,
 }
 

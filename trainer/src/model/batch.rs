@@ -14,6 +14,7 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// Each sequence against itself, from position 0, one behind another.
     pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [u32]>) -> Self {
         let mut batch = Self { ids: Vec::new(), lengths: Vec::new(), starts: Vec::new() };
         for sequence in sequences {
@@ -78,12 +79,16 @@ pub fn attention_shape(architecture: &Architecture, batch: &Batch, keys: Keys<'_
 /// Where a batch's keys are.
 #[derive(Clone, Copy)]
 pub enum Keys<'a> {
+    /// The batch's own rows: training, or a prompt without a cache.
     Own,
     /// `slots[i]` is the cache's sequence for the batch's sequence `i`; `filled[slot]` keys are there already, in rows
     /// from `slot * capacity`.
     Cached {
+        /// For each sequence of the batch, its slot of the cache.
         slots: &'a [usize],
+        /// For each slot of the cache, how many keys it holds.
         filled: &'a [usize],
+        /// Keys that a slot has room for.
         capacity: usize,
     },
 }

@@ -14,16 +14,24 @@ use super::rope::Angles;
 use crate::backend::Linear as Applied;
 use crate::backend::{AttentionSaved, AttentionShape, Backend, BackendError, LoraGrad, Result};
 use crate::lora::attached::{LINEAR_COUNT, Pairs};
+use crate::names::named;
 
 /// The linear layers, in the order of `protocol::base::LINEARS`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Linear {
+    /// `self_attn.q_proj`
     Query,
+    /// `self_attn.k_proj`
     Key,
+    /// `self_attn.v_proj`
     Value,
+    /// `self_attn.o_proj`
     Output,
+    /// `mlp.gate_proj`
     Gate,
+    /// `mlp.up_proj`
     Up,
+    /// `mlp.down_proj`
     Down,
 }
 
@@ -32,8 +40,7 @@ const QKV: [Linear; 3] = [Linear::Query, Linear::Key, Linear::Value];
 const GATE_UP: [Linear; 2] = [Linear::Gate, Linear::Up];
 
 /// What the backward pass computes again rather than finding it kept. The gradients' bits do not depend on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Recompute {
     /// Nothing: the fastest.
     #[default]
@@ -44,20 +51,31 @@ pub enum Recompute {
     Full,
 }
 
+named!(Recompute { None = "none", Selective = "selective", Full = "full" });
+
 /// Frozen weights of one block.
 pub struct Layer<B: Backend> {
+    /// Of the RMS norm before attention, `[1, hidden]`.
     pub input_norm: B::Buf,
+    /// Of the RMS norm before the MLP, `[1, hidden]`.
     pub post_attention_norm: B::Buf,
+    /// By [`Linear`], each `[out, in]`.
     pub linears: [B::Weight; LINEAR_COUNT],
 }
 
 /// Everything that a block's schedule reads and never changes.
 pub struct Block<'a, B: Backend> {
+    /// What computes.
     pub backend: &'a B,
+    /// The block's frozen weights.
     pub layer: &'a Layer<B>,
+    /// The adapters that act on it.
     pub pairs: &'a Pairs<B::Buf>,
+    /// How the rows of attention relate.
     pub shape: &'a AttentionShape,
+    /// Cosines and sines of each row's position.
     pub angles: &'a Angles<B::Buf>,
+    /// Added to the mean square in both norms.
     pub eps: f64,
 }
 

@@ -7,7 +7,9 @@ use crate::backend::{AttentionShape, Backend, Result};
 
 /// One layer's keys and values: `slots * capacity` rows each.
 pub struct LayerCache<B: Backend> {
+    /// Behind the rotation, `[slots * capacity, kv_heads * head_dim]`.
     pub keys: B::Buf,
+    /// `[slots * capacity, kv_heads * head_dim]`
     pub values: B::Buf,
 }
 

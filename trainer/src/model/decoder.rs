@@ -79,6 +79,7 @@ impl<B: Backend> Model<B> {
         Self { stop, ..self }
     }
 
+    /// What the model computes on.
     pub fn backend(&self) -> &B {
         &self.backend
     }
@@ -89,6 +90,7 @@ impl<B: Backend> Model<B> {
         std::iter::once(&self.embedding).chain(layers).chain(&self.head)
     }
 
+    /// The shape of the model.
     pub fn architecture(&self) -> &Architecture {
         &self.architecture
     }
@@ -254,7 +256,9 @@ pub type GradientSink<'a, Buf> = dyn FnMut(usize, usize, usize, LoraGrad<Buf>) -
 pub struct Training<'a, Buf> {
     /// The gradients are those of `scale * sum(losses)`.
     pub scale: f64,
+    /// What the backward pass computes again.
     pub recompute: Recompute,
+    /// Called with the gradients of each pair, from the last block to the first.
     pub sink: &'a mut GradientSink<'a, Buf>,
 }
 

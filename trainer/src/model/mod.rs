@@ -14,6 +14,7 @@ use crate::weights::SourceError;
 
 /// A model that could not be loaded or run.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum ModelError {
     #[error("the base has no usable tensor `{name}`: {source}")]
     Tensor { name: String, source: SourceError },

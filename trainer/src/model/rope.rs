@@ -7,11 +7,14 @@ use crate::backend::{AttentionShape, Backend, Result};
 
 /// Cosines and sines for each row of a batch, `[rows, head_dim / 2]`.
 pub struct Angles<Buf> {
+    /// Of the angle of each pair of elements.
     pub cos: Buf,
+    /// Of the same angles.
     pub sin: Buf,
 }
 
 impl<Buf> Angles<Buf> {
+    /// For the positions of a batch's rows; both matrices are made on the host and moved to the backend.
     pub fn new<B: Backend<Buf = Buf>>(
         backend: &B,
         architecture: &Architecture,

@@ -10,10 +10,15 @@ use crate::backend::AdamWStep;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamW {
+    /// Peak learning rate, before the schedule.
     pub lr: f64,
+    /// Decay of the mean of the gradients.
     pub beta1: f64,
+    /// Decay of the mean of their squares.
     pub beta2: f64,
+    /// Added to the root of the second moment, against division by zero.
     pub eps: f64,
+    /// Decoupled: taken off the parameters, not added to the gradients.
     pub weight_decay: f64,
 }
 

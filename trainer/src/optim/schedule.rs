@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::named;
 /// The shape after warm-up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shape {
+    /// The peak rate to the end.
     Constant,
     /// Down to zero in a line.
     Linear,
@@ -14,11 +15,15 @@ pub enum Shape {
     Cosine,
 }
 
+named!(Shape { Constant = "constant", Linear = "linear", Cosine = "cosine" });
+
 /// A factor for the learning rate: up in a line over `warmup_steps`, then by `shape`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Schedule {
+    /// What follows the warm-up.
     pub shape: Shape,
+    /// Updates until the peak.
     pub warmup_steps: u64,
 }
 

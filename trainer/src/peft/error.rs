@@ -10,7 +10,9 @@ use super::{CONFIG_FILE, MODEL_FILE};
 use crate::base::json::JsonError;
 use crate::lora::factors::FactorsError;
 
+/// Why a PEFT folder is no adapter of a base.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum PeftError {
     #[error("{}: {error}", path.display())]
     Io { path: PathBuf, error: io::Error },

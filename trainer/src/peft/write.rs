@@ -17,7 +17,9 @@ use crate::lora::config::Targets;
 /// The contents of the two files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
+    /// `adapter_config.json`
     pub config: Vec<u8>,
+    /// `adapter_model.safetensors`
     pub model: Vec<u8>,
 }
 

@@ -11,11 +11,14 @@ pub mod skills;
 /// One row of training or evaluation data: the model reads `prompt` and is to write `completion`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Example {
+    /// Ends where the answer begins.
     pub prompt: String,
+    /// What the model is to write.
     pub completion: String,
 }
 
 impl Example {
+    /// Both texts as they stand.
     pub fn new(prompt: impl Into<String>, completion: impl Into<String>) -> Self {
         Self { prompt: prompt.into(), completion: completion.into() }
     }

@@ -33,14 +33,21 @@ use super::skills::{Skill, Split};
 /// LoRA, optimiser and data of one volunteer. The rate warms up over `warmup_steps` and follows a cosine to zero.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DemoSettings {
+    /// LoRA rank.
     pub r: u32,
+    /// The update is scaled by `lora_alpha / r`.
     pub lora_alpha: f32,
     /// Names of modules; empty for all linear layers.
     pub target_modules: &'static [&'static str],
+    /// Peak rate of the cosine schedule.
     pub learning_rate: f64,
+    /// Optimiser steps.
     pub max_steps: u64,
+    /// Rows of a step.
     pub batch_size: usize,
+    /// Steps over which the rate rises.
     pub warmup_steps: u64,
+    /// Of AdamW.
     pub weight_decay: f64,
     /// Rows of the skill.
     pub train_rows: usize,

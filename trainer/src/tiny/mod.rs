@@ -38,6 +38,7 @@ pub fn base_id() -> Result<BaseId, BaseError> {
 }
 
 /// The shape of the model, from `config.json` alone.
+#[expect(clippy::expect_used, reason = "the file is part of the program, and a test opens it")]
 pub fn architecture() -> Architecture {
     let (_, content) = FILES[0];
     let json = json::parse(content, JSON_MAX).expect("the embedded config.json is JSON, a test opens it");

@@ -9,7 +9,7 @@ use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::RunFolder;
 use potluck_trainer::fit::progress::{Event, Silent};
-use potluck_trainer::fit::run::{FitReport, Outcome, Run, fit};
+use potluck_trainer::fit::run::{FitReport, Run, RunEnd, fit};
 use potluck_trainer::fit::state::{HostState, TrainState};
 use potluck_trainer::lora::attached::Attached;
 use potluck_trainer::lora::config::{LoraConfig, Targets};
@@ -95,7 +95,7 @@ fn a_run_lowers_the_loss(b: &(impl Backend + Clone), _: f64) {
     };
     let config = FitConfig { epochs: 40, ..config() };
     let report = fit(&model(b), &samples(6), &config, Run::new("noise", &mut progress, &cancel)).unwrap();
-    assert_eq!((report.steps, report.outcome), (40, Outcome::Finished));
+    assert_eq!((report.steps, report.end), (40, RunEnd::Finished));
     assert!(losses[39] < 0.5 * losses[0], "{losses:?}");
 }
 

@@ -11,7 +11,7 @@ use potluck_trainer::fit::checkpoint::{self, CheckpointError};
 use potluck_trainer::fit::config::FitConfig;
 use potluck_trainer::fit::folder::RunFolder;
 use potluck_trainer::fit::progress::{Event, Silent};
-use potluck_trainer::fit::run::{Outcome, Run, fit};
+use potluck_trainer::fit::run::{Run, RunEnd, fit};
 use potluck_trainer::fit::watch::{EarlyStopping, Keep};
 use potluck_trainer::lora::config::LoraConfig;
 use potluck_trainer::model::block::Recompute;
@@ -54,10 +54,10 @@ fn an_interrupted_and_resumed_run_gives_the_same_bits(b: &(impl Backend + Clone)
     assert_eq!(whole.steps, 9);
     for stop in [1, 4, 6, 7] {
         let stopped = go(Some(&folder), Some(stop));
-        assert_eq!((stopped.steps, stopped.outcome), (stop, Outcome::Cancelled));
+        assert_eq!((stopped.steps, stopped.end), (stop, RunEnd::Cancelled));
     }
     let resumed = go(Some(&folder), None);
-    assert_eq!((resumed.steps, resumed.outcome), (9, Outcome::Finished));
+    assert_eq!((resumed.steps, resumed.end), (9, RunEnd::Finished));
     assert_eq!(bits(&resumed), bits(&whole));
     assert_eq!((resumed.best, resumed.loss, resumed.labelled), (whole.best, whole.loss, whole.labelled));
     let evaluations = (1..=9).flat_map(|step| [(step, false), (step, true)]);
@@ -82,7 +82,7 @@ fn a_run_whose_model_is_stopped_between_two_blocks_keeps_its_last_whole_step(b: 
         };
         let run = Run { folder: Some(&folder), held_out: &samples(5), ..Run::new("noise", &mut progress, &cancel) };
         let stopped = fit(&model(b).stopped_by(Arc::clone(&stop)), &samples(17), &config, run).unwrap();
-        assert_eq!((stopped.steps, stopped.outcome), (after, Outcome::Cancelled));
+        assert_eq!((stopped.steps, stopped.end), (after, RunEnd::Cancelled));
         assert_eq!(checkpoint::step(&folder.last()), Some(after));
     }
     let resumed = run_on(b, (&samples(17), &samples(5)), &config, Some(&folder), None).unwrap();
@@ -115,7 +115,7 @@ fn held_out_loss_ends_a_run_and_chooses_its_state(b: &(impl Backend + Clone), _:
     let config = FitConfig { epochs: 60, eval_every: 1, early_stopping: stopping, keep: Keep::Best, ..config() };
     let go = |folder: Option<&RunFolder>, stop| run_on(b, (&samples(6), &held_out), &config, folder, stop).unwrap();
     let whole = go(None, None);
-    assert_eq!(whole.outcome, Outcome::StoppedEarly);
+    assert_eq!(whole.end, RunEnd::StoppedEarly);
     let (step, _) = whole.best.unwrap();
     assert_eq!((whole.kept, whole.steps), (step, step + 3));
     let last = FitConfig { keep: Keep::Last, ..config.clone() };
@@ -127,7 +127,7 @@ fn held_out_loss_ends_a_run_and_chooses_its_state(b: &(impl Backend + Clone), _:
         go(Some(&folder), Some(stop));
     }
     let resumed = go(Some(&folder), None);
-    assert_eq!((resumed.outcome, resumed.steps, resumed.best), (whole.outcome, whole.steps, whole.best));
+    assert_eq!((resumed.end, resumed.steps, resumed.best), (whole.end, whole.steps, whole.best));
     assert_eq!(bits(&resumed), bits(&whole));
 }
 

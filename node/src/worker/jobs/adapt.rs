@@ -5,7 +5,6 @@ use std::path::Path;
 use potluck_trainer::base::Base;
 use potluck_trainer::files::StagedFolder;
 use potluck_trainer::lora::adapter::Adapter;
-use potluck_trainer::lora::config::Targets;
 use potluck_trainer::peft;
 
 use super::open;
@@ -19,17 +18,7 @@ pub fn normalise(base: &BaseSource, folder: &Path, out: &Path) -> Outcome<Normal
     let base = open::base(base)?;
     let adapter = peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error))?;
     write(out, &adapter, &base, &[])?;
-    Ok(Normalised { r: adapter.config.r as u32, target_modules: target_names(&adapter.config.target_modules) })
-}
-
-/// The modules as a manifest lists them: sorted names.
-pub fn target_names(targets: &Targets) -> Vec<String> {
-    match targets {
-        Targets::AllLinear => vec!["all-linear".to_owned()],
-        Targets::Names(names) => names.clone(),
-        // Read adapters list names; a pattern is only typed.
-        Targets::Pattern(pattern) => vec![pattern.clone()],
-    }
+    Ok(Normalised { r: adapter.config.r as u32, target_modules: adapter.config.target_modules.names() })
 }
 
 /// A PEFT folder in the portable profile, with notes beside it; it appears whole or not at all.

@@ -18,11 +18,9 @@ use serde::Serialize;
 use super::open::{self, ModelWork, Purpose};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
-use crate::worker::proto::{
-    BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, RecomputeName,
-};
+use crate::worker::proto::{BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine};
 
 /// Bytes of a file of tokens: some ten million tokens.
 const TOKENS_MAX: u64 = 64 << 20;
@@ -49,7 +47,7 @@ pub struct StepAnswer {
     /// What the processor reaches at most, where it was measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_gflops: Option<f64>,
-    recompute: RecomputeName,
+    recompute: Recompute,
     seed: u64,
     #[serde(flatten)]
     engine: Engine,
@@ -59,12 +57,12 @@ pub struct StepAnswer {
 /// Trains for some steps and tells how long they took.
 pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) -> Outcome<StepAnswer> {
     let base = open::base(base)?;
-    let batches = batches(&settings.tokens, base.architecture().vocab_size)?;
+    let batches = read_batches(&settings.tokens, base.architecture().vocab_size)?;
     let steps = settings.steps.unwrap_or(match settings.tokens {
         BenchTokens::Hashed { .. } => STEPS,
         BenchTokens::File(_) => batches.len(),
     });
-    let recompute = grade(settings.recompute);
+    let recompute = settings.recompute;
     let bench = BenchStep { batches, rank: settings.rank as usize, steps, seed: settings.seed, recompute };
     let planned = match settings.engine.backend {
         BackendName::Cpu => Some(plan(&open::cpu(settings.engine, Purpose::Train)?, &base, &bench)),
@@ -113,14 +111,6 @@ impl ModelWork for Steps<'_> {
     }
 }
 
-fn grade(name: RecomputeName) -> Recompute {
-    match name {
-        RecomputeName::None => Recompute::None,
-        RecomputeName::Selective => Recompute::Selective,
-        RecomputeName::Full => Recompute::Full,
-    }
-}
-
 #[derive(Serialize)]
 pub struct GenerateAnswer {
     prompt_tokens: usize,
@@ -138,7 +128,7 @@ pub struct GenerateAnswer {
 /// Reads a prompt and generates greedily.
 pub fn generate(base: &BaseSource, settings: &BenchGenerateSettings) -> Outcome<GenerateAnswer> {
     let base = open::base(base)?;
-    let prompt = prompt(settings, base.architecture().vocab_size)?;
+    let prompt = read_prompt(settings, base.architecture().vocab_size)?;
     let work = Generation { prompt: &prompt, new_tokens: settings.new_tokens };
     let residency = open::residency_to_generate(&base);
     let (report, engine) = open::with_model(&base, settings.engine, Purpose::Run, residency, work)?;
@@ -170,10 +160,10 @@ impl ModelWork for Generation<'_> {
 }
 
 /// The first tokens of a file, or made-up ones.
-fn prompt(settings: &BenchGenerateSettings, vocabulary: u32) -> Outcome<Vec<u32>> {
+fn read_prompt(settings: &BenchGenerateSettings, vocabulary: u32) -> Outcome<Vec<u32>> {
     let wanted = settings.prompt_tokens;
     let Some(path) = &settings.tokens else { return Ok((0..wanted).map(|i| hashed_id(i, vocabulary)).collect()) };
-    let prompt: Vec<u32> = read(path, vocabulary)?.into_iter().flatten().flatten().take(wanted).collect();
+    let prompt: Vec<u32> = read_tokens(path, vocabulary)?.into_iter().flatten().flatten().take(wanted).collect();
     if prompt.len() == wanted {
         return Ok(prompt);
     }
@@ -181,15 +171,15 @@ fn prompt(settings: &BenchGenerateSettings, vocabulary: u32) -> Outcome<Vec<u32>
     Err(Failure::new(Kind::Usage, few).hint("lower `--prompt-tokens`"))
 }
 
-fn batches(tokens: &BenchTokens, vocabulary: u32) -> Outcome<Vec<Sequences>> {
+fn read_batches(tokens: &BenchTokens, vocabulary: u32) -> Outcome<Vec<Sequences>> {
     match tokens {
         BenchTokens::Hashed { batch, seq } => Ok(vec![hashed_sequences(*batch, *seq, vocabulary)]),
-        BenchTokens::File(path) => read(path, vocabulary),
+        BenchTokens::File(path) => read_tokens(path, vocabulary),
     }
 }
 
 /// A file of tokens: at least one step, of at least one sequence each, of two to `TOKENS_MAX` ids of the vocabulary.
-fn read(path: &Path, vocabulary: u32) -> Outcome<Vec<Sequences>> {
+fn read_tokens(path: &Path, vocabulary: u32) -> Outcome<Vec<Sequences>> {
     let wrong = |what: String| {
         Failure::new(Kind::Usage, format!("{}: {what}", path.display()))
             .hint("the file is JSON: an array of steps, each an array of sequences, each an array of token ids")
@@ -201,11 +191,11 @@ fn read(path: &Path, vocabulary: u32) -> Outcome<Vec<Sequences>> {
         return Err(wrong(format!("more than {TOKENS_MAX} bytes")));
     }
     let steps: Vec<Sequences> = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
-    check(&steps, vocabulary).map_err(wrong)?;
+    check_tokens(&steps, vocabulary).map_err(wrong)?;
     Ok(steps)
 }
 
-fn check(steps: &[Sequences], vocabulary: u32) -> Result<(), String> {
+fn check_tokens(steps: &[Sequences], vocabulary: u32) -> Result<(), String> {
     if steps.is_empty() {
         return Err("no steps".to_owned());
     }
@@ -238,7 +228,7 @@ mod tests {
     fn file(text: &str) -> Outcome<Vec<Sequences>> {
         let file = tempfile::NamedTempFile::new().expect("a file");
         std::fs::write(file.path(), text).expect("writable");
-        read(file.path(), 10)
+        read_tokens(file.path(), 10)
     }
 
     #[test]
@@ -251,7 +241,7 @@ mod tests {
             let failure = file(bad).expect_err(bad);
             assert_eq!(failure.kind, Kind::Usage, "{bad}");
         }
-        assert_eq!(read(Path::new("/nowhere/tokens.json"), 10).expect_err("no file").kind, Kind::NotFound);
+        assert_eq!(read_tokens(Path::new("/nowhere/tokens.json"), 10).expect_err("no file").kind, Kind::NotFound);
     }
 
     #[test]
@@ -265,7 +255,7 @@ mod tests {
             tokens: Some(file.path().to_path_buf()),
             threads: 1,
         };
-        assert_eq!(prompt(&settings(5), 10).expect("enough"), [1, 2, 3, 4, 5]);
-        assert_eq!(prompt(&settings(7), 10).expect_err("too few").kind, Kind::Usage);
+        assert_eq!(read_prompt(&settings(5), 10).expect("enough"), [1, 2, 3, 4, 5]);
+        assert_eq!(read_prompt(&settings(7), 10).expect_err("too few").kind, Kind::Usage);
     }
 }

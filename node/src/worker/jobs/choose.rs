@@ -7,7 +7,6 @@ use potluck_protocol::channel::{
     self, Candidate, Choice, Losses, NormBound, Refusal, Role, Score, Scorer, Verdict, VerdictOutcome,
 };
 use potluck_protocol::id::ManifestId;
-use potluck_protocol::limits::REASON_MAX;
 use potluck_protocol::recipe::Weight;
 use potluck_trainer::backend::cpu::CpuBackend;
 use potluck_trainer::base::Base;
@@ -22,7 +21,7 @@ use super::open::{self, Purpose};
 use super::rows::Rows;
 use crate::api::proto::{Progress, Unit};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::choose::{ChooseTask, Chosen, Proposed, SuiteFile, Weighed};
 use crate::worker::proto::{Engine, FoldSource};
@@ -64,7 +63,7 @@ fn weigh(
     proposed: &Proposed,
     bound: &NormBound,
 ) -> (Option<u64>, Result<Weight, Refusal>) {
-    let weight = Weight(proposed.adapter.weight);
+    let weight = proposed.adapter.weight;
     let read = peft::read(&proposed.adapter.folder, base.architecture()).map_err(|error| error.to_string());
     let norm = read.and_then(|adapter| norms.relative(&adapter, weight.get()).map_err(|error| error.to_string()));
     match norm {
@@ -73,18 +72,9 @@ fn weigh(
             let ppm = (norm * 1e6).round() as u64;
             (Some(ppm), channel::clip(weight, ppm, bound))
         }
-        Ok(_) => (None, Err(malformed("its norm is no number"))),
-        Err(reason) => (None, Err(malformed(&reason))),
+        Ok(_) => (None, Err(Refusal::malformed("its norm is no number"))),
+        Err(reason) => (None, Err(Refusal::malformed(&reason))),
     }
-}
-
-/// A refusal with a reason that fits a verdict.
-pub fn malformed(reason: &str) -> Refusal {
-    let mut end = reason.len().min(REASON_MAX);
-    while !reason.is_char_boundary(end) {
-        end -= 1;
-    }
-    Refusal::Malformed(reason[..end].to_owned())
 }
 
 fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Context) -> Outcome<(Choice, Vec<Score>)> {
@@ -103,7 +93,7 @@ fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Con
         context,
         most: channel::scores_max(candidates.len() as u64),
     };
-    let held: Vec<_> = task.held.iter().map(|source| (source.id, Weight(source.weight))).collect();
+    let held: Vec<_> = task.held.iter().map(|source| (source.id, source.weight)).collect();
     scorer.check(&held)?;
     let choice = channel::choose(&held, candidates, &task.gate, &mut scorer)?;
     let mut after = held.clone();
@@ -111,17 +101,17 @@ fn score(task: &ChooseTask, base: &Base, candidates: &[Candidate], context: &Con
         VerdictOutcome::Taken { weight, .. } => Some((verdict.adapter, weight)),
         VerdictOutcome::Refused(_) => None,
     }));
-    let [genesis, before, after] = [&[][..], &held, &after].map(|inputs| scorer.losses(inputs));
+    let [genesis, before, after] = [&[][..], &held, &after].map(|inputs| scorer.measure(inputs));
     let (genesis, before, after) = (genesis?, before?, after?);
     let scores = genesis.iter().zip(&before).zip(&after).map(|((genesis, before), after)| Score {
-        genesis_micro: micro(*genesis),
-        before_micro: micro(*before),
-        after_micro: micro(*after),
+        genesis_micro: to_micro(*genesis),
+        before_micro: to_micro(*before),
+        after_micro: to_micro(*after),
     });
     Ok((choice, scores.collect()))
 }
 
-fn micro(loss: f64) -> u64 {
+fn to_micro(loss: f64) -> u64 {
     (loss * 1e6).round() as u64
 }
 
@@ -155,7 +145,7 @@ impl OnRows<'_> {
     /// Without a loss of what is in force there is nothing to compare with.
     fn check(&mut self, held: &Inputs) -> Outcome<()> {
         for inputs in [&[][..], held] {
-            if self.losses(inputs)?.iter().any(|loss| !loss.is_finite()) {
+            if self.measure(inputs)?.iter().any(|loss| !loss.is_finite()) {
                 return Err(Failure::new(
                     Kind::Verification,
                     format!("the loss of genesis with {} adapters is no number on these rows", inputs.len()),
@@ -167,7 +157,7 @@ impl OnRows<'_> {
     }
 
     /// The loss of each suite. In the order of ids, so that one set of inputs has one result.
-    fn losses(&mut self, inputs: &Inputs) -> Outcome<Vec<f64>> {
+    fn measure(&mut self, inputs: &Inputs) -> Outcome<Vec<f64>> {
         let mut inputs = inputs.to_vec();
         inputs.sort();
         if let Some(known) = self.seen.get(&inputs) {
@@ -176,12 +166,12 @@ impl OnRows<'_> {
         self.load(&inputs)?;
         let adapters: Vec<_> = inputs.iter().filter_map(|(id, weight)| Some((self.read.get(id)?, *weight))).collect();
         let weighted: Vec<_> = adapters.iter().map(|(adapter, weight)| (*adapter, weight.get() as f32)).collect();
-        let attached = open::attached(&self.model, &weighted)?;
+        let attached = open::attach_borrowed(&self.model, &weighted)?;
         let mut losses = Vec::with_capacity(self.suites.len());
         for suite in &self.suites {
             let options = EvaluateOptions { batch_size: BATCH, stop: Vec::new(), exact_match: false };
             let measured = evaluate(&self.model, &attached, &suite.rows.samples, &options, self.context.cancel())
-                .map_err(|error| failures::evaluate(&suite.rows, &error))?;
+                .map_err(|error| failures::evaluate(suite.rows.places(), &error))?;
             losses.push(measured.ok_or_else(Failure::interrupted)?.loss);
         }
         self.seen.insert(inputs, losses.clone());
@@ -214,7 +204,7 @@ impl Scorer for OnRows<'_> {
     type Error = Failure;
 
     fn score(&mut self, inputs: &Inputs) -> Outcome<Losses> {
-        let losses = self.losses(inputs)?;
+        let losses = self.measure(inputs)?;
         let improve = self.mean(&losses, Role::Improve).unwrap_or(f64::NAN);
         Ok(Losses { improve, keep: self.mean(&losses, Role::Keep) })
     }

@@ -13,7 +13,7 @@ pub fn check(base: &BaseSource, data: &Path, settings: &CheckSettings) -> Outcom
     let base = open::base(base)?;
     let options = Options {
         max_length: settings.max_length,
-        overlong: settings.overlong.into(),
+        overlong: settings.overlong,
         batch_tokens: settings.batch_tokens,
         preview: settings.preview,
         positions: base.positions().map(|positions| positions as usize),

@@ -1,11 +1,11 @@
 //! Adapters folded into their base.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use potluck_protocol::recipe::Weight;
-use potluck_protocol::tensor::DType;
+use potluck_protocol::recipe::Recipe;
+use potluck_trainer::base::Base;
 use potluck_trainer::base::safetensors::Entry;
 use potluck_trainer::base::sink::{Discard, TensorSink, entries};
 use potluck_trainer::base::write::FolderWriter;
@@ -14,40 +14,28 @@ use potluck_trainer::peft;
 
 use super::open;
 use crate::api::proto::{Progress, Unit};
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Kind, Outcome};
 use crate::service::{Folded, output};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
-use crate::worker::proto::{BaseSource, FloatType, FoldSource};
+use crate::worker::proto::BaseSource;
 
-/// Rule `fold-f32/1`. // I10
+/// Rule `fold-f32/1`. `folders` holds the recipe's inputs, in their order; without `out` only the digest is made. // I10
 pub fn fold(
     base: &BaseSource,
-    adapters: &[FoldSource],
-    dtype: FloatType,
+    recipe: &Recipe,
+    folders: &[PathBuf],
     out: Option<&Path>,
     context: &Context,
 ) -> Outcome<Folded> {
     let base = open::base(base)?;
-    let open = |source: &FoldSource| {
-        let adapter = peft::Stored::open(&source.folder, base.architecture());
-        adapter.map_err(|error| failures::peft(&source.folder, &error))
-    };
-    let opened = adapters.iter().map(open).collect::<Outcome<Vec<peft::Stored>>>()?;
-    let inputs: Vec<Input> = adapters
-        .iter()
-        .zip(&opened)
-        .map(|(source, adapter)| Input { id: source.id, weight: Weight(source.weight), adapter })
-        .collect();
-    let dtype = match dtype {
-        FloatType::F32 => DType::F32,
-        FloatType::F16 => DType::F16,
-        FloatType::Bf16 => DType::BF16,
-    };
-    let total = entries(base.architecture(), dtype).len() as u64;
+    let opened = open_inputs(&base, recipe, folders)?;
+    let inputs = recipe.inputs().iter().zip(&opened);
+    let inputs: Vec<Input> = inputs.map(|(&(id, weight), adapter)| Input { id, weight, adapter }).collect();
+    let total = entries(base.architecture(), recipe.dtype).len() as u64;
     let into = |sink: &mut dyn TensorSink| {
         let mut watched = Watched { sink, context, done: 0, total };
-        fold_into(&base, &inputs, dtype, &mut watched).map_err(|error| match watched.stopped() {
+        fold_into(&base, &inputs, recipe.dtype, &mut watched).map_err(|error| match watched.stopped() {
             true => Failure::interrupted(),
             false => failures::fold(&error),
         })
@@ -56,14 +44,27 @@ pub fn fold(
         None => into(&mut Discard)?,
         Some(out) => {
             let failed = |error: io::Error| output::unwritable(out, &error);
-            let mut folder = FolderWriter::create(out, base.architecture(), base.tokenizer(), base.positions(), dtype)
-                .map_err(failed)?;
+            let (architecture, tokenizer, positions) = (base.architecture(), base.tokenizer(), base.positions());
+            let mut folder =
+                FolderWriter::create(out, architecture, tokenizer, positions, recipe.dtype).map_err(failed)?;
             let folded = into(&mut folder)?;
             folder.finish().map_err(failed)?;
             folded
         }
     };
     Ok(Folded { digest: folded.digest, base: folded.base })
+}
+
+/// The adapters of a recipe, in its order.
+fn open_inputs(base: &Base, recipe: &Recipe, folders: &[PathBuf]) -> Outcome<Vec<peft::Stored>> {
+    let (inputs, given) = (recipe.inputs().len(), folders.len());
+    if inputs != given {
+        return Err(Failure::new(Kind::Failed, format!("{given} folders for a recipe of {inputs} adapters")));
+    }
+    let open = |folder: &PathBuf| {
+        peft::Stored::open(folder, base.architecture()).map_err(|error| failures::peft(folder, &error))
+    };
+    folders.iter().map(open).collect()
 }
 
 /// A sink that says how far it is, and takes nothing more once the job is to end.
@@ -98,14 +99,18 @@ impl TensorSink for Watched<'_> {
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::id::{BaseId, Digest};
+    use potluck_protocol::tensor::DType;
+
     use super::*;
-    use crate::failure::Kind;
 
     #[test]
     fn a_fold_that_is_stopped_leaves_no_folder() {
         let root = tempfile::tempdir().expect("a folder");
         let out = root.path().join("folded");
-        let stopped = fold(&BaseSource::Tiny, &[], FloatType::Bf16, Some(&out), &Context::cancelled());
+        let parent = BaseId(Digest::of(b"any"));
+        let recipe = Recipe::new(parent, DType::BF16, []).expect("valid");
+        let stopped = fold(&BaseSource::Tiny, &recipe, &[], Some(&out), &Context::cancelled());
         assert_eq!(stopped.err().map(|failure| failure.kind), Some(Kind::Interrupted));
         assert_eq!(std::fs::read_dir(root.path()).expect("readable").count(), 0, "nothing is left behind");
     }

@@ -16,10 +16,10 @@ pub fn identify(source: &BaseSource) -> Outcome<Identified> {
     let files = match source {
         BaseSource::Tiny => Vec::new(),
         BaseSource::Path(path) => {
-            files(path).map_err(|error| Failure::io(format!("list {}", path.display()), &error))?
+            list_files(path).map_err(|error| Failure::io(format!("list {}", path.display()), &error))?
         }
     };
-    let Described { architecture, parameters } = of(&base)?;
+    let Described { architecture, parameters } = describe(&base)?;
     Ok(Identified { base: id, architecture, parameters, dtype: dtype(&base)?, files })
 }
 
@@ -32,10 +32,10 @@ pub struct Described {
 
 /// No weight is read for it.
 pub fn described(source: &BaseSource) -> Outcome<Described> {
-    of(&open::base(source)?)
+    describe(&open::base(source)?)
 }
 
-fn of(base: &Base) -> Outcome<Described> {
+fn describe(base: &Base) -> Outcome<Described> {
     let architecture = base.architecture();
     let parameters = architecture.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
     Ok(Described { architecture: format!("{architecture}, {}", dtype(base)?), parameters })
@@ -48,7 +48,7 @@ fn dtype(base: &Base) -> Outcome<DType> {
 }
 
 /// The files by which a later change is noticed.
-fn files(path: &std::path::Path) -> std::io::Result<Vec<String>> {
+fn list_files(path: &std::path::Path) -> std::io::Result<Vec<String>> {
     if path.is_file() {
         return Ok(vec![path.to_string_lossy().into_owned()]);
     }

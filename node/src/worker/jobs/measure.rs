@@ -16,7 +16,7 @@ use super::open;
 use super::rows::Rows;
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured};
 
@@ -42,7 +42,7 @@ pub fn rows(
     let options =
         EvaluateOptions { batch_size: BATCH, stop: rows.stop.clone(), exact_match: rows.kind != RowKind::Text };
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
-        .map_err(|error| failures::evaluate(rows, &error))?;
+        .map_err(|error| failures::evaluate(rows.places(), &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
     Ok(Measured { samples: measured.samples as u64, accuracy: measured.accuracy(), loss: measured.loss })
 }
@@ -71,7 +71,7 @@ pub fn generate(
     let tokenizer = base.tokenizer();
     let unreadable = |error: potluck_trainer::base::TokenizerError| Failure::new(Kind::Usage, error);
     let format = chat.then(|| ChatFormat::new(tokenizer)).transpose().map_err(|error| failures::chat(&error))?;
-    let stop = super::rows::stop(&base, format.as_ref());
+    let stop = super::rows::stop_tokens(&base, format.as_ref());
     let ids = match &format {
         Some(format) => {
             format.prompt(&vec![Message::new("user", prompt)].into()).map_err(|error| failures::chat(&error))?
@@ -93,8 +93,9 @@ pub fn generate(
             Ok(_) => {}
             Err(error) => failed = Some(error),
         }
-        let stop =
-            failed.is_some() || ended(&shown, ending) || context.cancel().load(std::sync::atomic::Ordering::Relaxed);
+        let stop = failed.is_some()
+            || has_ended(&shown, ending)
+            || context.cancel().load(std::sync::atomic::Ordering::Relaxed);
         if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let prompt = Prompt { ids: &ids, max_new_tokens };
@@ -106,12 +107,13 @@ pub fn generate(
     // What ends the answer is no part of it.
     let text = ending.and_then(|ending| text.split_once(ending)).map_or(text.as_str(), |(answer, _)| answer).to_owned();
     let has_template = tokenizer.template().is_some();
-    let remark = (text.trim().is_empty() && max_new_tokens > 0).then(|| silent(chat, has_template).to_owned());
+    let remark =
+        (text.trim().is_empty() && max_new_tokens > 0).then(|| remark_on_silence(chat, has_template).to_owned());
     Ok(Generated { text, tokens: tokens.len(), remark })
 }
 
 /// What is said of an answer that is empty: a person who sees nothing does not know whether anything ran.
-fn silent(chat: bool, has_template: bool) -> &'static str {
+fn remark_on_silence(chat: bool, has_template: bool) -> &'static str {
     match (chat, has_template) {
         (true, _) => "the answer is empty: the model ended it at once",
         (false, true) => {
@@ -123,6 +125,6 @@ fn silent(chat: bool, has_template: bool) -> &'static str {
 }
 
 /// Whether an answer holds the text that ends it.
-fn ended(text: &str, ending: Option<&str>) -> bool {
+fn has_ended(text: &str, ending: Option<&str>) -> bool {
     ending.is_some_and(|ending| text.contains(ending))
 }

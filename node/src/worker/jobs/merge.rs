@@ -21,7 +21,7 @@ use crate::api::proto::{Progress, Unit};
 use crate::config;
 use crate::failure::{Failure, Outcome};
 use crate::service::base_note;
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::{BenchMergeSettings, BenchMergeTask, BenchShape, MergeSource, MergeTask};
 
@@ -69,7 +69,7 @@ struct Chosen {
 /// Merges PEFT folders into one.
 pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
     let base = open::base(&task.base)?;
-    let mut sources: Vec<Source> = task.adapters.iter().map(source).collect();
+    let mut sources: Vec<Source> = task.adapters.iter().map(to_source).collect();
     let chosen = match &task.weights_by {
         Some(rows) => Some(choose(&base, &mut sources, rows, context)?),
         None => None,
@@ -87,7 +87,7 @@ pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
     Ok(Merged { folder: task.out.clone(), method: task.method, rank, weights, kept: report.into(), chosen })
 }
 
-fn source(source: &MergeSource) -> Source {
+fn to_source(source: &MergeSource) -> Source {
     Source { folder: source.folder.clone(), weight: source.weight }
 }
 
@@ -117,7 +117,8 @@ fn choose(base: &Base, sources: &mut [Source], rows: &Path, context: &Context) -
         let attached = Attached::load(model.backend(), base.architecture(), &weighted);
         let attached = attached.map_err(|error| failures::lora(&error))?;
         let measured = evaluate(&model, &attached, &rows.samples, &options, context.cancel());
-        let measured = measured.map_err(|error| failures::evaluate(&rows, &error))?.ok_or_else(Failure::interrupted)?;
+        let measured =
+            measured.map_err(|error| failures::evaluate(rows.places(), &error))?.ok_or_else(Failure::interrupted)?;
         Ok::<_, Failure>(measured.loss)
     })?;
     sources.iter_mut().zip(&found.weights).for_each(|(source, weight)| source.weight = *weight);
@@ -145,11 +146,11 @@ pub struct BenchAnswer {
 
 /// Merges made-up adapters, or given ones, each with the same weight.
 pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
-    let architecture = architecture(&task.shape)?;
+    let architecture = read_architecture(&task.shape)?;
     let settings = &task.settings;
     let root = settings.folder.clone().unwrap_or_else(config::temporary);
     let folder = crate::bench::folder::make(&root)?;
-    let folders = adapters(settings, &architecture, folder.path(), context)?;
+    let folders = find_adapters(settings, &architecture, folder.path(), context)?;
     let weight = Weight(Weight::ONE.0 / folders.len().max(1) as i32);
     let sources: Vec<Source> = folders.into_iter().map(|folder| Source { folder, weight }).collect();
     context.report(Progress::Phase { text: format!("merging {} adapters", sources.len()) });
@@ -170,7 +171,7 @@ pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
     })
 }
 
-fn architecture(shape: &BenchShape) -> Outcome<Architecture> {
+fn read_architecture(shape: &BenchShape) -> Outcome<Architecture> {
     match shape {
         BenchShape::Base(base) => Ok(open::base(base)?.architecture().clone()),
         BenchShape::Config(path) => measured::shape(path).map_err(|error| failures::bench_merge(&error)),
@@ -178,7 +179,7 @@ fn architecture(shape: &BenchShape) -> Outcome<Architecture> {
 }
 
 /// The folders to merge; made up if none were named.
-fn adapters(
+fn find_adapters(
     settings: &BenchMergeSettings,
     architecture: &Architecture,
     folder: &Path,

@@ -13,14 +13,12 @@ pub mod rows;
 mod train;
 mod view;
 
-pub use adapt::target_names;
-pub use choose::malformed;
 pub use identify::described;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::child::Context;
+use super::context::Context;
 use super::proto::{BenchWork, Job, Task};
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -29,26 +27,26 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(job.threads.max(1)).build();
     let pool = pool.map_err(|error| Failure::new(Kind::Failed, format!("start the numerics threads: {error}")))?;
     pool.install(|| match &job.task {
-        Task::Identify { base } => value(identify::identify(base)?),
-        Task::Train(task) => value(train::train(task, context)?),
-        Task::Eval { base, adapters, data } => value(measure::eval(base, adapters, data, context)?),
+        Task::Identify { base } => to_value(identify::identify(base)?),
+        Task::Train(task) => to_value(train::train(task, context)?),
+        Task::Eval { base, adapters, data } => to_value(measure::eval(base, adapters, data, context)?),
         Task::Generate { base, adapters, prompt, chat, max_new_tokens } => {
-            value(measure::generate(base, adapters, (prompt, *chat), *max_new_tokens, context)?)
+            to_value(measure::generate(base, adapters, (prompt, *chat), *max_new_tokens, context)?)
         }
-        Task::CheckData { base, data, settings } => value(data::check(base, data, settings)?),
-        Task::Merge(task) => value(merge::merge(task, context)?),
-        Task::Fold { base, adapters, dtype, out } => {
-            value(fold::fold(base, adapters, *dtype, out.as_deref(), context)?)
+        Task::CheckData { base, data, settings } => to_value(data::check(base, data, settings)?),
+        Task::Merge(task) => to_value(merge::merge(task, context)?),
+        Task::Fold { base, recipe, folders, out } => {
+            to_value(fold::fold(base, recipe, folders, out.as_deref(), context)?)
         }
-        Task::Choose(task) => value(choose::choose(task, context)?),
-        Task::CompareView { view, original } => value(view::compare(view, original)?),
-        Task::Normalise { base, folder, out } => value(adapt::normalise(base, folder, out)?),
-        Task::Bench { base, work: BenchWork::Step(settings) } => value(bench::step(base, settings, context)?),
-        Task::Bench { base, work: BenchWork::Generate(settings) } => value(bench::generate(base, settings)?),
-        Task::BenchMerge(task) => value(merge::bench(task, context)?),
+        Task::Choose(task) => to_value(choose::choose(task, context)?),
+        Task::CompareView { view, original } => to_value(view::compare(view, original)?),
+        Task::Normalise { base, folder, out } => to_value(adapt::normalise(base, folder, out)?),
+        Task::Bench { base, work: BenchWork::Step(settings) } => to_value(bench::step(base, settings, context)?),
+        Task::Bench { base, work: BenchWork::Generate(settings) } => to_value(bench::generate(base, settings)?),
+        Task::BenchMerge(task) => to_value(merge::bench(task, context)?),
     })
 }
 
-fn value(answer: impl Serialize) -> Outcome<Value> {
+fn to_value(answer: impl Serialize) -> Outcome<Value> {
     serde_json::to_value(answer).map_err(|error| Failure::new(Kind::Failed, format!("the answer: {error}")))
 }

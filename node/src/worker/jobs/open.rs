@@ -1,7 +1,7 @@
 //! Opening bases, adapters and models from what a job names.
 
 use potluck_trainer::backend::candle::CandleBackend;
-use potluck_trainer::backend::cpu::instructions::Instructions as CpuInstructions;
+use potluck_trainer::backend::cpu::instructions::Instructions;
 use potluck_trainer::backend::cpu::{CpuBackend, Precision};
 use potluck_trainer::backend::{Backend, Residency};
 use potluck_trainer::base::Base;
@@ -11,7 +11,7 @@ use potluck_trainer::model::decoder::Model;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::failures;
-use crate::worker::proto::{AdapterSource, BackendName, BaseSource, Engine, EngineType, Instructions};
+use crate::worker::proto::{AdapterSource, Auto, BackendName, BaseSource, Engine};
 
 /// Bytes of a base in f32 up to which it is widened to generate: no contributor's machine is short of that.
 const WIDENED_MAX: u64 = 2 << 30;
@@ -36,18 +36,13 @@ pub enum Purpose {
 /// The cpu backend as an engine asks for it.
 pub fn cpu(engine: Engine, purpose: Purpose) -> Outcome<CpuBackend> {
     let instructions = match engine.instructions {
-        Instructions::Auto => CpuInstructions::best(),
-        Instructions::Portable => CpuInstructions::Portable,
-        Instructions::Neon => CpuInstructions::Neon,
-        Instructions::Avx2 => CpuInstructions::Avx2,
-        Instructions::Avx512 => CpuInstructions::Avx512,
-        Instructions::Avx512Bf16 => CpuInstructions::Avx512Bf16,
+        Auto::Auto => Instructions::best(),
+        Auto::Is(instructions) => instructions,
     };
     let precision = match (engine.dtype, purpose) {
-        (EngineType::F32, _) | (EngineType::Auto, Purpose::Run) => Precision::F32,
-        (EngineType::Bf16, _) => Precision::Bf16,
-        (EngineType::Auto, Purpose::Train) if instructions >= CpuInstructions::Avx512Bf16 => Precision::Bf16,
-        (EngineType::Auto, Purpose::Train) => Precision::F32,
+        (Auto::Is(precision), _) => precision,
+        (Auto::Auto, Purpose::Train) if instructions >= Instructions::Avx512Bf16 => Precision::Bf16,
+        (Auto::Auto, Purpose::Train | Purpose::Run) => Precision::F32,
     };
     CpuBackend::new(instructions, precision).ok_or_else(|| {
         absent("this processor lacks the instructions that were asked for")
@@ -85,35 +80,19 @@ pub fn with_model<W: ModelWork>(
     match (engine.backend, engine.dtype, engine.instructions) {
         (BackendName::Cpu, ..) => {
             let backend = cpu(engine, purpose)?;
-            let settled = Engine { dtype: dtype(&backend), instructions: instructions(&backend), ..engine };
+            let (dtype, instructions) = (Auto::Is(backend.precision()), Auto::Is(backend.instructions()));
+            let settled = Engine { dtype, instructions, ..engine };
             Ok((work.run(&load(backend, base, residency)?)?, settled))
         }
-        (BackendName::Candle, EngineType::Auto | EngineType::F32, Instructions::Auto) => {
+        (BackendName::Candle, Auto::Auto | Auto::Is(Precision::F32), Auto::Auto) => {
             let output = work.run(&load(CandleBackend::<f32>::new(), base, residency)?)?;
-            Ok((output, Engine { dtype: EngineType::F32, ..engine }))
+            Ok((output, Engine { dtype: Auto::Is(Precision::F32), ..engine }))
         }
-        (BackendName::Candle, EngineType::Bf16, _) => {
+        (BackendName::Candle, Auto::Is(Precision::Bf16), _) => {
             Err(absent("the candle backend works in f32 alone").hint("take `--dtype f32`, or `--backend cpu`"))
         }
         (BackendName::Candle, _, _) => Err(absent("the candle backend chooses its instructions itself")
             .hint("leave `--instructions` out, or take `--backend cpu`")),
-    }
-}
-
-fn dtype(backend: &CpuBackend) -> EngineType {
-    match backend.precision() {
-        Precision::F32 => EngineType::F32,
-        Precision::Bf16 => EngineType::Bf16,
-    }
-}
-
-fn instructions(backend: &CpuBackend) -> Instructions {
-    match backend.instructions() {
-        CpuInstructions::Portable => Instructions::Portable,
-        CpuInstructions::Neon => Instructions::Neon,
-        CpuInstructions::Avx2 => Instructions::Avx2,
-        CpuInstructions::Avx512 => Instructions::Avx512,
-        CpuInstructions::Avx512Bf16 => Instructions::Avx512Bf16,
     }
 }
 
@@ -138,10 +117,10 @@ pub fn adapters(base: &Base, sources: &[AdapterSource]) -> Outcome<Vec<(Adapter,
 /// Adapters on a model.
 pub fn attach<B: Backend>(model: &Model<B>, adapters: &[(Adapter, f32)]) -> Outcome<Attached<B>> {
     let weighted: Vec<_> = adapters.iter().map(|(adapter, weight)| (adapter, *weight)).collect();
-    attached(model, &weighted)
+    attach_borrowed(model, &weighted)
 }
 
 /// The same with adapters that somebody else keeps.
-pub fn attached<B: Backend>(model: &Model<B>, weighted: &[(&Adapter, f32)]) -> Outcome<Attached<B>> {
+pub fn attach_borrowed<B: Backend>(model: &Model<B>, weighted: &[(&Adapter, f32)]) -> Outcome<Attached<B>> {
     Attached::load(model.backend(), model.architecture(), weighted).map_err(|error| failures::lora(&error))
 }

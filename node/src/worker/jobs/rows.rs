@@ -14,7 +14,7 @@ use potluck_trainer::generate::rehearsal::answers;
 use super::open;
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Outcome};
-use crate::worker::child::Context;
+use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::TrainSettings;
 
@@ -70,9 +70,9 @@ impl Rows {
             kind: rows.kind,
             digest: rows.digest(),
             template: format.as_ref().map(ChatFormat::digest),
-            stop: stop(base, format.as_ref()),
+            stop: stop_tokens(base, format.as_ref()),
             remarks,
-            places: tokenised.lines.iter().map(|&line| place(&rows.path, line)).collect(),
+            places: tokenised.lines.iter().map(|&line| name_place(&rows.path, line)).collect(),
         })
     }
 
@@ -103,18 +103,13 @@ impl Rows {
         .map_err(|error| failures::model(&error))?
         .ok_or_else(Failure::interrupted)?;
         self.samples.extend(samples);
-        self.places.extend(rows.rows.iter().map(|row| place(path, row.line)));
+        self.places.extend(rows.rows.iter().map(|row| name_place(path, row.line)));
         Ok(())
     }
 
-    /// `FILE:LINE` of a sample.
-    pub fn place(&self, sample: usize) -> &str {
-        self.places.get(sample).map_or("", String::as_str)
-    }
-
-    /// Labelled tokens of all rows.
-    pub fn labelled(&self) -> usize {
-        self.samples.iter().map(Sample::labelled).sum()
+    /// `FILE:LINE` of each sample.
+    pub fn places(&self) -> &[String] {
+        &self.places
     }
 }
 
@@ -126,11 +121,17 @@ fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, base: &Base) 
     let counted = [(tokenised.apart, apart), (tokenised.written, written)];
     let counted = counted.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{rows} rows {what}"));
     let ending = ending.map(|ending| ending.describe(base.tokenizer()));
-    base.tokenizer().remark().into_iter().chain(ending).chain(counted).chain(beyond(tokenised, base)).collect()
+    base.tokenizer()
+        .remark()
+        .into_iter()
+        .chain(ending)
+        .chain(counted)
+        .chain(remark_on_positions(tokenised, base))
+        .collect()
 }
 
 /// Rows that reach beyond the positions that the base was made for.
-fn beyond(tokenised: &Tokenised, base: &Base) -> Option<String> {
+fn remark_on_positions(tokenised: &Tokenised, base: &Base) -> Option<String> {
     let positions = base.positions()?;
     let long =
         tokenised.samples.iter().zip(&tokenised.lines).filter(|(sample, _)| sample.ids.len() > positions as usize);
@@ -142,12 +143,12 @@ fn beyond(tokenised: &Tokenised, base: &Base) -> Option<String> {
 }
 
 /// The base's end-of-text tokens, and the one that ends an answer of a chat.
-pub fn stop(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
+pub fn stop_tokens(base: &Base, format: Option<&ChatFormat<'_>>) -> Vec<u32> {
     let mut stop = base.tokenizer().stops();
     stop.extend(format.map(|format| format.ending().token()).filter(|end| !base.tokenizer().is_eos(*end)));
     stop
 }
 
-fn place(path: &Path, line: usize) -> String {
+fn name_place(path: &Path, line: usize) -> String {
     format!("{}:{line}", path.display())
 }

@@ -16,14 +16,12 @@ use potluck_trainer::fit::folder::{FolderError, RunFolder};
 use potluck_trainer::fit::identity::{Source, cpu_engine};
 use potluck_trainer::fit::order::heaviest;
 use potluck_trainer::fit::progress::Event;
-use potluck_trainer::fit::run::{self, FitReport, Outcome as Ending, Run};
+use potluck_trainer::fit::run::{self, FitReport, RunEnd};
 use potluck_trainer::lora::adapter::Adapter;
-use potluck_trainer::lora::config::LoraConfig;
 use potluck_trainer::lora::layout::Layout;
 use potluck_trainer::memory::{self, MemoryPlan};
 use potluck_trainer::model::batch::Batch;
-use potluck_trainer::optim::AdamW;
-use potluck_trainer::optim::schedule::{Schedule, Shape};
+use potluck_trainer::model::decoder::Model;
 use potluck_trainer::peft;
 use serde::Serialize;
 
@@ -32,9 +30,9 @@ use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::service::{NOTE, RunRecord};
-use crate::worker::child::{Context, ORPHAN};
+use crate::worker::context::{Context, ORPHAN};
 use crate::worker::failures;
-use crate::worker::proto::{Engine, Measured, ScheduleName, TrainSettings, TrainTask};
+use crate::worker::proto::{Engine, Measured, TrainSettings, TrainTask};
 use crate::worker::stopping::{self, METRICS, Output, SETTINGS, run_folder};
 
 /// What is noted in the run's folder beside the trainer's own files.
@@ -59,88 +57,181 @@ pub struct Trained {
     held_out: Option<Measured>,
 }
 
+/// Trains, from the last checkpoint if there is one, and writes the adapter.
 pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
-    stopping::look(&task.out)?;
-    let base = open::base(&task.base)?;
-    let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong.into());
-    let mut rows = read_rows(&task.data)?;
-    rows.remarks.iter().for_each(|text| context.report(Progress::Phase { text: text.clone() }));
-    let held_out = task.held_out.as_deref().map(read_rows).transpose()?;
-    let read =
-        |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
-    let from = task.from.as_ref().map(read).transpose()?;
-    if let Some(prompts) = &task.rehearsal {
-        rows.rehearse(prompts, &base, &task.settings, context)?;
-    }
-    let settings = effective(&task.settings, from.as_ref());
-    let config = config(&settings, rows.samples.len());
-    let engine = Engine { dtype: settings.dtype, ..Engine::default() };
-    let backend = open::cpu(engine, open::Purpose::Train)?;
-    plan(&backend, &base, &config, &rows, context)?;
-    let engine = cpu_engine(backend.precision(), backend.instructions());
-    let model = open::load(backend, &base, Residency::Quantised)?.stopped_by(context.stop());
-    context.keeps_something();
-    let folder = take(&run_folder(&task.out), context)?;
+    stopping::find_output(&task.out)?;
+    let run = Run::prepare(task, context)?;
+    context.begin_keeping();
+    let folder = open_folder(&run_folder(&task.out), context)?;
     // Whoever had the folder may have come to the end meanwhile.
-    let left = match stopping::look(&task.out) {
-        Ok(left) => left,
-        Err(failure) => {
-            let _left_behind = folder.remove_if_empty(&NOTES);
-            return Err(failure);
+    match stopping::find_output(&task.out).and_then(|output| run.train_in(&folder, output)) {
+        Ok(trained) => {
+            // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
+            let _left_behind = folder.remove(&NOTES);
+            Ok(trained)
         }
-    };
-    let record = record(task, &rows, held_out.as_ref(), from.as_ref());
-    let notes = [(SETTINGS, json(&settings)?), (NOTE, json(&record)?)];
-    context.report(Progress::Phase { text: format!("{} rows, {} steps", rows.samples.len(), settings.max_steps) });
-    if let Some(text) = never_warm(&settings) {
-        context.report(Progress::Phase { text });
-    }
-
-    let id = task.base_id.to_string();
-    let template = rows.template.map(|digest| digest.to_string()).unwrap_or_default();
-    let mut progress = |event: &Event| report(event, context);
-    let run = Run {
-        source: Source { base: &id, template: &template, engine: &engine },
-        start: from.as_ref(),
-        held_out: held_out.as_ref().map_or(&[], |rows| &rows.samples),
-        folder: Some(&folder),
-        notes: &notes,
-        progress: &mut progress,
-        cancel: context.cancel(),
-    };
-    let fit = match run::fit(&model, &rows.samples, &config, run) {
-        Ok(fit) if fit.outcome != Ending::Cancelled => fit,
-        ended => {
-            let failure = match ended {
-                Ok(fit) => stopping::stopped(task, fit.steps),
-                Err(error) => refused(&error, &rows, held_out.as_ref(), &folder, &settings),
-            };
+        Err(failure) => {
             // Settings that were refused have left nothing to go on from.
             let _left_behind = folder.remove_if_empty(&NOTES);
-            return Err(failure);
+            Err(failure)
         }
-    };
-    let measured = match &held_out {
-        Some(rows) => Some(measure::rows(&model, &[(fit.adapter.clone(), 1.0)], rows, context).map_err(|failure| {
-            if failure.kind == Kind::Interrupted { stopping::stopped(task, fit.steps) } else { failure }
-        })?),
-        None => None,
-    };
-    let record = RunRecord { steps: fit.kept, tokens: fit.labelled, ..record };
-    let metrics = potluck_trainer::files::read(&folder.metrics(), METRICS_MAX)
-        .map_err(|error| Failure::io("read the run's metrics", &error))?;
-    let notes = [(SETTINGS, json(&settings)?), (NOTE, json(&record)?), (METRICS, metrics)];
-    // What a person took away meanwhile is written again.
-    if left == Output::Free || !stopping::has_adapter(&task.out) {
-        adapt::write(&task.out, &fit.adapter, &base, &notes)?;
     }
-    // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
-    let _left_behind = folder.remove(&NOTES);
-    Ok(trained(task, rows.kind, &fit, measured))
 }
 
-/// Said of a run that is over before its rate has been anywhere but on its way up.
-fn never_warm(settings: &TrainSettings) -> Option<String> {
+/// What a run reads before it begins.
+struct Inputs {
+    base: Base,
+    rows: Rows,
+    held_out: Option<Rows>,
+    /// The adapter to go on from.
+    from: Option<Adapter>,
+}
+
+impl Inputs {
+    fn read(task: &TrainTask, context: &Context) -> Outcome<Self> {
+        let base = open::base(&task.base)?;
+        let read_rows = |path: &Path| Rows::read(path, &base, task.settings.max_length, task.settings.overlong);
+        let mut rows = read_rows(&task.data)?;
+        rows.remarks.iter().for_each(|text| context.report(Progress::Phase { text: text.clone() }));
+        let held_out = task.held_out.as_deref().map(read_rows).transpose()?;
+        let read =
+            |folder: &PathBuf| peft::read(folder, base.architecture()).map_err(|error| failures::peft(folder, &error));
+        let from = task.from.as_ref().map(read).transpose()?;
+        if let Some(prompts) = &task.rehearsal {
+            rows.rehearse(prompts, &base, &task.settings, context)?;
+        }
+        Ok(Self { base, rows, held_out, from })
+    }
+}
+
+/// A run that may begin: everything is read, and it fits into memory.
+struct Run<'a> {
+    task: &'a TrainTask,
+    context: &'a Context,
+    inputs: Inputs,
+    /// Those that hold.
+    settings: TrainSettings,
+    config: FitConfig,
+    model: Model<CpuBackend>,
+}
+
+impl<'a> Run<'a> {
+    fn prepare(task: &'a TrainTask, context: &'a Context) -> Outcome<Self> {
+        let inputs = Inputs::read(task, context)?;
+        let settings = resolve(&task.settings, inputs.from.as_ref());
+        let config = settings.fit_config(inputs.rows.samples.len());
+        let engine = Engine { dtype: settings.dtype, ..Engine::default() };
+        let backend = open::cpu(engine, open::Purpose::Train)?;
+        check_memory(&backend, &inputs.base, &config, &inputs.rows, context)?;
+        let model = open::load(backend, &inputs.base, Residency::Quantised)?.stopped_by(context.stop_flag());
+        Ok(Self { task, context, inputs, settings, config, model })
+    }
+
+    fn train_in(&self, folder: &RunFolder, output: Output) -> Outcome<Trained> {
+        let record = self.record();
+        let notes = [(SETTINGS, to_json(&self.settings)?), (NOTE, to_json(&record)?)];
+        let (rows, steps) = (self.inputs.rows.samples.len(), self.settings.max_steps);
+        self.context.report(Progress::Phase { text: format!("{rows} rows, {steps} steps") });
+        if let Some(text) = remark_on_warm_up(&self.settings) {
+            self.context.report(Progress::Phase { text });
+        }
+        let fit = self.fit(folder, &notes)?;
+        let held_out = self.measure(&fit)?;
+        self.write(folder, output, &fit, RunRecord { steps: fit.kept, tokens: fit.labelled, ..record })?;
+        Ok(self.answer(&fit, held_out))
+    }
+
+    fn fit(&self, folder: &RunFolder, notes: &[(&str, Vec<u8>)]) -> Outcome<FitReport> {
+        let (id, backend) = (self.task.base_id.to_string(), self.model.backend());
+        let template = self.inputs.rows.template.map(|digest| digest.to_string()).unwrap_or_default();
+        let engine = cpu_engine(backend.precision(), backend.instructions());
+        let mut progress = |event: &Event| report(event, self.context);
+        let run = run::Run {
+            source: Source { base: &id, template: &template, engine: &engine },
+            start: self.inputs.from.as_ref(),
+            held_out: self.inputs.held_out.as_ref().map_or(&[], |rows| &rows.samples),
+            folder: Some(folder),
+            notes,
+            progress: &mut progress,
+            cancel: self.context.cancel(),
+        };
+        match run::fit(&self.model, &self.inputs.rows.samples, &self.config, run) {
+            Ok(fit) if fit.end == RunEnd::Cancelled => Err(stopping::stopped(self.task, fit.steps)),
+            Ok(fit) => Ok(fit),
+            Err(error) => Err(self.explain(&error, folder)),
+        }
+    }
+
+    /// Why a run did not start or go on; of another run's state in its folder, which settings are others.
+    fn explain(&self, error: &FitError, folder: &RunFolder) -> Failure {
+        let held_out = self.inputs.held_out.as_ref().map_or(&[][..], Rows::places);
+        let failure = failures::fit(self.inputs.rows.places(), held_out, error);
+        let differ = match error {
+            FitError::Checkpoint(CheckpointError::OtherRun { .. }) => {
+                stopping::other_settings(folder.path(), &self.settings)
+            }
+            _ => Vec::new(),
+        };
+        if differ.is_empty() {
+            return failure;
+        }
+        Failure { message: format!("{} ({})", failure.message, differ.join(", ")), ..failure }
+    }
+
+    /// Measures what came out on the held-out rows, if there are any.
+    fn measure(&self, fit: &FitReport) -> Outcome<Option<Measured>> {
+        let Some(rows) = &self.inputs.held_out else { return Ok(None) };
+        let measured = measure::rows(&self.model, &[(fit.adapter.clone(), 1.0)], rows, self.context);
+        measured.map(Some).map_err(|failure| {
+            if failure.kind == Kind::Interrupted { stopping::stopped(self.task, fit.steps) } else { failure }
+        })
+    }
+
+    /// Writes the adapter with its notes. What a person took away meanwhile is written again.
+    fn write(&self, folder: &RunFolder, output: Output, fit: &FitReport, record: RunRecord) -> Outcome<()> {
+        let metrics = potluck_trainer::files::read(&folder.metrics(), METRICS_MAX)
+            .map_err(|error| Failure::io("read the run's metrics", &error))?;
+        if output == Output::Whole && stopping::has_adapter(&self.task.out) {
+            return Ok(());
+        }
+        let notes = [(SETTINGS, to_json(&self.settings)?), (NOTE, to_json(&record)?), (METRICS, metrics)];
+        adapt::write(&self.task.out, &fit.adapter, &self.inputs.base, &notes)
+    }
+
+    /// What the run was made of; its steps and tokens are not known yet.
+    fn record(&self) -> RunRecord {
+        let Inputs { rows, held_out, from, .. } = &self.inputs;
+        RunRecord {
+            base: self.task.base_name.clone(),
+            base_id: self.task.base_id,
+            steps: 0,
+            tokens: 0,
+            seed: self.task.settings.seed,
+            learning_rate: self.task.settings.learning_rate,
+            data: rows.digest,
+            held_out: held_out.as_ref().map(|rows| rows.digest),
+            template: rows.template,
+            from: from.as_ref().map(digest),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn answer(&self, fit: &FitReport, held_out: Option<Measured>) -> Trained {
+        Trained {
+            folder: self.task.out.clone(),
+            rows: self.inputs.rows.kind,
+            steps: fit.steps,
+            kept: fit.kept,
+            stopped_early: fit.end == RunEnd::StoppedEarly,
+            tokens_per_second: fit.tokens_per_second(),
+            loss: fit.loss.unwrap_or_default(),
+            held_out,
+        }
+    }
+}
+
+/// A remark on a run that is over before its rate has been anywhere but on its way up.
+fn remark_on_warm_up(settings: &TrainSettings) -> Option<String> {
     let TrainSettings { warmup_steps: warmup, max_steps: steps, .. } = *settings;
     (warmup >= steps).then(|| {
         format!(
@@ -150,9 +241,9 @@ fn never_warm(settings: &TrainSettings) -> Option<String> {
     })
 }
 
-/// What the run will need, told before it starts; a run that cannot fit is refused rather than killed half-way.
-fn plan(backend: &CpuBackend, base: &Base, config: &FitConfig, rows: &Rows, context: &Context) -> Outcome<()> {
-    let wrong = |error: FitError| failures::fit(rows, &error);
+/// Reports what the run will need before it starts; a run that cannot fit is refused rather than killed half-way.
+fn check_memory(backend: &CpuBackend, base: &Base, config: &FitConfig, rows: &Rows, context: &Context) -> Outcome<()> {
+    let wrong = |error: FitError| failures::fit(rows.places(), &[], &error);
     let layout = Layout::training(&config.lora, base.architecture(), config.train.factors());
     let layout = layout.map_err(|error| wrong(error.into()))?;
     let heaviest = heaviest(&rows.samples, config);
@@ -170,49 +261,17 @@ fn plan(backend: &CpuBackend, base: &Base, config: &FitConfig, rows: &Rows, cont
     ))
 }
 
-/// A run that did not start or go on; of another run's state in its folder, which settings are others.
-fn refused(
-    error: &FitError,
-    rows: &Rows,
-    held_out: Option<&Rows>,
-    folder: &RunFolder,
-    settings: &TrainSettings,
-) -> Failure {
-    let failure = failures::fit_watched(rows, held_out, error);
-    let differ = match error {
-        FitError::Checkpoint(CheckpointError::OtherRun { .. }) => stopping::other_settings(folder.path(), settings),
-        _ => Vec::new(),
-    };
-    if differ.is_empty() {
-        return failure;
-    }
-    Failure { message: format!("{} ({})", failure.message, differ.join(", ")), ..failure }
-}
-
-fn trained(task: &TrainTask, rows: row::Kind, fit: &FitReport, held_out: Option<Measured>) -> Trained {
-    Trained {
-        folder: task.out.clone(),
-        rows,
-        steps: fit.steps,
-        kept: fit.kept,
-        stopped_early: fit.outcome == Ending::StoppedEarly,
-        tokens_per_second: fit.tokens_per_second(),
-        loss: fit.loss.unwrap_or_default(),
-        held_out,
-    }
-}
-
-/// Takes the run's folder. A worker whose parent was killed ends soon: that long it is waited for.
-fn take(path: &Path, context: &Context) -> Outcome<RunFolder> {
+/// Opens the run's folder for this process alone. A worker whose parent was killed ends soon: that long it is waited for.
+fn open_folder(path: &Path, context: &Context) -> Outcome<RunFolder> {
     let (started, was_there) = (Instant::now(), path.exists());
-    let folder = taken(path, context, started)?;
+    let folder = wait_for_folder(path, context, started)?;
     if was_there && !folder.last().exists() {
         context.report(Progress::Phase { text: format!("begins anew: {} holds no checkpoint", path.display()) });
     }
     Ok(folder)
 }
 
-fn taken(path: &Path, context: &Context, started: Instant) -> Outcome<RunFolder> {
+fn wait_for_folder(path: &Path, context: &Context, started: Instant) -> Outcome<RunFolder> {
     let mut said = false;
     loop {
         match RunFolder::open(path) {
@@ -227,60 +286,21 @@ fn taken(path: &Path, context: &Context, started: Instant) -> Outcome<RunFolder>
                 // A lock's release cannot be awaited together with a cancellation.
                 std::thread::sleep(Duration::from_millis(50));
             }
-            taken => return taken.map_err(|error| failures::folder(&error)),
+            opened => return opened.map_err(|error| failures::folder(&error)),
         }
     }
 }
 
 /// The settings that hold: an adapter to go on from decides rank and modules.
-fn effective(settings: &TrainSettings, from: Option<&Adapter>) -> TrainSettings {
+fn resolve(settings: &TrainSettings, from: Option<&Adapter>) -> TrainSettings {
     let mut settings = settings.clone();
     if let Some(adapter) = from {
         settings.r = adapter.config.r as u32;
         settings.target_modules = adapter.config.target_modules.clone();
         (settings.exclude_modules, settings.layers_to_transform) = (Vec::new(), None);
     }
-    settings.lora_alpha = Some(settings.lora_alpha.unwrap_or(2.0 * settings.r as f32));
+    settings.lora_alpha = Some(settings.alpha());
     settings
-}
-
-fn config(settings: &TrainSettings, samples: usize) -> FitConfig {
-    let per_step = settings.batch_size.saturating_mul(settings.gradient_accumulation);
-    FitConfig {
-        lora: LoraConfig {
-            r: settings.r as usize,
-            lora_alpha: settings.lora_alpha.unwrap_or(2.0 * settings.r as f32),
-            use_rslora: settings.use_rslora,
-            lora_dropout: settings.lora_dropout,
-            target_modules: settings.target_modules.clone(),
-            exclude_modules: settings.exclude_modules.clone(),
-            layers_to_transform: settings.layers_to_transform.clone(),
-        },
-        optimizer: AdamW { lr: settings.learning_rate, weight_decay: settings.weight_decay, ..AdamW::default() },
-        schedule: Schedule { shape: shape(settings.schedule), warmup_steps: settings.warmup_steps },
-        // As many as the steps take.
-        epochs: (settings.max_steps as usize).div_ceil(samples.div_ceil(per_step.max(1)).max(1)).max(1) as u32,
-        max_steps: Some(settings.max_steps),
-        batch_size: settings.batch_size,
-        accumulation: settings.gradient_accumulation,
-        micro_batch_tokens: settings.micro_batch_tokens,
-        max_grad_norm: Some(settings.max_grad_norm),
-        train: settings.train,
-        seed: settings.seed,
-        eval_every: settings.eval_every,
-        early_stopping: settings.early_stopping,
-        keep: settings.keep,
-        checkpoint_every: settings.checkpoint_every,
-        recompute: settings.recompute,
-    }
-}
-
-fn shape(name: ScheduleName) -> Shape {
-    match name {
-        ScheduleName::Constant => Shape::Constant,
-        ScheduleName::Linear => Shape::Linear,
-        ScheduleName::Cosine => Shape::Cosine,
-    }
 }
 
 fn report(event: &Event, context: &Context) {
@@ -305,25 +325,8 @@ fn report(event: &Event, context: &Context) {
     });
 }
 
-/// What the run was made of; its steps and tokens are not known yet.
-fn record(task: &TrainTask, rows: &Rows, held_out: Option<&Rows>, from: Option<&Adapter>) -> RunRecord {
-    RunRecord {
-        base: task.base_name.clone(),
-        base_id: task.base_id,
-        steps: 0,
-        tokens: 0,
-        seed: task.settings.seed,
-        learning_rate: task.settings.learning_rate,
-        data: rows.digest,
-        held_out: held_out.map(|rows| rows.digest),
-        template: rows.template,
-        from: from.map(factors),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
 /// BLAKE3 of an adapter's names and values.
-fn factors(adapter: &Adapter) -> Digest {
+fn digest(adapter: &Adapter) -> Digest {
     let tensors = adapter.tensors.iter();
     let bytes = tensors.flat_map(|(name, tensor)| {
         name.bytes().chain([0]).chain(tensor.values.iter().flat_map(|value| value.to_le_bytes()))
@@ -331,7 +334,7 @@ fn factors(adapter: &Adapter) -> Digest {
     Digest::of(&bytes.collect::<Vec<u8>>())
 }
 
-fn json(value: &impl Serialize) -> Outcome<Vec<u8>> {
+fn to_json(value: &impl Serialize) -> Outcome<Vec<u8>> {
     let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| Failure::new(Kind::Failed, error))?;
     bytes.push(b'\n');
     Ok(bytes)

@@ -19,25 +19,25 @@ const PROBES: [&str; 5] =
 pub fn compare(view: &BaseSource, original: &BaseSource) -> Outcome<Compared> {
     let (view, original) = (open::base(view)?, open::base(original)?);
     if view.architecture() != original.architecture() {
-        return Err(unlike(format!(
+        return Err(not_a_view(format!(
             "it is `{}`, and the original is `{}`",
             view.architecture(),
             original.architecture()
         )));
     }
-    tokens(view.tokenizer(), original.tokenizer(), view.architecture().vocab_size)?;
+    check_tokens(view.tokenizer(), original.tokenizer(), view.architecture().vocab_size)?;
     let names: Vec<String> = view.architecture().tensors().into_iter().map(|(name, _)| name).collect();
-    let distances = names.par_iter().map(|name| distance(&view, &original, name));
+    let distances = names.par_iter().map(|name| measure_distance(&view, &original, name));
     let distances = distances.collect::<Outcome<Vec<Compared>>>()?;
     let ratio = |one: &Compared| one.error / one.bound;
     let worst = distances.into_iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b)));
-    let worst = worst.ok_or_else(|| unlike("it has no tensors".to_owned()))?;
+    let worst = worst.ok_or_else(|| not_a_view("it has no tensors".to_owned()))?;
     // A distance that is no number is within no bound.
     let within = worst.error <= worst.bound;
     if within {
         return Ok(worst);
     }
-    Err(unlike(format!(
+    Err(not_a_view(format!(
         "`{}` is {:.3} % from the original, and its format allows {:.3} %",
         worst.tensor,
         100.0 * worst.error,
@@ -45,27 +45,29 @@ pub fn compare(view: &BaseSource, original: &BaseSource) -> Outcome<Compared> {
     )))
 }
 
-fn tokens(view: &Tokenizer, original: &Tokenizer, vocabulary: u32) -> Outcome<()> {
-    let told = |tokenizer: &Tokenizer, id: u32| tokenizer.decode_all(&[id]).map_err(|error| unlike(error.to_string()));
+fn check_tokens(view: &Tokenizer, original: &Tokenizer, vocabulary: u32) -> Outcome<()> {
+    let told =
+        |tokenizer: &Tokenizer, id: u32| tokenizer.decode_all(&[id]).map_err(|error| not_a_view(error.to_string()));
     for id in 0..vocabulary {
         let (one, other) = (told(view, id)?, told(original, id)?);
         if one != other {
             let [one, other] = [one.escape_debug(), other.escape_debug()];
-            return Err(unlike(format!("its token {id} is `{one}`, the original's is `{other}`")));
+            return Err(not_a_view(format!("its token {id} is `{one}`, the original's is `{other}`")));
         }
     }
     for probe in PROBES {
-        let ids =
-            |tokenizer: &Tokenizer| tokenizer.encode(probe, Place::Start).map_err(|error| unlike(error.to_string()));
+        let ids = |tokenizer: &Tokenizer| {
+            tokenizer.encode(probe, Place::Start).map_err(|error| not_a_view(error.to_string()))
+        };
         if ids(view)?.ids != ids(original)?.ids {
-            return Err(unlike(format!("it cuts `{}` into other tokens", probe.escape_debug())));
+            return Err(not_a_view(format!("it cuts `{}` into other tokens", probe.escape_debug())));
         }
     }
     Ok(())
 }
 
 /// The Frobenius norm of the difference over that of the original, row by row: nothing is held whole.
-fn distance(view: &Base, original: &Base, name: &str) -> Outcome<Compared> {
+fn measure_distance(view: &Base, original: &Base, name: &str) -> Outcome<Compared> {
     let missing = |error: potluck_trainer::base::NoSuchTensor| Failure::new(Kind::Verification, error);
     let (one, other) = (view.tensor(name).map_err(missing)?, original.tensor(name).map_err(missing)?);
     let columns = one.shape.last().copied().unwrap_or(1).max(1);
@@ -80,7 +82,7 @@ fn distance(view: &Base, original: &Base, name: &str) -> Outcome<Compared> {
         }
     }
     let error = if apart == 0.0 { 0.0 } else { (apart / size).sqrt() };
-    Ok(Compared { tensor: name.to_owned(), error, bound: bound(one.dtype).max(bound(other.dtype)) })
+    Ok(Compared { tensor: name.to_owned(), error, bound: allowed_error(one.dtype).max(allowed_error(other.dtype)) })
 }
 
 fn rows(tensor: &HostTensor, columns: usize) -> impl Iterator<Item = &[u8]> {
@@ -89,7 +91,7 @@ fn rows(tensor: &HostTensor, columns: usize) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Some twice what rounding bell-shaped weights to the format costs.
-fn bound(dtype: DType) -> f64 {
+fn allowed_error(dtype: DType) -> f64 {
     match dtype {
         DType::F32 | DType::F64 => 1e-6,
         DType::F16 => 1e-3,
@@ -103,7 +105,7 @@ fn bound(dtype: DType) -> f64 {
     }
 }
 
-fn unlike(why: String) -> Failure {
+fn not_a_view(why: String) -> Failure {
     Failure::new(Kind::Incompatible, format!("it is no view of that base: {why}"))
         .hint("name the base that the file was made from with --view-of")
 }
@@ -136,7 +138,7 @@ mod tests {
         let wide = |name: &str, scale: f32| {
             let worst = "model.layers.1.mlp.up_proj.weight";
             let view = changed(|name, value| if name == worst { value * scale } else { value });
-            distance(&view, &original, name).expect("there").error
+            measure_distance(&view, &original, name).expect("there").error
         };
         assert!((wide("model.layers.1.mlp.up_proj.weight", 1.01) - 0.01).abs() < 1e-4);
         assert_eq!(wide("model.layers.0.mlp.up_proj.weight", 1.01), 0.0);

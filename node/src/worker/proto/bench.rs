@@ -2,22 +2,10 @@
 
 use std::path::PathBuf;
 
+use potluck_trainer::model::block::Recompute;
 use serde::{Deserialize, Serialize};
 
 use super::Engine;
-
-/// What is computed again in the backward pass instead of being kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum RecomputeName {
-    /// Nothing: most memory, least arithmetic
-    #[default]
-    None,
-    /// The two outputs of the MLP's first half, about half of what is kept
-    Selective,
-    /// All but each block's input: least memory, nearly every product of the forward pass twice
-    Full,
-}
 
 /// What `potluck bench` measures.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +28,7 @@ impl BenchWork {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchStepSettings {
     pub engine: Engine,
-    pub recompute: RecomputeName,
+    pub recompute: Recompute,
     pub tokens: BenchTokens,
     pub rank: u32,
     /// As many as the file has, if not said.

@@ -30,6 +30,7 @@ use crate::tensor::HostTensor;
 pub struct CandleBackend<T>(PhantomData<T>);
 
 impl<T> CandleBackend<T> {
+    /// The backend has no state: two of them are the same.
     pub const fn new() -> Self {
         Self(PhantomData)
     }

@@ -20,7 +20,9 @@ const PANEL: usize = 64;
 /// and the widened copy of one matrix while an operation uses it.
 #[derive(Clone)]
 pub enum Weight {
+    /// Floats of the backend's type.
     Plain(Tensor),
+    /// Blocks as the file stores them, widened for each operation.
     Blocks(Arc<Blocks>),
 }
 
@@ -32,6 +34,7 @@ pub struct Blocks {
 }
 
 impl Weight {
+    /// From `[out, in]` elements of any stored type; another number of dimensions is an error.
     pub fn load<T: Element>(tensor: &HostTensor) -> Result<Self> {
         let [out, inner] = tensor.shape[..] else {
             return Err(BackendError::Size { what: "dimensions of a matrix", got: tensor.shape.len(), expected: 2 });

@@ -7,8 +7,9 @@ use super::element::{Element, convert};
 use super::instructions::Instructions;
 use super::kernel::product::{Values, ValuesMut};
 use super::kernel::{self, F32Portable};
-use super::matrix::{Matrix, Storage};
-use super::{CpuBackend, Precision, same, with_tile};
+use super::matrix::Matrix;
+use super::precision::Precision;
+use super::{CpuBackend, same, with_tile};
 use crate::backend::{AttentionSaved, AttentionShape, BackendError, Result};
 
 fn view<S>(values: &[S], stride: usize) -> View<'_, S> {
@@ -45,7 +46,7 @@ impl CpuBackend {
         shape: &AttentionShape,
     ) -> Result<(Matrix, Matrix)> {
         check(q, k, v, shape)?;
-        let mut lse = self.new_matrix(q.rows(), shape.heads, Storage::F32)?;
+        let mut lse = self.new_matrix(q.rows(), shape.heads, Precision::F32)?;
         let mut out = self.new_matrix(q.rows(), q.cols(), self.activations())?;
         if self.pool.is_dry() {
             return Ok((out, lse));

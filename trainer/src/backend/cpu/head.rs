@@ -10,7 +10,8 @@ use super::factor::{Factor, Orientation};
 use super::kernel::exponentials::Exponentials;
 use super::kernel::output::Out;
 use super::kernel::product::{Product, Rows, Term, Values, ValuesMut};
-use super::matrix::{Matrix, Storage};
+use super::matrix::Matrix;
+use super::precision::Precision;
 use super::rows::{RowLoop, each, sum};
 use super::weight::Weight;
 use crate::backend::real::Real;
@@ -34,7 +35,7 @@ impl CpuBackend {
             None => None,
         };
         let mut softmax = Softmax::new(self, chunk, w, scale.is_some())?;
-        let mut sums = Matrix::new(&self.pool, chunk, hidden.cols(), Storage::F32)?;
+        let mut sums = Matrix::new(&self.pool, chunk, hidden.cols(), Precision::F32)?;
         let mut d_rows = Matrix::new(&self.pool, chunk, hidden.cols(), self.activations())?;
         let mut losses = Vec::with_capacity(targets.len());
         for targets in targets.chunks(chunk) {
@@ -65,7 +66,7 @@ impl CpuBackend {
         if too_large.is_empty() {
             return Ok(());
         }
-        let mut logits = Matrix::new(&self.pool, 1, w.out, Storage::F32)?;
+        let mut logits = Matrix::new(&self.pool, 1, w.out, Precision::F32)?;
         for row in too_large {
             let one = rows.part(row * rows.cols(), 1, rows.cols())?;
             let values = logits.f32_mut("logits")?;
@@ -125,8 +126,8 @@ impl CpuBackend {
 
     /// The index of the greatest logit of each row, the lowest among equals.
     pub(super) fn argmax(&self, hidden: &Matrix, w: &Weight) -> Result<Vec<u32>> {
-        let chunk = even(hidden.rows(), chunk_rows(w.out, Storage::F32));
-        let mut logits = Matrix::new(&self.pool, chunk, w.out, Storage::F32)?;
+        let chunk = even(hidden.rows(), chunk_rows(w.out, Precision::F32));
+        let mut logits = Matrix::new(&self.pool, chunk, w.out, Precision::F32)?;
         let mut found = Vec::with_capacity(hidden.rows());
         for first in (0..hidden.rows()).step_by(chunk) {
             let rows: Vec<usize> = (first..(first + chunk).min(hidden.rows())).collect();
@@ -149,7 +150,7 @@ impl CpuBackend {
     }
 }
 
-fn chunk_rows(vocabulary: usize, storage: Storage) -> usize {
+fn chunk_rows(vocabulary: usize, storage: Precision) -> usize {
     (LOGIT_BYTES / storage.size() / vocabulary.max(1)).clamp(ROWS.0, ROWS.1)
 }
 

@@ -1,10 +1,9 @@
 //! Which instructions the kernels use, found at run time.
 
-use serde::{Deserialize, Serialize};
+use crate::names::named;
 
 /// Instruction sets that kernels are written for, least first. Each includes those before it on its processor family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Instructions {
     /// What the compiler assumes of every processor it builds for.
     Portable,
@@ -18,7 +17,10 @@ pub enum Instructions {
     Avx512Bf16,
 }
 
+named!(Instructions { Portable = "portable", Neon = "neon", Avx2 = "avx2", Avx512 = "avx512", Avx512Bf16 = "avx512-bf16" });
+
 impl Instructions {
+    /// Least first.
     pub const ALL: [Self; 5] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512, Self::Avx512Bf16];
 
     /// Whether this machine has them.

@@ -15,7 +15,8 @@ use super::element::{Element, convert};
 use super::factor::{Factor, Orientation, Stored};
 use super::kernel::output::Out;
 use super::kernel::product::{Product, Term, Values, ValuesMut};
-use super::matrix::{Matrix, Storage};
+use super::matrix::Matrix;
+use super::precision::Precision;
 use super::rows::{RowLoop, each};
 use crate::backend::rows::dropout::{keep, row_key};
 use crate::backend::{Dropout, Linear, LoraGrad, LoraPair, Projected, ProjectedGrad, Result};
@@ -75,7 +76,7 @@ impl CpuBackend {
     ) -> Result<Projected<Matrix>> {
         let places = Places::new(layers);
         let h = if places.rank == 0 { None } else { Some(self.hidden_of_pairs(x, &places)?) };
-        let storage = if onto.is_some() { Storage::F32 } else { self.activations() };
+        let storage = if onto.is_some() { Precision::F32 } else { self.activations() };
         let new = |layer: &Layer<'_>| Matrix::new(&self.pool, x.rows(), layer.weight.out, storage);
         let mut ys = layers.iter().map(new).collect::<Result<Vec<_>>>()?;
         if self.pool.is_dry() {
@@ -118,7 +119,7 @@ impl CpuBackend {
     /// All pairs' `scale A`, one below another.
     fn joined(&self, places: &Places<'_>) -> Result<Matrix> {
         let cols = places.pairs.first().map_or(0, |(_, _, pair)| pair.a.cols());
-        let mut joined = Matrix::new(&self.pool, places.rank, cols, Storage::F32)?;
+        let mut joined = Matrix::new(&self.pool, places.rank, cols, Precision::F32)?;
         if !self.pool.is_dry() {
             let values = joined.f32_mut("joined factors")?;
             for &(_, at, pair) in &places.pairs {
@@ -243,7 +244,7 @@ impl CpuBackend {
 
     /// `turned x`, a contraction over token positions: `[r, rows]` by `[rows, in]`.
     fn over_rows(&self, turned: &Matrix, x: &Matrix) -> Result<Matrix> {
-        let mut out = Matrix::new(&self.pool, turned.rows(), x.cols(), Storage::F32)?;
+        let mut out = Matrix::new(&self.pool, turned.rows(), x.cols(), Precision::F32)?;
         let term = Term { x: turned.columns(0), factor: factor(x, Orientation::RowsAreSteps) };
         self.run(turned.rows(), &mut [product(vec![term], x.cols(), out.out()?)]);
         Ok(out)
@@ -257,7 +258,7 @@ impl CpuBackend {
         let turned = self.turned(h)?;
         let wanted = |pair: &LoraPair<Matrix>| pair.trains.b.then(|| pair.b.shape());
         let new = |&(_, _, pair): &(usize, usize, &LoraPair<Matrix>)| {
-            wanted(pair).map(|(out, r)| Matrix::new(&self.pool, out, r, Storage::F32)).transpose()
+            wanted(pair).map(|(out, r)| Matrix::new(&self.pool, out, r, Precision::F32)).transpose()
         };
         let mut d_bs = places.pairs.iter().map(new).collect::<Result<Vec<_>>>()?;
         if self.pool.is_dry() {

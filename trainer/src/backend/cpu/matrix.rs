@@ -2,27 +2,19 @@
 
 use std::sync::Arc;
 
-use half::bf16;
-
 use super::element::{Element, convert};
 use super::kernel::output::Out;
 use super::kernel::product::{Rows, Values, ValuesMut};
 use super::pool::{Piece, Pool};
+use super::precision::Precision;
 use crate::backend::{BackendError, Result};
-
-/// How a matrix's values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Storage {
-    F32,
-    Bf16,
-}
 
 /// A row-major matrix. Copies share their memory; it changes only while there is one.
 #[derive(Clone)]
 pub struct Matrix {
     rows: usize,
     cols: usize,
-    storage: Storage,
+    storage: Precision,
     piece: Arc<Piece>,
     /// Elements before the first.
     offset: usize,
@@ -30,40 +22,47 @@ pub struct Matrix {
 
 impl Matrix {
     /// A matrix of any content.
-    pub fn new(pool: &Arc<Pool>, rows: usize, cols: usize, storage: Storage) -> Result<Self> {
+    pub fn new(pool: &Arc<Pool>, rows: usize, cols: usize, storage: Precision) -> Result<Self> {
         let bytes = rows * cols * storage.size();
         let piece = pool.take(bytes).map_err(|source| BackendError::Memory { bytes, source })?;
         Ok(Self { rows, cols, storage, piece: Arc::new(piece), offset: 0 })
     }
 
+    /// Rows of the matrix.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
+    /// Columns of the matrix.
     pub fn cols(&self) -> usize {
         self.cols
     }
 
+    /// Rows and columns.
     pub fn shape(&self) -> (usize, usize) {
         (self.rows, self.cols)
     }
 
+    /// Elements.
     pub fn len(&self) -> usize {
         self.rows * self.cols
     }
 
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub fn storage(&self) -> Storage {
+    /// What its values are stored in.
+    pub fn storage(&self) -> Precision {
         self.storage
     }
 
+    /// All elements, row-major.
     pub fn values(&self) -> Values<'_> {
         match self.storage {
-            Storage::F32 => Values::F32(self.piece.slice(self.offset, self.len())),
-            Storage::Bf16 => Values::Bf16(self.piece.slice(self.offset, self.len())),
+            Precision::F32 => Values::F32(self.piece.slice(self.offset, self.len())),
+            Precision::Bf16 => Values::Bf16(self.piece.slice(self.offset, self.len())),
         }
     }
 
@@ -72,8 +71,8 @@ impl Matrix {
         let (offset, len) = (self.offset, self.len());
         let piece = Arc::get_mut(&mut self.piece).ok_or(BackendError::Shared)?;
         Ok(match self.storage {
-            Storage::F32 => ValuesMut::F32(piece.slice_mut(offset, len)),
-            Storage::Bf16 => ValuesMut::Bf16(piece.slice_mut(offset, len)),
+            Precision::F32 => ValuesMut::F32(piece.slice_mut(offset, len)),
+            Precision::Bf16 => ValuesMut::Bf16(piece.slice_mut(offset, len)),
         })
     }
 
@@ -85,6 +84,8 @@ impl Matrix {
         }
     }
 
+    /// All elements, to be changed; `what` names the matrix in an error. An error if it is stored in bf16, or if another matrix
+    /// shares the memory.
     pub fn f32_mut(&mut self, what: &'static str) -> Result<&mut [f32]> {
         match self.values_mut()? {
             ValuesMut::F32(values) => Ok(values),
@@ -140,15 +141,6 @@ impl Matrix {
             (ValuesMut::Bf16(to), Values::Bf16(from)) => to[offset..][..from.len()].copy_from_slice(from),
         }
         Ok(())
-    }
-}
-
-impl Storage {
-    pub fn size(self) -> usize {
-        match self {
-            Self::F32 => size_of::<f32>(),
-            Self::Bf16 => size_of::<bf16>(),
-        }
     }
 }
 

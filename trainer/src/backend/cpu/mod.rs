@@ -18,10 +18,11 @@ mod head;
 pub mod instructions;
 mod kernel;
 mod linear;
-pub mod matrix;
+mod matrix;
 mod norm;
 mod optimise;
 mod pool;
+mod precision;
 mod rows;
 mod weight;
 
@@ -31,9 +32,9 @@ use half::bf16;
 use instructions::Instructions;
 use kernel::product::{Product, Values, ValuesMut};
 use kernel::{F32Portable, product};
-use matrix::{Matrix, Storage};
+use matrix::Matrix;
 use pool::Pool;
-use serde::{Deserialize, Serialize};
+pub use precision::Precision;
 pub use weight::Weight;
 
 use super::{
@@ -44,14 +45,6 @@ use crate::tensor::HostTensor;
 use crate::tensor::dequantise;
 use factor::{Factor, Orientation};
 use rows::RowLoop;
-
-/// What matrix products multiply, and what activations are kept in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Precision {
-    F32,
-    Bf16,
-}
 
 /// The processor.
 #[derive(Clone)]
@@ -121,10 +114,12 @@ impl CpuBackend {
         Self { pool: Pool::new(true), ..self.clone() }
     }
 
+    /// Which kernels it runs.
     pub fn instructions(&self) -> Instructions {
         self.instructions
     }
 
+    /// What its matrix products multiply.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -140,11 +135,8 @@ impl CpuBackend {
     }
 
     /// How activations are kept.
-    fn activations(&self) -> Storage {
-        match self.precision {
-            Precision::F32 => Storage::F32,
-            Precision::Bf16 => Storage::Bf16,
-        }
+    fn activations(&self) -> Precision {
+        self.precision
     }
 
     fn run(&self, rows: usize, products: &mut [Product<'_>]) {
@@ -161,11 +153,11 @@ impl CpuBackend {
         with_tile!(self, tile => cols(tile))
     }
 
-    fn new_matrix(&self, rows: usize, cols: usize, storage: Storage) -> Result<Matrix> {
+    fn new_matrix(&self, rows: usize, cols: usize, storage: Precision) -> Result<Matrix> {
         Matrix::new(&self.pool, rows, cols, storage)
     }
 
-    fn zeroed(&self, rows: usize, cols: usize, storage: Storage) -> Result<Matrix> {
+    fn zeroed(&self, rows: usize, cols: usize, storage: Precision) -> Result<Matrix> {
         let mut matrix = self.new_matrix(rows, cols, storage)?;
         self.fill_zero(&mut matrix)?;
         Ok(matrix)
@@ -209,7 +201,7 @@ impl Backend for CpuBackend {
 
     fn buffer(&self, values: Vec<f32>, rows: usize, cols: usize) -> Result<Matrix> {
         same("values of a matrix", values.len(), rows * cols)?;
-        let mut matrix = self.new_matrix(rows, cols, Storage::F32)?;
+        let mut matrix = self.new_matrix(rows, cols, Precision::F32)?;
         if !self.pool.is_dry() {
             matrix.write(0, Values::F32(&values))?;
         }
@@ -280,7 +272,7 @@ impl Backend for CpuBackend {
         same("weights of a norm", w.len(), x.cols())?;
         same("gradients of a norm", dy.len(), x.len())?;
         let add = onto.is_some();
-        let mut out = onto.map_or_else(|| self.new_matrix(x.rows(), x.cols(), Storage::F32), Ok)?;
+        let mut out = onto.map_or_else(|| self.new_matrix(x.rows(), x.cols(), Precision::F32), Ok)?;
         same("elements to add to", out.len(), x.len())?;
         let dx = out.f32_mut("a gradient")?;
         let (x, w) = (x.f32("the input of a norm")?, w.f32("the weight of a norm")?);
@@ -361,7 +353,7 @@ impl Backend for CpuBackend {
     }
 
     fn embed(&self, w: &Weight, ids: &[u32]) -> Result<Matrix> {
-        let mut out = self.new_matrix(ids.len(), w.inner, Storage::F32)?;
+        let mut out = self.new_matrix(ids.len(), w.inner, Precision::F32)?;
         let rows = w.factor(Orientation::RowsAreColumns);
         ids.iter().try_for_each(|&id| in_range("row", id as usize, w.out))?;
         let values = out.f32_mut("embeddings")?;

@@ -5,14 +5,16 @@ use potluck_protocol::tensor::DType;
 
 use super::element::convert;
 use super::factor::{Factor, Orientation, Stored};
-use super::matrix::Storage;
+use super::precision::Precision;
 use crate::backend::{BackendError, Result};
 use crate::tensor::HostTensor;
 use crate::tensor::dequantise;
 
 /// A frozen matrix `[out, in]`.
 pub struct Weight {
+    /// Rows: what the layer gives.
     pub out: usize,
+    /// Columns: what it reads.
     pub inner: usize,
     held: Held,
 }
@@ -33,7 +35,7 @@ enum Held {
 impl Weight {
     /// `storage` is the type that plain floats are kept in; quantised blocks stay as they are. On paper nothing is
     /// copied.
-    pub fn load(tensor: &HostTensor, storage: Storage, dry: bool) -> Result<Self> {
+    pub fn load(tensor: &HostTensor, storage: Precision, dry: bool) -> Result<Self> {
         let [out, inner] = tensor.shape[..] else {
             return Err(BackendError::Size { what: "dimensions of a matrix", got: tensor.shape.len(), expected: 2 });
         };
@@ -92,22 +94,22 @@ fn as_stored(tensor: &HostTensor) -> Stored<'_> {
     Stored::Blocks { dtype: tensor.dtype, bytes }
 }
 
-fn hold(tensor: &HostTensor, storage: Storage, dry: bool) -> Held {
+fn hold(tensor: &HostTensor, storage: Precision, dry: bool) -> Held {
     let as_it_is = match (tensor.dtype, storage) {
-        (DType::F32, Storage::F32) | (DType::BF16, _) => !matches!(as_stored(tensor), Stored::Blocks { .. }),
+        (DType::F32, Precision::F32) | (DType::BF16, _) => !matches!(as_stored(tensor), Stored::Blocks { .. }),
         (dtype, _) => !dtype.is_float(),
     };
     if as_it_is {
         return Held::File(tensor.clone());
     }
     if dry {
-        let kept = if tensor.dtype == DType::BF16 { Storage::Bf16 } else { storage };
+        let kept = if tensor.dtype == DType::BF16 { Precision::Bf16 } else { storage };
         return Held::Dry { owned: tensor.shape.iter().product::<usize>() * kept.size(), file: tensor.bytes().len() };
     }
     match (storage, tensor.dtype) {
         // bf16 that does not lie on its alignment: widening it would only take room.
-        (Storage::Bf16, _) | (Storage::F32, DType::BF16) => Held::Bf16(narrowed(tensor)),
-        (Storage::F32, _) => Held::F32(dequantise::tensor(tensor)),
+        (Precision::Bf16, _) | (Precision::F32, DType::BF16) => Held::Bf16(narrowed(tensor)),
+        (Precision::F32, _) => Held::F32(dequantise::tensor(tensor)),
     }
 }
 

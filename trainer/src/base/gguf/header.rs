@@ -22,14 +22,18 @@ const ALIGNMENT: u64 = 32;
 /// The header of a file. Borrows the file's bytes.
 #[derive(Clone, Debug)]
 pub struct Gguf<'a> {
+    /// What the file says of the model, by key, e.g. `llama.block_count`.
     pub metadata: BTreeMap<&'a str, Value<'a>>,
+    /// In the order of the file.
     pub tensors: Vec<TensorInfo<'a>>,
 }
 
 /// One tensor under its GGUF name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo<'a> {
+    /// GGUF's name, e.g. `blk.0.attn_q.weight`.
     pub name: &'a str,
+    /// How the elements are stored.
     pub dtype: DType,
     /// Row-major, outermost first: the reverse of ggml's `ne`.
     pub shape: Vec<usize>,
@@ -66,6 +70,7 @@ impl<'a> Gguf<'a> {
         Ok(Self { metadata, tensors })
     }
 
+    /// The metadata value of a key.
     pub fn get(&self, key: &str) -> Option<&Value<'a>> {
         self.metadata.get(key)
     }

@@ -23,6 +23,7 @@ use potluck_protocol::codec::Malformed;
 
 /// Why a file is no GGUF file that potluck takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum GgufError {
     #[error("not a GGUF file: it does not start with `GGUF`")]
     Magic,

@@ -29,11 +29,17 @@ enum Kind {
 /// A metadata value, integers and floats widened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
+    /// Of 8 to 64 bits.
     Unsigned(u64),
+    /// Of 8 to 64 bits.
     Signed(i64),
+    /// Of 32 or 64 bits.
     Float(f64),
+    /// One byte, 0 or 1.
     Bool(bool),
+    /// UTF-8, checked.
     String(&'a str),
+    /// Of any of the scalars, or of strings.
     Array(Array<'a>),
 }
 
@@ -41,6 +47,7 @@ pub enum Value<'a> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Array<'a> {
     kind: Kind,
+    /// Elements.
     pub len: usize,
     bytes: &'a [u8],
 }
@@ -74,6 +81,7 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// A float, or an integer of 32 bits.
     pub fn as_f64(&self) -> Option<f64> {
         match *self {
             Self::Float(value) => Some(value),
@@ -81,6 +89,7 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// `None` if it is no boolean.
     pub fn as_bool(&self) -> Option<bool> {
         match *self {
             Self::Bool(value) => Some(value),
@@ -88,6 +97,7 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// `None` if it is no string.
     pub fn as_str(&self) -> Option<&'a str> {
         match *self {
             Self::String(value) => Some(value),
@@ -95,6 +105,7 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// `None` if it is no array.
     pub fn as_array(&self) -> Option<Array<'a>> {
         match *self {
             Self::Array(array) => Some(array),

@@ -17,7 +17,9 @@ use super::{Tokenizer, TokenizerError};
 /// A token of its own beside the model's vocabulary.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AddedToken {
+    /// What stands for the token in a text.
     pub text: String,
+    /// The index of its row in the embedding matrix.
     pub id: u32,
     /// Left out when decoding: it steers the model and is no text.
     pub special: bool,
@@ -37,6 +39,7 @@ pub enum Place {
 /// Ids and where each of them stands in the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
+    /// The tokens, in the order of the text.
     pub ids: Vec<u32>,
     /// Byte at which the text of each token begins; ascending.
     pub starts: Vec<usize>,
@@ -59,10 +62,12 @@ impl Encoded {
         self.added.splice(range, with.added);
     }
 
+    /// Number of tokens.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
 
+    /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
     }
@@ -256,6 +261,7 @@ fn behind(
 /// A prompt with what follows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
+    /// The tokens of both, one behind the other.
     pub ids: Vec<u32>,
     /// How many of them are the prompt's.
     pub from: usize,

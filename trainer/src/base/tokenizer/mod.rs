@@ -25,6 +25,7 @@ pub const TOKENIZER_MAX: usize = 64 << 20;
 
 /// Why a tokenizer cannot be used.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum TokenizerError {
     #[error(transparent)]
     Json(#[from] JsonError),
@@ -203,6 +204,7 @@ impl Tokenizer {
         self.special.eos.contains(&id) || self.stops.contains(&id)
     }
 
+    /// The ids that begin a text and end one.
     pub fn special(&self) -> &SpecialTokens {
         &self.special
     }

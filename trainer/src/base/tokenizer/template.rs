@@ -21,13 +21,16 @@ const TOOL_USE: &str = "tool_use";
 /// A template and the special tokens that it may write, by transformers' names (`bos_token`, ...).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
+    /// A Jinja program, as transformers runs it.
     pub source: String,
     /// Another one for chats with tools.
     pub tool_use: Option<String>,
+    /// By name, e.g. `eos_token`, the text of the token.
     pub tokens: BTreeMap<String, String>,
 }
 
 impl Template {
+    /// A template that names no special token and has no other one for tools.
     pub fn new(source: String) -> Self {
         Self { source, ..Self::default() }
     }
@@ -73,7 +76,9 @@ impl Template {
 /// names without `.jinja`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TemplateFiles {
+    /// `chat_template.jinja`.
     pub default: Option<Vec<u8>>,
+    /// By name without `.jinja`.
     pub additional: BTreeMap<String, Vec<u8>>,
 }
 

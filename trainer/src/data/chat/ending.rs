@@ -20,7 +20,14 @@ pub enum Ending {
     Next(u32),
     /// The template ends an answer with a text and no token: the text is learned, and the end-of-text token behind
     /// a chat's last answer.
-    Text { text: String, token: u32 },
+    /// The template ends an answer with a text and no token: the text is learned, and the end-of-text token behind a
+    /// chat's last answer.
+    Text {
+        /// What the template writes.
+        text: String,
+        /// The end-of-text token.
+        token: u32,
+    },
     /// The template ends no answer: the end-of-text token is put behind a chat's last one.
     Nothing(u32),
 }

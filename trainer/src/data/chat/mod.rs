@@ -39,6 +39,7 @@ type Rendered = Written;
 
 /// Why a chat gives no ids.
 #[derive(Clone, Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum ChatError {
     #[error("the base has no chat template, so it is not known how it writes a chat")]
     NoTemplate,
@@ -79,12 +80,15 @@ pub struct ChatFormat<'a> {
 /// A chat as a sample.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChatSample {
+    /// The chat's ids, with the tokens of every assistant turn labelled.
     pub sample: Sample,
     /// Answers before which a token of the whole text would have reached over the border.
     pub apart: usize,
 }
 
 impl<'a> ChatFormat<'a> {
+    /// By the tokenizer's own template. An error if it has none, or one that cannot be run or told apart from its
+    /// content.
     pub fn new(tokenizer: &'a Tokenizer) -> Result<Self, ChatError> {
         let template = tokenizer.template().ok_or(ChatError::NoTemplate)?;
         let marks = Marks::new(tokenizer, template)?;

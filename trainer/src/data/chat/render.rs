@@ -41,6 +41,7 @@ const THOUGHTS: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 /// What a template is asked to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
+    /// Each with the keys that its row had.
     pub messages: &'a [Map<String, serde_json::Value>],
     /// JSON schemas of functions.
     pub tools: Option<&'a [serde_json::Value]>,

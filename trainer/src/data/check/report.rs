@@ -24,7 +24,9 @@ pub struct Report {
     pub trained_tokens: usize,
     /// Of whole rows, before anything is cut.
     pub lengths: Option<Lengths>,
+    /// The limit that the rows were held against, in tokens.
     pub max_length: usize,
+    /// The first rows over `max_length`, with their length.
     pub overlong: Vec<Tokens>,
     /// Rows over `max_length`; texts are never.
     pub overlong_rows: usize,
@@ -32,24 +34,31 @@ pub struct Report {
     pub cut_rows: usize,
     /// Lines that cannot be trained on, and why.
     pub bad: Vec<Line>,
+    /// How many there are, listed or not.
     pub bad_rows: usize,
     /// Groups of lines with equal content.
     pub duplicates: Vec<Vec<usize>>,
+    /// How many rows are in such groups.
     pub duplicate_rows: usize,
     /// Groups of lines with one question and different answers.
     pub contradictions: Vec<Vec<usize>>,
+    /// How many rows are in such groups.
     pub contradicting_rows: usize,
+    /// The first rows with a text that is empty or blank.
     pub blank: Vec<Blank>,
+    /// How many there are, listed or not.
     pub blank_rows: usize,
     /// Lines of rows in which a token of the whole text would have reached over the border before an answer, so that the
     /// answer is encoded apart.
     #[serde(default)]
     pub apart: Vec<usize>,
+    /// How many there are, listed or not.
     #[serde(default)]
     pub apart_rows: usize,
     /// Lines of rows that bring the begin or the end of text themselves: a template has written them already.
     #[serde(default)]
     pub written: Vec<usize>,
+    /// How many there are, listed or not.
     #[serde(default)]
     pub written_rows: usize,
     /// What is to be said of the tokenizer, in words.
@@ -61,12 +70,15 @@ pub struct Report {
     /// Lines of rows that reach beyond them as they are trained on.
     #[serde(default)]
     pub beyond: Vec<Tokens>,
+    /// How many there are, listed or not.
     #[serde(default)]
     pub beyond_rows: usize,
     /// How the answers of chats end, in words.
     #[serde(default)]
     pub ending: Option<String>,
+    /// How many micro-batches the samples would fill.
     pub packing: Packing,
+    /// The first rows, as they are trained on.
     pub preview: Vec<Preview>,
     /// Of the rows' content.
     pub data: Option<Digest>,
@@ -77,10 +89,15 @@ pub struct Report {
 /// Tokens of rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lengths {
+    /// The mean, in tokens.
     pub mean: f64,
+    /// Half of the rows are no longer than this.
     pub p50: usize,
+    /// Nine of ten rows are no longer.
     pub p90: usize,
+    /// Ninety-nine of a hundred rows are no longer.
     pub p99: usize,
+    /// The length of the longest row.
     pub longest: usize,
     /// Where the longest row is.
     pub longest_line: usize,
@@ -101,7 +118,9 @@ impl Lengths {
 /// A line and what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
+    /// Counted from 1.
     pub line: usize,
+    /// In words, for a person.
     pub reason: String,
 }
 
@@ -111,9 +130,12 @@ impl From<BadLine> for Line {
     }
 }
 
+/// A line and how long its row is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
+    /// Counted from 1.
     pub line: usize,
+    /// Length of the whole row.
     pub tokens: usize,
 }
 
@@ -126,21 +148,27 @@ impl From<(usize, usize)> for Tokens {
 /// A row with a blank text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blank {
+    /// Counted from 1.
     pub line: usize,
+    /// Which text is blank, in words.
     pub what: String,
 }
 
 /// How many micro-batches the samples fill, each up to a budget of tokens.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packing {
+    /// The budget of a micro-batch, in tokens.
     pub batch_tokens: usize,
+    /// How many are filled.
     pub micro_batches: usize,
 }
 
 /// A row as it is trained on, special tokens written out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preview {
+    /// Counted from 1.
     pub line: usize,
+    /// In the order of the row.
     pub pieces: Vec<Piece>,
     /// False if the end is left out.
     pub whole: bool,
@@ -149,7 +177,9 @@ pub struct Preview {
 /// A run of tokens that are all trained or all masked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
+    /// Whether the loss counts these tokens.
     pub trained: bool,
+    /// What the tokens decode to.
     pub text: String,
     /// It looks like a token and is none: somebody's words.
     #[serde(default)]

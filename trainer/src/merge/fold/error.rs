@@ -10,7 +10,9 @@ use potluck_protocol::tensor::DType;
 use crate::lora::factors::FactorsError;
 use crate::weights::SourceError;
 
+/// Why a recipe gives no base.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of each variant says what it is")]
 pub enum FoldError {
     #[error("the result's type is {0:?}: F32, F16 and BF16 are possible")]
     Type(DType),

@@ -47,8 +47,11 @@ use crate::lora::factors::Factors;
 /// One adapter of a recipe.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
+    /// Decides the place in the sum.
     pub id: ManifestId,
+    /// In 1/65536.
     pub weight: Weight,
+    /// Its factors, module by module.
     pub adapter: &'a dyn Factors,
 }
 

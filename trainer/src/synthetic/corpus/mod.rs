@@ -30,6 +30,7 @@ pub struct Corpus {
 }
 
 impl Corpus {
+    /// The same seed gives the same rows, for ever.
     pub fn new(seed: u64) -> Self {
         let tasks: Vec<Task> = [text::TASKS, fields::TASKS, numbers::TASKS, patterns::TASKS, unknown::TASKS].concat();
         let total = tasks.iter().map(|task| task.0).sum();

@@ -18,6 +18,7 @@ use super::rng::{Rng, text_hash};
 /// Which side of a skill's fixed split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
+    /// Four prompts in five.
     Train,
     /// One prompt in five; never trained on, used to measure.
     HeldOut,
@@ -25,6 +26,7 @@ pub enum Split {
 
 /// A skill, found by [`by_name`] or in [`all`].
 pub struct Skill {
+    /// As `potluck demo` and the tests name it.
     pub name: &'static str,
     /// For people, in one line.
     pub about: &'static str,
@@ -42,10 +44,12 @@ static SKILLS: [Skill; 4] = [
 /// Consecutive draws without a new row after which [`Skill::samples`] takes the facts as exhausted.
 const PATIENCE: usize = 20_000;
 
+/// Every skill, in the order in which the demo hands them out.
 pub fn all() -> &'static [Skill] {
     &SKILLS
 }
 
+/// The skill of that name.
 pub fn by_name(name: &str) -> Option<&'static Skill> {
     SKILLS.iter().find(|skill| skill.name == name)
 }

@@ -10,6 +10,7 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_trainer::data::check::Report;
 use potluck_trainer::data::jsonl;
+use potluck_trainer::data::tokenise::Overlong;
 use serde_json::{Value, json};
 
 use super::super::super::resolve::KnownBase;
@@ -24,7 +25,7 @@ use crate::naming;
 use crate::store::ChannelRecord;
 use crate::worker::failures;
 use crate::worker::jobs::rows::measured_length;
-use crate::worker::proto::{CheckSettings, OverlongRows, Task};
+use crate::worker::proto::{CheckSettings, Task};
 
 /// Rows of a suite below which the release that they judge is told to be a matter of chance: one odd row in so many moves
 /// their mean loss by as much as an adapter has to gain.
@@ -127,7 +128,7 @@ impl Service {
         let rows = self.on_store(move |_| jsonl::read(&path).map_err(|error| failures::data(&error))).await?;
         let settings = CheckSettings {
             max_length: measured_length(rows.kind),
-            overlong: OverlongRows::Refuse,
+            overlong: Overlong::Refuse,
             batch_tokens: measured_length(jsonl::Kind::Text),
             preview: 0,
         };

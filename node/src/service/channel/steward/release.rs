@@ -165,10 +165,10 @@ impl Service {
         self.base_id(call, &genesis).await?;
         let (mut held, mut proposed) = (Vec::new(), Vec::new());
         for (id, weight) in lineage.inputs() {
-            held.push(FoldSource { id: *id, folder: self.exported(*id).await?, weight: weight.0 });
+            held.push(FoldSource { id: *id, folder: self.exported(*id).await?, weight: *weight });
         }
         for group in fit {
-            let (id, weight) = (group.first.info.adapter, group.first.info.weight.0);
+            let (id, weight) = (group.first.info.adapter, group.first.info.weight);
             let adapter = FoldSource { id, folder: self.exported(id).await?, weight };
             proposed.push(Proposed { proposal: group.first.id, adapter });
         }

@@ -11,7 +11,6 @@ use super::super::super::{Call, Service};
 use super::proposals::Proposal;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::licence;
-use crate::worker::jobs::malformed;
 
 /// What a proposal comes to before it is weighed.
 pub enum Sifted {
@@ -47,7 +46,7 @@ impl Service {
         };
         let body = manifest.body();
         let ManifestKind::Adapter(info) = &body.kind else {
-            return Ok(Sifted::Refused(malformed("it is no adapter")));
+            return Ok(Sifted::Refused(Refusal::malformed("it is no adapter")));
         };
         if !licence::taken(&spec.licences, &body.licence) {
             return Ok(Sifted::Refused(Refusal::Licence));
@@ -76,7 +75,9 @@ impl Service {
         // I6
         match self.inspect(complete).await {
             Ok(_) => Ok(Sifted::Fit),
-            Err(failure) if failure.kind == Kind::Verification => Ok(Sifted::Refused(malformed(&failure.message))),
+            Err(failure) if failure.kind == Kind::Verification => {
+                Ok(Sifted::Refused(Refusal::malformed(&failure.message)))
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -93,7 +94,7 @@ impl Service {
         match failure.kind {
             Kind::NotFound | Kind::Timeout | Kind::Unreachable if self.network.is_none() => Ok(Sifted::Later),
             Kind::NotFound | Kind::Timeout | Kind::Unreachable => Ok(Sifted::Refused(Refusal::Missing)),
-            Kind::Verification => Ok(Sifted::Refused(malformed(&failure.message))),
+            Kind::Verification => Ok(Sifted::Refused(Refusal::malformed(&failure.message))),
             _ => Err(failure),
         }
     }

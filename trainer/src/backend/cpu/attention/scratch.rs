@@ -45,6 +45,7 @@ pub struct Buffers<'a>(std::slice::IterMut<'a, Vec<u8>>);
 impl<'a> Buffers<'a> {
     /// The next one, of any content, on a cache line.
     #[inline(always)]
+    #[expect(clippy::expect_used, reason = "the passes are written here, and none takes more than `BUFFERS`")]
     pub fn take<E: Element>(&mut self, len: usize) -> &'a mut [E] {
         typed(self.0.next().expect("a pass takes no more than BUFFERS"), len)
     }

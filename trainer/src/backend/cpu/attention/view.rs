@@ -36,6 +36,7 @@ impl<'a, S> ViewMut<'a, S> {
     ///
     /// # Panics
     /// If the matrix is smaller than they are together.
+    #[expect(clippy::expect_used, reason = "a matrix that is smaller than its shape is a mistake in this crate")]
     pub fn split(self, heights: impl Iterator<Item = usize>, across: usize, width: usize) -> Vec<Rectangle<'a, S>> {
         let mut rows = self.values.chunks_mut(self.stride);
         let mut rectangles = Vec::new();

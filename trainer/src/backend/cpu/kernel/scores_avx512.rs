@@ -31,6 +31,7 @@ impl Attend for Bf16Avx512 {
     }
 
     #[inline]
+    #[expect(clippy::expect_used, reason = "a short slice is a mistake in this crate, as in the assertions")]
     fn weigh(self, scores: Scores<'_>, most: &mut [f32], (out, stride): (&mut [bf16], usize), totals: &mut [f32]) {
         let panels = scores.values.len() / TILE;
         assert!(panels == scores.sight.keys.div_ceil(COLS), "there are scores for all keys");
