@@ -59,12 +59,12 @@ pub struct Trained {
 
 /// Trains, from the last checkpoint if there is one, and writes the adapter.
 pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
-    stopping::look(&task.out)?;
+    stopping::find_output(&task.out)?;
     let run = Run::prepare(task, context)?;
     context.begin_keeping();
     let folder = open_folder(&run_folder(&task.out), context)?;
     // Whoever had the folder may have come to the end meanwhile.
-    match stopping::look(&task.out).and_then(|output| run.train_in(&folder, output)) {
+    match stopping::find_output(&task.out).and_then(|output| run.train_in(&folder, output)) {
         Ok(trained) => {
             // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
             let _left_behind = folder.remove(&NOTES);
