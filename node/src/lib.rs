@@ -20,6 +20,7 @@ pub mod net;
 pub mod netfiles;
 pub mod exchange;
 pub mod hub;
+pub mod ipc;
 pub mod worker;
 pub mod api;
 pub mod service;

@@ -17,28 +17,15 @@ pub enum Request {
     Release(Release),
     Revoke(Revoke),
     Follow(Follow),
-    Unfollow {
-        channel: String,
-        /// Also a channel of this node's own.
-        #[serde(default)]
-        force: bool,
-    },
+    Unfollow(Unfollow),
     /// Looks for newer versions now and takes them; ends what a rollback holds.
-    Update {
-        channel: String,
-        timeout_seconds: Seconds,
-    },
+    Update(Update),
     Rollback(Rollback),
     /// The lineage, with verdicts, stale members and halts.
-    Show {
-        channel: String,
-    },
+    Show(Show),
     List,
     /// Folds a version and writes it as a base folder.
-    Export {
-        channel: String,
-        out: PathBuf,
-    },
+    Export(Export),
 }
 
 /// A new channel, with this node's key as its steward.
@@ -118,4 +105,39 @@ pub struct Rollback {
     /// As its steward: publish a version with that recipe, for all followers.
     pub publish: bool,
     pub threads: usize,
+}
+
+/// Follows a channel no longer; what is here of it stays.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unfollow {
+    /// Which.
+    pub channel: String,
+    /// Also a channel of this node's own.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Takes the newest version of a channel now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Update {
+    /// Which.
+    pub channel: String,
+    /// How long to look for each thing.
+    pub timeout_seconds: Seconds,
+}
+
+/// The lineage of a channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Show {
+    /// Which.
+    pub channel: String,
+}
+
+/// Writes a version as a folder of merged safetensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Export {
+    /// A channel, the id of a version, or the base id of one.
+    pub channel: String,
+    /// The folder: whole or not at all.
+    pub out: PathBuf,
 }

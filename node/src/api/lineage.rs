@@ -8,12 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Halt;
 
-/// The schema of [`Shown`].
-pub const SCHEMA: &str = "potluck.base.channel/1";
-
+/// A channel as it is known here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
-    pub schema: String,
+    /// Its id.
     pub channel: ManifestId,
     /// What it is called here.
     pub name: String,

@@ -1,41 +1,28 @@
-//! Requests, progress and answers. On the socket each is one line of JSON.
+//! Everything that can be asked of a node. On the socket a request is one line of JSON.
 
 use std::path::{Path, PathBuf};
 
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::ManifestId;
 use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::channel;
 use super::search::Search;
-use crate::exchange::Phases;
-use crate::failure::Failure;
+pub use crate::ipc::{Progress, Unit};
 use crate::seconds::Seconds;
 use crate::worker::proto::{BenchMergeSettings, BenchWork, CheckSettings, TrainSettings};
 
-/// The longest line that either side reads: a prompt, a status or a list of peers.
-pub const LINE_MAX: usize = 4 << 20;
-
-/// Everything that can be asked of a node. Paths are absolute: the daemon has a working folder of its own.
+/// A request. Paths are absolute: the daemon has a working folder of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
     Status,
     Peers,
-    BaseAdd {
-        path: PathBuf,
-        name: Option<String>,
-        /// The base that it is a view of, e.g. a quantised file of it.
-        #[serde(default)]
-        view_of: Option<String>,
-    },
+    BaseAdd(BaseAdd),
     /// Fetches a base from the swarm by its id.
     BaseFetch(BaseFetch),
     BaseList,
-    BaseShow {
-        base: String,
-    },
+    BaseShow(BaseShow),
     Train(Box<Train>),
     Eval(Eval),
     Generate(Generate),
@@ -43,24 +30,13 @@ pub enum Request {
     Publish(Publish),
     PublishBase(PublishBase),
     Search(Box<Search>),
-    Show {
-        reference: String,
-    },
+    Show(Show),
     Pull(Pull),
     /// Makes a manifest and its shards present, without inspecting or exporting anything.
-    Fetch {
-        manifest: ManifestId,
-        timeout_seconds: Seconds,
-    },
+    Fetch(Fetch),
     /// Waits until these adapters of a base have been heard of.
-    Heard {
-        base: String,
-        adapters: Vec<String>,
-        timeout_seconds: Seconds,
-    },
-    Verify {
-        id: String,
-    },
+    Heard(Heard),
+    Verify(Verify),
     Merge(Merge),
     /// Channels of base versions.
     Channel(Box<channel::Request>),
@@ -77,8 +53,8 @@ impl Request {
     /// Answered at once from what is known here: never waits for a place, so that a daemon answers whatever else it does.
     pub fn is_small(&self) -> bool {
         match self {
-            Self::Status | Self::Peers | Self::BaseList | Self::Show { .. } | Self::StoreStat | Self::Stop => true,
-            Self::Channel(request) => matches!(**request, channel::Request::Show { .. } | channel::Request::List),
+            Self::Status | Self::Peers | Self::BaseList | Self::Show(_) | Self::StoreStat | Self::Stop => true,
+            Self::Channel(request) => matches!(**request, channel::Request::Show(_) | channel::Request::List),
             _ => false,
         }
     }
@@ -89,7 +65,7 @@ impl Request {
             Self::Merge(merge) => Some(&merge.out),
             Self::Pull(pull) => pull.out.as_deref(),
             Self::Channel(request) => match &**request {
-                channel::Request::Export { out, .. } => Some(out),
+                channel::Request::Export(export) => Some(&export.out),
                 _ => None,
             },
             _ => None,
@@ -103,31 +79,84 @@ impl Request {
             Self::Status
             | Self::Peers
             | Self::BaseList
-            | Self::BaseShow { .. }
+            | Self::BaseShow(_)
             | Self::Eval(_)
             | Self::Generate(_)
             | Self::DataCheck(_)
             | Self::Search(_)
-            | Self::Show { .. }
-            | Self::Heard { .. }
-            | Self::Verify { .. }
+            | Self::Show(_)
+            | Self::Heard(_)
+            | Self::Verify(_)
             | Self::StoreStat
             | Self::StoreVerify
             | Self::Bench(_)
             | Self::BenchMerge(_) => true,
-            Self::Channel(request) => matches!(**request, channel::Request::Show { .. } | channel::Request::List),
-            Self::BaseAdd { .. }
+            Self::Channel(request) => matches!(**request, channel::Request::Show(_) | channel::Request::List),
+            Self::BaseAdd(_)
             | Self::BaseFetch(_)
             | Self::Train(_)
             | Self::Publish(_)
             | Self::PublishBase(_)
             | Self::Pull(_)
-            | Self::Fetch { .. }
+            | Self::Fetch(_)
             | Self::Merge(_)
             | Self::StoreRebuild
             | Self::Stop => false,
         }
     }
+}
+
+/// Checks a base whole and remembers it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaseAdd {
+    /// A folder of safetensors, or a .gguf file.
+    pub path: PathBuf,
+    /// What to call it here; the file's or folder's own name if not said.
+    pub name: Option<String>,
+    /// The base that it is a view of, e.g. a quantised file of it.
+    #[serde(default)]
+    pub view_of: Option<String>,
+}
+
+/// One base, read whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaseShow {
+    /// A path, a name or an id.
+    pub base: String,
+}
+
+/// All that is known of one thing that was published.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Show {
+    /// A name, an id or the start of one.
+    pub reference: String,
+}
+
+/// Makes a manifest and its shards present.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Which.
+    pub manifest: ManifestId,
+    /// How long to look for providers and wait for bytes.
+    pub timeout_seconds: Seconds,
+}
+
+/// Waits until adapters have been heard of, or are here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Heard {
+    /// Id of the base whose announcements are looked at.
+    pub base: String,
+    /// Manifest ids.
+    pub adapters: Vec<String>,
+    /// How long to wait.
+    pub timeout_seconds: Seconds,
+}
+
+/// Checks again what is here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Verify {
+    /// A name, an id or the start of one: of an adapter, a base, a recipe, a channel or a version.
+    pub id: String,
 }
 
 /// An adapter with its weight, e.g. `sql-helper@0.5`.
@@ -251,68 +280,4 @@ pub struct BenchMerge {
 pub struct Bench {
     pub base: String,
     pub work: BenchWork,
-}
-
-/// What is reported while a request runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Progress {
-    /// A new phase begins.
-    Phase { text: String },
-    /// So much of something is done.
-    Count { what: String, done: u64, total: u64, unit: Unit },
-    /// An optimiser step is done.
-    Step { step: u64, steps: u64, loss: f64, tokens_per_second: f64, seconds_left: f64 },
-    /// The next piece of generated text.
-    Text { text: String },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    Bytes,
-    Items,
-}
-
-/// One line from the server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Line {
-    Progress(Progress),
-    Done(Value),
-    Failed(Failure),
-}
-
-/// One provider's part of a pull.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PulledFrom {
-    pub peer: String,
-    pub bytes: u64,
-}
-
-/// The answer to [`Request::Fetch`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Fetched {
-    pub schema: String,
-    pub fetched_bytes: u64,
-    pub fetched_from: Vec<PulledFrom>,
-    /// Good shards that came twice.
-    pub wasted_bytes: u64,
-    /// Peers that sent wrong bytes.
-    pub blamed: Vec<String>,
-    pub phases: Phases,
-}
-
-/// The answer to [`Request::Pull`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pulled {
-    pub schema: String,
-    pub manifest: ManifestId,
-    pub name: String,
-    pub folder: PathBuf,
-    pub fetched_bytes: u64,
-    pub fetched_from: Vec<PulledFrom>,
-    /// The adapter's base, if that is not here, so that the adapter was not held against it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_held_against: Option<BaseId>,
 }

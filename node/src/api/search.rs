@@ -81,10 +81,10 @@ impl FromStr for AtLeast {
     }
 }
 
-/// The answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a search finds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
-    pub schema: String,
+    /// The best first.
     pub results: Vec<Offer>,
     /// Fitting ones beyond the limit.
     pub more: usize,

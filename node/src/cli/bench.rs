@@ -2,16 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use serde::Deserialize;
-use serde_json::Value;
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::args::Global;
-use super::{base, bench_exchange, bench_merge, output, run::ask};
-use crate::api::proto::{self, Request};
+use super::global::Global;
+use super::{ask::ask, bench_exchange, bench_merge, output, references};
+use crate::api::answers::{GenerateMeasured, StepMeasured};
+use crate::api::ask::{Ask, AskBenchGenerate, AskBenchStep};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, Engine, RecomputeName};
+use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, RecomputeName};
 
 /// Measure this machine.
 #[derive(Debug, Subcommand)]
@@ -81,46 +80,21 @@ pub struct Generate {
     threads: Option<usize>,
 }
 
-#[derive(Deserialize)]
-struct StepMeasured {
-    tokens_per_second: f64,
-    step_seconds: f64,
-    gflops: f64,
-    peak_rss_mb: Option<f64>,
-    losses: Vec<f64>,
-    backend: String,
-    dtype: String,
-    threads: usize,
-}
-
-#[derive(Deserialize)]
-struct GenerateMeasured {
-    prompt_tokens_per_second: f64,
-    /// None of a single token.
-    new_tokens_per_second: Option<f64>,
-    peak_rss_mb: Option<f64>,
-    backend: String,
-    dtype: String,
-    threads: usize,
-}
-
 pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
     match verb {
         Bench::Step(verb) => {
-            let answer = measure(global, &verb.base, BenchWork::Step(step(verb)?)).await?;
-            output::answer(global, answer, |measured: StepMeasured| step_lines(&measured))
+            let request = AskBenchStep { base: references::base(global, &verb.base)?, settings: step(verb)? };
+            let measured = ask(global, request).await?;
+            output::answer(global, AskBenchStep::SCHEMA, &measured, |measured, _| render_step(measured))
         }
         Bench::Generate(verb) => {
-            let answer = measure(global, &verb.base, BenchWork::Generate(generate(verb)?)).await?;
-            output::answer(global, answer, |measured: GenerateMeasured| vec![generate_line(&measured)])
+            let request = AskBenchGenerate { base: references::base(global, &verb.base)?, settings: generate(verb)? };
+            let measured = ask(global, request).await?;
+            output::answer(global, AskBenchGenerate::SCHEMA, &measured, |measured, _| render_generate(measured))
         }
         Bench::Exchange(verb) => bench_exchange::run(global, verb).await,
         Bench::Merge(verb) => bench_merge::run(global, verb).await,
     }
-}
-
-async fn measure(global: &Global, base: &str, work: BenchWork) -> Outcome<Value> {
-    ask(global, &Request::Bench(proto::Bench { base: base::reference(global, base)?, work })).await
 }
 
 fn step(verb: &Step) -> Outcome<BenchStepSettings> {
@@ -157,22 +131,30 @@ fn generate(verb: &Generate) -> Outcome<BenchGenerateSettings> {
     })
 }
 
-fn step_lines(measured: &StepMeasured) -> Vec<String> {
-    let StepMeasured { backend, dtype, threads, tokens_per_second, step_seconds, gflops, .. } = measured;
+fn render_step(measured: &StepMeasured) -> Vec<String> {
+    let StepMeasured { tokens_per_second, step_seconds, gflops, .. } = measured;
+    let (engine, memory) = (engine(&measured.engine, measured.threads), memory(measured.peak_rss_mb));
     vec![
         format!(
-            "{backend} {dtype}, {threads} threads: {tokens_per_second:.1} tokens per second, {step_seconds:.2} s a step, {gflops:.0} GFLOP/s{}",
-            memory(measured.peak_rss_mb)
+            "{engine}: {tokens_per_second:.1} tokens per second, {step_seconds:.2} s a step, {gflops:.0} GFLOP/s{memory}"
         ),
         format!("losses {}", measured.losses.iter().map(|loss| format!("{loss:.4}")).collect::<Vec<_>>().join(" ")),
     ]
 }
 
-fn generate_line(measured: &GenerateMeasured) -> String {
-    let GenerateMeasured { backend, dtype, threads, prompt_tokens_per_second: prompt, .. } = measured;
+fn render_generate(measured: &GenerateMeasured) -> Vec<String> {
+    let (engine, memory) = (engine(&measured.engine, measured.threads), memory(measured.peak_rss_mb));
     let new = measured.new_tokens_per_second.map_or_else(String::new, |rate| format!(", generates {rate:.1}"));
-    let memory = memory(measured.peak_rss_mb);
-    format!("{backend} {dtype}, {threads} threads: reads {prompt:.1} tokens per second{new}{memory}")
+    vec![format!("{engine}: reads {:.1} tokens per second{new}{memory}", measured.prompt_tokens_per_second)]
+}
+
+/// `cpu f32, 2 threads`
+fn engine(engine: &Engine, threads: usize) -> String {
+    let name = |value: Option<clap::builder::PossibleValue>| {
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    };
+    let (backend, dtype) = (name(engine.backend.to_possible_value()), name(engine.dtype.to_possible_value()));
+    format!("{backend} {dtype}, {threads} threads")
 }
 
 fn memory(peak_rss_mb: Option<f64>) -> String {

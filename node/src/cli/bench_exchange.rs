@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::Global;
+use super::global::Global;
 use super::output;
 use crate::bench::exchange::{self, Options, Report, Transport};
 use crate::config;
@@ -45,15 +45,10 @@ pub async fn run(global: &Global, verb: &Exchange) -> Outcome<()> {
     let options =
         Options { transport: verb.transport, size: verb.size, sources: verb.sources, seed: verb.seed, folder };
     let report = exchange::run(&options).await?;
-    if global.json {
-        output::json(&serde_json::json!(report));
-    } else {
-        lines(&report).iter().for_each(|line| output::line(line));
-    }
-    Ok(())
+    output::answer(global, Report::SCHEMA, &report, |report, _| render(report))
 }
 
-fn lines(report: &Report) -> Vec<String> {
+fn render(report: &Report) -> Vec<String> {
     let Report { mib_per_second, durable_mib_per_second, disk_mib_per_second, durable_share_of_disk, .. } = report;
     let phases = report.phases;
     let mut lines = vec![

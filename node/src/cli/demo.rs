@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::args::Global;
-use super::{base, output};
-use crate::demo::{self, Options};
+use super::global::Global;
+use super::{output, references};
+use crate::demo::{self, Options, Report};
 use crate::failure::Outcome;
 
 /// Three volunteers on this machine: each trains an adapter for a skill of its own, publishes it, fetches and checks
@@ -26,17 +26,13 @@ pub struct Demo {
 
 pub async fn run(global: &Global, verb: &Demo) -> Outcome<()> {
     let options = Options {
-        base: base::reference(global, &verb.base)?,
+        base: references::base(global, &verb.base)?,
         nodes: verb.nodes.into(),
         heldout: verb.heldout,
         home: global.home.clone(),
         quiet: global.quiet,
     };
     let report = demo::run(&options).await?;
-    if global.json {
-        output::json(&report.to_json()?);
-    } else {
-        report.table().iter().for_each(|text| output::line(text));
-    }
+    output::answer(global, Report::SCHEMA, &report, Report::table)?;
     report.outcome()
 }

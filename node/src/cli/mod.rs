@@ -1,23 +1,28 @@
 //! The command line: what can be typed, and how answers look. One file per verb; no logic beyond both.
 
 mod args;
-mod output;
-mod progress;
-mod run;
+mod ask;
 mod base;
 mod bench;
 mod bench_exchange;
 mod bench_merge;
+mod channel;
 mod data;
 mod demo;
 mod eval;
 mod generate;
+mod global;
+mod main;
 mod merge;
 mod method;
 mod network;
+mod network_flags;
+mod output;
 mod peers;
+mod progress;
 mod publish;
 mod pull;
+mod references;
 mod search;
 mod show;
 mod status;
@@ -27,4 +32,4 @@ mod train_flags;
 mod up;
 mod verify;
 
-pub use run::main;
+pub use main::main;

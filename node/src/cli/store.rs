@@ -1,13 +1,13 @@
 //! `potluck store stat|verify|rebuild`
 
 use clap::Subcommand;
-use serde::Deserialize;
 
-use super::args::Global;
+use super::ask::{ask, ask_here};
+use super::global::Global;
 use super::output;
 use super::progress::Shown;
-use super::run::{ask, ask_here};
-use crate::api::proto::Request;
+use crate::api::answers::{StoreStat, StoreVerified};
+use crate::api::ask::{Ask, AskStoreRebuild, AskStoreStat, AskStoreVerify};
 use crate::config;
 use crate::failure::Outcome;
 use crate::service::Service;
@@ -29,43 +29,35 @@ pub enum Store {
     },
 }
 
-#[derive(Deserialize)]
-struct Stat {
-    shards: u64,
-    shard_bytes: u64,
-    held: Held,
-    recipes: u64,
-}
-
-#[derive(Deserialize)]
-struct Checked {
-    shards: u64,
-    manifests: u64,
-}
-
 pub async fn run(global: &Global, verb: &Store) -> Outcome<()> {
     match verb {
-        Store::Stat => output::answer(global, ask(global, &Request::StoreStat).await?, |stat: Stat| {
-            vec![format!(
-                "{} shards ({}); {}; {} recipes",
-                stat.shards,
-                output::bytes(stat.shard_bytes),
-                held(&stat.held),
-                stat.recipes
-            )]
-        }),
-        Store::Verify => output::answer(global, ask(global, &Request::StoreVerify).await?, |checked: Checked| {
-            vec![format!(
-                "clean: {} shards and {} manifests are what their names say",
-                checked.shards, checked.manifests
-            )]
-        }),
+        Store::Stat => {
+            let stat = ask(global, AskStoreStat).await?;
+            output::answer(global, AskStoreStat::SCHEMA, &stat, |stat, _| render_stat(stat))
+        }
+        Store::Verify => {
+            let verified = ask(global, AskStoreVerify).await?;
+            output::answer(global, AskStoreVerify::SCHEMA, &verified, |verified, _| render_verified(*verified))
+        }
         Store::Rebuild { salvage_state } => {
-            output::answer(global, rebuild(global, *salvage_state).await?, |stat: Stat| {
-                vec![format!("rebuilt the index: {} shards; {}", stat.shards, held(&stat.held))]
-            })
+            let stat = rebuild(global, *salvage_state).await?;
+            output::answer(global, AskStoreRebuild::SCHEMA, &stat, |stat, _| render_rebuilt(stat))
         }
     }
+}
+
+fn render_stat(stat: &StoreStat) -> Vec<String> {
+    let bytes = output::bytes(stat.shard_bytes);
+    vec![format!("{} shards ({bytes}); {}; {} recipes", stat.shards, held(&stat.held), stat.recipes)]
+}
+
+fn render_verified(verified: StoreVerified) -> Vec<String> {
+    let StoreVerified { shards, manifests } = verified;
+    vec![format!("clean: {shards} shards and {manifests} manifests are what their names say")]
+}
+
+fn render_rebuilt(stat: &StoreStat) -> Vec<String> {
+    vec![format!("rebuilt the index: {} shards; {}", stat.shards, held(&stat.held))]
 }
 
 /// `4 manifests: 2 adapters, 1 channel, 1 version`
@@ -86,14 +78,14 @@ pub fn held(held: &Held) -> String {
 }
 
 /// A damaged state.log keeps every daemon from starting, so salvaging always opens the home here.
-async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<serde_json::Value> {
+async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<StoreStat> {
     if !salvage_state {
-        return ask(global, &Request::StoreRebuild).await;
+        return ask(global, AskStoreRebuild).await;
     }
     let home = config::home(global.home.as_deref())?;
     let options = Options { salvage_state, ..Options::default() };
     let service = Service::offline_with(&home, options).await?;
-    ask_here(&service, &Request::StoreRebuild, &mut Shown::new(global)).await
+    ask_here(&service, AskStoreRebuild, &mut Shown::new(global)).await
 }
 
 #[cfg(test)]

@@ -125,7 +125,8 @@ impl Service {
 
     pub(super) async fn base_show(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
         if self.known_base(reference)?.is_none() && self.known_channel(reference)?.is_some() {
-            return self.channel_show(reference).await;
+            return Err(Failure::new(Kind::Usage, format!("`{reference}` is a channel, not a base"))
+                .hint(format!("show its versions with `potluck channel show {reference}`")));
         }
         if let Some(failure) = self.no_base_but(reference).await? {
             return Err(failure);

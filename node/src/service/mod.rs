@@ -48,7 +48,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::api::client::Client;
-use crate::api::proto::{Progress, Request, Unit};
+use crate::api::proto::{BaseAdd, BaseShow, Fetch, Heard, Progress, Request, Show, Unit, Verify};
 use crate::config;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Outcome};
@@ -176,10 +176,10 @@ impl Service {
         match request {
             Request::Status => self.status().await,
             Request::Peers => self.peers().await,
-            Request::BaseAdd { path, name, view_of } => self.base_add(&call, &path, name, view_of).await,
+            Request::BaseAdd(BaseAdd { path, name, view_of }) => self.base_add(&call, &path, name, view_of).await,
             Request::BaseFetch(fetch) => self.base_fetch(&call, fetch).await,
             Request::BaseList => self.base_list().await,
-            Request::BaseShow { base } => self.base_show(&call, &base).await,
+            Request::BaseShow(BaseShow { base }) => self.base_show(&call, &base).await,
             Request::Train(train) => self.work(&call, self.plan_train(&call, &train).await?).await,
             Request::Eval(eval) => self.work(&call, self.plan_eval(&call, &eval).await?).await,
             Request::Generate(generate) => self.work(&call, self.plan_generate(&call, &generate).await?).await,
@@ -187,13 +187,15 @@ impl Service {
             Request::Publish(publish) => self.publish(&call, publish).await,
             Request::PublishBase(publish) => self.publish_base(&call, publish).await,
             Request::Search(search) => self.search(&call, *search).await,
-            Request::Show { reference } => self.show(&reference).await,
+            Request::Show(Show { reference }) => self.show(&reference).await,
             Request::Pull(pull) => self.pull(&call, pull).await,
-            Request::Fetch { manifest, timeout_seconds } => self.fetch_only(&call, manifest, timeout_seconds).await,
-            Request::Heard { base, adapters, timeout_seconds } => {
+            Request::Fetch(Fetch { manifest, timeout_seconds }) => {
+                self.fetch_only(&call, manifest, timeout_seconds).await
+            }
+            Request::Heard(Heard { base, adapters, timeout_seconds }) => {
                 self.heard(&call, &base, &adapters, timeout_seconds).await
             }
-            Request::Verify { id } => self.verify(&call, &id).await,
+            Request::Verify(Verify { id }) => self.verify(&call, &id).await,
             Request::Merge(merge) => self.work(&call, self.plan_merge(&call, &merge).await?).await,
             Request::Channel(request) => self.channel(&call, *request).await,
             Request::StoreStat => self.store_stat().await,

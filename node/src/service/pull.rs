@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use super::inspect::{self, unknown_base};
 use super::named::no_adapter;
 use super::{Call, Service};
-use crate::api::proto::{Fetched, Pull, Pulled, PulledFrom};
+use crate::api::answers::{FetchedShards, Pulled, PulledFrom};
+use crate::api::proto::Pull;
 use crate::exchange::{self, Options, PullError};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net;
@@ -52,7 +53,7 @@ impl Service {
             }
         };
         Ok(json!(Pulled {
-            schema: "potluck.pull/1".to_owned(),
+            base: None,
             manifest: id,
             name: manifest.body().name.to_string(),
             folder,
@@ -97,8 +98,7 @@ impl Service {
     /// As a pull, but nothing is inspected or exported.
     pub(super) async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: Seconds) -> Outcome<Value> {
         let fetched = self.fetch(call, id, timeout_seconds.duration()).await?;
-        let answer = Fetched {
-            schema: "potluck.fetch/1".to_owned(),
+        let answer = FetchedShards {
             fetched_bytes: fetched.fetched_bytes,
             fetched_from: from(&fetched),
             wasted_bytes: fetched.wasted_bytes,

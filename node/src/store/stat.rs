@@ -42,7 +42,7 @@ impl Held {
 }
 
 /// Counts, and bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     pub shards: u64,
     pub shard_bytes: u64,

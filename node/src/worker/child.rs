@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use super::jobs;
 use super::proto::Job;
-use crate::api::proto::{LINE_MAX, Line, Progress};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::{LINE_MAX, Line, Progress};
 use crate::signals;
 
 /// How long a worker lives at most once its parent is gone. Whoever waits for what it holds waits longer than this.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use potluck_node::api::client::Client;
-use potluck_node::api::proto::Request;
+use potluck_node::api::proto::Heard;
 use potluck_protocol::base::Architecture;
 use potluck_trainer::base::Base;
 use potluck_trainer::synthetic::settings::DemoSettings;
@@ -195,15 +195,12 @@ impl Stage {
     /// Waits until a daemon has heard of these manifests.
     fn heard(&self, home: &Path, manifests: &[String]) -> Outcome<()> {
         let shown = self.ok(home, &["base", "show", &self.base])?;
-        let request = Request::Heard {
-            base: field(&shown, "base")?,
-            adapters: manifests.to_vec(),
-            timeout_seconds: SECONDS.into(),
-        };
+        let request =
+            Heard { base: field(&shown, "base")?, adapters: manifests.to_vec(), timeout_seconds: SECONDS.into() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut client = Client::connect(home).await?.ok_or("no daemon answers")?;
-            client.call(&request, |_| {}).await?;
+            client.call(request, |_| {}).await?;
             Ok(())
         })
     }

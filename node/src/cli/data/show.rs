@@ -1,17 +1,15 @@
 //! A report on rows, in lines for people.
 
-use std::io::IsTerminal;
-
 use potluck_trainer::data::check::{Preview, Report};
 
-use crate::cli::output;
+use crate::cli::output::{self, Terminal};
 
 /// Lines of a list that people are shown; `--json` has more.
 const SHOWN: usize = 10;
 
 /// What stands around trained and around masked text.
 #[derive(Clone, Copy)]
-pub struct Marks {
+struct Marks {
     trained: [&'static str; 2],
     masked: [&'static str; 2],
 }
@@ -22,12 +20,13 @@ impl Marks {
     const COLOUR: Self = Self { trained: ["\u{1b}[1;32m", "\u{1b}[0m"], masked: ["\u{1b}[2m", "\u{1b}[0m"] };
 
     /// Colour on a terminal, brackets elsewhere.
-    pub fn for_stdout() -> Self {
-        if std::io::stdout().is_terminal() { Self::COLOUR } else { Self::PLAIN }
+    fn of(terminal: Terminal) -> Self {
+        if terminal.is_terminal { Self::COLOUR } else { Self::PLAIN }
     }
 }
 
-pub fn lines(report: &Report, marks: Marks) -> Vec<String> {
+pub fn render(report: &Report, terminal: Terminal) -> Vec<String> {
+    let marks = Marks::of(terminal);
     let mut lines = vec![format!("{} rows: {}", report.rows, report.kind_name())];
     lines.extend(sizes(report));
     lines.extend(remarks(report));

@@ -17,7 +17,7 @@ use potluck_protocol::text::Name;
 use serde_json::Value;
 
 use super::{Call, Service, named};
-use crate::api::channel::Request;
+use crate::api::channel::{Export, Request, Show, Unfollow, Update};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{ChannelRecord, StoreError};
@@ -30,12 +30,14 @@ impl Service {
             Request::Release(release) => self.channel_release(call, release).await,
             Request::Revoke(revoke) => self.channel_revoke(call, revoke).await,
             Request::Follow(follow) => self.channel_follow(call, follow).await,
-            Request::Unfollow { channel, force } => self.channel_unfollow(&channel, force).await,
-            Request::Update { channel, timeout_seconds } => self.channel_update(call, &channel, timeout_seconds).await,
+            Request::Unfollow(Unfollow { channel, force }) => self.channel_unfollow(&channel, force).await,
+            Request::Update(Update { channel, timeout_seconds }) => {
+                self.channel_update(call, &channel, timeout_seconds).await
+            }
             Request::Rollback(rollback) => self.channel_rollback(call, rollback).await,
-            Request::Show { channel } => self.channel_show(&channel).await,
+            Request::Show(Show { channel }) => self.channel_show(&channel).await,
             Request::List => self.channel_list().await,
-            Request::Export { channel, out } => self.channel_export(call, &channel, &out).await,
+            Request::Export(Export { channel, out }) => self.channel_export(call, &channel, &out).await,
         }
     }
 

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::open;
 use super::rows::Rows;
-use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::Progress;
 use crate::worker::child::Context;
 use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured};

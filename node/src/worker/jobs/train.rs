@@ -29,8 +29,8 @@ use serde::Serialize;
 
 use super::rows::Rows;
 use super::{adapt, measure, open};
-use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::Progress;
 use crate::service::{NOTE, RunRecord};
 use crate::worker::child::{Context, ORPHAN};
 use crate::worker::failures;

@@ -12,7 +12,7 @@ use super::super::super::Service;
 use super::super::rules;
 use super::chain::height_of;
 use super::halt::told;
-use crate::api::lineage::{self, Halted, Input, SCHEMA, Shown, Version};
+use crate::api::lineage::{self, Halted, Input, Shown, Version};
 use crate::failure::Outcome;
 use crate::store::ChannelRecord;
 
@@ -43,7 +43,6 @@ impl Service {
     fn head(&self, record: &ChannelRecord, lineage: &Lineage) -> Shown {
         let spec = lineage.spec();
         Shown {
-            schema: SCHEMA.to_owned(),
             channel: record.id,
             name: record.name.to_string(),
             steward: lineage.steward(),

@@ -6,7 +6,7 @@ use super::super::output::{date, plain};
 use crate::api::lineage::{Input, Shown, Version};
 
 /// Lines, the newest version first.
-pub fn lineage(shown: &Shown) -> Vec<String> {
+pub fn render(shown: &Shown) -> Vec<String> {
     let mut lines = vec![format!("channel {} {}", shown.name, shown.channel)];
     lines.push(format!("steward {}{}", shown.steward.0, if shown.own { " (this node)" } else { "" }));
     lines.extend(shown.rules.iter().cloned());
@@ -73,5 +73,4 @@ pub fn details(version: &Version) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "draw_tests.rs"]
 mod tests;

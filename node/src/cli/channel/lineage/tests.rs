@@ -5,7 +5,7 @@ use potluck_protocol::signed::PublicKey;
 
 use super::super::svg;
 use super::*;
-use crate::api::lineage::{Halted, SCHEMA, Verdict};
+use crate::api::lineage::{Halted, Verdict};
 use crate::store::Halt;
 
 fn id(text: &str) -> ManifestId {
@@ -38,7 +38,6 @@ fn shown() -> Shown {
         }],
     };
     Shown {
-        schema: SCHEMA.to_owned(),
         channel: id("channel"),
         name: "helpers".to_owned(),
         steward: PublicKey(Digest::of(b"key")),
@@ -64,7 +63,7 @@ fn shown() -> Shown {
 
 #[test]
 fn a_terminal_sees_the_newest_first_and_what_is_in_force() {
-    let lines = lineage(&shown());
+    let lines = render(&shown());
     let at =
         |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:#?}"));
     assert!(at("HALTED: two versions for one height") < at("o  version 2  2026-11-22  revoke"));

@@ -1,0 +1,135 @@
+//! What `potluck channel open|propose|release|revoke` answers, in lines.
+
+use potluck_protocol::channel::Role;
+use potluck_protocol::id::ManifestId;
+
+use crate::api::answers::{
+    NewRelease, NewVersion, NothingReleased, OpenedChannel, OpenedShard, ProposalVerdict, Proposed, Released, Revoked,
+    SealedSuite, SuiteScore,
+};
+use crate::cli::output::{self, Column, Terminal};
+
+pub fn render_opened(opened: &OpenedChannel) -> Vec<String> {
+    let OpenedChannel { channel, name, genesis, .. } = opened;
+    let fork = opened.forked_from.map_or_else(String::new, |version| format!(", a fork of version {version}"));
+    let mut lines = vec![format!("opened channel {name} on base {genesis}{fork}")];
+    lines.extend(opened.suites.iter().map(suite));
+    lines.extend(opened.suites.iter().filter(|suite| suite.few).map(|suite| {
+        format!(
+            "warning: {} rows of {} judge a release: so few make it a matter of chance, and nothing adds rows later; open \
+             another channel with more rows, or fewer --shards",
+            suite.rows_a_release, suite.name
+        )
+    }));
+    lines.push(format!("sealed in {} shards, which stay in this home until a release opens them", opened.shards));
+    lines.push(announced(opened.announced));
+    lines.push(format!("others propose to it with `potluck channel propose ADAPTER --to {channel}`"));
+    lines.push(channel.to_string());
+    lines
+}
+
+fn suite(suite: &SealedSuite) -> String {
+    let role = match suite.role {
+        Role::Improve => "to improve",
+        Role::Keep => "to keep",
+    };
+    let repeats =
+        if suite.repeats > 0 { format!(" ({} repeated ones left out)", suite.repeats) } else { String::new() };
+    format!("  {}: {} rows {role}{repeats}, {} a release", suite.name, suite.rows, suite.rows_a_release)
+}
+
+pub fn render_proposed(proposed: &Proposed) -> Vec<String> {
+    vec![
+        format!("proposed to channel {} at weight {}", proposed.name, proposed.weight),
+        announced(proposed.announced),
+        format!("what becomes of it: `potluck show {}`", proposed.proposal.short()),
+        proposed.proposal.to_string(),
+    ]
+}
+
+pub fn render_released(released: &Released, terminal: Terminal) -> Vec<String> {
+    match released {
+        Released::Version(release) => render_release(release, terminal),
+        Released::Nothing(nothing) => render_nothing(nothing),
+    }
+}
+
+fn render_release(release: &NewRelease, terminal: Terminal) -> Vec<String> {
+    let NewVersion { name, height, inputs, base, version, .. } = &release.version;
+    let mut lines = judged(name.as_str(), &release.verdicts, release.later, release.finished.as_ref());
+    lines.extend(scores(&release.opened, terminal));
+    lines.push(format!(
+        "the rows of shard {} ARE PUBLIC NOW, as files of the version; {} sealed ones are left",
+        release.opened.index, release.shards_left
+    ));
+    lines.push(format!("version {height} of {name}: {inputs} adapters, base {base}"));
+    lines.push(announced(release.version.announced));
+    lines.push(version.to_string());
+    lines
+}
+
+fn render_nothing(nothing: &NothingReleased) -> Vec<String> {
+    let mut lines = judged(nothing.name.as_str(), &nothing.verdicts, nothing.later, nothing.finished.as_ref());
+    lines.push("nothing is released, and no sealed shard was opened".to_owned());
+    lines.extend(nothing.version.map(|version| version.to_string()));
+    lines
+}
+
+fn judged(name: &str, verdicts: &[ProposalVerdict], later: usize, done: Option<&ManifestId>) -> Vec<String> {
+    let mut lines = finished(done);
+    if verdicts.is_empty() {
+        lines.push(format!("nothing is proposed to {name} that was not judged before"));
+    }
+    lines.extend(verdicts.iter().map(verdict));
+    if later > 0 {
+        lines.push(format!("{later} proposals wait: their adapters are not here, and this node is on no network"));
+    }
+    lines
+}
+
+fn verdict(verdict: &ProposalVerdict) -> String {
+    let short = verdict.adapter.short();
+    let name = verdict.name.as_deref().map_or_else(String::new, |name| format!("{} ", output::plain(name)));
+    match (verdict.weight, verdict.alone, &verdict.reason) {
+        (Some(weight), Some(alone), _) => {
+            format!("taken    {name}{short} at weight {weight:.3}: alone {alone:+.4} nats")
+        }
+        (.., reason) => format!("refused  {name}{short}: {}", output::plain(reason.as_deref().unwrap_or_default())),
+    }
+}
+
+fn scores(shard: &OpenedShard, terminal: Terminal) -> Vec<String> {
+    let row = |score: &SuiteScore| {
+        let name = match score.role {
+            Role::Improve => score.suite.to_string(),
+            Role::Keep => format!("{} (to keep)", score.suite),
+        };
+        let loss = |loss: f64| format!("{loss:.4}");
+        vec![name, loss(score.genesis), loss(score.before), loss(score.after)]
+    };
+    let rows: Vec<_> = shard.suites.iter().map(row).collect();
+    let columns = [Column::Text("loss"), Column::Number("genesis"), Column::Number("before"), Column::Number("now")];
+    output::table(&columns, &rows, terminal)
+}
+
+pub fn render_revoked(revoked: &Revoked) -> Vec<String> {
+    let NewVersion { name, height, inputs, version, .. } = &revoked.version;
+    let mut lines = finished(revoked.finished.as_ref());
+    lines.extend(revoked.revoked.iter().map(|adapter| format!("revoked {adapter}")));
+    lines.push(format!("version {height} of {name}: {inputs} adapters"));
+    lines.push(
+        "what was trained on a version that held it stays, and is marked stale in `potluck channel show`".to_owned(),
+    );
+    lines.push(announced(revoked.version.announced));
+    lines.push(version.to_string());
+    lines
+}
+
+fn announced(announced: bool) -> String {
+    if announced { "announced".to_owned() } else { "announced when `potluck up` runs".to_owned() }
+}
+
+fn finished(version: Option<&ManifestId>) -> Vec<String> {
+    let line = |version| format!("version {version} was promised by a command that ended early: it is finished now");
+    version.map(line).into_iter().collect()
+}
