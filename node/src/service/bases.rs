@@ -120,7 +120,7 @@ impl Service {
         let known: Vec<_> = [tiny].into_iter().chain(added).collect();
         // Their heads alone are read, and of some the files may have gone.
         let bases = self.on_store(move |_| Ok::<_, Failure>(known.iter().map(listed).collect::<Vec<_>>())).await?;
-        Ok(json!({ "schema": "potluck.base.ls/1", "bases": bases }))
+        Ok(json!({ "schema": "potluck.base.list/1", "bases": bases }))
     }
 
     pub(super) async fn base_show(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
@@ -145,7 +145,7 @@ impl Service {
         let hint = match kind {
             KindTag::Base => return Ok(None),
             KindTag::Channel => format!(
-                "look at its rules with `potluck show {reference}`, follow it with `potluck base follow {reference}`"
+                "look at its rules with `potluck show {reference}`, follow it with `potluck channel follow {reference}`"
             ),
             _ => format!("look at it with `potluck show {reference}`"),
         };
@@ -255,7 +255,7 @@ fn listed(known: &KnownBase) -> Value {
 
 pub(super) fn shown(name: &str, place: &str, identified: &Identified) -> Value {
     json!({
-        "schema": "potluck.base/1", "name": name, "base": identified.base, "place": place,
+        "schema": "potluck.base.show/1", "name": name, "base": identified.base, "place": place,
         "architecture": identified.architecture, "parameters": identified.parameters,
     })
 }

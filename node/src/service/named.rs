@@ -84,7 +84,7 @@ impl Service {
                 Kind::Usage,
                 format!("`{reference}` is {}, no channel", a(known.kind)),
             )
-            .hint("`potluck search` lists the channels that were heard of, `potluck base channels` those that are followed")),
+            .hint("`potluck search` lists the channels that were heard of, `potluck channel list` those that are followed")),
             None => Ok(naming::whole(reference)),
         }
     }
@@ -216,10 +216,10 @@ pub(super) fn a(kind: KindTag) -> &'static str {
 pub(super) fn no_adapter(reference: &str, kind: KindTag) -> Failure {
     let hint = match kind {
         KindTag::Channel => format!(
-            "look at it with `potluck show {reference}`, take its versions with `potluck base follow {reference}`"
+            "look at it with `potluck show {reference}`, take its versions with `potluck channel follow {reference}`"
         ),
         KindTag::Version => format!(
-            "use it with `--base {reference}`, rebuild and compare it with `potluck verify {reference}`; newer ones come with `potluck base update CHANNEL`"
+            "use it with `--base {reference}`, rebuild and compare it with `potluck verify {reference}`; newer ones come with `potluck channel update CHANNEL`"
         ),
         KindTag::Proposal => format!("what became of it: `potluck show {reference}`"),
         KindTag::Base => "a base is named with --base; fetch one by its id with `potluck base add BASE-ID`".to_owned(),

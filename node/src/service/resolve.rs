@@ -181,6 +181,6 @@ pub(super) fn no_base_called(reference: &str) -> Failure {
 
 fn no_base(what: &str) -> Failure {
     Failure::new(Kind::NotFound, what).hint(
-        "list the known ones with `potluck base ls`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from the swarm with `potluck base add BASE-ID`; `tiny` is always there",
+        "list the known ones with `potluck base list`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from the swarm with `potluck base add BASE-ID`; `tiny` is always there",
     )
 }

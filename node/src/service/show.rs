@@ -54,7 +54,7 @@ impl Service {
         shown["state"] = json!("here in part");
         let again = match kind {
             KindTag::Adapter | KindTag::Base => format!("`potluck pull {}`", id.short()),
-            _ => "`potluck base update CHANNEL`".to_owned(),
+            _ => "`potluck channel update CHANNEL`".to_owned(),
         };
         add(shown, vec![format!("shards that are missing: {missing}; {again} fetches them again")]);
         Ok(())
@@ -123,8 +123,8 @@ impl Service {
 
     fn next_of_channel(&self, id: ManifestId) -> String {
         match self.store.channel(&id) {
-            Some(channel) => format!("its versions: `potluck base show {}`", channel.name),
-            None => format!("it is not followed here: `potluck base follow {}`", id.short()),
+            Some(channel) => format!("its versions: `potluck channel show {}`", channel.name),
+            None => format!("it is not followed here: `potluck channel follow {}`", id.short()),
         }
     }
 
@@ -146,10 +146,10 @@ impl Service {
 fn next(heard: &Announcement) -> Option<String> {
     match heard.kind {
         KindTag::Base => Some(format!("fetch it with `potluck base add {}`", heard.base.short())),
-        KindTag::Channel => Some(format!("take its versions with `potluck base follow {}`", heard.manifest.short())),
+        KindTag::Channel => Some(format!("take its versions with `potluck channel follow {}`", heard.manifest.short())),
         KindTag::Adapter => Some(format!("fetch it with `potluck pull {}`", heard.manifest.short())),
         KindTag::Proposal | KindTag::Version | KindTag::Proof => {
-            Some("it comes with its channel: `potluck base follow CHANNEL`".to_owned())
+            Some("it comes with its channel: `potluck channel follow CHANNEL`".to_owned())
         }
         KindTag::Dataset => None,
     }

@@ -81,7 +81,7 @@ impl Service {
                 Kind::NotFound,
                 format!("channel `{}` has no version in force here", lineage.name()),
             )
-            .hint("take one with `potluck base update CHANNEL`"));
+            .hint("take one with `potluck channel update CHANNEL`"));
         };
         // First: without it the adapters cannot be checked either.
         self.genesis(call, lineage.spec()).await?;

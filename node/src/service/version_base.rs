@@ -238,7 +238,7 @@ pub(super) fn same(head: &Release, folded: &Folded) -> Outcome<()> {
             head.id.short()
         ),
     )
-    .hint("do not use it; `potluck base follow CHANNEL --audit` checks every version so and tells other followers"))
+    .hint("do not use it; `potluck channel follow CHANNEL --audit` checks every version so and tells other followers"))
 }
 
 fn no_genesis(spec: &ChannelInfo) -> Failure {

@@ -50,7 +50,7 @@ impl Service {
     pub(super) fn find_channel(&self, reference: &str) -> Outcome<ChannelRecord> {
         self.known_channel(reference)?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here"))
-                .hint("follow one with `potluck base follow CHANNEL`; list those that are with `potluck base channels`, those that were heard of with `potluck search`")
+                .hint("follow one with `potluck channel follow CHANNEL`; list those that are with `potluck channel list`, those that were heard of with `potluck search`")
         })
     }
 

@@ -160,7 +160,7 @@ impl OnRows<'_> {
                     Kind::Verification,
                     format!("the loss of genesis with {} adapters is no number on these rows", inputs.len()),
                 )
-                .hint("look for the rows with `potluck eval`; a channel with other rows is opened with `potluck base open`"));
+                .hint("look for the rows with `potluck eval`; a channel with other rows is opened with `potluck channel open`"));
             }
         }
         Ok(())

@@ -124,7 +124,7 @@ fn gone_failure(lineage: &Lineage, gone: &[Gone]) -> Failure {
             told.join("; ")
         ),
     )
-    .hint("whoever has it can serve it again with `potluck up`; then `potluck base update CHANNEL`")
+    .hint("whoever has it can serve it again with `potluck up`; then `potluck channel update CHANNEL`")
 }
 
 /// For people.

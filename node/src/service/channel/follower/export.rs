@@ -19,7 +19,7 @@ impl Service {
     ) -> Outcome<Value> {
         let lineage = self.find_version(reference).await?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel or version `{reference}` is known here")).hint(
-                "follow a channel with `potluck base follow CHANNEL`; list those that are with `potluck base channels`",
+                "follow a channel with `potluck channel follow CHANNEL`; list those that are with `potluck channel list`",
             )
         })?;
         let Some(head) = lineage.head() else {
@@ -27,7 +27,7 @@ impl Service {
                 Kind::Usage,
                 format!("`{}` has no version yet: it is its genesis", lineage.name()),
             )
-            .hint("copy the genesis base itself, see `potluck base ls`"));
+            .hint("copy the genesis base itself, see `potluck base list`"));
         };
         let genesis = self.genesis(call, lineage.spec()).await?;
         self.kept_adapters(call, &lineage, PATIENCE).await?;
@@ -49,7 +49,7 @@ fn placed(staged: StagedFolder, out: &Path, note: &Value) -> Outcome<()> {
 fn answer(lineage: &Lineage, head: &Release, out: &Path) -> Value {
     let version = &head.version;
     json!({
-        "schema": "potluck.base.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),
+        "schema": "potluck.channel.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),
         "height": version.height, "version": head.id, "parent": version.recipe.parent, "inputs": version.recipe.inputs(),
         "dtype": version.recipe.dtype, "digest": version.digest, "base": version.base,
     })

@@ -26,7 +26,7 @@ impl Service {
         let record = self.noted(&follow, &lineage).await?;
         let updated = self.update(call, id, Asked::Person(patience)).await;
         let updated = updated.map_err(|failure| failure.context(format!("`{}` is followed, but", record.name)))?;
-        Ok(updated.answer("potluck.base.follow/1"))
+        Ok(updated.answer("potluck.channel.follow/1"))
     }
 
     /// The record of a channel that is followed from now on, or with other settings.
@@ -84,7 +84,7 @@ impl Service {
             return Err(own(&record));
         }
         self.on_store(move |store| store.forget_channel(id)).await?;
-        Ok(json!({ "schema": "potluck.base.unfollow/1", "channel": id, "name": record.name }))
+        Ok(json!({ "schema": "potluck.channel.unfollow/1", "channel": id, "name": record.name }))
     }
 
     /// One whose records are damaged is nobody's any more.
@@ -104,7 +104,7 @@ impl Service {
                 "halted": record.halted.is_some(), "own": lineage.is_some_and(|one| one.steward() == self.identity.public()),
             }));
         }
-        Ok(json!({ "schema": "potluck.base.channels/1", "channels": channels }))
+        Ok(json!({ "schema": "potluck.channel.list/1", "channels": channels }))
     }
 }
 
@@ -119,15 +119,15 @@ fn own(record: &ChannelRecord) -> Failure {
         ),
     )
     .hint(format!(
-        "`potluck base unfollow {name} --force` does it all the same; sealed rows and versions stay, and `potluck base \
+        "`potluck channel unfollow {name} --force` does it all the same; sealed rows and versions stay, and `potluck channel \
          follow {id}` takes it up again: keep that id"
     ))
 }
 
-const NO_CHANNEL: &str = "give the id of a channel, as its steward got it from `potluck base open`";
+const NO_CHANNEL: &str = "give the id of a channel, as its steward got it from `potluck channel open`";
 
 pub fn unheard(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here or was heard of")).hint(
-        "`potluck search` lists those that were heard of; another one is given by its whole id (64 hex digits), as its steward got it from `potluck base open`",
+        "`potluck search` lists those that were heard of; another one is given by its whole id (64 hex digits), as its steward got it from `potluck channel open`",
     )
 }

@@ -82,7 +82,7 @@ pub fn claimed(claim: Claim) -> String {
 /// What a command on a halted channel says.
 pub fn halted(record: &ChannelRecord, halt: &Halt) -> Failure {
     Failure::new(Kind::Verification, format!("channel `{}` is halted: {}", record.name, told(halt))).hint(format!(
-        "nothing more is taken from this steward; look at it with `potluck base show {}`, and go on from any version as \
+        "nothing more is taken from this steward; look at it with `potluck channel show {}`, and go on from any version as \
          the genesis of another channel",
         record.name
     ))

@@ -30,7 +30,7 @@ impl Service {
         self.on_store(move |store| store.set_channel(noted)).await?;
         let base = target.head().map_or(target.spec().genesis, |head| head.version.base);
         Ok(json!({
-            "schema": "potluck.base.rollback/1", "channel": record.id, "name": record.name, "from": from, "height": to,
+            "schema": "potluck.channel.rollback/1", "channel": record.id, "name": record.name, "from": from, "height": to,
             "version": current, "base": base, "held": true, "published": false,
         }))
     }
@@ -47,7 +47,7 @@ fn target(record: &ChannelRecord, from: u32, to: Option<u32>) -> Outcome<u32> {
     }
     Err(Failure::new(Kind::Usage, format!("version {to} of `{name}` is not before version {from}, which is in force"))
         .hint(format!(
-            "give a height from 0 (genesis) to {}; newer versions come with `potluck base update`",
+            "give a height from 0 (genesis) to {}; newer versions come with `potluck channel update`",
             from - 1
         )))
 }

@@ -44,7 +44,7 @@ impl Service {
     ) -> Outcome<Value> {
         let record = self.find_channel(channel)?;
         let updated = self.update(call, record.id, Asked::Person(timeout_seconds.duration())).await?;
-        Ok(updated.answer("potluck.base.update/1"))
+        Ok(updated.answer("potluck.channel.update/1"))
     }
 
     /// Takes the highest version that holds. An error leaves the one before in force, or says why no more was taken.
@@ -76,7 +76,7 @@ impl Service {
         }
         match chain.broken {
             Some(broken) => Err(broken.context(format!("`{}`", record.name)).hint(format!(
-                "version {} is in force; `potluck base show {}` shows what is known",
+                "version {} is in force; `potluck channel show {}` shows what is known",
                 chain.lineage.next_height() - 1,
                 record.name
             ))),
@@ -87,7 +87,7 @@ impl Service {
     pub(super) fn followed(&self, id: ManifestId) -> Outcome<ChannelRecord> {
         self.store.channel(&id).ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("channel {} is not followed here", id.short()))
-                .hint(format!("follow it with `potluck base follow {id}`"))
+                .hint(format!("follow it with `potluck channel follow {id}`"))
         })
     }
 

@@ -65,7 +65,7 @@ impl Service {
                 format!("the steward of channel `{}` is {}{peer}, and this node is another", record.name, steward.0),
             )
             .hint(
-                "go on from any of its versions in a channel of your own: `potluck base open NAME --genesis VERSION`",
+                "go on from any of its versions in a channel of your own: `potluck channel open NAME --genesis VERSION`",
             ));
         }
         match &record.halted {
@@ -73,7 +73,7 @@ impl Service {
                 Kind::Verification,
                 format!("channel `{}` is halted, nobody follows it any more: {}", record.name, told(halt)),
             )
-            .hint("open another one from its last good version: `potluck base open NAME --genesis VERSION`")),
+            .hint("open another one from its last good version: `potluck channel open NAME --genesis VERSION`")),
             None => Ok(()),
         }
     }

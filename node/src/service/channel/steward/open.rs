@@ -1,4 +1,4 @@
-//! `potluck base open`: the rules of a channel, and the rows that will judge, sealed.
+//! `potluck channel open`: the rules of a channel, and the rows that will judge, sealed.
 
 use std::collections::BTreeSet;
 
@@ -84,7 +84,7 @@ impl Service {
         let (id, announced) = self.founded(&manifest).await?;
         let told: Vec<_> = suites.iter().zip(&dealt).map(|(suite, dealt)| told(suite, dealt, shards)).collect();
         Ok(json!({
-            "schema": "potluck.base.open/1", "channel": id, "name": name, "genesis": genesis.id,
+            "schema": "potluck.channel.open/1", "channel": id, "name": name, "genesis": genesis.id,
             "forked_from": genesis.version, "steward": manifest.publisher, "shards": shards, "suites": told,
             "announced": announced,
         }))

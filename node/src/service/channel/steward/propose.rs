@@ -1,4 +1,4 @@
-//! `potluck base propose`: an adapter of this node's store, offered to a channel.
+//! `potluck channel propose`: an adapter of this node's store, offered to a channel.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Service {
         let (kind, offered) = (ManifestKind::Proposal(info), adapter.body());
         let (id, announced) = self.publish_record(kind, &offered.name, &offered.licence, String::new()).await?;
         Ok(json!({
-            "schema": "potluck.base.propose/1", "proposal": id, "channel": channel.id(), "name": channel.body().name,
+            "schema": "potluck.channel.propose/1", "proposal": id, "channel": channel.id(), "name": channel.body().name,
             "adapter": adapter.id(), "weight": weight.get(), "announced": announced,
         }))
     }
@@ -98,7 +98,7 @@ impl Service {
         let failure = another_base(&own, rules.genesis, genesis.as_deref());
         let message = format!("{}, the channel's genesis, nor a version of it that is known here", failure.message);
         Err(Failure { message, ..failure }.hint(format!(
-            "follow the channel to know its versions: `potluck base follow {channel}`; an adapter of another base cannot \
+            "follow the channel to know its versions: `potluck channel follow {channel}`; an adapter of another base cannot \
              be taken"
         )))
     }

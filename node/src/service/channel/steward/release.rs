@@ -1,4 +1,4 @@
-//! `potluck base release`: gather, sift, weigh, score, choose, fold, publish.
+//! `potluck channel release`: gather, sift, weigh, score, choose, fold, publish.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -69,7 +69,7 @@ impl Service {
         let scored = Scored { opened: opened.clone(), verdicts, files };
         let next = Next::Release(Box::new(scored));
         let answer = self.publish_version(call, &own.record, &own.lineage, next, release.threads).await?;
-        let mut answer = with_schema("potluck.base.release/1", answer)?;
+        let mut answer = with_schema("potluck.channel.release/1", answer)?;
         answer["released"] = json!(true);
         answer["verdicts"] = json!(told);
         answer["opened"] = suites(&opened);
@@ -87,7 +87,7 @@ impl Service {
         let verdicts = verdicts(sieve, weighed);
         let head = own.lineage.head();
         Ok(json!({
-            "schema": "potluck.base.release/1", "released": false, "channel": own.record.id, "name": own.record.name,
+            "schema": "potluck.channel.release/1", "released": false, "channel": own.record.id, "name": own.record.name,
             "version": head.map(|head| head.id), "height": head.map_or(0, |head| head.version.height),
             "verdicts": self.told(&verdicts).await?, "later": sieve.later, "finished": own.finished,
             "asked": own.asked,
@@ -135,7 +135,7 @@ impl Service {
                 ),
             )
             .hint(format!(
-                "go on in a new channel with fresh rows: `potluck base open NAME --genesis {head} --improve ...`"
+                "go on in a new channel with fresh rows: `potluck channel open NAME --genesis {head} --improve ...`"
             )));
         };
         let shard = self.on_store(move |store| store.sealed(&commitment)).await?;

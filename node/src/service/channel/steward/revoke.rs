@@ -1,4 +1,4 @@
-//! `potluck base revoke`: adapters out of the recipe, for good.
+//! `potluck channel revoke`: adapters out of the recipe, for good.
 
 use potluck_protocol::id::ManifestId;
 use serde_json::Value;
@@ -23,7 +23,7 @@ impl Service {
         let told = adapters.clone();
         let next = Next::Revoke(adapters);
         let answer = self.publish_version(call, &own.record, &own.lineage, next, revoke.threads).await?;
-        let mut answer = with_schema("potluck.base.revoke/1", answer)?;
+        let mut answer = with_schema("potluck.channel.revoke/1", answer)?;
         answer["revoked"] = serde_json::json!(told);
         answer["finished"] = serde_json::json!(own.finished);
         Ok(answer)
@@ -51,6 +51,6 @@ impl Service {
             Kind::NotFound,
             format!("`{reference}` is none of the {held} adapters that are in force in `{}`", lineage.name()),
         )
-        .hint("`potluck base show CHANNEL` lists them"))
+        .hint("`potluck channel show CHANNEL` lists them"))
     }
 }

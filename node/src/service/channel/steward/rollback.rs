@@ -1,4 +1,4 @@
-//! `potluck base rollback --publish`: an earlier recipe again, for all followers.
+//! `potluck channel rollback --publish`: an earlier recipe again, for all followers.
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,7 @@ impl Service {
         }
         let answer =
             self.publish_version(call, &own.record, &own.lineage, Next::Rollback(to), rollback.threads).await?;
-        let mut answer = with_schema("potluck.base.rollback/1", answer)?;
+        let mut answer = with_schema("potluck.channel.rollback/1", answer)?;
         answer["back_to"] = json!(to);
         answer["finished"] = json!(own.finished);
         Ok(answer)
