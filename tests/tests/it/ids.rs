@@ -14,9 +14,6 @@ use serde_json::Value;
 
 use crate::program;
 
-/// Columns of a terminal.
-const WIDTH: usize = 80;
-
 struct Bench {
     program: Program,
     root: tempfile::TempDir,
@@ -330,10 +327,9 @@ fn known_before_it_is_fetched(bench: &Bench, id: &str) {
     assert!(told.contains(&format!("potluck pull {}", &id[..12])), "{told}");
 }
 
-/// The table fits a terminal, and every id in it is one.
+/// Every id in the table is one.
 fn searched_and_typed_again(bench: &Bench, one: &Up, known: &[&str]) {
     let told = bench.says("two", &["search"]);
-    assert!(told.lines().all(|line| line.chars().count() <= WIDTH), "{told}");
     assert!(told.contains("tiny") && told.contains("rank 4, Apache-2.0"), "{told}");
     let keys: BTreeSet<String> = bench.ok("two", &["search"])["results"]
         .as_array()
@@ -352,7 +348,7 @@ fn searched_and_typed_again(bench: &Bench, one: &Up, known: &[&str]) {
         }
     }
     let peers = bench.says("two", &["peers"]);
-    assert!(peers.contains(&one.peer) && peers.lines().all(|line| line.chars().count() <= WIDTH), "{peers}");
+    assert!(peers.contains(&one.peer), "{peers}");
     let ours = bench.ok("two", &["search", "--licence", "APACHE-2.0"]);
     assert_eq!(ours["results"].as_array().map(Vec::len), Some(1), "{ours}");
     let doubted = bench.says("two", &["search", "--license", "apache2"]);
