@@ -160,3 +160,55 @@ fn engine(engine: &Engine, threads: usize) -> String {
 fn memory(peak_rss_mb: Option<f64>) -> String {
     peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB at most"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Verb};
+    use crate::cli::snapshots::{check, check_failures, refused};
+
+    #[test]
+    fn what_is_seen() {
+        let measured = StepMeasured {
+            tokens_per_second: 1234.5,
+            step_seconds: 1.66,
+            peak_rss_mb: Some(812.0),
+            planned_mb: Some(800.0),
+            losses: vec![4.5, 4.25, 4.0],
+            params_digest: "ab".repeat(32),
+            step_gflop: 100.0,
+            gflops: 60.0,
+            peak_gflops: Some(90.0),
+            recompute: RecomputeName::None,
+            seed: 0,
+            engine: Engine::default(),
+            threads: 2,
+        };
+        check("bench-step", |_| render_step(&measured));
+        let generated = GenerateMeasured {
+            prompt_tokens: 512,
+            new_tokens: 1,
+            prompt_tokens_per_second: 900.0,
+            new_tokens_per_second: None,
+            peak_rss_mb: None,
+            tokens: vec![7],
+            engine: Engine::default(),
+            threads: 2,
+        };
+        check("bench-generate-one-token", |_| render_generate(&generated));
+        let more = GenerateMeasured { new_tokens_per_second: Some(31.0), peak_rss_mb: Some(300.0), ..generated };
+        check("bench-generate", |_| render_generate(&more));
+        let verb = |_: &Cli, verb: &Verb| match verb {
+            Verb::Bench(Bench::Step(verb)) => step(verb).map(drop),
+            Verb::Bench(Bench::Generate(verb)) => generate(verb).map(drop),
+            _ => Ok(()),
+        };
+        check_failures(
+            "bench-error",
+            &[
+                refused("bench step --base tiny --batch 0", verb),
+                refused("bench generate --base tiny --new-tokens 0", verb),
+            ],
+        );
+    }
+}

@@ -74,3 +74,31 @@ fn render(report: &Report) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Used;
+    use crate::cli::snapshots::check;
+    use crate::exchange::Phases;
+
+    #[test]
+    fn what_is_seen() {
+        let used = Used { peak_rss_mb: Some(64.0), cpu_seconds: Some(1.5) };
+        let report = Report {
+            size_bytes: 1 << 30,
+            sources: 1,
+            transport: Transport::Tcp,
+            mib_per_second: 500.0,
+            durable_mib_per_second: 300.0,
+            phases: Phases { found_seconds: 0.01, content_seconds: 2.0, durable_seconds: 1.4 },
+            disk_mib_per_second: 600.0,
+            durable_share_of_disk: 0.5,
+            fetched_bytes: 1 << 30,
+            wasted_bytes: 0,
+            puller: used,
+            providers: vec![Used { peak_rss_mb: None, cpu_seconds: None }, used],
+        };
+        check("bench-exchange", |_| render(&report));
+    }
+}

@@ -85,3 +85,31 @@ fn render(measured: &MergeMeasured) -> Vec<String> {
         format!("digest {}", measured.digest),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::MethodName;
+    use crate::cli::snapshots::check;
+
+    #[test]
+    fn what_is_seen() {
+        let measured = MergeMeasured {
+            seconds: 1.5,
+            peak_rss_mb: Some(120.0),
+            error: 1.25e-7,
+            kept_energy: 0.973,
+            least_kept: None,
+            digest: "cd".repeat(32),
+            method: MethodName::Ties,
+            rank: Some(16),
+            density: Some(0.2),
+            lambda: Some(1.0),
+            seed: Some(0),
+            adapters: 8,
+            rank_out: 16,
+            threads: 2,
+        };
+        check("bench-merge", |_| render(&measured));
+    }
+}

@@ -84,3 +84,18 @@ impl Check {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check_failures;
+    use potluck_trainer::data::check::Line;
+
+    #[test]
+    fn what_is_seen_of_rows_that_cannot_be_used() {
+        let bad = vec![Line { line: 3, reason: "unknown field `instruction`".to_owned() }];
+        let report = Report { rows: 2, bad, bad_rows: 1, ..Report::default() };
+        let failure = verdict("rows.jsonl", &report).expect_err("one row is bad");
+        check_failures("data-check-error", &[("data check rows.jsonl --base tiny", failure)]);
+    }
+}

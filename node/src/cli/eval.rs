@@ -42,3 +42,16 @@ pub async fn run(global: &Global, verb: &Eval) -> Outcome<()> {
 fn render(measured: &Measured) -> Vec<String> {
     vec![format!("{}, loss {:.4}, perplexity {:.3}", output::exact(measured), measured.loss, measured.loss.exp())]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check;
+
+    #[test]
+    fn what_is_seen() {
+        let measured = Measured { samples: 200, accuracy: Some(0.875), loss: 0.4321 };
+        check("eval", |_| render(&measured));
+        check("eval-texts", |_| render(&Measured { accuracy: None, ..measured }));
+    }
+}

@@ -99,3 +99,53 @@ fn render_adapter(merged: &MergedAdapter) -> Vec<String> {
     lines.push(merged.folder.display().to_string());
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::{Chosen, MethodName};
+    use crate::cli::args::{Cli, Verb};
+    use crate::cli::snapshots::{base, check, check_failures, fold, recipe, refused};
+
+    #[test]
+    fn what_is_seen() {
+        let sum = MergedAdapter {
+            folder: "/home/me/both".into(),
+            method: MethodName::Sum,
+            rank: 32,
+            density: None,
+            lambda: None,
+            seed: None,
+            weights: vec![1.0, 0.5],
+            kept_energy: 1.0,
+            least_kept: None,
+            chosen: None,
+        };
+        check("merge", |_| render(&Merged::Adapter(sum.clone())));
+        let chosen = Some(Chosen { given_loss: 0.5, loss: 0.4321, evaluations: 17 });
+        let refit = MergedAdapter { method: MethodName::Refit, rank: 16, kept_energy: 0.973, chosen, ..sum.clone() };
+        check("merge-refit", |_| render(&Merged::Adapter(refit.clone())));
+        let folded = Folded {
+            folder: "/home/me/better-base".into(),
+            recipe: recipe("r"),
+            parent: base("tiny"),
+            digest: fold("d"),
+            base: base("better"),
+            inputs: Vec::new(),
+            dtype: potluck_protocol::tensor::DType::BF16,
+        };
+        check("merge-fold", |_| render(&Merged::Base(folded.clone())));
+        let merge = |_: &Cli, verb: &Verb| match verb {
+            Verb::Merge(merge) => into(merge).map(drop),
+            _ => Ok(()),
+        };
+        let typed = "merge --base tiny --out x --fold";
+        check_failures(
+            "merge-error",
+            &[
+                refused(&format!("{typed} a b --method ties"), merge),
+                refused(&format!("{typed} a b --dtype f8"), merge),
+            ],
+        );
+    }
+}

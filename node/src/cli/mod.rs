@@ -25,6 +25,8 @@ mod pull;
 mod references;
 mod search;
 mod show;
+#[cfg(test)]
+mod snapshots;
 mod status;
 mod store;
 mod train;

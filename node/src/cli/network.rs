@@ -64,3 +64,23 @@ fn render(shown: &NetworkShown) -> Vec<String> {
     let bootstrap = shown.bootstrap.iter().map(|address| format!("bootstrap {address}"));
     [private, allowed].into_iter().chain(bootstrap).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check;
+
+    #[test]
+    fn what_is_seen() {
+        let made = NetworkKey { path: "/home/me/potluck/swarm.key".into(), fingerprint: "0123456789abcdef".to_owned() };
+        check("network-new-key", |_| render_key(&made));
+        let shown = NetworkShown {
+            fingerprint: Some(made.fingerprint.clone()),
+            allow: Some(vec!["12D3KooW".to_owned()]),
+            bootstrap: vec!["/ip4/192.0.2.7/tcp/7740".parse().expect("an address")],
+        };
+        check("network-show", |_| render(&shown));
+        let open = NetworkShown { fingerprint: None, allow: None, bootstrap: Vec::new() };
+        check("network-show-open", |_| render(&open));
+    }
+}

@@ -28,3 +28,27 @@ fn render(answer: &Peers, terminal: Terminal) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::Route;
+    use crate::cli::snapshots::{check, check_table};
+
+    #[test]
+    fn what_is_seen() {
+        let peer = |peer: &str, agent: &str, route| Peer {
+            peer: peer.to_owned(),
+            address: format!("/ip4/192.0.2.7/tcp/7740/p2p/{peer}"),
+            agent: agent.to_owned(),
+            route,
+            seconds: 7,
+        };
+        let peers = vec![
+            peer("12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo", "potluck/0.1.0", Route::Direct),
+            peer("12D3KooWLJtG8fd2hkQzTn96MrLvThmnNQjTUFZwGEsLRz5EmSzc", "a\u{1b}[2Jb/9", Route::Relayed),
+        ];
+        check_table("peers", |terminal| render(&Peers { peers: peers.clone() }, terminal));
+        check("peers-none", |terminal| render(&Peers { peers: Vec::new() }, terminal));
+    }
+}

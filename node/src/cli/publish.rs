@@ -88,3 +88,28 @@ fn evaluation(text: &str) -> Outcome<(String, PathBuf)> {
     })?;
     Ok((suite.to_owned(), config::absolute(std::path::Path::new(file))?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Verb;
+    use crate::cli::snapshots::{base, check, check_failures, manifest, refused};
+
+    #[test]
+    fn what_is_seen() {
+        let published = Published {
+            manifest: manifest("m"),
+            name: "sql-helper".to_owned(),
+            base: Some(base("tiny")),
+            bytes: 206_336,
+            announced: true,
+        };
+        check("publish", |_| render(&published));
+        check("publish-without-a-daemon", |_| render(&Published { announced: false, ..published.clone() }));
+        let publish = |cli: &crate::cli::args::Cli, verb: &Verb| match verb {
+            Verb::Publish(publish) => publish.request(&cli.global).map(drop),
+            _ => Ok(()),
+        };
+        check_failures("publish-error", &[refused("publish folder --name x --evaluate rows.jsonl", publish)]);
+    }
+}

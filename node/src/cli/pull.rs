@@ -64,3 +64,28 @@ fn render(pulled: &Pulled) -> Vec<String> {
     lines.push(pulled.folder.display().to_string());
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::PulledFrom;
+    use crate::cli::snapshots::{base, check, manifest};
+
+    #[test]
+    fn what_is_seen() {
+        let pulled = Pulled {
+            manifest: manifest("m"),
+            name: "sql-helper".to_owned(),
+            folder: "/home/me/sql-helper".into(),
+            fetched_bytes: 206_336,
+            fetched_from: vec![PulledFrom { peer: "12D3KooW".to_owned(), bytes: 206_336 }],
+            base: None,
+            not_held_against: None,
+        };
+        check("pull", |_| render(&pulled));
+        let here = Pulled { fetched_bytes: 0, fetched_from: Vec::new(), ..pulled.clone() };
+        check("pull-nothing-was-missing", |_| render(&here));
+        let apart = Pulled { not_held_against: Some(base("other")), ..pulled.clone() };
+        check("pull-without-base", |_| render(&apart));
+    }
+}

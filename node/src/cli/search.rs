@@ -161,6 +161,7 @@ mod tests {
 
     use super::*;
     use crate::api::search::Details;
+    use crate::cli::snapshots::{check, check_table};
 
     fn offer(kind: KindTag, details: Option<Details>) -> Offer {
         Offer {
@@ -219,5 +220,15 @@ mod tests {
         assert!(lines[3].contains("rank 16, Apache-2.0, 1.00 KiB, 1970-01-01; held loss 1.2500"), "{lines:#?}");
         assert!(lines[4].contains("  tiny  ") && lines[5].contains("held 87.5 % exact"), "{lines:#?}");
         assert!(lines.iter().any(|line| line.ends_with(&format!("potluck channel follow {id}"))), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let here = Offer { here: true, ..offer(KindTag::Adapter, Some(details("Apache-2.0", 0.875))) };
+        let wide = Offer { name: "\u{6771}\u{4eac}".repeat(20), ..offer(KindTag::Base, Some(details("MIT", 0.0))) };
+        let offers = vec![here, wide, offer(KindTag::Channel, None)];
+        check_table("search", |terminal| render(&found(offers.clone()), terminal));
+        let nothing = Found { more: 0, unanswered: 0, ..found(Vec::new()) };
+        check("search-nothing", |terminal| render(&nothing, terminal));
     }
 }

@@ -68,6 +68,7 @@ mod tests {
 
     use super::*;
     use crate::api::answers::Presence;
+    use crate::cli::snapshots::check;
 
     fn shown() -> Shown {
         Shown {
@@ -115,5 +116,14 @@ mod tests {
         let known = Shown { licence: Some("M\u{1b}[2JIT".to_owned()), details: Vec::new(), ..shown() };
         let known = render(&known).join("\n");
         assert!(known.contains("M [2JIT") && known.contains("\nrank 4\n") && !known.contains('\u{1b}'), "{known}");
+    }
+
+    #[test]
+    fn what_is_seen() {
+        check("show", |_| render(&shown()));
+        let (licence, description, created, rank, evaluations) = (None, None, None, None, None);
+        let (base_name, details, state) = (None, Vec::new(), Presence::HeardOf);
+        let heard = Shown { licence, description, created, rank, evaluations, base_name, details, state, ..shown() };
+        check("show-heard-of", |_| render(&heard));
     }
 }

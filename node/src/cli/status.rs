@@ -61,3 +61,55 @@ fn render_reachability(status: &Status) -> Vec<String> {
     lines.extend(status.relaying.then(|| "relaying for others".to_owned()));
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check;
+
+    fn status() -> Status {
+        Status {
+            running: false,
+            pid: 7,
+            peer: Some("12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo".to_owned()),
+            home: "/home/me/.local/share/potluck".into(),
+            network: None,
+            addresses: Vec::new(),
+            peers: 0,
+            bootstrap: Vec::new(),
+            twin: None,
+            reachability: None,
+            external: None,
+            relays: Vec::new(),
+            relaying: false,
+            held: crate::store::Held { manifests: 3, adapters: 2, channels: 1, ..crate::store::Held::default() },
+            adapters: 2,
+            heard: 12,
+            bases: 2,
+            store_bytes: 5 << 20,
+        }
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let address = |text: &str| text.parse::<libp2p::Multiaddr>().expect("an address");
+        let bootstrap = |health, text| Bootstrap { health, address: address(text) };
+        let up = Status {
+            running: true,
+            network: Some("main".to_owned()),
+            addresses: vec![address("/ip4/192.0.2.7/tcp/7740")],
+            peers: 4,
+            bootstrap: vec![
+                bootstrap(Health::Works, "/ip4/192.0.2.1/tcp/7740"),
+                bootstrap(Health::Untried, "/ip4/192.0.2.2/tcp/7740"),
+                bootstrap(Health::Fails { reason: "connection refused".to_owned() }, "/ip4/192.0.2.3/tcp/7740"),
+            ],
+            reachability: Some(Reachability::Private),
+            relays: vec!["12D3KooWLJtG8fd2hkQzTn96MrLvThmnNQjTUFZwGEsLRz5EmSzc".to_owned()],
+            ..status()
+        };
+        check("status", |_| render(&up));
+        check("status-not-running", |_| render(&status()));
+        check("status-no-home", |_| render(&Status { peer: None, ..status() }));
+    }
+}

@@ -91,11 +91,33 @@ async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<StoreStat> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::snapshots::check;
+    use crate::store::Stat;
 
     #[test]
     fn what_is_held_is_told_by_what_it_is() {
         assert_eq!(held(&Held::default()), "0 manifests");
         let some = Held { manifests: 4, adapters: 2, channels: 1, versions: 1, ..Held::default() };
         assert_eq!(held(&some), "4 manifests: 2 adapters, 1 channel, 1 version");
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let held_here = Held { manifests: 4, adapters: 2, channels: 1, versions: 1, ..Held::default() };
+        let stat = StoreStat {
+            shards: 12,
+            shard_bytes: 5 << 20,
+            manifests: 4,
+            held: held_here,
+            recipes: 1,
+            detail: Stat::default(),
+        };
+        let empty =
+            StoreStat { shards: 0, shard_bytes: 0, manifests: 0, held: Held::default(), recipes: 0, ..stat.clone() };
+        check("store-stat", |_| render_stat(&stat));
+        check("store-stat-empty", |_| render_stat(&empty));
+        check("store-verify", |_| render_verified(StoreVerified { shards: 12, manifests: 4 }));
+        check("store-verify-empty", |_| render_verified(StoreVerified { shards: 0, manifests: 0 }));
+        check("store-rebuild", |_| render_rebuilt(&stat));
     }
 }

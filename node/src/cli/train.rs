@@ -118,3 +118,36 @@ impl Train {
         Ok(TrainSettings { threads: self.threads.unwrap_or_else(config::processors), ..settings })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Verb};
+    use crate::cli::snapshots::{check, check_failures, refused};
+    use crate::worker::proto::Measured;
+
+    #[test]
+    fn what_is_seen() {
+        let trained = Trained {
+            folder: "/home/me/my adapter".into(),
+            rows: row::Kind::Chat,
+            steps: 200,
+            kept: 200,
+            stopped_early: false,
+            tokens_per_second: 1234.5,
+            loss: 0.0123,
+            held_out: None,
+        };
+        let seen = |trained: &Trained| render(trained, "potluck", "model.gguf");
+        check("train", |_| seen(&trained));
+        let held_out = Some(Measured { samples: 30, accuracy: Some(0.9), loss: 0.25 });
+        let early = Trained { steps: 120, kept: 80, stopped_early: true, held_out, ..trained.clone() };
+        check("train-stopped-early", |_| seen(&early));
+        let train = |cli: &Cli, verb: &Verb| match verb {
+            Verb::Train(train) => train.request(&cli.global).map(drop),
+            _ => Ok(()),
+        };
+        let words = "train --base tiny --data rows.jsonl --out adapter --eval-every 10";
+        check_failures("train-error", &[refused(words, train)]);
+    }
+}

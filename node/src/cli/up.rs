@@ -67,3 +67,22 @@ fn render(up: &answers::Up, home: &Path) -> Vec<String> {
     lines.push("stop with Ctrl-C".to_owned());
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check;
+
+    #[test]
+    fn what_is_seen() {
+        let up = answers::Up {
+            pid: 7,
+            peer: "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo".to_owned(),
+            addresses: vec!["/ip4/192.0.2.7/tcp/7740".parse().expect("an address")],
+            metrics: Some(([127, 0, 0, 1], 7741).into()),
+        };
+        check("up", |_| render(&up, Path::new("/home/me/potluck")));
+        let quiet = answers::Up { addresses: Vec::new(), metrics: None, ..up };
+        check("up-without-addresses", |_| render(&quiet, Path::new("/home/me/potluck")));
+    }
+}

@@ -17,3 +17,23 @@ fn render(verified: &Verified) -> Vec<String> {
     lines.push(verified.id.to_string());
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::VerifiedKind;
+    use crate::cli::snapshots::{check, fold, manifest};
+
+    #[test]
+    fn what_is_seen() {
+        let verified = Verified {
+            id: manifest("version").0,
+            kind: VerifiedKind::Manifest(potluck_protocol::announce::KindTag::Version),
+            digest: Some(fold("digest")),
+            base: None,
+            height: Some(2),
+            checked: vec!["signature of 0123456789ab".to_owned(), "3 shards, 2 files, 4096 bytes".to_owned()],
+        };
+        check("verify", |_| render(&verified));
+    }
+}

@@ -23,8 +23,7 @@ use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::signals;
 use plan::Plan;
-pub use report::Report;
-use report::{BaseLine, ChannelLine, NodeLine, SkillLine};
+pub use report::{BaseLine, ChannelLine, Figure, NodeLine, Report, SkillLine};
 use show::Show;
 use volunteer::Volunteer;
 

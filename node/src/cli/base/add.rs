@@ -10,7 +10,7 @@ use super::super::global::Global;
 use super::super::network_flags::Network;
 use super::super::output;
 use super::super::references::{self, from_hub, hub_id};
-use super::render;
+use super::show::render;
 use crate::api::ask::Ask;
 use crate::api::proto::{BaseAdd, BaseFetch};
 use crate::config;

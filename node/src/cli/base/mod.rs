@@ -1,6 +1,7 @@
 //! `potluck base add|list|show`
 
 mod add;
+mod show;
 
 use clap::Subcommand;
 
@@ -9,7 +10,7 @@ use super::ask::ask;
 use super::global::Global;
 use super::output::{self, Column, Terminal};
 use super::references;
-use crate::api::answers::{Base as Described, Bases, Distance, ListedBase, ViewOf};
+use crate::api::answers::{Bases, ListedBase};
 use crate::api::ask::{Ask, AskBases};
 use crate::api::proto::BaseShow;
 use crate::failure::Outcome;
@@ -35,30 +36,8 @@ pub async fn run(global: &Global, verb: &Base) -> Outcome<()> {
         Base::List => output::answer(global, AskBases::SCHEMA, &ask(global, AskBases).await?, render_list),
         Base::Show { base } => {
             let answer = ask(global, BaseShow { base: references::base(global, base)? }).await?;
-            output::answer(global, BaseShow::SCHEMA, &answer, |base, _| render(base))
+            output::answer(global, BaseShow::SCHEMA, &answer, |base, _| show::render(base))
         }
-    }
-}
-
-fn render(base: &Described) -> Vec<String> {
-    let mut lines = vec![
-        format!("{}  {}, {} parameters", base.name, base.architecture, base.parameters),
-        format!("at {}", base.place),
-    ];
-    lines.extend(base.view_of.as_ref().map(render_view));
-    lines.push(base.base.to_string());
-    lines
-}
-
-fn render_view(view: &ViewOf) -> String {
-    let of = view.base.short();
-    match &view.farthest {
-        Some(Distance { tensor, error, bound }) => format!(
-            "a view of {of}: `{tensor}` is farthest from it, by {:.2} % of the {:.0} % that its format allows",
-            100.0 * error,
-            100.0 * bound
-        ),
-        None => format!("a view of {of}, not checked: that base is not here"),
     }
 }
 
@@ -66,4 +45,25 @@ fn render_list(listed: &Bases, terminal: Terminal) -> Vec<String> {
     let row = |base: &ListedBase| vec![base.name.clone(), base.base.short(), base.place.clone()];
     let rows: Vec<_> = listed.bases.iter().map(row).collect();
     output::table(&[Column::Text("name"), Column::Id("base id"), Column::Path("place")], &rows, terminal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::{base, check_table};
+
+    #[test]
+    fn what_is_seen() {
+        let one = |name: &str, place: &str| ListedBase {
+            name: name.to_owned(),
+            base: base(name),
+            place: place.to_owned(),
+            architecture: None,
+            parameters: None,
+        };
+        let tiny = one("tiny", "inside this program");
+        let long = one(&"n".repeat(64), &format!("/home/me/{}/model.gguf", "models/".repeat(20)));
+        check_table("base-list", |terminal| render_list(&Bases { bases: vec![tiny.clone(), long.clone()] }, terminal));
+        check_table("base-list-tiny-alone", |terminal| render_list(&Bases { bases: vec![tiny.clone()] }, terminal));
+    }
 }

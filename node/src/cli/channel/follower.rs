@@ -188,3 +188,74 @@ impl Rollback {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::{RolledBackForAll, RolledBackHere};
+    use crate::cli::snapshots::{base, check, fold, key, manifest, name, recipe};
+
+    #[test]
+    fn what_is_seen() {
+        let now = InForce {
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            steward: key("steward"),
+            genesis: base("tiny"),
+            from: 1,
+            height: 3,
+            version: Some(manifest("v3")),
+            base: base("v3"),
+            adapters: 4,
+            audit: false,
+            fetched_bytes: 206_336,
+        };
+        check("channel-follow", |_| render(&now));
+        check("channel-update-nothing-new", |_| render(&InForce { from: 3, fetched_bytes: 0, ..now.clone() }));
+        check("channel-follow-genesis", |_| render(&InForce { from: 0, height: 0, version: None, ..now.clone() }));
+        let gone = Unfollowed { channel: manifest("helpers"), name: name("helpers") };
+        check("channel-unfollow", |_| render_unfollowed(&gone));
+    }
+
+    #[test]
+    fn what_is_seen_of_earlier_versions() {
+        let here = RolledBackHere {
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            from: 3,
+            height: 0,
+            version: None,
+            base: base("tiny"),
+            held: true,
+            published: false,
+        };
+        check("channel-rollback", |_| render_rollback(&RolledBack::Here(here.clone())));
+        let version = NewVersion {
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            version: manifest("v4"),
+            height: 4,
+            change: potluck_protocol::channel::Change::Rollback(2),
+            recipe: recipe("r"),
+            digest: fold("d"),
+            base: base("v2"),
+            inputs: 2,
+            announced: true,
+        };
+        let all = RolledBack::ForAll(Box::new(RolledBackForAll { version, back_to: 2, finished: None }));
+        check("channel-rollback-publish", |_| render_rollback(&all));
+        let exported = Exported {
+            folder: "/home/me/merged".into(),
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            height: 3,
+            version: manifest("v3"),
+            parent: base("tiny"),
+            inputs: Vec::new(),
+            dtype: potluck_protocol::tensor::DType::BF16,
+            digest: fold("d"),
+            base: base("v3"),
+        };
+        check("channel-export", |_| render_export(&exported));
+    }
+}

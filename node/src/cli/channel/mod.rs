@@ -50,3 +50,36 @@ fn render(listed: &Channels, terminal: Terminal) -> Vec<String> {
     let columns = [Column::Text("name"), Column::Id("channel"), Column::Number("version"), Column::Text("state")];
     output::table(&columns, &rows, terminal)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::{check_table, key, manifest, name};
+
+    #[test]
+    fn what_is_seen() {
+        let own = Followed {
+            name: name("helpers"),
+            channel: manifest("helpers"),
+            height: Some(3),
+            version: Some(manifest("v3")),
+            steward: Some(key("me")),
+            held: true,
+            audit: true,
+            halted: false,
+            own: true,
+        };
+        let damaged = Followed {
+            name: name(&"n".repeat(64)),
+            channel: manifest("damaged"),
+            height: None,
+            steward: None,
+            halted: true,
+            own: false,
+            ..own.clone()
+        };
+        let channels = vec![own, damaged];
+        check_table("channel-list", |terminal| render(&Channels { channels: channels.clone() }, terminal));
+        check_table("channel-list-empty", |terminal| render(&Channels { channels: Vec::new() }, terminal));
+    }
+}

@@ -220,6 +220,9 @@ fn share(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::{Cli, Verb as Typed};
+    use crate::cli::channel::Channel;
+    use crate::cli::snapshots::{check_failures, refused};
 
     #[test]
     fn shares_are_percent_or_parts_per_million() {
@@ -229,5 +232,21 @@ mod tests {
         for text in ["", "%", "-1%", "nan%", "inf%", "1e99%", "0.5", "-3"] {
             assert!(share(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_seen_of_a_wrong_command() {
+        let verb = |cli: &Cli, verb: &Typed| match verb {
+            Typed::Channel(Channel::Steward(Verb::Open(open))) => open.request(&cli.global).map(drop),
+            Typed::Channel(Channel::Steward(Verb::Propose(propose))) => propose.request().map(drop),
+            _ => Ok(()),
+        };
+        check_failures(
+            "channel-error",
+            &[
+                refused("channel open helpers --genesis tiny --improve rows.jsonl", verb),
+                refused("channel propose sql@heavy --to helpers", verb),
+            ],
+        );
     }
 }

@@ -163,6 +163,9 @@ mod tests {
     use potluck_trainer::data::check::Piece;
 
     use super::*;
+    use crate::cli::snapshots::check;
+    use potluck_trainer::data::check::{Lengths, Packing, Tokens};
+    use potluck_trainer::data::row::Kind;
 
     #[test]
     fn trained_text_stands_in_marks_and_cannot_steer_the_terminal() {
@@ -180,5 +183,27 @@ mod tests {
         let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
         assert_eq!(list("x", &rows(2), 2), "x: lines 0, 1");
         assert_eq!(list("x", &rows(20), 20), "x: lines 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...");
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let piece = |trained, text: &str| Piece { trained, text: text.to_owned(), lookalike: false };
+        let pieces = vec![piece(false, "<|user|>\nhi\n"), piece(true, "hello<|end|>")];
+        let report = Report {
+            kind: Some(Kind::Chat),
+            rows: 300,
+            samples: 299,
+            tokens: 29_000,
+            trained_tokens: 7_000,
+            lengths: Lengths::of((1..=300).map(|line| (line, 90 + line % 20)).collect()),
+            max_length: 100,
+            overlong: vec![Tokens { line: 19, tokens: 109 }],
+            overlong_rows: 1,
+            packing: Packing { micro_batches: 8, batch_tokens: 4096 },
+            preview: vec![Preview { line: 7, pieces, whole: true }],
+            ..Report::default()
+        };
+        check("data-check", |terminal| render(&report, terminal));
+        check("data-check-empty", |terminal| render(&Report::default(), terminal));
     }
 }

@@ -6,6 +6,7 @@ use potluck_protocol::signed::PublicKey;
 use super::super::svg;
 use super::*;
 use crate::api::lineage::{Halted, Verdict};
+use crate::cli::snapshots::check;
 use crate::store::Halt;
 
 fn id(text: &str) -> ManifestId {
@@ -88,4 +89,11 @@ fn a_picture_holds_strangers_words_as_words() {
         std::fs::write(file.path(), text).expect("writable");
         assert_eq!(svg::is_one(file.path()).expect("readable"), ours, "{text}");
     }
+}
+
+#[test]
+fn what_is_seen() {
+    check("channel-show", |_| render(&shown()));
+    let empty = Shown { versions: Vec::new(), halted: None, height: 0, held: false, ..shown() };
+    check("channel-show-empty", |_| render(&empty));
 }

@@ -133,3 +133,119 @@ fn finished(version: Option<&ManifestId>) -> Vec<String> {
     let line = |version| format!("version {version} was promised by a command that ended early: it is finished now");
     version.map(line).into_iter().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::{base, check, check_table, fold, key, manifest, name, recipe};
+    use potluck_protocol::channel::{Change, Outcome, Refusal};
+    use potluck_protocol::recipe::Weight;
+
+    fn version() -> NewVersion {
+        NewVersion {
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            version: manifest("v1"),
+            height: 1,
+            change: Change::Release,
+            recipe: recipe("r"),
+            digest: fold("d"),
+            base: base("v1"),
+            inputs: 2,
+            announced: true,
+        }
+    }
+
+    fn verdicts() -> Vec<ProposalVerdict> {
+        let taken = ProposalVerdict {
+            proposal: manifest("p1"),
+            adapter: manifest("sql"),
+            name: Some("sql-helper".to_owned()),
+            taken: true,
+            weight: Some(0.5),
+            alone: Some(-0.0682),
+            reason: None,
+            outcome: Outcome::Taken { weight: Weight(1 << 15), alone_micro: -68_200 },
+        };
+        let refusal = Refusal::NoGain { alone_micro: 1_200 };
+        let refused = ProposalVerdict {
+            proposal: manifest("p2"),
+            adapter: manifest("evil"),
+            name: Some("a\u{1b}[2Jb".to_owned()),
+            taken: false,
+            weight: None,
+            alone: None,
+            reason: Some(refusal.to_string()),
+            outcome: Outcome::Refused(refusal),
+        };
+        vec![taken, refused]
+    }
+
+    #[test]
+    fn what_is_seen_of_an_opened_channel() {
+        let suite = |text: &str, role, rows, few| SealedSuite {
+            name: name(text),
+            role,
+            rows,
+            repeats: usize::from(few),
+            rows_a_release: rows / 4,
+            few,
+        };
+        let opened = OpenedChannel {
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            genesis: base("tiny"),
+            forked_from: None,
+            steward: key("me"),
+            shards: 4,
+            suites: vec![suite("own", Role::Keep, 400, false), suite("sql", Role::Improve, 30, true)],
+            announced: false,
+        };
+        check("channel-open", |_| render_opened(&opened));
+        let fork = OpenedChannel { forked_from: Some(manifest("v7")), suites: Vec::new(), ..opened.clone() };
+        check("channel-open-fork", |_| render_opened(&fork));
+        let proposed = Proposed {
+            proposal: manifest("p1"),
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            adapter: manifest("sql"),
+            weight: 0.5,
+            announced: true,
+        };
+        check("channel-propose", |_| render_proposed(&proposed));
+    }
+
+    #[test]
+    fn what_is_seen_of_a_release() {
+        let score = |suite: &str, role| SuiteScore { suite: name(suite), role, genesis: 6.9, before: 6.8, after: 6.75 };
+        let release = NewRelease {
+            version: version(),
+            released: true,
+            verdicts: verdicts(),
+            opened: OpenedShard { index: 0, suites: vec![score("own", Role::Keep), score("sql", Role::Improve)] },
+            shards_left: 3,
+            weighed: Vec::new(),
+            later: 1,
+            finished: None,
+            asked: true,
+        };
+        check_table("channel-release-scores", |terminal| scores(&release.opened, terminal));
+        let release = Released::Version(Box::new(release));
+        check("channel-release", |terminal| render_released(&release, terminal));
+        let nothing = NothingReleased {
+            released: false,
+            channel: manifest("helpers"),
+            name: name("helpers"),
+            version: None,
+            height: 0,
+            verdicts: Vec::new(),
+            later: 0,
+            finished: Some(manifest("v1")),
+            asked: false,
+        };
+        let nothing = Released::Nothing(nothing);
+        check("channel-release-nothing", |terminal| render_released(&nothing, terminal));
+        let revoked = Revoked { version: version(), revoked: vec![manifest("sql")], finished: None };
+        check("channel-revoke", |_| render_revoked(&revoked));
+    }
+}
