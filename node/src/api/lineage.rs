@@ -58,8 +58,8 @@ pub struct Version {
     /// Beside the version before.
     pub added: Vec<Input>,
     pub removed: Vec<Input>,
-    /// How the mean loss of the suites that are to improve moved on the opened shard, in millionths of a nat.
-    pub moved_micro: Option<i64>,
+    /// How the mean loss of the suites that are to improve moved on the opened shard, in nats.
+    pub loss_change: Option<f64>,
     pub verdicts: Vec<Verdict>,
 }
 

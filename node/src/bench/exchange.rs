@@ -70,7 +70,8 @@ pub struct Options {
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    pub size_bytes: u64,
+    /// Of the one file.
+    pub bytes: u64,
     pub sources: usize,
     pub transport: Transport,
     /// From the request until every shard had come, was verified and was written.
@@ -136,7 +137,7 @@ fn report(
     let rate = |seconds: f64| options.size as f64 / seconds / f64::from(1 << 20);
     let Phases { found_seconds, content_seconds, .. } = fetched.phases;
     Report {
-        size_bytes: options.size,
+        bytes: options.size,
         sources: options.sources,
         transport: options.transport,
         mib_per_second: rate(found_seconds + content_seconds),

@@ -54,7 +54,7 @@ fn render(report: &Report) -> Vec<String> {
     let mut lines = vec![
         format!(
             "{} from {} over {}: {mib_per_second:.0} MiB/s complete and verified, {durable_mib_per_second:.0} MiB/s durable",
-            output::bytes(report.size_bytes),
+            output::bytes(report.bytes),
             if report.sources == 1 { "one source".to_owned() } else { format!("{} sources", report.sources) },
             report.transport.name(),
         ),
@@ -86,7 +86,7 @@ mod tests {
     fn what_is_seen() {
         let used = Used { peak_rss_mb: Some(64.0), cpu_seconds: Some(1.5) };
         let report = Report {
-            size_bytes: 1 << 30,
+            bytes: 1 << 30,
             sources: 1,
             transport: Transport::Tcp,
             mib_per_second: 500.0,

@@ -44,7 +44,7 @@ mod tests {
     use crate::demo::{BaseLine, ChannelLine, Figure, NodeLine, SkillLine};
 
     fn report() -> Report {
-        let figure = |accuracy, loss| Figure { accuracy, loss };
+        let figure = |exact_match, loss| Figure { exact_match, loss };
         let node = |skill: &str| NodeLine {
             pid: 7,
             home: "/tmp/demo".into(),

@@ -50,8 +50,8 @@ mod tests {
 
     #[test]
     fn what_is_seen() {
-        let measured = Measured { samples: 200, accuracy: Some(0.875), loss: 0.4321 };
+        let measured = Measured { samples: 200, exact_match: Some(0.875), loss: 0.4321 };
         check("eval", |_| render(&measured));
-        check("eval-texts", |_| render(&Measured { accuracy: None, ..measured }));
+        check("eval-texts", |_| render(&Measured { exact_match: None, ..measured }));
     }
 }

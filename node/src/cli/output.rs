@@ -69,8 +69,8 @@ pub fn kind(kind: KindTag) -> &'static str {
 
 /// `87 % exact of 200 rows`, or how many texts there were.
 pub fn exact(measured: &Measured) -> String {
-    match measured.accuracy {
-        Some(accuracy) => format!("{} exact of {} rows", percent(accuracy), measured.samples),
+    match measured.exact_match {
+        Some(share) => format!("{} exact of {} rows", percent(share), measured.samples),
         None => format!("{} pieces of text", measured.samples),
     }
 }

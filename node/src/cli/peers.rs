@@ -42,7 +42,7 @@ mod tests {
             address: format!("/ip4/192.0.2.7/tcp/7740/p2p/{peer}"),
             agent: agent.to_owned(),
             route,
-            seconds: 7,
+            connected_seconds: 7,
         };
         let peers = vec![
             peer("12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo", "potluck/0.1.0", Route::Direct),

@@ -31,11 +31,11 @@ fn render(shown: &Shown) -> Vec<String> {
         None => format!("for base {base}"),
     }));
     lines.extend(shown.description.as_deref().map(output::plain).filter(|text| !text.is_empty()));
-    // Where its manifest was read, the details say it.
+    // Where its manifest was read, the notes say it.
     lines.extend(
         shown
             .rank
-            .filter(|_| !shown.details.iter().any(|line| line.starts_with("rank ")))
+            .filter(|_| !shown.notes.iter().any(|line| line.starts_with("rank ")))
             .map(|rank| format!("rank {rank}")),
     );
     match &shown.evaluations {
@@ -45,7 +45,7 @@ fn render(shown: &Shown) -> Vec<String> {
         }
         None => {}
     }
-    lines.extend(shown.details.iter().map(|line| output::plain(line)));
+    lines.extend(shown.notes.iter().map(|line| output::plain(line)));
     lines.push(shown.manifest.to_string());
     lines
 }
@@ -84,7 +84,7 @@ mod tests {
             created: Some(1_795_305_600),
             rank: Some(4),
             evaluations: Some(vec![Measured { suite: "held".to_owned(), samples: 30, exact_match: 0.875, loss: 1.25 }]),
-            details: vec!["rank 4, modules q_proj".to_owned()],
+            notes: vec!["rank 4, modules q_proj".to_owned()],
             body: None,
             missing_shards: Some(0),
             state: Presence::Checked,
@@ -108,12 +108,12 @@ mod tests {
     #[test]
     fn what_is_not_known_is_said_to_be_unknown() {
         let (licence, description, created, rank, evaluations) = (None, None, None, None, None);
-        let (base_name, details, state) = (None, Vec::new(), Presence::HeardOf);
-        let heard = Shown { licence, description, created, rank, evaluations, base_name, details, state, ..shown() };
+        let (base_name, notes, state) = (None, Vec::new(), Presence::HeardOf);
+        let heard = Shown { licence, description, created, rank, evaluations, base_name, notes, state, ..shown() };
         let text = render(&heard).join("\n");
         assert!(text.contains("licence not known until it is fetched, heard of, not here"), "{text}");
         assert!(text.contains("rank and figures not known") && !text.contains("no licence stated"), "{text}");
-        let known = Shown { licence: Some("M\u{1b}[2JIT".to_owned()), details: Vec::new(), ..shown() };
+        let known = Shown { licence: Some("M\u{1b}[2JIT".to_owned()), notes: Vec::new(), ..shown() };
         let known = render(&known).join("\n");
         assert!(known.contains("M [2JIT") && known.contains("\nrank 4\n") && !known.contains('\u{1b}'), "{known}");
     }
@@ -122,8 +122,8 @@ mod tests {
     fn what_is_seen() {
         check("show", |_| render(&shown()));
         let (licence, description, created, rank, evaluations) = (None, None, None, None, None);
-        let (base_name, details, state) = (None, Vec::new(), Presence::HeardOf);
-        let heard = Shown { licence, description, created, rank, evaluations, base_name, details, state, ..shown() };
+        let (base_name, notes, state) = (None, Vec::new(), Presence::HeardOf);
+        let heard = Shown { licence, description, created, rank, evaluations, base_name, notes, state, ..shown() };
         check("show-heard-of", |_| render(&heard));
     }
 }

@@ -29,7 +29,7 @@ fn render(status: &Status) -> Vec<String> {
     lines.push(format!(
         "{} ({}); {} announcements heard; {} bases known",
         store::held(&status.held),
-        output::bytes(status.store_bytes),
+        output::bytes(status.shard_bytes),
         status.heard,
         status.bases
     ));
@@ -86,7 +86,7 @@ mod tests {
             adapters: 2,
             heard: 12,
             bases: 2,
-            store_bytes: 5 << 20,
+            shard_bytes: 5 << 20,
         }
     }
 

@@ -140,7 +140,7 @@ mod tests {
         };
         let seen = |trained: &Trained| render(trained, "potluck", "model.gguf");
         check("train", |_| seen(&trained));
-        let held_out = Some(Measured { samples: 30, accuracy: Some(0.9), loss: 0.25 });
+        let held_out = Some(Measured { samples: 30, exact_match: Some(0.9), loss: 0.25 });
         let early = Trained { steps: 120, kept: 80, stopped_early: true, held_out, ..trained.clone() };
         check("train-stopped-early", |_| seen(&early));
         let train = |cli: &Cli, verb: &Verb| match verb {

@@ -14,7 +14,8 @@ pub async fn run(global: &Global, id: &str) -> Outcome<()> {
 
 fn render(verified: &Verified) -> Vec<String> {
     let mut lines: Vec<_> = verified.checked.iter().map(|what| format!("ok  {what}")).collect();
-    lines.push(verified.id.to_string());
+    lines.extend(verified.manifest.map(|id| id.to_string()));
+    lines.extend(verified.recipe.map(|id| id.to_string()));
     lines
 }
 
@@ -27,7 +28,8 @@ mod tests {
     #[test]
     fn what_is_seen() {
         let verified = Verified {
-            id: manifest("version").0,
+            manifest: Some(manifest("version")),
+            recipe: None,
             kind: VerifiedKind::Manifest(potluck_protocol::announce::KindTag::Version),
             digest: Some(fold("digest")),
             base: None,

@@ -77,13 +77,13 @@ pub struct SkillLine {
 /// Exact match, 0 to 1, and loss per completion token in nats.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Figure {
-    pub accuracy: f64,
+    pub exact_match: f64,
     pub loss: f64,
 }
 
 impl From<Measured> for Figure {
     fn from(measured: Measured) -> Self {
-        Self { accuracy: measured.accuracy.unwrap_or_default(), loss: measured.loss }
+        Self { exact_match: measured.exact_match.unwrap_or_default(), loss: measured.loss }
     }
 }
 
@@ -125,9 +125,9 @@ impl Report {
             .map(|(skill, node)| {
                 vec![
                     skill.name.clone(),
-                    text::percent(skill.base.accuracy),
-                    text::percent(skill.adapter.accuracy),
-                    text::percent(skill.merged.accuracy),
+                    text::percent(skill.base.exact_match),
+                    text::percent(skill.adapter.exact_match),
+                    text::percent(skill.merged.exact_match),
                     format!("{:.0} s", node.train_seconds),
                     text::bytes(node.fetched_bytes),
                 ]

@@ -40,7 +40,7 @@ impl Service {
             "adapters": stat.held.adapters,
             "heard": self.heard_of().await?.len(),
             "bases": self.store.bases().len() + 1,
-            "store_bytes": stat.shard_bytes,
+            "shard_bytes": stat.shard_bytes,
         }))
     }
 
@@ -57,7 +57,7 @@ impl Service {
                     "address": peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
                     "agent": peer.agent.unwrap_or_default(),
                     "route": if peer.direct { "direct" } else { "relayed" },
-                    "seconds": peer.connected_for.as_secs(),
+                    "connected_seconds": peer.connected_for.as_secs(),
                 })
             })
             .collect();

@@ -15,6 +15,7 @@ use super::note::OfBase;
 use super::of_base::Use;
 use super::resolve::KnownBase;
 use super::{Call, Service};
+use crate::api::answers::WeightedAdapter;
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::text::shell;
@@ -83,7 +84,7 @@ impl Service {
         call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
         let answer = json!({
             "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": null,
-            "base": null, "inputs": recipe.inputs(), "dtype": recipe.dtype,
+            "base": null, "inputs": WeightedAdapter::all(recipe.inputs()), "dtype": recipe.dtype,
         });
         let fold = Some(Fold { recipe: id, out: merge.out.clone(), answer });
         let task = self.fold_task(base, &recipe, Some(&merge.out)).await?;

@@ -88,7 +88,7 @@ impl Service {
             "created": details.map(|details| details.created),
             "rank": details.and_then(|details| details.rank),
             "evaluations": details.map(|details| &details.evaluations),
-            "details": [],
+            "notes": [],
         })
     }
 
@@ -117,7 +117,7 @@ impl Service {
             "schema": SCHEMA, "manifest": id, "name": manifest.name, "kind": KindTag::from(&manifest.kind),
             "publisher": manifest.publisher, "base": manifest.base(), "base_name": base_name,
             "bytes": manifest.total_bytes(), "licence": manifest.licence, "description": manifest.description,
-            "created": manifest.created, "rank": rank, "evaluations": evaluations, "details": details, "body": manifest,
+            "created": manifest.created, "rank": rank, "evaluations": evaluations, "notes": details, "body": manifest,
         })
     }
 
@@ -156,7 +156,7 @@ fn next(heard: &Announcement) -> Option<String> {
 }
 
 fn add(shown: &mut Value, lines: Vec<String>) {
-    if let Value::Array(details) = &mut shown["details"] {
+    if let Value::Array(details) = &mut shown["notes"] {
         details.extend(lines.into_iter().map(Value::from));
     }
 }

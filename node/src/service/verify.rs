@@ -43,7 +43,7 @@ impl Service {
         };
         let body = well_formed.manifest().body();
         Ok(json!({
-            "schema": "potluck.verify/1", "id": manifest, "kind": kind,
+            "schema": "potluck.verify/1", "manifest": manifest, "kind": kind,
             "checked": [
                 format!("signature of {}", body.publisher.0.short()),
                 format!("{shards} shards, {} files, {} bytes", body.files.len(), body.total_bytes()),
@@ -89,7 +89,7 @@ impl Service {
         let folded = self.fold_version(call, lineage, &head.version).await?;
         same(head, &folded)?;
         Ok(json!({
-            "schema": "potluck.verify/1", "id": head.id, "kind": "version", "digest": folded.digest, "base": folded.base,
+            "schema": "potluck.verify/1", "manifest": head.id, "kind": "version", "digest": folded.digest, "base": folded.base,
             "height": head.version.height,
             "checked": [
                 format!("version {} of `{}`, signed by its steward {}", head.version.height, lineage.name(),
@@ -127,7 +127,7 @@ impl Service {
             .hint("one of the two runs was wrong: check this machine's memory, and run it again"));
         }
         Ok(json!({
-            "schema": "potluck.verify/1", "id": id, "kind": "recipe", "digest": digest,
+            "schema": "potluck.verify/1", "recipe": id, "kind": "recipe", "digest": digest,
             "checked": [format!("rebuilt from {} adapters: digest {digest}", recipe.inputs().len())],
         }))
     }

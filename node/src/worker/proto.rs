@@ -329,7 +329,7 @@ pub enum Instructions {
 pub struct Measured {
     pub samples: u64,
     /// Share of greedy answers that equal the completion (of chats: the last answer), 0 to 1; of plain texts none.
-    pub accuracy: Option<f64>,
+    pub exact_match: Option<f64>,
     /// Mean loss per completion token, in nats.
     pub loss: f64,
 }

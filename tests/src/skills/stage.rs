@@ -229,7 +229,7 @@ impl Stage {
                 Ok::<_, Box<dyn std::error::Error>>(Set {
                     name: (*name).to_owned(),
                     loss,
-                    accuracy: figures["accuracy"].as_f64(),
+                    accuracy: figures["exact_match"].as_f64(),
                 })
             };
             measured.push(Measured { model: model.to_owned(), sets: sets.iter().map(one).collect::<Outcome<_>>()? });

@@ -124,7 +124,7 @@ fn four_skills_become_one_version_and_harm_is_refused() {
     assert!(refusal(&verdicts["huge"])["norm"]["ppm"].as_u64() > Some(1_000_000), "{release:#}");
     let best = SKILLS.iter().map(|skill| {
         let taken = all.iter().find(|one| one["name"] == *skill && one["taken"] == true);
-        taken.unwrap_or_else(|| panic!("{skill} was not taken: {release:#}"))["alone"].as_f64().expect("a change")
+        taken.unwrap_or_else(|| panic!("{skill} was not taken: {release:#}"))["loss_change"].as_f64().expect("a change")
     });
     let best = best.fold(f64::INFINITY, f64::min);
     let again: Vec<_> = all.iter().filter(|one| one["name"] == "dates" && one["taken"] == false).collect();
@@ -149,7 +149,7 @@ fn four_skills_become_one_version_and_harm_is_refused() {
 /// The version without an adapter is that of a recipe which never had it.
 fn revoking_is_never_having_had(lab: &Lab, release: &Value) {
     let revoke = lab.ok(&["channel", "revoke", "main", "units"]);
-    assert_eq!((revoke["height"].as_u64(), revoke["inputs"].as_u64()), (Some(2), Some(3)));
+    assert_eq!((revoke["height"].as_u64(), revoke["adapters"].as_u64()), (Some(2), Some(3)));
     assert_ne!(revoke["base"], release["base"]);
     let verdicts = verdicts(release);
     let weighted = ["dates", "json", "roman"].map(|skill| {
@@ -177,7 +177,7 @@ fn a_shard_that_scored_is_used_up_whatever_came_of_it() {
     lab.publish_altered("flipped", |value| -value);
     lab.propose("flipped");
     let release = lab.release();
-    assert_eq!((&release["released"], release["inputs"].as_u64()), (&Value::Bool(true), Some(0)), "{release:#}");
+    assert_eq!((&release["released"], release["adapters"].as_u64()), (&Value::Bool(true), Some(0)), "{release:#}");
     assert_eq!(release["shards_left"], 0);
     // Its rows are public: files of the version, and what the channel had committed to.
     let show = lab.ok(&["show", &string(&release, "version")]);
@@ -302,7 +302,7 @@ fn an_adapter_of_a_version_is_taken_on_top_of_it_and_nobody_else_may_release() {
     let adapter = lab.plant_adapter(&skills().adapter("roman"), base, "MIT", &own);
     lab.plant_proposal(&channel, adapter, &own);
     let second = lab.release();
-    assert_eq!((second["height"].as_u64(), second["inputs"].as_u64()), (Some(2), Some(2)), "{second:#}");
+    assert_eq!((second["height"].as_u64(), second["adapters"].as_u64()), (Some(2), Some(2)), "{second:#}");
 
     // Another steward's channel, as one who follows it has it.
     let steward = Keypair::generate();
@@ -347,7 +347,7 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
         lab.publish(skill);
         lab.propose(skill);
     }
-    assert_eq!(lab.release()["inputs"], 2);
+    assert_eq!(lab.release()["adapters"], 2);
     let (mut points, mut finished) = (vec!["recipe.begin", "manifest.half", "manifest.renamed"], Vec::new());
     // Each append in its middle, as often as there is one.
     let appends: Vec<String> = (1..9).map(|n| format!("append.half@{n}")).collect();
@@ -368,7 +368,7 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
         let next = lab.program.ok(&home, ["channel", "revoke", "main", "dates"]);
         let done = next["finished"].is_string();
         assert_eq!(next["height"], if done { 3 } else { 2 }, "{point}: {next:#}");
-        assert_eq!(next["inputs"], if done { 0 } else { 1 }, "{point}: {next:#}");
+        assert_eq!(next["adapters"], if done { 0 } else { 1 }, "{point}: {next:#}");
         let (heights, whole) = left_behind(&home);
         assert_eq!(
             (heights, whole),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId, RecipeId};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::PublicKey;
@@ -56,8 +56,8 @@ pub struct Shown {
     /// The publisher's figures; `None` as long as only an announcement was heard.
     pub evaluations: Option<Vec<Measured>>,
     /// More about it, for people.
-    pub details: Vec<String>,
-    /// The signed manifest. Left out as long as only an announcement was heard.
+    pub notes: Vec<String>,
+    /// The signed manifest, with its own units: millionths, and weights in 1/65536. Left out as long as only an announcement was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<Manifest>>,
     /// Shards that are not here. Left out of what is not here at all.
@@ -144,8 +144,12 @@ pub struct Pulled {
 /// Something was checked again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verified {
-    /// A manifest's, or a recipe's.
-    pub id: Digest,
+    /// Its id. Left out of a recipe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<ManifestId>,
+    /// Its id, of a recipe. Left out otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<RecipeId>,
     /// What it is.
     pub kind: VerifiedKind,
     /// Of the weights that were made again, of a version or a recipe. Left out otherwise.
@@ -279,7 +283,23 @@ pub struct Folded {
     /// The result's id as a base.
     pub base: BaseId,
     /// Adapters with their weights.
-    pub inputs: Vec<(ManifestId, Weight)>,
+    pub inputs: Vec<WeightedAdapter>,
     /// Float type of the result.
     pub dtype: DType,
+}
+
+/// An adapter in a recipe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightedAdapter {
+    /// Its id.
+    pub adapter: ManifestId,
+    /// 1 for the adapter as it is. A multiple of 1/65536, so it is exact.
+    pub weight: f64,
+}
+
+impl WeightedAdapter {
+    /// The inputs of a recipe.
+    pub fn all(inputs: &[(ManifestId, Weight)]) -> Vec<Self> {
+        inputs.iter().map(|(adapter, weight)| Self { adapter: *adapter, weight: weight.get() }).collect()
+    }
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use potluck_protocol::channel::{Change, Outcome, Role};
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
-use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::PublicKey;
 use potluck_protocol::tensor::DType;
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 
+use super::WeightedAdapter;
 use crate::worker::proto::choose::Weighed;
 
 /// A channel was opened.
@@ -87,7 +87,7 @@ pub struct NewVersion {
     /// Its weights as a base.
     pub base: BaseId,
     /// Adapters in the recipe.
-    pub inputs: usize,
+    pub adapters: usize,
     /// Peers were told; otherwise they are when the daemon runs.
     pub announced: bool,
 }
@@ -162,11 +162,11 @@ pub struct ProposalVerdict {
     pub taken: bool,
     /// At which weight, after the norm clip, if it was taken.
     pub weight: Option<f64>,
-    /// How it alone moved the mean held-out loss, in nats, if it was taken.
-    pub alone: Option<f64>,
+    /// How it alone moved the mean held-out loss, if it was taken.
+    pub loss_change: Option<f64>,
     /// Why not, in words, if it was refused.
     pub reason: Option<String>,
-    /// As the version states it.
+    /// As the version states it, with its own units: millionths, and weights in 1/65536.
     pub outcome: Outcome,
 }
 
@@ -331,7 +331,7 @@ pub struct Exported {
     /// Genesis.
     pub parent: BaseId,
     /// Adapters with their weights.
-    pub inputs: Vec<(ManifestId, Weight)>,
+    pub inputs: Vec<WeightedAdapter>,
     /// Float type of the weights.
     pub dtype: DType,
     /// Of the weights.

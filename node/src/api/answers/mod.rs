@@ -14,7 +14,7 @@ mod training;
 
 pub use adapters::{
     Chosen, FetchedShards, Folded, LeastKept, Merged, MergedAdapter, MethodName, Presence, Published, Pulled,
-    PulledFrom, RecipeTag, Shown, Verified, VerifiedKind,
+    PulledFrom, RecipeTag, Shown, Verified, VerifiedKind, WeightedAdapter,
 };
 pub use bases::{Base, Bases, Distance, ListedBase, ViewOf};
 pub use bench::{GenerateMeasured, MergeMeasured, StepMeasured};

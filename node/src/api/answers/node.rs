@@ -48,7 +48,7 @@ pub struct Status {
     /// Bases that can be used by name, `tiny` included.
     pub bases: usize,
     /// Bytes of all shards.
-    pub store_bytes: u64,
+    pub shard_bytes: u64,
 }
 
 /// One bootstrap address.
@@ -80,7 +80,7 @@ pub struct Peer {
     /// How bytes reach it.
     pub route: Route,
     /// For how long it has been connected.
-    pub seconds: u64,
+    pub connected_seconds: u64,
 }
 
 /// How a peer is reached.

@@ -239,7 +239,7 @@ mod tests {
             recipe: recipe("r"),
             digest: fold("d"),
             base: base("v2"),
-            inputs: 2,
+            adapters: 2,
             announced: true,
         };
         let all = RolledBack::ForAll(Box::new(RolledBackForAll { version, back_to: 2, finished: None }));

@@ -51,7 +51,7 @@ pub fn title(version: &Version) -> String {
         Change::Revoke => "revoke".to_owned(),
         Change::Rollback(height) => format!("rollback to version {height}"),
     };
-    let moved = version.moved_micro.map(|micro| format!(", loss {:+.4}", micro as f64 / 1e6)).unwrap_or_default();
+    let moved = version.loss_change.map(|nats| format!(", loss {nats:+.4}")).unwrap_or_default();
     format!("version {}  {}  {change}{moved}  {}", version.height, date(version.created), version.version.short())
 }
 

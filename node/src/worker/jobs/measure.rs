@@ -44,7 +44,7 @@ pub fn rows(
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
         .map_err(|error| failures::fit(rows, &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
-    Ok(Measured { samples: measured.samples as u64, accuracy: measured.accuracy(), loss: measured.loss })
+    Ok(Measured { samples: measured.samples as u64, exact_match: measured.accuracy(), loss: measured.loss })
 }
 
 #[derive(Serialize)]

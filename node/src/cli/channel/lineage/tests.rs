@@ -29,7 +29,7 @@ fn shown() -> Shown {
         inputs,
         added,
         removed,
-        moved_micro: (change == Change::Release).then_some(-123_400),
+        loss_change: (change == Change::Release).then_some(-0.1234),
         verdicts: vec![Verdict {
             proposal: id("p"),
             adapter: id("evil"),

@@ -55,14 +55,14 @@ pub fn render_released(released: &Released, terminal: Terminal) -> Vec<String> {
 }
 
 fn render_release(release: &NewRelease, terminal: Terminal) -> Vec<String> {
-    let NewVersion { name, height, inputs, base, version, .. } = &release.version;
+    let NewVersion { name, height, adapters, base, version, .. } = &release.version;
     let mut lines = judged(name.as_str(), &release.verdicts, release.later, release.finished.as_ref());
     lines.extend(scores(&release.opened, terminal));
     lines.push(format!(
         "the rows of shard {} ARE PUBLIC NOW, as files of the version; {} sealed ones are left",
         release.opened.index, release.shards_left
     ));
-    lines.push(format!("version {height} of {name}: {inputs} adapters, base {base}"));
+    lines.push(format!("version {height} of {name}: {adapters} adapters, base {base}"));
     lines.push(announced(release.version.announced));
     lines.push(version.to_string());
     lines
@@ -90,7 +90,7 @@ fn judged(name: &str, verdicts: &[ProposalVerdict], later: usize, done: Option<&
 fn verdict(verdict: &ProposalVerdict) -> String {
     let short = verdict.adapter.short();
     let name = verdict.name.as_deref().map_or_else(String::new, |name| format!("{} ", output::plain(name)));
-    match (verdict.weight, verdict.alone, &verdict.reason) {
+    match (verdict.weight, verdict.loss_change, &verdict.reason) {
         (Some(weight), Some(alone), _) => {
             format!("taken    {name}{short} at weight {weight:.3}: alone {alone:+.4} nats")
         }
@@ -113,10 +113,10 @@ fn scores(shard: &OpenedShard, terminal: Terminal) -> Vec<String> {
 }
 
 pub fn render_revoked(revoked: &Revoked) -> Vec<String> {
-    let NewVersion { name, height, inputs, version, .. } = &revoked.version;
+    let NewVersion { name, height, adapters, version, .. } = &revoked.version;
     let mut lines = finished(revoked.finished.as_ref());
     lines.extend(revoked.revoked.iter().map(|adapter| format!("revoked {adapter}")));
-    lines.push(format!("version {height} of {name}: {inputs} adapters"));
+    lines.push(format!("version {height} of {name}: {adapters} adapters"));
     lines.push(
         "what was trained on a version that held it stays, and is marked stale in `potluck channel show`".to_owned(),
     );
@@ -151,7 +151,7 @@ mod tests {
             recipe: recipe("r"),
             digest: fold("d"),
             base: base("v1"),
-            inputs: 2,
+            adapters: 2,
             announced: true,
         }
     }
@@ -163,7 +163,7 @@ mod tests {
             name: Some("sql-helper".to_owned()),
             taken: true,
             weight: Some(0.5),
-            alone: Some(-0.0682),
+            loss_change: Some(-0.0682),
             reason: None,
             outcome: Outcome::Taken { weight: Weight(1 << 15), alone_micro: -68_200 },
         };
@@ -174,7 +174,7 @@ mod tests {
             name: Some("a\u{1b}[2Jb".to_owned()),
             taken: false,
             weight: None,
-            alone: None,
+            loss_change: None,
             reason: Some(refusal.to_string()),
             outcome: Outcome::Refused(refusal),
         };

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::super::super::{Call, Service, output};
 use super::limits::PATIENCE;
+use crate::api::answers::WeightedAdapter;
 use crate::failure::{Failure, Kind, Outcome};
 
 impl Service {
@@ -50,7 +51,7 @@ fn answer(lineage: &Lineage, head: &Release, out: &Path) -> Value {
     let version = &head.version;
     json!({
         "schema": "potluck.channel.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),
-        "height": version.height, "version": head.id, "parent": version.recipe.parent, "inputs": version.recipe.inputs(),
+        "height": version.height, "version": head.id, "parent": version.recipe.parent, "inputs": WeightedAdapter::all(version.recipe.inputs()),
         "dtype": version.recipe.dtype, "digest": version.digest, "base": version.base,
     })
 }

@@ -111,7 +111,7 @@ fn versions(lineage: &Lineage, current: Option<ManifestId>, adapters: &Adapters)
             inputs: inputs.iter().map(input).collect(),
             added: inputs.iter().filter(|input| !before.contains(input)).map(input).collect(),
             removed: before.iter().filter(|(id, _)| !inputs.iter().any(|(now, _)| now == id)).map(input).collect(),
-            moved_micro: moved(release),
+            loss_change: moved(release).map(|micro| micro as f64 / 1e6),
             verdicts: version.verdicts.iter().map(|verdict| told_verdict(verdict, adapters)).collect(),
         });
         before = inputs;

@@ -249,7 +249,7 @@ fn one(verdict: &Verdict, name: Option<&str>) -> Value {
     };
     json!({
         "proposal": verdict.proposal, "adapter": verdict.adapter, "name": name, "taken": taken, "weight": weight,
-        "alone": alone.map(|micro| micro as f64 / 1e6), "reason": reason, "outcome": verdict.outcome,
+        "loss_change": alone.map(|micro| micro as f64 / 1e6), "reason": reason, "outcome": verdict.outcome,
     })
 }
 

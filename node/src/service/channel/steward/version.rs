@@ -66,7 +66,7 @@ impl Service {
         Ok(json!({
             "channel": channel.id, "name": channel.name, "version": id, "height": height, "change": version.change,
             "recipe": recipe.id().map_err(StoreError::from)?, "digest": digest, "base": version.base,
-            "inputs": recipe.inputs().len(), "announced": announced,
+            "adapters": recipe.inputs().len(), "announced": announced,
         }))
     }
 
