@@ -16,34 +16,55 @@ use crate::worker::proto::{BenchMergeSettings, BenchWork, CheckSettings, TrainSe
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
+    /// What the node is and does.
     Status,
+    /// The connected peers.
     Peers,
+    /// Checks a base of this machine whole and remembers it.
     BaseAdd(BaseAdd),
     /// Fetches a base from the swarm by its id.
     BaseFetch(BaseFetch),
+    /// The bases that can be used by name.
     BaseList,
+    /// One base, read whole.
     BaseShow(BaseShow),
+    /// Trains a LoRA adapter.
     Train(Box<Train>),
+    /// Measures loss and exact match.
     Eval(Eval),
+    /// Continues a prompt, greedily.
     Generate(Generate),
+    /// Reads rows as training would.
     DataCheck(DataCheck),
+    /// Signs an adapter and announces it.
     Publish(Publish),
+    /// Signs the files of a base and announces them.
     PublishBase(PublishBase),
+    /// What peers offer.
     Search(Box<Search>),
+    /// All that is known of one thing that was published.
     Show(Show),
+    /// Fetches an adapter or a base, checks it and writes it as a folder.
     Pull(Pull),
     /// Makes a manifest and its shards present, without inspecting or exporting anything.
     Fetch(Fetch),
     /// Waits until these adapters of a base have been heard of.
     Heard(Heard),
+    /// Checks again what is here.
     Verify(Verify),
+    /// Combines adapters, into one or into their base.
     Merge(Merge),
     /// Channels of base versions.
     Channel(Box<channel::Request>),
+    /// Counts what is in the store.
     StoreStat,
+    /// Hashes everything in the store again.
     StoreVerify,
+    /// Makes the store's index anew.
     StoreRebuild,
+    /// Measures training or generation.
     Bench(Bench),
+    /// Measures a merge.
     BenchMerge(Box<BenchMerge>),
     /// Ends the daemon.
     Stop,
@@ -162,13 +183,18 @@ pub struct Verify {
 /// An adapter with its weight, e.g. `sql-helper@0.5`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightedRef {
+    /// A folder, a name or an id.
     pub reference: String,
+    /// 1 for the adapter as it is.
     pub weight: f64,
 }
 
+/// A training run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Train {
+    /// A path, a name or an id.
     pub base: String,
+    /// Training rows.
     pub data: PathBuf,
     /// Rows to measure loss and exact match on after the run.
     pub held_out: Option<PathBuf>,
@@ -176,44 +202,66 @@ pub struct Train {
     pub rehearsal: Option<PathBuf>,
     /// Adapter to go on from.
     pub from: Option<String>,
+    /// The PEFT folder to write.
     pub out: PathBuf,
+    /// As `training.json` holds them.
     pub settings: TrainSettings,
 }
 
+/// A measurement on rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Eval {
+    /// A path, a name or an id; also a channel or a version.
     pub base: String,
+    /// Applied together.
     pub adapters: Vec<WeightedRef>,
+    /// Rows to measure on.
     pub data: PathBuf,
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
+/// A prompt to continue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Generate {
+    /// A path, a name or an id; also a channel or a version.
     pub base: String,
+    /// Applied together.
     pub adapters: Vec<WeightedRef>,
+    /// The text to continue.
     pub prompt: String,
     /// The prompt is a user's message, written by the base's chat template.
     #[serde(default)]
     pub chat: bool,
+    /// Of the longest answer.
     pub max_new_tokens: usize,
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
+/// Rows to be looked at before they are trained on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DataCheck {
+    /// Whose tokenizer and chat template are used.
     pub base: String,
+    /// The rows.
     pub data: PathBuf,
+    /// How they are read.
     pub settings: CheckSettings,
 }
 
+/// An adapter to sign and announce.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Publish {
+    /// A PEFT folder.
     pub folder: PathBuf,
+    /// What to call it.
     pub name: String,
     /// Needed unless the folder says what it was trained on.
     pub base: Option<String>,
+    /// SPDX; empty for none.
     pub licence: String,
+    /// For people.
     pub description: String,
     /// Rows to measure the adapter on, each with the name that its figures get. The rows stay here.
     #[serde(default)]
@@ -223,24 +271,33 @@ pub struct Publish {
 /// The files of a base, for whoever asks for it by its id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PublishBase {
+    /// A path, a name or an id.
     pub base: String,
+    /// What to call it.
     pub name: String,
+    /// SPDX; a base needs one.
     pub licence: String,
+    /// For people.
     pub description: String,
 }
 
+/// A base to be fetched from the swarm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BaseFetch {
     /// Its id, or the start of one that was heard of.
     pub base: String,
     /// What to call it here; its publisher's name for it if that is free.
     pub name: Option<String>,
+    /// How long to look for providers and wait for bytes.
     pub timeout_seconds: Seconds,
 }
 
+/// Something to be fetched, checked and written as a folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pull {
+    /// An id, or the name or the start of an id that was heard of.
     pub reference: String,
+    /// The folder to write; inside the home if not said.
     pub out: Option<PathBuf>,
     /// Write the folder also if the adapter's base is not here to hold it against. It needs `out`.
     #[serde(default)]
@@ -249,12 +306,18 @@ pub struct Pull {
     pub timeout_seconds: Seconds,
 }
 
+/// Adapters to be combined.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Merge {
+    /// The base that they are of: a path, a name or an id.
     pub base: String,
+    /// At least one.
     pub adapters: Vec<WeightedRef>,
+    /// What becomes of them.
     pub into: MergeInto,
+    /// The folder to write.
     pub out: PathBuf,
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
@@ -271,13 +334,19 @@ pub enum MergeInto {
 /// Measures a merge. Shapes are those of a base, or of a `config.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchMerge {
+    /// A path, a name or an id.
     pub base: Option<String>,
+    /// A `config.json`, if no base is given.
     pub shape: Option<PathBuf>,
+    /// What to measure.
     pub settings: BenchMergeSettings,
 }
 
+/// A measurement of training or generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bench {
+    /// A path, a name or an id.
     pub base: String,
+    /// What to measure.
     pub work: BenchWork,
 }

@@ -1,7 +1,7 @@
 //! Lines of JSON between the processes of one machine: command and daemon over the local socket, daemon and worker over
 //! pipes.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -96,9 +96,26 @@ pub async fn read_line<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpi
     Ok(Some(serde_json::from_slice(&line)?))
 }
 
+/// For `deserialize_with`: JSON has no NaN and writes `null` for it.
+pub fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_number_is_read_as_that() {
+        #[derive(Serialize, Deserialize)]
+        struct Loss(#[serde(deserialize_with = "number")] f64);
+        let read = |loss| {
+            let text = serde_json::to_string(&Loss(loss)).expect("JSON");
+            serde_json::from_str::<Loss>(&text).expect("its own").0
+        };
+        assert!(read(f64::NAN).is_nan() && read(f64::INFINITY).is_nan());
+        assert_eq!(read(0.5), 0.5);
+    }
 
     #[tokio::test]
     async fn lines_are_bounded() {

@@ -26,3 +26,6 @@ pub use channels::{
 pub use node::{Bootstrap, Heard, NetworkKey, NetworkShown, Peer, Peers, Route, Status, Stopped, Up};
 pub use store::{StoreStat, StoreVerified};
 pub use training::{Generated, Trained};
+
+#[cfg(test)]
+mod tests;
