@@ -9,6 +9,7 @@ mod naming;
 mod licence;
 pub mod seconds;
 pub mod task;
+mod scratch;
 pub mod signals;
 pub mod failpoint;
 mod owner;
