@@ -13,6 +13,7 @@ mod lock;
 mod disk;
 mod procfs;
 mod out_folder;
+mod scratch;
 pub mod signals;
 pub mod failpoint;
 mod owner;

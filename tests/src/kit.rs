@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use potluck_node::api::ask::{self, Ask};
 use serde_json::Value;
 
 /// Set in the environment of this crate's own program, it makes it be `potluck`.
@@ -76,6 +77,11 @@ impl Program {
         let answer = self.run(home, args);
         assert_eq!(answer.code, 0, "{answer:#?}");
         answer.json
+    }
+
+    /// Runs a command that must succeed; its answer, as the type that belongs to the request which the command sends.
+    pub fn answer<R: Ask>(&self, home: &Path, args: &[&str]) -> R::Answer {
+        ask::open::<R>(self.ok(home, args)).unwrap_or_else(|failure| panic!("{args:?}: {failure}"))
     }
 
     /// Makes a home, by the verb that has nothing to do in an empty one: those that only look make none.

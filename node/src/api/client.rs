@@ -38,7 +38,7 @@ pub struct Client {
 impl Client {
     /// `None` if no daemon runs on that home.
     pub async fn connect(home: &Path) -> Outcome<Option<Self>> {
-        let path = socket::noted(home);
+        let path = socket::locate(home);
         let name = socket::name(&path).map_err(|error| Failure::io("name the daemon's socket", &error))?;
         let connected = timeout(SMALL, Stream::connect(name)).await.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()));
         match connected {
@@ -70,10 +70,10 @@ impl Client {
     ) -> Outcome<R::Answer> {
         let request: Request = request.into();
         let (small, home) = (request.is_small(), self.home.clone());
-        attended(&home, small, ipc::write_line(&mut self.send, &request), &mut report).await?;
+        watch(&home, small, ipc::write_line(&mut self.send, &request), &mut report).await?;
         let mut told = false;
         loop {
-            match attended(&home, small, self.next_line(cancel, &mut told), &mut report).await? {
+            match watch(&home, small, self.next_line(cancel, &mut told), &mut report).await? {
                 Some(Line::Progress(progress)) => report(progress),
                 Some(Line::Done(answer)) => return ask::open::<R>(answer),
                 Some(Line::Failed(failure)) => return Err(failure),
@@ -101,7 +101,7 @@ impl Client {
 }
 
 /// Waits for `work`, and finds out meanwhile whether the daemon answers at all.
-async fn attended<T>(
+async fn watch<T>(
     home: &Path,
     small: bool,
     work: impl Future<Output = std::io::Result<T>>,
@@ -130,7 +130,7 @@ async fn attended<T>(
 
 /// Whether the daemon answers another connection's small question.
 async fn answers(home: &Path) -> bool {
-    let path = socket::noted(home);
+    let path = socket::locate(home);
     let asked = async {
         let mut stream = BufReader::new(Stream::connect(socket::name(&path)?).await?);
         ipc::write_line(stream.get_mut(), &Request::Status).await?;

@@ -41,7 +41,7 @@ pub fn note(home: &Path, path: &Path) -> std::io::Result<()> {
 }
 
 /// The path at which a daemon of this home has made its socket, if it runs.
-pub fn noted(home: &Path) -> PathBuf {
+pub fn locate(home: &Path) -> PathBuf {
     let path = path(home);
     if path == inside(home) {
         return path;
@@ -73,9 +73,9 @@ mod tests {
         let root = tempfile::tempdir().expect("a folder");
         let home = root.path().join("x".repeat(150));
         std::fs::create_dir(&home).expect("writable");
-        assert_eq!(noted(&home), path(&home));
+        assert_eq!(locate(&home), path(&home));
         note(&home, Path::new("/elsewhere/daemon.sock")).expect("writable");
-        assert_eq!(noted(&home), Path::new("/elsewhere/daemon.sock"));
+        assert_eq!(locate(&home), Path::new("/elsewhere/daemon.sock"));
         note(root.path(), &path(root.path())).expect("nothing to note");
         assert!(!root.path().join(NOTE).exists());
     }

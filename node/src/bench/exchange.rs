@@ -19,6 +19,7 @@ use crate::config;
 use crate::exchange::Phases;
 use crate::failure::{Failure, Outcome};
 use crate::local_daemon::LocalDaemon;
+use crate::scratch;
 use crate::signals;
 use crate::task;
 
@@ -96,7 +97,7 @@ impl Report {
 /// Runs it whole. Dropping the future ends the daemons.
 pub async fn run(options: &Options) -> Outcome<Report> {
     let root = options.folder.clone().unwrap_or_else(config::temporary);
-    let folder = super::folder::make(&root)?;
+    let folder = scratch::make(&root)?;
     tokio::select! {
         biased;
         () = signals::requests().to_end.cancelled_owned() => Err(Failure::interrupted()),

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::global::Global;
 use super::network_flags::{Network, Stay};
-use super::progress::Shown;
+use super::progress::Reporter;
 use crate::api::ask::Ask;
 use crate::api::client::Client;
 use crate::api::proto::Request;
@@ -25,7 +25,7 @@ const PROGRESS_QUEUE: usize = 64;
 /// for, since it says what was kept.
 pub async fn ask<R: Ask>(global: &Global, request: R) -> Outcome<R::Answer> {
     let home = config::home(global.home.as_deref())?;
-    let mut shown = Shown::new(global);
+    let mut shown = Reporter::new(global);
     if let Some(client) = Client::connect(&home).await? {
         return ask_daemon(client, request, &mut shown).await;
     }
@@ -46,7 +46,7 @@ pub async fn ask<R: Ask>(global: &Global, request: R) -> Outcome<R::Answer> {
     typed::<R>(answer)
 }
 
-async fn ask_daemon<R: Ask>(mut client: Client, request: R, shown: &mut Shown) -> Outcome<R::Answer> {
+async fn ask_daemon<R: Ask>(mut client: Client, request: R, shown: &mut Reporter) -> Outcome<R::Answer> {
     client.call_until(request, |report| shown.report(report), &signals::requests().to_end).await
 }
 
@@ -58,13 +58,13 @@ pub async fn ask_online<R: Ask>(global: &Global, request: R, network: &Network) 
         return ask(global, request).await;
     }
     let daemon = Daemon::start(&home, network.settings(Stay::Command)?).await?;
-    let answer = ask_here(daemon.node(), request, &mut Shown::new(global)).await;
+    let answer = ask_here(daemon.node(), request, &mut Reporter::new(global)).await;
     daemon.stop().await;
     answer
 }
 
 /// Runs a request on a node of this process.
-pub async fn ask_here<R: Ask>(node: &Node, request: R, shown: &mut Shown) -> Outcome<R::Answer> {
+pub async fn ask_here<R: Ask>(node: &Node, request: R, shown: &mut Reporter) -> Outcome<R::Answer> {
     let request: Request = request.into();
     typed::<R>(watch(shown, |reports, cancel| node.run(request, reports, cancel)).await?)
 }
@@ -76,7 +76,7 @@ fn typed<R: Ask>(answer: Value) -> Outcome<R::Answer> {
 
 /// Runs to its end, shows how far it is, and cancels on a signal.
 async fn watch<T, F: Future<Output = Outcome<T>>>(
-    shown: &mut Shown,
+    shown: &mut Reporter,
     run: impl FnOnce(mpsc::Sender<Progress>, CancellationToken) -> F,
 ) -> Outcome<T> {
     let (reports, mut progress) = mpsc::channel(PROGRESS_QUEUE);

@@ -167,7 +167,7 @@ fn memory(peak_rss_mb: Option<f64>) -> String {
 mod tests {
     use super::*;
     use crate::cli::args::{Cli, Verb};
-    use crate::cli::snapshots::{check, check_failures, refused};
+    use crate::cli::snapshots::{check, check_failures, refusal};
 
     #[test]
     fn what_is_seen() {
@@ -208,8 +208,8 @@ mod tests {
         check_failures(
             "bench-error",
             &[
-                refused("bench step --base tiny --batch 0", verb),
-                refused("bench generate --base tiny --new-tokens 0", verb),
+                refusal("bench step --base tiny --batch 0", verb),
+                refusal("bench generate --base tiny --new-tokens 0", verb),
             ],
         );
     }

@@ -27,7 +27,7 @@ const SLOW: Duration = Duration::from_secs(1);
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return unparsed(&error),
+        Err(error) => return report_usage(&error),
     };
     // A store and a swarm, and a fold of thousands of adapters, have more files open than most shells let a program have.
     // Where that cannot be had the system's bound says so when it is met.
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return finish(&cli.global, Err(Failure::io("start the runtime", &error))),
     };
-    let outcome = runtime.block_on(until_told(&cli.global, dispatch(&cli)));
+    let outcome = runtime.block_on(with_signals(&cli.global, dispatch(&cli)));
     // A blocking read of a terminal must not hold up the end.
     runtime.shutdown_background();
     finish(&cli.global, outcome)
@@ -54,18 +54,18 @@ pub fn main() -> ExitCode {
 
 /// Runs a verb with the signals heard: each verb ends in its own order once it is asked to, and is dropped once it is to
 /// end at once.
-async fn until_told(global: &Global, verb: impl Future<Output = Outcome<()>>) -> Outcome<()> {
+async fn with_signals(global: &Global, verb: impl Future<Output = Outcome<()>>) -> Outcome<()> {
     tokio::spawn(signals::listen().map_err(|error| Failure::io("listen for signals", &error))?);
     tokio::select! {
         biased;
         () = signals::requests().at_once.cancelled_owned() => Err(Failure::interrupted()),
         outcome = verb => outcome,
-        never = slow(global) => match never {},
+        never = hint_if_slow(global) => match never {},
     }
 }
 
 /// Tells whoever has asked a verb to end, and still waits, how to wait no longer.
-async fn slow(global: &Global) -> Infallible {
+async fn hint_if_slow(global: &Global) -> Infallible {
     signals::requests().to_end.cancelled_owned().await;
     tokio::time::sleep(SLOW).await;
     if !global.quiet {
@@ -76,7 +76,7 @@ async fn slow(global: &Global) -> Infallible {
 
 /// Help and version are answers, not errors; both print to where they belong. With `--json` a usage error is an object as
 /// every other error is.
-fn unparsed(error: &clap::Error) -> ExitCode {
+fn report_usage(error: &clap::Error) -> ExitCode {
     let _closed_pipe = error.print();
     if !error.use_stderr() {
         return ExitCode::SUCCESS;

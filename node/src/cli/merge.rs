@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::api::answers::{Chosen, MethodName};
     use crate::cli::args::{Cli, Verb};
-    use crate::cli::snapshots::{base, check, check_failures, fold, recipe, refused};
+    use crate::cli::snapshots::{base, check, check_failures, fold, recipe, refusal};
 
     #[test]
     fn what_is_seen() {
@@ -143,8 +143,8 @@ mod tests {
         check_failures(
             "merge-error",
             &[
-                refused(&format!("{typed} a b --method ties"), merge),
-                refused(&format!("{typed} a b --dtype f8"), merge),
+                refusal(&format!("{typed} a b --method ties"), merge),
+                refusal(&format!("{typed} a b --dtype f8"), merge),
             ],
         );
     }

@@ -12,8 +12,8 @@ use crate::ipc::{Progress, Unit};
 /// Between two lines of the same phase where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// What is shown now.
-pub struct Shown {
+/// Shows the reports of one request.
+pub struct Reporter {
     quiet: bool,
     /// Standard output is for one JSON object: generated text comes within it.
     json: bool,
@@ -22,7 +22,7 @@ pub struct Shown {
     last_line: Option<Instant>,
 }
 
-impl Shown {
+impl Reporter {
     pub fn new(global: &Global) -> Self {
         let Global { quiet, json, .. } = *global;
         Self { quiet, json, terminal: std::io::stderr().is_terminal(), bar: None, last_line: None }
@@ -105,7 +105,7 @@ fn new_bar(total: u64) -> ProgressBar {
     bar
 }
 
-impl Drop for Shown {
+impl Drop for Reporter {
     fn drop(&mut self) {
         self.clear();
     }

@@ -93,7 +93,7 @@ fn evaluation(text: &str) -> Outcome<(String, PathBuf)> {
 mod tests {
     use super::*;
     use crate::cli::args::Verb;
-    use crate::cli::snapshots::{base, check, check_failures, manifest, refused};
+    use crate::cli::snapshots::{base, check, check_failures, manifest, refusal};
 
     #[test]
     fn what_is_seen() {
@@ -110,6 +110,6 @@ mod tests {
             Verb::Publish(publish) => publish.request(&cli.global).map(drop),
             _ => Ok(()),
         };
-        check_failures("publish-error", &[refused("publish folder --name x --evaluate rows.jsonl", publish)]);
+        check_failures("publish-error", &[refusal("publish folder --name x --evaluate rows.jsonl", publish)]);
     }
 }

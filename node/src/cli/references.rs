@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::global::Global;
-use super::progress::Shown;
+use super::progress::Reporter;
 use crate::api::proto::WeightedRef;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -25,7 +25,7 @@ pub fn hub_id(text: &str) -> Option<HubId> {
 /// The folder of a base of the hub; what is missing is fetched, here and not in the daemon: the environment and the
 /// terminal are this command's. A signal ends it.
 pub fn from_hub(global: &Global, id: &HubId, fresh: Fresh) -> Outcome<PathBuf> {
-    let mut shown = Shown::new(global);
+    let mut shown = Reporter::new(global);
     shown.report(Progress::Phase { text: format!("base {id}, from the hub or its cache") });
     let (id, settings, stop) = (id.clone(), config::hub()?, signals::requests().to_end);
     let (asked, what, bars) = (stop.clone(), id.to_string(), settings.bars);

@@ -58,14 +58,14 @@ fn compare(name: &str, sheet: &str) {
 }
 
 /// What was typed behind `potluck`, parsed.
-pub fn typed(words: &str) -> Cli {
+pub fn parse(words: &str) -> Cli {
     let words = ["potluck"].into_iter().chain(words.split_whitespace());
     Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The failure that a verb gives for what was typed.
-pub fn refused<'a, T>(words: &'a str, verb: impl FnOnce(&Cli, &Verb) -> Outcome<T>) -> (&'a str, Failure) {
-    let cli = typed(words);
+pub fn refusal<'a, T>(words: &'a str, verb: impl FnOnce(&Cli, &Verb) -> Outcome<T>) -> (&'a str, Failure) {
+    let cli = parse(words);
     (words, verb(&cli, &cli.verb).err().expect("it is refused"))
 }
 

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use super::ask::{ask, ask_here};
 use super::global::Global;
 use super::output;
-use super::progress::Shown;
+use super::progress::Reporter;
 use crate::api::answers::{StoreStat, StoreVerified};
 use crate::api::ask::{Ask, AskStoreRebuild, AskStoreStat, AskStoreVerify};
 use crate::app::Node;
@@ -85,7 +85,7 @@ async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<StoreStat> {
     let home = config::home(global.home.as_deref())?;
     let options = Options { salvage_state, ..Options::default() };
     let node = Node::offline_with(&home, options).await?;
-    ask_here(&node, AskStoreRebuild, &mut Shown::new(global)).await
+    ask_here(&node, AskStoreRebuild, &mut Reporter::new(global)).await
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ impl Train {
 mod tests {
     use super::*;
     use crate::cli::args::{Cli, Verb};
-    use crate::cli::snapshots::{check, check_failures, refused};
+    use crate::cli::snapshots::{check, check_failures, refusal};
     use crate::worker::proto::Measured;
 
     #[test]
@@ -148,6 +148,6 @@ mod tests {
             _ => Ok(()),
         };
         let words = "train --base tiny --data rows.jsonl --out adapter --eval-every 10";
-        check_failures("train-error", &[refused(words, train)]);
+        check_failures("train-error", &[refusal(words, train)]);
     }
 }

@@ -3,10 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use potluck_node::api::answers::{RolledBack, VerifiedKind};
+use potluck_node::api::ask::{AskBases, AskChannels};
+use potluck_node::api::lineage::Shown;
+use potluck_node::api::proto::{BaseAdd, BaseShow, Eval, Publish, Verify};
+use potluck_node::api::{channel, proto};
+use potluck_node::store::Halt;
+use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::Change;
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
 use potluck_protocol::recipe::Weight;
-use potluck_tests::forged::{self, Draft, Weights, id};
+use potluck_tests::forged::{self, Draft, Weights};
 use potluck_tests::kit::{Answer, Program, Up, text, train_adapter};
 
 use crate::program;
@@ -25,7 +32,7 @@ impl Scene {
     pub fn new(network: &str, adapters: u64) -> Self {
         let (program, root) = (program(), tempfile::tempdir().expect("a folder"));
         let steward = root.path().join("steward");
-        let genesis: BaseId = id(&program.ok(&steward, ["base", "show", "tiny"])["base"]);
+        let genesis: BaseId = program.answer::<BaseShow>(&steward, &["base", "show", "tiny"]).base;
         let adapters = (0..adapters)
             .map(|n| {
                 let folder = root.path().join(format!("adapter{n}"));
@@ -86,13 +93,13 @@ impl Scene {
         self.program.run(home, ["channel", "update", "helpers", "--timeout", "5"])
     }
 
-    pub fn shown(&self, home: &Path) -> serde_json::Value {
-        self.program.ok(home, ["channel", "show", "helpers"])
+    pub fn shown(&self, home: &Path) -> Shown {
+        self.program.answer::<channel::Show>(home, &["channel", "show", "helpers"])
     }
 }
 
 pub fn publish(program: &Program, home: &Path, folder: &Path, name: &str) -> ManifestId {
-    id(&program.ok(home, ["publish", &text(folder), "--name", name, "--base", "tiny"])["manifest"])
+    program.answer::<Publish>(home, &["publish", &text(folder), "--name", name, "--base", "tiny"]).manifest
 }
 
 /// Asks again until the answer is wanted: news travels by itself, and nobody says when it has come.
@@ -124,20 +131,21 @@ fn a_follower_has_the_version_for_the_price_of_its_adapters() {
     let fetched = followed.json["fetched_bytes"].as_u64().expect("a number");
     assert!(fetched > 0 && fetched <= adapters + (64 << 10), "{fetched} of {adapters}");
 
-    let verified = program.ok(&home, ["verify", &made[1].to_string()]);
-    assert_eq!((&verified["kind"], &verified["base"]), (&"version".into(), &weights.base.to_string().into()));
+    let version = VerifiedKind::Manifest(KindTag::Version);
+    let verified = program.answer::<Verify>(&home, &["verify", &made[1].to_string()]);
+    assert_eq!((verified.kind, verified.base), (version, Some(weights.base)));
     for reference in [made[0].to_string(), "helpers".to_owned(), weights.base.to_string()] {
-        assert_eq!(program.ok(&home, ["verify", &reference])["kind"], "version", "{reference}");
+        assert_eq!(program.answer::<Verify>(&home, &["verify", &reference]).kind, version, "{reference}");
     }
     let again = scene.update(&home);
     assert_eq!((again.code, again.json["fetched_bytes"].as_u64()), (0, Some(0)), "{again:#?}");
-    let listed = program.ok(&home, ["channel", "list"]);
-    assert_eq!(listed["channels"][0]["height"], 2, "{listed}");
+    let listed = program.answer::<AskChannels>(&home, &["channel", "list"]).channels;
+    assert_eq!(listed[0].height, Some(2), "{listed:#?}");
 }
 
 /// Bytes of an adapter's files.
 fn shard_bytes(program: &Program, home: &Path, id: &ManifestId) -> u64 {
-    program.ok(home, ["show", &id.to_string()])["bytes"].as_u64().expect("a number")
+    program.answer::<proto::Show>(home, &["show", &id.to_string()]).bytes
 }
 
 #[test]
@@ -154,19 +162,16 @@ fn a_version_is_a_base_live_folded_and_exported() {
     steward.stop();
 
     let rows = scene.root.path().join("adapter0.jsonl");
-    let eval = |base: &str| {
-        let measured = program.ok(&home, ["eval", "--base", base, "--data", &text(&rows)]);
-        measured["loss"].as_f64().expect("a number")
-    };
+    let eval = |base: &str| program.answer::<Eval>(&home, &["eval", "--base", base, "--data", &text(&rows)]).loss;
     let (live, genesis) = (eval("mine"), eval("tiny"));
     assert!((live - genesis).abs() > 1e-6, "the adapters do something");
-    assert_eq!(program.ok(&home, ["base", "list"])["bases"].as_array().map(Vec::len), Some(1), "nothing was folded");
+    assert_eq!(program.answer::<AskBases>(&home, &["base", "list"]).bases.len(), 1, "nothing was folded");
 
     let out = scene.root.path().join("exported");
-    let exported = program.ok(&home, ["channel", "export", "mine", "--out", &text(&out)]);
-    assert_eq!(exported["digest"], weights.digest.to_string());
-    let added = program.ok(&home, ["base", "add", &text(&out), "--name", "exported"]);
-    assert_eq!(added["base"], weights.base.to_string(), "the folder is the version");
+    let exported = program.answer::<channel::Export>(&home, &["channel", "export", "mine", "--out", &text(&out)]);
+    assert_eq!(exported.digest, weights.digest);
+    let added = program.answer::<BaseAdd>(&home, &["base", "add", &text(&out), "--name", "exported"]);
+    assert_eq!(added.base, weights.base, "the folder is the version");
     assert!((eval("exported") - live).abs() < 1e-4);
     let twice = program.run(&home, ["channel", "export", "mine", "--out", &text(&out)]);
     assert_eq!(twice.code, 9, "{twice:#?}");
@@ -179,19 +184,16 @@ fn a_version_is_a_base_live_folded_and_exported() {
     let (on, data) = (scene.root.path().join("on"), text(&rows));
     let train = ["train", "--base", "helpers", "--data", &data, "--out", &text(&on), "--max-steps", "2", "--r", "2"];
     program.ok(&trainer, train);
-    let bases = program.ok(&trainer, ["base", "list"]);
-    assert!(
-        bases["bases"].as_array().expect("a list").iter().any(|one| one["base"] == weights.base.to_string()),
-        "{bases}"
-    );
-    let published = program.ok(&trainer, ["publish", &text(&on), "--name", "on-version"]);
-    assert_eq!(published["base"], weights.base.to_string());
+    let bases = program.answer::<AskBases>(&trainer, &["base", "list"]).bases;
+    assert!(bases.iter().any(|one| one.base == weights.base), "{bases:#?}");
+    let published = program.answer::<Publish>(&trainer, &["publish", &text(&on), "--name", "on-version"]);
+    assert_eq!(published.base, Some(weights.base));
     // The follower has no folder of that version: the shapes of genesis are enough to check an adapter for it.
     let follower = scene.up("follower", &[&up.address]);
     let forgotten = scene.home("third");
     let third = scene.up("third", &[&up.address, &follower.address]);
     assert_eq!(scene.follow(&forgotten, &[]).code, 0);
-    let pulled = program.run(&forgotten, ["pull", published["manifest"].as_str().expect("an id")]);
+    let pulled = program.run(&forgotten, ["pull", &published.manifest.to_string()]);
     assert_eq!(pulled.code, 0, "{pulled:#?}");
     drop((third, made));
 }
@@ -204,15 +206,21 @@ fn going_back_is_held_until_an_update_is_asked_for() {
     let home = scene.home("follower");
     let _follower = scene.up("follower", &[&steward.address]);
     assert_eq!(scene.follow(&home, &[]).code, 0);
-    let back = scene.program.ok(&home, ["channel", "rollback", "helpers"]);
-    assert_eq!((&back["from"], &back["height"]), (&2.into(), &1.into()));
-    assert_eq!(scene.shown(&home)["held"], true);
-    let genesis = scene.program.ok(&home, ["channel", "rollback", "helpers", "--to", "0"]);
-    assert_eq!(genesis["base"], scene.genesis.to_string());
+    let back = |more: &[&str]| {
+        let args = [&["channel", "rollback", "helpers"], more].concat();
+        match scene.program.answer::<channel::Rollback>(&home, &args) {
+            RolledBack::Here(back) => back,
+            RolledBack::ForAll(back) => panic!("{back:#?}"),
+        }
+    };
+    let one = back(&[]);
+    assert_eq!((one.from, one.height), (2, 1));
+    assert!(scene.shown(&home).held);
+    assert_eq!(back(&["--to", "0"]).base, scene.genesis);
     assert_eq!(scene.program.run(&home, ["channel", "rollback", "helpers"]).code, 9);
     let updated = scene.update(&home);
     assert_eq!((updated.code, &updated.json["height"]), (0, &2.into()), "{updated:#?}");
-    assert_eq!(scene.shown(&home)["held"], false);
+    assert!(!scene.shown(&home).held);
     let svg = scene.root.path().join("lineage.svg");
     scene.program.ok(&home, ["channel", "show", "helpers", "--svg", &text(&svg)]);
     let drawn = std::fs::read_to_string(svg).expect("written");
@@ -253,8 +261,9 @@ fn a_wrong_digest_is_found_by_one_auditor_and_refused_by_three_followers() {
         });
         assert!(refused.stderr.contains(&two.to_string()), "{refused:#?}");
         let shown = scene.shown(&home);
-        assert_eq!(shown["halted"]["proof"]["mismatch"]["version"], two.to_string(), "{shown}");
-        assert_eq!(shown["height"], if name == "auditor" { 0 } else { 1 }, "{name}: {shown}");
+        let proof = shown.halted.as_ref().map(|halted| halted.proof);
+        assert!(matches!(proof, Some(Halt::Mismatch { version, .. }) if version == two), "{shown:#?}");
+        assert_eq!(shown.height, if name == "auditor" { 0 } else { 1 }, "{name}: {shown:#?}");
     }
     let verified = scene.program.run(&auditor, ["verify", &two.to_string()]);
     assert_eq!(verified.code, 4, "{verified:#?}");
@@ -286,7 +295,7 @@ fn two_versions_for_one_height_halt_whoever_sees_them() {
         assert!(halted.stderr.contains(&id.to_string()), "{halted:#?}");
     }
     let shown = scene.shown(&home);
-    assert_eq!((&shown["height"], shown["halted"].is_object()), (&1.into(), true), "{shown}");
+    assert_eq!((shown.height, shown.halted.is_some()), (1, true), "{shown:#?}");
     // Who comes later is told by the proof, if by nobody else.
     let late = scene.home("late");
     let _late = scene.up("late", &[&follower.address]);

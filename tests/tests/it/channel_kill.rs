@@ -70,7 +70,7 @@ fn a_follower_that_is_killed_has_the_old_version_or_the_new_one() {
         let when = format!("{failpoint:?} {moment:?}");
         let verified = scene.program.run(&home, ["store", "verify"]);
         assert_eq!(verified.code, 0, "{when}: {verified:#?}");
-        let height = scene.shown(&home)["height"].as_u64().expect("a number");
+        let height = scene.shown(&home).height;
         assert!((1..=2).contains(&height), "{when}: {height}");
         // What is in force can be rebuilt, whichever it is, without anybody.
         let rebuilt = scene.program.run(&home, ["verify", "helpers"]);

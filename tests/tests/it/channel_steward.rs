@@ -7,17 +7,20 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use libp2p::identity::ed25519::Keypair;
+use potluck_node::api::answers::{Merged, NewRelease, OpenedChannel, ProposalVerdict, Released, SuiteScore};
+use potluck_node::api::ask::Ask;
+use potluck_node::api::channel;
+use potluck_node::api::proto::{Merge, Show};
 use potluck_node::home::Home;
 use potluck_node::store::{ChannelRecord, Store};
-use potluck_protocol::channel::ProposalInfo;
+use potluck_protocol::channel::{Outcome, ProposalInfo, Refusal, Role};
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::manifest::Kind;
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::PublicKey;
 use potluck_tests::kit::{Answer, Program, copy_folder, text};
 use potluck_tests::planted::{adapter_of, key_of, of, plant};
-use potluck_tests::taught::{SKILLS, Skills, string};
-use serde_json::Value;
+use potluck_tests::taught::{SKILLS, Skills};
 
 use crate::program;
 
@@ -46,14 +49,20 @@ impl Lab {
         self.program.run(&self.home(), args)
     }
 
-    fn ok(&self, args: &[&str]) -> Value {
-        self.program.ok(&self.home(), args)
+    fn ok(&self, args: &[&str]) {
+        self.program.ok(&self.home(), args);
+    }
+
+    /// The answer of a command that must succeed.
+    fn answer<R: Ask>(&self, args: &[&str]) -> R::Answer {
+        self.program.answer::<R>(&self.home(), args)
     }
 
     /// A channel with so many shards, and rules beside the usual ones.
-    fn open(&self, shards: usize, rules: &[&str]) -> Value {
-        let args = skills().open("main", shards).into_iter().chain(rules.iter().map(|&rule| rule.to_owned()));
-        self.program.ok(&self.home(), args)
+    fn open(&self, shards: usize, rules: &[&str]) -> OpenedChannel {
+        let args = skills().open("main", shards);
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(rules.iter().copied()).collect();
+        self.answer::<channel::Open>(&args)
     }
 
     fn publish(&self, skill: &str) -> String {
@@ -67,11 +76,19 @@ impl Lab {
     }
 
     fn propose(&self, adapter: &str) -> String {
-        string(&self.ok(&["channel", "propose", adapter, "--to", "main"]), "proposal")
+        self.answer::<channel::Propose>(&["channel", "propose", adapter, "--to", "main"]).proposal.to_string()
     }
 
-    fn release(&self) -> Value {
-        self.ok(&["channel", "release", "main"])
+    fn release(&self) -> Released {
+        self.answer::<channel::Release>(&["channel", "release", "main"])
+    }
+
+    /// A release that is a version.
+    fn version(&self) -> NewRelease {
+        match self.release() {
+            Released::Version(release) => *release,
+            Released::Nothing(nothing) => panic!("{nothing:#?}"),
+        }
     }
 
     fn fails(&self, args: &[&str], code: i32, says: &str) {
@@ -82,22 +99,29 @@ impl Lab {
 }
 
 /// A release's verdicts by the names of the adapters.
-fn verdicts(release: &Value) -> BTreeMap<String, Value> {
-    let all = release["verdicts"].as_array().expect("a list").iter();
-    all.map(|verdict| (string(verdict, "name"), verdict.clone())).collect()
+fn verdicts(release: &NewRelease) -> BTreeMap<String, ProposalVerdict> {
+    let named = |verdict: &ProposalVerdict| (verdict.name.clone().expect("it is here"), verdict.clone());
+    release.verdicts.iter().map(named).collect()
 }
 
-/// A verdict's outcome as the version has it.
-fn refusal(verdict: &Value) -> &Value {
-    &verdict["outcome"]["refused"]
+/// Why an adapter was refused, as the version has it.
+fn refusal(verdict: &ProposalVerdict) -> &Refusal {
+    match &verdict.outcome {
+        Outcome::Refused(refusal) => refusal,
+        Outcome::Taken { .. } => panic!("{verdict:#?}"),
+    }
 }
 
 /// The mean loss over the suites of a role.
-fn mean(release: &Value, role: &str, when: &str) -> f64 {
-    let suites = release["opened"]["suites"].as_array().expect("a list").iter();
-    let losses: Vec<f64> =
-        suites.filter(|suite| suite["role"] == role).map(|suite| suite[when].as_f64().expect("a loss")).collect();
+fn mean(release: &NewRelease, role: Role, when: fn(&SuiteScore) -> f64) -> f64 {
+    let suites = release.opened.suites.iter().filter(|suite| suite.role == role);
+    let losses: Vec<f64> = suites.map(when).collect();
     losses.iter().sum::<f64>() / losses.len() as f64
+}
+
+fn taken<'a>(release: &'a NewRelease, skill: &str) -> &'a ProposalVerdict {
+    let found = release.verdicts.iter().find(|one| one.name.as_deref() == Some(skill) && one.taken);
+    found.unwrap_or_else(|| panic!("{skill} was not taken: {release:#?}"))
 }
 
 /// Must-show 1, in short: four skills become one version that beats each of them alone, and harm is refused with a reason.
@@ -116,58 +140,53 @@ fn four_skills_become_one_version_and_harm_is_refused() {
     let [flipped, _huge] = ["flipped", "huge"].map(|name| lab.propose(name));
     // The same adapter again, at another weight: it counts once.
     lab.propose("dates@0.5");
-    let release = lab.release();
-    let all = release["verdicts"].as_array().expect("a list");
-    assert_eq!(all.len(), 7, "{release:#}");
+    let release = lab.version();
+    assert_eq!(release.verdicts.len(), 7, "{release:#?}");
     let verdicts = verdicts(&release);
-    assert!(refusal(&verdicts["flipped"])["no_gain"]["alone_micro"].as_i64() > Some(0), "{release:#}");
-    assert!(refusal(&verdicts["huge"])["norm"]["ppm"].as_u64() > Some(1_000_000), "{release:#}");
-    let best = SKILLS.iter().map(|skill| {
-        let taken = all.iter().find(|one| one["name"] == *skill && one["taken"] == true);
-        taken.unwrap_or_else(|| panic!("{skill} was not taken: {release:#}"))["loss_change"].as_f64().expect("a change")
-    });
+    assert!(
+        matches!(refusal(&verdicts["flipped"]), Refusal::NoGain { alone_micro } if *alone_micro > 0),
+        "{release:#?}"
+    );
+    assert!(matches!(refusal(&verdicts["huge"]), Refusal::Norm { ppm } if *ppm > 1_000_000), "{release:#?}");
+    let best = SKILLS.iter().map(|skill| taken(&release, skill).loss_change.expect("a change"));
     let best = best.fold(f64::INFINITY, f64::min);
-    let again: Vec<_> = all.iter().filter(|one| one["name"] == "dates" && one["taken"] == false).collect();
-    assert_eq!(again.len(), 1);
-    assert_eq!(again[0]["outcome"]["refused"], "already_in");
-    let gained = mean(&release, "improve", "after") - mean(&release, "improve", "genesis");
+    let again = release.verdicts.iter().filter(|one| one.name.as_deref() == Some("dates") && !one.taken);
+    let again: Vec<_> = again.map(refusal).collect();
+    assert_eq!(again, [&Refusal::AlreadyIn]);
+    let gained = mean(&release, Role::Improve, |one| one.after) - mean(&release, Role::Improve, |one| one.genesis);
     assert!(gained < best, "together {gained}, the best alone {best}");
-    let kept = (mean(&release, "keep", "after") - mean(&release, "keep", "genesis")).exp();
+    let kept = (mean(&release, Role::Keep, |one| one.after) - mean(&release, Role::Keep, |one| one.genesis)).exp();
     assert!(kept <= 1.1, "what is to be kept is at {kept}");
-    let show = lab.ok(&["show", &proposals["json"]]).to_string();
-    assert!(show.contains("taken by version 1"), "{show}");
-    let show = lab.ok(&["show", &flipped]).to_string();
-    assert!(show.contains("refused by version 1: alone it moved the held-out loss by +"), "{show}");
+    let notes = lab.answer::<Show>(&["show", &proposals["json"]]).notes.join("\n");
+    assert!(notes.contains("taken by version 1"), "{notes}");
+    let notes = lab.answer::<Show>(&["show", &flipped]).notes.join("\n");
+    assert!(notes.contains("refused by version 1: alone it moved the held-out loss by +"), "{notes}");
 
     // Nothing new: no shard is opened.
-    let nothing = lab.release();
-    assert_eq!((&nothing["released"], nothing["height"].as_u64()), (&Value::Bool(false), Some(1)));
+    assert!(matches!(lab.release(), Released::Nothing(nothing) if nothing.height == 1));
 
     revoking_is_never_having_had(&lab, &release);
 }
 
 /// The version without an adapter is that of a recipe which never had it.
-fn revoking_is_never_having_had(lab: &Lab, release: &Value) {
-    let revoke = lab.ok(&["channel", "revoke", "main", "units"]);
-    assert_eq!((revoke["height"].as_u64(), revoke["adapters"].as_u64()), (Some(2), Some(3)));
-    assert_ne!(revoke["base"], release["base"]);
-    let verdicts = verdicts(release);
+fn revoking_is_never_having_had(lab: &Lab, release: &NewRelease) {
+    let revoke = lab.answer::<channel::Revoke>(&["channel", "revoke", "main", "units"]).version;
+    assert_eq!((revoke.height, revoke.adapters), (2, 3));
+    assert_ne!(revoke.base, release.version.base);
     let weighted = ["dates", "json", "roman"].map(|skill| {
-        let taken = release["verdicts"].as_array().expect("a list").iter();
-        let taken = taken.into_iter().find(|one| one["name"] == skill && one["taken"] == true).expect("taken");
-        format!("{}@{}", string(taken, "adapter"), taken["weight"])
+        let taken = taken(release, skill);
+        format!("{}@{}", taken.adapter, taken.weight.expect("of what was taken"))
     });
     let out = text(&lab.root.path().join("without"));
     let mut args = vec!["merge", "--base", "tiny", "--fold", "--out", &out];
     args.extend(weighted.iter().map(String::as_str));
-    assert_eq!(lab.ok(&args)["digest"], revoke["digest"]);
+    let Merged::Base(folded) = lab.answer::<Merge>(&args) else { panic!("a fold") };
+    assert_eq!(folded.digest, revoke.digest);
     // For good: it is neither taken back nor revoked twice.
     lab.fails(&["channel", "revoke", "main", "units"], 3, "none of the 3 adapters");
-    let weight = verdicts["units"]["adapter"].as_str().expect("an id").to_owned() + "@0.25";
-    lab.propose(&weight);
-    let again = lab.release();
-    assert_eq!(again["released"], false);
-    assert_eq!(again["verdicts"][0]["outcome"]["refused"], "revoked");
+    lab.propose(&format!("{}@0.25", taken(release, "units").adapter));
+    let Released::Nothing(again) = lab.release() else { panic!("it is revoked") };
+    assert_eq!(refusal(&again.verdicts[0]), &Refusal::Revoked);
 }
 
 #[test]
@@ -176,19 +195,18 @@ fn a_shard_that_scored_is_used_up_whatever_came_of_it() {
     let opened = lab.open(1, &[]);
     lab.publish_altered("flipped", |value| -value);
     lab.propose("flipped");
-    let release = lab.release();
-    assert_eq!((&release["released"], release["adapters"].as_u64()), (&Value::Bool(true), Some(0)), "{release:#}");
-    assert_eq!(release["shards_left"], 0);
+    let release = lab.version();
+    assert_eq!((release.version.adapters, release.shards_left), (0, 0), "{release:#?}");
     // Its rows are public: files of the version, and what the channel had committed to.
-    let show = lab.ok(&["show", &string(&release, "version")]);
-    let paths: Vec<_> =
-        show["body"]["files"].as_array().expect("a list").iter().map(|file| string(file, "path")).collect();
-    assert!(paths.contains(&"evaluation/corpus.jsonl".to_owned()), "{paths:?}");
+    let show = lab.answer::<Show>(&["show", &release.version.version.to_string()]);
+    let body = show.body.expect("it is here");
+    let paths: Vec<_> = body.files.iter().map(|file| file.path.as_str()).collect();
+    assert!(paths.contains(&"evaluation/corpus.jsonl"), "{paths:?}");
     lab.publish("dates");
     lab.propose("dates");
     lab.fails(&["channel", "release", "main"], 9, "used up");
     lab.fails(&["channel", "release", "main"], 9, "channel open NAME --genesis");
-    assert_eq!(opened["shards"], 1);
+    assert_eq!(opened.shards, 1);
 }
 
 #[test]
@@ -242,13 +260,9 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
 
 impl Lab {
     /// A proposal that this program would not have made.
-    fn plant_proposal(&self, channel: &Value, adapter: ManifestId, keypair: &Keypair) -> ManifestId {
-        let info = ProposalInfo {
-            genesis: string(channel, "genesis").parse().expect("an id"),
-            channel: string(channel, "channel").parse().expect("an id"),
-            adapter,
-            weight: Weight::ONE,
-        };
+    fn plant_proposal(&self, channel: &OpenedChannel, adapter: ManifestId, keypair: &Keypair) -> ManifestId {
+        let OpenedChannel { genesis, channel, .. } = *channel;
+        let info = ProposalInfo { genesis, channel, adapter, weight: Weight::ONE };
         plant(&self.home(), &of(Kind::Proposal(info), keypair, Vec::new()), keypair, true)
     }
 
@@ -266,26 +280,29 @@ fn what_a_program_of_ours_would_not_propose_is_refused_with_its_reason() {
     let admit = PublicKey::of(&admitted).0.to_string();
     let rules = ["--admit", &admit, "--allow-licence", "MIT"];
     let channel = lab.open(1, &rules);
-    let genesis: BaseId = string(&channel, "genesis").parse().expect("an id");
+    let genesis = channel.genesis;
     let good = skills().adapter("dates");
     let nan = skills().altered("dates", "nan", |_| f32::NAN);
     let foreign = BaseId(Digest::of(&genesis.0.0));
     let adapters = [
-        ("not_admitted", lab.plant_adapter(&good, genesis, "MIT", &stranger), &stranger),
-        ("licence", lab.plant_adapter(&good, genesis, "GPL-3.0-only", &admitted), &admitted),
-        ("other_base", lab.plant_adapter(&good, foreign, "MIT", &admitted), &admitted),
-        ("malformed", lab.plant_adapter(&nan, genesis, "MIT", &admitted), &admitted),
+        (Refusal::NotAdmitted, lab.plant_adapter(&good, genesis, "MIT", &stranger), &stranger),
+        (Refusal::Licence, lab.plant_adapter(&good, genesis, "GPL-3.0-only", &admitted), &admitted),
+        (Refusal::OtherBase, lab.plant_adapter(&good, foreign, "MIT", &admitted), &admitted),
+        (Refusal::Malformed(String::new()), lab.plant_adapter(&nan, genesis, "MIT", &admitted), &admitted),
     ];
     let planted = adapters.map(|(reason, adapter, key)| (reason, lab.plant_proposal(&channel, adapter, key)));
     // Its adapter is nowhere, and nobody can be asked: nothing is said of it.
     lab.plant_proposal(&channel, ManifestId(genesis.0), &admitted);
-    let release = lab.release();
-    assert_eq!((&release["released"], release["later"].as_u64()), (&Value::Bool(false), Some(1)), "{release:#}");
-    for (reason, proposal) in planted {
-        let all = release["verdicts"].as_array().expect("a list");
-        let verdict = all.iter().find(|one| one["proposal"] == proposal.to_string()).expect("judged");
-        let refused = refusal(verdict);
-        assert!(refused == reason || refused.get(reason).is_some(), "{reason}: {verdict:#}");
+    let Released::Nothing(nothing) = lab.release() else { panic!("none can be taken") };
+    assert_eq!(nothing.later, 1, "{nothing:#?}");
+    for (expected, proposal) in planted {
+        let verdict = nothing.verdicts.iter().find(|one| one.proposal == proposal).expect("judged");
+        // Of what is malformed the reason is the reader's.
+        let refused = match refusal(verdict) {
+            Refusal::Malformed(_) => &Refusal::Malformed(String::new()),
+            other => other,
+        };
+        assert_eq!(*refused, expected, "{verdict:#?}");
     }
     lab.publish("json");
     lab.fails(&["channel", "propose", "json", "--to", "main"], 8, "admits listed publishers");
@@ -297,18 +314,16 @@ fn an_adapter_of_a_version_is_taken_on_top_of_it_and_nobody_else_may_release() {
     let channel = lab.open(2, &[]);
     lab.publish("dates");
     lab.propose("dates");
-    let first = lab.release();
-    let (own, base) = (key_of(&lab.home()), string(&first, "base").parse().expect("an id"));
+    let (own, base) = (key_of(&lab.home()), lab.version().version.base);
     let adapter = lab.plant_adapter(&skills().adapter("roman"), base, "MIT", &own);
     lab.plant_proposal(&channel, adapter, &own);
-    let second = lab.release();
-    assert_eq!((second["height"].as_u64(), second["adapters"].as_u64()), (Some(2), Some(2)), "{second:#}");
+    let second = lab.version().version;
+    assert_eq!((second.height, second.adapters), (2, 2), "{second:#?}");
 
     // Another steward's channel, as one who follows it has it.
     let steward = Keypair::generate();
     let store = Store::open(&Home::open(lab.home()).expect("free")).expect("opens");
-    let id: ManifestId = string(&channel, "channel").parse().expect("an id");
-    let rules = store.manifest(&id).expect("readable").expect("there").body().kind.clone();
+    let rules = store.manifest(&channel.channel).expect("readable").expect("there").body().kind.clone();
     drop(store);
     let other = plant(&lab.home(), &of(rules, &steward, Vec::new()), &steward, true);
     let store = Store::open(&Home::open(lab.home()).expect("free")).expect("opens");
@@ -347,7 +362,7 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
         lab.publish(skill);
         lab.propose(skill);
     }
-    assert_eq!(lab.release()["adapters"], 2);
+    assert_eq!(lab.version().version.adapters, 2);
     let (mut points, mut finished) = (vec!["recipe.begin", "manifest.half", "manifest.renamed"], Vec::new());
     // Each append in its middle, as often as there is one.
     let appends: Vec<String> = (1..9).map(|n| format!("append.half@{n}")).collect();
@@ -365,16 +380,10 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
         let (heights, whole) = left_behind(&home);
         assert!(whole && heights.len() <= 2, "{point}: {heights:?}");
         // Something else than before is asked for.
-        let next = lab.program.ok(&home, ["channel", "revoke", "main", "dates"]);
-        let done = next["finished"].is_string();
-        assert_eq!(next["height"], if done { 3 } else { 2 }, "{point}: {next:#}");
-        assert_eq!(next["adapters"], if done { 0 } else { 1 }, "{point}: {next:#}");
-        let (heights, whole) = left_behind(&home);
-        assert_eq!(
-            (heights, whole),
-            ((1..=next["height"].as_u64().expect("a height") as u32).collect(), true),
-            "{point}"
-        );
+        let next = lab.program.answer::<channel::Revoke>(&home, &["channel", "revoke", "main", "dates"]);
+        let (height, done) = (next.version.height, next.finished.is_some());
+        assert_eq!((height, next.version.adapters), if done { (3, 0) } else { (2, 1) }, "{point}: {next:#?}");
+        assert_eq!(left_behind(&home), ((1..=height).collect(), true), "{point}");
         finished.push(done);
     }
     assert!(finished.contains(&true) && finished.contains(&false), "{finished:?}");
@@ -397,16 +406,20 @@ fn a_release_that_dies_at_any_step_is_made_once() {
         let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
         assert!(!dead.status.success(), "{point} was never passed");
         assert!(left_behind(&home).0.len() <= 1, "{point}");
-        let next = lab.program.ok(&home, ["channel", "release", "main"]);
-        finished.push(next["finished"].is_string());
-        assert_eq!(next["height"], 1, "{point}: {next:#}");
+        let release = || lab.program.answer::<channel::Release>(&home, &["channel", "release", "main"]);
+        let (height, done) = match release() {
+            Released::Version(release) => (release.version.height, release.finished),
+            Released::Nothing(nothing) => (nothing.height, nothing.finished),
+        };
+        finished.push(done.is_some());
+        assert_eq!(height, 1, "{point}");
         assert_eq!(left_behind(&home), (vec![1], true), "{point}");
-        let shown = lab.program.ok(&home, ["channel", "show", "main"]);
-        let [version] = &shown["versions"].as_array().expect("a list")[..] else { panic!("{point}: {shown:#}") };
-        assert_eq!(version["inputs"].as_array().map(Vec::len), Some(1), "{point}: {shown:#}");
-        digests.insert(string(version, "digest"));
+        let shown = lab.program.answer::<channel::Show>(&home, &["channel", "show", "main"]);
+        let [version] = &shown.versions[..] else { panic!("{point}: {shown:#?}") };
+        assert_eq!(version.inputs.len(), 1, "{point}: {shown:#?}");
+        digests.insert(version.digest);
         // Nothing is left to open, and nothing new to judge.
-        assert_eq!(lab.program.ok(&home, ["channel", "release", "main"])["released"], false, "{point}");
+        assert!(matches!(release(), Released::Nothing(_)), "{point}");
     }
     assert_eq!(digests.len(), 1, "{digests:?}");
     assert!(finished.contains(&true) && finished.contains(&false), "{finished:?}");

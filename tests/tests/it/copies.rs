@@ -40,7 +40,7 @@ fn a_steward_whose_home_was_restored_goes_on_from_what_it_had_signed() {
     std::fs::rename(&backup, &home).expect("there");
 
     // Alone it cannot know, and does not know of any version.
-    assert_eq!(scene.shown(&home)["height"], 0);
+    assert_eq!(scene.shown(&home).height, 0);
     let _steward = scene.up("steward", &[&follows.address]);
     let adapter = scene.adapters[0].to_string();
     let revoked = scene.program.ok(&home, ["channel", "revoke", "helpers", &adapter]);

@@ -57,7 +57,8 @@ pub struct Shown {
     pub evaluations: Option<Vec<Measured>>,
     /// More about it, for people.
     pub notes: Vec<String>,
-    /// The signed manifest, with its own units: millionths, and weights in 1/65536. Left out as long as only an announcement was heard.
+    /// The signed manifest, with its own units: millionths, and weights in 1/65536. Left out as long as only an
+    /// announcement was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<Box<Manifest>>,
     /// Shards that are not here. Left out of what is not here at all.

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::cli::args::{Cli, Verb as Typed};
     use crate::cli::channel::Channel;
-    use crate::cli::snapshots::{check_failures, refused};
+    use crate::cli::snapshots::{check_failures, refusal};
 
     #[test]
     fn shares_are_percent_or_parts_per_million() {
@@ -244,8 +244,8 @@ mod tests {
         check_failures(
             "channel-error",
             &[
-                refused("channel open helpers --genesis tiny --improve rows.jsonl", verb),
-                refused("channel propose sql@heavy --to helpers", verb),
+                refusal("channel open helpers --genesis tiny --improve rows.jsonl", verb),
+                refusal("channel propose sql@heavy --to helpers", verb),
             ],
         );
     }

@@ -28,13 +28,13 @@ impl Marks {
 pub fn render(report: &Report, terminal: Terminal) -> Vec<String> {
     let marks = Marks::of(terminal);
     let mut lines = vec![format!("{} rows: {}", report.rows, report.kind_name())];
-    lines.extend(sizes(report));
-    lines.extend(remarks(report));
+    lines.extend(render_sizes(report));
+    lines.extend(render_remarks(report));
     lines.extend(report.tokenizer.as_deref().map(output::plain));
     lines.extend(report.template.map(|digest| format!("chat template {digest}")));
     lines.extend(report.ending.as_deref().map(output::plain));
     lines.extend(report.data.map(|digest| format!("data {digest}")));
-    report.preview.iter().for_each(|preview| lines.extend(shown(preview, marks)));
+    report.preview.iter().for_each(|preview| lines.extend(render_preview(preview, marks)));
     if report.bad_rows > 0 {
         lines.push(format!("{} rows cannot be trained on:", report.bad_rows));
         let bad = report.bad.iter().take(SHOWN);
@@ -45,7 +45,7 @@ pub fn render(report: &Report, terminal: Terminal) -> Vec<String> {
 }
 
 /// Lengths, samples and micro-batches.
-fn sizes(report: &Report) -> Vec<String> {
+fn render_sizes(report: &Report) -> Vec<String> {
     let lengths = report.lengths.as_ref().map(|lengths| {
         format!(
             "tokens a row: mean {:.1}, median {}, 90 % up to {}, 99 % up to {}, longest {} (line {})",
@@ -73,7 +73,7 @@ fn sizes(report: &Report) -> Vec<String> {
 }
 
 /// What a person may want to look at, though none of it keeps rows from being trained on but refused lengths.
-fn remarks(report: &Report) -> Vec<String> {
+fn render_remarks(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     let mut remark = |head: String, rows: Vec<String>, count: usize| {
         if count > 0 {
@@ -142,7 +142,7 @@ fn more(count: usize) -> Option<String> {
 }
 
 /// The text of a row in its own lines, with the marks around each line of a piece so that none is left open.
-fn shown(preview: &Preview, marks: Marks) -> Vec<String> {
+fn render_preview(preview: &Preview, marks: Marks) -> Vec<String> {
     let mut text = String::new();
     for piece in &preview.pieces {
         let [open, close] = if piece.trained { marks.trained } else { marks.masked };
@@ -172,9 +172,9 @@ mod tests {
         let piece = |trained, text: &str| Piece { trained, text: text.to_owned(), lookalike: false };
         let pieces = vec![piece(false, "<|user|>\nhi\u{1b}[2J\n"), piece(true, "a\n\nb<|end|>"), piece(false, "\n")];
         let preview = Preview { line: 7, pieces, whole: true };
-        let plain = shown(&preview, Marks::PLAIN);
+        let plain = render_preview(&preview, Marks::PLAIN);
         assert_eq!(plain, ["--- line 7", "  <|user|>", "  hi [2J", "  [[a]]", "  ", "  [[b<|end|>]]"]);
-        let colour = shown(&preview, Marks::COLOUR);
+        let colour = render_preview(&preview, Marks::COLOUR);
         assert_eq!(colour[3], "  \u{1b}[1;32ma\u{1b}[0m");
     }
 

@@ -13,7 +13,7 @@ pub fn render_opened(opened: &OpenedChannel) -> Vec<String> {
     let OpenedChannel { channel, name, genesis, .. } = opened;
     let fork = opened.forked_from.map_or_else(String::new, |version| format!(", a fork of version {version}"));
     let mut lines = vec![format!("opened channel {name} on base {genesis}{fork}")];
-    lines.extend(opened.suites.iter().map(suite));
+    lines.extend(opened.suites.iter().map(render_suite));
     lines.extend(opened.suites.iter().filter(|suite| suite.few).map(|suite| {
         format!(
             "warning: {} rows of {} judge a release: so few make it a matter of chance, and nothing adds rows later; open \
@@ -22,13 +22,13 @@ pub fn render_opened(opened: &OpenedChannel) -> Vec<String> {
         )
     }));
     lines.push(format!("sealed in {} shards, which stay in this home until a release opens them", opened.shards));
-    lines.push(announced(opened.announced));
+    lines.push(render_announced(opened.announced));
     lines.push(format!("others propose to it with `potluck channel propose ADAPTER --to {channel}`"));
     lines.push(channel.to_string());
     lines
 }
 
-fn suite(suite: &SealedSuite) -> String {
+fn render_suite(suite: &SealedSuite) -> String {
     let role = match suite.role {
         Role::Improve => "to improve",
         Role::Keep => "to keep",
@@ -41,7 +41,7 @@ fn suite(suite: &SealedSuite) -> String {
 pub fn render_proposed(proposed: &Proposed) -> Vec<String> {
     vec![
         format!("proposed to channel {} at weight {}", proposed.name, proposed.weight),
-        announced(proposed.announced),
+        render_announced(proposed.announced),
         format!("what becomes of it: `potluck show {}`", proposed.proposal.short()),
         proposed.proposal.to_string(),
     ]
@@ -56,38 +56,38 @@ pub fn render_released(released: &Released, terminal: Terminal) -> Vec<String> {
 
 fn render_release(release: &NewRelease, terminal: Terminal) -> Vec<String> {
     let NewVersion { name, height, adapters, base, version, .. } = &release.version;
-    let mut lines = judged(name.as_str(), &release.verdicts, release.later, release.finished.as_ref());
-    lines.extend(scores(&release.opened, terminal));
+    let mut lines = render_verdicts(name.as_str(), &release.verdicts, release.later, release.finished.as_ref());
+    lines.extend(render_scores(&release.opened, terminal));
     lines.push(format!(
         "the rows of shard {} ARE PUBLIC NOW, as files of the version; {} sealed ones are left",
         release.opened.index, release.shards_left
     ));
     lines.push(format!("version {height} of {name}: {adapters} adapters, base {base}"));
-    lines.push(announced(release.version.announced));
+    lines.push(render_announced(release.version.announced));
     lines.push(version.to_string());
     lines
 }
 
 fn render_nothing(nothing: &NothingReleased) -> Vec<String> {
-    let mut lines = judged(nothing.name.as_str(), &nothing.verdicts, nothing.later, nothing.finished.as_ref());
+    let mut lines = render_verdicts(nothing.name.as_str(), &nothing.verdicts, nothing.later, nothing.finished.as_ref());
     lines.push("nothing is released, and no sealed shard was opened".to_owned());
     lines.extend(nothing.version.map(|version| version.to_string()));
     lines
 }
 
-fn judged(name: &str, verdicts: &[ProposalVerdict], later: usize, done: Option<&ManifestId>) -> Vec<String> {
-    let mut lines = finished(done);
+fn render_verdicts(name: &str, verdicts: &[ProposalVerdict], later: usize, done: Option<&ManifestId>) -> Vec<String> {
+    let mut lines = render_finished(done);
     if verdicts.is_empty() {
         lines.push(format!("nothing is proposed to {name} that was not judged before"));
     }
-    lines.extend(verdicts.iter().map(verdict));
+    lines.extend(verdicts.iter().map(render_verdict));
     if later > 0 {
         lines.push(format!("{later} proposals wait: their adapters are not here, and this node is on no network"));
     }
     lines
 }
 
-fn verdict(verdict: &ProposalVerdict) -> String {
+fn render_verdict(verdict: &ProposalVerdict) -> String {
     let short = verdict.adapter.short();
     let name = verdict.name.as_deref().map_or_else(String::new, |name| format!("{} ", output::plain(name)));
     match (verdict.weight, verdict.loss_change, &verdict.reason) {
@@ -98,7 +98,7 @@ fn verdict(verdict: &ProposalVerdict) -> String {
     }
 }
 
-fn scores(shard: &OpenedShard, terminal: Terminal) -> Vec<String> {
+fn render_scores(shard: &OpenedShard, terminal: Terminal) -> Vec<String> {
     let row = |score: &SuiteScore| {
         let name = match score.role {
             Role::Improve => score.suite.to_string(),
@@ -114,22 +114,22 @@ fn scores(shard: &OpenedShard, terminal: Terminal) -> Vec<String> {
 
 pub fn render_revoked(revoked: &Revoked) -> Vec<String> {
     let NewVersion { name, height, adapters, version, .. } = &revoked.version;
-    let mut lines = finished(revoked.finished.as_ref());
+    let mut lines = render_finished(revoked.finished.as_ref());
     lines.extend(revoked.revoked.iter().map(|adapter| format!("revoked {adapter}")));
     lines.push(format!("version {height} of {name}: {adapters} adapters"));
     lines.push(
         "what was trained on a version that held it stays, and is marked stale in `potluck channel show`".to_owned(),
     );
-    lines.push(announced(revoked.version.announced));
+    lines.push(render_announced(revoked.version.announced));
     lines.push(version.to_string());
     lines
 }
 
-fn announced(announced: bool) -> String {
+fn render_announced(announced: bool) -> String {
     if announced { "announced".to_owned() } else { "announced when `potluck up` runs".to_owned() }
 }
 
-fn finished(version: Option<&ManifestId>) -> Vec<String> {
+fn render_finished(version: Option<&ManifestId>) -> Vec<String> {
     let line = |version| format!("version {version} was promised by a command that ended early: it is finished now");
     version.map(line).into_iter().collect()
 }
@@ -229,7 +229,7 @@ mod tests {
             finished: None,
             asked: true,
         };
-        check_table("channel-release-scores", |terminal| scores(&release.opened, terminal));
+        check_table("channel-release-scores", |terminal| render_scores(&release.opened, terminal));
         let release = Released::Version(Box::new(release));
         check("channel-release", |terminal| render_released(&release, terminal));
         let nothing = NothingReleased {

@@ -1,4 +1,4 @@
-//! Where benchmarks write.
+//! Temporary folders of benchmarks, which may be on any disk.
 
 use std::io;
 use std::path::Path;
