@@ -1,7 +1,9 @@
-//! The daemon: a service on a network, its socket, and the tasks between them.
+//! The daemon: a node on a network, its socket, and the tasks between them.
 //!
-//! Start: home and lock, store, identity, network, exchange, service, socket. Stop: the socket first, so that nothing
+//! Start: home and lock, store, identity, network, exchange, node, socket. Stop: the socket first, so that nothing
 //! new begins; then the network; then every task is awaited.
+
+mod notes;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -14,17 +16,15 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::server::Server;
-use crate::bans;
+use crate::app::{self, Network, Node};
 use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::home::Layout;
+use crate::home::peers::Remembered;
+use crate::home::{Layout, lists, swarm_key};
 use crate::metrics::server::Server as Metrics;
-use crate::net::finding::Dht;
-use crate::net::finding::limits::TARGET;
-use crate::netfiles::peers::{self, Remembered};
-use crate::netfiles::{key, lists};
+use crate::net::discovery::Dht;
+use crate::net::discovery::limits::TARGET;
 use crate::scrape::Scrape;
-use crate::service::{self, Network, Service};
 use crate::store::{Options, Store};
 use crate::task::{self, Tasks};
 use crate::{config, net, signals};
@@ -47,7 +47,7 @@ pub struct Settings {
 
 /// A running daemon.
 pub struct Daemon {
-    service: Arc<Service>,
+    node: Arc<Node>,
     handle: net::Handle,
     tasks: Tasks,
     stop: CancellationToken,
@@ -78,7 +78,7 @@ impl Ready {
 impl Daemon {
     /// Brings a node onto its network. The home's lock keeps a second one away.
     pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
-        let (home, store, identity) = service::open(root, Options::default()).await?;
+        let (home, store, identity) = app::open(root, Options::default()).await?;
         let remembered =
             Remembered::open(&home.layout().peers(), settings.network.clone(), config::seconds_since_1970());
         let begun = begun(&store).await?;
@@ -86,30 +86,30 @@ impl Daemon {
         let (handle, inbound) = net::start(config, identity.libp2p()).await?;
         let tasks = Tasks::default();
         let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, settings.speeds).await;
-        let keeping = peers::keep(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
+        let keeping = notes::keep_peers(handle.clone(), remembered, home.layout().peers(), tasks.stop().clone());
         tasks.spawn("who is here", keeping);
         let stop = CancellationToken::new();
         let scrape = Scrape::new(&handle, &exchange, &store);
         let metrics = serve_metrics(settings.metrics, scrape, &tasks).await?;
-        bans::restore(&home, &handle);
-        tasks.spawn("bans on disk", bans::keep(home.clone(), handle.clone(), tasks.stop().clone()));
+        notes::restore_bans(&home.layout().bans(), &handle);
+        let keeping = notes::keep_bans(handle.clone(), home.layout().bans(), tasks.stop().clone());
+        tasks.spawn("bans on disk", keeping);
         let network = Network { name: settings.network, handle: handle.clone(), exchange };
-        let service = Arc::new(Service::online(home, store, identity, network, stop.clone()));
-        service.follow_bases().await?;
-        service.follow_channels().await?;
-        service.announce_own().await?;
-        tasks.spawn("channels", service::watch_channels(Arc::clone(&service), tasks.stop().clone()));
-        Ok(Self { service, handle, tasks, stop, root: root.to_path_buf(), metrics })
+        let node = Arc::new(Node::online(home, store, identity, network, stop.clone()));
+        node.join().await?;
+        tasks.spawn("channels", node.watch_channels(tasks.stop().clone()));
+        Ok(Self { node, handle, tasks, stop, root: root.to_path_buf(), metrics })
     }
 
-    pub fn service(&self) -> &Service {
-        &self.service
+    /// What answers requests here.
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Answers commands from now on.
     pub fn serve_socket(&mut self) -> Outcome<()> {
         let server = Server::bind(&self.root)?;
-        let serving = server.run(Arc::clone(&self.service), self.tasks.clone(), self.tasks.stop().clone());
+        let serving = server.run(Arc::clone(&self.node), self.tasks.clone(), self.tasks.stop().clone());
         self.tasks.spawn("local socket", serving);
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Daemon {
     pub async fn until_stopped(&self, input: bool) {
         tokio::select! {
             biased;
-            () = signals::asked().to_end.cancelled_owned() => {}
+            () = signals::requests().to_end.cancelled_owned() => {}
             () = self.stop.cancelled() => {}
             () = end_of_input(), if input => {}
         }
@@ -132,14 +132,14 @@ impl Daemon {
 
     /// Long work of a worker process that is under way.
     pub fn at_work(&self) -> usize {
-        self.service.at_work()
+        self.node.at_work()
     }
 
     /// Ends everything in order.
     pub async fn stop(self) {
         self.tasks.stop().cancel();
         // Each keeps what it has done, however long that takes: a second Ctrl-C ends all at once.
-        self.service.rest().await;
+        self.node.rest().await;
         self.handle.shutdown().await;
         if !self.tasks.finish().await {
             tracing::error!("some tasks did not end in time");
@@ -158,10 +158,10 @@ fn listening(wanted: &[Multiaddr], keyed: bool) -> Outcome<Vec<Multiaddr>> {
     Ok(listen)
 }
 
-/// The highest number that this key can have given before now: numbers follow the clock (see [`Service`]'s announcements).
+/// The highest number that this key can have given before now: numbers follow the clock (see `app/publisher.rs`).
 async fn begun(store: &Store) -> Outcome<u64> {
     let (store, clock) = (store.clone(), config::microseconds_since_1970());
-    let used = task::blocking(move || store.sequence()).await.map_err(service::crashed)?;
+    let used = task::blocking(move || store.sequence()).await.map_err(app::failures::crashed)?;
     Ok(used.max(clock))
 }
 
@@ -176,7 +176,7 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered, beg
     let listed = lists::allow(&layout.allow())?;
     let restricted = listed.is_some() || !settings.allow.is_empty();
     let allowed = settings.allow.iter().copied().chain(listed.into_iter().flatten());
-    let key = key::open(&layout.swarm_key())?;
+    let key = swarm_key::open(&layout.swarm_key())?;
     Ok(net::Config {
         network: settings.network.clone(),
         listen: listening(&settings.listen, key.is_some())?,
@@ -190,17 +190,6 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered, beg
         pre_shared_key: key,
         begun,
     })
-}
-
-impl Service {
-    /// Follows the announcements of every base that is known here.
-    async fn follow_bases(&self) -> Outcome<()> {
-        let Some(network) = self.network() else { return Ok(()) };
-        for base in self.known_bases()? {
-            network.handle.subscribe(base).await?;
-        }
-        Ok(())
-    }
 }
 
 /// Serves the metrics if that is asked for; returns where.

@@ -19,11 +19,15 @@ pub const VARIABLE: &str = "POTLUCK_FAILPOINT";
 /// What is being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
+    /// A shard below `staged/`.
     Shard,
+    /// A signed manifest.
     Manifest,
+    /// A recipe.
     Recipe,
     /// The whole of `state.log`, at its creation and at compaction.
     Log,
+    /// The node's key.
     Identity,
     /// `index/current`, which names the index in use: its rename is the swap.
     Index,
@@ -77,7 +81,9 @@ const fn all() -> [Point; FILES.len() * FILE_STEPS.len() + APPEND_STEPS.len()] {
 /// One place in one kind of write; its name is e.g. `shard.written`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {
+    /// What is being written.
     pub what: What,
+    /// Between which steps of the writing.
     pub step: Step,
 }
 

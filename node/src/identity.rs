@@ -18,6 +18,7 @@ const FILE_MAX: u64 = 1024;
 
 /// Why there is no identity.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum IdentityError {
     #[error(
         "{} is no ed25519 key pair ({reason}): put back a copy of it, or move it away to become a new peer under a new \
@@ -73,10 +74,12 @@ impl Identity {
         self.keypair.clone().into()
     }
 
+    /// The public key: who publishes what this node signs.
     pub fn public(&self) -> PublicKey {
         PublicKey::of(&self.keypair)
     }
 
+    /// The same key as libp2p names it.
     pub fn peer_id(&self) -> PeerId {
         self.libp2p().public().to_peer_id()
     }

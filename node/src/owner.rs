@@ -69,21 +69,25 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     tighten(folder).map(drop)
 }
 
+/// Where files have no owner that the standard library knows, nobody is a stranger.
 #[cfg(not(unix))]
 pub fn stranger(_: &Path) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
+/// Where files have no modes nothing is changed.
 #[cfg(not(unix))]
 pub fn tighten(_: &Path) -> io::Result<Option<u32>> {
     Ok(None)
 }
 
+/// Where sockets have no modes nothing is changed.
 #[cfg(not(unix))]
 pub fn private_socket(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// The folder is made; who may enter it is the system's decision.
 #[cfg(not(unix))]
 pub fn private_folder(folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)

@@ -9,7 +9,7 @@ use crate::net::Handle;
 use crate::store::Store;
 use crate::task;
 
-/// Cheap to clone.
+/// What the metrics server asks for the page. Cheap to clone.
 #[derive(Clone)]
 pub struct Scrape {
     page: Arc<Page>,
@@ -18,8 +18,9 @@ pub struct Scrape {
 }
 
 impl Scrape {
+    /// Of these parts of a node.
     pub fn new(net: &Handle, exchange: &Exchange, store: &Store) -> Self {
-        let page = Arc::new(Page::new(net.metrics(), exchange.metrics(), net.life()));
+        let page = Arc::new(Page::new(&[net.metrics(), exchange.metrics()], net.life()));
         Self { page, net: net.clone(), store: store.clone() }
     }
 
@@ -42,5 +43,32 @@ impl Source for Scrape {
     async fn text(&self) -> Result<String, String> {
         let levels = self.levels().await?;
         self.page.text(levels).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exchange::counters::{ExchangeCounters, Pull};
+    use crate::metrics::page::Life;
+    use crate::net::counters::NetCounters;
+    use crate::net::guard::Denied;
+
+    #[test]
+    fn the_page_has_every_name_once_and_ends_as_it_should() {
+        let (net, exchange) = (NetCounters::default(), ExchangeCounters::default());
+        net.denied.inc(Denied::TooOften);
+        exchange.pulls.add(Pull::Completed, 3);
+        let page = Page::new(&[&net, &exchange], Life::default());
+        let text = page.text(Levels { store_bytes: 7, ..Levels::default() }).expect("it can be written");
+        assert!(text.contains("potluck_connections_denied_total{reason=\"too_often\"} 1\n"), "{text}");
+        assert!(text.contains("potluck_pulls_total{state=\"completed\"} 3\n"), "{text}");
+        assert!(text.contains("potluck_store_bytes 7\n"), "{text}");
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let mut names: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{text}");
     }
 }

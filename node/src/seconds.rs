@@ -15,6 +15,7 @@ impl Seconds {
     /// A hundred years.
     pub const MAX: Self = Self(100 * 365 * 24 * 3600);
 
+    /// As a duration, whose sum with any moment exists.
     pub const fn duration(self) -> Duration {
         Duration::from_secs(self.0)
     }

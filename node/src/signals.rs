@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::failure::Kind;
+#[cfg(unix)]
+use crate::procfs;
 
 /// A second Ctrl-C sooner than this is the same one, sent to the process and to its group.
 const SAME: Duration = Duration::from_millis(500);
@@ -23,30 +25,30 @@ const DROPPING: Duration = Duration::from_secs(1);
 
 /// What the signals have asked of this process.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct Requests {
     /// To end, at the next safe place.
     pub to_end: CancellationToken,
     /// To end at once.
     pub at_once: CancellationToken,
 }
 
-static ASKED: OnceLock<Asked> = OnceLock::new();
+static REQUESTS: OnceLock<Requests> = OnceLock::new();
 
-/// Signals are the process's, and so is this: cancelled when the first one asks it to end.
-pub fn asked() -> Asked {
-    ASKED.get_or_init(Asked::default).clone()
+/// What the signals have asked of this process so far. There is one of it, as signals are the process's.
+pub fn requests() -> Requests {
+    REQUESTS.get_or_init(Requests::default).clone()
 }
 
 /// Takes the signals from now on; call within a runtime. The future that it gives waits for them, and must be run.
 pub fn listen() -> io::Result<impl Future<Output = ()> + Send + 'static> {
     let mut signals = Signals::listen()?;
     Ok(async move {
-        let asked = asked();
+        let requests = requests();
         signals.next().await;
-        asked.to_end.cancel();
+        requests.to_end.cancel();
         let first = Instant::now();
         while signals.next().await == Sender::Program || first.elapsed() < SAME {}
-        asked.at_once.cancel();
+        requests.at_once.cancel();
         // For a thread that is too busy to notice.
         tokio::time::sleep(DROPPING).await;
         std::process::exit(Kind::Interrupted as i32);
@@ -95,17 +97,15 @@ impl Signals {
     }
 }
 
-/// Where the system has no `/proc` it is taken not to be.
+/// SIGHUP is signal 1, the lowest bit of the mask. Where the system does not say it, it is taken not to be ignored.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
-    ignores_hangup(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+    procfs::status("self", "SigIgn").is_some_and(|mask| ignores_hangup(&mask))
 }
 
-/// Of a `/proc/PID/status`: SIGHUP is signal 1, the lowest bit of the mask.
 #[cfg(unix)]
-fn ignores_hangup(status: &str) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+fn ignores_hangup(mask: &str) -> bool {
+    u64::from_str_radix(mask, 16).is_ok_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(not(unix))]
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn an_ignored_hangup_is_read_from_the_mask() {
-        assert!(ignores_hangup("Name:\tpotluck\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n"));
-        assert!(!ignores_hangup("SigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"));
+        assert!(ignores_hangup("0000000000001001"));
+        assert!(!ignores_hangup("0000000000001000"));
         assert!(!ignores_hangup(""));
     }
 }

@@ -46,3 +46,13 @@ pub async fn blocking<T: Send + 'static>(
 ) -> Result<T, tokio::task::JoinError> {
     tokio::task::spawn_blocking(work).await
 }
+
+/// What a blocking task gave; a panic in it goes on here, as if the work had been done in place.
+pub async fn resume<T>(ended: Result<T, tokio::task::JoinError>) -> T {
+    match ended.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(value) => value,
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        // Aborted, as only a runtime that ends does: nobody goes on.
+        Err(Err(_)) => std::future::pending().await,
+    }
+}

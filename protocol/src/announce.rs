@@ -13,12 +13,19 @@ use crate::text::Name;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KindTag {
+    /// A LoRA adapter.
     Adapter,
+    /// The files of a base model.
     Base,
+    /// Rows.
     Dataset,
+    /// A channel's rules.
     Channel,
+    /// An adapter offered to a channel.
     Proposal,
+    /// A version of a channel.
     Version,
+    /// A pointer at what a steward did wrong.
     Proof,
 }
 
@@ -39,15 +46,19 @@ impl From<&Kind> for KindTag {
 /// "This manifest exists", signed by its publisher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Announcement {
+    /// Whose existence is announced.
     pub manifest: ManifestId,
     /// Bytes of the signed manifest.
     pub manifest_len: u32,
+    /// What sort of thing it is, so that a search need not fetch the manifest.
     pub kind: KindTag,
+    /// The manifest's name.
     pub name: Name,
     /// Which base it belongs to: the gossip topic.
     pub base: BaseId,
     /// Bytes of all its files.
     pub total_bytes: u64,
+    /// The manifest's publisher, who signs this.
     pub publisher: PublicKey,
     /// Rises with every announcement of this publisher: an older one never replaces a newer one.
     pub sequence: u64,
@@ -80,14 +91,26 @@ pub fn topic(network: &Name, base: &BaseId) -> String {
 /// Why an announcement is provably wrong: by its bytes alone, so that whoever passed it on could have known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnnouncementError {
+    /// More than [`ANNOUNCEMENT_MAX`] bytes.
     #[error("{len} bytes, at most {ANNOUNCEMENT_MAX} are allowed")]
-    TooLong { len: usize },
+    TooLong {
+        /// Bytes that came.
+        len: usize,
+    },
+    /// No canonical encoding of an announcement.
     #[error("it cannot be read: {0}")]
     Codec(#[from] CodecError),
+    /// Not signed, or not by the publisher that it names.
     #[error("it is not signed by its publisher: {0}")]
     Signature(#[from] SignatureError),
+    /// It was said on the topic of another base.
     #[error("it belongs to base {}, not to base {}", named.short(), expected.short())]
-    OtherBase { named: BaseId, expected: BaseId },
+    OtherBase {
+        /// The base that it names.
+        named: BaseId,
+        /// The base of the topic.
+        expected: BaseId,
+    },
 }
 
 /// Takes an announcement's bytes apart, checks its signature, and that it belongs to `base`. // I8

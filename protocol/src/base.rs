@@ -19,6 +19,7 @@ impl F32Bits {
         value.is_finite().then(|| Self(if value == 0.0 { 0 } else { value.to_bits() }))
     }
 
+    /// The number, with exactly these bits.
     pub fn get(self) -> f32 {
         f32::from_bits(self.0)
     }
@@ -52,15 +53,25 @@ pub enum Family {
 /// `max_position_embeddings` is left out: files of the same weights differ in it, and it does not change a logit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Architecture {
+    /// Which forward pass the other fields are sizes of.
     pub family: Family,
+    /// Tokens: rows of the embedding matrix.
     pub vocab_size: u32,
+    /// Width of the residual stream.
     pub hidden_size: u32,
+    /// Width between the linear layers of the MLP.
     pub intermediate_size: u32,
+    /// Blocks.
     pub num_hidden_layers: u32,
+    /// Query heads.
     pub num_attention_heads: u32,
+    /// Heads of keys and values; divides the number of query heads.
     pub num_key_value_heads: u32,
+    /// Width of one head, even. Need not be `hidden_size / num_attention_heads`.
     pub head_dim: u32,
+    /// Added to the mean square before its root is taken.
     pub rms_norm_eps: F32Bits,
+    /// Base of the rotary positions' frequencies.
     pub rope_theta: F32Bits,
     /// The output projection is the embedding matrix.
     pub tie_word_embeddings: bool,
@@ -92,7 +103,8 @@ impl Architecture {
         })
     }
 
-    /// `(out, in)` of the module at a full path, e.g. `model.layers.3.mlp.up_proj`; `None` if this model has none there.
+    /// `(out, in)` of the module at a full path, e.g. `model.layers.3.mlp.up_proj`; `None` if this model has none
+    /// there.
     pub fn module_shape(&self, module: &str) -> Option<(u32, u32)> {
         let (layer, linear) = module.strip_prefix("model.layers.")?.split_once('.')?;
         let index: u32 = layer.parse().ok()?;
@@ -161,6 +173,7 @@ impl std::fmt::Display for Architecture {
 /// weights from one file or from three have one base.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseIdentity {
+    /// What the weights are the weights of.
     pub architecture: Architecture,
     /// BLAKE3 of the tokenizer's canonical form.
     pub tokenizer: Digest,
@@ -175,6 +188,7 @@ impl BaseIdentity {
         Self { architecture, tokenizer, tensors }
     }
 
+    /// The base's id: BLAKE3 of the canonical bytes under their context. An error if the identity breaks its bounds.
     pub fn id(&self) -> Result<BaseId, CodecError> {
         Ok(BaseId(Digest::of_context("potluck 2026 base identity/1", &codec::encode(self)?)))
     }

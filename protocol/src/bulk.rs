@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{Compare, Differing, Wanted};
+use crate::catalogue::{Compare, Differing, Question, Wanted};
 use crate::codec::{Malformed, Wire};
 use crate::id::{BaseId, ManifestId, ShardId};
 use crate::limits::{
@@ -42,6 +42,15 @@ pub enum Request {
     Peers,
 }
 
+impl From<Question> for Request {
+    fn from(question: Question) -> Self {
+        match question {
+            Question::Compare(compare) => Self::Compare(compare),
+            Question::Records(wanted) => Self::Records(wanted),
+        }
+    }
+}
+
 /// What a provider answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
@@ -55,10 +64,12 @@ pub enum Reply {
         len: u32,
         /// Where this piece starts: pieces come in order without gaps.
         offset: u32,
+        /// 1 to [`DATA_MAX`] of them.
         // The same encoding as a list of bytes, copied in one piece.
         #[serde(with = "serde_bytes")]
         bytes: Vec<u8>,
     },
+    /// Hints of whom else to ask: at most [`PROVIDERS_MAX`], each with at most [`ADDRESSES_MAX`] addresses.
     Providers(Vec<Provider>),
     /// The request cannot be served.
     Refused(Refusal),
@@ -72,13 +83,16 @@ pub enum Reply {
     Peers(Vec<Provider>),
 }
 
-/// Why not. Append only.
+/// Why a request is not served. Append only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The provider does not hold it.
     NotFound,
-    /// Later: after so many milliseconds.
-    Busy { retry_ms: u32 },
+    /// Not now.
+    Busy {
+        /// Milliseconds after which it is worth asking again.
+        retry_ms: u32,
+    },
     /// The downloader has called it back; the pieces before this were all.
     Cancelled,
 }

@@ -44,16 +44,46 @@ impl Malformed {
 /// Why bytes are no value of the type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
+    /// Longer than the type allows; the bytes were not looked at.
     #[error("{what}: {len} bytes, at most {max} are allowed")]
-    TooLong { what: &'static str, len: usize, max: usize },
+    TooLong {
+        /// [`Wire::NAME`] of the type.
+        what: &'static str,
+        /// Bytes that there are.
+        len: usize,
+        /// [`Wire::MAX`] of the type.
+        max: usize,
+    },
+    /// The bytes end too soon, or a tag or text in them is none.
     #[error("{what}: {reason}")]
-    Undecodable { what: &'static str, reason: String },
+    Undecodable {
+        /// [`Wire::NAME`] of the type.
+        what: &'static str,
+        /// The decoder's words.
+        reason: String,
+    },
+    /// A whole value, and more bytes behind it.
     #[error("{what}: {extra} bytes follow the end of the value")]
-    TrailingBytes { what: &'static str, extra: usize },
+    TrailingBytes {
+        /// [`Wire::NAME`] of the type.
+        what: &'static str,
+        /// How many.
+        extra: usize,
+    },
+    /// Another encoding of the value than the one that [`encode`] makes.
     #[error("{what}: the bytes are not the canonical encoding of the value that they hold")]
-    NotCanonical { what: &'static str },
+    NotCanonical {
+        /// [`Wire::NAME`] of the type.
+        what: &'static str,
+    },
+    /// A value that breaks a bound of its type.
     #[error("{what}: {rule}")]
-    Malformed { what: &'static str, rule: Malformed },
+    Malformed {
+        /// [`Wire::NAME`] of the type.
+        what: &'static str,
+        /// The bound.
+        rule: Malformed,
+    },
 }
 
 /// The canonical bytes of `value`.

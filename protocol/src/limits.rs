@@ -119,7 +119,7 @@ pub const ADDRESS_MAX: usize = 256;
 pub const ANNOUNCEMENTS_MAX: usize = 64;
 
 /// One record of a catalogue: an announcement with its publisher's signature is at most 304 bytes. Whoever adds
-/// signatures of his own to somebody's announcement makes it another envelope of the same record, and is refused here.
+/// further signatures to somebody's announcement makes another envelope of the same record, and is refused here.
 pub const CATALOGUE_RECORD_MAX: usize = 512;
 /// Records of one base: their ids (128 KiB) fit one reply, so that one answer tells all that a peer has.
 pub const CATALOGUE_PER_BASE: usize = 4096;

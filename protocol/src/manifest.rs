@@ -21,7 +21,9 @@ use crate::text::{Name, RelPath};
 /// The signed body. Its id is [`ManifestId`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
+    /// What is published, with what only that kind has.
     pub kind: Kind,
+    /// What its publisher calls it. Names are not unique.
     pub name: Name,
     /// SPDX expression, e.g. `Apache-2.0`; empty if the publisher states none.
     pub licence: String,
@@ -29,6 +31,7 @@ pub struct Manifest {
     pub description: String,
     /// Seconds since 1970 by the publisher's clock: a statement, not a fact.
     pub created: u64,
+    /// Who publishes it: the key whose signature must be beside it.
     pub publisher: PublicKey,
     /// Sorted by path, each path once.
     pub files: Vec<FileEntry>,
@@ -37,9 +40,11 @@ pub struct Manifest {
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileEntry {
+    /// Where it lies in the folder that a pull makes.
     pub path: RelPath,
     /// Bytes.
     pub len: u64,
+    /// BLAKE3 of the whole file.
     pub digest: FileDigest,
     /// The encoded [`crate::shard::ShardTable`] of the file, in pieces of [`SHARD_MAX`] bytes.
     pub table: Vec<ShardId>,
@@ -50,12 +55,19 @@ pub struct FileEntry {
 /// What is published. Append only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
+    /// A LoRA adapter.
     Adapter(AdapterInfo),
+    /// The files of a base model.
     Base(BaseInfo),
+    /// Rows.
     Dataset(DatasetInfo),
+    /// A channel's rules. No files.
     Channel(ChannelInfo),
+    /// An adapter offered to a channel. No files.
     Proposal(ProposalInfo),
+    /// A version of a channel. Its files are the rows that scored it.
     Version(Box<VersionInfo>),
+    /// A pointer at what a steward did wrong. No files.
     Proof(ProofInfo),
 }
 
@@ -74,6 +86,7 @@ pub struct AdapterInfo {
     pub parents: Vec<ManifestId>,
     /// How it was trained, if the publisher says so.
     pub training: Option<Training>,
+    /// What its publisher measured: statements, not facts. At most [`EVALUATIONS_MAX`].
     pub evaluations: Vec<Evaluation>,
 }
 
@@ -84,6 +97,7 @@ pub struct Training {
     pub steps: u64,
     /// Labelled tokens seen.
     pub tokens: u64,
+    /// What all random choices of the run followed from.
     pub seed: u64,
     /// Peak learning rate in 1e-9.
     pub learning_rate_nano: u64,
@@ -107,7 +121,9 @@ pub struct Evaluation {
 /// A base model's files.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseInfo {
+    /// The id of its weights.
     pub base: BaseId,
+    /// What a node must be able to compute to use it.
     pub architecture: Architecture,
     /// The recipe that made it, if it was folded.
     pub recipe: Option<RecipeId>,
@@ -116,6 +132,7 @@ pub struct BaseInfo {
 /// Rows for training or evaluation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetInfo {
+    /// Rows in all files together.
     pub rows: u64,
 }
 
@@ -158,6 +175,7 @@ impl Manifest {
 }
 
 impl Authentic<Manifest> {
+    /// The manifest's id: of its body, whoever else has signed it.
     pub fn id(&self) -> ManifestId {
         ManifestId(self.digest())
     }

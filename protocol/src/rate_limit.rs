@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 /// A bucket's size, and how long one token takes to come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
+    /// Tokens of a full bucket: how many may be taken at once.
     pub burst: u64,
+    /// Milliseconds until one token has come back.
     pub refill_ms: u64,
 }
 

@@ -13,6 +13,7 @@ use crate::tensor::DType;
 pub struct Weight(pub i32);
 
 impl Weight {
+    /// 1.0: the adapter as it is.
     pub const ONE: Self = Self(1 << 16);
 
     /// The nearest weight; `None` beyond [`RECIPE_WEIGHT_MAX`] or for NaN.
@@ -42,7 +43,9 @@ pub enum Rule {
 /// A base version: a genesis and a set of weighted adapters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipe {
+    /// The arithmetic.
     pub rule: Rule,
+    /// The base that the adapters are added to.
     pub parent: BaseId,
     /// The float type of the result.
     pub dtype: DType,
@@ -72,10 +75,12 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The adapters with their weights: sorted by id, each once, no weight zero.
     pub fn inputs(&self) -> &[(ManifestId, Weight)] {
         &self.inputs
     }
 
+    /// BLAKE3 of the canonical bytes under their context. An error if the recipe breaks its bounds.
     pub fn id(&self) -> Result<RecipeId, CodecError> {
         Ok(Self::id_of(&codec::encode(self)?))
     }

@@ -15,12 +15,15 @@ use crate::tensor::{DType, check_name};
 /// One tensor of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorView {
+    /// As the header states it, e.g. `model.norm.weight`. Each occurs once.
     pub name: String,
+    /// One of F64, F32, F16 and BF16.
     pub dtype: DType,
     /// Row-major, outermost first.
     pub shape: Vec<usize>,
     /// Offsets from the start of the *file*.
     pub begin: usize,
+    /// Offset behind its last byte.
     pub end: usize,
 }
 
@@ -31,30 +34,68 @@ pub struct Layout {
     pub data_start: usize,
     /// Bytes of the whole file.
     pub file_len: usize,
+    /// By offset: each begins where the one before ends.
     pub tensors: Vec<TensorView>,
 }
 
 /// Why a file is no safetensors file that potluck takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
+    /// Not even the length field is there.
     #[error("the file has {len} bytes, too few for a safetensors header")]
-    TooShort { len: usize },
+    TooShort {
+        /// Bytes that there are.
+        len: usize,
+    },
+    /// The length field promises more than [`SAFETENSORS_HEADER_MAX`].
     #[error("the header is {len} bytes long, at most {SAFETENSORS_HEADER_MAX} are allowed")]
-    HeaderTooLong { len: u64 },
+    HeaderTooLong {
+        /// Bytes of JSON that it promises.
+        len: u64,
+    },
+    /// The file ends within the header.
     #[error("the header is cut off: {len} bytes promised, the file ends before")]
-    HeaderCutOff { len: usize },
+    HeaderCutOff {
+        /// Bytes of JSON that the length field promises.
+        len: usize,
+    },
+    /// No JSON object of tensors: wrong types, unknown fields, or a name twice. The text is the parser's.
     #[error("the header is not valid: {0}")]
     Json(String),
+    /// More than [`TENSORS_MAX`].
     #[error("{count} tensors, at most {TENSORS_MAX} are allowed")]
-    TooManyTensors { count: usize },
+    TooManyTensors {
+        /// How many.
+        count: usize,
+    },
+    /// A tensor breaks a rule by itself.
     #[error("`{name}`: {reason}")]
-    Tensor { name: String, reason: &'static str },
+    Tensor {
+        /// Its name, cut to 80 characters.
+        name: String,
+        /// The rule.
+        reason: &'static str,
+    },
+    /// Two tensors overlap, or bytes between them belong to none.
     #[error(
         "`{name}` starts at byte {begin} of the data, {expected} was expected: tensors must follow each other without gap or overlap"
     )]
-    Gap { name: String, begin: usize, expected: usize },
+    Gap {
+        /// The tensor behind the gap.
+        name: String,
+        /// Where it starts, from the start of the data.
+        begin: usize,
+        /// Where the one before ends.
+        expected: usize,
+    },
+    /// The data ends before or behind the last tensor.
     #[error("the tensors end at byte {tensors}, the file at byte {file}")]
-    Length { tensors: usize, file: usize },
+    Length {
+        /// Where the last tensor ends, from the start of the file.
+        tensors: usize,
+        /// Bytes of the file.
+        file: usize,
+    },
 }
 
 impl Layout {
@@ -93,6 +134,7 @@ impl Layout {
         Ok(8 + len)
     }
 
+    /// The tensor of that name.
     pub fn get(&self, name: &str) -> Option<&TensorView> {
         self.tensors.iter().find(|tensor| tensor.name == name)
     }

@@ -21,10 +21,20 @@ pub struct VerifiedShard {
 /// The bytes do not belong under the id that was asked for: whoever sent them is to blame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ShardError {
+    /// More than [`SHARD_MAX`] bytes; they were not hashed.
     #[error("a shard of {len} bytes, at most {SHARD_MAX} are allowed")]
-    TooLong { len: usize },
+    TooLong {
+        /// Bytes that came.
+        len: usize,
+    },
+    /// Other bytes than those that were asked for.
     #[error("the bytes hash to {}, {} was asked for", got.short(), wanted.short())]
-    WrongBytes { wanted: ShardId, got: ShardId },
+    WrongBytes {
+        /// The id that was asked for.
+        wanted: ShardId,
+        /// The id of what came.
+        got: ShardId,
+    },
 }
 
 impl VerifiedShard {
@@ -45,14 +55,17 @@ impl VerifiedShard {
         Ok(Self { id: ShardId(Digest::of(&bytes)), bytes })
     }
 
+    /// BLAKE3 of the bytes.
     pub fn id(&self) -> ShardId {
         self.id
     }
 
+    /// At most [`SHARD_MAX`] of them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
+    /// The bytes without their proof.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }
@@ -125,6 +138,7 @@ fn flush(joined: &mut usize, pieces: &mut Vec<u32>) {
 /// One row of a [`ShardTable`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRow {
+    /// BLAKE3 of the piece.
     pub id: ShardId,
     /// Bytes, 1 to [`SHARD_MAX`].
     pub len: u32,
@@ -133,17 +147,27 @@ pub struct ShardRow {
 /// The shards of one file in order. Itself stored as shards, so that no file is too large for a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardTable {
+    /// The rule that the lengths follow.
     pub cut: Cut,
+    /// The pieces in the order of the file: at most [`SHARDS_PER_FILE_MAX`].
     pub rows: Vec<ShardRow>,
 }
 
 /// Why a shard table is not the one of its file: the publisher is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
+    /// The rows do not cover the file.
     #[error("the rows add up to {sum} bytes, the file has {len}")]
-    Length { sum: u64, len: u64 },
+    Length {
+        /// Bytes of all rows.
+        sum: u64,
+        /// Bytes that there should be.
+        len: u64,
+    },
+    /// The pieces are not those that the rule makes of this file.
     #[error("the file is not cut by the rule that its table names")]
     WrongCut,
+    /// The head of the file is no safetensors header.
     #[error("the file names the safetensors cut and is none: {0}")]
     Layout(#[from] LayoutError),
 }

@@ -15,12 +15,10 @@ use crate::limits::SIGNATURES_MAX;
 /// An ed25519 public key: who published something. The same key is the peer's libp2p identity.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct PublicKey(pub Digest32);
-
-/// 32 bytes that are hex in JSON.
-pub type Digest32 = Digest;
+pub struct PublicKey(pub Digest);
 
 impl PublicKey {
+    /// The public half of a key pair.
     pub fn of(keypair: &libp2p_identity::ed25519::Keypair) -> Self {
         Self(Digest(keypair.public().to_bytes()))
     }
@@ -54,15 +52,15 @@ pub trait Signable: Wire {
 
 /// One signature, and whose it claims to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignatureOf {
-    pub key: PublicKey,
+struct SignatureOf {
+    key: PublicKey,
     /// The 64 bytes of the signature as two halves (serde knows arrays up to 32).
-    pub signature: ([u8; 32], [u8; 32]),
+    signature: ([u8; 32], [u8; 32]),
 }
 
 /// The signatures of a body. A list, so that thresholds can come later; today exactly the signer's must be in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Certificate(pub Vec<SignatureOf>);
+struct Certificate(Vec<SignatureOf>);
 
 /// A body's exact bytes with their certificate, unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,12 +94,16 @@ impl Wire for Envelope {
 /// Why a signed body is not believed. Always the fault of whoever made the bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
+    /// The envelope or the body cannot be read.
     #[error(transparent)]
     Codec(#[from] CodecError),
+    /// Some signer's key is of small order, under which forgeries verify, or no point of the curve.
     #[error("the signer's key is weak or no key at all")]
     WeakKey,
+    /// Others have signed, the body's own signer has not.
     #[error("the signer's signature is missing")]
     Missing,
+    /// Some signature is not that key's over these bytes.
     #[error("a signature does not verify")]
     Invalid,
 }
@@ -190,6 +192,7 @@ pub struct Authentic<T> {
 }
 
 impl<T: Signable> Authentic<T> {
+    /// What is signed.
     pub fn body(&self) -> &T {
         &self.body
     }

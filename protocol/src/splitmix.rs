@@ -7,6 +7,7 @@
 pub struct SplitMix64(u64);
 
 impl SplitMix64 {
+    /// The stream of that seed, from its beginning.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

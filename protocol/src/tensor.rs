@@ -11,20 +11,35 @@ use crate::limits::{DIMENSIONS_MAX, TENSOR_NAME_MAX};
 /// The order of the variants is part of the wire format: append only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DType {
+    /// IEEE 754 single precision.
     F32,
+    /// IEEE 754 half precision.
     F16,
+    /// The upper half of an `F32`.
     BF16,
+    /// IEEE 754 double precision.
     F64,
+    /// 4 bits and a scale for 32 elements.
     Q4_0,
+    /// 4 bits, a scale and a minimum for 32 elements.
     Q4_1,
+    /// 5 bits and a scale for 32 elements.
     Q5_0,
+    /// 5 bits, a scale and a minimum for 32 elements.
     Q5_1,
+    /// 8 bits and a scale for 32 elements.
     Q8_0,
+    /// 2 bits, with scales and minima for each 16 of 256 elements.
     Q2K,
+    /// 3 bits, with scales for each 16 of 256 elements.
     Q3K,
+    /// 4 bits, with scales and minima for each 32 of 256 elements.
     Q4K,
+    /// 5 bits, with scales and minima for each 32 of 256 elements.
     Q5K,
+    /// 6 bits, with scales for each 16 of 256 elements.
     Q6K,
+    /// 8 bits and a scale for 256 elements.
     Q8K,
 }
 
@@ -79,6 +94,7 @@ impl std::fmt::Display for DType {
 pub struct TensorEntry {
     /// The Hugging Face name, e.g. `model.layers.0.self_attn.q_proj.weight`.
     pub name: String,
+    /// How its elements are stored in the file that it was read from.
     pub dtype: DType,
     /// Row-major, outermost first, as safetensors states it: `[out, in]` for a linear layer.
     pub shape: Vec<u64>,
@@ -97,7 +113,7 @@ impl TensorEntry {
 }
 
 /// A tensor's name: 1 to [`TENSOR_NAME_MAX`] printable ASCII bytes.
-pub fn check_name(name: &str) -> Result<(), Malformed> {
+pub(crate) fn check_name(name: &str) -> Result<(), Malformed> {
     let good = !name.is_empty() && name.len() <= TENSOR_NAME_MAX && name.bytes().all(|b| b.is_ascii_graphic());
     Malformed::unless(good, || format!("`{}` is no tensor name", name.chars().take(80).collect::<String>()))
 }

@@ -13,12 +13,14 @@ macro_rules! text {
         pub struct $name(String);
 
         impl $name {
+            /// The text, if it keeps the rule; otherwise an error that quotes it and says the rule.
             pub fn new(text: impl Into<String>) -> Result<Self, Malformed> {
                 let text = text.into();
                 $rule(&text)?;
                 Ok(Self(text))
             }
 
+            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }

@@ -27,22 +27,58 @@ pub enum Blame {
 /// Why something is not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
+    /// No signed manifest, or not signed by its publisher.
     #[error("the signature is not valid: {0}")]
     Signature(#[from] SignatureError),
+    /// Another manifest, however well signed.
     #[error("manifest {} was asked for, {} came", wanted.short(), got.short())]
-    OtherManifest { wanted: ManifestId, got: ManifestId },
+    OtherManifest {
+        /// The one that was asked for.
+        wanted: ManifestId,
+        /// The one that came.
+        got: ManifestId,
+    },
+    /// A shard's bytes are not those of its id.
     #[error("a shard is not what was asked for: {0}")]
     Shard(#[from] ShardError),
+    /// A file's shard table is no canonical encoding of one.
     #[error("`{path}`: the shard table is not readable: {error}")]
-    TableBytes { path: String, error: CodecError },
+    TableBytes {
+        /// The file.
+        path: String,
+        /// What is wrong with the bytes.
+        error: CodecError,
+    },
+    /// A file's shard table does not fit the file.
     #[error("`{path}`: {error}")]
-    Table { path: String, error: TableError },
+    Table {
+        /// The file.
+        path: String,
+        /// What does not fit.
+        error: TableError,
+    },
+    /// All shards are right, and the file is not: the manifest contradicts itself.
     #[error("`{path}` hashes to something else than its manifest says")]
-    FileDigest { path: String },
+    FileDigest {
+        /// The file.
+        path: String,
+    },
+    /// The files do not mean what the manifest says.
     #[error("`{path}`: {reason}")]
-    Content { path: String, reason: String },
+    Content {
+        /// The file.
+        path: String,
+        /// What is wrong, by whoever inspected it.
+        reason: String,
+    },
+    /// Not everything has been fetched yet.
     #[error("{missing} of {total} shards are missing")]
-    Incomplete { missing: usize, total: usize },
+    Incomplete {
+        /// Shards that are not here.
+        missing: usize,
+        /// Of how many.
+        total: usize,
+    },
 }
 
 impl VerifyError {
@@ -117,6 +153,7 @@ impl Mapped {
         Ok(Ok(Self { manifest, tables }))
     }
 
+    /// The manifest whose tables these are.
     pub fn manifest(&self) -> &Authentic<Manifest> {
         &self.manifest
     }
@@ -150,10 +187,12 @@ impl Mapped {
 pub struct Complete(Mapped);
 
 impl Complete {
+    /// The manifest with its tables.
     pub fn mapped(&self) -> &Mapped {
         &self.0
     }
 
+    /// The manifest that is complete.
     pub fn manifest(&self) -> &Authentic<Manifest> {
         &self.0.manifest
     }
@@ -211,6 +250,7 @@ impl Complete {
 /// What reading a whole file once, piece by piece, gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
+    /// BLAKE3 of the whole file.
     pub digest: FileDigest,
     /// The start of the file: at least what its cut looks at, which is the header of a safetensors file.
     pub head: Vec<u8>,
@@ -235,10 +275,12 @@ fn check_file(file: &FileEntry, table: &ShardTable, digest: FileDigest, head: &[
 pub struct WellFormed(Complete);
 
 impl WellFormed {
+    /// The manifest that may be announced.
     pub fn manifest(&self) -> &Authentic<Manifest> {
         self.0.manifest()
     }
 
+    /// The step before: for what needs no more than that.
     pub fn complete(&self) -> &Complete {
         &self.0
     }

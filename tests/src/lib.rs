@@ -16,6 +16,7 @@ pub mod kit;
 pub mod planted;
 pub mod processes;
 pub mod side_by_side;
+pub mod sim;
 pub mod skills;
 pub mod soak;
 pub mod stranger;

@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::proto::{Line, Progress, Request};
 use super::socket;
+use crate::app::Node;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::owner;
-use crate::service::Service;
 use crate::task::Tasks;
 
 /// Connections at a time, each a task and a descriptor. A further one is told so and closed. // I12
@@ -55,7 +55,7 @@ impl Server {
     }
 
     /// Serves until `stop`.
-    pub async fn run(self, service: Arc<Service>, tasks: Tasks, stop: CancellationToken) {
+    pub async fn run(self, node: Arc<Node>, tasks: Tasks, stop: CancellationToken) {
         let (connections, long) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(LONG_MAX)));
         loop {
             let accepted = tokio::select! {
@@ -71,11 +71,11 @@ impl Server {
                 continue;
             }
             let place = Arc::clone(&connections).try_acquire_owned();
-            let (service, stop, long) = (Arc::clone(&service), stop.clone(), Arc::clone(&long));
+            let (node, stop, long) = (Arc::clone(&node), stop.clone(), Arc::clone(&long));
             tasks.spawn("local connection", async move {
                 // An error here means that the client is gone.
                 let _gone = match place {
-                    Ok(_place) => serve(stream, &service, &long, &stop).await,
+                    Ok(_place) => serve(stream, &node, &long, &stop).await,
                     Err(_) => refuse(stream).await,
                 };
             });
@@ -108,7 +108,7 @@ fn is_ours(_: &Stream) -> bool {
 }
 
 /// Requests of one connection, one after the other.
-async fn serve(stream: Stream, service: &Service, long: &Semaphore, stop: &CancellationToken) -> std::io::Result<()> {
+async fn serve(stream: Stream, node: &Node, long: &Semaphore, stop: &CancellationToken) -> std::io::Result<()> {
     let (receive, mut send) = tokio::io::split(stream);
     let mut receive = BufReader::new(receive);
     loop {
@@ -122,7 +122,7 @@ async fn serve(stream: Stream, service: &Service, long: &Semaphore, stop: &Cance
         let Some(_place) = place(&request, long, &mut receive, &mut send, stop).await? else { return Ok(()) };
         let cancel = stop.child_token();
         let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
-        let running = service.run(request, progress, cancel.clone());
+        let running = node.run(request, progress, cancel.clone());
         tokio::pin!(running);
         let line = loop {
             tokio::select! {

@@ -93,7 +93,7 @@ pub async fn run(options: &Options) -> Outcome<Report> {
     let folder = super::folder::make(&root)?;
     tokio::select! {
         biased;
-        () = signals::asked().to_end.cancelled_owned() => Err(Failure::interrupted()),
+        () = signals::requests().to_end.cancelled_owned() => Err(Failure::interrupted()),
         report = measure(options, folder.path()) => report,
     }
 }

@@ -8,8 +8,7 @@ use super::output;
 use crate::config;
 use crate::failure::Outcome;
 use crate::home::Home;
-use crate::home::Layout;
-use crate::netfiles::{key, lists};
+use crate::home::{Layout, lists, swarm_key};
 
 /// Private networks.
 #[derive(Debug, Subcommand)]
@@ -31,7 +30,7 @@ pub fn run(global: &Global, verb: &Network) -> Outcome<()> {
 
 fn new_key(global: &Global, home: &Home) -> Outcome<()> {
     let path = home.layout().swarm_key();
-    let fingerprint = key::create(&path)?.fingerprint().to_string();
+    let fingerprint = swarm_key::create(&path)?.fingerprint().to_string();
     if global.json {
         output::json(&json!({ "schema": "potluck.network.new-key/1", "path": path, "fingerprint": fingerprint }));
     } else {
@@ -42,7 +41,7 @@ fn new_key(global: &Global, home: &Home) -> Outcome<()> {
 }
 
 fn show(global: &Global, layout: &Layout) -> Outcome<()> {
-    let fingerprint = key::open(&layout.swarm_key())?.map(|key| key.fingerprint().to_string());
+    let fingerprint = swarm_key::open(&layout.swarm_key())?.map(|key| key.fingerprint().to_string());
     let allowed = lists::allow(&layout.allow())?;
     let bootstrap = lists::bootstrap(&layout.bootstrap())?;
     if global.json {

@@ -17,11 +17,11 @@ use super::{
 };
 use crate::api::client::Client;
 use crate::api::proto::{Progress, Request};
+use crate::app::{self, Node};
 use crate::config;
 use crate::daemon::Daemon;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Home;
-use crate::service::Service;
 use crate::signals;
 
 /// Files that may be open at once, as far as the system lets us: 4,096 inputs of a recipe, and room for a swarm.
@@ -64,7 +64,7 @@ async fn until_told(global: &Global, verb: impl Future<Output = Outcome<()>>) ->
     tokio::spawn(signals::listen().map_err(|error| Failure::io("listen for signals", &error))?);
     tokio::select! {
         biased;
-        () = signals::asked().at_once.cancelled_owned() => Err(Failure::interrupted()),
+        () = signals::requests().at_once.cancelled_owned() => Err(Failure::interrupted()),
         outcome = verb => outcome,
         never = slow(global) => match never {},
     }
@@ -72,7 +72,7 @@ async fn until_told(global: &Global, verb: impl Future<Output = Outcome<()>>) ->
 
 /// Tells whoever has asked a verb to end, and still waits, how to wait no longer.
 async fn slow(global: &Global) -> Infallible {
-    signals::asked().to_end.cancelled_owned().await;
+    signals::requests().to_end.cancelled_owned().await;
     tokio::time::sleep(SLOW).await;
     if !global.quiet {
         progress::note("ending at the next safe place; Ctrl-C again ends at once");
@@ -149,9 +149,9 @@ pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
     }
     // Whoever only looks leaves no home and no key behind.
     if request.only_looks() && !Home::is_there(&home)? {
-        return ask_here(&Service::unmade(&home).await?, request, &mut shown).await;
+        return ask_here(&Node::unmade(&home).await?, request, &mut shown).await;
     }
-    let service = match Service::offline(&home).await {
+    let node = match Node::offline(&home).await {
         Err(failure) if failure.kind == Kind::Conflict => match Client::connect(&home).await? {
             // It was starting, or came up meanwhile.
             Some(client) => return ask_daemon(client, request, &mut shown).await,
@@ -159,11 +159,11 @@ pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
         },
         opened => opened?,
     };
-    watched(&mut shown, |reports, cancel| service.run_apart(request.clone(), reports, cancel)).await
+    watched(&mut shown, |reports, cancel| app::run_apart(node, request.clone(), reports, cancel)).await
 }
 
 async fn ask_daemon(mut client: Client, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
-    client.call_until(request, |report| shown.report(report), &signals::asked().to_end).await
+    client.call_until(request, |report| shown.report(report), &signals::requests().to_end).await
 }
 
 /// Asks the daemon, or is on the network for as long as the request takes.
@@ -174,14 +174,14 @@ pub async fn ask_online(global: &Global, request: &Request, network: &up::Networ
         return ask(global, request).await;
     }
     let daemon = Daemon::start(&home, network.settings(up::Stay::Command)?).await?;
-    let answer = ask_here(daemon.service(), request, &mut progress::Shown::new(global)).await;
+    let answer = ask_here(daemon.node(), request, &mut progress::Shown::new(global)).await;
     daemon.stop().await;
     answer
 }
 
-/// Runs a request on a service of this process.
-pub async fn ask_here(service: &Service, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
-    watched(shown, |reports, cancel| service.run(request.clone(), reports, cancel)).await
+/// Runs a request on a node of this process.
+pub async fn ask_here(node: &Node, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
+    watched(shown, |reports, cancel| node.run(request.clone(), reports, cancel)).await
 }
 
 /// Runs to its end, shows how far it is, and cancels on a signal.
@@ -190,7 +190,7 @@ async fn watched<F: Future<Output = Outcome<Value>>>(
     run: impl FnOnce(mpsc::Sender<Progress>, CancellationToken) -> F,
 ) -> Outcome<Value> {
     let (reports, mut progress) = mpsc::channel(64);
-    let running = run(reports, signals::asked().to_end);
+    let running = run(reports, signals::requests().to_end);
     tokio::pin!(running);
     loop {
         tokio::select! {

@@ -8,9 +8,9 @@ use super::output;
 use super::progress::Shown;
 use super::run::{ask, ask_here};
 use crate::api::proto::Request;
+use crate::app::Node;
 use crate::config;
 use crate::failure::Outcome;
-use crate::service::Service;
 use crate::store::{Held, Options};
 
 /// Look after the store.
@@ -92,8 +92,8 @@ async fn rebuild(global: &Global, salvage_state: bool) -> Outcome<serde_json::Va
     }
     let home = config::home(global.home.as_deref())?;
     let options = Options { salvage_state, ..Options::default() };
-    let service = Service::offline_with(&home, options).await?;
-    ask_here(&service, &Request::StoreRebuild, &mut Shown::new(global)).await
+    let node = Node::offline_with(&home, options).await?;
+    ask_here(&node, &Request::StoreRebuild, &mut Shown::new(global)).await
 }
 
 #[cfg(test)]

@@ -7,12 +7,13 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::args::Global;
 use super::{output, progress};
+use crate::addresses::{is_loopback, undialable, unlistenable};
 use crate::config;
 use crate::daemon::{Daemon, Settings};
 use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::net::finding::Dht;
-use crate::net::{is_loopback, nat, undialable, unlistenable};
+use crate::net::discovery::Dht;
+use crate::net::nat;
 
 /// The port of a daemon if nothing is said.
 const PORT: u16 = 7740;

@@ -50,7 +50,7 @@ pub async fn run(options: &Options) -> Outcome<Report> {
     let plan = Plan::new(options, &root)?;
     tokio::select! {
         biased;
-        () = signals::asked().to_end.cancelled_owned() => Err(Failure::interrupted()),
+        () = signals::requests().to_end.cancelled_owned() => Err(Failure::interrupted()),
         report = all(&plan, &show, started) => report,
     }
 }

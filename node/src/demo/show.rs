@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::api::proto::Progress;
+use crate::lock::lock;
 
 /// Between two lines of one volunteer where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ impl Training<'_> {
         }
         let text = format!("{:>8}  loss {loss:.4}  {tokens_per_second:.0} tok/s", self.skill);
         if self.show.terminal {
-            let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut bar = lock(&self.bar);
             let bar = bar.get_or_insert_with(|| self.new_bar(*steps));
             bar.set_position(*step);
             bar.set_message(text);
@@ -62,7 +63,7 @@ impl Training<'_> {
             }
             return;
         }
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = lock(&self.last);
         if step >= steps || last.is_none_or(|last| last.elapsed() >= LINE_EVERY) {
             *last = Some(Instant::now());
             self.show.phase(&format!("{text}  step {step} of {steps}"));

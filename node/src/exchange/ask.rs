@@ -68,7 +68,7 @@ pub async fn have(net: &Handle, peer: PeerId, shards: &[ShardId]) -> Result<Vec<
 /// believed, are left out.
 pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, AskError> {
     match one(net, peer, &Request::Providers(id)).await? {
-        Reply::Providers(providers) => Ok(net.believed(peer, named(providers)).await?),
+        Reply::Providers(providers) => Ok(net.filter_believed(peer, parse_providers(providers)).await?),
         other => Err(unexpected(&other)),
     }
 }
@@ -76,12 +76,12 @@ pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec
 /// Whom the peer has met lately; what makes no sense is left out.
 pub async fn peers(net: &Handle, peer: PeerId) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, AskError> {
     match one(net, peer, &Request::Peers).await? {
-        Reply::Peers(peers) => Ok(named(peers)),
+        Reply::Peers(peers) => Ok(parse_providers(peers)),
         other => Err(unexpected(&other)),
     }
 }
 
-fn named(providers: Vec<Provider>) -> Vec<(PeerId, Vec<Multiaddr>)> {
+fn parse_providers(providers: Vec<Provider>) -> Vec<(PeerId, Vec<Multiaddr>)> {
     let one = |provider: Provider| {
         let addresses = provider.addresses.into_iter().filter_map(|bytes| Multiaddr::try_from(bytes).ok());
         Some((PeerId::from_bytes(&provider.peer).ok()?, addresses.collect()))

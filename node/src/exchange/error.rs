@@ -12,6 +12,7 @@ use crate::store::StoreError;
 
 /// What ended a pull. Whatever had arrived by then is kept, so that the next one goes on from there.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum PullError {
     #[error("manifest {} was found with none of {} peers within {} s", manifest.short(), asked.len(), waited.as_secs())]
     NotFound { manifest: ManifestId, asked: Vec<PeerId>, waited: Duration },

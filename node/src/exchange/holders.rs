@@ -16,6 +16,7 @@ pub struct Holders {
 }
 
 impl Holders {
+    /// A peer holds a manifest's shards. The oldest notes go when there are too many.
     pub fn note(&mut self, manifest: ManifestId, peer: PeerId) {
         if !self.by_manifest.contains_key(&manifest) {
             self.order.push_back(manifest);

@@ -8,33 +8,35 @@ use potluck_protocol::rate_limit::Rate;
 pub const SERVING: usize = 64;
 
 /// The same for one peer, over all its streams: each stream of ours has two.
-pub const PLACES_PER_PEER: usize = 8;
+pub const SLOTS_PER_PEER: usize = 8;
 
 /// Small questions being looked up at once: they never wait behind shards.
 pub const ASKING: usize = 64;
 
-/// When all places are taken, whoever has been taking one shard for so long (512 KiB/s) may lose his.
+/// When all slots are taken, whoever has been taking one shard for so long (512 KiB/s) may lose its slot.
 pub const STALL_GRACE: Duration = Duration::from_secs(2);
 
 /// When a peer that is told `Busy` may ask again, in milliseconds.
 pub const BUSY_RETRY_MS: u32 = 250;
 
-/// Requests of one stream that wait for their turn: more than a downloader of ours ever sends ahead ([`ORDERS`]). Full:
+/// Requests of one stream that wait for their turn: more than a downloader of ours ever sends ahead ([`COMMANDS`]). Full:
 /// the next ones stay on the wire.
 pub const REQUESTS: usize = 256;
 
 /// How long a stream without a request is kept.
 pub const REQUEST_IDLE: Duration = Duration::from_secs(30);
 
-/// A peer that does not take a whole shard in this time (9 KiB/s) gives its place to others.
+/// A peer that does not take a whole shard in this time (9 KiB/s) gives its slot to others.
 pub const SEND_SHARD: Duration = Duration::from_secs(120);
 
 /// Manifests whose holders are remembered, and holders of each; the oldest are forgotten first.
 pub const HOLDERS_MANIFESTS: usize = 1024;
+/// Holders of each manifest that are remembered.
 pub const HOLDERS_EACH: usize = 16;
 
 /// How long a peer that sent wrong bytes is not asked, and how many such peers are remembered.
 pub const BLAME: Duration = Duration::from_secs(600);
+/// Peers that sent wrong bytes and are remembered.
 pub const BLAMED: usize = 1024;
 
 /// One small question and its answer.
@@ -49,14 +51,14 @@ pub const CANDIDATES: usize = 64;
 /// A peer that had nothing is asked again after this, as long as something is missing.
 pub const ASK_AGAIN: Duration = Duration::from_secs(3);
 
-/// Reports of all providers of one pull that wait to be looked at. Full: the providers' streams wait, and so do they.
-pub const NOTES: usize = 64;
+/// Events of all providers of one pull that wait to be looked at. Full: the providers' streams wait, and so do they.
+pub const EVENTS: usize = 64;
 
-/// Orders that one provider's task has not read: more than the requests that the scheduler ever has on their way.
-pub const ORDERS: usize = 128;
+/// Commands that one provider's task has not read: more than the requests that the scheduler ever has on their way.
+pub const COMMANDS: usize = 128;
 
 /// Verified shards that wait to be written, each up to 1 MiB of memory. Full: the providers wait.
-pub const LANDING: usize = 8;
+pub const UNWRITTEN: usize = 8;
 
 /// Written shards of one pull that wait to be durable, up to 512 MiB of the system's memory for files (which it takes
 /// back when it is needed). Full: the providers wait. A kill loses none of them.
@@ -81,4 +83,5 @@ pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
 /// Manifests that are looked at together, each up to 260 KiB, and peers that are asked for one: a search is not worth a
 /// question to everybody.
 pub const LOOK_AT_ONCE: usize = 8;
+/// Peers that are asked for a manifest which a search looks at.
 pub const LOOK_PEERS: usize = 4;

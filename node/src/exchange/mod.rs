@@ -5,19 +5,21 @@
 //! what is worth pulling, to find peers that nobody names.
 //!
 //! ```text
-//! net::Inbound -> serve -> Store            pull: find -> table shards -> content shards -> commit(Complete)
+//! net::Inbound -> serve -> Store            find -> pull: table shards -> content shards -> commit(Complete)
 //!                 catalogue: what others have announced, compared with theirs, and kept
 //! ```
 
 mod ask;
 mod catalogue;
+pub mod counters;
 mod error;
-mod finding;
 mod holders;
 mod limits;
 mod look;
 mod pace;
+mod peer_exchange;
 pub mod pull;
+mod reprovider;
 mod reputation;
 #[cfg(test)]
 mod restart;
@@ -29,14 +31,14 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::PeerId;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::rate_limit::RateLimiter;
 use potluck_protocol::signed::Authentic;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
@@ -44,10 +46,12 @@ pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
 pub use uploads::Speeds;
 
-use crate::metrics::exchange as metrics;
+use crate::lock::lock;
+use crate::net::discovery::limits::{ASKED, ASKERS};
 use crate::net::{Handle, Inbound, Misdeed};
 use crate::store::Store;
-use crate::task::Tasks;
+use crate::task::{self, Tasks};
+use counters::{ExchangeCounters, Pull};
 use holders::Holders;
 use reputation::Reputation;
 use uploads::{Downloads, Uploads};
@@ -73,10 +77,12 @@ struct Inner {
     asked: mpsc::Sender<(PeerId, BaseId)>,
     /// What each peer may still ask of the catalogue.
     questions: Mutex<RateLimiter<PeerId>>,
-    /// What is said to the DHT, and whom we tell of peers.
-    finding: finding::State,
+    /// What the store holds has changed.
+    holdings_changed: Notify,
+    /// How often each peer may still ask whom we know.
+    peer_questions: Mutex<RateLimiter<PeerId>>,
     started: Instant,
-    metrics: metrics::Exchange,
+    metrics: ExchangeCounters,
 }
 
 impl Exchange {
@@ -103,9 +109,10 @@ impl Exchange {
             downloads: Downloads::new(speeds),
             asked,
             questions: Mutex::new(RateLimiter::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
-            finding: finding::State::default(),
+            holdings_changed: Notify::new(),
+            peer_questions: Mutex::new(RateLimiter::new(ASKED, ASKERS)),
             started: Instant::now(),
-            metrics: metrics::Exchange::default(),
+            metrics: ExchangeCounters::default(),
         }));
         let kept = catalogue::Keeper::restore(&exchange).await;
         // Listening before the first event can come.
@@ -113,17 +120,18 @@ impl Exchange {
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
         tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
         tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
-        finding::start(&exchange);
+        tasks.spawn("what is provided", reprovider::run(exchange.clone(), exchange.0.net.events()));
+        tasks.spawn("meeting peers", peer_exchange::run(exchange.clone(), exchange.0.net.events()));
         exchange
     }
 
-    /// Fetches a manifest with all its shards, from everybody who has some of them, and makes it visible in the store.
-    /// What the store has already is not fetched. Its content has not been inspected then.
-    pub async fn pull(&self, manifest: ManifestId, options: Options) -> Result<Pulled, PullError> {
+    /// Fetches all shards of a manifest that [`Self::find`] gave, from everybody who has some of them, and makes it
+    /// visible in the store. What the store has already is not fetched. Its content has not been inspected then.
+    pub async fn pull(&self, manifest: Authentic<Manifest>, options: Options) -> Result<Pulled, PullError> {
         let metrics = &self.0.metrics;
-        metrics.pulls.one(metrics::Pull::Started);
+        metrics.pulls.inc(Pull::Started);
         let pulled = pull::run(self, manifest, options).await;
-        metrics.pulls.one(if pulled.is_ok() { metrics::Pull::Completed } else { metrics::Pull::Failed });
+        metrics.pulls.inc(if pulled.is_ok() { Pull::Completed } else { Pull::Failed });
         self.holds_more();
         pulled
     }
@@ -133,13 +141,18 @@ impl Exchange {
         pull::find(self, manifest, options).await
     }
 
+    /// The store holds more than before: it is said to the DHT in its turn.
+    pub fn holds_more(&self) {
+        self.0.holdings_changed.notify_one();
+    }
+
     /// Peers that served a manifest's shards or fetched it from us, as far as that is remembered; the newest first.
     pub fn holders_of(&self, manifest: &ManifestId) -> Vec<PeerId> {
         self.holders().of(manifest)
     }
 
     /// What is counted here.
-    pub fn metrics(&self) -> &metrics::Exchange {
+    pub fn metrics(&self) -> &ExchangeCounters {
         &self.0.metrics
     }
 
@@ -166,18 +179,6 @@ impl Exchange {
     /// Runs something that waits for the disk, where waiting is allowed.
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce(&Store) -> T + Send + 'static) -> T {
         let store = self.0.store.clone();
-        match tokio::task::spawn_blocking(move || work(&store)).await {
-            Ok(value) => value,
-            // Only a panic of `work` itself ends here; it goes on where it would have gone.
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => std::future::pending().await,
-            },
-        }
+        task::resume(tokio::task::spawn_blocking(move || work(&store)).await).await
     }
-}
-
-/// Both maps are plain hints: a thread that panicked while holding one cannot have left anything that matters.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

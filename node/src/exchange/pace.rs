@@ -35,6 +35,7 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// At rest: the first turns come at once, as far as [`BURST_US`] goes.
     pub fn new(speed: Speed) -> Self {
         Self { speed, due_us: 0 }
     }

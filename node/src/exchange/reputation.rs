@@ -15,6 +15,7 @@ pub struct Reputation {
 }
 
 impl Reputation {
+    /// A peer sent what no honest peer sends.
     pub fn blame(&mut self, peer: PeerId, now: Instant) {
         self.blamed.retain(|(known, until)| *known != peer && *until > now);
         self.blamed.push_back((peer, now + BLAME));
@@ -23,6 +24,7 @@ impl Reputation {
         }
     }
 
+    /// The peer is not asked at that moment.
     pub fn is_blamed(&self, peer: &PeerId, now: Instant) -> bool {
         self.blamed.iter().any(|(known, until)| known == peer && *until > now)
     }

@@ -3,7 +3,7 @@
 use potluck_protocol::id::ManifestId;
 use tokio::sync::watch;
 
-use super::testing::{Node, honest, noise, publish};
+use super::testing::{Node, find_and_pull, honest, noise, publish};
 use super::{Options, Progress};
 use crate::net::testing::{announcement, base, connect, wait};
 use crate::net::{Event, Handle};
@@ -25,7 +25,7 @@ async fn pull_through_a_panic(of_provider: bool) {
     let (tell, progress) = watch::channel(Progress::default());
     let options = Options { progress: Some(tell), hints: vec![provider.net.peer_id()], ..Options::default() };
     let panics = if of_provider { &provider.net } else { &node.net };
-    let (pulled, ()) = tokio::join!(node.exchange.pull(id, options), panic_in_the_middle(panics, progress));
+    let (pulled, ()) = tokio::join!(find_and_pull(&node.exchange, id, options), panic_in_the_middle(panics, progress));
     let pulled = pulled.expect("it goes on when the swarm is back");
     assert_whole(&node, id);
     assert!(pulled.blamed.is_empty() && node.net.banned().is_empty() && provider.net.banned().is_empty());

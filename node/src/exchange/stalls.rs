@@ -1,4 +1,4 @@
-//! Who gives up his place when all places for shards are taken: a peer that asks and does not read holds one for as long as
+//! Who gives up a slot when all slots for shards are taken: a peer that asks and does not read holds one for as long as
 //! it likes, and a few of them would hold all.
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ use potluck_protocol::signed::{PublicKey, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use tokio::sync::{mpsc, watch};
 
-use super::{Exchange, Speeds};
+use super::{Exchange, Options, PullError, Pulled, Speeds};
 use crate::home::Home;
 use crate::net::testing::{config, connect, key, node, node_with};
 use crate::net::{Config, FrameError, Handle, Inbound};
@@ -94,6 +94,12 @@ pub fn publish(store: &Store, len: usize) -> ManifestId {
 /// The content shards of a manifest in a store.
 pub fn rows(store: &Store, id: ManifestId) -> Vec<ShardRow> {
     store.mapped(&id).expect("it is there").shards().collect()
+}
+
+/// The manifest and then all that it names, as every caller does it.
+pub async fn find_and_pull(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Pulled, PullError> {
+    let manifest = exchange.find(id, options.clone()).await?;
+    exchange.pull(manifest, options).await
 }
 
 /// How a provider fails when it is asked for a content shard.

@@ -10,7 +10,7 @@ use potluck_protocol::signed::{PublicKey, Signed};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Why;
-use super::testing::{Fault, Node, base, connect_to, faulty, honest, noise, publish, rows};
+use super::testing::{Fault, Node, base, connect_to, faulty, find_and_pull, honest, noise, publish, rows};
 use super::{Options, PullError, Pulled};
 use crate::failure::{Failure, Kind};
 use crate::net::testing::{connect, key, wait};
@@ -29,7 +29,7 @@ fn assert_whole(node: &Node, id: ManifestId, len: usize) {
 }
 
 async fn pull(node: &Node, id: ManifestId) -> Pulled {
-    node.exchange.pull(id, Options::default()).await.expect("an honest provider is there")
+    find_and_pull(&node.exchange, id, Options::default()).await.expect("an honest provider is there")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -47,6 +47,21 @@ async fn a_pull_takes_bytes_from_three_providers_at_once() {
     // A second pull has nothing to do.
     let again = pull(&node, id).await;
     assert_eq!((again.fetched_bytes, again.had_bytes), (0, LEN as u64));
+}
+
+/// How often a node was asked for a manifest.
+fn manifest_requests(node: &Node) -> u64 {
+    node.net.metrics().bulk.requests("manifest")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_manifest_comes_once_in_a_pull() {
+    let (good, node) = (honest(1).await, honest(2).await);
+    let id = publish(&good.store, MIB);
+    connect(&node.net, &good.net).await;
+    pull(&node, id).await;
+    assert_whole(&node, id, MIB);
+    assert_eq!(manifest_requests(&good), 1);
 }
 
 /// A pull beside a faulty provider ends from the honest one, and nothing wrong is stored.
@@ -93,7 +108,7 @@ async fn a_poisoned_provider_costs_one_shard_and_is_dropped() {
     let before = *asked.borrow();
     assert!(node.store.verify(|_, _| ()).expect("readable").is_clean());
     let other = publish(&good[0].store, LEN + 1);
-    node.exchange.pull(other, Options::default()).await.expect("from the others");
+    pull(&node, other).await;
     assert_eq!(*asked.borrow(), before, "it is asked no more");
     println!(
         "poisoned: asked for {before} shards before its first was judged, {} providers blamed",
@@ -167,7 +182,7 @@ async fn a_manifest_that_nobody_has_is_not_found() {
     let (other, node) = (honest(1).await, honest(2).await);
     connect(&node.net, &other.net).await;
     let options = Options { find: Duration::from_millis(500), ..Options::default() };
-    let error = node.exchange.pull(ManifestId(Digest::of(b"nothing")), options).await.expect_err("nobody has it");
+    let error = node.exchange.find(ManifestId(Digest::of(b"nothing")), options).await.expect_err("nobody has it");
     assert!(matches!(&error, PullError::NotFound { asked, .. } if *asked == [other.net.peer_id()]), "{error}");
     assert_eq!(Failure::from(error).kind, Kind::NotFound);
 }
@@ -179,7 +194,7 @@ async fn a_pull_that_gets_stuck_says_who_was_asked_and_keeps_what_came() {
     let (partial, id, _) = faulty(2, LEN, Fault::Partial(4)).await;
     connect(&node.net, &partial).await;
     let options = Options { patience: Duration::from_secs(1), ..Options::default() };
-    let error = node.exchange.pull(id, options).await.expect_err("two shards are nowhere");
+    let error = find_and_pull(&node.exchange, id, options).await.expect_err("two shards are nowhere");
     let PullError::Incomplete { missing: 2, why: Why::Stuck, asked, .. } = &error else { panic!("{error}") };
     assert_eq!(*asked, [partial.peer_id()]);
     assert!(error.to_string().contains(&partial.peer_id().to_string()), "{error}");
@@ -203,7 +218,7 @@ async fn a_cancelled_pull_ends_at_once_and_shows_nothing() {
     let options = Options { cancel: cancel.clone(), progress: Some(progress), ..Options::default() };
     let running = tokio::spawn({
         let exchange = node.exchange.clone();
-        async move { exchange.pull(id, options).await }
+        async move { find_and_pull(&exchange, id, options).await }
     });
     seen.wait_for(|progress| progress.shards_total == 3).await.expect("the pull runs");
     cancel.cancel();
@@ -219,7 +234,7 @@ async fn a_pull_waits_for_its_first_provider() {
     let id = publish(&good.store, MIB);
     let running = tokio::spawn({
         let exchange = node.exchange.clone();
-        async move { exchange.pull(id, Options::default()).await }
+        async move { find_and_pull(&exchange, id, Options::default()).await }
     });
     connect(&node.net, &good.net).await;
     running.await.expect("it ends").expect("the provider came");

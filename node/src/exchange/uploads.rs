@@ -11,10 +11,10 @@ use libp2p::PeerId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
 
-use super::limits::PLACES_PER_PEER;
+use super::limits::SLOTS_PER_PEER;
 use super::lock;
 use super::pace::{self, Pace, Speed};
-use crate::net::AddressGroup;
+use crate::addresses::AddressGroup;
 
 /// The limits that a person has set; without one, as fast as it goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub struct Uploader {
 }
 
 impl Uploads {
+    /// Within these speeds; nobody takes anything yet.
     pub fn new(speeds: Speeds) -> Self {
         let state = State { total: speeds.upload.map(Pace::new), groups: HashMap::new(), peers: HashMap::new() };
         Self { speeds, began: Instant::now(), state: Mutex::new(state) }
@@ -80,7 +81,7 @@ impl Uploads {
         state.groups.retain(|_, pace| !pace.is_rested(now_us));
         let entry = state.peers.entry(peer).or_insert_with(|| Peer {
             streams: 0,
-            places: Arc::new(Semaphore::new(PLACES_PER_PEER)),
+            places: Arc::new(Semaphore::new(SLOTS_PER_PEER)),
             turn: Arc::default(),
             pace: self.speeds.upload_per_peer.map(Pace::new),
         });
@@ -140,6 +141,7 @@ pub struct Downloads {
 }
 
 impl Downloads {
+    /// Within these speeds; nobody takes anything yet.
     pub fn new(speeds: Speeds) -> Self {
         Self { began: Instant::now(), pace: speeds.download.map(|speed| Mutex::new(Pace::new(speed))) }
     }
@@ -248,7 +250,7 @@ mod tests {
         let peer = PeerId::random();
         let streams: Vec<_> = (0..4).map(|_| uploads.join(peer, AddressGroup::default())).collect();
         let places: Vec<_> = streams.iter().cycle().take(100).filter_map(Uploader::place).collect();
-        assert_eq!(places.len(), PLACES_PER_PEER);
+        assert_eq!(places.len(), SLOTS_PER_PEER);
         assert!(uploads.join(PeerId::random(), AddressGroup::default()).place().is_some());
         drop(places);
         assert!(streams[0].place().is_some());

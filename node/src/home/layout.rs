@@ -9,14 +9,17 @@ pub struct Layout {
 }
 
 impl Layout {
+    /// Of a home at `root`. Looks at nothing on disk.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
 
+    /// The home itself.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
+    /// The node's ed25519 key pair.
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity.key")
     }
@@ -26,38 +29,47 @@ impl Layout {
         self.root.join("potluck-home")
     }
 
+    /// Locked while a process uses the home.
     pub fn lock(&self) -> PathBuf {
         self.root.join("lock")
     }
 
+    /// Shards, in 256 folders by the first byte of their ids.
     pub fn shards(&self) -> PathBuf {
         self.root.join("shards")
     }
 
+    /// Signed manifests, by their ids.
     pub fn manifests(&self) -> PathBuf {
         self.root.join("manifests")
     }
 
+    /// Recipes, by their ids.
     pub fn recipes(&self) -> PathBuf {
         self.root.join("recipes")
     }
 
+    /// What cannot be rebuilt from the other files.
     pub fn state_log(&self) -> PathBuf {
         self.root.join("state.log")
     }
 
+    /// The database that is rebuilt at any doubt.
     pub fn index(&self) -> PathBuf {
         self.root.join("index")
     }
 
+    /// Damaged files that were moved aside.
     pub fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
     }
 
+    /// Files that are being written. Emptied at every start.
     pub fn tmp(&self) -> PathBuf {
         self.root.join("tmp")
     }
 
+    /// Who is banned, and for how long.
     pub fn bans(&self) -> PathBuf {
         self.root.join("bans.json")
     }
@@ -67,6 +79,7 @@ impl Layout {
         self.root.join("staged")
     }
 
+    /// Checkpoints and adapters of training runs.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
     }
@@ -96,6 +109,7 @@ impl Layout {
         self.root.join("provided")
     }
 
+    /// Bases that came from the swarm, as folders, by their ids.
     pub fn bases(&self) -> PathBuf {
         self.root.join("bases")
     }

@@ -12,6 +12,7 @@ use super::proxies::NoProxy;
 use super::settings::SettingsError;
 use super::{HubError, Settings};
 
+/// Within the settings' times, through their proxies, trusting their certificates.
 pub fn new(settings: &Settings) -> Result<Agent, HubError> {
     let mut name = concat!("potluck/", env!("CARGO_PKG_VERSION")).to_owned();
     if let Some(origin) = &settings.origin {

@@ -12,10 +12,13 @@ use super::{HubError, page, retry};
 
 /// Why a request came to nothing, and whether to make it again.
 pub struct Fault {
+    /// What went wrong.
     pub error: HubError,
+    /// Whether asking again may help.
     pub again: Again,
 }
 
+/// Whether and when a question is asked again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     Never,
@@ -32,10 +35,13 @@ impl From<HubError> for Fault {
 
 /// Who asked for what.
 pub struct Question<'a> {
+    /// What is asked for, for people.
     pub what: &'a str,
+    /// Who is asked.
     pub endpoint: &'a str,
     /// `OWNER/NAME`, and the revision.
     pub repository: &'a str,
+    /// The revision that a person named.
     pub revision: &'a str,
     /// Where the token is from that went with it.
     pub token: Option<&'a str>,
@@ -57,8 +63,8 @@ pub fn judge(question: &Question, response: &mut Response<Body>) -> Result<(), F
         return Ok(());
     }
     let code = header("x-error-code").map(str::to_owned);
-    let asked = retry::asked(response.headers(), SystemTime::now());
-    let said = said(question, response);
+    let asked = retry::retry_after(response.headers(), SystemTime::now());
+    let said = server_message(question, response);
     if retry::is_passing(status) {
         let error = HubError::Status { what: question.what.to_owned(), status, said, wait: None };
         return Err(Fault { error, again: asked.map_or(Again::Soon, Again::After) });
@@ -66,6 +72,7 @@ pub fn judge(question: &Question, response: &mut Response<Body>) -> Result<(), F
     Err(refusal(question, status, code.as_deref(), said).into())
 }
 
+/// A web page came instead of what was asked for.
 pub fn page_error(question: &Question, title: Option<String>) -> HubError {
     HubError::Page { what: question.what.to_owned(), title, endpoint: question.endpoint.to_owned() }
 }
@@ -94,7 +101,7 @@ fn refusal(question: &Question, status: u16, code: Option<&str>, said: Option<St
 }
 
 /// The reason that comes with an error: the hub's header, or the `error` of its JSON.
-fn said(question: &Question, response: &mut Response<Body>) -> Option<String> {
+fn server_message(question: &Question, response: &mut Response<Body>) -> Option<String> {
     #[derive(Deserialize)]
     struct Reason {
         error: String,

@@ -14,7 +14,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, UNIX_EPOCH};
 
@@ -60,6 +60,7 @@ impl<'a> Snapshot<'a> {
         Self { settings, talk, fresh, repository, commit, folder, read }
     }
 
+    /// Makes the folders that a fetch writes to.
     pub fn create(&self) -> Result<(), HubError> {
         for needed in [&self.folder, &self.repository.join("blobs")] {
             fs::create_dir_all(needed).map_err(HubError::io("make the folder", needed))?;
@@ -71,10 +72,12 @@ impl<'a> Snapshot<'a> {
         Ok(())
     }
 
+    /// The snapshot's own folder, with its files under their names.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
+    /// Where a file of the snapshot is, or would be.
     pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -110,7 +113,7 @@ impl<'a> Snapshot<'a> {
         if let Some(read) = self.read.borrow().get(&known) {
             return Ok(held(read.clone()));
         }
-        if self.fresh == Fresh::Cached && self.noted(etag).is_some_and(|noted| noted == known.1) {
+        if self.fresh == Fresh::Cached && self.read_checked(etag).is_some_and(|noted| noted == known.1) {
             return Ok(Held::Right);
         }
         self.talk.go_on()?;
@@ -125,7 +128,7 @@ impl<'a> Snapshot<'a> {
         Ok(held(wrong))
     }
 
-    fn noted(&self, etag: &str) -> Option<String> {
+    fn read_checked(&self, etag: &str) -> Option<String> {
         let noted = files::read(&self.repository.join(".checked").join(etag), NOTE_MAX).ok()?;
         String::from_utf8(noted).ok()
     }
@@ -155,7 +158,7 @@ impl<'a> Snapshot<'a> {
         if fs::symlink_metadata(&blob).is_ok() {
             self.set_aside(&blob)?;
         }
-        fs::rename(part, &blob).map_err(HubError::io("rename to", &blob))
+        files::rename(part, &blob).map_err(HubError::io("rename to", &blob))
     }
 
     fn set_aside(&self, path: &Path) -> Result<(), HubError> {
@@ -272,12 +275,15 @@ fn stamp(found: &Metadata) -> String {
     format!("{} {}", found.len(), time.map_or(0, |since| since.as_nanos()))
 }
 
-/// Writes a small file, so that whoever reads it finds all of it or the old one.
+/// Writes a small file, so that whoever reads it finds all of it or the old one. Other programs may write it at the same
+/// moment: each under a name of its own.
 fn put(path: &Path, text: &str) -> io::Result<()> {
     let new = PathBuf::from(format!("{}.{}.tmp", path.display(), std::process::id()));
     path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    fs::write(&new, text)?;
-    fs::rename(&new, path)
+    let mut file = File::create(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    files::rename(&new, path)
 }
 
 fn reference(settings: &Settings, id: &HubId) -> PathBuf {

@@ -15,20 +15,26 @@ use super::{HubError, HubId, Settings, Talk, agent, page, retry};
 
 /// A repository at one commit.
 pub struct Repository {
+    /// The commit that the revision is now.
     pub commit: String,
+    /// The names of its files.
     pub files: Vec<String>,
 }
 
 /// A file on the hub.
 #[derive(Clone, Debug)]
 pub struct Remote {
+    /// Its path in the repository.
     pub name: String,
+    /// Where it is fetched, after all redirects.
     pub url: String,
     /// A plain name: SHA-256 of large files, the git hash of small ones, or what a mirror made up.
     pub etag: String,
+    /// Its length in bytes.
     pub size: u64,
 }
 
+/// Asks the hub about one revision of one repository.
 pub struct Client<'a> {
     agent: Agent,
     settings: &'a Settings,
@@ -79,11 +85,13 @@ impl Said {
 }
 
 impl<'a> Client<'a> {
+    /// Reads the token, if there is one. Nothing is asked yet.
     pub fn new(settings: &'a Settings, id: &'a HubId, talk: &'a Talk) -> Result<Self, HubError> {
         let token = token::read(&settings.token, talk)?;
         Ok(Self { agent: agent::new(settings)?, settings, id, token, talk })
     }
 
+    /// What is asked about.
     pub fn id(&self) -> &HubId {
         self.id
     }
@@ -102,7 +110,7 @@ impl<'a> Client<'a> {
         let what = self.id.to_string();
         let url = format!("{}/api/{}", self.settings.endpoint.address(), self.id.route());
         let body = self.until_answered(|| self.list(&what, &url, Patience::answer(self.settings.answer)))?;
-        if page::is_one(&body) {
+        if page::is_web_page(&body) {
             return Err(page_error(&self.question(&what, None), page::title(&body)));
         }
         let info: Info = serde_json::from_slice(&body).map_err(|error| HubError::answer(&what, error.to_string()))?;
@@ -124,7 +132,7 @@ impl<'a> Client<'a> {
             ureq::Error::BodyExceedsLimit(_) => {
                 HubError::answer(what, format!("its list is longer than {LIST_MAX} bytes")).into()
             }
-            error => self.failed(&error, None),
+            error => self.connection_fault(&error, None),
         })
     }
 
@@ -224,7 +232,7 @@ impl<'a> Client<'a> {
                 request = request.header("authorization", format!("Bearer {}", token.text));
             }
             tracing::debug!(host = url.host_str(), path = url.path(), range, "the hub is asked");
-            let mut response = request.call().map_err(|error| self.failed(&error, via))?;
+            let mut response = request.call().map_err(|error| self.connection_fault(&error, via))?;
             tracing::debug!(status = response.status().as_u16(), "the hub answers");
             said.hear(response.headers());
             if !response.status().is_redirection() {
@@ -242,7 +250,7 @@ impl<'a> Client<'a> {
     fn question<'q>(&'q self, what: &'q str, token: Option<&'q Token>) -> Question<'q> {
         Question {
             what,
-            endpoint: self.settings.endpoint.shown(),
+            endpoint: self.settings.endpoint.public_url(),
             repository: self.id.repository(),
             revision: self.id.revision(),
             token: token.map(|token| token.from.as_str()),
@@ -251,11 +259,11 @@ impl<'a> Client<'a> {
     }
 
     /// Through the proxy that a variable names.
-    fn failed(&self, error: &ureq::Error, via: Option<&str>) -> Fault {
+    fn connection_fault(&self, error: &ureq::Error, via: Option<&str>) -> Fault {
         let through = via.map_or_else(String::new, |via| format!(" (through the proxy of {via})"));
         let error_again = if retry::is_broken(error) { Again::Soon } else { Again::Never };
         let reason = format!("{error}{through}");
-        let error = HubError::Unreachable { endpoint: self.settings.endpoint.shown().to_owned(), reason };
+        let error = HubError::Unreachable { endpoint: self.settings.endpoint.public_url().to_owned(), reason };
         Fault { error, again: error_again }
     }
 }

@@ -82,7 +82,7 @@ pub fn check(path: &Path, etag: &str, size: Option<u64>) -> io::Result<Option<Wr
     if is_pointer(&chunk[..first]) {
         return Ok(Some(Wrong::Pointer));
     }
-    if page::is_one(&chunk[..first]) {
+    if page::is_web_page(&chunk[..first]) {
         return Ok(Some(Wrong::Page));
     }
     let hashed = match Named::of(etag) {

@@ -12,6 +12,7 @@ use super::client::{Client, Remote};
 use super::digest::{self, Wrong};
 use super::limits::{CHUNK, FORWARD, RESERVE, TOTAL_MAX, TRIES, WAIT_FIRST};
 use super::{HubError, Talk};
+use crate::disk;
 
 /// Fetches what the snapshot lacks or has wrong, after a look at how much that is and whether there is room. // I14
 pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk) -> Result<(), HubError> {
@@ -37,7 +38,7 @@ pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk
     check_room(snapshot, total.saturating_sub(here))?;
     let mut done = 0;
     for remote in missing {
-        one(client, snapshot, remote, &Report { talk, before: done, total })?;
+        fetch_file(client, snapshot, remote, &Report { talk, before: done, total })?;
         done += remote.size;
     }
     Ok(())
@@ -45,7 +46,7 @@ pub fn all(client: &Client, snapshot: &Snapshot, remotes: &[Remote], talk: &Talk
 
 fn check_room(snapshot: &Snapshot, bytes: u64) -> Result<(), HubError> {
     let folder = snapshot.folder();
-    let free = fs2::available_space(folder).map_err(HubError::io("ask for the free space of", folder))?;
+    let free = disk::free_bytes(folder).map_err(HubError::io("ask for the free space of", folder))?;
     if bytes == 0 || free >= bytes.saturating_add(RESERVE) {
         return Ok(());
     }
@@ -78,15 +79,15 @@ impl Report<'_> {
     }
 }
 
-fn one(client: &Client, snapshot: &Snapshot, remote: &Remote, report: &Report) -> Result<(), HubError> {
+fn fetch_file(client: &Client, snapshot: &Snapshot, remote: &Remote, report: &Report) -> Result<(), HubError> {
     let _lock = snapshot.lock(&remote.etag, &remote.name)?;
     // Whoever held the lock may have fetched it.
     if snapshot.holds_blob(&remote.etag, remote.size)? != Held::Right {
         let part = part(&snapshot.blob(&remote.etag));
         // A part that an earlier run left may be damaged: once more, from nothing.
         let old = fs::metadata(&part).is_ok_and(|found| found.len() > 0);
-        if let Some(wrong) = fetched(client, remote, &part, report)? {
-            let wrong = if old { fetched(client, remote, &part, report)? } else { Some(wrong) };
+        if let Some(wrong) = fetch_whole(client, remote, &part, report)? {
+            let wrong = if old { fetch_whole(client, remote, &part, report)? } else { Some(wrong) };
             if let Some(wrong) = wrong {
                 return Err(HubError::Wrong { file: remote.name.clone(), wrong });
             }
@@ -114,7 +115,7 @@ impl Breaks {
 }
 
 /// Fetches a file whole, through breaks. What is wrong with it is told, and not kept: it cannot be gone on with.
-fn fetched(client: &Client, remote: &Remote, part: &Path, report: &Report) -> Result<Option<Wrong>, HubError> {
+fn fetch_whole(client: &Client, remote: &Remote, part: &Path, report: &Report) -> Result<Option<Wrong>, HubError> {
     let mut breaks = Breaks::default();
     while let Err(error) = attempt(client, remote, part, report) {
         match &error {

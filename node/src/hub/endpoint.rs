@@ -30,7 +30,7 @@ impl Endpoint {
     }
 
     /// What people see.
-    pub fn shown(&self) -> &str {
+    pub fn public_url(&self) -> &str {
         &self.shown
     }
 
@@ -59,7 +59,7 @@ mod tests {
             ("http://127.0.0.1:8080/hf/", "http://127.0.0.1:8080/hf"),
         ] {
             let endpoint = Endpoint::read(text).expect("an address");
-            assert_eq!((endpoint.address(), endpoint.shown()), (is, is));
+            assert_eq!((endpoint.address(), endpoint.public_url()), (is, is));
         }
         for wrong in
             ["huggingface.co", "hub.example:443", "ftp://hub.example", "https://", "https://hub.example?a=b", ""]
@@ -72,8 +72,8 @@ mod tests {
     fn a_password_is_sent_and_not_shown() {
         let endpoint = Endpoint::read("https://me:secret@mirror.example/hf/").expect("an address");
         assert_eq!(endpoint.address(), "https://me:secret@mirror.example/hf");
-        assert_eq!(endpoint.shown(), "https://mirror.example/hf");
-        assert_eq!(format!("{endpoint:?}"), endpoint.shown());
+        assert_eq!(endpoint.public_url(), "https://mirror.example/hf");
+        assert_eq!(format!("{endpoint:?}"), endpoint.public_url());
         assert!(Endpoint::read("me:secret@mirror").is_err_and(|reason| !reason.contains("secret")));
     }
 }

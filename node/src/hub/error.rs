@@ -8,6 +8,7 @@ use super::settings::SettingsError;
 
 /// Every variant names what was asked for. What to type next stands in [`super::hints`].
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum HubError {
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -23,7 +24,7 @@ pub enum HubError {
     /// `wait` is what the server asked for and nobody waits.
     #[error("the hub answers `{what}` with status {status}{}{}", after(said), asking(*wait))]
     Status { what: String, status: u16, said: Option<String>, wait: Option<Duration> },
-    #[error("`{what}`: a web page came instead{}", named(title))]
+    #[error("`{what}`: a web page came instead{}", titled(title))]
     Page { what: String, title: Option<String>, endpoint: String },
     #[error("`{what}`: the hub's answer makes no sense: {reason}")]
     Answer { what: String, reason: String },
@@ -71,7 +72,7 @@ fn after(said: &Option<String>) -> String {
     said.as_ref().map_or_else(String::new, |said| format!(": {said}"))
 }
 
-fn named(title: &Option<String>) -> String {
+fn titled(title: &Option<String>) -> String {
     title.as_ref().map_or_else(String::new, |title| format!(": \"{title}\""))
 }
 

@@ -36,7 +36,9 @@ pub const STALL: Duration = Duration::from_secs(30);
 pub const REDIRECTS: usize = 5;
 /// A request is made again so often, as `huggingface_hub` does, and so are the waits between.
 pub const RETRIES: usize = 5;
+/// The first pause before a question is asked again; it doubles.
 pub const WAIT_FIRST: Duration = Duration::from_secs(1);
+/// The longest pause.
 pub const WAIT_MAX: Duration = Duration::from_secs(8);
 /// The hub counts requests over five minutes. Whoever asks us to wait longer is not waited for.
 pub const ASKED_MAX: Duration = Duration::from_secs(300);
@@ -48,6 +50,7 @@ pub const TRIES: usize = 3;
 pub const FORWARD: u64 = 16 * MIB as u64;
 /// Another process that fetches the same file is waited for so long.
 pub const LOCKED: Duration = Duration::from_secs(600);
+/// Between two looks at a lock that another process holds.
 pub const LOCKED_LOOK: Duration = Duration::from_millis(500);
 /// A file in the cache of which it is said that it is hashed: it takes a while.
 pub const LONG: u64 = 1024 * MIB as u64;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use potluck_trainer::removal;
+use potluck_trainer::{files, removal};
 
 /// How a link is called until it takes the place of another one.
 const NEW: &str = ".potluck-link";
@@ -26,7 +26,7 @@ pub fn put(blob: &Path, target: &Path, depth: usize, symlinks: bool) -> io::Resu
     let new = target.with_file_name(format!(".{name}.{}{NEW}", std::process::id()));
     removal::temporary(&new, |name| name.ends_with(NEW))?;
     make(blob, &new, depth, symlinks)?;
-    fs::rename(&new, target)
+    files::rename(&new, target)
 }
 
 /// The content of a link in a snapshot.

@@ -18,6 +18,7 @@ pub enum Look {
 /// A snapshot with all that is needed.
 #[derive(Debug)]
 pub struct Here {
+    /// The snapshot's folder.
     pub folder: PathBuf,
     /// Whether the repository has these files, or this folder, too is not known: another program fetched some only.
     pub unknown: Vec<&'static str>,

@@ -6,7 +6,7 @@ const LOOK: usize = 512;
 const TITLE_MAX: usize = 80;
 
 /// Whether the bytes begin a web page. No JSON, no weights and no template do so.
-pub fn is_one(bytes: &[u8]) -> bool {
+pub fn is_web_page(bytes: &[u8]) -> bool {
     let text = bytes[..bytes.len().min(LOOK)].trim_ascii_start();
     let begins = |with: &[u8]| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
     begins(b"<!doctype html") || begins(b"<html")
@@ -52,10 +52,10 @@ mod tests {
     #[test]
     fn a_page_is_told_from_json_weights_and_templates() {
         for page in [&b"<!DOCTYPE html>"[..], b" \r\n<html lang=en>", b"<HTML>"] {
-            assert!(is_one(page), "{}", String::from_utf8_lossy(page));
+            assert!(is_web_page(page), "{}", String::from_utf8_lossy(page));
         }
         for other in [&b""[..], b"{}", b"<|im_start|>", b"{% if x %}<html>", b"<htm", &[0x80, 0, 0]] {
-            assert!(!is_one(other), "{}", String::from_utf8_lossy(other));
+            assert!(!is_web_page(other), "{}", String::from_utf8_lossy(other));
         }
     }
 

@@ -34,7 +34,7 @@ pub fn is_broken(error: &Error) -> bool {
 
 /// How long the server asks us to wait: `Retry-After` in seconds or as a date; of the hub's own bound on requests, the
 /// seconds in which it begins anew (`RateLimit: "api";r=0;t=55`).
-pub fn asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     let bound = said("ratelimit").filter(|bound| bound.split(';').any(|part| part.trim() == "r=0"));
     let anew = bound.and_then(|bound| bound.split(';').find_map(|part| seconds(part.trim().strip_prefix("t=")?)));
@@ -65,7 +65,7 @@ mod tests {
         let mut map = HeaderMap::new();
         headers.iter().for_each(|(name, value)| drop(map.insert(*name, value.parse().expect("a header"))));
         // 1994-11-06, 08:49:07 GMT.
-        asked(&map, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_747)).map(|wait| wait.as_secs())
+        retry_after(&map, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_747)).map(|wait| wait.as_secs())
     }
 
     #[test]

@@ -4,7 +4,9 @@ use potluck_trainer::base::indexed_files;
 
 use super::{HubError, HubId};
 
+/// Lists the files of weights that are split.
 pub const INDEX: &str = "model.safetensors.index.json";
+/// Weights in one file.
 pub const SINGLE: &str = "model.safetensors";
 /// Without these there is no base.
 pub const NEEDED: [&str; 2] = ["config.json", "tokenizer.json"];

@@ -51,17 +51,23 @@ pub struct Settings {
     pub endpoint: Endpoint,
     /// The folder with `models--OWNER--NAME`.
     pub cache: PathBuf,
+    /// Where the token is, if there is one.
     pub token: TokenPlace,
     /// The variable that says that nobody is asked.
     pub offline: Option<&'static str>,
-    /// How long the hub may take to say what a file is, and how long nothing may come while one is fetched.
+    /// How long the hub may take to say what a file is.
     pub answer: Duration,
+    /// How long nothing may come while a file is fetched.
     pub stall: Duration,
+    /// Whether progress is shown.
     pub bars: bool,
+    /// Whether snapshots link to blobs; else they hold copies or hard links.
     pub symlinks: bool,
+    /// The proxies of the environment.
     pub proxies: Proxies,
     /// Certificates to trust instead of the web's: the variable and its file.
     pub certificates: Option<(&'static str, PathBuf)>,
+    /// The program on whose behalf is asked, as the user agent names it.
     pub origin: Option<String>,
 }
 
@@ -88,6 +94,7 @@ impl fmt::Debug for TokenPlace {
 
 /// Why the variables cannot be understood.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum SettingsError {
     #[error("this system names no home folder for its user, so there is no place for the hub's cache")]
     NoHome,
@@ -173,7 +180,7 @@ impl<G: Fn(&str) -> Option<OsString>> Reader<'_, G> {
     fn path(&self, name: &str) -> Option<PathBuf> {
         let value = self.raw(name)?;
         let Some(text) = value.to_str() else { return Some(value.into()) };
-        let text = self.expanded(text);
+        let text = self.expand(text);
         match (text.strip_prefix('~'), self.home) {
             (Some(""), Some(home)) => Some(home.to_path_buf()),
             (Some(rest), Some(home)) if rest.starts_with('/') => Some(home.join(rest.trim_start_matches('/'))),
@@ -182,7 +189,7 @@ impl<G: Fn(&str) -> Option<OsString>> Reader<'_, G> {
     }
 
     /// A variable that is not set stays as it is written.
-    fn expanded(&self, text: &str) -> String {
+    fn expand(&self, text: &str) -> String {
         let (mut done, mut rest) = (String::new(), text);
         while let Some((before, after)) = rest.split_once('$') {
             done.push_str(before);

@@ -13,8 +13,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What a person sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Bytes done, and in all.
-    Bytes { done: u64, total: u64 },
+    /// How far a fetch is.
+    Bytes {
+        /// Bytes that are here.
+        done: u64,
+        /// Bytes of all files.
+        total: u64,
+    },
     /// Something that is not as it should be, and goes on all the same.
     Note(String),
 }

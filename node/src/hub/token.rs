@@ -10,6 +10,7 @@ use super::{HubError, Talk};
 
 /// What is sent, and where it is from.
 pub struct Token {
+    /// The token itself: sent, and shown to nobody.
     pub text: String,
     /// A variable or a file, for people.
     pub from: String,

@@ -10,6 +10,7 @@ pub trait Label: Copy {
     /// The label's name.
     const NAME: &'static str;
 
+    /// The label's value on the page.
     fn value(self) -> &'static str;
 }
 
@@ -33,19 +34,23 @@ impl<L> Default for Count<L> {
 }
 
 impl<L: Label> Count<L> {
+    /// Counts `count` more.
     pub fn add(&self, label: L, count: u64) {
         self.family.get_or_create(&[(L::NAME, label.value())]).inc_by(count);
     }
 
-    pub fn one(&self, label: L) {
+    /// Counts one more.
+    pub fn inc(&self, label: L) {
         self.add(label, 1);
     }
 
+    /// The count so far.
     pub fn get(&self, label: L) -> u64 {
         self.family.get_or_create(&[(L::NAME, label.value())]).get()
     }
 
-    pub(super) fn register(&self, registry: &mut Registry, name: &str, help: &str) {
+    /// Makes the family known to the page, as `potluck_NAME_total`.
+    pub fn register(&self, registry: &mut Registry, name: &str, help: &str) {
         registry.register(name, help, self.family.clone());
     }
 }

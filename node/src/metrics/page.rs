@@ -1,12 +1,12 @@
 //! The page that Prometheus reads, in the OpenMetrics text format.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::{exchange, net, process};
+use crate::{lock, procfs};
 
 /// Its content type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -18,11 +18,22 @@ pub type Life = Arc<Mutex<Registry>>;
 /// What is not counted but looked up when somebody asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Levels {
+    /// Peers that are connected.
     pub peers: u64,
+    /// Peers that are banned now.
     pub banned: u64,
+    /// Announcements in the catalogue.
     pub catalogue_records: u64,
+    /// Shards in the store.
     pub store_shards: u64,
+    /// Bytes of the shards in the store.
     pub store_bytes: u64,
+}
+
+/// The counters of one part of the node.
+pub trait Counters {
+    /// Makes each of them known under its name.
+    fn register(&self, registry: &mut Registry);
 }
 
 /// Everything that is counted.
@@ -32,10 +43,10 @@ pub struct Page {
 }
 
 impl Page {
-    pub fn new(net: &net::Net, exchange: &exchange::Exchange, life: Life) -> Self {
+    /// Of these parts, and of what libp2p counts.
+    pub fn new(parts: &[&dyn Counters], life: Life) -> Self {
         let mut counters = Registry::with_prefix("potluck");
-        net.register(&mut counters);
-        exchange.register(&mut counters);
+        parts.iter().for_each(|part| part.register(&mut counters));
         Self { counters, life }
     }
 
@@ -44,7 +55,7 @@ impl Page {
         let mut text = String::new();
         encode_registry(&mut text, &self.counters)?;
         encode_registry(&mut text, &gauges(levels))?;
-        encode_registry(&mut text, &self.life.lock().unwrap_or_else(PoisonError::into_inner))?;
+        encode_registry(&mut text, &lock::lock(&self.life))?;
         encode_eof(&mut text)?;
         Ok(text)
     }
@@ -63,34 +74,11 @@ fn gauges(levels: Levels) -> Registry {
         gauge("store_shards", "Shards in the store", levels.store_shards);
         gauge("store_bytes", "Bytes of the shards in the store", levels.store_bytes);
     }
-    if let Some(bytes) = process::resident_bytes() {
+    if let Some(bytes) = procfs::memory("self", "VmRSS") {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
         all.register("process_resident_memory_bytes", "Resident memory of the process", ConstGauge::new(bytes));
     }
     let version = vec![("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())];
     all.register("potluck_build", "This program", prometheus_client::metrics::info::Info::new(version));
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_has_every_name_once_and_ends_as_it_should() {
-        let (net, exchange) = (net::Net::default(), exchange::Exchange::default());
-        net.denied.one(net::Denied::TooOften);
-        exchange.pulls.add(exchange::Pull::Completed, 3);
-        let page = Page::new(&net, &exchange, Life::default());
-        let text = page.text(Levels { store_bytes: 7, ..Levels::default() }).expect("it can be written");
-        assert!(text.contains("potluck_connections_denied_total{reason=\"too_often\"} 1\n"), "{text}");
-        assert!(text.contains("potluck_pulls_total{state=\"completed\"} 3\n"), "{text}");
-        assert!(text.contains("potluck_store_bytes 7\n"), "{text}");
-        assert!(text.ends_with("# EOF\n"), "{text}");
-        let mut names: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE ")).collect();
-        let all = names.len();
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), all, "{text}");
-    }
 }

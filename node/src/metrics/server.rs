@@ -47,6 +47,7 @@ impl Server {
         Ok(Self { listener, address })
     }
 
+    /// Where it listens, with the port that it got.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

@@ -20,20 +20,20 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
-use super::finding::Named;
+use super::discovery::Named;
 #[cfg(test)]
 use super::gossip;
 use super::handle::{Command, Event, NetError};
-use super::seat::Seat;
+use super::state::NetState;
 use super::{limits, nat, private};
 use again::Again;
 use repeats::Repeats;
 
 type Back<T> = oneshot::Sender<Result<T, NetError>>;
 
-/// One life of the swarm. What must outlive a panic is in the [`Seat`].
+/// One life of the swarm. What must outlive a panic is in the [`NetState`].
 pub struct Actor<'a> {
-    pub(super) seat: &'a mut Seat,
+    pub(super) state: &'a mut NetState,
     pub(super) swarm: Swarm<Behaviour>,
     pub(super) nat: nat::State,
     topics: HashMap<TopicHash, BaseId>,
@@ -54,10 +54,10 @@ pub struct Actor<'a> {
 
 impl<'a> Actor<'a> {
     /// Follows the bases that were followed before, and dials the bootstrap peers and those who were connected.
-    pub fn new(seat: &'a mut Seat, swarm: Swarm<Behaviour>) -> Self {
-        let nat = nat::State::new(&seat.config.nat);
+    pub fn new(state: &'a mut NetState, swarm: Swarm<Behaviour>) -> Self {
+        let nat = nat::State::new(&state.config.nat);
         let mut actor = Self {
-            seat,
+            state,
             swarm,
             nat,
             topics: HashMap::new(),
@@ -70,15 +70,15 @@ impl<'a> Actor<'a> {
             failures: Repeats::default(),
         };
         actor.nat_start();
-        for base in actor.seat.bases.clone() {
+        for base in actor.state.bases.clone() {
             if let Err(error) = actor.join(base) {
                 tracing::error!(%error, ?base, "a base that was followed before cannot be followed");
             }
         }
-        actor.begin_finding();
+        actor.begin_discovery();
         actor.dial_first();
-        for peer in std::mem::take(&mut actor.seat.reconnect) {
-            let addresses = actor.seat.peers.addresses(&peer);
+        for peer in std::mem::take(&mut actor.state.reconnect) {
+            let addresses = actor.state.peers.addresses(&peer);
             actor.dial_hint(peer, addresses);
         }
         actor
@@ -90,8 +90,8 @@ impl<'a> Actor<'a> {
             let (redial, hints, ways) = (self.redial_wake(), self.hints_wake(), self.nat_next());
             tokio::select! {
                 biased;
-                () = self.seat.stop.cancelled() => return,
-                command = self.seat.mailbox.recv() => match command {
+                () = self.state.stop.cancelled() => return,
+                command = self.state.mailbox.recv() => match command {
                     Some(command) => self.command(command),
                     None => return,
                 },
@@ -106,13 +106,13 @@ impl<'a> Actor<'a> {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::ListenAddresses(back) => answer(back, self.seat.listen_addresses()),
-            Command::Peers(back) => answer(back, self.seat.peers.infos(|peer| self.nat.is_direct(peer))),
+            Command::ListenAddresses(back) => answer(back, self.state.listen_addresses()),
+            Command::Peers(back) => answer(back, self.state.peers.infos(|peer| self.nat.is_direct(peer))),
             Command::Bootstrap(back) => {
                 self.note_who_is_here();
-                answer(back, self.seat.bootstrap.all().to_vec());
+                answer(back, self.state.bootstrap.all().to_vec());
             }
-            Command::Addresses(peer, back) => answer(back, self.seat.peers.addresses(&peer)),
+            Command::Addresses(peer, back) => answer(back, self.state.peers.addresses(&peer)),
             Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
             Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),
             Command::Open(peer, way, back) => self.swarm.behaviour_mut().bulk.open(peer, way, back),
@@ -123,20 +123,20 @@ impl<'a> Actor<'a> {
                 // Not connected is what was wanted.
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
-            Command::Finding(ask) => self.finding(ask),
+            Command::Discovery(ask) => self.handle_discovery(ask),
             Command::Report(peer, misdeed) => self.swarm.behaviour_mut().guard.report(peer, misdeed),
             #[cfg(test)]
             Command::Panic => panic!("a test asked for it"),
             #[cfg(test)]
             Command::PublishRaw(base, bytes, back) => {
-                let topic = gossip::topic(&self.seat.config.network, &base);
+                let topic = gossip::topic(&self.state.config.network, &base);
                 let published = self.swarm.behaviour_mut().gossipsub.publish(topic, bytes);
                 answer(back, published.map(|_| ()).map_err(|error| NetError::Announce(error.to_string())));
             }
             #[cfg(test)]
             Command::BulkEntries(back) => answer(back, self.swarm.behaviour().bulk.entries()),
             #[cfg(test)]
-            Command::Rejected(back) => answer(back, self.seat.announcements.rejected),
+            Command::Rejected(back) => answer(back, self.state.announcements.rejected),
             #[cfg(test)]
             Command::GuardEmpty(back) => answer(back, self.swarm.behaviour().guard.is_empty()),
         }
@@ -150,20 +150,20 @@ impl<'a> Actor<'a> {
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => self.gossip(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(event)) => self.identify(event),
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Discovered(found))) => {
-                self.found_nearby(named(found))
+                self.found_nearby(by_peer(found))
             }
             SwarmEvent::Behaviour(BehaviourEvent::Mdns(mdns::Event::Expired(gone))) => {
-                self.gone_from_nearby(named(gone))
+                self.gone_from_nearby(by_peer(gone))
             }
             SwarmEvent::Behaviour(BehaviourEvent::Dht(event)) => self.kad(event),
             SwarmEvent::NewListenAddr { address, .. } => {
-                self.seat.heard_listen_address(address);
+                self.state.heard_listen_address(address);
                 self.nat_listens();
             }
-            SwarmEvent::ExpiredListenAddr { address, .. } => self.seat.listening.retain(|one| *one != address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.state.listening.retain(|one| *one != address),
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
-                self.seat.peers.established(peer_id, &endpoint);
-                self.seat.finding.dials.met(&peer_id);
+                self.state.peers.established(peer_id, &endpoint);
+                self.state.discovery.dials.met(&peer_id);
                 self.knock_answered(connection_id);
                 if let Some(back) = self.dials.remove(&connection_id) {
                     answer(back, Ok(()));
@@ -184,10 +184,10 @@ impl<'a> Actor<'a> {
                 self.came_and_failed(&error);
                 if let Some(peer) = peer_id.filter(|_| private::is_not_allowed(&error)) {
                     tracing::info!(%peer, "refused: it is not on the allow list");
-                    self.seat.emit(Event::Refused(peer));
+                    self.state.emit(Event::Refused(peer));
                 }
             }
-            SwarmEvent::ListenerError { error, .. } => self.failures.told(Instant::now(), &error),
+            SwarmEvent::ListenerError { error, .. } => self.failures.warn(Instant::now(), &error),
             // A relay that ends a place is nothing unusual.
             SwarmEvent::ListenerClosed { addresses, reason, .. } if !addresses.iter().any(nat::is_relayed) => {
                 tracing::warn!(?addresses, ?reason, "a listener closed");
@@ -197,9 +197,9 @@ impl<'a> Actor<'a> {
     }
 
     fn closed(&mut self, peer: PeerId) {
-        let identified = self.seat.peers.closed(&peer);
+        let identified = self.state.peers.closed(&peer);
         if identified {
-            self.seat.emit(Event::Disconnected(peer));
+            self.state.emit(Event::Disconnected(peer));
         } else {
             tracing::info!(%peer, "it went before it said who it is: perhaps we are not on its allow list");
         }
@@ -209,33 +209,33 @@ impl<'a> Actor<'a> {
 
     fn identify(&mut self, event: identify::Event) {
         let identify::Event::Received { connection_id, peer_id, info } = event else { return };
-        if info.protocol_version != protocol_version(&self.seat.config.network) {
+        if info.protocol_version != protocol_version(&self.state.config.network) {
             tracing::info!(%peer_id, version = ?info.protocol_version, "a peer of another network: disconnected");
             // It may have gone by itself.
             let _ = self.swarm.disconnect_peer_id(peer_id);
-            self.seat.finding.dials.forget(&peer_id);
-            self.seat.emit(Event::Foreign(peer_id));
+            self.state.discovery.dials.forget(&peer_id);
+            self.state.emit(Event::Foreign(peer_id));
             return;
         }
         self.alone.rest();
         self.swarm.behaviour_mut().guard.identified(&peer_id);
         self.nat_identified(peer_id, connection_id, &info);
-        self.seat.peers.stated(peer_id, &info.listen_addrs);
-        let news = self.seat.peers.identified(peer_id, info.agent_version.clone(), &info.listen_addrs);
+        self.state.peers.stated(peer_id, &info.listen_addrs);
+        let news = self.state.peers.identified(peer_id, info.agent_version.clone(), &info.listen_addrs);
         self.route(peer_id, &info);
         if news {
-            self.seat.emit(Event::Connected(peer_id));
+            self.state.emit(Event::Connected(peer_id));
         }
     }
 }
 
-/// Whoever asked may have stopped waiting.
-fn answer<T>(back: oneshot::Sender<T>, value: T) {
+/// Answers a question; whoever asked may have stopped waiting.
+pub(in crate::net) fn answer<T>(back: oneshot::Sender<T>, value: T) {
     let _ = back.send(value);
 }
 
 /// Multicast DNS names a peer once for each address.
-fn named(found: Vec<(PeerId, Multiaddr)>) -> Vec<Named> {
+fn by_peer(found: Vec<(PeerId, Multiaddr)>) -> Vec<Named> {
     let mut peers: BTreeMap<PeerId, Vec<Multiaddr>> = BTreeMap::new();
     for (peer, address) in found {
         peers.entry(peer).or_default().push(address);

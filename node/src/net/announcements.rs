@@ -3,7 +3,7 @@
 //! The verdict is a function of the bytes and of our own state, never of who forwarded them: gossipsub delivers one
 //! content once, so an honest copy behind a judged one would never be heard.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
 use potluck_protocol::catalogue::{Catalogue, Inserted, Record};
@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::limits::{MISSED_PAUSE_MS, NEWCOMERS, PUBLISHERS, PUBLISHERS_REMEMBERED};
 use super::twin::Twin;
+use crate::lock;
 
 /// The catalogue of this node. Gossip judges by it, the exchange compares it with others', the store keeps it. Clones
 /// share it.
@@ -30,9 +31,10 @@ struct Inner {
 impl Known {
     /// Looks at the catalogue, or changes it. Whoever has changed it says so with [`Known::tell_changed`].
     pub fn with<T>(&self, f: impl FnOnce(&mut Catalogue) -> T) -> T {
-        f(&mut self.0.catalogue.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut lock::lock(&self.0.catalogue))
     }
 
+    /// Tells [`Self::changed`] that the catalogue is another one.
     pub fn tell_changed(&self) {
         self.0.changed.notify_one();
     }
@@ -70,6 +72,7 @@ pub enum Reason {
 /// The judge of gossip. // I12
 #[derive(Debug)]
 pub struct Announcements {
+    /// The catalogue that verdicts are made by.
     pub known: Known,
     /// Our own key: what it signed, in an earlier life or in a copy of this home, is never too much.
     own: PublicKey,
@@ -86,6 +89,7 @@ pub struct Announcements {
 }
 
 impl Announcements {
+    /// Of the node with the key `own`, which knows no announcement yet.
     pub fn new(own: PublicKey, twin: Twin) -> Self {
         Self {
             known: Known::default(),
@@ -126,7 +130,7 @@ impl Announcements {
         match self.insert(announcement) {
             Inserted::New { record, .. } => {
                 if publisher == self.own {
-                    self.twin.heard(record.body().sequence);
+                    self.twin.check_number(record.body().sequence);
                 }
                 Verdict::Accept(record)
             }

@@ -13,7 +13,7 @@ use potluck_protocol::text::Name;
 use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
-use super::finding::{self, Dht};
+use super::discovery::{self, Dht};
 use super::guard::{self, Guard};
 use super::handle::NetError;
 use super::{Config, gossip, limits, nat};
@@ -21,17 +21,24 @@ use super::{Config, gossip, limits, nat};
 /// The parts, polled in this order.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
-    /// Whoever is not on the list goes before anything else is done with him.
+    /// A peer that is not on the list is closed before anything else is done with it.
     allowed: Toggle<allow_block_list::Behaviour<AllowedPeers>>,
     /// Early, so that a connection too many is denied before anything is set up for it.
     limits: connection_limits::Behaviour,
+    /// Who may come in and who has to leave.
     pub guard: guard::Behaviour,
+    /// Who is at the other end, and of which network.
     pub identify: identify::Behaviour,
+    /// Keeps connections alive and notices dead ones.
     pub ping: ping::Behaviour,
+    /// Announcements.
     pub gossipsub: gossipsub::Behaviour,
     mdns: Toggle<mdns::tokio::Behaviour>,
-    pub dht: Toggle<finding::Behaviour>,
+    /// Who provides what.
+    pub dht: Toggle<discovery::Behaviour>,
+    /// Streams of requests and shards.
     pub bulk: bulk::Behaviour,
+    /// Being reached from outside.
     pub nat: nat::Behaviour,
 }
 
@@ -60,7 +67,7 @@ impl Behaviour {
             .with_agent_version(format!("potluck/{}", env!("CARGO_PKG_VERSION")))
             .with_push_listen_addr_updates(true);
         Ok(Self {
-            allowed: config.allow.as_deref().map(allowed).into(),
+            allowed: config.allow.as_deref().map(allow_list).into(),
             limits: connection_limits::Behaviour::new(connection_limits(config)),
             guard: guard::Behaviour::new(guard.clone(), limits::ESTABLISHED_IN + places(config)),
             identify: identify::Behaviour::new(identify),
@@ -74,7 +81,7 @@ impl Behaviour {
     }
 }
 
-fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
+fn allow_list(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
     let mut allowed = allow_block_list::Behaviour::default();
     for peer in peers {
         allowed.allow_peer(*peer);
@@ -82,12 +89,12 @@ fn allowed(peers: &[PeerId]) -> allow_block_list::Behaviour<AllowedPeers> {
     allowed
 }
 
-fn dht(config: &Config, identity: &Keypair) -> Result<Option<finding::Behaviour>, String> {
+fn dht(config: &Config, identity: &Keypair) -> Result<Option<discovery::Behaviour>, String> {
     if config.dht == Dht::Off {
         return Ok(None);
     }
-    let (local, protocol) = (identity.public().to_peer_id(), finding::protocol(&config.network)?);
-    Ok(Some(finding::Behaviour::new(local, protocol, config.dht, config.nearest())))
+    let (local, protocol) = (identity.public().to_peer_id(), discovery::protocol(&config.network)?);
+    Ok(Some(discovery::Behaviour::new(local, protocol, config.dht, config.nearest())))
 }
 
 /// A relay keeps a connection for every place that it gives.

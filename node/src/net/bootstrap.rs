@@ -15,8 +15,11 @@ use super::private;
 pub enum Health {
     /// It has not been dialled to the end yet.
     Untried,
+    /// Whoever is there answers.
     Works,
+    /// The last attempt failed.
     Fails {
+        /// Why, for people.
         reason: String,
     },
     /// It is this node's own address.
@@ -28,10 +31,12 @@ pub enum Health {
 pub struct Bootstrap(Vec<(Multiaddr, Health)>);
 
 impl Bootstrap {
+    /// None of them has been tried yet.
     pub fn new(addresses: &[Multiaddr]) -> Self {
         Self(addresses.iter().map(|address| (address.clone(), Health::Untried)).collect())
     }
 
+    /// Every address with what is known of it.
     pub fn all(&self) -> &[(Multiaddr, Health)] {
         &self.0
     }
@@ -51,7 +56,7 @@ impl Bootstrap {
 }
 
 /// What a failed dial says of an address. `own`: this node's name.
-pub fn judged(error: &DialError, own: PeerId, keyed: bool) -> Option<Health> {
+pub fn health_of(error: &DialError, own: PeerId, keyed: bool) -> Option<Health> {
     let reason = match error {
         // It is being dialled, or connected, for another reason.
         DialError::DialPeerConditionFalse(_) | DialError::Aborted => return None,
@@ -104,9 +109,9 @@ mod tests {
         let (own, other, address) = (PeerId::random(), PeerId::random(), "/ip4/192.0.2.7/tcp/1".parse().expect("one"));
         let wrong = DialError::WrongPeerId { obtained: other, address };
         assert!(
-            matches!(judged(&wrong, own, false), Some(Health::Fails { reason }) if reason.contains(&other.to_string()))
+            matches!(health_of(&wrong, own, false), Some(Health::Fails { reason }) if reason.contains(&other.to_string()))
         );
-        assert_eq!(judged(&DialError::NoAddresses, own, false), Some(Health::Own));
-        assert_eq!(judged(&DialError::Aborted, own, false), None);
+        assert_eq!(health_of(&DialError::NoAddresses, own, false), Some(Health::Own));
+        assert_eq!(health_of(&DialError::Aborted, own, false), None);
     }
 }

@@ -70,7 +70,7 @@ fn score() -> PeerScoreParams {
         // A slow line is nobody's fault, and the queue to a slow peer is bounded. The default silences those who need
         // gossip most.
         slow_peer_weight: 0.0,
-        // Scores of those who left: an attacker has as many names as he likes.
+        // Scores of those who left: an attacker has as many names as they like.
         retain_score: Duration::from_secs(600),
         ..Default::default()
     }

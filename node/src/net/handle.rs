@@ -13,16 +13,17 @@ use tokio_util::sync::CancellationToken;
 use super::announcements::Known;
 use super::bootstrap::Health;
 use super::bulk::{OpenError, Outbound, Way};
-use super::finding;
+use super::discovery;
 use super::guard::{Ban, Guard, Misdeed};
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
 use super::twin::{Sign, Twin};
-use crate::metrics::net::{Net, Queue};
 use crate::metrics::page::Life;
+use crate::net::counters::{NetCounters, Queue};
 
 /// Why the network could not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum NetError {
     #[error("the network has been shut down")]
     Stopped,
@@ -45,11 +46,13 @@ pub enum NetError {
 /// A connected peer.
 #[derive(Clone, Debug)]
 pub struct PeerInfo {
+    /// Who it is.
     pub peer: PeerId,
     /// Where it says that it listens and where it was reached, reachable ones first.
     pub addresses: Vec<Multiaddr>,
     /// What it calls itself, once it has said so: `potluck/VERSION`.
     pub agent: Option<String>,
+    /// How long it has been connected.
     pub connected_for: Duration,
     /// One connection at least does not lead through a relay.
     pub direct: bool,
@@ -58,6 +61,7 @@ pub struct PeerInfo {
 /// What happened on the network.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// This node listens there.
     Listening(Multiaddr),
     /// The first connection to a peer of this network stands.
     Connected(PeerId),
@@ -71,7 +75,9 @@ pub enum Event {
     Routed(PeerId),
     /// A peer follows a base that we follow too: it may know announcements that we have missed.
     Subscribed {
+        /// Who follows it.
         peer: PeerId,
+        /// The base that both follow.
         base: BaseId,
     },
     /// An announcement that is authentic and new to us.
@@ -82,7 +88,9 @@ pub enum Event {
     Direct(PeerId),
     /// A relay holds a place for us, so that others reach us through it.
     Reserved {
+        /// Who relays for us.
         relay: PeerId,
+        /// It had held a place for us before.
         renewal: bool,
     },
     /// How others reach us has changed.
@@ -124,7 +132,7 @@ pub(super) enum Command {
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
-    Finding(finding::Ask),
+    Discovery(discovery::Ask),
     Report(PeerId, Misdeed),
     #[cfg(test)]
     Panic,
@@ -219,9 +227,9 @@ impl Handle {
     }
 
     /// Tells everybody who listens of an announcement that came into the catalogue otherwise than by gossip.
-    pub(crate) fn heard(&self, record: Record) {
+    pub(crate) fn emit_heard(&self, record: Record) {
         if record.body().publisher == self.own {
-            self.twin.heard(record.body().sequence);
+            self.twin.check_number(record.body().sequence);
         }
         // Nobody listening is no error.
         let _ = self.events.send(Event::Heard(record));
@@ -289,7 +297,7 @@ impl Handle {
     pub fn report(&self, peer: PeerId, misdeed: Misdeed) {
         // While the actor has no time there is enough else that tells on a peer.
         if self.commands.try_send(Command::Report(peer, misdeed)).is_err() {
-            self.guard.metrics().dropped.one(Queue::Reports);
+            self.guard.metrics().dropped.inc(Queue::Reports);
         }
     }
 
@@ -304,7 +312,7 @@ impl Handle {
     }
 
     /// What is counted here.
-    pub fn metrics(&self) -> &Net {
+    pub fn metrics(&self) -> &NetCounters {
         self.guard.metrics()
     }
 

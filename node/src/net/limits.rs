@@ -39,6 +39,7 @@ pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(8);
 /// Handshakes of those who connect, all together and from one neighbourhood (/24, /56): some 100 KiB each at most. More:
 /// the oldest of the largest neighbourhood makes room. An honest one takes milliseconds.
 pub const HANDSHAKES: usize = 256;
+/// Handshakes from one neighbourhood at once.
 pub const HANDSHAKES_PER_GROUP: usize = 32;
 
 /// New connections from one neighbourhood: 64 at once, eight a second. Each handshake costs us half a millisecond of a
@@ -51,9 +52,10 @@ pub const HANDSHAKE_GROUPS: usize = 4096;
 /// Connections. Four a peer: a relayed one, two direct ones because both sides may dial at once, and one with which a
 /// peer that was asked to probes our address.
 pub const PENDING_OUT: u32 = 32;
+/// Connections that this node made.
 pub const ESTABLISHED_OUT: u32 = 64;
 
-/// Connections that others made to us. More: somebody gives up his place.
+/// Connections that others made to us. More: one of them is closed.
 pub const ESTABLISHED_IN: usize = 200;
 
 /// Connections that are being closed to make room, beside those: more newcomers are denied. Closing takes a moment, and
@@ -61,7 +63,7 @@ pub const ESTABLISHED_IN: usize = 200;
 pub const ESTABLISHED_SURPLUS: usize = 256;
 
 /// Of them, from one neighbourhood (/24, /56). This machine's own are not counted.
-pub const SEATS_PER_GROUP: usize = 16;
+pub const SLOTS_PER_GROUP: usize = 16;
 
 /// Those of our network that have been here longest never give up their place.
 pub const PROTECTED: usize = 32;
@@ -71,11 +73,14 @@ pub const UNIDENTIFIED_MS: u64 = 15_000;
 
 /// A peer whose misdeeds add up to this is banned; they fade by half in ten minutes.
 pub const BAN_SCORE: f64 = 1.0;
+/// In so long a peer's score falls to a half.
 pub const SCORE_HALF_MS: u64 = 600_000;
 
 /// Ten minutes, twice as long each time, at most half a day; a day after the last one all is forgotten.
 pub const BAN_FIRST_MS: u64 = 600_000;
+/// The longest ban.
 pub const BAN_MAX_MS: u64 = 43_200_000;
+/// After so long without a ban the next one is a first one again.
 pub const BAN_FORGET_MS: u64 = 86_400_000;
 
 /// So many banned ones from one neighbourhood, and nobody from there is let in for ten minutes.
@@ -93,6 +98,7 @@ pub const FORWARDERS: usize = 1024;
 
 /// How often gossip's scores are looked at.
 pub const WATCH: Duration = Duration::from_secs(1);
+/// Connections with one peer.
 pub const ESTABLISHED_PER_PEER: u32 = 4;
 
 /// Inbound bulk streams of all peers at once: each may hold a window of 256 KiB that nobody has read, so 128 MiB.
@@ -105,6 +111,7 @@ pub const YAMUX_STREAMS: usize = 64;
 /// What may be on its way to us on one QUIC stream and on one QUIC connection.
 #[cfg(feature = "quic")]
 pub const QUIC_STREAM_WINDOW: u32 = 16_000_000;
+/// Bytes of all streams of a QUIC connection that are sent before the other side has taken them.
 #[cfg(feature = "quic")]
 pub const QUIC_CONNECTION_WINDOW: u32 = 64_000_000;
 
@@ -114,6 +121,7 @@ pub const QUIC_IDLE_MS: u32 = 30_000;
 
 /// Peers whose addresses are remembered after they left, oldest forgotten first, and addresses of each.
 pub const BOOK_PEERS: usize = 1024;
+/// Addresses of each peer that are remembered.
 pub const BOOK_ADDRESSES: usize = 8;
 
 /// Bases that one node follows, and topics that one peer may subscribe to.
@@ -124,10 +132,12 @@ pub const OUTBOX: usize = 1024;
 
 /// Between two attempts to reach the bootstrap peers while nobody is connected: first and longest.
 pub const REDIAL_FIRST: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts while nobody is connected.
 pub const REDIAL_MAX: Duration = Duration::from_secs(30);
 
 /// The same while others are connected: seldom, for a bootstrap peer has many who know it, and no room for all of them.
 pub const BOOTSTRAP_FIRST: Duration = Duration::from_secs(5);
+/// The longest pause between two attempts at a bootstrap address.
 pub const BOOTSTRAP_MAX: Duration = Duration::from_secs(600);
 
 /// Pause before a swarm that panicked is built anew: under the promised second.

@@ -16,19 +16,18 @@ pub(crate) mod announcements;
 mod behaviour;
 mod bootstrap;
 pub mod bulk;
-mod dialable;
-pub mod finding;
+pub mod counters;
+pub mod discovery;
 mod fresh_port;
 mod gossip;
-mod group;
-mod guard;
+pub(crate) mod guard;
 mod handle;
 pub mod limits;
 pub mod nat;
 mod peers;
 mod port;
 pub mod private;
-mod seat;
+mod state;
 #[cfg(feature = "tls")]
 mod security;
 mod supervisor;
@@ -41,16 +40,15 @@ mod twin;
 
 pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
-pub use dialable::{undialable, unlistenable};
-pub use group::AddressGroup;
 pub use guard::{Ban, Misdeed};
 pub use handle::{Event, Handle, NetError, PeerInfo};
-pub use peers::is_loopback;
 pub use twin::{Sign, UNSURE};
 
 use std::collections::VecDeque;
+use std::net::Ipv4Addr;
 
 use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
 use libp2p::pnet::PreSharedKey;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::id::Digest;
@@ -60,12 +58,13 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::addresses::AddressScope;
 use announcements::Announcements;
 use bootstrap::Bootstrap;
-use finding::{Dht, Finding, Reach};
+use discovery::{Dht, Discovery};
 use guard::Guard;
 use peers::Peers;
-use seat::Seat;
+use state::NetState;
 use twin::Twin;
 
 /// What a swarm is started with.
@@ -85,7 +84,7 @@ pub struct Config {
     /// Peers that are wanted: while fewer are here others are looked for, among those that somebody has named.
     pub target: usize,
     /// Peers that were connected when this node last ran, dialled while peers are wanting.
-    pub remembered: Vec<finding::Named>,
+    pub remembered: Vec<discovery::Named>,
     /// The only peers that may connect or are dialled; `None`: everybody.
     pub allow: Option<Vec<PeerId>>,
     /// Of a private network: without it nobody gets as far as a handshake.
@@ -100,7 +99,7 @@ pub struct Config {
 impl Config {
     /// Listens on a free port of the loopback interface and looks for nobody: connected to whom it is told to.
     pub fn loopback(network: Name) -> Self {
-        let listen = vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a constant address parses")];
+        let listen = vec![Multiaddr::from(Ipv4Addr::LOCALHOST).with(Protocol::Tcp(0))];
         Self {
             network,
             listen,
@@ -118,11 +117,11 @@ impl Config {
 
     /// The nearest addresses that the DHT deals in. In a network of people who know each other, and on a node that
     /// listens on local addresses only, these are all; else only such as the whole world can reach.
-    fn nearest(&self) -> Reach {
-        let local = |address| Reach::of(address).is_some_and(|reach| reach < Reach::World);
+    fn nearest(&self) -> AddressScope {
+        let local = |address| AddressScope::of(address).is_some_and(|scope| scope < AddressScope::World);
         let nearby = !self.listen.is_empty() && self.listen.iter().all(local);
         let private = self.allow.is_some() || self.pre_shared_key.is_some();
-        if nearby || private { Reach::Machine } else { Reach::World }
+        if nearby || private { AddressScope::Machine } else { AddressScope::World }
     }
 }
 
@@ -139,7 +138,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
     let announcements = Announcements::new(own, twin.clone());
     let known = announcements.known.clone();
     let peer = identity.public().to_peer_id();
-    let guard = Guard::new(crate::metrics::net::Net::default());
+    let guard = Guard::new(counters::NetCounters::default());
     let life = crate::metrics::page::Life::default();
     let handle = Handle {
         peer,
@@ -154,7 +153,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         twin: twin.clone(),
         expects: config.mdns || !(config.bootstrap.is_empty() && config.remembered.is_empty()),
     };
-    let seat = Seat {
+    let state = NetState {
         bootstrap: Bootstrap::new(&config.bootstrap),
         twin,
         config,
@@ -168,7 +167,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         peers: Peers::default(),
         reconnect: Vec::new(),
         listening: Vec::new(),
-        finding: Finding::default(),
+        discovery: Discovery::default(),
         outbox: VecDeque::new(),
         started: Instant::now(),
         guard,
@@ -176,7 +175,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         recorder: None,
     };
     let (ready, up) = oneshot::channel();
-    tokio::spawn(supervisor::run(seat, ready));
+    tokio::spawn(supervisor::run(state, ready));
     up.await.map_err(|_| NetError::Stopped)??;
     Ok((handle, inbound))
 }

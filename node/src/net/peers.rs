@@ -7,10 +7,10 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
-use super::finding::Reach;
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
 use super::nat::is_relayed;
+use crate::addresses::{AddressScope, is_private};
 
 /// Connected peers and the address book.
 #[derive(Debug, Default)]
@@ -92,8 +92,8 @@ impl Peers {
     }
 
     /// How far away a connected peer is.
-    pub fn reach(&self, peer: &PeerId) -> Option<Reach> {
-        self.remote(peer).map(|remote| Reach::of(remote).unwrap_or(Reach::World))
+    pub fn reach(&self, peer: &PeerId) -> Option<AddressScope> {
+        self.remote(peer).map(|remote| AddressScope::of(remote).unwrap_or(AddressScope::World))
     }
 
     /// Connected peers of our network.
@@ -102,10 +102,12 @@ impl Peers {
         identified.map(|(peer, _)| *peer).collect()
     }
 
+    /// How many peers have said that they are of our network.
     pub fn identified_count(&self) -> usize {
         self.connected.values().filter(|connected| connected.agent.is_some()).count()
     }
 
+    /// Nobody has said that it is of our network.
     pub fn is_alone(&self) -> bool {
         self.connected.is_empty()
     }
@@ -170,7 +172,9 @@ impl Peers {
 /// The address that says how far away somebody is: who comes through a relay is known to be as far as that at least.
 fn distance_of(endpoint: &ConnectedPoint) -> &Multiaddr {
     match endpoint {
-        ConnectedPoint::Listener { local_addr, send_back_addr } if Reach::of(send_back_addr).is_none() => local_addr,
+        ConnectedPoint::Listener { local_addr, send_back_addr } if AddressScope::of(send_back_addr).is_none() => {
+            local_addr
+        }
         endpoint => endpoint.get_remote_address(),
     }
 }
@@ -182,16 +186,6 @@ pub fn without_peer(address: &Multiaddr) -> Multiaddr {
         address.pop();
     }
     address
-}
-
-/// The address, or the relay that it leads through, is on this machine.
-pub fn is_loopback(address: &Multiaddr) -> bool {
-    Reach::of(address) == Some(Reach::Machine)
-}
-
-/// The address, or that of the relay that it leads through, does not lead to one host from anywhere.
-pub fn is_private(address: &Multiaddr) -> bool {
-    Reach::of(address) != Some(Reach::World)
 }
 
 #[cfg(test)]

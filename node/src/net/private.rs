@@ -14,10 +14,8 @@ use futures::{AsyncRead, AsyncWrite, FutureExt};
 use libp2p::Transport;
 use libp2p::allow_block_list::NotAllowed;
 use libp2p::core::transport::{Boxed, TransportError};
-use libp2p::identity::ed25519;
 use libp2p::pnet::{PnetConfig, PnetOutput, PreSharedKey};
 use libp2p::swarm::{ConnectionDenied, DialError, ListenError};
-use potluck_protocol::id::Digest;
 
 /// A peer that has the key sends its nonce at once.
 const NONCE: Duration = Duration::from_secs(5);
@@ -28,15 +26,8 @@ const FIRST: &[u8] = b"\x13/multistream/1.0.0\n";
 /// A connection, inside the shared key's cipher if there is one.
 pub type Channel<S> = Either<Checked<PnetOutput<S>>, S>;
 
-/// A new random key.
-pub fn new_key() -> PreSharedKey {
-    // The one source of randomness that this crate has: a secret key that is used for nothing else.
-    let secret = ed25519::Keypair::generate().secret();
-    PreSharedKey::new(Digest::of(secret.as_ref()).0)
-}
-
 /// A transport whose connections begin with the handshake of the shared key, if there is one.
-pub fn secured<T>(transport: T, key: Option<PreSharedKey>) -> Boxed<Channel<T::Output>>
+pub fn with_shared_key<T>(transport: T, key: Option<PreSharedKey>) -> Boxed<Channel<T::Output>>
 where
     T: Transport + Send + Unpin + 'static,
     T::Output: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -95,7 +86,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Checked<S> {
     }
 }
 
-/// Whether somebody was turned away because he is not on the allow list.
+/// Whether a peer was turned away because it is not on the allow list.
 pub fn is_not_allowed(error: &ListenError) -> bool {
     matches!(error, ListenError::Denied { cause } if not_allowed(cause).is_some())
 }

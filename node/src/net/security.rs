@@ -1,5 +1,8 @@
 //! TLS before noise on one transport: the dialler proposes both in this order, and the listener takes the first that it
 //! has. So nodes with and without TLS meet.
+//!
+//! libp2p has the same behind its builder, in a private type; the transport here is not the builder's, because of the door
+//! in front of it, the key of private networks and the fresh ports.
 
 use std::io;
 
@@ -11,7 +14,9 @@ use libp2p::core::upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade,
 /// `first` if both sides have it, else `second`.
 #[derive(Clone)]
 pub struct Preferring<A, B> {
+    /// What is preferred.
     pub first: A,
+    /// What is spoken with those who do not know the first.
     pub second: B,
 }
 

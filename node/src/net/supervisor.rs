@@ -7,16 +7,16 @@ use tokio::sync::{Mutex, oneshot};
 use super::actor::Actor;
 use super::handle::{Event, NetError};
 use super::limits::RESTART_PAUSE;
-use super::seat::Seat;
+use super::state::NetState;
 
 /// Runs until the stop. Says on `ready` whether the first swarm came up; if it did not, that is the end.
-pub async fn run(seat: Seat, ready: oneshot::Sender<Result<(), NetError>>) {
-    let stop = seat.stop.clone();
+pub async fn run(state: NetState, ready: oneshot::Sender<Result<(), NetError>>) {
+    let stop = state.stop.clone();
     // A Tokio mutex because it is held over awaits and, unlike std's, is not poisoned by a panic.
-    let seat = Arc::new(Mutex::new(seat));
+    let state = Arc::new(Mutex::new(state));
     let mut ready = Some(ready);
     while !stop.is_cancelled() {
-        let life = tokio::spawn(live(seat.clone(), ready.take()));
+        let life = tokio::spawn(live(state.clone(), ready.take()));
         match life.await {
             Ok(Ok(())) => return,
             Ok(Err(Ended::AtStart)) => return,
@@ -38,24 +38,24 @@ enum Ended {
     Setup(NetError),
 }
 
-async fn live(seat: Arc<Mutex<Seat>>, ready: Option<oneshot::Sender<Result<(), NetError>>>) -> Result<(), Ended> {
-    let mut seat = seat.lock().await;
-    seat.reconnect = seat.peers.all_closed();
-    for peer in &seat.reconnect {
-        seat.emit(Event::Disconnected(*peer));
+async fn live(state: Arc<Mutex<NetState>>, ready: Option<oneshot::Sender<Result<(), NetError>>>) -> Result<(), Ended> {
+    let mut state = state.lock().await;
+    state.reconnect = state.peers.all_closed();
+    for peer in &state.reconnect {
+        state.emit(Event::Disconnected(*peer));
     }
-    let built = seat.swarm().await;
+    let built = state.swarm().await;
     match (built, ready) {
         (Ok(swarm), ready) => {
             match ready {
                 // Whoever started us may have gone; the last handle's drop then ends us.
                 Some(ready) => drop(ready.send(Ok(()))),
                 None => {
-                    seat.guard.metrics().restarts.inc();
-                    seat.emit(Event::Restarted);
+                    state.guard.metrics().restarts.inc();
+                    state.emit(Event::Restarted);
                 }
             }
-            Actor::new(&mut seat, swarm).run().await;
+            Actor::new(&mut state, swarm).run().await;
             Ok(())
         }
         (Err(error), Some(ready)) => {

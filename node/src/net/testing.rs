@@ -7,9 +7,12 @@ use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::text::Name;
 use tokio::sync::{broadcast, mpsc};
 
-use super::finding::Dht;
-use super::finding::limits::TARGET;
+use super::discovery::Dht;
+use super::discovery::limits::TARGET;
 use super::{Config, Event, Handle, Inbound, start};
+
+/// Far above what anything here takes: a guard against a test that would hang, not a measure.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The base of every announcement made here.
 pub fn base() -> BaseId {
@@ -86,6 +89,12 @@ pub async fn connect(from: &Handle, to: &Handle) {
     wait(&mut there, |event| matches!(event, Event::Connected(peer) if *peer == from.peer_id())).await;
 }
 
+/// Asks again and again until the answer is yes.
+pub async fn until(holds: impl AsyncFn() -> bool) {
+    let asking = async { while !holds().await {} };
+    tokio::time::timeout(LIMIT, asking).await.expect("it comes to hold");
+}
+
 /// The next event that is wanted.
 pub async fn wait(events: &mut broadcast::Receiver<Event>, wanted: impl Fn(&Event) -> bool) -> Event {
     let found = async {
@@ -96,6 +105,5 @@ pub async fn wait(events: &mut broadcast::Receiver<Event>, wanted: impl Fn(&Even
             }
         }
     };
-    // Far above what it takes: a guard against a test that would hang, not a measure.
-    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.expect("the event comes")
+    tokio::time::timeout(LIMIT, found).await.expect("the event comes")
 }

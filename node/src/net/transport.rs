@@ -35,21 +35,21 @@ pub fn swarm(
 ) -> Result<Swarm<Behaviour>, NetError> {
     let config = SwarmConfig::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_CONNECTION)
-        .with_notify_handler_buffer_size(NonZeroUsize::new(32).expect("32 is not zero"))
+        .with_notify_handler_buffer_size(NonZeroUsize::MIN.saturating_add(31))
         .with_per_connection_event_buffer_size(16)
         // More than yamux lets a peer open.
         .with_max_negotiating_inbound_streams(YAMUX_STREAMS)
         .with_smart_dial();
-    let relayed = upgraded(relayed, security(identity)?);
+    let relayed = upgrade_connection(relayed, security(identity)?);
     // First, because it takes addresses through relays only; the part before the relay's name is dialled by the others.
-    let transport = relayed.or_transport(named(identity, key)?).map(|either, _| either.into_inner()).boxed();
+    let transport = relayed.or_transport(with_dns(identity, key)?).map(|either, _| either.into_inner()).boxed();
     let counted = BandwidthTransport::new(Gate::new(transport, guard.clone()), registry);
     let boxed = counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
     Ok(Swarm::new(boxed, behaviour, identity.public().to_peer_id(), config))
 }
 
 /// Direct connections, to addresses with names too.
-fn named(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
+fn with_dns(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
     match dns::tokio::Transport::system(direct(identity, key)?) {
         Ok(named) => Ok(named.boxed()),
         Err(error) => {
@@ -77,7 +77,7 @@ fn direct(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, 
 fn tcp(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
     // Port reuse, which holes in NATs need, is on by itself for every dial but those that ask for a new port.
     let raw = FreshPort(tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)));
-    Ok(upgraded(private::secured(raw, key), security(identity)?))
+    Ok(upgrade_connection(private::with_shared_key(raw, key), security(identity)?))
 }
 
 /// Wider windows than libp2p's defaults: one bulk stream is to fill a fast or far link alone.
@@ -117,7 +117,7 @@ fn security(identity: &Keypair) -> Result<Security, NetError> {
 }
 
 /// Encrypted, authenticated, and with many streams.
-fn upgraded<T>(raw: T, security: Security) -> Connections
+fn upgrade_connection<T>(raw: T, security: Security) -> Connections
 where
     T: Transport + Send + Unpin + 'static,
     T::Output: AsyncRead + AsyncWrite + Send + Unpin + 'static,

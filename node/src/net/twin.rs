@@ -5,11 +5,13 @@
 //! heard that was numbered after this process began and is not from here. What a process before this one has announced
 //! has lower numbers, and is no sign.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use libp2p::Multiaddr;
 use tokio::time::Instant;
+
+use crate::lock;
 
 /// So long after the last sign of a twin nothing is signed: a twin that runs shows itself again within minutes.
 pub const UNSURE: Duration = Duration::from_secs(600);
@@ -53,11 +55,11 @@ impl Twin {
     }
 
     /// There is one: said once, and again when it had not been seen for a while.
-    pub fn seen(&self, sign: Sign) {
-        self.seen_at(sign, Instant::now());
+    pub fn record(&self, sign: Sign) {
+        self.record_at(sign, Instant::now());
     }
 
-    fn seen_at(&self, sign: Sign, now: Instant) {
+    fn record_at(&self, sign: Sign, now: Instant) {
         let mut inner = self.lock();
         if inner.last.as_ref().is_none_or(|(_, at)| now.duration_since(*at) >= UNSURE) {
             tracing::warn!(
@@ -70,9 +72,9 @@ impl Twin {
     }
 
     /// An announcement of ours has come, and was not known here.
-    pub fn heard(&self, number: u64) {
+    pub fn check_number(&self, number: u64) {
         if number > self.lock().begun {
-            self.seen(Sign::Announces(number));
+            self.record(Sign::Announces(number));
         }
     }
 
@@ -87,7 +89,7 @@ impl Twin {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.0)
     }
 }
 
@@ -98,12 +100,12 @@ mod tests {
     #[test]
     fn only_what_was_numbered_after_the_start_is_a_sign_and_it_fades() {
         let twin = Twin::new(10);
-        twin.heard(10);
+        twin.check_number(10);
         assert_eq!(twin.now(), None, "a process before this one can have made it");
-        twin.heard(11);
+        twin.check_number(11);
         assert_eq!(twin.now(), Some(Sign::Announces(11)));
         let later = Instant::now() + UNSURE / 2;
-        twin.seen_at(Sign::Comes, later);
+        twin.record_at(Sign::Comes, later);
         assert_eq!(twin.at(later + UNSURE / 2), Some(Sign::Comes), "the last sign counts");
         assert_eq!(twin.at(later + UNSURE), None);
     }

@@ -2,7 +2,8 @@
 //!
 //! The order is always: bytes to `tmp/` (shards: `staged/`), fsync, rename, fsync of the folder. After the last step the file survives a
 //! power cut; before the rename nobody can see it. A batch goes through each step together, so that its fsyncs share
-//! the disk's work. [`crate::failpoint`] has a point between any two steps.
+//! the disk's work. [`crate::failpoint`] has a point between any two steps: that, and the batches, is what is
+//! added here to `potluck_trainer::files`.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
@@ -101,15 +102,12 @@ pub(crate) fn write(tmp: &Path, what: What, target: &Path, bytes: &[u8]) -> Resu
 
 /// Makes the names in the folder of `path` durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<()> {
-    path.parent().map_or(Ok(()), sync_folder)
+    files::sync_parent(path).map_err(StoreError::io("fsync the folder of", path))
 }
 
 /// Makes the names in a folder durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
-    // Windows has no such call; its file systems journal names by themselves.
-    #[cfg(unix)]
-    File::open(folder).and_then(|file| file.sync_all()).map_err(StoreError::io("fsync the folder", folder))?;
-    Ok(())
+    files::sync_folder(folder).map_err(StoreError::io("fsync the folder", folder))
 }
 
 /// Makes the names in several folders durable.

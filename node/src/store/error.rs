@@ -9,6 +9,7 @@ use potluck_protocol::verify::VerifyError;
 
 /// What went wrong. Nothing that was acknowledged before is lost by any of these.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum StoreError {
     /// The disk or the quota is full, or writing would leave less free than the set minimum.
     #[error("no space: {doing} {}: {reason}", path.display())]

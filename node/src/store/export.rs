@@ -46,7 +46,7 @@ impl Store {
     }
 
     fn export_files(&self, mapped: &Mapped, out: &Path, notes: &[Note]) -> Result<()> {
-        let staged = StagedFolder::create(out).map_err(|error| refused(error, out))?;
+        let staged = StagedFolder::create(out).map_err(|error| export_error(error, out))?;
         for (file, table) in mapped.files() {
             self.export_file(file, table, &staged.path().join(file.path.as_str()))?;
         }
@@ -54,7 +54,7 @@ impl Store {
             staged.write(name, bytes).map_err(StoreError::io("write", out))?;
         }
         pass(What::Export, Step::Synced).map_err(StoreError::io("write", out))?;
-        staged.commit().map_err(|error| refused(error, out))?;
+        staged.commit().map_err(|error| export_error(error, out))?;
         let done = pass(What::Export, Step::Renamed).and_then(|()| pass(What::Export, Step::Done));
         done.map_err(StoreError::io("write", out))
     }
@@ -82,7 +82,7 @@ impl Store {
 }
 
 /// An error of a folder that is to appear.
-fn refused(error: std::io::Error, out: &Path) -> StoreError {
+fn export_error(error: std::io::Error, out: &Path) -> StoreError {
     match error.kind() {
         std::io::ErrorKind::AlreadyExists => StoreError::Exists(out.to_path_buf()),
         _ => StoreError::io("write", out)(error),

@@ -54,14 +54,17 @@ impl Store {
         lock(&self.0.log).state().sequence
     }
 
+    /// Keeps a manifest and its shards from collection, also over restarts.
     pub fn pin(&self, id: ManifestId) -> Result<()> {
         self.record(Record::Pin(id))
     }
 
+    /// Ends what [`Self::pin`] began. One that is not pinned is no error.
     pub fn unpin(&self, id: ManifestId) -> Result<()> {
         self.record(Record::Unpin(id))
     }
 
+    /// The manifests that are pinned.
     pub fn pins(&self) -> Vec<ManifestId> {
         lock(&self.0.log).state().pins.iter().copied().collect()
     }
@@ -82,14 +85,17 @@ impl Store {
         self.record(Record::Named(name, id))
     }
 
+    /// Forgets a name; what it stood for stays.
     pub fn remove_name(&self, name: Name) -> Result<()> {
         self.record(Record::Unnamed(name))
     }
 
+    /// What a name stands for.
     pub fn named(&self, name: &Name) -> Option<ManifestId> {
         lock(&self.0.log).state().names.get(name).copied()
     }
 
+    /// All names with what they stand for.
     pub fn names(&self) -> Vec<(Name, ManifestId)> {
         lock(&self.0.log).state().names.iter().map(|(name, id)| (name.clone(), *id)).collect()
     }
@@ -104,18 +110,22 @@ impl Store {
         self.record(Record::Folded(recipe, digest))
     }
 
+    /// The digest of what a recipe gave when it was folded here.
     pub fn folded(&self, recipe: &RecipeId) -> Option<FoldDigest> {
         lock(&self.0.log).state().folded.get(recipe).copied()
     }
 
+    /// Forgets a base. Its files stay.
     pub fn forget_base(&self, id: BaseId) -> Result<()> {
         self.record(Record::ForgetBase(id))
     }
 
+    /// What is known of a base.
     pub fn base(&self, id: &BaseId) -> Option<BaseRecord> {
         lock(&self.0.log).state().bases.get(id).cloned()
     }
 
+    /// All bases that are known.
     pub fn bases(&self) -> Vec<BaseRecord> {
         lock(&self.0.log).state().bases.values().cloned().collect()
     }
@@ -125,14 +135,17 @@ impl Store {
         self.record(Record::Channel(channel))
     }
 
+    /// Forgets a channel that was followed.
     pub fn forget_channel(&self, id: ManifestId) -> Result<()> {
         self.record(Record::ForgetChannel(id))
     }
 
+    /// What is known of a channel that is followed, or this node's own.
     pub fn channel(&self, id: &ManifestId) -> Option<ChannelRecord> {
         lock(&self.0.log).state().channels.get(id).cloned()
     }
 
+    /// All channels that are known.
     pub fn channels(&self) -> Vec<ChannelRecord> {
         lock(&self.0.log).state().channels.values().cloned().collect()
     }

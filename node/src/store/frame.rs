@@ -69,8 +69,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), offset in 0usize..220) {
-            scan(&bytes, offset, 64);
+        fn whatever_the_bytes_are_a_frame_that_is_found_is_what_encodes_to_them(
+            before in proptest::collection::vec(any::<u8>(), 0..60),
+            payload in proptest::collection::vec(any::<u8>(), 0..40),
+            after in proptest::collection::vec(any::<u8>(), 0..60),
+            damage in proptest::option::of((0usize..200, 1u8..)),
+            offset in 0usize..220,
+        ) {
+            let mut bytes = [before, encode(&payload), after].concat();
+            let len = bytes.len();
+            if let Some((at, flip)) = damage {
+                bytes[at % len] ^= flip;
+            }
+            let start = match scan(&bytes, offset, 64) {
+                Scan::Frame { .. } => Some(offset),
+                Scan::Damage { next } => next,
+            };
+            if let Some(start) = start {
+                let Scan::Frame { payload, end } = scan(&bytes, start, 64) else { panic!("a frame") };
+                prop_assert!(start >= offset && payload.len() <= 64);
+                prop_assert_eq!(encode(payload), &bytes[start..end]);
+            }
         }
 
         #[test]

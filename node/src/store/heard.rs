@@ -29,6 +29,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
+    /// The announcements in a tree of the index.
     pub fn open(tree: sled::Tree) -> Result<Self, Doubt> {
         rename_old(&tree)?;
         let entries = guard(|| tree.iter().keys().collect::<sled::Result<Vec<_>>>())?;
@@ -77,6 +78,7 @@ impl Heard {
         entries.unwrap_or_default().iter().filter_map(|(key, value)| read(key, value).ok()).collect()
     }
 
+    /// How many there are.
     pub fn len(&self) -> usize {
         *lock(&self.len)
     }

@@ -20,7 +20,9 @@ use crate::store::shards::BATCH;
 /// Where a file's bytes are.
 #[derive(Clone, Debug)]
 pub enum Source {
+    /// In memory.
     Bytes(Vec<u8>),
+    /// A file, read once.
     Path(PathBuf),
 }
 

@@ -39,6 +39,7 @@ pub(crate) struct Index {
     shards: sled::Tree,
     /// Manifest id to its encoded [`Summary`].
     manifests: sled::Tree,
+    /// The announcements of the catalogue.
     pub heard: Heard,
 }
 
@@ -56,10 +57,12 @@ impl Index {
         })
     }
 
+    /// A shard of `len` bytes is here.
     pub fn put_shard(&self, id: &ShardId, len: u32) -> Result<(), Doubt> {
         guard(|| self.shards.insert(id.0.0, &len.to_le_bytes())).map(drop)
     }
 
+    /// A shard is gone; one that was not noted is no error.
     pub fn remove_shard(&self, id: &ShardId) -> Result<(), Doubt> {
         guard(|| self.shards.remove(id.0.0)).map(drop)
     }
@@ -76,11 +79,13 @@ impl Index {
         )
     }
 
+    /// A manifest is visible.
     pub fn put_manifest(&self, summary: &Summary) -> Result<(), Doubt> {
         let value = codec::encode(summary).map_err(|error| Doubt(error.to_string()))?;
         guard(|| self.manifests.insert(summary.id.0.0, value)).map(drop)
     }
 
+    /// A manifest is gone; one that was not noted is no error.
     pub fn remove_manifest(&self, id: &ManifestId) -> Result<(), Doubt> {
         guard(|| self.manifests.remove(id.0.0)).map(drop)
     }

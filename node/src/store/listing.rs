@@ -26,7 +26,7 @@ impl Store {
     }
 
     /// Makes what is kept of the catalogue what it is now: forgets some keys, then keeps some records.
-    pub fn keep_heard(&self, gone: &[Key], new: &[Record]) {
+    pub fn save_announcements(&self, gone: &[Key], new: &[Record]) {
         self.with_index(|index| {
             gone.iter().try_for_each(|key| index.heard.forget(key))?;
             new.iter().try_for_each(|record| index.heard.put(record).map(drop))

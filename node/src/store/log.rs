@@ -69,7 +69,7 @@ impl Log {
         let good = log.read(&bytes, salvage)?;
         if good == bytes.len() && log.lost.is_none() {
             log.len = bytes.len() as u64;
-            log.compact_len = HEADER.len() as u64 + log.encoded()?.len() as u64;
+            log.compact_len = HEADER.len() as u64 + log.encode()?.len() as u64;
             log.file = Some(log.appender()?);
         } else {
             log.recover(&bytes, good)?;
@@ -133,6 +133,7 @@ impl Log {
         }
     }
 
+    /// What all records together say.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -182,7 +183,7 @@ impl Log {
         Ok(())
     }
 
-    fn encoded(&self) -> Result<Vec<u8>> {
+    fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for record in self.state.records() {
             bytes.extend(frame::encode(&codec::encode(&record)?));
@@ -192,7 +193,7 @@ impl Log {
 
     /// Replaces the file by one that holds the state only.
     fn rewrite(&mut self) -> Result<()> {
-        let bytes = [HEADER, &self.encoded()?].concat();
+        let bytes = [HEADER, &self.encode()?].concat();
         // Should this fail, the file may be the old or the new one: both give this state, and the next append tries again.
         self.file = None;
         durable::write(&self.layout.tmp(), What::Log, &self.layout.state_log(), &bytes)?;

@@ -18,10 +18,15 @@ use crate::store::{Store, durable, lock, shards};
 /// What lists show of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
+    /// The hash of the signed bytes.
     pub id: ManifestId,
+    /// What it is a manifest of.
     pub kind: KindTag,
+    /// What its publisher calls it.
     pub name: Name,
+    /// The base that it belongs to, if its kind has one.
     pub base: Option<BaseId>,
+    /// Whose key signed it.
     pub publisher: PublicKey,
     /// Bytes of all files.
     pub total_bytes: u64,
@@ -90,7 +95,7 @@ impl Store {
         match load(self.layout(), id)? {
             Loaded::Good(manifest) => Ok(Some(*manifest)),
             Loaded::None => Ok(None),
-            Loaded::Damaged(reason) => self.damaged(id, &reason).map(|()| None),
+            Loaded::Damaged(reason) => self.quarantine_manifest(id, &reason).map(|()| None),
             Loaded::Newer => Err(StoreError::Newer {
                 path: self.layout().manifests().join(id.to_string()),
                 what: "a manifest of a kind that this version does not know",
@@ -99,7 +104,7 @@ impl Store {
     }
 
     /// Moves a damaged manifest to quarantine.
-    pub(crate) fn damaged(&self, id: &ManifestId, reason: &str) -> Result<()> {
+    pub(crate) fn quarantine_manifest(&self, id: &ManifestId, reason: &str) -> Result<()> {
         tracing::error!(manifest = %id, reason, "a manifest on disk is damaged: moved to quarantine, pull it again");
         shards::quarantine(self.layout(), &self.layout().manifests().join(id.to_string()))?;
         self.unindex_manifest(id);

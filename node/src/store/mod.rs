@@ -35,10 +35,10 @@ mod staged;
 mod stat;
 mod state;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod verify;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 pub use error::{Result, StoreError};
 pub use export::Note;
@@ -53,6 +53,7 @@ pub use state::{BaseFile, BaseRecord, ChannelRecord, Halt, Promise};
 pub use verify::{Incomplete, Report};
 
 use crate::home::{Home, Layout};
+use crate::lock::lock;
 use index::Index;
 use log::Log;
 use shards::Writers;
@@ -100,11 +101,6 @@ impl Drop for Inner {
             tracing::warn!(%error, "the index could not be closed: it is built anew at the next start");
         }
     }
-}
-
-/// A thread that panicked while it held one of our locks left the value whole: each is changed after its file only.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store {

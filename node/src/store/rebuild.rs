@@ -13,13 +13,13 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
 
 use potluck_protocol::id::{Digest, ManifestId, ShardId};
 use potluck_trainer::removal;
 
 use crate::failpoint::What;
 use crate::home::Layout;
+use crate::lock;
 use crate::store::error::{Result, StoreError};
 use crate::store::index::{Doubt, Index};
 use crate::store::manifests::{Loaded, Summary, load};
@@ -33,7 +33,7 @@ const CURRENT_MAX: u64 = 256;
 /// The index in use, and why it had to be built anew, if so. No index (a full disk, say) is no reason to fail: lists
 /// are then read from the files.
 pub(crate) fn open(layout: &Layout) -> (Option<Index>, Option<String>) {
-    let doubt = match trusted(layout) {
+    let doubt = match open_trusted(layout) {
         Ok(index) => return (Some(index), None),
         Err(doubt) => doubt.0,
     };
@@ -44,7 +44,7 @@ pub(crate) fn open(layout: &Layout) -> (Option<Index>, Option<String>) {
     (built.ok(), Some(doubt))
 }
 
-fn trusted(layout: &Layout) -> Result<Index, Doubt> {
+fn open_trusted(layout: &Layout) -> Result<Index, Doubt> {
     let doubt = |error: StoreError| Doubt(error.to_string());
     let path = current(layout);
     let bytes =
@@ -137,7 +137,7 @@ fn build(layout: &Layout, old: Option<Index>) -> Result<Index> {
         None => salvage(layout, &numbers),
     };
     let built = fill(layout, &folder).and_then(|index| {
-        heard.iter().try_for_each(|announcement| index.heard.put(announcement).map(drop)).map_err(failed)?;
+        heard.iter().try_for_each(|announcement| index.heard.put(announcement).map(drop)).map_err(index_error)?;
         Ok(index)
     });
     if built.is_err() {
@@ -156,17 +156,17 @@ fn is_sleds(name: &str) -> bool {
     matches!(name, "conf" | "db" | "blobs") || name.starts_with("snap.")
 }
 
-fn failed(doubt: Doubt) -> StoreError {
+fn index_error(doubt: Doubt) -> StoreError {
     StoreError::Index(doubt.0)
 }
 
 fn fill(layout: &Layout, folder: &Path) -> Result<Index> {
-    let index = Index::open(folder).map_err(failed)?;
+    let index = Index::open(folder).map_err(index_error)?;
     for (id, len) in scan_shards(layout)? {
-        index.put_shard(&id, len).map_err(failed)?;
+        index.put_shard(&id, len).map_err(index_error)?;
     }
     for summary in scan_manifests(layout)? {
-        index.put_manifest(&summary).map_err(failed)?;
+        index.put_manifest(&summary).map_err(index_error)?;
     }
     Ok(index)
 }
@@ -239,7 +239,7 @@ impl Store {
     /// Reads from the index; on doubt from a new one. `None` if no index can be had.
     pub(crate) fn with_index<T>(&self, read: impl Fn(&Index) -> Result<T, Doubt>) -> Option<T> {
         for _ in 0..2 {
-            let doubt = match self.0.index.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(&read) {
+            let doubt = match lock::read(&self.0.index).as_ref().map(&read) {
                 Some(Ok(value)) => return Some(value),
                 Some(Err(doubt)) => doubt,
                 None => Doubt("there is none".to_owned()),
@@ -255,7 +255,7 @@ impl Store {
 
     /// Throws the index away and builds it from the files.
     pub fn rebuild(&self) -> Result<()> {
-        let mut slot = self.0.index.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock::write(&self.0.index);
         let old = slot.take();
         *slot = Some(build(self.layout(), old)?);
         Ok(())

@@ -34,7 +34,7 @@ impl Store {
             if let Some((path, out)) = &mut out {
                 out.write_all(shard.bytes()).map_err(StoreError::io("write", path))?;
             }
-            let rest = wanted(&head).saturating_sub(head.len());
+            let rest = bytes_wanted(&head).saturating_sub(head.len());
             head.extend_from_slice(&shard.bytes()[..rest.min(shard.bytes().len())]);
         }
         if let Some((path, out)) = &out {
@@ -46,7 +46,7 @@ impl Store {
 }
 
 /// How much of the start is wanted: one shard, and more if that says that the header is longer.
-fn wanted(head: &[u8]) -> usize {
+fn bytes_wanted(head: &[u8]) -> usize {
     let header = head.first_chunk::<8>().map_or(0, |first| u64::from_le_bytes(*first));
     usize::try_from(header).unwrap_or(usize::MAX).saturating_add(8).clamp(SHARD_MAX, HEAD_MAX)
 }

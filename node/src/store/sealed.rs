@@ -3,13 +3,14 @@
 //! They are written whole, private to the user, before a channel that commits to them is signed; a release reads them and
 //! makes them public as files of its version.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use potluck_protocol::channel::Sealed;
 use potluck_protocol::codec::{self, Wire};
 use potluck_protocol::id::Digest;
+use potluck_trainer::files;
 
 use crate::home::temporary;
 use crate::store::error::{Result, StoreError};
@@ -26,6 +27,7 @@ fn rows_file(suite: &str) -> String {
 /// A sealed shard that is here.
 #[derive(Clone, Debug)]
 pub struct SealedShard {
+    /// What the channel has committed to.
     pub sealed: Sealed,
     folder: PathBuf,
 }
@@ -51,8 +53,7 @@ impl Store {
         }
         durable::sync_folder(staging.path())?;
         let target = self.layout().sealed().join(commitment.to_string());
-        fs::rename(staging.keep(), &target).map_err(StoreError::io("rename", &target))?;
-        durable::sync_parent(&target)?;
+        files::rename(&staging.keep(), &target).map_err(StoreError::io("rename", &target))?;
         Ok(commitment)
     }
 
@@ -90,6 +91,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use potluck_protocol::channel::{Role, Suite};
     use potluck_protocol::id::FileDigest;
     use potluck_protocol::text::Name;

@@ -1,5 +1,6 @@
 //! Free space: asked for before anything large is written. // I14
 
+use crate::disk;
 use crate::store::Store;
 use crate::store::error::{Result, StoreError};
 
@@ -7,7 +8,7 @@ impl Store {
     /// Bytes that this user can still write to the disk of the home.
     pub fn free_bytes(&self) -> Result<u64> {
         let root = self.layout().root();
-        fs2::available_space(root).map_err(StoreError::io("ask for the free space of", root))
+        disk::free_bytes(root).map_err(StoreError::io("ask for the free space of", root))
     }
 
     /// Refuses a write that would leave less free than the minimum, if one is set.

@@ -13,13 +13,19 @@ use crate::store::{Store, lock};
 pub struct Held {
     /// All of them.
     pub manifests: usize,
+    /// Manifests of adapters.
     pub adapters: usize,
     /// Published ones, as shards.
     pub bases: usize,
+    /// Manifests of data sets.
     pub datasets: usize,
+    /// Genesis manifests of channels.
     pub channels: usize,
+    /// Versions of channels.
     pub versions: usize,
+    /// Proposals to channels.
     pub proposals: usize,
+    /// Proofs against stewards.
     pub proofs: usize,
 }
 
@@ -44,18 +50,25 @@ impl Held {
 /// Counts, and bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Stat {
+    /// Shards that are here and durable.
     pub shards: u64,
+    /// Their bytes.
     pub shard_bytes: u64,
+    /// Manifests by their kind.
     pub held: Held,
     /// Manifests that may be announced, merged and used.
     pub well_formed: usize,
+    /// Recipes.
     pub recipes: usize,
     /// Announcements heard.
     pub heard: usize,
+    /// Manifests that are pinned.
     pub pins: usize,
+    /// Names that stand for manifests.
     pub names: usize,
     /// Bases added from this machine's files.
     pub added_bases: usize,
+    /// Length of `state.log`.
     pub state_log_bytes: u64,
     /// What this user can still write to that disk.
     pub free_bytes: u64,
@@ -73,6 +86,7 @@ impl Store {
         }
     }
 
+    /// Counts what is here. Lists folders, and reads no shard.
     pub fn stat(&self) -> Result<Stat> {
         let (shards, shard_bytes) = self.shard_totals()?;
         let held = Held::of(&self.manifests()?);

@@ -21,10 +21,13 @@ pub struct BaseFile {
 /// A base that a person added: its weights stay where they are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseRecord {
+    /// The id of its weights.
     pub id: BaseId,
+    /// What it is called here.
     pub name: Name,
     /// Absolute path of the folder or file.
     pub path: String,
+    /// Its files as they were when it was identified.
     pub files: Vec<BaseFile>,
     /// The base that this one is a view of, e.g. a quantised file of it.
     pub view_of: Option<BaseId>,
@@ -52,16 +55,28 @@ pub struct ChannelRecord {
 #[serde(rename_all = "snake_case")]
 pub enum Halt {
     /// Two versions for one height.
-    Equivocation { first: ManifestId, second: ManifestId },
+    Equivocation {
+        /// The one with the smaller id.
+        first: ManifestId,
+        /// The other one.
+        second: ManifestId,
+    },
     /// Folding the version here gave another digest.
-    Mismatch { version: ManifestId, digest: FoldDigest },
+    Mismatch {
+        /// The version that was folded.
+        version: ManifestId,
+        /// What its recipe gave here.
+        digest: FoldDigest,
+    },
 }
 
 /// A version that this node, as a steward, has bound itself to sign for a height, and no other. Written before the
 /// signature is made: after a crash exactly this body is signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promise {
+    /// The channel's genesis.
     pub channel: ManifestId,
+    /// The version's place in the channel.
     pub height: u32,
     /// The encoded body of the version's manifest.
     #[serde(with = "serde_bytes")]
@@ -110,18 +125,26 @@ impl Wire for Record {
 /// All records, applied in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct State {
+    /// The highest number that an announcement of this node was given.
     pub sequence: u64,
+    /// Manifests that are kept from collection.
     pub pins: BTreeSet<ManifestId>,
+    /// What the names of this home stand for.
     pub names: BTreeMap<Name, ManifestId>,
+    /// Manifests whose content was inspected.
     pub well_formed: BTreeSet<ManifestId>,
+    /// Bases that are known here.
     pub bases: BTreeMap<BaseId, BaseRecord>,
+    /// What recipes gave when they were folded here.
     pub folded: BTreeMap<RecipeId, FoldDigest>,
+    /// Channels that are followed, and this node's own.
     pub channels: BTreeMap<ManifestId, ChannelRecord>,
     /// By channel. Outlives the channel's own record: a promise is for good.
     pub promises: BTreeMap<ManifestId, Promise>,
 }
 
 impl State {
+    /// What a record changes.
     pub fn apply(&mut self, record: Record) {
         match record {
             Record::Sequence(number) => self.sequence = self.sequence.max(number),

@@ -19,6 +19,7 @@ use crate::store::shards::path;
 /// A manifest that is here without all of its shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Incomplete {
+    /// The manifest that lacks something.
     pub manifest: ManifestId,
     /// Content or table shards that are not here.
     pub missing: Vec<ShardId>,
@@ -29,15 +30,21 @@ pub struct Incomplete {
 pub struct Report {
     /// Good ones.
     pub shards: u64,
+    /// Bytes of the shards that were read.
     pub shard_bytes: u64,
+    /// Manifests that were read.
     pub manifests: u64,
+    /// Recipes that were read.
     pub recipes: u64,
     /// Shards that the disk would not give.
     pub unreadable: Vec<String>,
     /// Moved to quarantine.
     pub damaged_shards: Vec<ShardId>,
+    /// Manifests that are not what their name says.
     pub damaged_manifests: Vec<ManifestId>,
+    /// Recipes that are not what their name says.
     pub damaged_recipes: Vec<RecipeId>,
+    /// Manifests that lack shards.
     pub incomplete: Vec<Incomplete>,
     /// Marked as well-formed, or pinned, or named, and not here.
     pub lost_manifests: Vec<ManifestId>,
@@ -129,7 +136,7 @@ impl Store {
                 Loaded::None => continue,
                 Loaded::Damaged(reason) => {
                     report.damaged_manifests.push(id);
-                    self.damaged(&id, &reason)?;
+                    self.quarantine_manifest(&id, &reason)?;
                     continue;
                 }
                 Loaded::Newer => {

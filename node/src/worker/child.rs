@@ -53,7 +53,7 @@ fn watch_signals(context: &Arc<Context>) -> std::io::Result<()> {
 }
 
 async fn obey(context: &Context, listening: impl Future<Output = ()>) {
-    let asked = signals::asked();
+    let asked = signals::requests();
     let told = async {
         asked.to_end.cancelled().await;
         context.ask();

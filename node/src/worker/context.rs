@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::api::proto::{Line, Progress};
 use crate::failure::{Failure, Kind};
+use crate::lock::lock;
 
 /// How long a worker lives at most once its parent is gone. Whoever waits for what it holds waits longer than this.
 pub const ORPHAN: Duration = Duration::from_secs(15);
@@ -87,7 +88,7 @@ impl Context {
     pub(super) fn write(&self, line: &Line) -> std::io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut out = lock(&self.out);
         out.write_all(&bytes)?;
         out.flush()
     }

@@ -148,7 +148,7 @@ pub fn merge(error: &FoldersError) -> Failure {
                 .hint("give the base that it was trained on with --base REF")
         }
         FoldersError::Peft { folder, error } => peft(folder, error),
-        FoldersError::Out { folder, error } => crate::service::output::unwritable(folder, error),
+        FoldersError::Out { folder, error } => crate::out_folder::unwritable(folder, error),
         FoldersError::Merge(error) => merge_of(error),
     }
 }

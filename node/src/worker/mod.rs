@@ -5,6 +5,8 @@
 //! [`crate::api::proto::Line`]s from its standard output. Closing the input cancels the job.
 
 pub mod proto;
+pub mod answers;
+pub mod note;
 pub mod parent;
 pub(crate) mod context;
 pub mod child;

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::proto::{TrainSettings, TrainTask};
 use crate::failure::{Failure, Kept, Kind, Outcome};
-use crate::service::output;
+use crate::out_folder;
 
 /// All settings, as `potluck train --config` reads them.
 pub const SETTINGS: &str = "training.json";
@@ -37,8 +37,8 @@ pub enum Output {
 }
 
 /// Whether a run may write there, or has done so already. What is neither is a person's, and an error.
-pub fn look(out: &Path) -> Outcome<Output> {
-    if is_whole(out) { Ok(Output::Whole) } else { output::check(out).map(|()| Output::Free) }
+pub fn find_output(out: &Path) -> Outcome<Output> {
+    if is_whole(out) { Ok(Output::Whole) } else { out_folder::check(out).map(|()| Output::Free) }
 }
 
 /// Whether both files of an adapter are there.
@@ -51,7 +51,7 @@ fn is_whole(out: &Path) -> bool {
     let run = run_folder(out);
     // A copy of the run's folder has these notes too, and no adapter.
     has_adapter(out)
-        && [SETTINGS, METRICS].iter().all(|name| output::same(&run.join(name), &out.join(name)).unwrap_or(false))
+        && [SETTINGS, METRICS].iter().all(|name| out_folder::same(&run.join(name), &out.join(name)).unwrap_or(false))
 }
 
 /// A run that was stopped after so many whole steps, all of which are kept.

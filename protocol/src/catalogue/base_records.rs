@@ -2,8 +2,8 @@
 //!
 //! **What is kept is a function of what was heard**, not of the order in which it came; else catalogues that forget
 //! would never be equal. Every record has a place: (its rank among its publisher's, newest first; its publisher's
-//! lot). The last place is given up first. So everybody keeps his newest before anybody keeps his second, and
-//! whoever floods pushes out his own. It is a function of the set because a publisher's places are always the first
+//! lot). The last place is given up first. So each publisher keeps its newest before any keeps a second, and whoever
+//! floods pushes out its own records. It is a function of the set because a publisher's places are always the first
 //! ones: a record behind `n` filled places stays behind them, whatever comes. The lot (BLAKE3 of base and publisher)
 //! decides among equals, and not everywhere in favour of the same.
 
@@ -27,12 +27,16 @@ pub type Record = Arc<Authentic<Announcement>>;
 /// lies in one of them, and nodes that follow one base cannot know of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
+    /// The base under which it is announced.
     pub base: BaseId,
+    /// Who announces it.
     pub publisher: PublicKey,
+    /// What is announced.
     pub manifest: ManifestId,
 }
 
 impl Key {
+    /// The key of an announcement.
     pub fn of(body: &Announcement) -> Self {
         Self { base: body.base, publisher: body.publisher, manifest: body.manifest }
     }
@@ -74,6 +78,7 @@ pub(super) struct BaseRecords {
 }
 
 impl BaseRecords {
+    /// No records yet.
     pub fn new(base: BaseId) -> Self {
         Self {
             base,
@@ -84,6 +89,7 @@ impl BaseRecords {
         }
     }
 
+    /// How many records there are.
     pub fn len(&self) -> usize {
         self.records.len()
     }
@@ -93,10 +99,12 @@ impl BaseRecords {
         self.publishers.get(publisher).map_or(0, |own| own.ranked.len())
     }
 
+    /// The record of that id.
     pub fn get(&self, id: &AnnouncementId) -> Option<&Record> {
         self.records.get(id)
     }
 
+    /// All of them, sorted by id.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.values()
     }

@@ -10,6 +10,7 @@ use crate::limits::{CATALOGUE_BUCKETS, CATALOGUE_PER_BASE, CATALOGUE_WANTED_MAX}
 /// "These are the digests of my records of a base, part by part."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compare {
+    /// Whose records are compared.
     pub base: BaseId,
     /// [`CATALOGUE_BUCKETS`] of them. A part's digest is the BLAKE3 of the sorted ids in it, under a context.
     pub buckets: Vec<Digest>,
@@ -18,6 +19,7 @@ pub struct Compare {
 /// A part of a base's records: those whose ids start with the six bits of its index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
+    /// Below [`CATALOGUE_BUCKETS`].
     pub index: u8,
     /// Sorted, each once.
     pub ids: Vec<AnnouncementId>,
@@ -30,6 +32,7 @@ pub struct Differing(pub Vec<Bucket>);
 /// "Give me these records."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
+    /// Whose records are asked for.
     pub base: BaseId,
     /// 1 to [`CATALOGUE_WANTED_MAX`] of them, sorted, each once.
     pub ids: Vec<AnnouncementId>,
@@ -45,13 +48,15 @@ fn is_rising<T: Ord>(items: &[T]) -> bool {
 }
 
 impl Compare {
-    pub(crate) fn is_bounded(&self) -> bool {
+    /// Whether there is one digest for each part.
+    pub fn is_bounded(&self) -> bool {
         self.buckets.len() == CATALOGUE_BUCKETS
     }
 }
 
 impl Wanted {
-    pub(crate) fn is_bounded(&self) -> bool {
+    /// Whether the ids are neither too many nor none, sorted, each once.
+    pub fn is_bounded(&self) -> bool {
         (1..=CATALOGUE_WANTED_MAX).contains(&self.ids.len()) && is_rising(&self.ids)
     }
 }
@@ -67,7 +72,8 @@ impl Differing {
         Self(parts.into_iter().map(bucket).collect())
     }
 
-    pub(crate) fn is_bounded(&self) -> bool {
+    /// Whether parts and ids are sorted, each once, each id in its part, and no more than a base may have.
+    pub fn is_bounded(&self) -> bool {
         let indices: Vec<u8> = self.0.iter().map(|bucket| bucket.index).collect();
         let own = |bucket: &Bucket| bucket.ids.iter().all(|id| bucket_of(id) == usize::from(bucket.index));
         is_rising(&indices)

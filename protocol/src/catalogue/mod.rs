@@ -1,12 +1,12 @@
 //! What the network offers: the newest announcement of each manifest by each publisher, the same on every node.
 //!
-//! Gossip says everything once, so a node that was away, late or cut off misses some of it. Catalogues therefore compare
-//! themselves with each other, and each fetches what it lacks.
+//! Gossip says everything once, so a node that was away, late or cut off misses some of it. Catalogues therefore
+//! compare themselves with each other, and each fetches what it lacks.
 //!
-//! Goals: whoever has heard the same announcements keeps the same records, in whatever order they came and however many
-//! were forgotten for want of room; two catalogues that meet end equal; a peer that lies or stalls wastes its own turns;
-//! one seed, one trace. Non-goals: to judge what is announced, to tell when (there is no time in it), to keep a
-//! forger of keys from filling it (keys are free: see `docs/decisions/0008-catalogue.md`).
+//! Goals: whoever has heard the same announcements keeps the same records, in whatever order they came and however
+//! many were forgotten for want of room; two catalogues that meet end equal; a peer that lies or stalls wastes its
+//! own turns; one seed, one trace. Non-goals: to judge what is announced, to tell when (there is no time in it), to
+//! keep a forger of keys from filling it (keys are free: see `docs/decisions/0008-catalogue.md`).
 //!
 //! ```text
 //! bytes -announce::verify-> Authentic<Announcement> -> Catalogue (a BaseRecords for each base)
@@ -26,7 +26,7 @@ mod backoff;
 mod round;
 mod base_records;
 mod records;
-pub(crate) mod timing;
+pub mod timing;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,7 @@ use crate::signed::{Authentic, PublicKey};
 pub struct Bounds {
     /// Of one publisher for one base.
     pub per_publisher: usize,
+    /// Of one base, all publishers together.
     pub per_base: usize,
     /// When it is reached, the base with the most records gives one up: no base pushes out a smaller one.
     pub in_all: usize,
@@ -32,6 +33,7 @@ impl Default for Bounds {
 pub enum Inserted {
     /// It is kept now.
     New {
+        /// The announcement, shared with the catalogue.
         record: Record,
         /// What was given up for it.
         evicted: Option<Key>,
@@ -53,6 +55,7 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
+    /// An empty catalogue with these bounds.
     pub fn new(bounds: Bounds) -> Self {
         Self { bounds, ..Self::default() }
     }
@@ -98,6 +101,7 @@ impl Catalogue {
         self.bases.get(&announcement.body().base).is_some_and(|records| records.has_better(announcement))
     }
 
+    /// Whether the record of that id is kept.
     pub fn contains(&self, base: &BaseId, id: &AnnouncementId) -> bool {
         self.bases.get(base).is_some_and(|records| records.get(id).is_some())
     }
@@ -112,6 +116,7 @@ impl Catalogue {
         self.len
     }
 
+    /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }

@@ -9,7 +9,6 @@ use super::messages::{Compare, Differing, Wanted};
 use super::records::Catalogue;
 use super::timing::{ANSWER_MS, ROUND_MS};
 use crate::announce::{Announcement, AnnouncementError};
-use crate::bulk::Request;
 use crate::id::{AnnouncementId, BaseId};
 use crate::limits::CATALOGUE_WANTED_MAX;
 use crate::signed::Authentic;
@@ -20,6 +19,7 @@ pub struct RoundId(pub u64);
 
 /// What happened.
 #[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "peer, round and the like mean the same in every variant, whose line says the rest")]
 pub enum Event {
     /// A connected peer follows a base that we follow.
     Met { peer: PeerId, base: BaseId },
@@ -43,6 +43,7 @@ pub enum Event {
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "peer, round and the like mean the same in every variant, whose line says the rest")]
 pub enum Action {
     /// Ask the peer. A round has one question under way at a time.
     Ask { round: RoundId, peer: PeerId, question: Question },
@@ -57,17 +58,10 @@ pub enum Action {
 /// What a peer is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Question {
+    /// Where its records of a base differ from ours.
     Compare(Compare),
+    /// Some of its records, by id.
     Records(Wanted),
-}
-
-impl From<Question> for Request {
-    fn from(question: Question) -> Self {
-        match question {
-            Question::Compare(compare) => Self::Compare(compare),
-            Question::Records(wanted) => Self::Records(wanted),
-        }
-    }
 }
 
 /// How a round ended.
@@ -88,19 +82,26 @@ pub enum RoundOutcome {
 /// What a peer did that no honest one does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
+    /// It did not check what it passed on.
     #[error("it passed on a wrong announcement: {0}")]
     Announcement(#[from] AnnouncementError),
+    /// A record that was not among those asked for.
     #[error("it sent record {} that was not asked for", .0.short())]
     NotAsked(AnnouncementId),
+    /// An answer that makes no sense; the text says why.
     #[error("{0}")]
     Protocol(String),
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Round {
+    /// With whom.
     pub peer: PeerId,
+    /// About which base.
     pub base: BaseId,
+    /// When it began.
     pub started_ms: u64,
+    /// When the question under way counts as unanswered.
     pub answer_by_ms: u64,
     /// Records that are new here by this round.
     pub learned: usize,
@@ -119,6 +120,7 @@ pub(super) enum Step {
 }
 
 impl Round {
+    /// A round whose first question, [`Question::Compare`], is asked now.
     pub fn new(peer: PeerId, base: BaseId, now_ms: u64) -> Self {
         Self {
             peer,
@@ -137,6 +139,7 @@ impl Round {
         self.answer_by_ms.min(self.started_ms + ROUND_MS)
     }
 
+    /// Takes the answer to the first question, and asks for the first page of what is lacking here.
     pub fn take_differing(&mut self, differing: &Differing, catalogue: &Catalogue, now_ms: u64) -> Step {
         if std::mem::replace(&mut self.compared, true) || !differing.is_bounded() {
             return Step::Wrong(Violation::Protocol("it answered another question than the one asked".to_owned()));

@@ -11,14 +11,16 @@ pub const SOON_MS: u64 = 10_000;
 pub const MEET_MS: u64 = 200;
 
 /// A peer whose question showed a difference is asked in its turn within this time: by then it has mostly finished.
-pub const TURN_MS: u64 = 500;
+pub(super) const TURN_MS: u64 = 500;
 
 /// What was learned by comparing is news to our neighbours too, for gossip has failed them as it failed us. This many
 /// of them are compared with, within this time, and not again before the pause is over: eight random neighbours each
 /// reach all but 3 in 10,000 nodes.
 pub const SPREAD: usize = 8;
-pub const SPREAD_MS: u64 = 1_000;
-pub const SPREAD_PAUSE_MS: u64 = 5_000;
+/// The neighbours of a [`SPREAD`] are compared with within this time.
+pub(super) const SPREAD_MS: u64 = 1_000;
+/// Between two spreads of one base.
+pub(super) const SPREAD_PAUSE_MS: u64 = 5_000;
 
 /// Rounds at once, all bases together.
 pub const ROUNDS: usize = 8;
@@ -26,16 +28,20 @@ pub const ROUNDS: usize = 8;
 /// A second round of one base waits so long for the first: both would fetch the same.
 pub const HEDGE_MS: u64 = 2_000;
 
-/// A peer has so long for one answer, and for a whole round: 4,096 records are seventeen answers.
+/// A peer has so long for one answer.
 pub const ANSWER_MS: u64 = 10_000;
+/// A peer has so long for a whole round: 4,096 records are seventeen answers.
 pub const ROUND_MS: u64 = 60_000;
 
-/// After a round that taught us nothing the peer is left alone: so long at first, doubling each time, at most the last.
-/// (It is at rest only for us: it asks when it likes.)
+/// After a round that taught us nothing the peer is left alone for twice this time, after the next one in a row for
+/// four times as long, and so on up to [`BACKOFF_MAX_MS`]. (Only we wait: it asks when it likes.)
 pub const BACKOFF_MS: u64 = 1_000;
+/// The longest time for which a peer is left alone.
 pub const BACKOFF_MAX_MS: u64 = 600_000;
 
-/// Bases, peers of one base, and peers whose rest is remembered: more than a node has. // I12
-pub const BASES: usize = 128;
-pub const PEERS_PER_BASE: usize = 512;
-pub const PEERS: usize = 1024;
+/// Bases whose peers are known: more than a node follows. // I12
+pub(super) const BASES: usize = 128;
+/// Peers of one base that are known. // I12
+pub(super) const PEERS_PER_BASE: usize = 512;
+/// Peers whose backoff is remembered. // I12
+pub(super) const PEERS: usize = 1024;

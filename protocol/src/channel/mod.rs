@@ -7,14 +7,15 @@
 //!                        ^ Proof: two versions at one height, or bytes that do not follow from the recipe
 //! ```
 //!
-//! All four travel as manifests, so that they are signed, announced on the genesis base's topic, kept in catalogues and
-//! pulled as adapters are. Goals: what is in force follows from signed bytes alone; whoever has genesis and the adapters
-//! rebuilds every version; a lying steward is found out by anybody and stops his followers; nothing depends on a steward
-//! who is gone, because any version can be the genesis of another channel. Non-goals: to keep a steward from choosing
-//! badly (people choose whom to follow), to score (that is the trainer's).
+//! All four travel as manifests, so that they are signed, announced on the genesis base's topic, kept in catalogues
+//! and pulled as adapters are. Goals: what is in force follows from signed bytes alone; whoever has genesis and the
+//! adapters rebuilds every version; a lying steward is found out by anybody, and its followers stop; nothing depends
+//! on a steward who is gone, because any version can be the genesis of another channel. Non-goals: to keep a steward
+//! from choosing badly (people choose whom to follow), to score (that is the trainer's).
+//!
+//! Here is what is signed, and how a release chooses among proposals; [`crate::lineage`] checks a chain of versions.
 
 mod choose;
-mod lineage;
 mod proof;
 mod proposal;
 mod sealed;
@@ -23,8 +24,7 @@ mod verdict;
 mod version;
 
 pub use choose::{Candidate, Choice, Losses, Scorer, choose, clip, scores_max};
-pub use lineage::{Lineage, LineageError, VersionEntry};
-pub use proof::{Claim, ProofInfo, is_conflict};
+pub use proof::{Claim, ProofInfo};
 pub use proposal::ProposalInfo;
 pub use sealed::{Opened, Role, Score, Sealed, Suite};
 pub use spec::{Admission, ChannelInfo, Gate, NormBound};

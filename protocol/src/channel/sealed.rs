@@ -1,8 +1,8 @@
 //! Sealed evaluation shards: rows that nobody but the steward has seen until they score.
 //!
 //! A channel commits to them before anybody proposes. A release opens the next one and publishes its rows, so that
-//! everybody can score again; an opened one never scores a second time. The salt keeps small or guessable rows from being
-//! found by trying.
+//! everybody can score again; an opened one never scores a second time. The salt keeps small or guessable rows from
+//! being found by trying.
 
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,9 @@ pub enum Role {
 /// Rows of one suite in a shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Suite {
+    /// Also the name of its file.
     pub name: Name,
+    /// Whether the loss on it is to fall or not to rise.
     pub role: Role,
     /// BLAKE3 of its JSONL file, in the version's manifest `evaluation/NAME.jsonl`.
     pub rows: FileDigest,
@@ -33,6 +35,7 @@ pub struct Suite {
 /// A sealed shard's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealed {
+    /// 32 random bytes.
     pub salt: Digest,
     /// Sorted by name, each once; at least one that is to improve.
     pub suites: Vec<Suite>,
@@ -41,9 +44,11 @@ pub struct Sealed {
 /// The mean loss per labelled token over a suite, in millionths of a nat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Score {
+    /// Of the base that the channel starts from.
     pub genesis_micro: u64,
     /// Of the version before.
     pub before_micro: u64,
+    /// Of this version.
     pub after_micro: u64,
 }
 
@@ -52,6 +57,7 @@ pub struct Score {
 pub struct Opened {
     /// Which of the channel's commitments.
     pub index: u32,
+    /// What the commitment was made of.
     pub sealed: Sealed,
     /// One for each suite, in their order.
     pub scores: Vec<Score>,

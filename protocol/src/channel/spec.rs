@@ -17,10 +17,13 @@ pub struct ChannelInfo {
     pub forked_from: Option<ManifestId>,
     /// The float type of every version.
     pub dtype: DType,
+    /// Whose proposals are looked at.
     pub admission: Admission,
     /// SPDX expressions of which a proposed adapter states one, as whoever reads them spells it; sorted; empty for any.
     pub licences: Vec<String>,
+    /// What a proposal must do to the losses.
     pub gate: Gate,
+    /// How large an adapter's update may be.
     pub norm: NormBound,
     /// Commitments to sealed evaluation shards ([`super::Sealed::commitment`]), in the order in which they are opened.
     pub evaluation: Vec<Digest>,
@@ -29,6 +32,7 @@ pub struct ChannelInfo {
 /// Whose adapters are looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Admission {
+    /// Anybody's.
     Open,
     /// These publishers alone; sorted.
     Listed(Vec<PublicKey>),

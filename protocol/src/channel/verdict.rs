@@ -12,24 +12,30 @@ use crate::recipe::Weight;
 /// One proposal's fate in one release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
+    /// The proposal that was judged.
     pub proposal: ManifestId,
+    /// The adapter that it offers.
     pub adapter: ManifestId,
+    /// What became of it.
     pub outcome: VerdictOutcome,
 }
 
+/// Whether a proposal was taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VerdictOutcome {
-    /// It is in the recipe, with this weight (after the norm clip), and did this to the mean loss alone, in millionths of
-    /// a nat.
+    /// It is in the recipe.
     Taken {
+        /// With this weight: what was proposed, after the norm clip and the choice.
         weight: Weight,
+        /// What it does to the mean loss alone, in millionths of a nat; less is better.
         alone_micro: i64,
     },
+    /// It is not in the recipe, for this reason.
     Refused(Refusal),
 }
 
-/// Why not. Append only.
+/// Why a proposal was not taken. Append only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
@@ -43,14 +49,26 @@ pub enum Refusal {
     Missing,
     /// Its files are not what an adapter's are.
     Malformed(String),
-    /// Its update is this large beside the weights, in parts per million: beyond what the channel clips.
-    Norm { ppm: u64 },
-    /// Alone it changed the mean loss by so much: too little, or the wrong way.
-    NoGain { alone_micro: i64 },
+    /// Its update is larger than what the channel clips.
+    Norm {
+        /// The update's norm over that of the weights, in parts per million.
+        ppm: u64,
+    },
+    /// Alone it lowered the mean loss too little, or raised it.
+    NoGain {
+        /// By how much it changed the mean loss, in millionths of a nat.
+        alone_micro: i64,
+    },
     /// Beside those that were taken before it, it no longer helped.
-    NothingAdded { alone_micro: i64 },
-    /// What is to be kept got worse by so much, in parts per million of its perplexity at genesis.
-    Guard { rise_ppm: u32 },
+    NothingAdded {
+        /// By how much it changed the mean loss alone, in millionths of a nat.
+        alone_micro: i64,
+    },
+    /// What is to be kept got worse.
+    Guard {
+        /// By how much, in parts per million of its perplexity at genesis.
+        rise_ppm: u32,
+    },
     /// It is in the version already.
     AlreadyIn,
     /// The channel has revoked it.
@@ -111,5 +129,23 @@ impl Verdict {
         let short =
             !matches!(&self.outcome, VerdictOutcome::Refused(Refusal::Malformed(reason)) if reason.len() > REASON_MAX);
         Malformed::unless(short, || format!("a reason of more than {REASON_MAX} bytes"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Digest;
+
+    #[test]
+    fn a_long_reason_is_cut_between_characters_so_that_the_verdict_can_be_signed() {
+        let id = ManifestId(Digest::of(b"one"));
+        for reason in ["`x` is not finite", &"a".repeat(REASON_MAX + 1), &format!("a{}", "é".repeat(REASON_MAX))] {
+            let refusal = Refusal::malformed(reason);
+            let Refusal::Malformed(kept) = &refusal else { panic!("{refusal}") };
+            assert!(reason.starts_with(kept.as_str()) && kept.len() >= reason.len().min(REASON_MAX - 1), "{kept}");
+            let verdict = Verdict { proposal: id, adapter: id, outcome: VerdictOutcome::Refused(refusal) };
+            assert_eq!(verdict.check(), Ok(()));
+        }
     }
 }

@@ -9,14 +9,16 @@ use crate::id::{BaseId, FoldDigest, ManifestId};
 use crate::limits::{RECIPE_INPUTS_MAX, VERDICTS_MAX};
 use crate::recipe::Recipe;
 
-/// A version. Whether it fits the chain before it, [`super::Lineage`] says.
+/// A version. Whether it fits the chain before it, [`crate::lineage::Lineage`] says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionInfo {
+    /// The channel that it is a version of.
     pub channel: ManifestId,
     /// From 1; genesis is 0.
     pub height: u32,
     /// The version before; none at height 1.
     pub previous: Option<ManifestId>,
+    /// What it does to the version before.
     pub change: Change,
     /// From genesis, always: folding a fold loses small updates.
     pub recipe: Recipe,

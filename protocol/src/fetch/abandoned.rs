@@ -12,7 +12,9 @@ const REMEMBERED_MAX: usize = 1024;
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Abandoned {
+    /// Who was asked.
     pub peer: PeerId,
+    /// The request that no longer counts.
     pub request: RequestId,
     /// Among the wanted shards.
     pub index: usize,
@@ -25,6 +27,7 @@ pub struct Abandoned {
 pub struct AbandonedRequests(VecDeque<Abandoned>);
 
 impl AbandonedRequests {
+    /// Adds one, and forgets the oldest if there are too many.
     pub fn remember(&mut self, given_up: Abandoned) {
         if self.0.len() == REMEMBERED_MAX {
             self.0.pop_front();

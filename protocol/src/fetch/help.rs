@@ -13,28 +13,6 @@ use crate::limits::SHARD_MAX;
 const LATER_AT_ONCE: u64 = 10;
 /// Worth it when nothing is left to give out.
 const LATER_AT_END: u64 = 3;
-/// Second copies may be one part in so many of all bytes.
-const COPIES_PART: u64 = 20;
-
-/// The account of second copies.
-#[derive(Clone, Debug)]
-pub struct Copies {
-    /// All bytes, and those of the longest shard.
-    total: u64,
-    longest: u64,
-    /// Bytes of copies that were not needed.
-    pub wasted: u64,
-}
-
-impl Copies {
-    pub fn new(lens: impl Iterator<Item = u32> + Clone) -> Self {
-        Self { total: lens.clone().map(u64::from).sum(), longest: lens.map(u64::from).max().unwrap_or(0), wasted: 0 }
-    }
-
-    fn allow(&self, on_their_way: u64, len: u32, at_least: u64) -> bool {
-        self.wasted + on_their_way + u64::from(len) <= (self.total / COPIES_PART).max(at_least)
-    }
-}
 
 /// How the requests for one shard stand.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use libp2p_identity::PeerId;
 
 use super::abandoned::AbandonedRequests;
-use super::help::Copies;
+use super::copies::Copies;
 use super::open_shards::{OpenShards, Position};
 use super::peer::{InFlight, Peer};
 use super::{Action, Event, RequestId};
@@ -78,6 +78,7 @@ impl Fetch {
         (self.missing, self.missing_bytes)
     }
 
+    /// Whether every wanted shard has arrived.
     pub fn is_done(&self) -> bool {
         self.missing == 0
     }

@@ -15,12 +15,14 @@ pub struct Position {
     holders: u32,
     /// Between equals.
     turn: u64,
+    /// Among the wanted shards.
     pub index: usize,
 }
 
 impl Position {
     /// Before and after every place.
     pub const FIRST: Self = Self { holders: 0, turn: 0, index: 0 };
+    /// Behind every position.
     pub const END: Self = Self { holders: u32::MAX, turn: u64::MAX, index: usize::MAX };
 }
 
@@ -51,6 +53,7 @@ impl OpenShards {
         open_shards
     }
 
+    /// Whether everything is asked from somebody, or here.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
@@ -75,8 +78,8 @@ impl OpenShards {
         position
     }
 
-    /// A provider came, went, or has something else than before: counts its shards anew. Returns the first place at which
-    /// the order changed.
+    /// A provider came, went, or has something else than before: counts its shards anew. Returns the first place at
+    /// which the order changed.
     pub fn recount(&mut self, old: Option<&Holdings>, new: Option<&Holdings>) -> Position {
         self.partial = self.partial + usize::from(is_partial(new)) - usize::from(is_partial(old));
         let mut first = Position::END;
@@ -144,11 +147,14 @@ mod tests {
     use super::*;
 
     fn order(open_shards: &mut OpenShards) -> Vec<usize> {
-        let mut order = Vec::new();
-        while let Some(position) = open_shards.next(Position::FIRST, |_| true) {
-            open_shards.close(position.index);
-            order.push(position.index);
-        }
+        let count = open_shards.is_open.len();
+        let next = || {
+            let index = open_shards.next(Position::FIRST, |_| true)?.index;
+            open_shards.close(index);
+            Some(index)
+        };
+        let order: Vec<usize> = std::iter::from_fn(next).take(count + 1).collect();
+        assert!(order.len() <= count, "what is closed is not given out again");
         order
     }
 

@@ -23,6 +23,7 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Nothing is measured yet: guesses.
     pub fn new() -> Self {
         Self { bytes: RATE_GUESS / 4, took_ms: 250, rtt_ms: None, measured: false }
     }
@@ -52,10 +53,12 @@ impl Pace {
         self.measured = true;
     }
 
+    /// Whether the rate is more than a guess.
     pub fn is_measured(&self) -> bool {
         self.measured
     }
 
+    /// Milliseconds until a provider with nothing else to do begins to answer.
     pub fn rtt_ms(&self) -> u64 {
         self.rtt_ms.unwrap_or(RTT_GUESS_MS)
     }

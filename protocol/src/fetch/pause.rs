@@ -25,6 +25,7 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// Whether it may be asked again.
     pub fn is_over(&self, now_ms: u64) -> bool {
         now_ms >= self.until_ms
     }
@@ -34,6 +35,7 @@ impl Pause {
         (self.until_ms > now_ms).then_some(self.until_ms)
     }
 
+    /// In a row, of all sorts.
     pub fn failures(&self) -> u32 {
         self.stalls + self.refusals + self.misses
     }

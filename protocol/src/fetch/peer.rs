@@ -25,9 +25,11 @@ const GRACE_MS: u64 = 500;
 /// A request on its way.
 #[derive(Clone, Copy, Debug)]
 pub struct InFlight {
+    /// Its name in events and actions.
     pub request: RequestId,
     /// Index among the wanted shards.
     pub index: usize,
+    /// Bytes of the shard.
     pub len: u32,
     asked_ms: u64,
     /// When it should be there, by the speed known when it was asked.
@@ -45,6 +47,7 @@ impl InFlight {
 
 /// What is known about a request on its way.
 pub struct Forecast<'a> {
+    /// The request.
     pub in_flight: &'a InFlight,
     /// When it will be there, as far as can be said now.
     pub finish_ms: u64,
@@ -76,6 +79,7 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// A provider of whom nothing is known but what it has. `luck` decides between equals.
     pub fn new(holdings: Holdings, luck: u64) -> Self {
         Self {
             holdings,
@@ -92,15 +96,18 @@ impl Peer {
         }
     }
 
+    /// What it has, as it said last.
     pub fn holdings(&self) -> &Holdings {
         &self.holdings
     }
 
+    /// It has something else now. Returns what it had.
     pub fn set_holdings(&mut self, holdings: Holdings) -> Holdings {
         self.cursor = Position::FIRST;
         std::mem::replace(&mut self.holdings, holdings)
     }
 
+    /// Whether it has the wanted shard of that index.
     pub fn has(&self, index: usize) -> bool {
         match &self.holdings {
             Holdings::All => true,
@@ -108,18 +115,22 @@ impl Peer {
         }
     }
 
+    /// What it owes, in the order in which it answers.
     pub fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
         self.in_flight.iter()
     }
 
+    /// Whether it owes nothing.
     pub fn is_idle(&self) -> bool {
         self.in_flight.is_empty()
     }
 
+    /// Whether it has ever delivered a whole shard.
     pub fn is_proven(&self) -> bool {
         self.proven
     }
 
+    /// In a row, of all sorts.
     pub fn failures(&self) -> u32 {
         self.pause.failures()
     }
@@ -169,6 +180,7 @@ impl Peer {
         self.pace.rate_after(silent_ms)
     }
 
+    /// It is asked for a shard. `copy`: somebody else owes the same one already.
     pub fn ask(&mut self, request: RequestId, index: usize, len: u32, copy: bool, now_ms: u64) {
         if self.in_flight.is_empty() {
             (self.alive_ms, self.unanswered) = (now_ms, true);

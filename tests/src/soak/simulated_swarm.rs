@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use potluck_protocol::sim::Line;
-use potluck_protocol::sim::swarm::{self, Conduct, Pulling};
-use potluck_protocol::sim::whole::{self, Plan};
+use crate::sim::Line;
+use crate::sim::swarm::{self, Conduct, Pulling};
+use crate::sim::whole::{self, Plan};
 use serde_json::{Value, json};
 
 use crate::crash::Outcome;

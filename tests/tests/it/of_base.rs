@@ -1,5 +1,5 @@
 //! An adapter and a base that do not belong together: every verb that takes both refuses them by their ids, with one code
-//! and one message, before a shape is looked at. `node/src/service/of_base.rs` lists the verbs.
+//! and one message, before a shape is looked at. `node/src/app/adapters/of_base.rs` lists the verbs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

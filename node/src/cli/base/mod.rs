@@ -24,7 +24,7 @@ use super::run::ask;
 use crate::api::lineage::{SCHEMA, Shown};
 use crate::api::proto::Request;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::Compared;
+use crate::worker::answers::Compared;
 
 /// Bases that this node knows.
 #[derive(Debug, Subcommand)]

@@ -26,7 +26,7 @@ pub(super) fn hub_id(text: &str) -> Option<HubId> {
 pub(super) fn from_hub(global: &Global, id: &HubId, fresh: Fresh) -> Outcome<PathBuf> {
     let mut shown = Shown::new(global);
     shown.report(Progress::Phase { text: format!("base {id}, from the hub or its cache") });
-    let (id, settings, stop) = (id.clone(), config::hub()?, signals::asked().to_end);
+    let (id, settings, stop) = (id.clone(), config::hub()?, signals::requests().to_end);
     let (asked, what, bars) = (stop.clone(), id.to_string(), settings.bars);
     let fetch = task::blocking(move || {
         let tell = move |event| match event {

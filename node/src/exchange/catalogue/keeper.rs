@@ -48,7 +48,7 @@ impl Keeper {
         exchange
             .blocking(move |store| {
                 let keys: Vec<Key> = gone.into_iter().map(|(_, key)| key).collect();
-                store.keep_heard(&keys, &new);
+                store.save_announcements(&keys, &new);
             })
             .await;
     }

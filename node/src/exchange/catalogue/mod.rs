@@ -44,7 +44,7 @@ pub(super) async fn run(
             () = stop.cancelled() => return,
             Some(event) = answers.recv() => Some(event),
             event = events.recv() => match event {
-                Ok(event) => translated(event),
+                Ok(event) => translate(event),
                 // Peers whose coming was lost ask us; rounds with those whose going was lost end unanswered.
                 Err(broadcast::error::RecvError::Lagged(_)) => None,
                 Err(broadcast::error::RecvError::Closed) => return,
@@ -58,7 +58,7 @@ pub(super) async fn run(
     }
 }
 
-fn translated(event: net::Event) -> Option<Event> {
+fn translate(event: net::Event) -> Option<Event> {
     match event {
         net::Event::Subscribed { peer, base } => Some(Event::Met { peer, base }),
         net::Event::Disconnected(peer) => Some(Event::Gone { peer }),
@@ -113,13 +113,13 @@ impl Driver {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Ask { round, peer, question } => self.ask(round, peer, question),
-            Action::Learned(record) => self.exchange.0.net.heard(record),
+            Action::Learned(record) => self.exchange.0.net.emit_heard(record),
             Action::Blame { peer, blame } => {
                 tracing::warn!(%peer, %blame, "a peer lied about its catalogue");
                 self.exchange.blame(peer, net::Misdeed::Protocol);
             }
             Action::Ended { round, peer, base, outcome } => {
-                self.exchange.0.metrics.compared.one((&outcome).into());
+                self.exchange.0.metrics.compared.inc((&outcome).into());
                 tracing::debug!(%peer, ?base, ?outcome, "catalogues were compared");
                 self.rounds.remove(&round);
             }

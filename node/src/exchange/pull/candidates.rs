@@ -4,10 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::id::ManifestId;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Exchange;
 use super::super::limits::{ASK_AGAIN, CANDIDATES};
+use crate::net::NetError;
+use crate::net::discovery::{FindError, Key};
+
+/// Between two questions to the DHT for one manifest: first, doubling to the last.
+const LOOK_UP_FIRST: Duration = Duration::from_secs(2);
+const LOOK_UP_MAX: Duration = Duration::from_secs(60);
 
 /// The peers that one pull looks at. // I12
 pub struct Candidates {
@@ -21,10 +28,12 @@ pub struct Candidates {
 }
 
 impl Candidates {
+    /// Nobody yet; `hints` are dialled first.
     pub fn new(hints: Vec<PeerId>) -> Self {
         Self { peers: BTreeMap::new(), asked: BTreeSet::new(), dialled: BTreeMap::new(), hints }
     }
 
+    /// Everybody who was asked something.
     pub fn asked(&self) -> Vec<PeerId> {
         self.asked.iter().copied().collect()
     }
@@ -34,7 +43,7 @@ impl Candidates {
         // A network that is being restarted has nobody connected.
         let connected = exchange.0.net.peers().await.unwrap_or_default();
         let connected: Vec<PeerId> = connected.iter().map(|info| info.peer).collect();
-        self.dial_named(exchange, id, &connected).await;
+        self.dial_likely(exchange, id, &connected).await;
         let now = Instant::now();
         let mut due = Vec::new();
         for peer in connected {
@@ -62,8 +71,8 @@ impl Candidates {
         self.peers.values_mut().for_each(|next| *next = Some(now));
     }
 
-    /// Somebody named a holder and where it listens.
-    pub fn named(&mut self, exchange: &Exchange, peer: PeerId, addresses: Vec<Multiaddr>) {
+    /// Dials a peer that is said to have it, unless that was done a moment ago.
+    pub fn dial(&mut self, exchange: &Exchange, peer: PeerId, addresses: Vec<Multiaddr>) {
         let now = Instant::now();
         let waits = self.dialled.get(&peer).is_some_and(|next| *next > now);
         let ours = peer == exchange.0.net.peer_id();
@@ -79,14 +88,14 @@ impl Candidates {
         });
     }
 
-    async fn dial_named(&mut self, exchange: &Exchange, id: ManifestId, connected: &[PeerId]) {
+    async fn dial_likely(&mut self, exchange: &Exchange, id: ManifestId, connected: &[PeerId]) {
         let mut likely = self.hints.clone();
         likely.extend(exchange.0.net.announcers(id));
         likely.extend(exchange.holders().of(&id));
         for peer in likely.into_iter().filter(|peer| !connected.contains(peer)) {
             let addresses = exchange.0.net.addresses(peer).await.unwrap_or_default();
             if !addresses.is_empty() {
-                self.named(exchange, peer, addresses);
+                self.dial(exchange, peer, addresses);
             }
         }
     }
@@ -94,4 +103,22 @@ impl Candidates {
     fn is_full(&self, peer: &PeerId) -> bool {
         self.peers.len() >= CANDIDATES && !self.peers.contains_key(peer)
     }
+}
+
+/// Asks the DHT who provides a manifest, until it is dropped: whoever does is dialled, and then asked as all who are
+/// connected are.
+pub fn look_up(exchange: &Exchange, id: ManifestId) -> AbortOnDropHandle<()> {
+    let net = exchange.0.net.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        let mut pause = LOOK_UP_FIRST;
+        loop {
+            match net.find_providers(Key::manifest(id)).await {
+                Ok(found) => tracing::debug!(manifest = %id, providers = found.len(), "the DHT was asked"),
+                Err(FindError::Off | FindError::Net(NetError::Stopped)) => return,
+                Err(error) => tracing::debug!(%error, "the DHT was not asked"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_UP_MAX);
+        }
+    }))
 }

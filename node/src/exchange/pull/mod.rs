@@ -1,11 +1,10 @@
-//! Pulling one manifest: find it, fetch its table shards, then its content shards, and make it visible.
+//! Pulling what a manifest names: fetch its table shards, then its content shards, and make it visible. Before that,
+//! [`find`] gets the manifest itself.
 
 mod candidates;
-mod gather;
-mod landing;
-mod questions;
+mod provider;
 mod session;
-mod worker;
+mod shard_writer;
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -60,9 +59,13 @@ impl Default for Options {
 /// How far a pull is. Counts what had to be fetched, not what was here before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
+    /// Shards of this stage that have come.
     pub shards: usize,
+    /// Shards that this stage has to fetch.
     pub shards_total: usize,
+    /// Bytes of the shards that have come.
     pub bytes: u64,
+    /// Bytes that this stage has to fetch.
     pub bytes_total: u64,
     /// Peers that have delivered something.
     pub providers: usize,
@@ -83,13 +86,14 @@ pub struct Pulled {
     pub wasted_bytes: u64,
     /// Peers that sent wrong bytes, with what was wrong.
     pub blamed: BTreeMap<PeerId, String>,
+    /// Where the time went.
     pub phases: Phases,
 }
 
 /// Where the time of a pull went.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Phases {
-    /// Until the manifest and its tables were here.
+    /// Until the manifest's tables were here; finding the manifest is not part of a pull.
     pub found_seconds: f64,
     /// From then until every shard had come, was verified and written.
     pub content_seconds: f64,
@@ -105,15 +109,12 @@ pub(super) async fn find(exchange: &Exchange, id: ManifestId, options: Options) 
     }
 }
 
-pub(super) async fn run(exchange: &Exchange, id: ManifestId, options: Options) -> Result<Pulled, PullError> {
-    let began = Instant::now();
+/// Everything that `manifest` names, from whoever has it. The manifest itself is asked of nobody: it was found before.
+pub(super) async fn run(exchange: &Exchange, manifest: Found, options: Options) -> Result<Pulled, PullError> {
+    let (began, id) = (Instant::now(), manifest.id());
     // Nothing of it may be collected while it is incomplete. // I9
     let _pin = exchange.0.store.pin_temporarily(id);
     let mut session = Session::new(exchange, id, options).await;
-    let manifest = match exchange.blocking(move |store| store.manifest(&id)).await? {
-        Some(manifest) => manifest,
-        None => session.find().await?,
-    };
     session.fetch(missing(exchange, id, table_shards(manifest.body())).await?).await?;
     let mapped = exchange.blocking(move |store| store.map(manifest)).await??;
     let shards: Vec<ShardRow> = mapped.shards().collect();
@@ -172,5 +173,5 @@ fn distinct_bytes(shards: &[ShardRow]) -> u64 {
     shards.iter().filter(|row| seen.insert(row.id)).map(|row| u64::from(row.len)).sum()
 }
 
-/// An authentic manifest that a peer gave us.
+/// A manifest that the store has or a peer gave us, its signatures checked.
 type Found = Authentic<Manifest>;

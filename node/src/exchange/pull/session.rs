@@ -1,10 +1,10 @@
 //! One pull's loop: asks who has what, lets the scheduler decide, runs a task for each provider, keeps what comes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
-use libp2p::PeerId;
-use potluck_protocol::fetch::{Action, Event, Fetch};
+use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::fetch::{Action, Event, Fetch, Holdings};
 use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::shard::VerifiedShard;
 use potluck_protocol::verify::{Complete, VerifyError};
@@ -13,13 +13,11 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::error::Why;
-use super::super::limits::{ASK_AGAIN, NOTES, ORDERS};
-use super::super::{Exchange, PullError, finding};
-use super::candidates::Candidates;
-use super::gather::Gather;
-use super::landing::Landing;
-use super::questions::Note;
-use super::worker::{self, Ask, Order, Said};
+use super::super::limits::{ASK_AGAIN, COMMANDS, EVENTS};
+use super::super::{Exchange, PullError, ask};
+use super::candidates::{self, Candidates};
+use super::provider::{self, Ask, ProviderCommand, ProviderEvent};
+use super::shard_writer::ShardWriter;
 use super::{Found, Options, Phases, Progress, Pulled};
 use crate::net::Misdeed;
 
@@ -28,40 +26,72 @@ type Channel<T> = (mpsc::Sender<T>, mpsc::Receiver<T>);
 
 /// One pull.
 pub struct Session {
-    pub(super) exchange: Exchange,
-    pub(super) id: ManifestId,
+    exchange: Exchange,
+    id: ManifestId,
     options: Options,
     started: Instant,
     /// The scheduler's zero. Moves on while we wait for our own disk, so that no provider is thought silent for that.
     epoch: Instant,
-    pub(super) candidates: Candidates,
-    workers: HashMap<PeerId, Worker>,
-    said: Channel<(PeerId, Said)>,
-    pub(super) notes: Channel<Note>,
-    gather: Gather,
+    candidates: Candidates,
+    providers: HashMap<PeerId, Provider>,
+    events: Channel<(PeerId, ProviderEvent)>,
+    answers: Channel<Answer>,
+    received: Received,
     blamed: BTreeMap<PeerId, String>,
     /// When the last new shard came, or the stage began.
     advanced: Instant,
     progress: Progress,
     /// Asks the DHT meanwhile.
-    _looking: AbortOnDropHandle<()>,
+    _lookup: AbortOnDropHandle<()>,
 }
 
 /// A provider's task, ended with the pull.
-struct Worker {
-    orders: mpsc::Sender<Order>,
+struct Provider {
+    commands: mpsc::Sender<ProviderCommand>,
     _task: AbortOnDropHandle<()>,
 }
 
+/// What has come so far, and from whom.
+#[derive(Default)]
+struct Received {
+    seen: HashSet<ShardId>,
+    from: BTreeMap<PeerId, u64>,
+    bytes: u64,
+    wasted: u64,
+}
+
+impl Received {
+    /// `true` if the shard is new; one that came before counts as waste.
+    fn add(&mut self, peer: PeerId, shard: &VerifiedShard) -> bool {
+        let len = shard.bytes().len() as u64;
+        if !self.seen.insert(shard.id()) {
+            self.wasted += len;
+            return false;
+        }
+        *self.from.entry(peer).or_default() += len;
+        self.bytes += len;
+        true
+    }
+}
+
+/// Answers to the small questions of a pull, each from a task of its own.
+enum Answer {
+    Manifest(PeerId, Result<Option<Box<Found>>, ask::AskError>),
+    Have(PeerId, Result<Vec<bool>, ask::AskError>),
+    /// Further peers that may have it.
+    Named(Vec<(PeerId, Vec<Multiaddr>)>),
+}
+
 /// What the loop woke up for.
-enum Woken {
-    Said(PeerId, Said),
-    Note(Note),
+enum Wakeup {
+    Event(PeerId, ProviderEvent),
+    Answer(Answer),
     Time,
     Cancelled,
 }
 
 impl Session {
+    /// A pull that begins now, and asks the DHT for providers from now on.
     pub async fn new(exchange: &Exchange, id: ManifestId, options: Options) -> Self {
         let now = Instant::now();
         Self {
@@ -71,14 +101,14 @@ impl Session {
             options,
             started: now,
             epoch: now,
-            workers: HashMap::new(),
-            said: mpsc::channel(NOTES),
-            notes: mpsc::channel(NOTES),
-            gather: Gather::default(),
+            providers: HashMap::new(),
+            events: mpsc::channel(EVENTS),
+            answers: mpsc::channel(EVENTS),
+            received: Received::default(),
             blamed: BTreeMap::new(),
             advanced: now,
             progress: Progress::default(),
-            _looking: finding::look_for(exchange, id),
+            _lookup: candidates::look_up(exchange, id),
         }
     }
 
@@ -94,17 +124,17 @@ impl Session {
                 return Err(PullError::NotFound { manifest, asked, waited: self.started.elapsed() });
             }
             // Looks at who is connected a few times a second: cheaper to follow than every event of the network.
-            match self.woken(until.min(Instant::now() + ASK_AGAIN / 12)).await {
-                Woken::Note(Note::Manifest(_, Ok(Some(found)))) => return Ok(*found),
-                Woken::Note(Note::Manifest(peer, result)) => {
+            match self.next_wakeup(until.min(Instant::now() + ASK_AGAIN / 12)).await {
+                Wakeup::Answer(Answer::Manifest(_, Ok(Some(found)))) => return Ok(*found),
+                Wakeup::Answer(Answer::Manifest(peer, result)) => {
                     self.candidates.ask_again(peer);
                     if let Err(error) = result {
-                        self.failed(peer, &error);
+                        self.note_failure(peer, &error);
                     }
                 }
-                Woken::Note(Note::Named(peers)) => self.named(peers),
-                Woken::Cancelled => return Err(PullError::Cancelled(self.id)),
-                Woken::Note(Note::Have(..)) | Woken::Said(..) | Woken::Time => {}
+                Wakeup::Answer(Answer::Named(peers)) => self.dial(peers),
+                Wakeup::Cancelled => return Err(PullError::Cancelled(self.id)),
+                Wakeup::Answer(Answer::Have(..)) | Wakeup::Event(..) | Wakeup::Time => {}
             }
         }
     }
@@ -112,14 +142,14 @@ impl Session {
     /// Fetches every shard that is wanted. Whatever came is durable when this returns, however it returns. When the
     /// last one had been written.
     pub async fn fetch(&mut self, fetch: Fetch) -> Result<Instant, PullError> {
-        let landing = Landing::new(&self.exchange);
-        let result = self.fetch_all(fetch, &landing).await;
-        let written = landing.finish().await;
+        let writer = ShardWriter::new(&self.exchange);
+        let result = self.fetch_all(fetch, &writer).await;
+        let written = writer.finish().await;
         // What the disk says comes first: the transfer ends early for it.
         written.and_then(|written| result.map(|()| written))
     }
 
-    async fn fetch_all(&mut self, mut fetch: Fetch, landing: &Landing) -> Result<(), PullError> {
+    async fn fetch_all(&mut self, mut fetch: Fetch, writer: &ShardWriter) -> Result<(), PullError> {
         self.begin_stage(&fetch);
         let wants: Vec<ShardId> = fetch.wants().iter().map(|row| row.id).collect();
         self.feed(&mut fetch, Event::Tick);
@@ -132,17 +162,17 @@ impl Session {
                 }
             }
             self.check_time(&fetch)?;
-            match self.woken(self.next_wake(&fetch, look_at)).await {
-                Woken::Said(peer, said) => {
-                    if !self.said(&mut fetch, landing, peer, said).await? {
+            match self.next_wakeup(self.next_wake(&fetch, look_at)).await {
+                Wakeup::Event(peer, event) => {
+                    if !self.handle_event(&mut fetch, writer, peer, event).await? {
                         return Ok(());
                     }
                 }
-                Woken::Note(Note::Have(peer, result)) => self.has(&mut fetch, peer, result),
-                Woken::Note(Note::Named(peers)) => self.named(peers),
-                Woken::Time => self.feed(&mut fetch, Event::Tick),
-                Woken::Cancelled => return Err(PullError::Cancelled(self.id)),
-                Woken::Note(Note::Manifest(..)) => {}
+                Wakeup::Answer(Answer::Have(peer, result)) => self.add_holdings(&mut fetch, peer, result),
+                Wakeup::Answer(Answer::Named(peers)) => self.dial(peers),
+                Wakeup::Time => self.feed(&mut fetch, Event::Tick),
+                Wakeup::Cancelled => return Err(PullError::Cancelled(self.id)),
+                Wakeup::Answer(Answer::Manifest(..)) => {}
             }
         }
         Ok(())
@@ -150,16 +180,16 @@ impl Session {
 
     /// What the pull did.
     pub fn finish(self, complete: Complete, total_bytes: u64, phases: Phases) -> Pulled {
-        let gather = self.gather;
-        for peer in gather.from.keys() {
+        let received = self.received;
+        for peer in received.from.keys() {
             self.exchange.holders().note(self.id, *peer);
         }
         Pulled {
             complete,
-            fetched_bytes: gather.bytes,
-            fetched_from: gather.from,
+            fetched_bytes: received.bytes,
+            fetched_from: received.from,
             had_bytes: total_bytes.saturating_sub(self.progress.bytes_total),
-            wasted_bytes: gather.wasted,
+            wasted_bytes: received.wasted,
             blamed: self.blamed,
             phases,
         }
@@ -168,9 +198,9 @@ impl Session {
     fn begin_stage(&mut self, fetch: &Fetch) {
         self.advanced = Instant::now();
         // A provider's task knows only the requests of one stage.
-        self.workers.clear();
-        self.said = mpsc::channel(NOTES);
-        self.notes = mpsc::channel(NOTES);
+        self.providers.clear();
+        self.events = mpsc::channel(EVENTS);
+        self.answers = mpsc::channel(EVENTS);
         self.candidates.ask_all();
         let bytes_total = fetch.wants().iter().map(|row| u64::from(row.len)).sum();
         self.progress = Progress { shards_total: fetch.wants().len(), bytes_total, ..Progress::default() };
@@ -178,14 +208,14 @@ impl Session {
     }
 
     /// Reports come before time: a provider must not be thought silent because we were busy.
-    async fn woken(&mut self, at: Instant) -> Woken {
+    async fn next_wakeup(&mut self, at: Instant) -> Wakeup {
         tokio::select! {
             biased;
-            () = self.options.cancel.cancelled() => Woken::Cancelled,
+            () = self.options.cancel.cancelled() => Wakeup::Cancelled,
             // The answers are few; shards come without end.
-            Some(note) = self.notes.1.recv() => Woken::Note(note),
-            Some((peer, said)) = self.said.1.recv() => Woken::Said(peer, said),
-            () = sleep_until(at) => Woken::Time,
+            Some(answer) = self.answers.1.recv() => Wakeup::Answer(answer),
+            Some((peer, event)) = self.events.1.recv() => Wakeup::Event(peer, event),
+            () = sleep_until(at) => Wakeup::Time,
         }
     }
 
@@ -217,37 +247,37 @@ impl Session {
     }
 
     /// `false` if the disk has failed.
-    async fn said(
+    async fn handle_event(
         &mut self,
         fetch: &mut Fetch,
-        landing: &Landing,
+        writer: &ShardWriter,
         peer: PeerId,
-        said: Said,
+        event: ProviderEvent,
     ) -> Result<bool, PullError> {
-        let event = match said {
-            Said::Progress { request, bytes } => Event::Progress { peer, request, bytes },
-            Said::Arrived { ask, shard } => {
+        let event = match event {
+            ProviderEvent::Progress { request, bytes } => Event::Progress { peer, request, bytes },
+            ProviderEvent::Arrived { ask, shard } => {
                 // The bytes are right and the publisher's table states another length for them.
                 if shard.bytes().len() != ask.shard.len as usize {
                     let reason = format!("the table states {} bytes for shard {}", ask.shard.len, ask.shard.id.short());
                     return Err(VerifyError::Content { path: self.id.to_string(), reason }.into());
                 }
                 self.exchange.0.metrics.shards_verified.inc();
-                if self.gather.count(peer, &shard) && !self.land(landing, shard).await {
+                if self.received.add(peer, &shard) && !self.write(writer, shard).await {
                     return Ok(false);
                 }
                 self.advanced = Instant::now();
                 Event::Arrived { peer, request: ask.request }
             }
-            Said::NotFound(request) => Event::NotFound { peer, request },
-            Said::Busy { request, retry_ms } => Event::Busy { peer, request, retry_ms },
-            Said::Wrong(reason) => {
+            ProviderEvent::NotFound(request) => Event::NotFound { peer, request },
+            ProviderEvent::Busy { request, retry_ms } => Event::Busy { peer, request, retry_ms },
+            ProviderEvent::Wrong(reason) => {
                 self.blame(peer, reason);
                 Event::Wrong { peer }
             }
-            Said::Lost(reason) => {
+            ProviderEvent::Lost(reason) => {
                 tracing::debug!(%peer, %reason, "a provider was lost");
-                self.workers.remove(&peer);
+                self.providers.remove(&peer);
                 self.candidates.ask_again(peer);
                 Event::Lost { peer }
             }
@@ -255,58 +285,58 @@ impl Session {
         let arrived = matches!(event, Event::Arrived { .. });
         self.feed(fetch, event);
         if arrived {
-            self.count(fetch);
+            self.update_progress(fetch);
         }
         Ok(true)
     }
 
     /// While we wait for our own disk, no time passes for the providers.
-    async fn land(&mut self, landing: &Landing, shard: VerifiedShard) -> bool {
+    async fn write(&mut self, writer: &ShardWriter, shard: VerifiedShard) -> bool {
         let begun = Instant::now();
-        let works = landing.put(shard).await;
+        let works = writer.put(shard).await;
         self.epoch += begun.elapsed();
         works
     }
 
-    pub(super) fn feed(&mut self, fetch: &mut Fetch, event: Event) {
+    fn feed(&mut self, fetch: &mut Fetch, event: Event) {
         for action in fetch.handle(event, self.now_ms()) {
             match action {
                 Action::Ask { peer, request, shard } => {
                     // A task that cannot take more has ended, and its last word is on its way.
-                    let _ = self.worker(peer).orders.try_send(Order::Ask(Ask { request, shard }));
+                    let _ = self.provider(peer).commands.try_send(ProviderCommand::Ask(Ask { request, shard }));
                 }
                 Action::Cancel { peer, request } => {
-                    if let Some(worker) = self.workers.get(&peer) {
+                    if let Some(provider) = self.providers.get(&peer) {
                         // Not told, it sends the whole shard: waste, and nothing worse.
-                        let _ = worker.orders.try_send(Order::CallBack(request));
+                        let _ = provider.commands.try_send(ProviderCommand::Cancel(request));
                     }
                 }
-                Action::Reset { peer } | Action::Drop { peer } => drop(self.workers.remove(&peer)),
+                Action::Reset { peer } | Action::Drop { peer } => drop(self.providers.remove(&peer)),
                 Action::Done => {}
             }
         }
     }
 
-    fn worker(&mut self, peer: PeerId) -> &Worker {
-        self.workers.entry(peer).or_insert_with(|| {
-            let (orders, mailbox) = mpsc::channel(ORDERS);
-            let task = worker::run(self.exchange.clone(), peer, mailbox, self.said.0.clone());
-            Worker { orders, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
+    fn provider(&mut self, peer: PeerId) -> &Provider {
+        self.providers.entry(peer).or_insert_with(|| {
+            let (commands, mailbox) = mpsc::channel(COMMANDS);
+            let task = provider::run(self.exchange.clone(), peer, mailbox, self.events.0.clone());
+            Provider { commands, _task: AbortOnDropHandle::new(tokio::spawn(task)) }
         })
     }
 
-    pub(super) fn blame(&mut self, peer: PeerId, reason: String) {
+    fn blame(&mut self, peer: PeerId, reason: String) {
         tracing::warn!(%peer, %reason, "a provider sent wrong bytes and is not asked again");
-        self.workers.remove(&peer);
+        self.providers.remove(&peer);
         self.exchange.blame(peer, Misdeed::WrongBytes);
         self.blamed.insert(peer, reason);
     }
 
-    fn count(&mut self, fetch: &Fetch) {
+    fn update_progress(&mut self, fetch: &Fetch) {
         let (shards, bytes) = fetch.missing_count();
         self.progress.shards = self.progress.shards_total - shards;
         self.progress.bytes = self.progress.bytes_total - bytes;
-        self.progress.providers = self.gather.from.len();
+        self.progress.providers = self.received.from.len();
         self.report();
     }
 
@@ -319,5 +349,59 @@ impl Session {
     /// The scheduler's clock.
     fn now_ms(&self) -> u64 {
         self.epoch.elapsed().as_millis() as u64
+    }
+
+    /// A question failed: by the peer's fault, or not.
+    fn note_failure(&mut self, peer: PeerId, error: &ask::AskError) {
+        if error.is_fault() {
+            self.blame(peer, error.to_string());
+        } else {
+            tracing::debug!(%peer, %error, "a question was not answered");
+        }
+    }
+
+    fn ask_manifest(&self, peer: PeerId) {
+        let (net, id, answers) = (self.exchange.0.net.clone(), self.id, self.answers.0.clone());
+        self.exchange.0.tasks.spawn("ask for a manifest", async move {
+            let manifest = ask::manifest(&net, peer, id).await.map(|found| found.map(Box::new));
+            // The pull may have ended.
+            let _ = answers.send(Answer::Manifest(peer, manifest)).await;
+            if let Ok(peers) = ask::providers(&net, peer, id).await {
+                let _ = answers.send(Answer::Named(peers)).await;
+            }
+        });
+    }
+
+    fn ask_have(&self, peer: PeerId, wants: Vec<ShardId>) {
+        let (net, id, answers) = (self.exchange.0.net.clone(), self.id, self.answers.0.clone());
+        self.exchange.0.tasks.spawn("ask for shards", async move {
+            let _ = answers.send(Answer::Have(peer, ask::have(&net, peer, &wants).await)).await;
+            if let Ok(peers) = ask::providers(&net, peer, id).await {
+                let _ = answers.send(Answer::Named(peers)).await;
+            }
+        });
+    }
+
+    fn add_holdings(&mut self, fetch: &mut Fetch, peer: PeerId, result: Result<Vec<bool>, ask::AskError>) {
+        match result {
+            Ok(flags) => {
+                let all = flags.iter().all(|flag| *flag);
+                if !all {
+                    self.candidates.ask_again(peer);
+                }
+                let holdings = if all { Holdings::All } else { Holdings::These(flags) };
+                self.feed(fetch, Event::Found { peer, holdings });
+            }
+            Err(error) => {
+                self.candidates.ask_again(peer);
+                self.note_failure(peer, &error);
+            }
+        }
+    }
+
+    fn dial(&mut self, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
+        for (peer, addresses) in peers {
+            self.candidates.dial(&self.exchange, peer, addresses);
+        }
     }
 }

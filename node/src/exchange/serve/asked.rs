@@ -16,6 +16,7 @@ pub struct Asked(Mutex<VecDeque<(Option<ShardId>, Arc<AtomicBool>)>>);
 /// One of them, on its way to its answer.
 #[derive(Debug)]
 pub struct Pending {
+    /// What the peer asks.
     pub request: Request,
     called_back: Arc<AtomicBool>,
 }

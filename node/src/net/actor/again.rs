@@ -19,6 +19,7 @@ impl Again {
         Self { first, longest, pause: first, at: None }
     }
 
+    /// When the next attempt is due.
     pub const fn at(&self) -> Option<Instant> {
         self.at
     }

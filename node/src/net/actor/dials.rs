@@ -38,14 +38,14 @@ impl Actor<'_> {
     }
 
     pub(super) fn dial_error(&self, peer: Option<PeerId>, error: &DialError) -> NetError {
-        let reason = private::explain(error, self.seat.config.pre_shared_key.is_some());
+        let reason = private::explain(error, self.state.config.pre_shared_key.is_some());
         let peer = peer.map_or_else(|| "an address".to_owned(), |peer| peer.to_string());
         NetError::Dial { peer, reason }
     }
 
     /// Dials every bootstrap address; a new swarm has nobody.
     pub(super) fn dial_first(&mut self) {
-        self.dial_bootstrap(self.seat.config.bootstrap.clone());
+        self.dial_bootstrap(self.state.config.bootstrap.clone());
         self.redial_later();
     }
 
@@ -60,7 +60,7 @@ impl Actor<'_> {
     pub(super) fn redial(&mut self) {
         let now = Instant::now();
         self.note_who_is_here();
-        let (alone, away) = (self.seat.peers.is_alone(), self.bootstrap_away());
+        let (alone, away) = (self.state.peers.is_alone(), self.bootstrap_away());
         if self.alone.take(now) && alone {
             self.hint_remembered();
             self.dial_bootstrap(away);
@@ -76,8 +76,8 @@ impl Actor<'_> {
     /// Comes back if somebody is missing.
     pub(super) fn redial_later(&mut self) {
         let now = Instant::now();
-        let somewhere = !self.seat.config.bootstrap.is_empty() || !self.seat.config.remembered.is_empty();
-        if somewhere && self.seat.peers.is_alone() {
+        let somewhere = !self.state.config.bootstrap.is_empty() || !self.state.config.remembered.is_empty();
+        if somewhere && self.state.peers.is_alone() {
             self.alone.later(now);
         }
         if !self.bootstrap_away().is_empty() {
@@ -93,16 +93,16 @@ impl Actor<'_> {
 
     /// A bootstrap peer that came by itself is reached as well as one that was dialled.
     pub(super) fn note_who_is_here(&mut self) {
-        for address in &self.seat.config.bootstrap {
-            if self.seat.peers.is_here(address) {
-                self.seat.bootstrap.note(address, Health::Works);
+        for address in &self.state.config.bootstrap {
+            if self.state.peers.is_here(address) {
+                self.state.bootstrap.note(address, Health::Works);
             }
         }
     }
 
     /// The bootstrap addresses at which nobody who is connected is known to be.
     fn bootstrap_away(&self) -> Vec<Multiaddr> {
-        let peers = &self.seat.peers;
-        self.seat.config.bootstrap.iter().filter(|address| !peers.is_here(address)).cloned().collect()
+        let peers = &self.state.peers;
+        self.state.config.bootstrap.iter().filter(|address| !peers.is_here(address)).cloned().collect()
     }
 }

@@ -16,7 +16,7 @@ pub struct Repeats {
 
 impl Repeats {
     /// It failed.
-    pub fn told(&mut self, now: Instant, error: &dyn Display) {
+    pub fn warn(&mut self, now: Instant, error: &dyn Display) {
         self.quiet(now);
         if self.said.is_some() {
             self.since += 1;
@@ -47,7 +47,7 @@ mod tests {
     fn a_failure_is_said_once_and_then_counted() {
         let (mut repeats, start) = (Repeats::default(), Instant::now());
         for tenth in 0..100 {
-            repeats.told(start + Duration::from_millis(100 * tenth), &"full");
+            repeats.warn(start + Duration::from_millis(100 * tenth), &"full");
         }
         assert_eq!((repeats.said, repeats.since), (Some(start), 99));
         repeats.quiet(start + PAUSE);

@@ -13,23 +13,23 @@ use super::Actor;
 
 impl Actor<'_> {
     pub(super) fn subscribe(&mut self, base: BaseId) -> Result<(), NetError> {
-        if self.seat.bases.contains(&base) {
+        if self.state.bases.contains(&base) {
             return Ok(());
         }
-        if self.seat.bases.len() >= limits::TOPICS {
+        if self.state.bases.len() >= limits::TOPICS {
             return Err(NetError::TooManyTopics { max: limits::TOPICS });
         }
         self.join(base)?;
-        self.seat.bases.push(base);
+        self.state.bases.push(base);
         // Who followed it before we did is news now.
         for peer in self.followers(base) {
-            self.seat.emit(Event::Subscribed { peer, base });
+            self.state.emit(Event::Subscribed { peer, base });
         }
         Ok(())
     }
 
     pub(super) fn join(&mut self, base: BaseId) -> Result<(), NetError> {
-        let topic = gossip::topic(&self.seat.config.network, &base);
+        let topic = gossip::topic(&self.state.config.network, &base);
         let gossipsub = &mut self.swarm.behaviour_mut().gossipsub;
         let setup = |error: String| NetError::Setup(format!("following base {base}: {error}"));
         gossipsub.set_topic_params(topic.clone(), gossip::topic_score()).map_err(|error| setup(error.to_owned()))?;
@@ -39,7 +39,7 @@ impl Actor<'_> {
     }
 
     pub(super) fn followers(&self, base: BaseId) -> Vec<PeerId> {
-        let topic = gossip::topic(&self.seat.config.network, &base).hash();
+        let topic = gossip::topic(&self.state.config.network, &base).hash();
         let peers = self.swarm.behaviour().gossipsub.all_peers();
         peers.filter(|(_, topics)| topics.contains(&&topic)).map(|(peer, _)| *peer).collect()
     }
@@ -48,17 +48,17 @@ impl Actor<'_> {
         let base = announcement.body().base;
         let bytes = announcement.signed().encode().map_err(|error| NetError::Announce(error.to_string()))?;
         self.subscribe(base)?;
-        self.seat.announcements.insert(announcement);
+        self.state.announcements.insert(announcement);
         self.publish(base, bytes)
     }
 
     /// Sends an announcement, or keeps it until somebody listens.
     fn publish(&mut self, base: BaseId, bytes: Vec<u8>) -> Result<(), NetError> {
-        let topic = gossip::topic(&self.seat.config.network, &base);
+        let topic = gossip::topic(&self.state.config.network, &base);
         match self.swarm.behaviour_mut().gossipsub.publish(topic, bytes.clone()) {
             Ok(_) | Err(PublishError::Duplicate) => Ok(()),
             Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => {
-                self.seat.keep_for_later(base, bytes);
+                self.state.keep_for_later(base, bytes);
                 Ok(())
             }
             Err(error) => Err(NetError::Announce(error.to_string())),
@@ -79,7 +79,7 @@ impl Actor<'_> {
             gossipsub::Event::Subscribed { peer_id, topic } => {
                 if let Some(&base) = self.topics.get(&topic) {
                     self.publish_kept(base);
-                    self.seat.emit(Event::Subscribed { peer: peer_id, base });
+                    self.state.emit(Event::Subscribed { peer: peer_id, base });
                 }
             }
             gossipsub::Event::SlowPeer { peer_id, .. } => tracing::debug!(%peer_id, "a peer is slow to take gossip"),
@@ -89,12 +89,12 @@ impl Actor<'_> {
 
     fn judge(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
         let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
-        let now_ms = self.seat.now_ms();
-        let verdict = self.seat.announcements.judge(base, &message.data, now_ms);
-        self.judged(*from, &verdict);
+        let now_ms = self.state.now_ms();
+        let verdict = self.state.announcements.judge(base, &message.data, now_ms);
+        self.count_verdict(*from, &verdict);
         match verdict {
             Verdict::Accept(announcement) => {
-                self.seat.emit(Event::Heard(announcement));
+                self.state.emit(Event::Heard(announcement));
                 MessageAcceptance::Accept
             }
             Verdict::Reject(fault) => {
@@ -103,8 +103,8 @@ impl Actor<'_> {
             }
             Verdict::Ignore(reason) => {
                 tracing::debug!(%from, ?reason, "an announcement was ignored");
-                if reason == Reason::TooMany && self.seat.announcements.tell_missed(now_ms) {
-                    self.seat.emit(Event::Missed(base));
+                if reason == Reason::TooMany && self.state.announcements.tell_missed(now_ms) {
+                    self.state.emit(Event::Missed(base));
                 }
                 MessageAcceptance::Ignore
             }
@@ -112,7 +112,7 @@ impl Actor<'_> {
     }
 
     fn publish_kept(&mut self, base: BaseId) {
-        for bytes in self.seat.take_kept(base) {
+        for bytes in self.state.take_kept(base) {
             if let Err(error) = self.publish(base, bytes) {
                 tracing::warn!(%error, "an announcement that was kept cannot be sent");
             }

@@ -7,7 +7,7 @@ use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, DialError, ListenError};
 use tokio::time::Instant;
 
-use super::super::bootstrap::{Health, judged};
+use super::super::bootstrap::{Health, health_of};
 use super::super::limits::CONNECTION_TIMEOUT;
 use super::super::peers::without_peer;
 use super::super::twin::Sign;
@@ -31,6 +31,7 @@ struct Knock {
 }
 
 impl Knocks {
+    /// A connection has come: it may be a twin's.
     pub fn somebody_comes(&mut self) {
         self.came += 1;
     }
@@ -51,7 +52,7 @@ impl Actor<'_> {
 
     pub(super) fn knock_answered(&mut self, connection: ConnectionId) {
         if let Some(knock) = self.knocks.dialled.remove(&connection) {
-            self.seat.bootstrap.note(&knock.address, Health::Works);
+            self.state.bootstrap.note(&knock.address, Health::Works);
         }
     }
 
@@ -68,7 +69,7 @@ impl Actor<'_> {
         let Some(knock) = self.knocks.dialled.remove(&connection) else { return };
         // Our own key answered. If it was us, somebody has come to us since the dial began; if nobody has, it is a twin.
         if is_own && knock.came == self.knocks.came {
-            self.seat.twin.seen(Sign::Answers(without_peer(&knock.address)));
+            self.state.twin.record(Sign::Answers(without_peer(&knock.address)));
         }
         self.note_failure(&knock.address, error);
     }
@@ -79,7 +80,7 @@ impl Actor<'_> {
         let dialling = self.swarm.network_info().connection_counters().num_pending_outgoing() > 0;
         let lately = self.knocks.own_answered.is_some_and(|at| at.elapsed() < CONNECTION_TIMEOUT);
         if !dialling && !lately {
-            self.seat.twin.seen(Sign::Comes);
+            self.state.twin.record(Sign::Comes);
         }
     }
 
@@ -95,9 +96,9 @@ impl Actor<'_> {
     }
 
     fn note_failure(&mut self, address: &Multiaddr, error: &DialError) {
-        let (own, keyed) = (*self.swarm.local_peer_id(), self.seat.config.pre_shared_key.is_some());
-        if let Some(health) = judged(error, own, keyed) {
-            self.seat.bootstrap.note(address, health);
+        let (own, keyed) = (*self.swarm.local_peer_id(), self.state.config.pre_shared_key.is_some());
+        if let Some(health) = health_of(error, own, keyed) {
+            self.state.bootstrap.note(address, health);
         }
     }
 }

@@ -10,15 +10,15 @@ use super::super::behaviour::BehaviourEvent;
 use super::super::gossip;
 use super::super::guard::Misdeed;
 use super::Actor;
-use crate::metrics::net::{Denied, Judged};
+use crate::net::guard::{Denied, Judged};
 
 impl Actor<'_> {
     /// Passes an event to libp2p's counters.
     pub(super) fn record(&self, event: &SwarmEvent<BehaviourEvent>) {
-        let Some(recorder) = &self.seat.recorder else { return };
+        let Some(recorder) = &self.state.recorder else { return };
         recorder.record(event);
         match event {
-            SwarmEvent::IncomingConnectionError { .. } => self.seat.guard.metrics().denied.one(Denied::Other),
+            SwarmEvent::IncomingConnectionError { .. } => self.state.guard.metrics().denied.inc(Denied::Other),
             SwarmEvent::Behaviour(BehaviourEvent::Gossipsub(event)) => recorder.record(event),
             SwarmEvent::Behaviour(BehaviourEvent::Ping(event)) => recorder.record(event),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
@@ -38,17 +38,17 @@ impl Actor<'_> {
     }
 
     /// Counts a verdict, and reports a forwarder that could have known better.
-    pub(super) fn judged(&mut self, from: PeerId, verdict: &Verdict) {
+    pub(super) fn count_verdict(&mut self, from: PeerId, verdict: &Verdict) {
         let (judged, misdeed) = match verdict {
             Verdict::Accept(_) => (Judged::Accepted, None),
             Verdict::Reject(_) => (Judged::Rejected, Some(Misdeed::Gossip)),
             Verdict::Ignore(Reason::TooMany) => {
-                let allowed = self.forwarded.take(from, self.seat.now_ms());
+                let allowed = self.forwarded.take(from, self.state.now_ms());
                 (Judged::Ignored, (!allowed).then_some(Misdeed::Flood))
             }
             Verdict::Ignore(_) => (Judged::Ignored, None),
         };
-        self.seat.guard.metrics().judged.one(judged);
+        self.state.guard.metrics().judged.inc(judged);
         if let Some(misdeed) = misdeed {
             self.swarm.behaviour_mut().guard.report(from, misdeed);
         }

@@ -18,11 +18,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::nat::is_relayed;
 use super::handler::{Handler, Open};
-use super::stream::{Inbound, Outbound, Places, Route};
-use crate::metrics::net::Net;
+use super::stream::{Inbound, Outbound, Route, Slots};
+use crate::net::counters::NetCounters;
 
 /// Why a stream could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum OpenError {
     #[error("it is not connected")]
     NotConnected,
@@ -62,7 +63,7 @@ pub struct Behaviour {
     waker: Option<Waker>,
     /// Inbound streams open now, of all peers.
     inbound: Arc<AtomicUsize>,
-    metrics: Net,
+    metrics: NetCounters,
 }
 
 #[derive(Default)]
@@ -79,7 +80,7 @@ struct Connection {
 
 impl Behaviour {
     /// Inbound streams go to `accepted`; when that is full they are answered with `Busy`.
-    pub fn new(protocol: StreamProtocol, accepted: mpsc::Sender<Inbound>, metrics: Net) -> Self {
+    pub fn new(protocol: StreamProtocol, accepted: mpsc::Sender<Inbound>, metrics: NetCounters) -> Self {
         let (peers, requests) = (HashMap::new(), VecDeque::new());
         Self { protocol, accepted, peers, requests, waker: None, inbound: Arc::default(), metrics }
     }
@@ -106,8 +107,8 @@ impl Behaviour {
     }
 
     fn handler(&mut self, peer: PeerId, route: Route) -> Handler {
-        let places = Places { peer: self.peers.entry(peer).or_default().inbound.clone(), all: self.inbound.clone() };
-        Handler::new(peer, route, self.protocol.clone(), self.accepted.clone(), places, self.metrics.clone())
+        let slots = Slots { peer: self.peers.entry(peer).or_default().inbound.clone(), all: self.inbound.clone() };
+        Handler::new(peer, route, self.protocol.clone(), self.accepted.clone(), slots, self.metrics.clone())
     }
 
     fn closed(&mut self, closed: &ConnectionClosed<'_>) {

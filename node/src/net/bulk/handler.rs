@@ -18,8 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::super::limits::{BUSY_RETRY_MS, OPENING_PER_CONNECTION, REFUSING_PER_CONNECTION};
 use super::behaviour::OpenError;
 use super::frame;
-use super::stream::{Inbound, Outbound, Places, Route};
-use crate::metrics::net::{Net, Queue};
+use super::stream::{Inbound, Outbound, Route, Slots};
+use crate::net::counters::{NetCounters, Queue};
 
 /// "Open a stream on this connection", with the way back.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub struct Handler {
     route: Route,
     protocol: StreamProtocol,
     accepted: mpsc::Sender<Inbound>,
-    places: Places,
-    metrics: Net,
+    slots: Slots,
+    metrics: NetCounters,
     waiting: VecDeque<Open>,
     /// Streams asked of the connection and not yet negotiated.
     opening: usize,
@@ -52,15 +52,15 @@ impl Handler {
         route: Route,
         protocol: StreamProtocol,
         accepted: mpsc::Sender<Inbound>,
-        places: Places,
-        metrics: Net,
+        slots: Slots,
+        metrics: NetCounters,
     ) -> Self {
         let refusing = FuturesUnordered::new();
-        Self { peer, route, protocol, accepted, places, metrics, waiting: VecDeque::new(), opening: 0, refusing }
+        Self { peer, route, protocol, accepted, slots, metrics, waiting: VecDeque::new(), opening: 0, refusing }
     }
 
     fn accept(&mut self, stream: Stream) {
-        let Some(place) = self.places.take() else {
+        let Some(place) = self.slots.take() else {
             return self.refuse(stream);
         };
         // The place in the queue first: a stream that was put into a message cannot be taken back out.
@@ -72,7 +72,7 @@ impl Handler {
 
     /// Answers with `Busy`; beyond the bound the stream is reset, for then somebody floods us.
     fn refuse(&mut self, stream: Stream) {
-        self.metrics.dropped.one(Queue::BulkStreams);
+        self.metrics.dropped.inc(Queue::BulkStreams);
         if self.refusing.len() < REFUSING_PER_CONNECTION {
             self.refusing.push(busy(stream).boxed());
         }

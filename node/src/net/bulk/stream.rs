@@ -11,22 +11,22 @@ use libp2p::{PeerId, Stream};
 use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
 
-use super::super::group::AddressGroup;
 use super::super::limits::{STREAM_IDLE, STREAMS, STREAMS_PER_PEER};
+use super::counters::Direction;
 use super::frame::{self, FrameError};
-use crate::metrics::bulk::Direction;
-use crate::metrics::net::Net;
+use crate::addresses::AddressGroup;
+use crate::net::counters::NetCounters;
 
 /// The end that asks.
 #[derive(Debug)]
 pub struct Outbound {
     peer: PeerId,
     stream: Stream,
-    metrics: Net,
+    metrics: NetCounters,
 }
 
 impl Outbound {
-    pub(super) fn new(peer: PeerId, stream: Stream, metrics: Net) -> Self {
+    pub(super) fn new(peer: PeerId, stream: Stream, metrics: NetCounters) -> Self {
         Self { peer, stream, metrics }
     }
 
@@ -80,7 +80,7 @@ impl Asker {
 #[derive(Debug)]
 pub struct Answers {
     stream: ReadHalf<Stream>,
-    metrics: Net,
+    metrics: NetCounters,
 }
 
 impl Answers {
@@ -95,7 +95,9 @@ impl Answers {
 /// How a stream's connection came.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Route {
+    /// It leads through a relay.
     pub relayed: bool,
+    /// The neighbourhood at its other end.
     pub group: AddressGroup,
 }
 
@@ -106,12 +108,12 @@ pub struct Inbound {
     route: Route,
     stream: Stream,
     /// Held, not read: gives the peer's place back.
-    _place: Place,
-    metrics: Net,
+    _place: Slot,
+    metrics: NetCounters,
 }
 
 impl Inbound {
-    pub(super) fn new(peer: PeerId, route: Route, stream: Stream, place: Place, metrics: Net) -> Self {
+    pub(super) fn new(peer: PeerId, route: Route, stream: Stream, place: Slot, metrics: NetCounters) -> Self {
         Self { peer, route, stream, _place: place, metrics }
     }
 
@@ -131,11 +133,13 @@ impl Inbound {
         within(STREAM_IDLE, frame::read(&mut self.stream)).await
     }
 
+    /// One answer.
     #[cfg(test)]
     pub async fn send(&mut self, reply: &Reply) -> Result<(), FrameError> {
         within(STREAM_IDLE, frame::write(&mut self.stream, reply)).await
     }
 
+    /// It leads through a relay.
     #[cfg(test)]
     pub fn is_relayed(&self) -> bool {
         self.route.relayed
@@ -159,7 +163,7 @@ impl Inbound {
 #[derive(Debug)]
 pub struct Requests {
     stream: ReadHalf<Stream>,
-    metrics: Net,
+    metrics: NetCounters,
 }
 
 impl Requests {
@@ -181,8 +185,8 @@ pub struct Replier {
     relayed: bool,
     stream: WriteHalf<Stream>,
     /// Held, not read: gives the peer's place back.
-    _place: Place,
-    metrics: Net,
+    _place: Slot,
+    metrics: NetCounters,
 }
 
 impl Replier {
@@ -210,22 +214,24 @@ impl Replier {
 
 /// Inbound streams that are open: those of one peer, over all its connections, and those of everybody. // I12
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct Slots {
+    /// Streams of this peer.
     pub peer: Arc<AtomicUsize>,
+    /// Streams of all peers.
     pub all: Arc<AtomicUsize>,
 }
 
-impl Places {
+impl Slots {
     /// A place, if the peer and all together have fewer than they may.
-    pub fn take(&self) -> Option<Place> {
+    pub fn take(&self) -> Option<Slot> {
         let of_peer = Taken::take(&self.peer, STREAMS_PER_PEER)?;
-        Some(Place { _of_peer: of_peer, _of_all: Taken::take(&self.all, STREAMS)? })
+        Some(Slot { _of_peer: of_peer, _of_all: Taken::take(&self.all, STREAMS)? })
     }
 }
 
 /// One stream's place.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct Slot {
     _of_peer: Taken,
     _of_all: Taken,
 }
@@ -259,7 +265,7 @@ mod tests {
     fn places_are_bounded_for_each_peer_and_for_all_together_and_come_back() {
         let all = Arc::<AtomicUsize>::default();
         let peers: Vec<_> =
-            (0..2 * STREAMS / STREAMS_PER_PEER).map(|_| Places { peer: Arc::default(), all: all.clone() }).collect();
+            (0..2 * STREAMS / STREAMS_PER_PEER).map(|_| Slots { peer: Arc::default(), all: all.clone() }).collect();
         let of_one: Vec<_> = (0..100).filter_map(|_| peers[0].take()).collect();
         assert_eq!(of_one.len(), STREAMS_PER_PEER);
         let others: Vec<_> = peers.iter().flat_map(|peer| (0..100).filter_map(|_| peer.take())).collect();

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use libp2p::PeerId;
 
 use super::super::limits::{BAN_FIRST_MS, BAN_FORGET_MS, BAN_MAX_MS, BAN_SCORE, BANNED_PER_GROUP, BANS, SCORE_HALF_MS};
-use super::group::Group;
-use crate::metrics::net::Misdeed;
+use super::group::PeerGroup;
+use super::misdeed::Misdeed;
 
 /// Of [`BAN_SCORE`]. Hardware fails: nobody is banned for one of anything.
 fn weight(misdeed: Misdeed) -> f64 {
@@ -22,7 +22,9 @@ fn weight(misdeed: Misdeed) -> f64 {
 /// A ban that still goes on: what outlives the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ban {
+    /// Who is banned.
     pub peer: PeerId,
+    /// What is left of the ban, in milliseconds.
     pub remaining_ms: u64,
     /// How many it has had, this one included.
     pub count: u32,
@@ -34,12 +36,12 @@ pub struct Bans {
     peers: BTreeMap<PeerId, Entry>,
     /// Neighbourhoods from which too many came who were banned, and until when nobody from there is let in. Fewer than
     /// the peers: each needs several of them.
-    shunned: BTreeMap<Group, u64>,
+    shunned: BTreeMap<PeerGroup, u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    group: Option<Group>,
+    group: Option<PeerGroup>,
     score: f64,
     at_ms: u64,
     /// Bans so far.
@@ -66,7 +68,7 @@ impl Entry {
 
 impl Bans {
     /// Writes down what `peer`, last seen in `group`, did; `true` if it is banned for it from now on.
-    pub fn report(&mut self, peer: PeerId, group: Option<Group>, misdeed: Misdeed, now_ms: u64) -> bool {
+    pub fn report(&mut self, peer: PeerId, group: Option<PeerGroup>, misdeed: Misdeed, now_ms: u64) -> bool {
         let fresh = Entry { group, score: 0.0, at_ms: now_ms, count: 0, until_ms: 0 };
         let entry = self.peers.entry(peer).or_insert(fresh);
         if entry.is_banned(now_ms) {
@@ -91,8 +93,8 @@ impl Bans {
     }
 
     /// Shuns a neighbourhood if one too many from there is banned now.
-    fn shun(&mut self, group: Option<Group>, now_ms: u64) {
-        let Some(group) = group.filter(|group| !matches!(group, Group::Here | Group::Relayed)) else { return };
+    fn shun(&mut self, group: Option<PeerGroup>, now_ms: u64) {
+        let Some(group) = group.filter(|group| !matches!(group, PeerGroup::Here | PeerGroup::Relayed)) else { return };
         let theirs = self.peers.values().filter(|entry| entry.group == Some(group) && entry.is_banned(now_ms));
         if theirs.count() >= BANNED_PER_GROUP {
             self.shunned.retain(|_, until| now_ms < *until);
@@ -100,12 +102,13 @@ impl Bans {
         }
     }
 
+    /// The peer is banned at that moment.
     pub fn is_banned(&self, peer: &PeerId, now_ms: u64) -> bool {
         self.peers.get(peer).is_some_and(|entry| entry.is_banned(now_ms))
     }
 
     /// Whether nobody from there is let in.
-    pub fn is_shunned(&self, group: Group, now_ms: u64) -> bool {
+    pub fn is_shunned(&self, group: PeerGroup, now_ms: u64) -> bool {
         self.shunned.get(&group).is_some_and(|until| now_ms < *until)
     }
 
@@ -145,9 +148,9 @@ impl Bans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::AddressGroup;
+    use crate::addresses::AddressGroup;
 
-    const SOMEWHERE: Option<Group> = Some(Group::Near(AddressGroup::V4([10, 0, 1])));
+    const SOMEWHERE: Option<PeerGroup> = Some(PeerGroup::Near(AddressGroup::V4([10, 0, 1])));
 
     /// How many of these it takes.
     fn until_banned(bans: &mut Bans, peer: PeerId, misdeed: Misdeed, now_ms: u64) -> usize {
@@ -189,14 +192,14 @@ mod tests {
     fn a_neighbourhood_of_many_banned_ones_is_shunned_until_they_may_come_again() {
         let mut bans = Bans::default();
         for n in 0..BANNED_PER_GROUP {
-            assert!(!bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 1])), 0), "{n}");
+            assert!(!bans.is_shunned(PeerGroup::Near(AddressGroup::V4([10, 0, 1])), 0), "{n}");
             until_banned(&mut bans, PeerId::random(), Misdeed::Gossip, 0);
         }
         assert!(
-            bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 1])), 0)
-                && !bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 2])), 0)
+            bans.is_shunned(PeerGroup::Near(AddressGroup::V4([10, 0, 1])), 0)
+                && !bans.is_shunned(PeerGroup::Near(AddressGroup::V4([10, 0, 2])), 0)
         );
-        assert!(!bans.is_shunned(Group::Near(AddressGroup::V4([10, 0, 1])), BAN_FIRST_MS));
+        assert!(!bans.is_shunned(PeerGroup::Near(AddressGroup::V4([10, 0, 1])), BAN_FIRST_MS));
     }
 
     #[test]
@@ -205,10 +208,10 @@ mod tests {
         for _ in 0..4 * BANNED_PER_GROUP {
             let peer = PeerId::random();
             for _ in 0..4 {
-                bans.report(peer, Some(Group::Here), Misdeed::Protocol, 0);
+                bans.report(peer, Some(PeerGroup::Here), Misdeed::Protocol, 0);
             }
         }
-        assert!(!bans.is_shunned(Group::Here, 0));
+        assert!(!bans.is_shunned(PeerGroup::Here, 0));
     }
 
     #[test]

@@ -15,10 +15,10 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::group::Group;
-use super::seats::Seats;
+use super::group::PeerGroup;
+use super::misdeed::Denied;
+use super::slots::Slots;
 use super::{Guard, Misdeed};
-use crate::metrics::net::Denied;
 
 /// How often strangers are looked for.
 const LOOK: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ enum Refused {
 /// See the module.
 pub struct Behaviour {
     guard: Guard,
-    seats: Seats,
+    slots: Slots,
     /// Connections to close: bounded by the connections that there are.
     closing: VecDeque<(PeerId, CloseConnection)>,
     look: Interval,
@@ -43,20 +43,20 @@ pub struct Behaviour {
 
 impl Behaviour {
     /// So many connections that others made may stand.
-    pub fn new(guard: Guard, places: usize) -> Self {
+    pub fn new(guard: Guard, capacity: usize) -> Self {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { guard, seats: Seats::new(places), closing: VecDeque::new(), look }
+        Self { guard, slots: Slots::new(capacity), closing: VecDeque::new(), look }
     }
 
     /// The peer has said that it is of our network.
     pub fn identified(&mut self, peer: &PeerId) {
-        self.seats.identified(peer);
+        self.slots.identified(peer);
     }
 
     /// Somebody saw what it did. The swarm is polled after this, so what is to be closed is closed.
     pub fn report(&mut self, peer: PeerId, misdeed: Misdeed) {
-        if self.guard.report(peer, self.seats.group(&peer), misdeed) {
+        if self.guard.report(peer, self.slots.group(&peer), misdeed) {
             self.closing.push_back((peer, CloseConnection::All));
         }
     }
@@ -64,7 +64,7 @@ impl Behaviour {
     /// Places that are taken.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        self.seats.is_empty() && self.closing.is_empty()
+        self.slots.is_empty() && self.closing.is_empty()
     }
 
     fn refuse_banned(&self, peer: &PeerId) -> Result<(), ConnectionDenied> {
@@ -79,15 +79,15 @@ impl Behaviour {
         if new.endpoint.is_dialer() {
             return;
         }
-        let group = Group::of(new.endpoint.get_remote_address());
-        if let Some((id, peer)) = self.seats.take(new.connection_id, new.peer_id, group, self.guard.now_ms()) {
+        let group = PeerGroup::of(new.endpoint.get_remote_address());
+        if let Some((id, peer)) = self.slots.take(new.connection_id, new.peer_id, group, self.guard.now_ms()) {
             self.guard.denied(Denied::Evicted);
             self.closing.push_back((peer, CloseConnection::One(id)));
         }
     }
 
     fn send_strangers_away(&mut self) {
-        for (id, peer) in self.seats.strangers(self.guard.now_ms()) {
+        for (id, peer) in self.slots.strangers(self.guard.now_ms()) {
             tracing::debug!(%peer, "a peer did not say who it is");
             self.guard.denied(Denied::Stranger);
             self.closing.push_back((peer, CloseConnection::One(id)));
@@ -107,7 +107,7 @@ impl NetworkBehaviour for Behaviour {
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.refuse_banned(&peer)?;
-        if !self.seats.has_place(Group::of(remote)) {
+        if !self.slots.has_room(PeerGroup::of(remote)) {
             self.guard.denied(Denied::Crowded);
             return Err(ConnectionDenied::new(Refused::Crowded));
         }
@@ -129,7 +129,7 @@ impl NetworkBehaviour for Behaviour {
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
         match event {
             FromSwarm::ConnectionEstablished(new) => self.established(&new),
-            FromSwarm::ConnectionClosed(closed) => self.seats.leave(&closed.connection_id),
+            FromSwarm::ConnectionClosed(closed) => self.slots.leave(&closed.connection_id),
             _ => {}
         }
     }

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use futures::future::{AbortHandle, Abortable, Aborted};
@@ -13,9 +13,10 @@ use libp2p::core::transport::{Boxed, DialOpts, ListenerId, TransportError, Trans
 use libp2p::{Multiaddr, PeerId, Transport};
 
 use super::Guard;
-use super::group::Group;
+use super::group::PeerGroup;
 use super::handshakes::{Admission, Handshakes};
-use crate::metrics::net::Denied;
+use super::misdeed::Denied;
+use crate::lock::lock;
 
 /// Connections that are turned away in one go before others have their turn.
 const TURN: usize = 64;
@@ -33,12 +34,13 @@ pub struct Gate {
 }
 
 impl Gate {
+    /// Bounds the handshakes of whoever connects through `inner`.
     pub fn new(inner: Inner, guard: Guard) -> Self {
         Self { inner, table: Table::default(), guard }
     }
 
-    fn admit(&self, address: &Multiaddr) -> Option<Place> {
-        let group = Group::of(address);
+    fn admit(&self, address: &Multiaddr) -> Option<Slot> {
+        let group = PeerGroup::of(address);
         let now_ms = self.guard.now_ms();
         if self.guard.is_shunned(group, now_ms) {
             self.guard.denied(Denied::Banned);
@@ -53,24 +55,20 @@ impl Gate {
                 if evicted {
                     self.guard.denied(Denied::HandshakeEvicted);
                 }
-                Some(Place { table: self.table.clone(), ticket, registration: Some(registration) })
+                Some(Slot { table: self.table.clone(), ticket, registration: Some(registration) })
             }
         }
     }
 }
 
-fn lock(table: &Table) -> std::sync::MutexGuard<'_, Handshakes> {
-    table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// One handshake's entry in the table; goes with it.
-struct Place {
+struct Slot {
     table: Table,
     ticket: u64,
     registration: Option<futures::future::AbortRegistration>,
 }
 
-impl Drop for Place {
+impl Drop for Slot {
     fn drop(&mut self) {
         lock(&self.table).ended(self.ticket);
     }
@@ -80,14 +78,14 @@ impl Drop for Place {
 pub struct Handshake {
     inner: Abortable<Upgrade>,
     /// Held, not read.
-    _place: Option<Place>,
+    _slot: Option<Slot>,
 }
 
 impl Handshake {
-    fn new(upgrade: Upgrade, mut place: Option<Place>) -> Self {
-        let registration = place.as_mut().and_then(|place| place.registration.take());
+    fn new(upgrade: Upgrade, mut slot: Option<Slot>) -> Self {
+        let registration = slot.as_mut().and_then(|slot| slot.registration.take());
         let registration = registration.unwrap_or_else(|| AbortHandle::new_pair().1);
-        Self { inner: Abortable::new(upgrade, registration), _place: place }
+        Self { inner: Abortable::new(upgrade, registration), _slot: slot }
     }
 }
 
@@ -126,8 +124,8 @@ impl Transport for Gate {
             let TransportEvent::Incoming { send_back_addr, .. } = &event else {
                 return Poll::Ready(event.map_upgrade(|upgrade| Handshake::new(upgrade, None)));
             };
-            if let Some(place) = self.admit(send_back_addr) {
-                return Poll::Ready(event.map_upgrade(|upgrade| Handshake::new(upgrade, Some(place))));
+            if let Some(slot) = self.admit(send_back_addr) {
+                return Poll::Ready(event.map_upgrade(|upgrade| Handshake::new(upgrade, Some(slot))));
             }
         }
         cx.waker().wake_by_ref();

@@ -1,16 +1,15 @@
-//! From which neighbourhood a connection comes: what one attacker has many of is addresses, what he has few of is
-//! networks.
+//! From which neighbourhood a connection comes: one attacker has many addresses and few networks.
 
 use std::net::Ipv4Addr;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
-use super::super::AddressGroup;
+use crate::addresses::AddressGroup;
 
 /// A neighbourhood. Peers of one share an allowance; what that is by addresses says [`AddressGroup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Group {
+pub enum PeerGroup {
     /// This machine itself, by its usual names: whoever runs programs here needs no flood to do harm.
     Here,
     /// Near each other by their addresses.
@@ -19,7 +18,8 @@ pub enum Group {
     Relayed,
 }
 
-impl Group {
+impl PeerGroup {
+    /// Of whoever connects from an address.
     pub fn of(address: &Multiaddr) -> Self {
         let through_relay = address.iter().any(|part| matches!(part, Protocol::P2pCircuit));
         match (AddressGroup::from(address), address.iter().next()) {
@@ -44,21 +44,21 @@ fn is_here(part: &Protocol<'_>) -> bool {
 mod tests {
     use super::*;
 
-    fn group(text: &str) -> Group {
-        Group::of(&text.parse().expect("a good address"))
+    fn group(text: &str) -> PeerGroup {
+        PeerGroup::of(&text.parse().expect("a good address"))
     }
 
     #[test]
     fn this_machine_is_known_by_its_usual_names_alone() {
-        assert_eq!(group("/ip4/127.0.0.1/tcp/1"), Group::Here);
-        assert_eq!(group("/ip6/::1/tcp/1"), Group::Here);
-        assert_eq!(group("/ip6/::ffff:127.0.0.1/tcp/1"), Group::Here);
-        assert_eq!(group("/ip4/127.1.2.3/tcp/1"), Group::Near(AddressGroup::V4([127, 1, 2])));
+        assert_eq!(group("/ip4/127.0.0.1/tcp/1"), PeerGroup::Here);
+        assert_eq!(group("/ip6/::1/tcp/1"), PeerGroup::Here);
+        assert_eq!(group("/ip6/::ffff:127.0.0.1/tcp/1"), PeerGroup::Here);
+        assert_eq!(group("/ip4/127.1.2.3/tcp/1"), PeerGroup::Near(AddressGroup::V4([127, 1, 2])));
     }
 
     #[test]
     fn a_relays_address_is_not_that_of_the_peer_behind_it() {
         let relay = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN";
-        assert_eq!(group(&format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit")), Group::Relayed);
+        assert_eq!(group(&format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit")), PeerGroup::Relayed);
     }
 }

@@ -10,15 +10,15 @@ use futures::future::{AbortHandle, AbortRegistration};
 use potluck_protocol::rate_limit::RateLimiter;
 
 use super::super::limits::{HANDSHAKE_GROUPS, HANDSHAKE_RATE, HANDSHAKES, HANDSHAKES_PER_GROUP};
-use super::group::Group;
+use super::group::PeerGroup;
 
 /// All of them. // I12
 #[derive(Debug)]
 pub struct Handshakes {
     next: u64,
     /// By age.
-    open: BTreeMap<u64, (Group, AbortHandle)>,
-    rates: RateLimiter<Group>,
+    open: BTreeMap<u64, (PeerGroup, AbortHandle)>,
+    rates: RateLimiter<PeerGroup>,
 }
 
 /// What became of a newcomer.
@@ -38,8 +38,8 @@ impl Default for Handshakes {
 
 impl Handshakes {
     /// A connection has come.
-    pub fn admit(&mut self, group: Group, now_ms: u64) -> Admission {
-        if group != Group::Here && !self.rates.take(group, now_ms) {
+    pub fn admit(&mut self, group: PeerGroup, now_ms: u64) -> Admission {
+        if group != PeerGroup::Here && !self.rates.take(group, now_ms) {
             return Admission::TooOften;
         }
         let victim = self.victim(group);
@@ -63,12 +63,12 @@ impl Handshakes {
         self.open.len()
     }
 
-    fn victim(&self, newcomer: Group) -> Option<u64> {
-        let mut counts = BTreeMap::<Group, usize>::new();
+    fn victim(&self, newcomer: PeerGroup) -> Option<u64> {
+        let mut counts = BTreeMap::<PeerGroup, usize>::new();
         self.open.values().for_each(|(group, _)| *counts.entry(*group).or_default() += 1);
         let theirs = counts.get(&newcomer).copied().unwrap_or(0);
         // Of two largest ones the newcomer's own is taken.
-        let largest = if newcomer != Group::Here && theirs >= HANDSHAKES_PER_GROUP {
+        let largest = if newcomer != PeerGroup::Here && theirs >= HANDSHAKES_PER_GROUP {
             newcomer
         } else if self.open.len() >= HANDSHAKES {
             *counts.iter().max_by_key(|(group, count)| (**count, **group == newcomer))?.0
@@ -82,13 +82,13 @@ impl Handshakes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::AddressGroup;
+    use crate::addresses::AddressGroup;
 
-    fn group(n: u8) -> Group {
-        Group::Near(AddressGroup::V4([10, 0, n]))
+    fn group(n: u8) -> PeerGroup {
+        PeerGroup::Near(AddressGroup::V4([10, 0, n]))
     }
 
-    fn admit(table: &mut Handshakes, group: Group, now_ms: u64) -> Option<u64> {
+    fn admit(table: &mut Handshakes, group: PeerGroup, now_ms: u64) -> Option<u64> {
         match table.admit(group, now_ms) {
             Admission::In { ticket, .. } => Some(ticket),
             Admission::TooOften => None,
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(came as u64, HANDSHAKE_RATE.burst);
         assert!(admit(&mut table, group(2), 0).is_some());
         assert!(admit(&mut table, group(1), HANDSHAKE_RATE.refill_ms).is_some());
-        assert!((0..1000).all(|_| admit(&mut table, Group::Here, 0).is_some()), "this machine is not limited");
+        assert!((0..1000).all(|_| admit(&mut table, PeerGroup::Here, 0).is_some()), "this machine is not limited");
     }
 
     #[test]
@@ -133,10 +133,10 @@ mod tests {
     #[test]
     fn whoever_makes_room_is_told() {
         let mut table = Handshakes::default();
-        let Admission::In { registration, .. } = table.admit(Group::Here, 0) else { panic!("there is room") };
+        let Admission::In { registration, .. } = table.admit(PeerGroup::Here, 0) else { panic!("there is room") };
         let waits = futures::future::Abortable::new(std::future::pending::<()>(), registration);
         for _ in 0..HANDSHAKES {
-            admit(&mut table, Group::Here, 0);
+            admit(&mut table, PeerGroup::Here, 0);
         }
         assert!(futures::executor::block_on(waits).is_err());
     }

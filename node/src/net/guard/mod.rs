@@ -13,11 +13,12 @@ mod behaviour;
 mod gate;
 mod group;
 mod handshakes;
-mod seats;
+mod misdeed;
+mod slots;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::PeerId;
 use tokio::time::Instant;
@@ -26,10 +27,12 @@ pub use bans::Ban;
 pub use behaviour::Behaviour;
 pub use gate::Gate;
 
-pub use crate::metrics::net::Misdeed;
-use crate::metrics::net::{Denied, Net};
+pub use misdeed::{Denied, Judged, Misdeed};
+
+use super::counters::NetCounters;
+use crate::lock;
 use bans::Bans;
-use group::Group;
+use group::PeerGroup;
 
 /// What the door, the swarm and everybody who reports share. It outlives a panic of the swarm. Clones share it.
 #[derive(Clone, Debug)]
@@ -40,11 +43,12 @@ struct Inner {
     started: Instant,
     /// Held for operations on maps only, never over an await.
     bans: Mutex<Bans>,
-    metrics: Net,
+    metrics: NetCounters,
 }
 
 impl Guard {
-    pub fn new(metrics: Net) -> Self {
+    /// Nobody is banned. What is denied and reported is counted in `metrics`.
+    pub fn new(metrics: NetCounters) -> Self {
         Self(Arc::new(Inner { started: Instant::now(), bans: Mutex::default(), metrics }))
     }
 
@@ -58,12 +62,13 @@ impl Guard {
         self.bans().restore(bans, self.now_ms());
     }
 
-    pub fn metrics(&self) -> &Net {
+    /// What the network counts.
+    pub fn metrics(&self) -> &NetCounters {
         &self.0.metrics
     }
 
-    fn report(&self, peer: PeerId, group: Option<Group>, misdeed: Misdeed) -> bool {
-        self.0.metrics.misdeeds.one(misdeed);
+    fn report(&self, peer: PeerId, group: Option<PeerGroup>, misdeed: Misdeed) -> bool {
+        self.0.metrics.misdeeds.inc(misdeed);
         let banned = self.bans().report(peer, group, misdeed, self.now_ms());
         if banned {
             tracing::warn!(%peer, ?group, ?misdeed, "a peer misbehaved once too often and is banned for a while");
@@ -76,12 +81,12 @@ impl Guard {
         self.bans().is_banned(peer, self.now_ms())
     }
 
-    fn is_shunned(&self, group: Group, now_ms: u64) -> bool {
+    fn is_shunned(&self, group: PeerGroup, now_ms: u64) -> bool {
         self.bans().is_shunned(group, now_ms)
     }
 
     pub(super) fn denied(&self, reason: Denied) {
-        self.0.metrics.denied.one(reason);
+        self.0.metrics.denied.inc(reason);
     }
 
     fn now_ms(&self) -> u64 {
@@ -89,6 +94,6 @@ impl Guard {
     }
 
     fn bans(&self) -> MutexGuard<'_, Bans> {
-        self.0.bans.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.0.bans)
     }
 }

@@ -8,11 +8,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::broadcast;
 
+use super::Denied;
 use super::Misdeed;
-use crate::metrics::net::{Denied, Queue};
+use crate::net::counters::Queue;
 use crate::net::handle::Command;
 use crate::net::limits::{HANDSHAKE_RATE, HANDSHAKES, HANDSHAKES_PER_GROUP};
-use crate::net::testing::{announcement, base, connect, node, wait};
+use crate::net::testing::{announcement, base, connect, node, until, wait};
 use crate::net::{Event, Handle};
 
 /// Where a node listens, for plain TCP.
@@ -95,9 +96,7 @@ async fn who_misbehaves_is_banned_and_comes_back_in_vain() {
     if liar.dial(target.peer_id(), addresses).await.is_ok() {
         // The handshake was through before it was turned away.
         let closed = |peers: Vec<crate::net::PeerInfo>| peers.iter().all(|info| info.peer != target.peer_id());
-        while !closed(liar.peers().await.expect("running")) {
-            tokio::task::yield_now().await;
-        }
+        until(async || closed(liar.peers().await.expect("running"))).await;
         assert!(!matches!(at_liar.try_recv(), Ok(Event::Connected(_))), "it never said who it is");
     }
     assert!(target.dial(liar.peer_id(), liar.listen_addresses().await.expect("running")).await.is_err());

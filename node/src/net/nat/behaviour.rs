@@ -13,6 +13,7 @@ use super::{RelayLimits, Settings, candidates};
 /// The names of these protocols are fixed by libp2p; networks are told apart by identify.
 #[derive(NetworkBehaviour)]
 pub struct Behaviour {
+    /// The addresses that the prober is asked about.
     pub candidates: candidates::Behaviour,
     /// Listens through relays, and dials through them.
     relayed: relay::client::Behaviour,

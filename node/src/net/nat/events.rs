@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::super::actor::Actor;
 use super::super::behaviour::BehaviourEvent as AnyEvent;
 use super::super::handle::Event;
-use super::super::peers::{is_loopback, is_private, without_peer};
+use super::super::peers::without_peer;
 use super::limits::DIALLED;
 use super::{BehaviourEvent, Reachability, is_relayed};
+use crate::addresses::{is_loopback, is_private};
 
 /// What identify lists of a peer that probes the addresses of others. (libp2p keeps the constant to itself.)
 const PROBES: &str = "/libp2p/autonat/2/dial-request";
@@ -20,7 +21,7 @@ const PROBES: &str = "/libp2p/autonat/2/dial-request";
 impl Actor<'_> {
     /// States the addresses that are known beforehand.
     pub(in super::super) fn nat_start(&mut self) {
-        for address in self.seat.config.nat.external.clone() {
+        for address in self.state.config.nat.external.clone() {
             self.nat_state(&address);
         }
         self.nat_listens();
@@ -32,13 +33,13 @@ impl Actor<'_> {
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 let direct = self.nat.routes.established(*peer_id, *connection_id, endpoint, now);
-                direct.then(|| self.seat.emit(Event::Direct(*peer_id)));
+                direct.then(|| self.state.emit(Event::Direct(*peer_id)));
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 self.nat.routes.closed(peer_id, *connection_id);
             }
             SwarmEvent::ExternalAddrConfirmed { address } => self.nat_confirmed(address),
-            SwarmEvent::ExternalAddrExpired { address } => self.nat.reach.expire(address),
+            SwarmEvent::ExternalAddrExpired { address } => self.nat.evidence.expire(address),
             SwarmEvent::ListenerClosed { listener_id, addresses, .. } => self.nat_closed(listener_id, addresses),
             _ => {}
         }
@@ -51,13 +52,13 @@ impl Actor<'_> {
                 relay_peer_id, renewal, ..
             }) => {
                 tracing::debug!(relay = %relay_peer_id, renewal, "a relay holds a place for us");
-                self.nat.relays.accepted(&relay_peer_id);
-                self.seat.emit(Event::Reserved { relay: relay_peer_id, renewal });
+                self.nat.relays.confirm(&relay_peer_id);
+                self.state.emit(Event::Reserved { relay: relay_peer_id, renewal });
             }
             BehaviourEvent::Prober(probe) => {
                 tracing::debug!(address = %probe.tested_addr, server = %probe.server, result = ?probe.result, "probed");
                 if probe.result.is_err() {
-                    self.nat.reach.refuse();
+                    self.nat.evidence.refuse();
                 }
             }
             BehaviourEvent::Punch(punch) => {
@@ -76,15 +77,15 @@ impl Actor<'_> {
         let now = Instant::now();
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         if relays || info.protocols.iter().any(|name| name.as_ref() == PROBES) {
-            self.nat.reach.prober_met(now);
+            self.nat.evidence.note_prober(now);
         }
         if let Some((address, reuses)) = self.nat.routes.dialled(&peer, connection) {
             let address = without_peer(address);
             // What the peer sees of a connection from our listening port is what a NAT makes of that port.
             let observed = reuses && !is_relayed(&info.observed_addr);
             match relays {
-                true => self.nat.relays.offered(peer, address),
-                false => self.nat.relays.withdrawn(&peer),
+                true => self.nat.relays.add_offer(peer, address),
+                false => self.nat.relays.remove_offer(&peer),
             }
             if observed {
                 self.swarm.behaviour_mut().nat.candidates.offer(info.observed_addr.clone());
@@ -98,7 +99,7 @@ impl Actor<'_> {
 
     /// When [`Actor::nat_due`] is to be called.
     pub(in super::super) fn nat_next(&self) -> Option<Instant> {
-        let verdict = self.nat.reach.verdict_at().filter(|_| self.nat.told == Reachability::Unknown);
+        let verdict = self.nat.evidence.verdict_at().filter(|_| self.nat.told == Reachability::Unknown);
         let relay = self.nat.relays.next().filter(|_| self.nat.told == Reachability::Private);
         [self.nat.routes.next(), verdict, relay].into_iter().flatten().min()
     }
@@ -115,11 +116,11 @@ impl Actor<'_> {
 
     /// Tells what has changed, and takes or gives back relays accordingly.
     fn nat_settle(&mut self, now: Instant) {
-        let state = self.nat.reach.state(now);
+        let state = self.nat.evidence.state(now);
         if state != self.nat.told {
             self.nat.told = state;
             tracing::info!(reachability = ?state, "how others reach this node");
-            self.seat.emit(Event::Reachability(state));
+            self.state.emit(Event::Reachability(state));
         }
         match state {
             Reachability::Private => self.nat_reserve(now),
@@ -133,13 +134,13 @@ impl Actor<'_> {
     }
 
     fn nat_reserve(&mut self, now: Instant) {
-        for (relay, address) in self.nat.relays.wanted(now) {
+        for (relay, address) in self.nat.relays.next_to_ask(now) {
             let through = address.with(Protocol::P2p(relay)).with(Protocol::P2pCircuit);
             match self.swarm.listen_on(through) {
-                Ok(listener) => self.nat.relays.asked(listener, relay),
+                Ok(listener) => self.nat.relays.add_request(listener, relay),
                 Err(error) => {
                     tracing::debug!(%relay, %error, "a relay cannot be asked for a place");
-                    self.nat.relays.failed(&relay, now);
+                    self.nat.relays.back_off(&relay, now);
                 }
             }
         }
@@ -148,18 +149,18 @@ impl Actor<'_> {
     /// A relay is reached where it listens: whoever started it has said so. Where it has a public address, that one is
     /// stated; on the loopback interface only if it was told to listen there.
     pub(in super::super) fn nat_listens(&mut self) {
-        let config = &self.seat.config;
+        let config = &self.state.config;
         if config.nat.relay.is_none() {
             return;
         }
         let near = config.listen.iter().any(is_loopback);
-        let all = self.seat.listening.iter().filter(|one| !is_relayed(one) && (near || !is_loopback(one)));
+        let all = self.state.listening.iter().filter(|one| !is_relayed(one) && (near || !is_loopback(one)));
         let all: Vec<_> = all.cloned().collect();
         let public = all.iter().any(|address| !is_private(address));
         for address in all {
             if public && is_private(&address) {
                 self.swarm.remove_external_address(&address);
-                self.nat.reach.expire(&address);
+                self.nat.evidence.expire(&address);
             } else {
                 self.nat_state(&address);
             }
@@ -169,23 +170,23 @@ impl Actor<'_> {
     /// An address of ours that needs no probe.
     fn nat_state(&mut self, address: &Multiaddr) {
         let address = without_peer(address);
-        if !self.nat.reach.confirmed().contains(&address) {
+        if !self.nat.evidence.confirmed().contains(&address) {
             self.swarm.add_external_address(address.clone());
             self.nat_confirmed(&address);
         }
     }
 
     fn nat_confirmed(&mut self, address: &Multiaddr) {
-        if self.nat.reach.confirm(address) {
+        if self.nat.evidence.confirm(address) {
             tracing::info!(%address, "others reach this node here");
-            self.seat.emit(Event::Confirmed(address.clone()));
+            self.state.emit(Event::Confirmed(address.clone()));
         }
     }
 
     fn nat_closed(&mut self, listener: &ListenerId, addresses: &[Multiaddr]) {
         let gone: Vec<_> = addresses.iter().map(without_peer).collect();
-        self.seat.listening.retain(|one| !gone.contains(one));
-        if let Some(relay) = self.nat.relays.ended(listener, Instant::now()) {
+        self.state.listening.retain(|one| !gone.contains(one));
+        if let Some(relay) = self.nat.relays.remove(listener, Instant::now()) {
             tracing::debug!(%relay, "a relay holds no place for us any more");
         }
     }

@@ -10,6 +10,7 @@ pub const RELAYS_KNOWN: usize = 32;
 
 /// Before a relay that refused or ended a place is asked again: first and longest.
 pub const RETRY_FIRST: Duration = Duration::from_secs(5);
+/// The longest pause before a relay that failed is asked again.
 pub const RETRY_MAX: Duration = Duration::from_secs(300);
 
 /// How long a probe may take: when a peer that probes has been connected for so long and no address of ours is
@@ -40,12 +41,15 @@ pub const DIALLED: usize = 8;
 pub struct RelayLimits {
     /// Peers that may be reached through us.
     pub reservations: usize,
+    /// How long a reservation lasts before it has to be renewed.
     pub reservation: Duration,
-    /// Connections through us, and of one peer.
+    /// Circuits through us at once.
     pub circuits: usize,
+    /// Circuits of one peer at once.
     pub circuits_per_peer: usize,
-    /// After so long or so many bytes in one direction a circuit ends.
+    /// How long a circuit may last.
     pub circuit: Duration,
+    /// Bytes in one direction after which a circuit ends.
     pub circuit_bytes: u64,
 }
 

@@ -7,7 +7,7 @@
 //! and manifests through one.
 //!
 //! ```text
-//! identify: "I probe"        -> Reach  -> public | private | unknown
+//! identify: "I probe"        -> ReachabilityEvidence -> public | private | unknown
 //! identify: "I relay"        -> Relays -> listen through it while private, again when it ends
 //! inbound through a relay    -> dial what the peer states; DCUtR dials what NATs let through
 //! direct beside relayed      -> Routes -> the relayed one is closed after a moment
@@ -19,20 +19,20 @@ mod behaviour;
 mod candidates;
 mod events;
 pub mod limits;
-mod reach;
+mod reachability;
 mod relays;
 mod routes;
 #[cfg(test)]
 mod tests;
 
-pub use behaviour::{Behaviour, BehaviourEvent};
+pub(super) use behaviour::{Behaviour, BehaviourEvent};
 pub use limits::RelayLimits;
-pub use reach::Reachability;
+pub use reachability::Reachability;
 
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
-use reach::Reach;
+use reachability::ReachabilityEvidence;
 use relays::Relays;
 use routes::Routes;
 
@@ -52,6 +52,7 @@ pub struct Settings {
 /// How this node is reached.
 #[derive(Clone, Debug)]
 pub struct ReachInfo {
+    /// Whether others reach it without a relay.
     pub reachability: Reachability,
     /// Confirmed: by a probe, by the router, or by whoever started the node. None leads through a relay.
     pub external: Vec<Multiaddr>,
@@ -63,7 +64,7 @@ pub struct ReachInfo {
 
 /// What one life of the swarm knows of its ways.
 pub struct State {
-    reach: Reach,
+    evidence: ReachabilityEvidence,
     relays: Relays,
     routes: Routes,
     relaying: bool,
@@ -72,10 +73,11 @@ pub struct State {
 }
 
 impl State {
+    /// Of a swarm that begins: nothing is known but what a person said.
     pub fn new(settings: &Settings) -> Self {
-        let reach = Reach::new(settings.behind_nat);
+        let evidence = ReachabilityEvidence::new(settings.behind_nat);
         Self {
-            reach,
+            evidence,
             relays: Relays::default(),
             routes: Routes::default(),
             relaying: settings.relay.is_some(),
@@ -88,10 +90,11 @@ impl State {
         self.routes.is_direct(peer)
     }
 
+    /// What is known now.
     pub fn info(&self, now: tokio::time::Instant) -> ReachInfo {
         ReachInfo {
-            reachability: self.reach.state(now),
-            external: self.reach.confirmed().to_vec(),
+            reachability: self.evidence.state(now),
+            external: self.evidence.confirmed().to_vec(),
             relays: self.relays.held(),
             relaying: self.relaying,
         }

@@ -8,13 +8,13 @@ use tokio::time::Instant;
 
 use super::limits::{RELAYS_KNOWN, RESERVATIONS, RETRY_FIRST, RETRY_MAX};
 
-/// Peers that offered to relay, and the places that they hold. // I12
+/// Peers that offered to relay, and the slots that they hold. // I12
 #[derive(Debug, Default)]
 pub struct Relays {
     /// In the order in which they were met.
     known: Vec<Known>,
     /// At most [`RESERVATIONS`].
-    places: HashMap<ListenerId, Place>,
+    slots: HashMap<ListenerId, Slot>,
 }
 
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Known {
 }
 
 #[derive(Debug)]
-struct Place {
+struct Slot {
     relay: PeerId,
     /// It said yes.
     accepted: bool,
@@ -36,7 +36,7 @@ struct Place {
 
 impl Relays {
     /// A peer offers to relay.
-    pub fn offered(&mut self, peer: PeerId, address: Multiaddr) {
+    pub fn add_offer(&mut self, peer: PeerId, address: Multiaddr) {
         if let Some(known) = self.known.iter_mut().find(|known| known.peer == peer) {
             known.address = address;
         } else if self.known.len() < RELAYS_KNOWN {
@@ -45,13 +45,13 @@ impl Relays {
     }
 
     /// It does not offer it any more.
-    pub fn withdrawn(&mut self, peer: &PeerId) {
+    pub fn remove_offer(&mut self, peer: &PeerId) {
         self.known.retain(|known| known.peer != *peer);
     }
 
     /// Whom to ask now, with its address: as many as are missing, those that failed least first.
-    pub fn wanted(&self, now: Instant) -> Vec<(PeerId, Multiaddr)> {
-        let missing = RESERVATIONS.saturating_sub(self.places.len());
+    pub fn next_to_ask(&self, now: Instant) -> Vec<(PeerId, Multiaddr)> {
+        let missing = RESERVATIONS.saturating_sub(self.slots.len());
         let mut free: Vec<_> = self.known.iter().filter(|known| self.is_free(known)).collect();
         free.retain(|known| known.retry_at.is_none_or(|at| at <= now));
         free.sort_by_key(|known| known.failures);
@@ -59,25 +59,25 @@ impl Relays {
     }
 
     /// It has been asked; the answer comes for this listener.
-    pub fn asked(&mut self, listener: ListenerId, relay: PeerId) {
-        self.places.insert(listener, Place { relay, accepted: false });
+    pub fn add_request(&mut self, listener: ListenerId, relay: PeerId) {
+        self.slots.insert(listener, Slot { relay, accepted: false });
     }
 
     /// It holds a place, new or renewed.
-    pub fn accepted(&mut self, relay: &PeerId) {
-        self.places.values_mut().filter(|place| place.relay == *relay).for_each(|place| place.accepted = true);
+    pub fn confirm(&mut self, relay: &PeerId) {
+        self.slots.values_mut().filter(|slot| slot.relay == *relay).for_each(|slot| slot.accepted = true);
         self.known.iter_mut().filter(|known| known.peer == *relay).for_each(|known| known.failures = 0);
     }
 
     /// A listener closed; the relay, if one held it.
-    pub fn ended(&mut self, listener: &ListenerId, now: Instant) -> Option<PeerId> {
-        let place = self.places.remove(listener)?;
-        self.failed(&place.relay, now);
-        Some(place.relay)
+    pub fn remove(&mut self, listener: &ListenerId, now: Instant) -> Option<PeerId> {
+        let slot = self.slots.remove(listener)?;
+        self.back_off(&slot.relay, now);
+        Some(slot.relay)
     }
 
     /// It refused, could not be asked, or ended a place.
-    pub fn failed(&mut self, relay: &PeerId, now: Instant) {
+    pub fn back_off(&mut self, relay: &PeerId, now: Instant) {
         if let Some(known) = self.known.iter_mut().find(|known| known.peer == *relay) {
             let pause = RETRY_FIRST.saturating_mul(1 << known.failures.min(16)).min(RETRY_MAX);
             known.retry_at = Some(now + pause);
@@ -87,26 +87,26 @@ impl Relays {
 
     /// No relay is needed: the listeners to close.
     pub fn release(&mut self) -> Vec<ListenerId> {
-        self.places.drain().map(|(listener, _)| listener).collect()
+        self.slots.drain().map(|(listener, _)| listener).collect()
     }
 
     /// Relays that said yes.
     pub fn held(&self) -> Vec<PeerId> {
-        let mut held: Vec<_> = self.places.values().filter(|place| place.accepted).map(|place| place.relay).collect();
+        let mut held: Vec<_> = self.slots.values().filter(|slot| slot.accepted).map(|slot| slot.relay).collect();
         held.sort();
         held
     }
 
     /// When a relay may be asked again, if one is missing.
     pub fn next(&self) -> Option<Instant> {
-        if self.places.len() >= RESERVATIONS {
+        if self.slots.len() >= RESERVATIONS {
             return None;
         }
         self.known.iter().filter(|known| self.is_free(known)).filter_map(|known| known.retry_at).min()
     }
 
     fn is_free(&self, known: &Known) -> bool {
-        !self.places.values().any(|place| place.relay == known.peer)
+        !self.slots.values().any(|slot| slot.relay == known.peer)
     }
 }
 
@@ -117,16 +117,16 @@ mod tests {
     fn relays(count: usize) -> (Relays, Vec<PeerId>) {
         let mut relays = Relays::default();
         let peers: Vec<_> = (0..count).map(|_| PeerId::random()).collect();
-        peers.iter().for_each(|peer| relays.offered(*peer, Multiaddr::empty()));
+        peers.iter().for_each(|peer| relays.add_offer(*peer, Multiaddr::empty()));
         (relays, peers)
     }
 
     fn ask_all(relays: &mut Relays, now: Instant) -> Vec<ListenerId> {
-        let wanted = relays.wanted(now).into_iter();
+        let wanted = relays.next_to_ask(now).into_iter();
         wanted
             .map(|(peer, _)| {
                 let listener = ListenerId::next();
-                relays.asked(listener, peer);
+                relays.add_request(listener, peer);
                 listener
             })
             .collect()
@@ -137,9 +137,9 @@ mod tests {
         let (mut relays, peers) = relays(5);
         let now = Instant::now();
         assert_eq!(ask_all(&mut relays, now).len(), RESERVATIONS);
-        assert!(relays.wanted(now).is_empty());
+        assert!(relays.next_to_ask(now).is_empty());
         assert!(relays.held().is_empty(), "asked is not held");
-        peers.iter().for_each(|peer| relays.accepted(peer));
+        peers.iter().for_each(|peer| relays.confirm(peer));
         assert_eq!(relays.held().len(), RESERVATIONS);
         assert_eq!(relays.next(), None);
     }
@@ -149,13 +149,13 @@ mod tests {
         let (mut relays, peers) = relays(3);
         let now = Instant::now();
         let listeners = ask_all(&mut relays, now);
-        assert_eq!(relays.ended(&listeners[0], now), Some(peers[0]));
-        let next: Vec<_> = relays.wanted(now).into_iter().map(|(peer, _)| peer).collect();
+        assert_eq!(relays.remove(&listeners[0], now), Some(peers[0]));
+        let next: Vec<_> = relays.next_to_ask(now).into_iter().map(|(peer, _)| peer).collect();
         assert_eq!(next, [peers[2]]);
-        relays.withdrawn(&peers[2]);
-        assert!(relays.wanted(now).is_empty());
+        relays.remove_offer(&peers[2]);
+        assert!(relays.next_to_ask(now).is_empty());
         assert_eq!(relays.next(), Some(now + RETRY_FIRST));
-        let again: Vec<_> = relays.wanted(now + RETRY_FIRST).into_iter().map(|(peer, _)| peer).collect();
+        let again: Vec<_> = relays.next_to_ask(now + RETRY_FIRST).into_iter().map(|(peer, _)| peer).collect();
         assert_eq!(again, [peers[0]]);
     }
 
@@ -163,11 +163,11 @@ mod tests {
     fn pauses_grow_to_their_bound_and_end_with_success() {
         let (mut relays, peers) = relays(1);
         let now = Instant::now();
-        (0..40).for_each(|_| relays.failed(&peers[0], now));
+        (0..40).for_each(|_| relays.back_off(&peers[0], now));
         assert_eq!(relays.next(), Some(now + RETRY_MAX));
         let listener = ask_all(&mut relays, now + RETRY_MAX)[0];
-        relays.accepted(&peers[0]);
-        relays.ended(&listener, now);
+        relays.confirm(&peers[0]);
+        relays.remove(&listener, now);
         assert_eq!(relays.next(), Some(now + RETRY_FIRST));
     }
 
@@ -182,6 +182,6 @@ mod tests {
         let (mut relays, _) = relays(2);
         let listeners = ask_all(&mut relays, Instant::now());
         assert_eq!(relays.release().len(), listeners.len());
-        assert_eq!(relays.ended(&listeners[0], Instant::now()), None);
+        assert_eq!(relays.remove(&listeners[0], Instant::now()), None);
     }
 }

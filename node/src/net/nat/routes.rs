@@ -48,6 +48,7 @@ impl Routes {
         !had_direct && self.superseded.len() > before
     }
 
+    /// A connection is gone.
     pub fn closed(&mut self, peer: &PeerId, connection: ConnectionId) {
         if let Some(routes) = self.peers.get_mut(peer) {
             routes.retain(|route| route.connection != connection);
@@ -92,6 +93,7 @@ impl Routes {
         due.into_iter().filter(|(_, peer, _)| self.is_direct(peer)).map(|(_, _, connection)| connection).collect()
     }
 
+    /// When a relayed connection beside a direct one is to be closed next.
     pub fn next(&self) -> Option<Instant> {
         self.superseded.iter().map(|(at, _, _)| *at).min()
     }

@@ -9,7 +9,8 @@ use potluck_trainer::peft;
 
 use super::open;
 use crate::failure::Outcome;
-use crate::service::{Normalised, output};
+use crate::out_folder;
+use crate::worker::answers::Normalised;
 use crate::worker::failures;
 use crate::worker::proto::BaseSource;
 
@@ -23,7 +24,7 @@ pub fn normalise(base: &BaseSource, folder: &Path, out: &Path) -> Outcome<Normal
 
 /// A PEFT folder in the portable profile, with notes beside it; it appears whole or not at all.
 pub fn write(out: &Path, adapter: &Adapter, base: &Base, notes: &[(&str, Vec<u8>)]) -> Outcome<()> {
-    let failed = |error: std::io::Error| output::unwritable(out, &error);
+    let failed = |error: std::io::Error| out_folder::unwritable(out, &error);
     let files = peft::encode(adapter, base.architecture()).map_err(failed)?;
     let folder = StagedFolder::create(out).map_err(failed)?;
     folder.write(peft::CONFIG_FILE, &files.config).map_err(failed)?;

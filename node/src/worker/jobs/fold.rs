@@ -15,7 +15,8 @@ use potluck_trainer::peft;
 use super::open;
 use crate::api::proto::{Progress, Unit};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::{Folded, output};
+use crate::out_folder;
+use crate::worker::answers::Folded;
 use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::BaseSource;
@@ -43,7 +44,7 @@ pub fn fold(
     let folded = match out {
         None => into(&mut Discard)?,
         Some(out) => {
-            let failed = |error: io::Error| output::unwritable(out, &error);
+            let failed = |error: io::Error| out_folder::unwritable(out, &error);
             let (architecture, tokenizer, positions) = (base.architecture(), base.tokenizer(), base.positions());
             let mut folder =
                 FolderWriter::create(out, architecture, tokenizer, positions, recipe.dtype).map_err(failed)?;

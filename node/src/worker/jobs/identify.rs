@@ -5,7 +5,7 @@ use potluck_trainer::base::Base;
 
 use super::open;
 use crate::failure::{Failure, Outcome};
-use crate::service::Identified;
+use crate::worker::answers::Identified;
 use crate::worker::failures;
 use crate::worker::proto::BaseSource;
 

@@ -20,9 +20,9 @@ use super::rows::Rows;
 use crate::api::proto::{Progress, Unit};
 use crate::config;
 use crate::failure::{Failure, Outcome};
-use crate::service::base_note;
 use crate::worker::context::Context;
 use crate::worker::failures;
+use crate::worker::note;
 use crate::worker::proto::{BenchMergeSettings, BenchMergeTask, BenchShape, MergeSource, MergeTask};
 
 #[derive(Serialize)]
@@ -80,7 +80,7 @@ pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
         context.report(Progress::Count { what: "modules".to_owned(), done, total, unit: Unit::Items });
     };
     let (architecture, stop) = (base.architecture(), context.cancel());
-    let notes = task.of.iter().map(base_note).collect::<Outcome<Vec<_>>>()?;
+    let notes = task.of.iter().map(note::file).collect::<Outcome<Vec<_>>>()?;
     let merged = folders::merge(&sources, architecture, task.method, &task.out, &notes, stop, &done);
     let (rank, report) = merged.map_err(|error| failures::merge(&error))?;
     let weights = sources.iter().map(|source| source.weight.get()).collect();

@@ -29,9 +29,9 @@ use super::rows::Rows;
 use super::{adapt, measure, open};
 use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::{NOTE, RunRecord};
 use crate::worker::context::{Context, ORPHAN};
 use crate::worker::failures;
+use crate::worker::note::{NOTE, RunRecord};
 use crate::worker::proto::{Engine, Measured, TrainSettings, TrainTask};
 use crate::worker::stopping::{self, METRICS, Output, SETTINGS, run_folder};
 
@@ -59,12 +59,12 @@ pub struct Trained {
 
 /// Trains, from the last checkpoint if there is one, and writes the adapter.
 pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
-    stopping::look(&task.out)?;
+    stopping::find_output(&task.out)?;
     let run = Run::prepare(task, context)?;
     context.begin_keeping();
     let folder = open_folder(&run_folder(&task.out), context)?;
     // Whoever had the folder may have come to the end meanwhile.
-    match stopping::look(&task.out).and_then(|output| run.train_in(&folder, output)) {
+    match stopping::find_output(&task.out).and_then(|output| run.train_in(&folder, output)) {
         Ok(trained) => {
             // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
             let _left_behind = folder.remove(&NOTES);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::open;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::service::Compared;
+use crate::worker::answers::Compared;
 use crate::worker::proto::BaseSource;
 
 /// Texts whose tokens must be the same: words, numbers, spaces, other scripts, code.

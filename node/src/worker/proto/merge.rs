@@ -7,7 +7,7 @@ use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
 
 use super::BaseSource;
-use crate::service::OfBase;
+use crate::worker::note::OfBase;
 
 /// Several adapters into one.
 #[derive(Clone, Debug, Serialize, Deserialize)]

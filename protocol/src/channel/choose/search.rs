@@ -8,8 +8,8 @@ use crate::recipe::Weight;
 /// A weight is tried in so many parts of what was proposed: finer ones differ by less than an opened shard can tell.
 const WHOLE: i64 = 32;
 
-/// What is tried of one candidate beside the whole: adapters that were trained apart overlap, and some hurt what is to be
-/// kept less than they help.
+/// What is tried of one candidate beside the whole: adapters that were trained apart overlap, and some hurt what is
+/// to be kept less than they help.
 const PARTS: [i64; 3] = [24, 16, 8];
 
 /// By how much a share is changed when it is weighed anew; the first that lowers the loss is taken.
@@ -28,11 +28,13 @@ pub const fn scores_max(candidates: u64) -> u64 {
 /// A candidate, and how many parts of its weight are in.
 #[derive(Clone, Copy, Debug)]
 pub struct Part<'a> {
+    /// Whose weight it is a part of.
     pub candidate: &'a Candidate,
     share: i64,
 }
 
 impl Part<'_> {
+    /// The part of the weight, rounded towards zero.
     pub fn weight(&self) -> Weight {
         // Smaller than what was proposed, so it fits.
         Weight((i64::from(self.candidate.weight.0) * self.share / WHOLE) as i32)
@@ -42,7 +44,9 @@ impl Part<'_> {
 /// What could be released beside what is held, and the losses with it.
 #[derive(Clone, Debug)]
 pub struct Mix<'a> {
+    /// Each candidate at most once.
     pub parts: Vec<Part<'a>>,
+    /// With all parts beside what is held.
     pub losses: Losses,
 }
 
@@ -61,14 +65,19 @@ pub struct Trial<'a> {
     pub whole: Losses,
     /// With the part of its weight that passes at the lowest loss.
     pub best: Option<Mix<'a>>,
+    /// Why it does not pass whole, if it does not.
     pub failure: Option<Failure>,
 }
 
 /// Scores by the rules of a channel.
 pub struct Search<'a, S> {
+    /// What is in force, and stays.
     pub held: &'a [(ManifestId, Weight)],
+    /// What a candidate must do to the losses.
     pub gate: &'a Gate,
+    /// Losses of genesis, against which the guard is held.
     pub genesis: Losses,
+    /// Measures losses.
     pub scorer: &'a mut S,
 }
 

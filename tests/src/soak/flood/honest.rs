@@ -90,7 +90,9 @@ impl Honest {
     }
 
     pub async fn pull(&self, manifest: ManifestId) -> Outcome<()> {
-        timeout(GUARD, self.node.exchange.pull(manifest, Options::default())).await??;
+        let exchange = &self.node.exchange;
+        let manifest = timeout(GUARD, exchange.find(manifest, Options::default())).await??;
+        timeout(GUARD, exchange.pull(manifest, Options::default())).await??;
         Ok(())
     }
 

@@ -1,0 +1,25 @@
+//! A running request's surroundings: who is told how far it is, and what ends it.
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::proto::{Progress, Unit};
+
+/// A running request's surroundings.
+pub struct Call<'a> {
+    pub progress: &'a mpsc::Sender<Progress>,
+    /// Cancelled when the request is to end at its next safe place.
+    pub cancel: &'a CancellationToken,
+}
+
+impl Call<'_> {
+    /// Reports a new phase. A listener that is gone misses a report and nothing else.
+    pub async fn phase(&self, text: impl Into<String>) {
+        let _gone = self.progress.send(Progress::Phase { text: text.into() }).await;
+    }
+
+    /// Reports that so many bytes of something are done.
+    pub async fn count(&self, what: &str, done: u64, total: u64) {
+        let _gone = self.progress.send(Progress::Count { what: what.to_owned(), done, total, unit: Unit::Bytes }).await;
+    }
+}

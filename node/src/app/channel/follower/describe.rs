@@ -1,0 +1,62 @@
+//! What people are told of the records of a channel.
+
+use potluck_protocol::channel::{ChannelInfo, Claim};
+use potluck_protocol::manifest::Kind as ManifestKind;
+
+use crate::store::Halt;
+
+/// What `potluck show` says of one.
+pub fn describe(kind: &ManifestKind) -> Vec<String> {
+    match kind {
+        ManifestKind::Channel(channel) => rules(channel),
+        ManifestKind::Proposal(proposal) => vec![format!(
+            "adapter {} at weight {} to channel {}",
+            proposal.adapter.short(),
+            proposal.weight.get(),
+            proposal.channel.short()
+        )],
+        ManifestKind::Version(version) => vec![format!(
+            "version {} of channel {}: {} adapters, base {}",
+            version.height,
+            version.channel.short(),
+            version.recipe.inputs().len(),
+            version.base.short()
+        )],
+        ManifestKind::Proof(proof) => {
+            vec![format!("against channel {}: {}", proof.channel.short(), describe_claim(proof.claim))]
+        }
+        ManifestKind::Adapter(_) | ManifestKind::Base(_) | ManifestKind::Dataset(_) => Vec::new(),
+    }
+}
+
+/// The rules of a channel, a line each.
+pub fn rules(channel: &ChannelInfo) -> Vec<String> {
+    vec![
+        format!("versions of {} from genesis {}", channel.dtype, channel.genesis.short()),
+        format!(
+            "an adapter must lower the held-out loss by {} ppm and may raise what is to be kept by {} ppm",
+            channel.gate.gain_ppm, channel.gate.guard_ppm
+        ),
+        format!("{} sealed evaluation shards", channel.evaluation.len()),
+    ]
+}
+
+/// What the steward did.
+pub fn describe_halt(halt: &Halt) -> String {
+    match halt {
+        Halt::Equivocation { first, second } => {
+            format!("its steward signed two versions for one height, {first} and {second}")
+        }
+        Halt::Mismatch { version, digest } => {
+            format!("version {version} is not what its recipe gives: folding it here gave digest {digest}")
+        }
+    }
+}
+
+/// What a proof says that the steward did.
+pub fn describe_claim(claim: Claim) -> String {
+    describe_halt(&match claim {
+        Claim::Equivocation { first, second } => Halt::Equivocation { first, second },
+        Claim::Mismatch { version, digest } => Halt::Mismatch { version, digest },
+    })
+}

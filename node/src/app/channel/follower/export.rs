@@ -1,0 +1,64 @@
+//! A version as a folder of merged safetensors for other programs: whole or not at all.
+
+use std::path::Path;
+
+use potluck_protocol::lineage::{Lineage, VersionEntry};
+use potluck_trainer::files::StagedFolder;
+use serde_json::{Value, json};
+
+use crate::app::call::Call;
+use crate::app::channel::follower::limits::PATIENCE;
+use crate::app::disk::Disk;
+use crate::app::reference::Names;
+use crate::app::versions::Versions;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::out_folder;
+
+/// Answers `potluck base export`.
+#[derive(Clone)]
+pub struct Exporter {
+    pub(in crate::app) disk: Disk,
+    pub(in crate::app) names: Names,
+    pub(in crate::app) versions: Versions,
+}
+
+impl Exporter {
+    /// Folds a version into a folder for other programs.
+    pub async fn export(&self, call: &Call<'_>, reference: &str, out: &Path) -> Outcome<Value> {
+        let lineage = self.names.find_version(reference).await?.ok_or_else(|| {
+            Failure::new(Kind::NotFound, format!("no channel or version `{reference}` is known here")).hint(
+                "follow a channel with `potluck base follow CHANNEL`; list those that are with `potluck base channels`",
+            )
+        })?;
+        let Some(head) = lineage.head() else {
+            return Err(Failure::new(
+                Kind::Usage,
+                format!("`{}` has no version yet: it is its genesis", lineage.name()),
+            )
+            .hint("copy the genesis base itself, see `potluck base ls`"));
+        };
+        let genesis = self.versions.genesis(call, lineage.spec()).await?;
+        self.versions.ensure_adapters(call, &lineage, PATIENCE).await?;
+        let answer = answer(&lineage, head, out);
+        let staged = StagedFolder::create(out).map_err(|error| out_folder::unwritable(out, &error))?;
+        self.versions.fold_into(call, &genesis, head, &staged.path()).await?;
+        let (note, target) = (answer.clone(), out.to_path_buf());
+        self.disk.on_store(move |_| placed(staged, &target, &note)).await?;
+        Ok(answer)
+    }
+}
+
+/// Gives the folder its name, with a note of what it was made of.
+fn placed(staged: StagedFolder, out: &Path, note: &Value) -> Outcome<()> {
+    let written = staged.write("recipe.json", format!("{note:#}\n").as_bytes()).and_then(|()| staged.commit());
+    written.map_err(|error| out_folder::unwritable(out, &error))
+}
+
+fn answer(lineage: &Lineage, head: &VersionEntry, out: &Path) -> Value {
+    let version = &head.version;
+    json!({
+        "schema": "potluck.base.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),
+        "height": version.height, "version": head.id, "parent": version.recipe.parent, "inputs": version.recipe.inputs(),
+        "dtype": version.recipe.dtype, "digest": version.digest, "base": version.base,
+    })
+}

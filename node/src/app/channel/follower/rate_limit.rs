@@ -1,0 +1,138 @@
+//! What was found out about claims, and how much of it was done lately: so that a lying prover costs one fold for each
+//! claim at most, and a crowd of them a few in an hour.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use potluck_protocol::id::{FoldDigest, ManifestId};
+use potluck_protocol::signed::PublicKey;
+use tokio::time::Instant;
+
+use crate::app::channel::follower::limits::{LEDGER_MAX, PROOFS_PER_KEY, RERUNS, SPAN};
+
+/// What folding a version gave here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refolded {
+    /// What it states.
+    Same,
+    Other(FoldDigest),
+}
+
+/// The ledger of a node. Clones share it.
+#[derive(Clone, Default)]
+pub struct Rates(Arc<Mutex<Ledger>>);
+
+impl Rates {
+    /// Held for operations on maps only.
+    pub fn with<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Of this process; after a restart claims are looked at again.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// Proofs that were judged.
+    judged: BTreeSet<ManifestId>,
+    order: VecDeque<ManifestId>,
+    /// By version.
+    results: BTreeMap<ManifestId, Refolded>,
+    /// By channel and by key: when.
+    reruns: BTreeMap<ManifestId, VecDeque<Instant>>,
+    proofs: BTreeMap<PublicKey, VecDeque<Instant>>,
+}
+
+impl Ledger {
+    /// Whether a proof was judged lately.
+    pub fn is_judged(&self, proof: &ManifestId) -> bool {
+        self.judged.contains(proof)
+    }
+
+    /// Notes that a proof was judged.
+    pub fn judged(&mut self, proof: ManifestId) {
+        if self.judged.insert(proof) {
+            self.order.push_back(proof);
+        }
+        if self.order.len() > LEDGER_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.judged.remove(&oldest);
+        }
+    }
+
+    /// What folding a version gave here, if that is remembered.
+    pub fn result(&self, version: &ManifestId) -> Option<Refolded> {
+        self.results.get(version).copied()
+    }
+
+    /// Remembers what folding a version gave here.
+    pub fn set_result(&mut self, version: ManifestId, result: Refolded) {
+        if self.results.len() >= LEDGER_MAX {
+            // Results can be found again; which is forgotten does not matter.
+            self.results.pop_first();
+        }
+        self.results.insert(version, result);
+    }
+
+    /// Whether one more version of this channel may be folded now because of a claim; counts it.
+    pub fn may_rerun(&mut self, channel: ManifestId, now: Instant) -> bool {
+        take(&mut self.reruns, channel, RERUNS, now)
+    }
+
+    /// Whether one more proof by this key is looked at now; counts it.
+    pub fn may_look(&mut self, key: PublicKey, now: Instant) -> bool {
+        take(&mut self.proofs, key, PROOFS_PER_KEY, now)
+    }
+}
+
+fn take<K: Ord + Copy>(times: &mut BTreeMap<K, VecDeque<Instant>>, key: K, most: usize, now: Instant) -> bool {
+    let recent = |at: &Instant| now.duration_since(*at) < SPAN;
+    times.retain(|_, all| {
+        all.retain(recent);
+        !all.is_empty()
+    });
+    if times.len() >= LEDGER_MAX && !times.contains_key(&key) {
+        return false;
+    }
+    let all = times.entry(key).or_default();
+    let fits = all.len() < most;
+    if fits {
+        all.push_back(now);
+    }
+    fits
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::Digest;
+
+    use super::*;
+
+    fn id(n: usize) -> ManifestId {
+        ManifestId(Digest::of(&n.to_le_bytes()))
+    }
+
+    #[test]
+    fn a_crowd_of_claims_costs_a_few_folds_an_hour() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        let granted = (0..100).filter(|_| ledger.may_rerun(id(0), now)).count();
+        assert_eq!(granted, RERUNS);
+        assert!(ledger.may_rerun(id(1), now), "another channel is not held up");
+        assert!(ledger.may_rerun(id(0), now + SPAN));
+        let key = PublicKey(Digest::of(b"key"));
+        assert_eq!((0..100).filter(|_| ledger.may_look(key, now)).count(), PROOFS_PER_KEY);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        for n in 0..LEDGER_MAX + 10 {
+            ledger.judged(id(n));
+            ledger.set_result(id(n), Refolded::Same);
+            let _bounded = ledger.may_look(PublicKey(id(n).0), now);
+        }
+        assert_eq!((ledger.judged.len(), ledger.order.len()), (LEDGER_MAX, LEDGER_MAX));
+        assert_eq!((ledger.results.len(), ledger.proofs.len()), (LEDGER_MAX, LEDGER_MAX));
+        assert!(!ledger.is_judged(&id(0)) && ledger.is_judged(&id(LEDGER_MAX + 9)));
+    }
+}

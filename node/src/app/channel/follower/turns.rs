@@ -1,0 +1,29 @@
+//! Who changes what is in force of a channel: one at a time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use potluck_protocol::id::ManifestId;
+use tokio::sync::OwnedMutexGuard;
+
+/// Held by whoever changes what is in force of one channel.
+type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// A lock for each channel. Clones share them.
+#[derive(Clone, Default)]
+pub struct Turns {
+    /// By channel. As many as channels are followed. // I12
+    turns: Arc<Mutex<BTreeMap<ManifestId, Turn>>>,
+}
+
+impl Turns {
+    /// Waits until nobody else changes what is in force of a channel.
+    pub async fn take(&self, channel: ManifestId) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(turns.entry(channel).or_default())
+        };
+        turn.lock_owned().await
+    }
+}

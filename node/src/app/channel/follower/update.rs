@@ -1,0 +1,172 @@
+//! Taking newer versions: everything is looked at first, and one record, written last, puts the new one in force.
+
+use std::time::Duration;
+
+use potluck_protocol::id::ManifestId;
+use potluck_protocol::lineage::Lineage;
+use serde_json::{Value, json};
+
+use crate::app::call::Call;
+use crate::app::channel::follower::Follower;
+use crate::app::channel::follower::chain::{Chain, Gathered, height_of};
+use crate::app::channel::follower::halt::halted;
+use crate::app::channel::follower::limits::PATIENCE;
+use crate::app::lineages::not_of;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::seconds::Seconds;
+use crate::store::{ChannelRecord, Halt};
+
+/// Who wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A person: waits for announcements, and ends what a rollback holds.
+    Person(Duration),
+    /// The daemon, of its own accord.
+    Daemon,
+}
+
+/// What it came to.
+pub struct Updated {
+    pub record: ChannelRecord,
+    /// Up to what is in force.
+    pub lineage: Lineage,
+    /// The height before.
+    pub from: u32,
+    /// Bytes of adapters and records that came over the network.
+    pub fetched_bytes: u64,
+}
+
+impl Follower {
+    /// Answers `potluck base update`.
+    pub async fn update_asked(&self, call: &Call<'_>, channel: &str, timeout_seconds: Seconds) -> Outcome<Value> {
+        let record = self.names.find_channel(channel)?;
+        let updated = self.update(call, record.id, Asked::Person(timeout_seconds.duration())).await?;
+        Ok(updated.answer("potluck.base.update/1"))
+    }
+
+    /// Takes the highest version that holds. An error leaves the one before in force, or says why no more was taken.
+    pub async fn update(&self, call: &Call<'_>, id: ManifestId, asked: Asked) -> Outcome<Updated> {
+        let _turn = self.turns.take(id).await;
+        let mut record = self.find_followed(id)?;
+        if let Some(halt) = &record.halted {
+            return Err(halted(&record, halt));
+        }
+        // Here since it was followed; one that was damaged since is fetched again.
+        self.objects.ensure_present(call, id, asked.patience()).await?;
+        let spec = self.disk.manifest(id).await?;
+        let opened = Lineage::open(&spec).map_err(|error| not_of(id, &error))?;
+        if matches!(asked, Asked::Person(_)) {
+            call.phase(format!("looking for versions of `{}`", record.name)).await;
+            self.chains.catch_up(call, opened.spec().genesis, id).await?;
+        }
+        let gathered = self.chains.gather(call, &opened, asked.patience()).await?;
+        let chain = self.check_proofs(call, &record, &gathered, opened, asked).await?;
+        let from = height_of(&chain.lineage, record.current).ok_or_else(|| lost(&record))?;
+        let mut fetched_bytes = gathered.fetched_bytes;
+        if chain.lineage.next_height() > from + 1 {
+            fetched_bytes += self.put_in_force(call, &mut record, &chain.lineage, from, asked).await?;
+        }
+        if record.held {
+            record.held = false;
+            let noted = record.clone();
+            self.disk.on_store(move |store| store.set_channel(noted)).await?;
+        }
+        match chain.broken {
+            Some(broken) => Err(broken.context(format!("`{}`", record.name)).hint(format!(
+                "version {} is in force; `potluck base show {}` shows what is known",
+                chain.lineage.next_height() - 1,
+                record.name
+            ))),
+            None => Ok(Updated { record, lineage: chain.lineage, from, fetched_bytes }),
+        }
+    }
+
+    /// The record of a channel that must be followed here.
+    pub fn find_followed(&self, id: ManifestId) -> Outcome<ChannelRecord> {
+        self.disk.store.channel(&id).ok_or_else(|| {
+            Failure::new(Kind::NotFound, format!("channel {} is not followed here", id.short()))
+                .hint(format!("follow it with `potluck base follow {id}`"))
+        })
+    }
+
+    /// The chain, if its steward was not found lying; otherwise the channel is halted.
+    async fn check_proofs(
+        &self,
+        call: &Call<'_>,
+        record: &ChannelRecord,
+        gathered: &Gathered,
+        opened: Lineage,
+        asked: Asked,
+    ) -> Outcome<Chain> {
+        if let Some((first, second)) = gathered.conflict {
+            let halt = Halt::Equivocation { first, second };
+            return Err(self.halts.halt_and_prove(call, record.clone(), &opened, halt).await?);
+        }
+        let chain = gathered.chain(opened);
+        let important: Vec<_> = record.current.into_iter().chain(chain.lineage.head().map(|head| head.id)).collect();
+        match self.auditor.judge_proofs(call, &chain.lineage, &important, asked.patience()).await? {
+            None => Ok(chain),
+            Some(halt) => {
+                let record = self.halts.halt(record.clone(), halt).await?;
+                Err(halted(&record, &halt))
+            }
+        }
+    }
+
+    /// Puts the lineage's head in force; the bytes that came for it.
+    async fn put_in_force(
+        &self,
+        call: &Call<'_>,
+        record: &mut ChannelRecord,
+        lineage: &Lineage,
+        from: u32,
+        asked: Asked,
+    ) -> Outcome<u64> {
+        self.versions.shapes(call, lineage.spec()).await?;
+        let bytes = self.versions.ensure_adapters(call, lineage, asked.patience()).await?;
+        if record.audit
+            && let Some((version, digest)) = self.auditor.audit_new(call, lineage, from, asked.patience()).await?
+        {
+            let halt = Halt::Mismatch { version, digest };
+            return Err(self.halts.halt_and_prove(call, record.clone(), lineage, halt).await?);
+        }
+        record.current = lineage.head().map(|head| head.id);
+        record.held = false;
+        let noted = record.clone();
+        self.disk.on_store(move |store| store.set_channel(noted)).await?;
+        Ok(bytes)
+    }
+}
+
+impl Asked {
+    /// How long each record and adapter is looked for.
+    pub fn patience(self) -> Duration {
+        match self {
+            Self::Person(patience) => patience,
+            Self::Daemon => PATIENCE,
+        }
+    }
+}
+
+impl Updated {
+    /// What the request answers, under its schema.
+    pub fn answer(&self, schema: &str) -> Value {
+        let (record, head) = (&self.record, self.lineage.head());
+        json!({
+            "schema": schema, "channel": record.id, "name": record.name, "steward": self.lineage.steward(),
+            "genesis": self.lineage.spec().genesis, "from": self.from,
+            "height": head.map_or(0, |head| head.version.height),
+            "version": record.current,
+            "base": head.map_or(self.lineage.spec().genesis, |head| head.version.base),
+            "adapters": self.lineage.inputs().len(), "audit": record.audit, "fetched_bytes": self.fetched_bytes,
+        })
+    }
+}
+
+fn lost(record: &ChannelRecord) -> Failure {
+    Failure::new(
+        Kind::Verification,
+        format!("the records of what is in force of `{}` are damaged or not here any more", record.name),
+    )
+    .hint("`potluck store verify` names what is damaged; follow the channel again when its records can be had")
+}

@@ -1,0 +1,51 @@
+//! Channels of base versions: this node as a steward, a proposer, a follower and an auditor.
+//!
+//! What is in force follows from signed manifests in the store ([`Lineage`](potluck_protocol::lineage::Lineage)) and one
+//! record in `state.log` ([`ChannelRecord`](crate::store::ChannelRecord)); a command that dies half way leaves the old
+//! version in force.
+
+pub mod follower;
+pub mod steward;
+
+use serde_json::Value;
+
+use crate::api::channel::Request;
+use crate::app::call::Call;
+use crate::failure::Outcome;
+use follower::Follower;
+use follower::export::Exporter;
+use follower::show::ChannelView;
+use steward::Steward;
+use steward::propose::Proposer;
+
+/// Answers everything that is asked about channels.
+#[derive(Clone)]
+pub struct Channels {
+    pub(in crate::app) follower: Follower,
+    pub(in crate::app) view: ChannelView,
+    pub(in crate::app) exporter: Exporter,
+    pub(in crate::app) proposer: Proposer,
+    pub(in crate::app) steward: Steward,
+}
+
+impl Channels {
+    /// Does what is asked.
+    pub async fn run(&self, call: &Call<'_>, request: Request) -> Outcome<Value> {
+        match request {
+            Request::Open(open) => self.steward.open(call, open).await,
+            Request::Propose(propose) => self.proposer.propose(call, propose).await,
+            Request::Release(release) => self.steward.release(call, release).await,
+            Request::Revoke(revoke) => self.steward.revoke(call, revoke).await,
+            Request::Follow(follow) => self.follower.follow(call, follow).await,
+            Request::Unfollow { channel, force } => self.follower.unfollow(&channel, force).await,
+            Request::Update { channel, timeout_seconds } => {
+                self.follower.update_asked(call, &channel, timeout_seconds).await
+            }
+            Request::Rollback(rollback) if rollback.publish => self.steward.rollback(call, &rollback).await,
+            Request::Rollback(rollback) => self.follower.rollback(call, rollback).await,
+            Request::Show { channel } => self.view.show(&channel).await,
+            Request::List => self.follower.list().await,
+            Request::Export { channel, out } => self.exporter.export(call, &channel, &out).await,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! As a steward: opening, releasing, revoking; and proposing to any channel.
+//!
+//! A version comes about in this order, each step durable before the next, so that a crash at any point leaves the old
+//! version in force and the new one to be finished, never two for one height:
+//!
+//! ```text
+//! rows of the opened shard in the store -> promise of the whole body -> signature -> manifest, well-formed
+//!   -> in force here -> pinned -> announced
+//! ```
+
+pub mod proposals;
+pub mod propose;
+pub mod screen;
+pub mod verdicts;
+pub mod version;
+mod own;
+mod deal;
+mod open;
+mod release;
+mod amend;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use potluck_protocol::id::ManifestId;
+
+use super::follower::chain_fetch::Chains;
+use super::follower::halt::Halts;
+use crate::app::adapters::Adapters;
+use crate::app::bases::Bases;
+use crate::app::disk::Disk;
+use crate::app::fold::Folds;
+use crate::app::lineages::Lineages;
+use crate::app::network::Network;
+use crate::app::objects::Objects;
+use crate::app::publisher::Publisher;
+use crate::app::reference::Names;
+use crate::app::resolver::Resolver;
+use crate::app::versions::Versions;
+use crate::app::worker::Worker;
+use crate::identity::Identity;
+use proposals::Proposals;
+use screen::Screen;
+use version::Drafts;
+
+/// Opens channels and makes their versions, one at a time.
+#[derive(Clone)]
+pub struct Steward {
+    pub(in crate::app) disk: Disk,
+    pub(in crate::app) worker: Worker,
+    pub(in crate::app) identity: Identity,
+    pub(in crate::app) network: Option<Network>,
+    pub(in crate::app) lineages: Lineages,
+    pub(in crate::app) names: Names,
+    pub(in crate::app) objects: Objects,
+    pub(in crate::app) publisher: Publisher,
+    pub(in crate::app) bases: Bases,
+    pub(in crate::app) adapters: Adapters,
+    pub(in crate::app) folds: Folds,
+    pub(in crate::app) versions: Versions,
+    pub(in crate::app) resolver: Resolver,
+    pub(in crate::app) chains: Chains,
+    pub(in crate::app) halts: Halts,
+    pub(in crate::app) screen: Screen,
+    pub(in crate::app) proposals: Proposals,
+    pub(in crate::app) drafts: Drafts,
+    pub(in crate::app) asked: AskedChannels,
+    /// Held while this node makes a version: one at a time.
+    pub(in crate::app) making: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Channels of our own for which peers were asked what our key has signed, in this process. As many as there are. // I12
+#[derive(Clone, Default)]
+pub struct AskedChannels(Arc<Mutex<BTreeSet<ManifestId>>>);
+
+impl AskedChannels {
+    /// Whether peers were asked.
+    pub fn contains(&self, channel: &ManifestId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(channel)
+    }
+
+    /// Notes that peers were asked.
+    pub fn insert(&self, channel: ManifestId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(channel);
+    }
+}

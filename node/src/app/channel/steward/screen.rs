@@ -1,0 +1,176 @@
+//! Every check of a proposal that needs no numerics.
+
+use std::time::Duration;
+
+use libp2p::{PeerId, identity};
+use potluck_protocol::channel::{Admission, Refusal};
+use potluck_protocol::id::{Digest, ManifestId};
+use potluck_protocol::lineage::Lineage;
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use potluck_protocol::signed::{Authentic, PublicKey};
+
+use crate::app::call::Call;
+use crate::app::channel::steward::proposals::Proposal;
+use crate::app::disk::{Disk, complete};
+use crate::app::network::Network;
+use crate::app::objects::Objects;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::licence;
+
+/// What a proposal comes to before it is weighed.
+pub enum Screened {
+    /// Its adapter is here, whole and checked.
+    Fit,
+    Refused(Refusal),
+    /// Nothing can be said: this node is on no network, and the adapter is not here.
+    Later,
+}
+
+/// Checks proposals before they are weighed.
+#[derive(Clone)]
+pub struct Screen {
+    pub(in crate::app) disk: Disk,
+    pub(in crate::app) network: Option<Network>,
+    pub(in crate::app) objects: Objects,
+}
+
+impl Screen {
+    /// Admission, licence and lineage first, so that nothing is fetched that is refused anyway; then the files.
+    pub async fn screen(
+        &self,
+        call: &Call<'_>,
+        lineage: &Lineage,
+        proposal: &Proposal,
+        patience: Duration,
+    ) -> Outcome<Screened> {
+        if let Some(refusal) = refuse_proposal(lineage, proposal) {
+            return Ok(Screened::Refused(refusal));
+        }
+        let manifest = match self.adapter_manifest(call, proposal.info.adapter, patience).await {
+            Ok(manifest) => manifest,
+            Err(failure) => return self.judge_missing(failure),
+        };
+        match refuse_adapter(lineage, manifest.body()) {
+            Some(refusal) => Ok(Screened::Refused(refusal)),
+            None => self.screen_files(call, &manifest, patience).await,
+        }
+    }
+
+    /// The files, fetched if they are not here, and looked at. // I8
+    async fn screen_files(
+        &self,
+        call: &Call<'_>,
+        manifest: &Authentic<Manifest>,
+        patience: Duration,
+    ) -> Outcome<Screened> {
+        let id = manifest.id();
+        if self.disk.store.is_well_formed(&id) {
+            return Ok(Screened::Fit);
+        }
+        if !self.disk.on_store(move |store| Ok::<_, Failure>(complete(store, &id).is_ok())).await? {
+            let bytes = manifest.body().total_bytes().saturating_mul(2);
+            self.disk.check_room(bytes, "shards and files of a proposed adapter").await?;
+            call.phase(format!("fetching {} from its publisher or others", manifest.body().name)).await;
+            if let Err(failure) = self.objects.fetch(call, manifest.clone(), patience).await {
+                return self.judge_missing(failure);
+            }
+        }
+        let complete = self.disk.complete(id).await?;
+        // I6
+        match self.objects.inspect(complete).await {
+            Ok(_) => Ok(Screened::Fit),
+            Err(failure) if failure.kind == Kind::Verification => {
+                Ok(Screened::Refused(Refusal::malformed(&failure.message)))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn adapter_manifest(&self, call: &Call<'_>, id: ManifestId, find: Duration) -> Outcome<Authentic<Manifest>> {
+        match self.disk.on_store(move |store| store.manifest(&id)).await? {
+            Some(manifest) => Ok(manifest),
+            None => self.objects.find_manifest(call, id, find).await,
+        }
+    }
+
+    /// What is nobody's trouble but the publisher's and the network's is a refusal; ours ends the release.
+    fn judge_missing(&self, failure: Failure) -> Outcome<Screened> {
+        match failure.kind {
+            Kind::NotFound | Kind::Timeout | Kind::Unreachable if self.network.is_none() => Ok(Screened::Later),
+            Kind::NotFound | Kind::Timeout | Kind::Unreachable => Ok(Screened::Refused(Refusal::Missing)),
+            Kind::Verification => Ok(Screened::Refused(Refusal::malformed(&failure.message))),
+            _ => Err(failure),
+        }
+    }
+}
+
+/// Why the rules of a channel refuse a proposal, whatever its adapter is.
+fn refuse_proposal(lineage: &Lineage, proposal: &Proposal) -> Option<Refusal> {
+    let adapter = proposal.info.adapter;
+    if !lineage.spec().admission.admits(&proposal.proposer) {
+        return Some(Refusal::NotAdmitted);
+    }
+    if lineage.revoked().binary_search(&adapter).is_ok() {
+        return Some(Refusal::Revoked);
+    }
+    lineage.inputs().iter().any(|(input, _)| *input == adapter).then_some(Refusal::AlreadyIn)
+}
+
+/// Why the rules of a channel refuse an adapter, by what its manifest says.
+fn refuse_adapter(lineage: &Lineage, adapter: &Manifest) -> Option<Refusal> {
+    let ManifestKind::Adapter(info) = &adapter.kind else { return Some(Refusal::malformed("it is no adapter")) };
+    if !licence::taken(&lineage.spec().licences, &adapter.licence) {
+        return Some(Refusal::Licence);
+    }
+    (!lineage.is_of(&info.base)).then_some(Refusal::OtherBase)
+}
+
+/// The publishers that may propose; everybody if none is named.
+pub fn admission(keys: &[String]) -> Outcome<Admission> {
+    if keys.is_empty() {
+        return Ok(Admission::Open);
+    }
+    let mut keys = keys.iter().map(|text| key(text)).collect::<Outcome<Vec<_>>>()?;
+    keys.sort();
+    keys.dedup();
+    Ok(Admission::Listed(keys))
+}
+
+fn key(text: &str) -> Outcome<PublicKey> {
+    let wrong = || {
+        Failure::new(Kind::Usage, format!("`{text}` is no key of a publisher"))
+            .hint("give the peer id that `potluck status` shows there, or the publisher that `potluck show` names")
+    };
+    let key = match text.parse::<Digest>() {
+        Ok(bytes) => PublicKey(bytes),
+        Err(_) => of_peer(text.parse().map_err(|_| wrong())?).ok_or_else(wrong)?,
+    };
+    // Bytes that are no key at all would admit nobody.
+    if key.peer_id().is_some() { Ok(key) } else { Err(wrong()) }
+}
+
+/// The ed25519 key that a peer id holds.
+fn of_peer(peer: PeerId) -> Option<PublicKey> {
+    let hash: &libp2p::multihash::Multihash<64> = peer.as_ref();
+    let key = identity::PublicKey::try_decode_protobuf(hash.digest()).ok()?.try_into_ed25519().ok()?;
+    Some(PublicKey(Digest(key.to_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::identity::ed25519::Keypair;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_hex_or_a_peer_id() {
+        let own = PublicKey::of(&Keypair::generate());
+        let peer = own.peer_id().expect("a key").to_string();
+        let listed = admission(&[own.0.to_string(), peer]).expect("both");
+        assert_eq!(listed, Admission::Listed(vec![own]));
+        assert_eq!(admission(&[]), Ok(Admission::Open));
+        for wrong in ["", "me", "12D3KooW", &PeerId::random().to_string()] {
+            assert_eq!(admission(&[wrong.to_owned()]).map_err(|failure| failure.kind), Err(Kind::Usage), "{wrong}");
+        }
+    }
+}

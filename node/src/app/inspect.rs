@@ -1,0 +1,83 @@
+//! Whether the files of a manifest mean what it says.
+
+use potluck_protocol::base::Architecture;
+use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest};
+use potluck_protocol::verify::Complete;
+use potluck_trainer::base::Base;
+use potluck_trainer::peft::{CONFIG_FILE, MODEL_FILE};
+
+use crate::app::known_bases::KnownBase;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::{Store, StoreError};
+use crate::worker::proto::BaseSource;
+
+/// The path of the file that is wrong, and why.
+type Wrong = (String, String);
+
+/// Whether a manifest is one of those that make up channels.
+pub fn is_record(kind: &ManifestKind) -> bool {
+    match kind {
+        ManifestKind::Channel(_) | ManifestKind::Proposal(_) | ManifestKind::Version(_) | ManifestKind::Proof(_) => {
+            true
+        }
+        ManifestKind::Adapter(_) | ManifestKind::Base(_) | ManifestKind::Dataset(_) => false,
+    }
+}
+
+/// The shapes of a base, from the head of its files alone.
+pub fn architecture(base: &KnownBase) -> Outcome<Architecture> {
+    match &base.source {
+        BaseSource::Tiny => Ok(potluck_trainer::tiny::architecture()),
+        BaseSource::Path(path) => Base::open(path)
+            .map(|base| base.architecture().clone())
+            .map_err(|error| crate::worker::failures::base(&error).context(format!("base `{}`", base.name))),
+    }
+}
+
+/// What is said of something whose base is not here to hold it against.
+pub fn unknown_base(manifest: &Manifest) -> Failure {
+    let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
+    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name))
+        .hint(format!("add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"))
+}
+
+/// What can be said of an adapter whose base is not here: digest and cut of its files, and whether the two fit each
+/// other. Nothing is noted of it.
+pub fn check_apart(store: &Store, complete: &Complete) -> Outcome<()> {
+    let read = |file: &_, table: &_| store.read_file(file, table);
+    let checked = complete.inspect_apart(read, |manifest, files| {
+        let (adapter, config, model) = two_files(manifest, files)?;
+        let rank = potluck_trainer::peft::check_apart(config, model)
+            .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
+        if rank == adapter.r as usize { Ok(()) } else { Err(other_settings()) }
+    })?;
+    checked.map_err(|error| StoreError::from(error).into())
+}
+
+/// An adapter holds exactly its two files.
+fn two_files<'a>(manifest: &'a Manifest, files: &'a [Vec<u8>]) -> Result<(&'a AdapterInfo, &'a [u8], &'a [u8]), Wrong> {
+    let ManifestKind::Adapter(adapter) = &manifest.kind else {
+        return Err((String::new(), "no adapter".to_owned()));
+    };
+    let paths: Vec<_> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    let ([CONFIG_FILE, MODEL_FILE], [config, model]) = (&paths[..], files) else {
+        return Err((paths.join(", "), format!("an adapter is {CONFIG_FILE} and {MODEL_FILE}, and nothing else")));
+    };
+    Ok((adapter, config, model))
+}
+
+fn other_settings() -> Wrong {
+    (CONFIG_FILE.to_owned(), "rank or target modules are not those of the manifest".to_owned())
+}
+
+/// They are what the manifest says of them.
+pub fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) -> Result<(), Wrong> {
+    let (adapter, config, model) = two_files(manifest, files)?;
+    let checked = potluck_trainer::peft::check(config, model, architecture)
+        .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
+    let config = &checked.config;
+    if config.r as u32 != adapter.r || config.target_modules.names() != adapter.target_modules {
+        return Err(other_settings());
+    }
+    Ok(())
+}

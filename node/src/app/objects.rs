@@ -1,0 +1,177 @@
+//! Manifests with their shards: found, fetched, checked, and here.
+
+use std::time::{Duration, Instant};
+
+use potluck_protocol::id::ManifestId;
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
+use potluck_protocol::verify::{Complete, WellFormed};
+use tokio::sync::watch;
+
+use crate::api::proto::PulledFrom;
+use crate::app::call::Call;
+use crate::app::disk::Disk;
+use crate::app::inspect::{architecture, check, is_record, unknown_base};
+use crate::app::known_bases::KnownBases;
+use crate::app::network::Network;
+use crate::exchange::{self, Options, PullError};
+use crate::failure::{Failure, Kind, Outcome};
+use crate::net;
+use crate::store::StoreError;
+
+/// How long somebody is looked for who has a base that a command names, in seconds.
+pub const FIND_SECONDS: u64 = 60;
+
+/// What is here or can be had from peers, by the id of its manifest.
+#[derive(Clone)]
+pub struct Objects {
+    pub(in crate::app) disk: Disk,
+    pub(in crate::app) network: Option<Network>,
+    pub(in crate::app) known: KnownBases,
+}
+
+impl Objects {
+    /// A manifest, from here or from a peer.
+    pub async fn find_manifest(&self, call: &Call<'_>, id: ManifestId, find: Duration) -> Outcome<Authentic<Manifest>> {
+        match &self.network {
+            Some(network) => {
+                let options = Options { find, cancel: call.cancel.clone(), ..Options::default() };
+                Ok(network.exchange.find(id, options).await?)
+            }
+            None => self.disk.manifest(id).await,
+        }
+    }
+
+    /// A manifest with all that it names, from the network alone. Its phases count the finding too.
+    pub async fn find_and_fetch(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        timeout: Duration,
+    ) -> Outcome<exchange::Pulled> {
+        if self.network.is_none() {
+            return Err(off_network(id));
+        }
+        let began = Instant::now();
+        let manifest = self.find_manifest(call, id, timeout).await?;
+        let found_seconds = began.elapsed().as_secs_f64();
+        let mut pulled = self.fetch(call, manifest, timeout).await?;
+        pulled.phases.found_seconds += found_seconds;
+        Ok(pulled)
+    }
+
+    /// Fetches the shards of a manifest that was found from whoever has them, and reports how far it is. Nothing is inspected.
+    pub async fn fetch(
+        &self,
+        call: &Call<'_>,
+        manifest: Authentic<Manifest>,
+        timeout: Duration,
+    ) -> Outcome<exchange::Pulled> {
+        let network = self.network.as_ref().ok_or_else(|| off_network(manifest.id()))?;
+        let (steps, mut seen) = watch::channel(exchange::Progress::default());
+        let options =
+            Options { patience: timeout, cancel: call.cancel.clone(), progress: Some(steps), ..Options::default() };
+        let pulling = network.exchange.pull(manifest, options);
+        tokio::pin!(pulling);
+        let mut reporting = true;
+        loop {
+            tokio::select! {
+                biased;
+                pulled = &mut pulling => match pulled {
+                    Ok(pulled) => return Ok(pulled),
+                    Err(error) => return Err(explained(error, &network.handle).await),
+                },
+                changed = seen.changed(), if reporting => {
+                    reporting = changed.is_ok();
+                    let (done, total) = { let now = seen.borrow_and_update(); (now.bytes, now.bytes_total) };
+                    call.count("fetched", done, total).await;
+                }
+            }
+        }
+    }
+
+    /// Makes a manifest be here whole and checked; how many bytes came for it. // I8
+    pub async fn ensure_present(&self, call: &Call<'_>, id: ManifestId, patience: Duration) -> Outcome<u64> {
+        let here = self.disk.complete(id).await;
+        if here.is_ok() && self.disk.store.is_well_formed(&id) {
+            return Ok(0);
+        }
+        let (complete, bytes) = match here {
+            Ok(complete) => (complete, 0),
+            Err(_) => {
+                let manifest = self.find_manifest(call, id, patience).await?;
+                // Once as shards, and once as the folder that a fold reads.
+                self.disk.check_room(manifest.body().total_bytes().saturating_mul(2), "records and adapters").await?;
+                let pulled = self.fetch(call, manifest, patience).await?;
+                (pulled.complete, pulled.fetched_bytes)
+            }
+        };
+        self.inspect(complete).await?;
+        Ok(bytes)
+    }
+
+    /// Checks a manifest that is here whole against its base, and notes that it is well-formed. // I6, I8
+    pub async fn inspect(&self, complete: Complete) -> Outcome<WellFormed> {
+        let manifest = complete.manifest();
+        if is_record(&manifest.body().kind) {
+            return self.inspect_record(complete).await;
+        }
+        let base = match manifest.body().base() {
+            Some(base) => self.known.shapes_of(base).await?,
+            None => None,
+        };
+        let base = base.ok_or_else(|| unknown_base(manifest.body()))?;
+        self.disk
+            .on_store(move |store| {
+                let architecture = architecture(&base)?;
+                let read = |file: &_, table: &_| store.read_file(file, table);
+                let checked = complete.inspect(read, |manifest, files| check(manifest, files, &architecture))?;
+                let well_formed = checked.map_err(StoreError::from)?;
+                store.commit_well_formed(&well_formed)?;
+                Ok::<_, Failure>(well_formed)
+            })
+            .await
+    }
+
+    /// What says something about a channel: its files are what it says, and it fits nothing but its own lineage, which is
+    /// looked at where it is used.
+    async fn inspect_record(&self, complete: Complete) -> Outcome<WellFormed> {
+        self.disk
+            .on_store(move |store| {
+                let scans = store.scan(&complete, None)?;
+                let well_formed = complete.inspect_scanned(&scans, |_| Ok(())).map_err(StoreError::from)?;
+                store.commit_well_formed(&well_formed)?;
+                Ok::<_, StoreError>(well_formed)
+            })
+            .await
+    }
+}
+
+/// With the reason that the network knows, if a pull failed because relays carry no shards.
+async fn explained(error: PullError, network: &net::Handle) -> Failure {
+    let asked = match &error {
+        PullError::Incomplete { asked, .. } => asked.clone(),
+        _ => Vec::new(),
+    };
+    let failure = Failure::from(error);
+    let peers = network.peers().await.unwrap_or_default();
+    let relayed = peers.iter().filter(|info| !info.direct && asked.contains(&info.peer)).count();
+    if relayed == 0 {
+        return failure;
+    }
+    failure.hint(format!(
+        "{relayed} of the peers asked are reached through a relay only, and a relay carries no shards; the pull goes on \
+         from what is here once a node with an open port has the adapter too: run the same command again then"
+    ))
+}
+
+/// What a command says that would need the network.
+pub fn off_network(id: ManifestId) -> Failure {
+    Failure::new(Kind::Unreachable, format!("{} is not here, and this node is on no network", id.short()))
+        .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
+}
+
+/// Who sent how much.
+pub fn providers(pulled: &exchange::Pulled) -> Vec<PulledFrom> {
+    pulled.fetched_from.iter().map(|(peer, bytes)| PulledFrom { peer: peer.to_string(), bytes: *bytes }).collect()
+}

@@ -1,0 +1,368 @@
+//! Puts the parts of a node together, from the bottom to the top.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::adapters::Adapters;
+use super::adapters::pull::Puller;
+use super::bases::Bases;
+use super::channel::Channels;
+use super::channel::follower::Follower;
+use super::channel::follower::audit::Auditor;
+use super::channel::follower::chain_fetch::Chains;
+use super::channel::follower::export::Exporter;
+use super::channel::follower::halt::Halts;
+use super::channel::follower::rate_limit::Rates;
+use super::channel::follower::show::ChannelView;
+use super::channel::follower::turns::Turns;
+use super::channel::steward::proposals::Proposals;
+use super::channel::steward::propose::Proposer;
+use super::channel::steward::screen::Screen;
+use super::channel::steward::version::Drafts;
+use super::channel::steward::{AskedChannels, Steward};
+use super::disk::Disk;
+use super::fold::Folds;
+use super::known_bases::KnownBases;
+use super::lineages::Lineages;
+use super::maintenance::Maintenance;
+use super::merge::Merging;
+use super::network::Network;
+use super::objects::Objects;
+use super::plan::Plans;
+use super::publish::adapter::AdapterPublisher;
+use super::publish::base::BasePublisher;
+use super::publisher::Publisher;
+use super::reference::Names;
+use super::resolver::Resolver;
+use super::search::Searcher;
+use super::search::offers::Offers;
+use super::show::Shows;
+use super::status::NodeStatus;
+use super::training::Training;
+use super::verify::Verifier;
+use super::versions::Versions;
+use super::worker::Worker;
+use crate::identity::Identity;
+
+/// What all parts stand on.
+pub struct Ground {
+    pub disk: Disk,
+    pub worker: Worker,
+    pub identity: Identity,
+    pub network: Option<Network>,
+    /// Where the home of a node will be that does not exist yet.
+    pub unmade: Option<PathBuf>,
+}
+
+/// The parts that answer requests.
+pub struct Parts {
+    pub status: NodeStatus,
+    pub maintenance: Maintenance,
+    pub bases: Bases,
+    pub puller: Puller,
+    pub publisher: Publisher,
+    pub adapter_publisher: AdapterPublisher,
+    pub base_publisher: BasePublisher,
+    pub training: Training,
+    pub merging: Merging,
+    pub plans: Plans,
+    pub channels: Channels,
+    pub searcher: Searcher,
+    pub shows: Shows,
+    pub verifier: Verifier,
+    pub adapters: Adapters,
+    pub names: Names,
+}
+
+/// What is here, what can be had, and what can be signed.
+struct Lookups {
+    lineages: Lineages,
+    known: KnownBases,
+    names: Names,
+    objects: Objects,
+    publisher: Publisher,
+}
+
+/// What is computed with.
+struct Contents {
+    bases: Bases,
+    adapters: Adapters,
+    folds: Folds,
+    versions: Versions,
+    resolver: Resolver,
+}
+
+/// What the parts that answer requests are handed, each what it needs of it.
+#[derive(Clone)]
+struct Tools {
+    disk: Disk,
+    worker: Worker,
+    identity: Identity,
+    network: Option<Network>,
+    unmade: Option<PathBuf>,
+    lineages: Lineages,
+    known: KnownBases,
+    names: Names,
+    objects: Objects,
+    publisher: Publisher,
+    bases: Bases,
+    adapters: Adapters,
+    folds: Folds,
+    versions: Versions,
+    resolver: Resolver,
+}
+
+impl Ground {
+    fn lookups(&self) -> Lookups {
+        let lineages = Lineages { disk: self.disk.clone() };
+        let known = KnownBases { disk: self.disk.clone(), lineages: lineages.clone() };
+        let names = Names {
+            disk: self.disk.clone(),
+            network: self.network.clone(),
+            known: known.clone(),
+            lineages: lineages.clone(),
+        };
+        let objects = Objects { disk: self.disk.clone(), network: self.network.clone(), known: known.clone() };
+        let publisher = Publisher {
+            disk: self.disk.clone(),
+            identity: self.identity.clone(),
+            network: self.network.clone(),
+            objects: objects.clone(),
+        };
+        Lookups { lineages, known, names, objects, publisher }
+    }
+
+    fn contents(&self, lookups: &Lookups) -> Contents {
+        let bases = Bases {
+            disk: self.disk.clone(),
+            worker: self.worker.clone(),
+            network: self.network.clone(),
+            known: lookups.known.clone(),
+            names: lookups.names.clone(),
+            objects: lookups.objects.clone(),
+            settling: Arc::default(),
+        };
+        let adapters = Adapters {
+            disk: self.disk.clone(),
+            known: lookups.known.clone(),
+            names: lookups.names.clone(),
+            bases: bases.clone(),
+        };
+        let folds = Folds { disk: self.disk.clone(), worker: self.worker.clone(), adapters: adapters.clone() };
+        let versions = Versions {
+            disk: self.disk.clone(),
+            worker: self.worker.clone(),
+            network: self.network.clone(),
+            known: lookups.known.clone(),
+            lineages: lookups.lineages.clone(),
+            objects: lookups.objects.clone(),
+            bases: bases.clone(),
+            adapters: adapters.clone(),
+            folds: folds.clone(),
+        };
+        let resolver = Resolver { names: lookups.names.clone(), bases: bases.clone(), versions: versions.clone() };
+        Contents { bases, adapters, folds, versions, resolver }
+    }
+
+    fn tools(self) -> Tools {
+        let lookups = self.lookups();
+        let Contents { bases, adapters, folds, versions, resolver } = self.contents(&lookups);
+        let Lookups { lineages, known, names, objects, publisher } = lookups;
+        let Self { disk, worker, identity, network, unmade } = self;
+        Tools {
+            disk,
+            worker,
+            identity,
+            network,
+            unmade,
+            lineages,
+            known,
+            names,
+            objects,
+            publisher,
+            bases,
+            adapters,
+            folds,
+            versions,
+            resolver,
+        }
+    }
+}
+
+impl Tools {
+    fn status(&self) -> NodeStatus {
+        let Self { disk, identity, network, unmade, .. } = self.clone();
+        NodeStatus { disk, identity, network, unmade }
+    }
+
+    fn puller(&self) -> Puller {
+        let Self { disk, network, known, names, objects, bases, adapters, .. } = self.clone();
+        Puller { disk, network, known, names, objects, bases, adapters }
+    }
+
+    fn adapter_publisher(&self) -> AdapterPublisher {
+        let Self { disk, worker, identity, known, objects, publisher, bases, adapters, resolver, .. } = self.clone();
+        AdapterPublisher { disk, worker, identity, known, objects, publisher, bases, adapters, resolver }
+    }
+
+    fn base_publisher(&self) -> BasePublisher {
+        let Self { disk, worker, identity, publisher, resolver, .. } = self.clone();
+        BasePublisher { disk, worker, identity, publisher, resolver }
+    }
+
+    fn training(&self) -> Training {
+        let Self { bases, adapters, resolver, .. } = self.clone();
+        Training { bases, adapters, resolver }
+    }
+
+    fn merging(&self) -> Merging {
+        let Self { disk, bases, adapters, folds, resolver, .. } = self.clone();
+        Merging { disk, bases, adapters, folds, resolver }
+    }
+
+    fn searcher(&self, offers: Arc<Offers>) -> Searcher {
+        let Self { disk, network, known, names, bases, .. } = self.clone();
+        Searcher { disk, network, known, names, bases, offers }
+    }
+
+    fn shows(&self, offers: Arc<Offers>, channels: &Channels) -> Shows {
+        let Self { disk, network, known, names, bases, resolver, .. } = self.clone();
+        let (proposals, view) = (channels.steward.proposals.clone(), channels.view.clone());
+        Shows { disk, network, known, names, bases, resolver, proposals, view, offers }
+    }
+
+    fn verifier(&self) -> Verifier {
+        let Self { disk, network, known, names, objects, bases, folds, versions, .. } = self.clone();
+        Verifier { disk, network, known, names, objects, bases, folds, versions }
+    }
+
+    fn chains(&self) -> Chains {
+        let Self { disk, network, objects, .. } = self.clone();
+        Chains { disk, network, objects }
+    }
+
+    fn halts(&self) -> Halts {
+        let Self { disk, lineages, publisher, .. } = self.clone();
+        Halts { disk, lineages, publisher }
+    }
+
+    fn view(&self, chains: Chains) -> ChannelView {
+        let Self { disk, identity, known, lineages, names, .. } = self.clone();
+        ChannelView { disk, identity, known, lineages, names, chains }
+    }
+
+    fn exporter(&self) -> Exporter {
+        let Self { disk, names, versions, .. } = self.clone();
+        Exporter { disk, names, versions }
+    }
+
+    fn proposer(&self) -> Proposer {
+        let Self { disk, identity, known, lineages, names, objects, publisher, adapters, .. } = self.clone();
+        Proposer { disk, identity, known, lineages, names, objects, publisher, adapters }
+    }
+
+    fn auditor(&self) -> Auditor {
+        let Self { network, objects, versions, .. } = self.clone();
+        Auditor { network, objects, versions, rates: Rates::default() }
+    }
+
+    fn follower(&self, turns: Turns, chains: Chains, halts: Halts) -> Follower {
+        let Self { disk, identity, network, lineages, names, objects, versions, .. } = self.clone();
+        let auditor = self.auditor();
+        Follower { disk, identity, network, lineages, names, objects, versions, turns, chains, halts, auditor }
+    }
+
+    fn screen(&self) -> Screen {
+        let Self { disk, network, objects, .. } = self.clone();
+        Screen { disk, network, objects }
+    }
+
+    fn proposals(&self) -> Proposals {
+        let Self { disk, network, objects, .. } = self.clone();
+        Proposals { disk, network, objects }
+    }
+
+    fn drafts(&self, turns: Turns) -> Drafts {
+        let Self { disk, identity, objects, publisher, bases, folds, versions, .. } = self.clone();
+        Drafts { disk, identity, objects, publisher, bases, folds, versions, turns }
+    }
+
+    fn steward(&self, turns: Turns, chains: Chains, halts: Halts) -> Steward {
+        let Self {
+            disk,
+            worker,
+            identity,
+            network,
+            lineages,
+            names,
+            objects,
+            publisher,
+            bases,
+            adapters,
+            folds,
+            versions,
+            resolver,
+            ..
+        } = self.clone();
+        let (screen, proposals, drafts) = (self.screen(), self.proposals(), self.drafts(turns));
+        Steward {
+            disk,
+            worker,
+            identity,
+            network,
+            lineages,
+            names,
+            objects,
+            publisher,
+            bases,
+            adapters,
+            folds,
+            versions,
+            resolver,
+            chains,
+            halts,
+            screen,
+            proposals,
+            drafts,
+            asked: AskedChannels::default(),
+            making: Arc::default(),
+        }
+    }
+
+    fn channels(&self) -> Channels {
+        let (turns, chains, halts) = (Turns::default(), self.chains(), self.halts());
+        Channels {
+            follower: self.follower(turns.clone(), chains.clone(), halts.clone()),
+            view: self.view(chains.clone()),
+            exporter: self.exporter(),
+            proposer: self.proposer(),
+            steward: self.steward(turns, chains, halts),
+        }
+    }
+}
+
+impl Parts {
+    /// Every part, on that ground.
+    pub fn on(ground: Ground) -> Self {
+        let tools = ground.tools();
+        let (channels, offers) = (tools.channels(), Arc::<Offers>::default());
+        Self {
+            status: tools.status(),
+            maintenance: Maintenance { disk: tools.disk.clone() },
+            puller: tools.puller(),
+            adapter_publisher: tools.adapter_publisher(),
+            base_publisher: tools.base_publisher(),
+            training: tools.training(),
+            merging: tools.merging(),
+            plans: Plans { worker: tools.worker.clone(), folds: tools.folds.clone() },
+            searcher: tools.searcher(offers.clone()),
+            shows: tools.shows(offers, &channels),
+            verifier: tools.verifier(),
+            channels,
+            bases: tools.bases,
+            adapters: tools.adapters,
+            names: tools.names,
+            publisher: tools.publisher,
+        }
+    }
+}

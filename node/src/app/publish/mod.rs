@@ -1,0 +1,4 @@
+//! Publishing: files become shards, a signed manifest, and an announcement.
+
+pub mod adapter;
+pub mod base;

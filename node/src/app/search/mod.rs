@@ -1,0 +1,181 @@
+//! Searching what the network offers: the announcements that were heard, and what the manifests behind them say.
+//!
+//! An announcement holds name, kind, base, publisher and size. Rank, licence, description and figures are the manifest's:
+//! those of promising announcements are asked for, a bounded number within a bounded time, and remembered.
+
+pub mod conditions;
+pub mod offers;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use potluck_protocol::announce::Announcement;
+use potluck_protocol::id::{BaseId, ManifestId};
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+
+use crate::api::search::{Found, Offer, Search};
+use crate::app::bases::Bases;
+use crate::app::call::Call;
+use crate::app::disk::Disk;
+use crate::app::known_bases::KnownBases;
+use crate::app::network::{Network, next_heard};
+use crate::app::reference::{Names, no_base_called};
+use crate::app::search::conditions::{asks_announcement_alone, fits_announcement, fits_words, promise, standing};
+use crate::app::search::offers::{Offers, Words};
+use crate::config;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::{Store, StoreError};
+
+/// Manifests that one search asks for: at most 16 MiB come. The next search goes on from there.
+const LOOKED_AT: usize = 64;
+
+/// How long all of them may take: a person waits.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How long the first announcement of a base may take that was not followed before.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// An announcement and what its manifest says, if that is known.
+struct Candidate {
+    announced: Announcement,
+    words: Option<Arc<Words>>,
+}
+
+/// Answers `potluck search`.
+#[derive(Clone)]
+pub struct Searcher {
+    pub(in crate::app) disk: Disk,
+    pub(in crate::app) network: Option<Network>,
+    pub(in crate::app) known: KnownBases,
+    pub(in crate::app) names: Names,
+    pub(in crate::app) bases: Bases,
+    pub(in crate::app) offers: Arc<Offers>,
+}
+
+impl Searcher {
+    /// Answers `potluck search`.
+    pub async fn search(&self, call: &Call<'_>, search: Search) -> Outcome<Value> {
+        let network = self.network.as_ref().ok_or_else(|| {
+            Failure::new(Kind::Unreachable, "what others offer is heard by a daemon, and none runs on this home")
+                .hint("run `potluck up --bootstrap ADDRESS` in another terminal, then search again")
+        })?;
+        let base = match &search.base {
+            Some(reference) => Some(self.base_to_search(call, reference).await?),
+            None => None,
+        };
+        if let Some(base) = base {
+            listen(call, network, base).await?;
+        }
+        let heard = network.handle.every_announcement();
+        let mut candidates: Vec<_> = heard
+            .iter()
+            .map(|record| record.body())
+            .filter(|announced| fits_announcement(&search, base, announced))
+            .map(|announced| Candidate { words: self.offers.get(&announced.manifest), announced: announced.clone() })
+            .collect();
+        candidates.sort_by_key(|candidate| promise(&search, &candidate.announced));
+        self.look_closer(call, network, &mut candidates).await?;
+        let found = self.answer(&search, candidates, heard.len()).await?;
+        serde_json::to_value(found).map_err(|error| Failure::new(Kind::Failed, error))
+    }
+
+    /// A base need not be here to be searched for.
+    async fn base_to_search(&self, call: &Call<'_>, reference: &str) -> Outcome<BaseId> {
+        match self.names.known_base(reference)? {
+            Some(known) => self.bases.id(call, &known).await,
+            None => self.names.heard_base(reference).await?.ok_or_else(|| no_base_called(reference)),
+        }
+    }
+
+    /// Asks for the manifests of the most promising candidates of which only the announcement is known.
+    async fn look_closer(&self, call: &Call<'_>, network: &Network, candidates: &mut [Candidate]) -> Outcome<()> {
+        let mut wanted: Vec<_> =
+            candidates.iter().filter(|one| one.words.is_none()).map(|one| one.announced.manifest).collect();
+        wanted.dedup();
+        wanted.truncate(LOOKED_AT);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        call.phase(format!("asking for {} manifests", wanted.len())).await;
+        let manifests = tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => return Err(Failure::interrupted()),
+            manifests = network.exchange.look_at(wanted, PATIENCE) => manifests,
+        };
+        for manifest in manifests {
+            self.offers.put(manifest.id(), Words::of(manifest.body()));
+        }
+        for candidate in candidates {
+            candidate.words = self.offers.get(&candidate.announced.manifest);
+        }
+        Ok(())
+    }
+
+    async fn answer(&self, search: &Search, candidates: Vec<Candidate>, heard: usize) -> Outcome<Found> {
+        let (mut fitting, mut unanswered) = (Vec::new(), 0);
+        for Candidate { announced, words } in candidates {
+            match words {
+                // What its manifest does not bear out is a lie, and no offer.
+                Some(words) if !words.bears_out(&announced) => {}
+                Some(words) if fits_words(search, &words) => fitting.push((announced, Some(words))),
+                Some(_) => {}
+                None if asks_announcement_alone(search, &announced) => fitting.push((announced, None)),
+                None => unanswered += 1,
+            }
+        }
+        let now = config::seconds_since_1970();
+        fitting.sort_by_key(|(announced, words)| standing(search, now, announced, words.as_deref()));
+        fitting.dedup_by(|a, b| a.0.manifest == b.0.manifest);
+        let more = fitting.len().saturating_sub(search.limit);
+        fitting.truncate(search.limit);
+        let ids: Vec<_> = fitting.iter().map(|(announced, _)| announced.manifest).collect();
+        let whole = self.disk.on_store(move |store| {
+            ids.into_iter().filter_map(|id| whole(store, id).transpose()).collect::<Result<BTreeSet<_>, _>>()
+        });
+        let whole = whole.await?;
+        let offer = |(announced, words): &(Announcement, Option<Arc<Words>>)| {
+            self.offer_of(announced, words.as_deref(), whole.contains(&announced.manifest))
+        };
+        let results = fitting.iter().map(offer).collect();
+        Ok(Found { schema: "potluck.search/1".to_owned(), results, more, heard, unanswered })
+    }
+
+    fn offer_of(&self, announced: &Announcement, words: Option<&Words>, here: bool) -> Offer {
+        Offer {
+            manifest: announced.manifest,
+            name: announced.name.to_string(),
+            kind: announced.kind,
+            base: announced.base,
+            base_name: self.known.by_id(&announced.base).map(|base| base.name),
+            publisher: announced.publisher,
+            bytes: words.map_or(announced.total_bytes, |words| words.bytes),
+            here,
+            details: words.map(|words| words.details.clone()),
+        }
+    }
+}
+
+/// The id, if all of it is here.
+fn whole(store: &Store, id: ManifestId) -> Result<Option<ManifestId>, StoreError> {
+    Ok(store.is_here_whole(&id)?.then_some(id))
+}
+
+/// Follows a base; if nothing is known of it yet, waits a moment for the first that is heard.
+async fn listen(call: &Call<'_>, network: &Network, base: BaseId) -> Outcome<()> {
+    let mut events = network.handle.events();
+    network.handle.subscribe(base).await?;
+    let until = Instant::now() + FIRST;
+    while network.handle.announcements(base).is_empty() {
+        tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => return Err(Failure::interrupted()),
+            heard = timeout_at(until, next_heard(&mut events)) => match heard {
+                Ok(heard) => heard?,
+                Err(_) => return Ok(()),
+            },
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,190 @@
+//! A steward's release and a follower's update, without a swarm and without a worker process: the store holds what peers
+//! would have sent, and a script answers for the numerics.
+
+use std::sync::Arc;
+
+use potluck_protocol::announce::KindTag;
+use potluck_protocol::channel::{ProposalInfo, Role, Score, Verdict, VerdictOutcome};
+use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
+use potluck_protocol::manifest::Kind as ManifestKind;
+use potluck_protocol::recipe::Weight;
+use potluck_trainer::data::check::Report;
+use serde_json::{Value, json};
+
+use super::{Script, Stage};
+use crate::api::channel::{Follow, Open, Propose, Release, Request as Ask, SuiteRows};
+use crate::api::proto::Request;
+use crate::failure::{Failure, Kind, Outcome};
+use crate::store::Halt;
+use crate::worker::answers::Folded;
+use crate::worker::proto::Task;
+use crate::worker::proto::choose::{ChooseTask, Chosen};
+
+/// What every fold gives.
+fn folded() -> Folded {
+    Folded { digest: FoldDigest(Digest::of(b"folded")), base: BaseId(Digest::of(b"version")) }
+}
+
+/// Every proposal that is weighed is taken as it is, and lowers the loss.
+fn take_all(task: &ChooseTask) -> Chosen {
+    let verdict = |proposed: &crate::worker::proto::choose::Proposed| Verdict {
+        proposal: proposed.proposal,
+        adapter: proposed.adapter.id,
+        outcome: VerdictOutcome::Taken { weight: proposed.adapter.weight, alone_micro: -50_000 },
+    };
+    let mut verdicts: Vec<_> = task.proposed.iter().map(verdict).collect();
+    verdicts.sort_by_key(|verdict| verdict.proposal);
+    let score = Score { genesis_micro: 3_000_000, before_micro: 3_000_000, after_micro: 2_900_000 };
+    Chosen { verdicts, scores: Some(vec![score; task.suites.len()]), weighed: Vec::new() }
+}
+
+/// A worker that finds all rows good and takes every adapter; a fold gives `folded`.
+fn script(folded: Folded) -> Arc<Script> {
+    Script::new(move |task| {
+        let answer = match task {
+            Task::CheckData { .. } => json!(Report::default()),
+            Task::Choose(task) => json!(take_all(task)),
+            Task::Fold { .. } => json!(folded),
+            _ => return Err(Failure::new(Kind::Failed, "not in the script")),
+        };
+        Ok(answer)
+    })
+}
+
+async fn ask(stage: &Stage, request: Ask) -> Outcome<Value> {
+    stage.ask(Request::Channel(Box::new(request))).await
+}
+
+/// Opens the channel `ours` with two sealed shards; its id.
+async fn open(stage: &Stage, licences: &[&str]) -> ManifestId {
+    let rows = stage.fixture.root().join("rows.jsonl");
+    std::fs::write(&rows, "{\"text\": \"one\"}\n{\"text\": \"two\"}\n").expect("room");
+    let open = Open {
+        name: "ours".to_owned(),
+        genesis: "small".to_owned(),
+        description: String::new(),
+        licence: "MIT".to_owned(),
+        dtype: Some("f32".to_owned()),
+        admit: Vec::new(),
+        licences: licences.iter().map(|licence| (*licence).to_owned()).collect(),
+        suites: vec![SuiteRows { name: "prose".to_owned(), role: Role::Improve, rows }],
+        shards: 2,
+        gain_ppm: 1_000,
+        guard_ppm: 1_000,
+        clip_ppm: 100_000,
+        refuse_ppm: 1_000_000,
+    };
+    id(&ask(stage, Ask::Open(open)).await.expect("opens")["channel"])
+}
+
+async fn release(stage: &Stage) -> Value {
+    let release = Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1 };
+    ask(stage, Ask::Release(release)).await.expect("releases")
+}
+
+fn id(value: &Value) -> ManifestId {
+    value.as_str().expect("a text").parse().expect("an id")
+}
+
+/// A steward whose channel has one version, of one adapter; the channel and the version.
+async fn released() -> (Stage, ManifestId, ManifestId) {
+    let stage = Stage::new(&script(folded())).await;
+    let channel = open(&stage, &[]).await;
+    propose(&stage, "three").await;
+    let version = id(&release(&stage).await["version"]);
+    (stage, channel, version)
+}
+
+/// An adapter of that name is published here by somebody else, and proposed by this node.
+async fn propose(stage: &Stage, name: &str) -> ManifestId {
+    let adapter = stage.fixture.add(stage.store(), name, 100);
+    let (channel, name) = ("ours".to_owned(), name.to_owned());
+    let propose = Propose { channel, adapter: name, weight: 0.5, timeout_seconds: 1.into() };
+    ask(stage, Ask::Propose(propose)).await.expect("proposes");
+    adapter
+}
+
+#[tokio::test]
+async fn a_release_takes_what_was_proposed_and_judges_it_once() {
+    let script = script(folded());
+    let stage = Stage::new(&script).await;
+    let channel = open(&stage, &[]).await;
+    let adapter = propose(&stage, "three").await;
+    assert_eq!(script.asked(), ["check"], "the rows are read before they are sealed");
+
+    let answer = release(&stage).await;
+    assert_eq!((&answer["released"], &answer["height"]), (&json!(true), &json!(1)));
+    assert_eq!((&answer["base"], &answer["digest"]), (&json!(folded().base), &json!(folded().digest)));
+    assert_eq!(answer["verdicts"][0]["taken"], json!(true));
+    assert_eq!(answer["shards_left"], json!(1));
+    assert_eq!(script.asked(), ["choose", "fold"]);
+    let (store, version) = (stage.store(), id(&answer["version"]));
+    assert_eq!(store.channel(&channel).and_then(|record| record.current), Some(version), "it is in force here");
+    assert!([adapter, version].iter().all(|id| store.pins().contains(id)), "followers can have all of it");
+
+    let again = release(&stage).await;
+    assert_eq!((&again["released"], &again["version"]), (&json!(false), &json!(version)));
+    assert!(script.asked().is_empty(), "nothing new: no shard is opened and nothing is folded");
+}
+
+#[tokio::test]
+async fn a_proposal_that_the_rules_refuse_is_not_weighed() {
+    let script = script(folded());
+    let stage = Stage::new(&script).await;
+    let channel = open(&stage, &["MIT"]).await;
+    // It states no licence. Whoever runs another program can propose it all the same.
+    let adapter = stage.fixture.add(stage.store(), "three", 100);
+    let info = ProposalInfo { genesis: Stage::base(), channel, adapter, weight: Weight(1 << 15) };
+    let name = "three".parse().expect("a name");
+    let publisher = &stage.node.parts.publisher;
+    publisher.publish_record(ManifestKind::Proposal(info), &name, "", String::new()).await.expect("signed");
+    script.asked();
+
+    let answer = release(&stage).await;
+    assert_eq!((&answer["released"], &answer["height"]), (&json!(false), &json!(0)));
+    assert_eq!(
+        answer["verdicts"][0]["outcome"],
+        json!(VerdictOutcome::Refused(potluck_protocol::channel::Refusal::Licence))
+    );
+    assert!(script.asked().is_empty());
+}
+
+#[tokio::test]
+async fn a_follower_folds_a_release_again_and_takes_it() {
+    let (steward, channel, version) = released().await;
+    let script = script(folded());
+    let follower = steward.hand_over(&script).await;
+    let answer = follow(&follower, channel).await.expect("follows");
+    assert_eq!((&answer["from"], &answer["height"]), (&json!(0), &json!(1)));
+    assert_eq!((id(&answer["version"]), &answer["base"]), (version, &json!(folded().base)));
+    assert_eq!(follower.store().channel(&channel).and_then(|record| record.current), Some(version));
+    assert_eq!(script.asked(), ["fold"]);
+
+    let update = Ask::Update { channel: "ours".to_owned(), timeout_seconds: 1.into() };
+    let again = ask(&follower, update).await.expect("nothing newer");
+    assert_eq!((&again["from"], &again["height"]), (&json!(1), &json!(1)));
+    assert!(script.asked().is_empty(), "what is in force is not folded again");
+}
+
+#[tokio::test]
+async fn a_follower_halts_a_channel_whose_version_folds_to_something_else() {
+    let (steward, channel, version) = released().await;
+    let digest = FoldDigest(Digest::of(b"something else"));
+    let follower = steward.hand_over(&script(Folded { digest, ..folded() })).await;
+    let failure = follow(&follower, channel).await.expect_err("a lie");
+    assert_eq!(failure.kind, Kind::Verification, "{failure}");
+    let record = follower.store().channel(&channel).expect("followed");
+    assert_eq!((record.current, record.halted), (None, Some(Halt::Mismatch { version, digest })));
+    let held = follower.store().manifests().expect("readable");
+    assert!(held.iter().any(|one| one.kind == KindTag::Proof), "the proof is kept for whoever asks");
+
+    let update = Ask::Update { channel: "ours".to_owned(), timeout_seconds: 1.into() };
+    assert_eq!(ask(&follower, update).await.map_err(|failure| failure.kind), Err(Kind::Verification));
+}
+
+/// Follows with audits. The home was another's: the channel is no longer this node's own.
+async fn follow(stage: &Stage, channel: ManifestId) -> Outcome<Value> {
+    ask(stage, Ask::Unfollow { channel: "ours".to_owned(), force: false }).await.expect("not its own");
+    let follow = Follow { channel: channel.to_string(), name: None, audit: true, timeout_seconds: 1.into() };
+    ask(stage, Ask::Follow(follow)).await
+}

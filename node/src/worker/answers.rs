@@ -1,0 +1,42 @@
+//! What the worker answers to jobs whose answers are read again, by whoever asked.
+
+use potluck_protocol::id::{BaseId, FoldDigest};
+use potluck_protocol::tensor::DType;
+use serde::{Deserialize, Serialize};
+
+/// What the worker says of a base that it has read whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Identified {
+    pub base: BaseId,
+    /// For people, e.g. `llama, 30 layers of 576, vocabulary 49152`.
+    pub architecture: String,
+    pub parameters: u64,
+    /// The type of its matrices.
+    pub dtype: DType,
+    /// Absolute paths of its files.
+    pub files: Vec<String>,
+}
+
+/// The tensor of a view that is farthest from the original, beside what its format allows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    pub tensor: String,
+    /// The Frobenius norm of the difference over that of the original.
+    pub error: f64,
+    pub bound: f64,
+}
+
+/// What the worker says of a fold.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Folded {
+    pub digest: FoldDigest,
+    /// The result's id as a base.
+    pub base: BaseId,
+}
+
+/// What the worker says of a folder that it has put into the portable profile.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Normalised {
+    pub r: u32,
+    pub target_modules: Vec<String>,
+}
