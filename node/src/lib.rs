@@ -13,6 +13,7 @@ mod lock;
 mod disk;
 mod procfs;
 mod out_folder;
+mod bench_folder;
 pub mod signals;
 pub mod failpoint;
 mod owner;

@@ -90,7 +90,7 @@ pub struct Report {
 /// Runs it whole. Dropping the future ends the daemons.
 pub async fn run(options: &Options) -> Outcome<Report> {
     let root = options.folder.clone().unwrap_or_else(config::temporary);
-    let folder = super::folder::make(&root)?;
+    let folder = crate::bench_folder::make(&root)?;
     tokio::select! {
         biased;
         () = signals::requests().to_end.cancelled_owned() => Err(Failure::interrupted()),

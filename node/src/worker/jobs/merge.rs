@@ -149,7 +149,7 @@ pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
     let architecture = read_architecture(&task.shape)?;
     let settings = &task.settings;
     let root = settings.folder.clone().unwrap_or_else(config::temporary);
-    let folder = crate::bench::folder::make(&root)?;
+    let folder = crate::bench_folder::make(&root)?;
     let folders = find_adapters(settings, &architecture, folder.path(), context)?;
     let weight = Weight(Weight::ONE.0 / folders.len().max(1) as i32);
     let sources: Vec<Source> = folders.into_iter().map(|folder| Source { folder, weight }).collect();
