@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::failure::{Failure, Outcome};
 
 /// A folder of its own below `root`, gone when it is dropped.
-pub fn make(root: &Path) -> Outcome<TempDir> {
+pub(crate) fn make(root: &Path) -> Outcome<TempDir> {
     tempfile::Builder::new().prefix("potluck-bench-").tempdir_in(root).map_err(|error| {
         // Its words name a path that nobody knows and that is not there.
         let bare = error.get_ref().and_then(|named| named.source()).map(ToString::to_string);

@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 /// What the worker says of a base that it has read whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identified {
+    /// Names its weights.
     pub base: BaseId,
     /// For people, e.g. `llama, 30 layers of 576, vocabulary 49152`.
     pub architecture: String,
+    /// Elements of all its tensors.
     pub parameters: u64,
     /// The type of its matrices.
     pub dtype: DType,
@@ -20,15 +22,18 @@ pub struct Identified {
 /// The tensor of a view that is farthest from the original, beside what its format allows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Compared {
+    /// Its Hugging Face name.
     pub tensor: String,
     /// The Frobenius norm of the difference over that of the original.
     pub error: f64,
+    /// The most that the view's format allows.
     pub bound: f64,
 }
 
 /// What the worker says of a fold.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Folded {
+    /// Of the stream of tensors, by the recipe's rule.
     pub digest: FoldDigest,
     /// The result's id as a base.
     pub base: BaseId,
@@ -37,6 +42,8 @@ pub struct Folded {
 /// What the worker says of a folder that it has put into the portable profile.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Normalised {
+    /// Its rank.
     pub r: u32,
+    /// Names, as a manifest lists them.
     pub target_modules: Vec<String>,
 }

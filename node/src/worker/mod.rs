@@ -10,6 +10,6 @@ pub mod note;
 pub mod parent;
 pub(crate) mod context;
 pub mod child;
-pub mod failures;
-pub mod stopping;
+pub(crate) mod failures;
+pub(crate) mod stopping;
 pub(crate) mod jobs;

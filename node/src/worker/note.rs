@@ -23,6 +23,7 @@ pub struct OfBase {
     /// For people.
     #[serde(rename = "base")]
     pub name: String,
+    /// Names its weights.
     #[serde(rename = "base_id")]
     pub id: BaseId,
 }
@@ -30,16 +31,21 @@ pub struct OfBase {
 /// What `potluck train` notes. No path and no row is in it. // I16
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
+    /// The base's name, for people.
     pub base: String,
+    /// Names the base's weights.
     pub base_id: BaseId,
     /// Optimiser steps that the adapter has had; 0 while it is trained.
     pub steps: u64,
     /// Labelled tokens that it was trained on, each as often as it was seen; 0 while it is trained.
     pub tokens: u64,
+    /// Of order, initial weights and dropout.
     pub seed: u64,
+    /// The peak.
     pub learning_rate: f64,
     /// BLAKE3 of the rows' content.
     pub data: Digest,
+    /// BLAKE3 of the held-out rows' content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_out: Option<Digest>,
     /// BLAKE3 of the chat template that rendered the rows.
@@ -56,6 +62,7 @@ pub struct RunRecord {
 /// A note that was read.
 #[derive(Clone, Debug)]
 pub struct Noted {
+    /// The base that the adapter is of.
     pub of: OfBase,
     /// Of what a run wrote.
     pub run: Option<RunRecord>,

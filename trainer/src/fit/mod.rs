@@ -1,6 +1,7 @@
 //! Training an adapter: settings ([`config`]), order of samples and micro-batches ([`order`]), what changes ([`state`]),
-//! the loop ([`run`]), what makes a run the same ([`identity`]), its state on disk ([`checkpoint`]), its folder ([`folder`]) and
-//! metrics ([`metrics`]), what it reports ([`progress`]), the watch over held-out loss ([`watch`]) and the alarm for factors that do not train ([`alarm`]).
+//! the loop ([`run`]), what makes a run the same ([`identity`]), its state on disk ([`checkpoint`]), its folder
+//! ([`folder`]) and metrics (`metrics`), what it reports ([`progress`]), the watch over held-out loss ([`watch`]) and the
+//! alarm for factors that do not train ([`alarm`]).
 
 pub mod config;
 pub mod order;

@@ -4,7 +4,7 @@
 //! Never by averaging A and B apart: the average of products is not the product of averages.
 //!
 //! Goals: module by module, so that memory does not grow with the adapters; the same bits on any number of threads.
-//! Non-goal: the same bits on any processor, but for [`fold`] and [`stack`]: what decomposes matrices uses the widest
+//! Non-goal: the same bits on any processor, but for [`fold`] and `stack`: what decomposes matrices uses the widest
 //! instructions there are.
 
 pub mod fold;

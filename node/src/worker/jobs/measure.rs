@@ -2,8 +2,10 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use potluck_trainer::backend::cpu::CpuBackend;
+use potluck_trainer::base::{Tokenizer, TokenizerError};
 use potluck_trainer::data::chat::ChatFormat;
 use potluck_trainer::data::row::{Kind as RowKind, Message};
 use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
@@ -56,7 +58,7 @@ pub struct Generated {
     remark: Option<String>,
 }
 
-/// Reports the text as it grows. A token may be a part of a character: what cannot be shown yet waits for the next.
+/// Generates an answer and reports its text as it grows.
 pub fn generate(
     base: &BaseSource,
     adapters: &[AdapterSource],
@@ -69,47 +71,82 @@ pub fn generate(
     let model = open::model_to_generate(&base)?;
     let attached = open::attach(&model, &adapters)?;
     let tokenizer = base.tokenizer();
-    let unreadable = |error: potluck_trainer::base::TokenizerError| Failure::new(Kind::Usage, error);
     let format = chat.then(|| ChatFormat::new(tokenizer)).transpose().map_err(|error| failures::chat(&error))?;
+    let ids = encode(tokenizer, format.as_ref(), prompt)?;
     let stop = super::rows::stop_tokens(&base, format.as_ref());
-    let ids = match &format {
-        Some(format) => {
-            format.prompt(&vec![Message::new("user", prompt)].into()).map_err(|error| failures::chat(&error))?
-        }
-        None => tokenizer.encode_prompt(prompt).map_err(unreadable)?,
-    };
     let ending = format.as_ref().and_then(|format| format.ending().text());
-    let (mut tokens, mut shown) = (Vec::new(), String::new());
-    let mut failed = None;
-    let mut on_token = |token: u32| {
-        tokens.push(token);
-        match tokenizer.decode_behind(&ids, &tokens) {
-            Ok(text) if !text.ends_with('\u{fffd}') => {
-                if let Some(new) = text.strip_prefix(&shown) {
-                    context.report(Progress::Text { text: new.to_owned() });
-                }
-                shown = text;
-            }
-            Ok(_) => {}
-            Err(error) => failed = Some(error),
-        }
-        let stop = failed.is_some()
-            || has_ended(&shown, ending)
-            || context.cancel().load(std::sync::atomic::Ordering::Relaxed);
-        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    };
+    let mut answer =
+        Answer { tokenizer, prompt: &ids, ending, context, tokens: Vec::new(), shown: String::new(), failed: None };
     let prompt = Prompt { ids: &ids, max_new_tokens };
-    generate::generate(&model, &attached, prompt, &stop, &mut on_token).map_err(|error| failures::model(&error))?;
-    if let Some(error) = failed {
-        return Err(unreadable(error));
-    }
-    let text = tokenizer.decode_behind(&ids, &tokens).map_err(unreadable)?;
-    // What ends the answer is no part of it.
-    let text = ending.and_then(|ending| text.split_once(ending)).map_or(text.as_str(), |(answer, _)| answer).to_owned();
+    generate::generate(&model, &attached, prompt, &stop, &mut |token| answer.push(token))
+        .map_err(|error| failures::model(&error))?;
+    let tokens = answer.tokens.len();
+    let text = answer.into_text()?;
     let has_template = tokenizer.template().is_some();
     let remark =
         (text.trim().is_empty() && max_new_tokens > 0).then(|| remark_on_silence(chat, has_template).to_owned());
-    Ok(Generated { text, tokens: tokens.len(), remark })
+    Ok(Generated { text, tokens, remark })
+}
+
+/// The prompt's ids: as a user's message of a chat, or as it stands.
+fn encode(tokenizer: &Tokenizer, format: Option<&ChatFormat<'_>>, prompt: &str) -> Outcome<Vec<u32>> {
+    match format {
+        Some(format) => {
+            let chat = vec![Message::new("user", prompt)].into();
+            format.prompt(&chat).map_err(|error| failures::chat(&error))
+        }
+        None => tokenizer.encode_prompt(prompt).map_err(unreadable),
+    }
+}
+
+fn unreadable(error: TokenizerError) -> Failure {
+    Failure::new(Kind::Usage, error)
+}
+
+/// An answer in the making. A token may be a part of a character: what cannot be shown yet waits for the next.
+struct Answer<'a> {
+    tokenizer: &'a Tokenizer,
+    prompt: &'a [u32],
+    /// The text that ends it, if no token of its own does.
+    ending: Option<&'a str>,
+    context: &'a Context,
+    tokens: Vec<u32>,
+    shown: String,
+    failed: Option<TokenizerError>,
+}
+
+impl Answer<'_> {
+    /// Takes a token and reports what it adds; breaks at the answer's end.
+    fn push(&mut self, token: u32) -> ControlFlow<()> {
+        self.tokens.push(token);
+        match self.tokenizer.decode_behind(self.prompt, &self.tokens) {
+            Ok(text) if !text.ends_with('\u{fffd}') => {
+                if let Some(new) = text.strip_prefix(&self.shown) {
+                    self.context.report(Progress::Text { text: new.to_owned() });
+                }
+                self.shown = text;
+            }
+            Ok(_) => {}
+            Err(error) => self.failed = Some(error),
+        }
+        let stop = self.failed.is_some()
+            || has_ended(&self.shown, self.ending)
+            || self.context.cancel().load(Ordering::Relaxed);
+        if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// The whole text, without what ends it.
+    fn into_text(self) -> Outcome<String> {
+        if let Some(error) = self.failed {
+            return Err(unreadable(error));
+        }
+        let text = self.tokenizer.decode_behind(self.prompt, &self.tokens).map_err(unreadable)?;
+        Ok(self
+            .ending
+            .and_then(|ending| text.split_once(ending))
+            .map_or(text.as_str(), |(answer, _)| answer)
+            .to_owned())
+    }
 }
 
 /// What is said of an answer that is empty: a person who sees nothing does not know whether anything ran.

@@ -11,11 +11,14 @@ use super::Engine;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BenchWork {
+    /// Whole training steps.
     Step(BenchStepSettings),
+    /// Reading a prompt, and generation.
     Generate(BenchGenerateSettings),
 }
 
 impl BenchWork {
+    /// Threads of the worker.
     pub fn threads(&self) -> usize {
         match self {
             Self::Step(settings) => settings.threads,
@@ -27,14 +30,19 @@ impl BenchWork {
 /// Whole training steps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchStepSettings {
+    /// What computes.
     pub engine: Engine,
+    /// What the backward pass computes again.
     pub recompute: Recompute,
+    /// What is trained on.
     pub tokens: BenchTokens,
+    /// LoRA rank on all linear layers.
     pub rank: u32,
     /// As many as the file has, if not said.
     pub steps: Option<usize>,
     /// Moves the draw of the first factors.
     pub seed: u64,
+    /// The result's speed, not its value, depends on it.
     pub threads: usize,
 }
 
@@ -43,7 +51,12 @@ pub struct BenchStepSettings {
 #[serde(rename_all = "snake_case")]
 pub enum BenchTokens {
     /// One batch of made-up tokens, the same in every step.
-    Hashed { batch: usize, seq: usize },
+    Hashed {
+        /// Sequences.
+        batch: usize,
+        /// Tokens of each.
+        seq: usize,
+    },
     /// A JSON array of steps; a step is an array of sequences, a sequence an array of token ids.
     File(PathBuf),
 }
@@ -51,10 +64,14 @@ pub enum BenchTokens {
 /// Reading a prompt and greedy generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchGenerateSettings {
+    /// What computes.
     pub engine: Engine,
+    /// Tokens of the prompt.
     pub prompt_tokens: usize,
+    /// Tokens to generate.
     pub new_tokens: usize,
     /// Where the prompt's tokens come from; made up if not said.
     pub tokens: Option<PathBuf>,
+    /// The result's speed, not its value, depends on it.
     pub threads: usize,
 }

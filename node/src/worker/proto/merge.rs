@@ -12,8 +12,11 @@ use crate::worker::note::OfBase;
 /// Several adapters into one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MergeTask {
+    /// What they were trained on.
     pub base: BaseSource,
+    /// At least one.
     pub adapters: Vec<MergeSource>,
+    /// How they become one.
     pub method: Method,
     /// Rows on which the weights are chosen; those of the adapters are where the search begins.
     pub weights_by: Option<PathBuf>,
@@ -26,14 +29,18 @@ pub struct MergeTask {
 /// A PEFT folder and its weight.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MergeSource {
+    /// As PEFT writes it.
     pub folder: PathBuf,
+    /// What its update is multiplied with, in 1/65536.
     pub weight: Weight,
 }
 
 /// A merge to be measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchMergeTask {
+    /// Where the modules' shapes come from.
     pub shape: BenchShape,
+    /// What is merged, and how.
     pub settings: BenchMergeSettings,
 }
 
@@ -41,11 +48,13 @@ pub struct BenchMergeTask {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BenchShape {
+    /// The shapes of a base that is here.
     Base(BaseSource),
     /// A `config.json`; no base is opened.
     Config(PathBuf),
 }
 
+/// What a merge is measured on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchMergeSettings {
     /// How many are made up.
@@ -56,8 +65,10 @@ pub struct BenchMergeSettings {
     pub seed: u64,
     /// PEFT folders to merge instead of made-up ones.
     pub from: Vec<PathBuf>,
+    /// How the adapters become one.
     pub method: Method,
     /// Where made-up adapters and the result are written; a temporary folder of the system if not said.
     pub folder: Option<PathBuf>,
+    /// The result's speed, not its value, depends on it.
     pub threads: usize,
 }

@@ -26,62 +26,91 @@ pub use train::{Layers, TrainSettings, TrainTask};
 pub struct Job {
     /// Threads for the numerics. The result does not depend on it.
     pub threads: usize,
+    /// What is to be done.
     pub task: Task,
 }
 
+/// What a worker can be asked for; the answer's type stands in `worker::answers` or beside the job that makes it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {
     /// Opens a base, checks it whole and computes its id.
     Identify {
+        /// Where it is.
         base: BaseSource,
     },
+    /// Trains an adapter, or goes on with a run that was stopped.
     Train(Box<TrainTask>),
+    /// Loss and exact match over the rows of a file.
     Eval {
+        /// What is measured.
         base: BaseSource,
+        /// Act together on it; none for the base alone.
         adapters: Vec<AdapterSource>,
+        /// Rows: JSON lines.
         data: PathBuf,
     },
+    /// Continues a prompt greedily.
     Generate {
+        /// What generates.
         base: BaseSource,
+        /// Act together on it; none for the base alone.
         adapters: Vec<AdapterSource>,
+        /// As a person typed it.
         prompt: String,
         /// The prompt is a user's message, written by the base's chat template.
         chat: bool,
+        /// The answer is cut there.
         max_new_tokens: usize,
     },
     /// Looks at rows as training would read them.
     CheckData {
+        /// Its tokenizer and template read the rows.
         base: BaseSource,
+        /// Rows: JSON lines.
         data: PathBuf,
+        /// How they are read and shown.
         settings: CheckSettings,
     },
+    /// Several adapters into one.
     Merge(Box<MergeTask>),
     /// Runs a recipe. Without `out` only the digest is made.
     Fold {
+        /// The recipe's parent.
         base: BaseSource,
+        /// What is folded, and the type of the result.
         recipe: Recipe,
         /// The PEFT folder of each of the recipe's inputs, in their order.
         folders: Vec<PathBuf>,
+        /// The folder to write; it must not exist.
         out: Option<PathBuf>,
     },
     /// Judges what was proposed to a channel.
     Choose(Box<choose::ChooseTask>),
     /// Whether a base is the same model as another one, with weights that are nearly the same.
     CompareView {
+        /// What may be a view.
         view: BaseSource,
+        /// What it would be a view of.
         original: BaseSource,
     },
     /// Checks a PEFT folder against a base and writes it in the portable profile.
     Normalise {
+        /// What the adapter is for.
         base: BaseSource,
+        /// The PEFT folder to read.
         folder: PathBuf,
+        /// The PEFT folder to write; it must not exist.
         out: PathBuf,
     },
+    /// Measures this machine.
     Bench {
+        /// What it runs.
         base: BaseSource,
+        /// What is measured.
         work: BenchWork,
     },
+    /// Measures a merge of adapters.
     BenchMerge(Box<BenchMergeTask>),
 }
 
@@ -110,28 +139,36 @@ impl Task {
 pub enum BaseSource {
     /// The one inside this program.
     Tiny,
+    /// A Hugging Face folder or a `.gguf` file.
     Path(PathBuf),
 }
 
 /// A PEFT folder and its weight.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AdapterSource {
+    /// As PEFT writes it.
     pub folder: PathBuf,
+    /// What its update is multiplied with.
     pub weight: f32,
 }
 
 /// An input of a recipe and the PEFT folder that holds it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FoldSource {
+    /// Its place in the recipe's order.
     pub id: ManifestId,
+    /// As PEFT writes it.
     pub folder: PathBuf,
+    /// What its update is multiplied with, in 1/65536.
     pub weight: Weight,
 }
 
 /// How `potluck data check` reads rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct CheckSettings {
+    /// Longest sample in tokens.
     pub max_length: usize,
+    /// What becomes of a longer row.
     pub overlong: Overlong,
     /// Tokens of a micro-batch, for the estimate of packing.
     pub batch_tokens: usize,
@@ -142,6 +179,7 @@ pub struct CheckSettings {
 /// Loss and exact match over rows.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
+    /// How many rows there were.
     pub samples: u64,
     /// Share of greedy answers that equal the completion (of chats: the last answer), 0 to 1; of plain texts none.
     pub exact_match: Option<f64>,

@@ -25,11 +25,15 @@ const LAYERS_MAX: u32 = 1024;
 /// A run, with every reference already resolved to files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TrainTask {
+    /// What is trained on top of.
     pub base: BaseSource,
     /// Noted in the adapter's folder.
     pub base_name: String,
+    /// Noted in the adapter's folder, and part of the run's identity.
     pub base_id: BaseId,
+    /// Rows: JSON lines.
     pub data: PathBuf,
+    /// Rows that are measured, never trained on.
     pub held_out: Option<PathBuf>,
     /// Prompts that the base answers itself, as rows beside those of `data`.
     pub rehearsal: Option<PathBuf>,
@@ -37,6 +41,7 @@ pub struct TrainTask {
     pub from: Option<PathBuf>,
     /// The PEFT folder to write; it must not exist. `OUT.run` beside it holds the run while it runs.
     pub out: PathBuf,
+    /// Everything that a person may set.
     pub settings: TrainSettings,
 }
 

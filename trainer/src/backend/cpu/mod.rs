@@ -1,7 +1,7 @@
 //! The backend for processors: fused, threaded, on the instructions that the machine has.
 //!
 //! Reading order: [`instructions`] (what the machine has), `kernel` (register tiles, products), `factor` (packing),
-//! [`matrix`] and `pool` (memory), `weight` (frozen matrices as their file has them), `linear` (layers with their LoRA
+//! `matrix` and `pool` (memory), `weight` (frozen matrices as their file has them), `linear` (layers with their LoRA
 //! pairs), `attention`, `head`, and the row loops.
 //!
 //! In [`Precision::Bf16`] matrix products multiply bf16 and add in `f32`, and what the backward pass needs is kept in
