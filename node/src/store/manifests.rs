@@ -58,10 +58,10 @@ impl Store {
         drop(lock(&self.0.writers));
         self.check_present(complete.mapped())?;
         let bytes = manifest.signed().encode()?;
-        self.check_space(bytes.len() as u64)?;
+        self.0.space.check(bytes.len() as u64)?;
         let path = self.layout().manifests().join(manifest.id().to_string());
         durable::write(&self.layout().tmp(), What::Manifest, &path, &bytes)?;
-        self.index_manifest(&Summary::of(manifest));
+        self.0.lists.add_manifest(&Summary::of(manifest));
         Ok(())
     }
 
@@ -107,7 +107,7 @@ impl Store {
     pub(crate) fn quarantine_manifest(&self, id: &ManifestId, reason: &str) -> Result<()> {
         tracing::error!(manifest = %id, reason, "a manifest on disk is damaged: moved to quarantine, pull it again");
         shards::quarantine(self.layout(), &self.layout().manifests().join(id.to_string()))?;
-        self.unindex_manifest(id);
+        self.0.lists.remove_manifest(id);
         Ok(())
     }
 

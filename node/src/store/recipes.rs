@@ -15,7 +15,7 @@ impl Store {
     pub fn put_recipe(&self, recipe: &Recipe) -> Result<RecipeId> {
         let id = recipe.id()?;
         let bytes = codec::encode(recipe)?;
-        self.check_space(bytes.len() as u64)?;
+        self.0.space.check(bytes.len() as u64)?;
         let path = self.layout().recipes().join(id.to_string());
         durable::write(&self.layout().tmp(), What::Recipe, &path, &bytes)?;
         Ok(id)
