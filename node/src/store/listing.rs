@@ -14,7 +14,7 @@ use crate::home::Layout;
 use crate::lock;
 use crate::store::error::Result;
 use crate::store::index::{Doubt, Index};
-use crate::store::manifests::Summary;
+use crate::store::manifest_file::Summary;
 use crate::store::rebuild::{build, close, open, scan_manifests, scan_shards};
 
 /// What a home's files are listed in.

@@ -20,10 +20,10 @@ use potluck_trainer::removal;
 use crate::failpoint::What;
 use crate::home::Layout;
 use crate::store::durable;
+use crate::store::durable::names_in;
 use crate::store::error::{Result, StoreError};
 use crate::store::index::{Doubt, Index};
-use crate::store::manifests::{Loaded, Summary, load};
-use crate::store::recipes::names_in;
+use crate::store::manifest_file::{Loaded, Summary, load};
 
 /// Changes with what the index holds: one of another schema is not believed.
 const SCHEMA: &str = "potluck-index/1";

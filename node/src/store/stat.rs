@@ -6,7 +6,7 @@ use potluck_protocol::signed::Authentic;
 use serde::{Deserialize, Serialize};
 
 use crate::store::error::Result;
-use crate::store::manifests::Summary;
+use crate::store::manifest_file::Summary;
 use crate::store::{Store, lock};
 
 /// The manifests that are here, by what they are. The one count, for every verb that tells of it.
