@@ -12,10 +12,12 @@ use std::sync::Arc;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::text::Name;
-use serde_json::{Value, json};
+use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::server::Server;
+use crate::api::proto::{Progress, Request};
+use crate::api::server::{self, Server};
 use crate::app::{self, Network, Node};
 use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
@@ -61,18 +63,6 @@ pub struct Ready {
     pub addresses: Vec<Multiaddr>,
     /// Where the metrics are read.
     pub metrics: Option<SocketAddr>,
-}
-
-impl Ready {
-    pub fn to_json(&self) -> Value {
-        json!({
-            "schema": "potluck.up/1",
-            "pid": std::process::id(),
-            "peer": self.peer.to_string(),
-            "addresses": self.addresses,
-            "metrics": self.metrics,
-        })
-    }
 }
 
 impl Daemon {
@@ -190,6 +180,17 @@ fn configured(layout: &Layout, settings: &Settings, remembered: &Remembered, beg
         pre_shared_key: key,
         begun,
     })
+}
+
+impl server::Node for Node {
+    async fn run(
+        &self,
+        request: Request,
+        progress: mpsc::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> Outcome<Value> {
+        Self::run(self, request, progress, cancel).await
+    }
 }
 
 /// Serves the metrics if that is asked for; returns where.

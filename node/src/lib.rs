@@ -24,6 +24,7 @@ pub mod store;
 pub mod net;
 pub mod exchange;
 pub mod hub;
+pub mod ipc;
 pub mod worker;
 pub mod api;
 pub mod app;

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::api::answers::Up;
+use crate::api::ask::{Ask, AskStop};
 use crate::api::client::Client;
-use crate::api::proto::{Progress, Request};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::Progress;
 
 /// A running daemon on the loopback interface. Dropping it ends it.
 pub struct LocalDaemon {
@@ -33,13 +33,13 @@ impl LocalDaemon {
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut daemon = command.spawn().map_err(|error| Failure::io("start a daemon", &error))?;
         let ready = first_line(who, &mut daemon).await?;
-        let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| did_not_start(who));
+        let address = ready.addresses.first().ok_or_else(|| did_not_start(who))?.to_string();
         let client = Client::connect(home).await?.ok_or_else(|| did_not_start(who))?;
         Ok(Self {
             pid: daemon.id().unwrap_or_default(),
             home: home.to_path_buf(),
-            peer: text(&ready["peer"])?,
-            address: text(&ready["addresses"][0])?,
+            peer: ready.peer,
+            address,
             who: who.to_owned(),
             daemon,
             client,
@@ -47,27 +47,25 @@ impl LocalDaemon {
     }
 
     /// One request with its answer.
-    pub async fn ask<T: DeserializeOwned>(&mut self, request: &Request) -> Outcome<T> {
-        let answer = self.call(request, |_| {}).await?;
-        serde_json::from_value(answer)
-            .map_err(|error| Failure::new(Kind::Failed, format!("the daemon's answer: {error}")))
+    pub async fn ask<R: Ask>(&mut self, request: R) -> Outcome<R::Answer> {
+        self.call(request, |_| {}).await
     }
 
     /// One request; its progress goes to `report`.
-    pub async fn call(&mut self, request: &Request, report: impl FnMut(Progress)) -> Outcome<Value> {
+    pub async fn call<R: Ask>(&mut self, request: R, report: impl FnMut(Progress)) -> Outcome<R::Answer> {
         self.client.call(request, report).await.map_err(|failure| failure.context(self.who.clone()))
     }
 
     /// Asks it to end, and waits for that.
     pub async fn stop(mut self) -> Outcome<()> {
-        self.ask::<Value>(&Request::Stop).await?;
+        self.ask(AskStop).await?;
         self.daemon.wait().await.map_err(|error| Failure::io("wait for a daemon", &error))?;
         Ok(())
     }
 }
 
 /// The daemon says on its first line where it listens.
-async fn first_line(who: &str, daemon: &mut Child) -> Outcome<Value> {
+async fn first_line(who: &str, daemon: &mut Child) -> Outcome<Up> {
     let stdout = daemon.stdout.take().ok_or_else(|| did_not_start(who))?;
     let mut line = String::new();
     let read = BufReader::new(stdout).read_line(&mut line).await;

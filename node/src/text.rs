@@ -1,5 +1,7 @@
 //! Numbers, tables and commands for people.
 
+use std::io::IsTerminal;
+
 /// Sizes: `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
@@ -56,10 +58,38 @@ pub fn date(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// What a terminal shows in one line, wherever it stands.
-pub const WIDTH: usize = 80;
+/// What an answer is shown on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// Columns of a terminal.
+    pub width: usize,
+    /// Otherwise it is a file or a pipe: nothing is cut, and nothing has colours.
+    pub is_terminal: bool,
+}
+
+/// Columns of a terminal that does not say.
+const WIDTH: usize = 80;
 /// No text is cut to less.
 const LEAST: usize = 8;
+
+impl Terminal {
+    /// Where standard output goes.
+    pub fn stdout() -> Self {
+        let columns = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+        let width = columns.filter(|columns| *columns > 0).unwrap_or(WIDTH);
+        Self { width, is_terminal: std::io::stdout().is_terminal() }
+    }
+
+    /// Columns that a line may take.
+    pub fn columns(self) -> usize {
+        if self.is_terminal { self.width } else { usize::MAX }
+    }
+}
+
+/// Columns that a text takes on a terminal: some characters take two, some none.
+pub fn columns(text: &str) -> usize {
+    console::measure_text_width(text)
+}
 
 /// Lines of a table above its rows.
 pub const HEAD: usize = 2;
@@ -67,7 +97,7 @@ pub const HEAD: usize = 2;
 /// How a column stands, by its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// To the left; its end is cut where the table would be wider than [`WIDTH`].
+    /// To the left; its end is cut where the table would be wider than the terminal.
     Text(&'static str),
     /// The same of a path, whose end says most: its start is cut.
     Path(&'static str),
@@ -89,30 +119,49 @@ impl Column {
     }
 
     fn cell(self, text: &str, width: usize) -> String {
-        let len = text.chars().count();
-        match self {
-            Self::Number(_) => format!("{text:>width$}"),
-            Self::Path(_) if len > width => {
-                let end: String = text.chars().skip(len + 1 - width).collect();
-                format!("\u{2026}{end}")
-            }
-            _ => format!("{:<width$}", cut(text, if self.may_be_cut() { width } else { len })),
-        }
+        let text = match self {
+            Self::Text(_) => cut(text, width),
+            Self::Path(_) => cut_start(text, width),
+            Self::Id(_) | Self::Number(_) => text.to_owned(),
+        };
+        let padding = " ".repeat(width.saturating_sub(columns(&text)));
+        if matches!(self, Self::Number(_)) { padding + &text } else { text + &padding }
     }
 }
 
-/// The text, or its start where it is longer.
+/// The text, or its start where it is wider.
 pub fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    if columns(text) <= width {
         return text.to_owned();
     }
-    let start: String = text.chars().take(width.saturating_sub(1)).collect();
+    let start = fitting(text.chars(), width.saturating_sub(1));
     format!("{}\u{2026}", start.trim_end())
 }
 
-/// Rows under a head, columns as wide as their widest cell, as far as [`WIDTH`] lets them.
-pub fn table(columns: &[Column], rows: &[Vec<String>]) -> Vec<String> {
-    let widths = widths(columns, rows);
+/// The text, or its end where it is wider.
+fn cut_start(text: &str, width: usize) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let end: String = fitting(text.chars().rev(), width.saturating_sub(1)).chars().rev().collect();
+    format!("\u{2026}{end}")
+}
+
+/// As many of the characters as fit.
+fn fitting(characters: impl Iterator<Item = char>, width: usize) -> String {
+    let mut taken = String::new();
+    let mut left = width;
+    for character in characters {
+        let Some(rest) = left.checked_sub(columns(character.encode_utf8(&mut [0; 4]))) else { break };
+        left = rest;
+        taken.push(character);
+    }
+    taken
+}
+
+/// Rows under a head, columns as wide as their widest cell, as far as the terminal lets them.
+pub fn table(columns: &[Column], rows: &[Vec<String>], terminal: Terminal) -> Vec<String> {
+    let widths = widths(columns, rows, terminal.columns());
     let render = |cells: &mut dyn Iterator<Item = &str>| {
         let cells = cells.zip(columns.iter().zip(&widths)).map(|(cell, (column, width))| column.cell(cell, *width));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
@@ -129,13 +178,13 @@ fn total(widths: &[usize]) -> usize {
 }
 
 /// The widest of the columns that may be cut gives way until the table fits, or none can.
-fn widths(columns: &[Column], rows: &[Vec<String>]) -> Vec<usize> {
+fn widths(columns: &[Column], rows: &[Vec<String>], most: usize) -> Vec<usize> {
     let natural = |(index, column): (usize, &Column)| {
-        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
-        cells.chain([column.head().chars().count()]).max().unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| self::columns(cell));
+        cells.chain([self::columns(column.head())]).max().unwrap_or(0)
     };
     let mut widths: Vec<usize> = columns.iter().enumerate().map(natural).collect();
-    while total(&widths) > WIDTH {
+    while total(&widths) > most {
         let long = (0..columns.len()).filter(|&index| columns[index].may_be_cut() && widths[index] > LEAST);
         let Some(widest) = long.max_by_key(|&index| widths[index]) else { break };
         widths[widest] -= 1;
@@ -188,26 +237,41 @@ mod tests {
         }
     }
 
+    const NARROW: Terminal = Terminal { width: WIDTH, is_terminal: true };
+
     #[test]
     fn columns_line_up() {
         let rows = [vec!["dates".into(), "0.0 %".into()], vec!["a longer name".into(), "97.5 %".into()]];
-        let lines = table(&[Column::Text("skill"), Column::Number("base")], &rows);
+        let lines = table(&[Column::Text("skill"), Column::Number("base")], &rows, NARROW);
         let expected =
             ["skill            base", "---------------------", "dates           0.0 %", "a longer name  97.5 %"];
         assert_eq!(lines, expected.map(|line| line.trim_end().to_owned()));
     }
+
     #[test]
     fn a_table_fits_the_terminal() {
         let columns = [Column::Text("name"), Column::Path("place"), Column::Number("bytes"), Column::Id("id")];
         let row = |name: &str, place: &str| vec![name.to_owned(), place.to_owned(), "7".to_owned(), "i".repeat(12)];
-        let lines = table(&columns, &[row(&"n".repeat(64), &format!("/{}/end", "p".repeat(90))), row("short", "/a")]);
+        let rows = [row(&"n".repeat(64), &format!("/{}/end", "p".repeat(90))), row("short", "/a")];
+        let lines = table(&columns, &rows, NARROW);
         assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
         assert_eq!(lines[1].len(), WIDTH, "no narrower than it must be");
         assert!(lines[2].contains("n\u{2026}  \u{2026}p") && lines[2].contains("p/end "), "{}", lines[2]);
         assert!(lines.iter().skip(2).all(|line| line.ends_with(&"i".repeat(12))), "{lines:#?}");
         // What may not be cut is whole, however wide that is.
-        let wide = table(&[Column::Id("peer"), Column::Text("agent")], &[vec!["p".repeat(90), "a".repeat(30)]]);
+        let wide = table(&[Column::Id("peer"), Column::Text("agent")], &[vec!["p".repeat(90), "a".repeat(30)]], NARROW);
         assert_eq!(wide[2], format!("{}  {}\u{2026}", "p".repeat(90), "a".repeat(7)));
+        let file = table(&columns, &rows, Terminal { is_terminal: false, ..NARROW });
+        assert!(file[2].contains(&"n".repeat(64)) && !file[2].contains('\u{2026}'), "a file has no width: {file:#?}");
+    }
+
+    #[test]
+    fn wide_characters_line_up_too() {
+        let rows = [vec!["\u{6771}\u{4eac}".to_owned(), "1".to_owned()], vec!["abcd".to_owned(), "2".to_owned()]];
+        let lines = table(&[Column::Text("name"), Column::Number("n")], &rows, NARROW);
+        assert_eq!(lines[2..], ["\u{6771}\u{4eac}  1", "abcd  2"]);
+        assert_eq!(cut("\u{6771}\u{4eac}\u{90fd}", 5), "\u{6771}\u{4eac}\u{2026}");
+        assert_eq!(cut_start("\u{6771}\u{4eac}\u{90fd}", 4), "\u{2026}\u{90fd}");
     }
 
     #[test]

@@ -98,19 +98,19 @@ pub struct Skill {
 /// Exact match from 0 to 1, and mean loss in nats per token of the completions.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Figure {
-    pub accuracy: f64,
+    pub exact_match: f64,
     pub loss: f64,
 }
 
 impl Skill {
     /// Points that the adapter gains over the base.
     fn own_gain(&self) -> f64 {
-        100.0 * (self.adapter.accuracy - self.base.accuracy)
+        100.0 * (self.adapter.exact_match - self.base.exact_match)
     }
 
     /// Points that the merged base gains over the base.
     fn merged_gain(&self) -> f64 {
-        100.0 * (self.merged.accuracy - self.base.accuracy)
+        100.0 * (self.merged.exact_match - self.base.exact_match)
     }
 }
 
@@ -169,7 +169,7 @@ impl Report {
         for skill in &self.skills {
             let name = &skill.name;
             let figures = [skill.base, skill.adapter, skill.merged];
-            let valid = figures.iter().all(|f| (0.0..=1.0).contains(&f.accuracy) && f.loss.is_finite());
+            let valid = figures.iter().all(|f| (0.0..=1.0).contains(&f.exact_match) && f.loss.is_finite());
             found.unless(valid, || format!("the figures of `{name}` are numbers, accuracies from 0 to 1"));
             let heldout = skill.heldout;
             found.unless(heldout >= demands.heldout, || {
@@ -231,7 +231,8 @@ impl Report {
             let _ = writeln!(text, "  {skill}: trained {seconds:.0} s at {rate:.0} tokens/s, fetched {kib} KiB");
         }
         for skill in &self.skills {
-            let [base, own, merged] = [skill.base, skill.adapter, skill.merged].map(|figure| 100.0 * figure.accuracy);
+            let [base, own, merged] =
+                [skill.base, skill.adapter, skill.merged].map(|figure| 100.0 * figure.exact_match);
             let _ = writeln!(
                 text,
                 "  {}: exact match {base:.1} % base, {own:.1} % own adapter, {merged:.1} % merged, of {}",

@@ -97,7 +97,7 @@ impl Skills {
 
     /// The arguments that open a channel on `tiny` which is to learn all skills and to keep the corpus.
     pub fn open(&self, name: &str, shards: usize) -> Vec<String> {
-        let mut args: Vec<String> = ["base", "open", name, "--genesis", "tiny"].map(str::to_owned).to_vec();
+        let mut args: Vec<String> = ["channel", "open", name, "--genesis", "tiny"].map(str::to_owned).to_vec();
         args.extend(["--shards".to_owned(), shards.to_string()]);
         for suite in SKILLS {
             args.extend(["--improve".to_owned(), format!("{suite}={}", text(&self.rows(suite)))]);

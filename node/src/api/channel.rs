@@ -12,42 +12,40 @@ use crate::seconds::Seconds;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Request {
+    /// Opens a channel with this node as its steward.
     Open(Open),
+    /// Offers a published adapter.
     Propose(Propose),
+    /// As the steward: judges the proposals and publishes the next version.
     Release(Release),
+    /// As the steward: takes adapters out for good.
     Revoke(Revoke),
+    /// Takes the newest version, and new ones while the daemon runs.
     Follow(Follow),
-    Unfollow {
-        channel: String,
-        /// Also a channel of this node's own.
-        #[serde(default)]
-        force: bool,
-    },
+    /// Follows it no longer.
+    Unfollow(Unfollow),
     /// Looks for newer versions now and takes them; ends what a rollback holds.
-    Update {
-        channel: String,
-        timeout_seconds: Seconds,
-    },
+    Update(Update),
+    /// Goes back to an earlier version.
     Rollback(Rollback),
     /// The lineage, with verdicts, stale members and halts.
-    Show {
-        channel: String,
-    },
+    Show(Show),
+    /// The channels that are followed.
     List,
     /// Folds a version and writes it as a base folder.
-    Export {
-        channel: String,
-        out: PathBuf,
-    },
+    Export(Export),
 }
 
 /// A new channel, with this node's key as its steward.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Open {
+    /// What to call it, here and for others.
     pub name: String,
     /// A base, or a version of another channel to fork from.
     pub genesis: String,
+    /// For people.
     pub description: String,
+    /// SPDX licence of the versions; empty for none.
     pub licence: String,
     /// Float type of the versions; the genesis base's if not said.
     pub dtype: Option<String>,
@@ -59,25 +57,35 @@ pub struct Open {
     pub suites: Vec<SuiteRows>,
     /// Sealed shards: releases that can be scored.
     pub shards: u32,
+    /// What an adapter must take off the mean held-out loss, in parts per million of it.
     pub gain_ppm: u32,
+    /// How far the perplexity of what is to be kept may rise above that of genesis, in parts per million of it.
     pub guard_ppm: u32,
+    /// Norm of an update beside that of the weights it changes, in parts per million, above which its weight is lowered.
     pub clip_ppm: u64,
+    /// The norm above which an adapter is refused, in parts per million.
     pub refuse_ppm: u64,
 }
 
 /// Rows of a suite.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SuiteRows {
+    /// Its name.
     pub name: String,
+    /// What its loss decides.
     pub role: Role,
+    /// A file of JSON lines.
     pub rows: PathBuf,
 }
 
 /// Offers an adapter that is published to a channel.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Propose {
+    /// To which.
     pub channel: String,
+    /// A name or an id.
     pub adapter: String,
+    /// 1 for the adapter as it is.
     pub weight: f64,
     /// How long to look for the channel if it is not known here.
     pub timeout_seconds: Seconds,
@@ -86,36 +94,82 @@ pub struct Propose {
 /// The next version, of all proposals that are known.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Release {
+    /// Which.
     pub channel: String,
     /// How long to look for each adapter that is not here.
     pub timeout_seconds: Seconds,
+    /// For scoring and folding; the result does not depend on it.
     pub threads: usize,
 }
 
+/// The next version, without some adapters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Revoke {
+    /// Which.
     pub channel: String,
     /// Adapters in force.
     pub adapters: Vec<String>,
+    /// For folding; the result does not depend on it.
     pub threads: usize,
 }
 
+/// A channel to be followed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Follow {
+    /// Which.
     pub channel: String,
     /// What to call it here; its own name if not said.
     pub name: Option<String>,
     /// Fold and compare every version before it is taken, and publish what is found to be wrong.
     pub audit: bool,
+    /// How long to look for each thing.
     pub timeout_seconds: Seconds,
 }
 
+/// An earlier version to go back to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rollback {
+    /// Which.
     pub channel: String,
     /// The version before the one in force if not said; 0 is genesis.
     pub to: Option<u32>,
     /// As its steward: publish a version with that recipe, for all followers.
     pub publish: bool,
+    /// For folding; the result does not depend on it.
     pub threads: usize,
+}
+
+/// Follows a channel no longer; what is here of it stays.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Unfollow {
+    /// Which.
+    pub channel: String,
+    /// Also a channel of this node's own.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Takes the newest version of a channel now.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Update {
+    /// Which.
+    pub channel: String,
+    /// How long to look for each thing.
+    pub timeout_seconds: Seconds,
+}
+
+/// The lineage of a channel.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Show {
+    /// Which.
+    pub channel: String,
+}
+
+/// Writes a version as a folder of merged safetensors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Export {
+    /// A channel, the id of a version, or the base id of one.
+    pub channel: String,
+    /// The folder: whole or not at all.
+    pub out: PathBuf,
 }

@@ -9,15 +9,16 @@ use std::time::Duration;
 use interprocess::local_socket::tokio::Stream;
 use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Stream as _;
-use serde_json::Value;
 use tokio::io::{AsyncWriteExt, BufReader, ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::proto::{Line, Progress, Request};
+use super::ask::{self, Ask};
+use super::proto::{Progress, Request};
 use super::socket;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::{Home, HomeError};
+use crate::ipc::{self, Line};
 use crate::owner;
 
 /// After so long without a word somebody is told.
@@ -56,24 +57,25 @@ impl Client {
 
     /// Sends a request and hands every progress report to `report` until the answer comes. Says so if the daemon does not
     /// answer: on a small question that is the end, a long one goes on when the daemon does.
-    pub async fn call(&mut self, request: &Request, report: impl FnMut(Progress)) -> Outcome<Value> {
+    pub async fn call<R: Ask>(&mut self, request: R, report: impl FnMut(Progress)) -> Outcome<R::Answer> {
         self.call_until(request, report, &CancellationToken::new()).await
     }
 
     /// The same; once cancelled, the daemon is told so, and its answer is waited for: it says what was kept.
-    pub async fn call_until(
+    pub async fn call_until<R: Ask>(
         &mut self,
-        request: &Request,
+        request: R,
         mut report: impl FnMut(Progress),
         cancel: &CancellationToken,
-    ) -> Outcome<Value> {
+    ) -> Outcome<R::Answer> {
+        let request: Request = request.into();
         let (small, home) = (request.is_small(), self.home.clone());
-        attended(&home, small, socket::write_line(&mut self.send, request), &mut report).await?;
+        attended(&home, small, ipc::write_line(&mut self.send, &request), &mut report).await?;
         let mut told = false;
         loop {
             match attended(&home, small, self.next_line(cancel, &mut told), &mut report).await? {
                 Some(Line::Progress(progress)) => report(progress),
-                Some(Line::Done(value)) => return Ok(value),
+                Some(Line::Done(answer)) => return ask::open::<R>(answer),
                 Some(Line::Failed(failure)) => return Err(failure),
                 None => return Err(lost(ErrorKind::UnexpectedEof.into())),
             }
@@ -82,7 +84,7 @@ impl Client {
 
     async fn next_line(&mut self, cancel: &CancellationToken, told: &mut bool) -> std::io::Result<Option<Line>> {
         // Read to its end: half a line that was let go would be missing from the next one.
-        let line = socket::read_line(&mut self.receive);
+        let line = ipc::read_line(&mut self.receive);
         tokio::pin!(line);
         loop {
             tokio::select! {
@@ -131,8 +133,8 @@ async fn answers(home: &Path) -> bool {
     let path = socket::noted(home);
     let asked = async {
         let mut stream = BufReader::new(Stream::connect(socket::name(&path)?).await?);
-        socket::write_line(stream.get_mut(), &Request::Status).await?;
-        socket::read_line::<Line>(&mut stream).await
+        ipc::write_line(stream.get_mut(), &Request::Status).await?;
+        ipc::read_line::<Line>(&mut stream).await
     };
     matches!(timeout(SILENCE, asked).await, Ok(Ok(Some(_))))
 }

@@ -8,18 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Halt;
 
-/// The schema of [`Shown`].
-pub const SCHEMA: &str = "potluck.base.channel/1";
-
+/// A channel as it is known here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shown {
-    pub schema: String,
+    /// Its id.
     pub channel: ManifestId,
     /// What it is called here.
     pub name: String,
+    /// Whose key signs its versions.
     pub steward: PublicKey,
     /// This node's key is the steward's.
     pub own: bool,
+    /// The base that every version is folded from.
     pub genesis: BaseId,
     /// What genesis is called here, if it is here.
     pub genesis_name: Option<String>,
@@ -29,8 +29,11 @@ pub struct Shown {
     pub rules: Vec<String>,
     /// The height in force here.
     pub height: u32,
+    /// A rollback holds it: newer versions are not taken.
     pub held: bool,
+    /// Versions are folded and compared before they are taken.
     pub audit: bool,
+    /// Its steward was found lying.
     pub halted: Option<Halted>,
     /// Why the next known version is not taken, if it does not fit.
     pub broken: Option<String>,
@@ -41,45 +44,64 @@ pub struct Shown {
 /// Why nothing more is taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Halted {
+    /// What the steward signed.
     pub proof: Halt,
+    /// The same in words.
     pub reason: String,
 }
 
+/// One link of the chain.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Version {
+    /// Its place: genesis is 0.
     pub height: u32,
+    /// Its id.
     pub version: ManifestId,
+    /// Its weights as a base.
     pub base: BaseId,
+    /// Of its weights.
     pub digest: FoldDigest,
     /// Seconds since 1970 by the steward's clock.
     pub created: u64,
+    /// What it does to the one before.
     pub change: Change,
+    /// It is the one that is used here.
     pub in_force: bool,
     /// All that it is made of.
     pub inputs: Vec<Input>,
     /// Beside the version before.
     pub added: Vec<Input>,
+    /// Beside the version before.
     pub removed: Vec<Input>,
-    /// How the mean loss of the suites that are to improve moved on the opened shard, in millionths of a nat.
-    pub moved_micro: Option<i64>,
+    /// How the mean loss of the suites that are to improve moved on the opened shard, in nats.
+    pub loss_change: Option<f64>,
+    /// What became of each proposal, of a release.
     pub verdicts: Vec<Verdict>,
 }
 
+/// An adapter in a version.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {
+    /// Its id.
     pub adapter: ManifestId,
     /// Its publisher's name for it, if it is known here.
     pub name: Option<String>,
+    /// 1 for the adapter as it is.
     pub weight: f64,
     /// It was trained on something that is revoked now.
     pub stale: bool,
 }
 
+/// What became of a proposal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
+    /// Its id.
     pub proposal: ManifestId,
+    /// What was offered.
     pub adapter: ManifestId,
+    /// Its publisher's name for it, if it is known here.
     pub name: Option<String>,
+    /// It is in the version.
     pub taken: bool,
     /// For its publisher.
     pub reason: String,

@@ -1,9 +1,12 @@
-//! The local interface: one closed list of requests, served in process and over the daemon's local socket alike.
+//! The local interface: one closed list of requests, each with its type of answer, served in process and over the
+//! daemon's local socket alike.
 
 pub mod search;
 pub mod proto;
 pub mod socket;
 pub mod channel;
 pub mod lineage;
+pub mod answers;
+pub mod ask;
 pub mod client;
 pub mod server;

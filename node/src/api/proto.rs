@@ -1,73 +1,70 @@
-//! Requests, progress and answers. On the socket each is one line of JSON.
+//! Everything that can be asked of a node. On the socket a request is one line of JSON.
 
 use std::path::{Path, PathBuf};
 
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::ManifestId;
 use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::channel;
 use super::search::Search;
-use crate::exchange::Phases;
-use crate::failure::Failure;
+pub use crate::ipc::{Progress, Unit};
 use crate::seconds::Seconds;
 use crate::worker::proto::{BenchMergeSettings, BenchWork, CheckSettings, TrainSettings};
 
-/// The longest line that either side reads: a prompt, a status or a list of peers.
-pub const LINE_MAX: usize = 4 << 20;
-
-/// Everything that can be asked of a node. Paths are absolute: the daemon has a working folder of its own.
+/// A request. Paths are absolute: the daemon has a working folder of its own.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
+    /// What the node is and does.
     Status,
+    /// The connected peers.
     Peers,
-    BaseAdd {
-        path: PathBuf,
-        name: Option<String>,
-        /// The base that it is a view of, e.g. a quantised file of it.
-        #[serde(default)]
-        view_of: Option<String>,
-    },
+    /// Checks a base of this machine whole and remembers it.
+    BaseAdd(BaseAdd),
     /// Fetches a base from the swarm by its id.
     BaseFetch(BaseFetch),
+    /// The bases that can be used by name.
     BaseList,
-    BaseShow {
-        base: String,
-    },
+    /// One base, read whole.
+    BaseShow(BaseShow),
+    /// Trains a LoRA adapter.
     Train(Box<Train>),
+    /// Measures loss and exact match.
     Eval(Eval),
+    /// Continues a prompt, greedily.
     Generate(Generate),
+    /// Reads rows as training would.
     DataCheck(DataCheck),
+    /// Signs an adapter and announces it.
     Publish(Publish),
+    /// Signs the files of a base and announces them.
     PublishBase(PublishBase),
+    /// What peers offer.
     Search(Box<Search>),
-    Show {
-        reference: String,
-    },
+    /// All that is known of one thing that was published.
+    Show(Show),
+    /// Fetches an adapter or a base, checks it and writes it as a folder.
     Pull(Pull),
     /// Makes a manifest and its shards present, without inspecting or exporting anything.
-    Fetch {
-        manifest: ManifestId,
-        timeout_seconds: Seconds,
-    },
+    Fetch(Fetch),
     /// Waits until these adapters of a base have been heard of.
-    Heard {
-        base: String,
-        adapters: Vec<String>,
-        timeout_seconds: Seconds,
-    },
-    Verify {
-        id: String,
-    },
+    Heard(Heard),
+    /// Checks again what is here.
+    Verify(Verify),
+    /// Combines adapters, into one or into their base.
     Merge(Merge),
     /// Channels of base versions.
     Channel(Box<channel::Request>),
+    /// Counts what is in the store.
     StoreStat,
+    /// Hashes everything in the store again.
     StoreVerify,
+    /// Makes the store's index anew.
     StoreRebuild,
+    /// Measures training or generation.
     Bench(Bench),
+    /// Measures a merge.
     BenchMerge(Box<BenchMerge>),
     /// Ends the daemon.
     Stop,
@@ -77,8 +74,8 @@ impl Request {
     /// Answered at once from what is known here: never waits for a place, so that a daemon answers whatever else it does.
     pub fn is_small(&self) -> bool {
         match self {
-            Self::Status | Self::Peers | Self::BaseList | Self::Show { .. } | Self::StoreStat | Self::Stop => true,
-            Self::Channel(request) => matches!(**request, channel::Request::Show { .. } | channel::Request::List),
+            Self::Status | Self::Peers | Self::BaseList | Self::Show(_) | Self::StoreStat | Self::Stop => true,
+            Self::Channel(request) => matches!(**request, channel::Request::Show(_) | channel::Request::List),
             _ => false,
         }
     }
@@ -89,7 +86,7 @@ impl Request {
             Self::Merge(merge) => Some(&merge.out),
             Self::Pull(pull) => pull.out.as_deref(),
             Self::Channel(request) => match &**request {
-                channel::Request::Export { out, .. } => Some(out),
+                channel::Request::Export(export) => Some(&export.out),
                 _ => None,
             },
             _ => None,
@@ -103,26 +100,26 @@ impl Request {
             Self::Status
             | Self::Peers
             | Self::BaseList
-            | Self::BaseShow { .. }
+            | Self::BaseShow(_)
             | Self::Eval(_)
             | Self::Generate(_)
             | Self::DataCheck(_)
             | Self::Search(_)
-            | Self::Show { .. }
-            | Self::Heard { .. }
-            | Self::Verify { .. }
+            | Self::Show(_)
+            | Self::Heard(_)
+            | Self::Verify(_)
             | Self::StoreStat
             | Self::StoreVerify
             | Self::Bench(_)
             | Self::BenchMerge(_) => true,
-            Self::Channel(request) => matches!(**request, channel::Request::Show { .. } | channel::Request::List),
-            Self::BaseAdd { .. }
+            Self::Channel(request) => matches!(**request, channel::Request::Show(_) | channel::Request::List),
+            Self::BaseAdd(_)
             | Self::BaseFetch(_)
             | Self::Train(_)
             | Self::Publish(_)
             | Self::PublishBase(_)
             | Self::Pull(_)
-            | Self::Fetch { .. }
+            | Self::Fetch(_)
             | Self::Merge(_)
             | Self::StoreRebuild
             | Self::Stop => false,
@@ -130,16 +127,74 @@ impl Request {
     }
 }
 
+/// Checks a base whole and remembers it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaseAdd {
+    /// A folder of safetensors, or a .gguf file.
+    pub path: PathBuf,
+    /// What to call it here; the file's or folder's own name if not said.
+    pub name: Option<String>,
+    /// The base that it is a view of, e.g. a quantised file of it.
+    #[serde(default)]
+    pub view_of: Option<String>,
+}
+
+/// One base, read whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BaseShow {
+    /// A path, a name or an id.
+    pub base: String,
+}
+
+/// All that is known of one thing that was published.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Show {
+    /// A name, an id or the start of one.
+    pub reference: String,
+}
+
+/// Makes a manifest and its shards present.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Fetch {
+    /// Which.
+    pub manifest: ManifestId,
+    /// How long to look for providers and wait for bytes.
+    pub timeout_seconds: Seconds,
+}
+
+/// Waits until adapters have been heard of, or are here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Heard {
+    /// Id of the base whose announcements are looked at.
+    pub base: String,
+    /// Manifest ids.
+    pub adapters: Vec<String>,
+    /// How long to wait.
+    pub timeout_seconds: Seconds,
+}
+
+/// Checks again what is here.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Verify {
+    /// A name, an id or the start of one: of an adapter, a base, a recipe, a channel or a version.
+    pub id: String,
+}
+
 /// An adapter with its weight, e.g. `sql-helper@0.5`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WeightedRef {
+    /// A folder, a name or an id.
     pub reference: String,
+    /// 1 for the adapter as it is.
     pub weight: f64,
 }
 
+/// A training run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Train {
+    /// A path, a name or an id.
     pub base: String,
+    /// Training rows.
     pub data: PathBuf,
     /// Rows to measure loss and exact match on after the run.
     pub held_out: Option<PathBuf>,
@@ -147,44 +202,66 @@ pub struct Train {
     pub rehearsal: Option<PathBuf>,
     /// Adapter to go on from.
     pub from: Option<String>,
+    /// The PEFT folder to write.
     pub out: PathBuf,
+    /// As `training.json` holds them.
     pub settings: TrainSettings,
 }
 
+/// A measurement on rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Eval {
+    /// A path, a name or an id; also a channel or a version.
     pub base: String,
+    /// Applied together.
     pub adapters: Vec<WeightedRef>,
+    /// Rows to measure on.
     pub data: PathBuf,
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
+/// A prompt to continue.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Generate {
+    /// A path, a name or an id; also a channel or a version.
     pub base: String,
+    /// Applied together.
     pub adapters: Vec<WeightedRef>,
+    /// The text to continue.
     pub prompt: String,
     /// The prompt is a user's message, written by the base's chat template.
     #[serde(default)]
     pub chat: bool,
+    /// Of the longest answer.
     pub max_new_tokens: usize,
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
+/// Rows to be looked at before they are trained on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DataCheck {
+    /// Whose tokenizer and chat template are used.
     pub base: String,
+    /// The rows.
     pub data: PathBuf,
+    /// How they are read.
     pub settings: CheckSettings,
 }
 
+/// An adapter to sign and announce.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Publish {
+    /// A PEFT folder.
     pub folder: PathBuf,
+    /// What to call it.
     pub name: String,
     /// Needed unless the folder says what it was trained on.
     pub base: Option<String>,
+    /// SPDX; empty for none.
     pub licence: String,
+    /// For people.
     pub description: String,
     /// Rows to measure the adapter on, each with the name that its figures get. The rows stay here.
     #[serde(default)]
@@ -194,24 +271,33 @@ pub struct Publish {
 /// The files of a base, for whoever asks for it by its id.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PublishBase {
+    /// A path, a name or an id.
     pub base: String,
+    /// What to call it.
     pub name: String,
+    /// SPDX; a base needs one.
     pub licence: String,
+    /// For people.
     pub description: String,
 }
 
+/// A base to be fetched from the swarm.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BaseFetch {
     /// Its id, or the start of one that was heard of.
     pub base: String,
     /// What to call it here; its publisher's name for it if that is free.
     pub name: Option<String>,
+    /// How long to look for providers and wait for bytes.
     pub timeout_seconds: Seconds,
 }
 
+/// Something to be fetched, checked and written as a folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Pull {
+    /// An id, or the name or the start of an id that was heard of.
     pub reference: String,
+    /// The folder to write; inside the home if not said.
     pub out: Option<PathBuf>,
     /// Write the folder also if the adapter's base is not here to hold it against. It needs `out`.
     #[serde(default)]
@@ -220,12 +306,18 @@ pub struct Pull {
     pub timeout_seconds: Seconds,
 }
 
+/// Adapters to be combined.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Merge {
+    /// The base that they are of: a path, a name or an id.
     pub base: String,
+    /// At least one.
     pub adapters: Vec<WeightedRef>,
+    /// What becomes of them.
     pub into: MergeInto,
+    /// The folder to write.
     pub out: PathBuf,
+    /// The result does not depend on it.
     pub threads: usize,
 }
 
@@ -242,77 +334,19 @@ pub enum MergeInto {
 /// Measures a merge. Shapes are those of a base, or of a `config.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchMerge {
+    /// A path, a name or an id.
     pub base: Option<String>,
+    /// A `config.json`, if no base is given.
     pub shape: Option<PathBuf>,
+    /// What to measure.
     pub settings: BenchMergeSettings,
 }
 
+/// A measurement of training or generation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bench {
+    /// A path, a name or an id.
     pub base: String,
+    /// What to measure.
     pub work: BenchWork,
-}
-
-/// What is reported while a request runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Progress {
-    /// A new phase begins.
-    Phase { text: String },
-    /// So much of something is done.
-    Count { what: String, done: u64, total: u64, unit: Unit },
-    /// An optimiser step is done.
-    Step { step: u64, steps: u64, loss: f64, tokens_per_second: f64, seconds_left: f64 },
-    /// The next piece of generated text.
-    Text { text: String },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    Bytes,
-    Items,
-}
-
-/// One line from the server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Line {
-    Progress(Progress),
-    Done(Value),
-    Failed(Failure),
-}
-
-/// One provider's part of a pull.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct PulledFrom {
-    pub peer: String,
-    pub bytes: u64,
-}
-
-/// The answer to [`Request::Fetch`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Fetched {
-    pub schema: String,
-    pub fetched_bytes: u64,
-    pub fetched_from: Vec<PulledFrom>,
-    /// Good shards that came twice.
-    pub wasted_bytes: u64,
-    /// Peers that sent wrong bytes.
-    pub blamed: Vec<String>,
-    pub phases: Phases,
-}
-
-/// The answer to [`Request::Pull`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Pulled {
-    pub schema: String,
-    pub manifest: ManifestId,
-    pub name: String,
-    pub folder: PathBuf,
-    pub fetched_bytes: u64,
-    pub fetched_from: Vec<PulledFrom>,
-    /// The adapter's base, if that is not here, so that the adapter was not held against it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub not_held_against: Option<BaseId>,
 }

@@ -14,12 +14,15 @@ pub struct Search {
     pub text: String,
     /// A base that is known here or was heard of, or the whole id of any.
     pub base: Option<String>,
+    /// Of an adapter.
     pub rank: Option<Ranks>,
     /// SPDX; upper and lower case are one.
     pub licence: Option<String>,
     /// The start of a publisher's key, or a peer id.
     pub publisher: Option<String>,
+    /// What the publisher states of a suite.
     pub eval: Option<AtLeast>,
+    /// Adapters, bases and channels if not said.
     pub kind: Option<KindTag>,
     /// Results that are wanted.
     pub limit: usize,
@@ -28,13 +31,16 @@ pub struct Search {
 /// `16` or `8..32`, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranks {
+    /// The lowest.
     pub min: u32,
+    /// The highest.
     pub max: u32,
 }
 
 /// `SUITE>=SHARE`, the share as `0.8` or `80%`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AtLeast {
+    /// Name of the rows.
     pub suite: String,
     /// Exact matches per million.
     pub exact_match_ppm: u32,
@@ -43,8 +49,10 @@ pub struct AtLeast {
 /// Why a condition cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoCondition {
+    /// What was typed is no rank.
     #[error("`{0}` is no rank: give one number or two, e.g. 16 or 8..32")]
     Ranks(String),
+    /// What was typed is no condition on a figure.
     #[error("`{0}` is no condition on an evaluation: give its name and a share, e.g. 'dates>=0.8' or 'dates>=80%'")]
     AtLeast(String),
 }
@@ -81,10 +89,10 @@ impl FromStr for AtLeast {
     }
 }
 
-/// The answer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What a search finds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Found {
-    pub schema: String,
+    /// The best first.
     pub results: Vec<Offer>,
     /// Fitting ones beyond the limit.
     pub more: usize,
@@ -97,14 +105,20 @@ pub struct Found {
 /// One thing that is offered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
+    /// Its id.
     pub manifest: ManifestId,
+    /// What its publisher calls it.
     pub name: String,
+    /// What it is.
     pub kind: KindTag,
+    /// The base that it is for, or that it is.
     pub base: BaseId,
     /// What that base is called here, if it is here.
     #[serde(default)]
     pub base_name: Option<String>,
+    /// Whose key signed it.
     pub publisher: PublicKey,
+    /// Of all its files.
     pub bytes: u64,
     /// Here whole and checked.
     pub here: bool,
@@ -117,18 +131,24 @@ pub struct Offer {
 pub struct Details {
     /// Of an adapter.
     pub rank: Option<u32>,
+    /// Of an adapter; empty otherwise.
     pub target_modules: Vec<String>,
+    /// SPDX; empty if the publisher states none.
     pub licence: String,
+    /// For people.
     pub description: String,
     /// Seconds since 1970 by the publisher's clock.
     pub created: u64,
+    /// Of an adapter; empty otherwise.
     pub evaluations: Vec<Measured>,
 }
 
 /// A figure that a publisher states.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
+    /// What was measured.
     pub suite: String,
+    /// Held-out rows.
     pub samples: u64,
     /// 0 to 1.
     pub exact_match: f64,

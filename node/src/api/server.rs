@@ -9,14 +9,16 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use potluck_trainer::removal;
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::proto::{Line, Progress, Request};
+use super::ask;
+use super::proto::{Progress, Request};
 use super::socket;
-use crate::app::Node;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::{self, Line};
 use crate::owner;
 use crate::task::Tasks;
 
@@ -28,6 +30,17 @@ const LONG_MAX: usize = 32;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Progress reports on their way to a client. A slow client slows its own request, nothing else.
 const PROGRESS_QUEUE: usize = 64;
+
+/// What does the work that clients ask for.
+pub trait Node: Send + Sync + 'static {
+    /// Does what is asked, and gives the fields of the answer. Cancelling ends it at the next safe place.
+    fn run(
+        &self,
+        request: Request,
+        progress: mpsc::Sender<Progress>,
+        cancel: CancellationToken,
+    ) -> impl Future<Output = Outcome<Value>> + Send;
+}
 
 /// The bound socket. Removed when dropped.
 pub struct Server {
@@ -55,7 +68,7 @@ impl Server {
     }
 
     /// Serves until `stop`.
-    pub async fn run(self, node: Arc<Node>, tasks: Tasks, stop: CancellationToken) {
+    pub async fn run(self, node: Arc<impl Node>, tasks: Tasks, stop: CancellationToken) {
         let (connections, long) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(LONG_MAX)));
         loop {
             let accepted = tokio::select! {
@@ -75,7 +88,7 @@ impl Server {
             tasks.spawn("local connection", async move {
                 // An error here means that the client is gone.
                 let _gone = match place {
-                    Ok(_place) => serve(stream, &node, &long, &stop).await,
+                    Ok(_place) => serve(stream, &*node, &long, &stop).await,
                     Err(_) => refuse(stream).await,
                 };
             });
@@ -108,7 +121,7 @@ fn is_ours(_: &Stream) -> bool {
 }
 
 /// Requests of one connection, one after the other.
-async fn serve(stream: Stream, node: &Node, long: &Semaphore, stop: &CancellationToken) -> std::io::Result<()> {
+async fn serve(stream: Stream, node: &impl Node, long: &Semaphore, stop: &CancellationToken) -> std::io::Result<()> {
     let (receive, mut send) = tokio::io::split(stream);
     let mut receive = BufReader::new(receive);
     loop {
@@ -122,12 +135,15 @@ async fn serve(stream: Stream, node: &Node, long: &Semaphore, stop: &Cancellatio
         let Some(_place) = place(&request, long, &mut receive, &mut send, stop).await? else { return Ok(()) };
         let cancel = stop.child_token();
         let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
+        let schema = request.schema();
         let running = node.run(request, progress, cancel.clone());
         tokio::pin!(running);
         let line = loop {
             tokio::select! {
                 biased;
-                outcome = &mut running => break outcome.map_or_else(Line::Failed, Line::Done),
+                outcome = &mut running => {
+                    break outcome.map_or_else(Line::Failed, |answer| Line::Done(ask::seal(schema, answer)));
+                }
                 Some(report) = reports.recv() => send_progress(&mut send, report, &cancel).await,
                 // A client sends nothing while it waits: anything more cancels, and so does its end. It gets its answer all
                 // the same, which says what was kept.
@@ -135,9 +151,9 @@ async fn serve(stream: Stream, node: &Node, long: &Semaphore, stop: &Cancellatio
             }
         };
         while let Ok(report) = reports.try_recv() {
-            socket::write_line(&mut send, &Line::Progress(report)).await?;
+            ipc::write_line(&mut send, &Line::Progress(report)).await?;
         }
-        socket::write_line(&mut send, &line).await?;
+        ipc::write_line(&mut send, &line).await?;
         if cancel.is_cancelled() {
             return Ok(());
         }
@@ -159,7 +175,7 @@ async fn place<'a>(
         return Ok(Some(Some(place)));
     }
     let text = format!("waiting: {LONG_MAX} other requests run on this daemon");
-    socket::write_line(send, &Line::Progress(Progress::Phase { text })).await?;
+    ipc::write_line(send, &Line::Progress(Progress::Phase { text })).await?;
     tokio::select! {
         biased;
         () = stop.cancelled() => Ok(None),
@@ -173,12 +189,12 @@ async fn place<'a>(
 async fn refuse(stream: Stream) -> std::io::Result<()> {
     let failure = Failure::new(Kind::Unreachable, format!("the daemon has {CONNECTIONS_MAX} connections already"))
         .hint("end some of the commands that wait for it, and run this one again");
-    socket::write_line(&mut tokio::io::split(stream).1, &Line::Failed(failure)).await
+    ipc::write_line(&mut tokio::io::split(stream).1, &Line::Failed(failure)).await
 }
 
 /// A client that cannot be written to is gone: what it asked for is cancelled, and still awaited.
 async fn send_progress(send: &mut (impl AsyncWrite + Unpin), report: Progress, cancel: &CancellationToken) {
-    if socket::write_line(send, &Line::Progress(report)).await.is_err() {
+    if ipc::write_line(send, &Line::Progress(report)).await.is_err() {
         cancel.cancel();
     }
 }
@@ -188,11 +204,11 @@ async fn next(
     receive: &mut (impl tokio::io::AsyncBufRead + Unpin),
     send: &mut (impl AsyncWrite + Unpin),
 ) -> std::io::Result<Option<Request>> {
-    match socket::read_line(receive).await {
+    match ipc::read_line(receive).await {
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             let failure = Failure::new(Kind::Incompatible, format!("the daemon does not know this request: {error}"))
                 .hint("daemon and command are of different versions: restart the daemon with `potluck up`");
-            socket::write_line(send, &Line::Failed(failure)).await?;
+            ipc::write_line(send, &Line::Failed(failure)).await?;
             Ok(None)
         }
         other => other,

@@ -1,14 +1,12 @@
-//! The local socket: where it is, and bounded lines of JSON over it.
+//! Where the local socket is.
 
 use std::path::{Path, PathBuf};
 
 use interprocess::local_socket::{GenericFilePath, Name, ToFsName};
 use potluck_protocol::id::Digest;
-use potluck_trainer::files::{self, replace};
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use potluck_trainer::files;
+use potluck_trainer::files::replace;
 
-use super::proto::LINE_MAX;
 use crate::config;
 
 /// Unix allows about 104 bytes for a socket's path.
@@ -57,30 +55,6 @@ pub fn name(path: &Path) -> std::io::Result<Name<'_>> {
     path.to_fs_name::<GenericFilePath>()
 }
 
-/// Writes one value as a line.
-pub async fn write_line<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), value: &T) -> std::io::Result<()> {
-    let mut line = serde_json::to_vec(value)?;
-    line.push(b'\n');
-    to.write_all(&line).await?;
-    to.flush().await
-}
-
-/// Reads one line; `None` at the end of the stream. A line over [`LINE_MAX`] or that is no `T` is an error.
-pub async fn read_line<T: DeserializeOwned>(from: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<T>> {
-    let mut line = Vec::new();
-    let read = from.take(LINE_MAX as u64 + 1).read_until(b'\n', &mut line).await?;
-    if read == 0 {
-        return Ok(None);
-    }
-    if line.len() > LINE_MAX {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            format!("a line of more than {LINE_MAX} bytes"),
-        ));
-    }
-    Ok(Some(serde_json::from_slice(&line)?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,13 +78,5 @@ mod tests {
         assert_eq!(noted(&home), Path::new("/elsewhere/daemon.sock"));
         note(root.path(), &path(root.path())).expect("nothing to note");
         assert!(!root.path().join(NOTE).exists());
-    }
-
-    #[tokio::test]
-    async fn lines_are_bounded() {
-        let long = vec![b'1'; LINE_MAX + 10];
-        assert!(read_line::<serde_json::Value>(&mut &long[..]).await.is_err());
-        assert_eq!(read_line::<u32>(&mut &b"7\n8\n"[..]).await.expect("a number"), Some(7));
-        assert_eq!(read_line::<u32>(&mut &b""[..]).await.expect("the end"), None);
     }
 }

@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::proto::{Progress, Unit};
+use crate::ipc::{Progress, Unit};
 
 /// A running request's surroundings.
 pub struct Call<'a> {

@@ -106,7 +106,7 @@ fn remedy(report: &Report, again: &[(ManifestId, Option<KindTag>)]) -> String {
         ));
     }
     if again.iter().any(|(_, kind)| kind.is_some_and(|kind| !matches!(kind, KindTag::Adapter | KindTag::Base))) {
-        steps.push("`potluck base update CHANNEL` fetches the records of a channel again".to_owned());
+        steps.push("`potluck channel update CHANNEL` fetches the records of a channel again".to_owned());
     }
     if !report.damaged_recipes.is_empty() {
         steps.push("a recipe comes back when its fold is made again: `potluck merge --fold`".to_owned());

@@ -7,6 +7,7 @@ use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_trainer::merge::Method;
 use serde_json::json;
 
+use crate::api::answers::WeightedAdapter;
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::app::adapters::Adapters;
 use crate::app::adapters::of_base::Use;
@@ -89,7 +90,7 @@ impl Merging {
         call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
         let answer = json!({
             "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": null,
-            "base": null, "inputs": recipe.inputs(), "dtype": recipe.dtype,
+            "base": null, "inputs": WeightedAdapter::all(recipe.inputs()), "dtype": recipe.dtype,
         });
         let fold = Some(PendingFold { recipe: id, out: merge.out.clone(), answer });
         let task = self.folds.task(base, &recipe, Some(&merge.out)).await?;

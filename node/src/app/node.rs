@@ -17,11 +17,12 @@ use super::parts::{Ground, Parts};
 use super::plan::Plan;
 use super::worker::Worker;
 use crate::api::client::Client;
-use crate::api::proto::{Progress, Request};
+use crate::api::proto::{BaseAdd, BaseShow, Fetch, Heard, Request, Show, Verify};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::Home;
 use crate::identity::Identity;
+use crate::ipc::Progress;
 use crate::out_folder;
 use crate::store::{Options, Store};
 use crate::task;
@@ -152,22 +153,22 @@ impl Node {
         match request {
             Request::Status => parts.status.status().await,
             Request::Peers => parts.status.peers().await,
-            Request::BaseAdd { path, name, view_of } => parts.bases.add(call, &path, name, view_of).await,
+            Request::BaseAdd(BaseAdd { path, name, view_of }) => parts.bases.add(call, &path, name, view_of).await,
             Request::BaseFetch(fetch) => parts.bases.fetch(call, fetch).await,
             Request::BaseList => parts.bases.list().await,
-            Request::BaseShow { base } => parts.shows.show_base(call, &base).await,
+            Request::BaseShow(BaseShow { base }) => parts.shows.show_base(call, &base).await,
             Request::Publish(publish) => parts.adapter_publisher.publish(call, publish).await,
             Request::PublishBase(publish) => parts.base_publisher.publish(call, publish).await,
             Request::Search(search) => parts.searcher.search(call, *search).await,
-            Request::Show { reference } => parts.shows.show(&reference).await,
+            Request::Show(Show { reference }) => parts.shows.show(&reference).await,
             Request::Pull(pull) => parts.puller.pull(call, pull).await,
-            Request::Fetch { manifest, timeout_seconds } => {
+            Request::Fetch(Fetch { manifest, timeout_seconds }) => {
                 parts.puller.fetch_only(call, manifest, timeout_seconds).await
             }
-            Request::Heard { base, adapters, timeout_seconds } => {
+            Request::Heard(Heard { base, adapters, timeout_seconds }) => {
                 parts.status.wait_until_heard(call, &base, &adapters, timeout_seconds).await
             }
-            Request::Verify { id } => parts.verifier.verify(call, &id).await,
+            Request::Verify(Verify { id }) => parts.verifier.verify(call, &id).await,
             Request::Channel(request) => parts.channels.run(call, *request).await,
             Request::StoreStat => parts.maintenance.store_stat().await,
             Request::StoreVerify => tokio::select! {

@@ -8,7 +8,7 @@ use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::{Complete, WellFormed};
 use tokio::sync::watch;
 
-use crate::api::proto::PulledFrom;
+use crate::api::answers::PulledFrom;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
 use crate::app::inspect::{architecture, check, is_record, unknown_base};

@@ -227,8 +227,8 @@ impl Tools {
 
     fn shows(&self, offers: Arc<Offers>, channels: &Channels) -> Shows {
         let Self { disk, network, known, names, bases, resolver, .. } = self.clone();
-        let (proposals, view) = (channels.steward.proposals.clone(), channels.view.clone());
-        Shows { disk, network, known, names, bases, resolver, proposals, view, offers }
+        let proposals = channels.steward.proposals.clone();
+        Shows { disk, network, known, names, bases, resolver, proposals, offers }
     }
 
     fn verifier(&self) -> Verifier {

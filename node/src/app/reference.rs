@@ -102,7 +102,7 @@ impl Names {
                 Kind::Usage,
                 format!("`{reference}` is {}, no channel", a(known.kind)),
             )
-            .hint("`potluck search` lists the channels that were heard of, `potluck base channels` those that are followed")),
+            .hint("`potluck search` lists the channels that were heard of, `potluck channel list` those that are followed")),
             None => Ok(naming::whole(reference)),
         }
     }
@@ -193,7 +193,7 @@ impl Names {
     pub fn find_channel(&self, reference: &str) -> Outcome<ChannelRecord> {
         self.known_channel(reference)?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here"))
-                .hint("follow one with `potluck base follow CHANNEL`; list those that are with `potluck base channels`, those that were heard of with `potluck search`")
+                .hint("follow one with `potluck channel follow CHANNEL`; list those that are with `potluck channel list`, those that were heard of with `potluck search`")
         })
     }
 
@@ -300,10 +300,10 @@ pub fn a(kind: KindTag) -> &'static str {
 pub fn no_adapter(reference: &str, kind: KindTag) -> Failure {
     let hint = match kind {
         KindTag::Channel => format!(
-            "look at it with `potluck show {reference}`, take its versions with `potluck base follow {reference}`"
+            "look at it with `potluck show {reference}`, take its versions with `potluck channel follow {reference}`"
         ),
         KindTag::Version => format!(
-            "use it with `--base {reference}`, rebuild and compare it with `potluck verify {reference}`; newer ones come with `potluck base update CHANNEL`"
+            "use it with `--base {reference}`, rebuild and compare it with `potluck verify {reference}`; newer ones come with `potluck channel update CHANNEL`"
         ),
         KindTag::Proposal => format!("what became of it: `potluck show {reference}`"),
         KindTag::Base => "a base is named with --base; fetch one by its id with `potluck base add BASE-ID`".to_owned(),
@@ -319,14 +319,14 @@ pub fn no_base_called(reference: &str) -> Failure {
 
 fn no_base(what: &str) -> Failure {
     Failure::new(Kind::NotFound, what).hint(
-        "list the known ones with `potluck base ls`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from the swarm with `potluck base add BASE-ID`; `tiny` is always there",
+        "list the known ones with `potluck base list`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from the swarm with `potluck base add BASE-ID`; `tiny` is always there",
     )
 }
 
 /// What is said where a channel was meant and none is known.
 pub fn no_channel_called(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here or was heard of")).hint(
-        "`potluck search` lists those that were heard of; another one is given by its whole id (64 hex digits), as its steward got it from `potluck base open`",
+        "`potluck search` lists those that were heard of; another one is given by its whole id (64 hex digits), as its steward got it from `potluck channel open`",
     )
 }
 

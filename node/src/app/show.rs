@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use crate::app::bases::Bases;
 use crate::app::call::Call;
 use crate::app::channel::follower::describe::describe;
-use crate::app::channel::follower::show::ChannelView;
 use crate::app::channel::steward::proposals::Proposals;
 use crate::app::disk::Disk;
 use crate::app::known_bases::KnownBases;
@@ -36,7 +35,6 @@ pub struct Shows {
     pub(in crate::app) bases: Bases,
     pub(in crate::app) resolver: Resolver,
     pub(in crate::app) proposals: Proposals,
-    pub(in crate::app) view: ChannelView,
     pub(in crate::app) offers: Arc<Offers>,
 }
 
@@ -79,7 +77,7 @@ impl Shows {
         shown["state"] = json!("here in part");
         let again = match kind {
             KindTag::Adapter | KindTag::Base => format!("`potluck pull {}`", id.short()),
-            _ => "`potluck base update CHANNEL`".to_owned(),
+            _ => "`potluck channel update CHANNEL`".to_owned(),
         };
         add(shown, vec![format!("shards that are missing: {missing}; {again} fetches them again")]);
         Ok(())
@@ -113,7 +111,7 @@ impl Shows {
             "created": details.map(|details| details.created),
             "rank": details.and_then(|details| details.rank),
             "evaluations": details.map(|details| &details.evaluations),
-            "details": [],
+            "notes": [],
         })
     }
 
@@ -142,14 +140,14 @@ impl Shows {
             "schema": SCHEMA, "manifest": id, "name": manifest.name, "kind": KindTag::from(&manifest.kind),
             "publisher": manifest.publisher, "base": manifest.base(), "base_name": base_name,
             "bytes": manifest.total_bytes(), "licence": manifest.licence, "description": manifest.description,
-            "created": manifest.created, "rank": rank, "evaluations": evaluations, "details": details, "body": manifest,
+            "created": manifest.created, "rank": rank, "evaluations": evaluations, "notes": details, "body": manifest,
         })
     }
 
     fn next_of_channel(&self, id: ManifestId) -> String {
         match self.disk.store.channel(&id) {
-            Some(channel) => format!("its versions: `potluck base show {}`", channel.name),
-            None => format!("it is not followed here: `potluck base follow {}`", id.short()),
+            Some(channel) => format!("its versions: `potluck channel show {}`", channel.name),
+            None => format!("it is not followed here: `potluck channel follow {}`", id.short()),
         }
     }
 
@@ -169,7 +167,8 @@ impl Shows {
     /// Answers `potluck base show`, of a base or a channel.
     pub async fn show_base(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
         if self.names.known_base(reference)?.is_none() && self.names.known_channel(reference)?.is_some() {
-            return self.view.show(reference).await;
+            return Err(Failure::new(Kind::Usage, format!("`{reference}` is a channel, not a base"))
+                .hint(format!("show its versions with `potluck channel show {reference}`")));
         }
         if let Some(failure) = self.no_base_but(reference).await? {
             return Err(failure);
@@ -189,7 +188,7 @@ impl Shows {
         let hint = match kind {
             KindTag::Base => return Ok(None),
             KindTag::Channel => format!(
-                "look at its rules with `potluck show {reference}`, follow it with `potluck base follow {reference}`"
+                "look at its rules with `potluck show {reference}`, follow it with `potluck channel follow {reference}`"
             ),
             _ => format!("look at it with `potluck show {reference}`"),
         };
@@ -202,17 +201,17 @@ impl Shows {
 fn next(heard: &Announcement) -> Option<String> {
     match heard.kind {
         KindTag::Base => Some(format!("fetch it with `potluck base add {}`", heard.base.short())),
-        KindTag::Channel => Some(format!("take its versions with `potluck base follow {}`", heard.manifest.short())),
+        KindTag::Channel => Some(format!("take its versions with `potluck channel follow {}`", heard.manifest.short())),
         KindTag::Adapter => Some(format!("fetch it with `potluck pull {}`", heard.manifest.short())),
         KindTag::Proposal | KindTag::Version | KindTag::Proof => {
-            Some("it comes with its channel: `potluck base follow CHANNEL`".to_owned())
+            Some("it comes with its channel: `potluck channel follow CHANNEL`".to_owned())
         }
         KindTag::Dataset => None,
     }
 }
 
 fn add(shown: &mut Value, lines: Vec<String>) {
-    if let Value::Array(details) = &mut shown["details"] {
+    if let Value::Array(details) = &mut shown["notes"] {
         details.extend(lines.into_iter().map(Value::from));
     }
 }

@@ -55,7 +55,7 @@ impl NodeStatus {
             "adapters": stat.held.adapters,
             "heard": self.disk.heard().await?.len(),
             "bases": self.disk.store.bases().len() + 1,
-            "store_bytes": stat.shard_bytes,
+            "shard_bytes": stat.shard_bytes,
         }))
     }
 
@@ -73,7 +73,7 @@ impl NodeStatus {
                     "address": peer.addresses.first().map(ToString::to_string).unwrap_or_default(),
                     "agent": peer.agent.unwrap_or_default(),
                     "route": if peer.direct { "direct" } else { "relayed" },
-                    "seconds": peer.connected_for.as_secs(),
+                    "connected_seconds": peer.connected_for.as_secs(),
                 })
             })
             .collect();

@@ -65,7 +65,7 @@ impl Verifier {
         };
         let body = well_formed.manifest().body();
         Ok(json!({
-            "schema": "potluck.verify/1", "id": manifest, "kind": kind,
+            "schema": "potluck.verify/1", "manifest": manifest, "kind": kind,
             "checked": [
                 format!("signature of {}", body.publisher.0.short()),
                 format!("{shards} shards, {} files, {} bytes", body.files.len(), body.total_bytes()),
@@ -105,7 +105,7 @@ impl Verifier {
                 Kind::NotFound,
                 format!("channel `{}` has no version in force here", lineage.name()),
             )
-            .hint("take one with `potluck base update CHANNEL`"));
+            .hint("take one with `potluck channel update CHANNEL`"));
         };
         // First: without it the adapters cannot be checked either.
         self.versions.genesis(call, lineage.spec()).await?;
@@ -113,7 +113,7 @@ impl Verifier {
         let folded = self.versions.refold(call, lineage, &head.version).await?;
         same(head, &folded)?;
         Ok(json!({
-            "schema": "potluck.verify/1", "id": head.id, "kind": "version", "digest": folded.digest, "base": folded.base,
+            "schema": "potluck.verify/1", "manifest": head.id, "kind": "version", "digest": folded.digest, "base": folded.base,
             "height": head.version.height,
             "checked": [
                 format!("version {} of `{}`, signed by its steward {}", head.version.height, lineage.name(),
@@ -151,7 +151,7 @@ impl Verifier {
             .hint("one of the two runs was wrong: check this machine's memory, and run it again"));
         }
         Ok(json!({
-            "schema": "potluck.verify/1", "id": id, "kind": "recipe", "digest": digest,
+            "schema": "potluck.verify/1", "recipe": id, "kind": "recipe", "digest": digest,
             "checked": [format!("rebuilt from {} adapters: digest {digest}", recipe.inputs().len())],
         }))
     }

@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::process::{Used, used};
 use super::source;
-use crate::api::proto::{Fetched, Request};
+use crate::api::answers::FetchedShards;
+use crate::api::proto::Fetch;
 use crate::config;
 use crate::exchange::Phases;
 use crate::failure::{Failure, Outcome};
@@ -69,8 +70,8 @@ pub struct Options {
 /// What was measured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    pub schema: &'static str,
-    pub size_bytes: u64,
+    /// Of the one file.
+    pub bytes: u64,
     pub sources: usize,
     pub transport: Transport,
     /// From the request until every shard had come, was verified and was written.
@@ -85,6 +86,11 @@ pub struct Report {
     pub wasted_bytes: u64,
     pub puller: Used,
     pub providers: Vec<Used>,
+}
+
+impl Report {
+    /// Name and version of its form.
+    pub const SCHEMA: &'static str = "potluck.bench.exchange/1";
 }
 
 /// Runs it whole. Dropping the future ends the daemons.
@@ -110,7 +116,7 @@ async fn measure(options: &Options, folder: &Path) -> Outcome<Report> {
     let arguments = [&["--listen", listen], addresses.as_slice()].concat();
     let mut puller = LocalDaemon::start("the puller", &folder.join("puller"), NETWORK, &arguments).await?;
     let began = Instant::now();
-    let fetched: Fetched = puller.ask(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() }).await?;
+    let fetched = puller.ask(Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() }).await?;
     let seconds = began.elapsed().as_secs_f64();
     let usage = (used(puller.pid), providers.iter().map(|daemon| used(daemon.pid)).collect());
     puller.stop().await?;
@@ -123,7 +129,7 @@ async fn measure(options: &Options, folder: &Path) -> Outcome<Report> {
 
 fn report(
     options: &Options,
-    fetched: &Fetched,
+    fetched: &FetchedShards,
     seconds: f64,
     disk_seconds: f64,
     (puller, providers): (Used, Vec<Used>),
@@ -131,8 +137,7 @@ fn report(
     let rate = |seconds: f64| options.size as f64 / seconds / f64::from(1 << 20);
     let Phases { found_seconds, content_seconds, .. } = fetched.phases;
     Report {
-        schema: "potluck.bench-exchange/1",
-        size_bytes: options.size,
+        bytes: options.size,
         sources: options.sources,
         transport: options.transport,
         mib_per_second: rate(found_seconds + content_seconds),

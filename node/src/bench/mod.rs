@@ -3,4 +3,6 @@
 pub mod exchange;
 pub mod folder;
 mod process;
+
+pub use process::Used;
 pub mod source;

@@ -1,10 +1,11 @@
 //! What can be typed. Parsing only: meaning is given by the verbs' files.
 
-use std::path::PathBuf;
+use clap::{Parser, Subcommand};
 
-use clap::{Args, Parser, Subcommand};
-
-use super::{base, bench, data, demo, eval, generate, merge, network, publish, pull, search, store, train, up};
+use super::global::Global;
+use super::{
+    base, bench, channel, data, demo, eval, generate, merge, network, publish, pull, search, store, train, up,
+};
 
 /// Train LoRA adapters at home, exchange them with peers, merge them into one better base model.
 ///
@@ -18,20 +19,6 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub verb: Verb,
-}
-
-/// Options of every verb.
-#[derive(Debug, Args)]
-pub struct Global {
-    /// One folder that holds everything: key, store, runs [default: the platform's data folder, or POTLUCK_HOME]
-    #[arg(long, global = true, value_name = "DIR")]
-    pub home: Option<PathBuf>,
-    /// Print one JSON object as the last line of standard output
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// No progress on standard error
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,6 +37,9 @@ pub enum Verb {
     /// Bases that this node knows
     #[command(subcommand)]
     Base(base::Base),
+    /// Channels of base versions: follow one, propose an adapter to one, or run your own
+    #[command(subcommand)]
+    Channel(channel::Channel),
     /// Look at rows before training on them
     #[command(subcommand)]
     Data(data::Data),

@@ -2,17 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
-use potluck_trainer::model::block::Recompute;
-use serde::Deserialize;
-use serde_json::Value;
+use clap::{Args, Subcommand, ValueEnum};
 
-use super::args::Global;
-use super::{base, bench_exchange, bench_merge, output, run::ask};
-use crate::api::proto::{self, Request};
+use super::global::Global;
+use super::{ask::ask, bench_exchange, bench_merge, output, references};
+use crate::api::answers::{GenerateMeasured, StepMeasured};
+use crate::api::ask::{Ask, AskBenchGenerate, AskBenchStep};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, BenchWork, Engine, named};
+use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine, named};
+use potluck_trainer::model::block::Recompute;
 
 /// Measure this machine.
 #[derive(Debug, Subcommand)]
@@ -84,46 +83,21 @@ pub struct Generate {
     threads: Option<usize>,
 }
 
-#[derive(Deserialize)]
-struct StepMeasured {
-    tokens_per_second: f64,
-    step_seconds: f64,
-    gflops: f64,
-    peak_rss_mb: Option<f64>,
-    losses: Vec<f64>,
-    backend: String,
-    dtype: String,
-    threads: usize,
-}
-
-#[derive(Deserialize)]
-struct GenerateMeasured {
-    prompt_tokens_per_second: f64,
-    /// None of a single token.
-    new_tokens_per_second: Option<f64>,
-    peak_rss_mb: Option<f64>,
-    backend: String,
-    dtype: String,
-    threads: usize,
-}
-
 pub async fn run(global: &Global, verb: &Bench) -> Outcome<()> {
     match verb {
         Bench::Step(verb) => {
-            let answer = measure(global, &verb.base, BenchWork::Step(step(verb)?)).await?;
-            output::answer(global, answer, |measured: StepMeasured| step_lines(&measured))
+            let request = AskBenchStep { base: references::base(global, &verb.base)?, settings: step(verb)? };
+            let measured = ask(global, request).await?;
+            output::answer(global, AskBenchStep::SCHEMA, &measured, |measured, _| render_step(measured))
         }
         Bench::Generate(verb) => {
-            let answer = measure(global, &verb.base, BenchWork::Generate(generate(verb)?)).await?;
-            output::answer(global, answer, |measured: GenerateMeasured| vec![generate_line(&measured)])
+            let request = AskBenchGenerate { base: references::base(global, &verb.base)?, settings: generate(verb)? };
+            let measured = ask(global, request).await?;
+            output::answer(global, AskBenchGenerate::SCHEMA, &measured, |measured, _| render_generate(measured))
         }
         Bench::Exchange(verb) => bench_exchange::run(global, verb).await,
         Bench::Merge(verb) => bench_merge::run(global, verb).await,
     }
-}
-
-async fn measure(global: &Global, base: &str, work: BenchWork) -> Outcome<Value> {
-    ask(global, &Request::Bench(proto::Bench { base: base::reference(global, base)?, work })).await
 }
 
 fn step(verb: &Step) -> Outcome<BenchStepSettings> {
@@ -160,24 +134,83 @@ fn generate(verb: &Generate) -> Outcome<BenchGenerateSettings> {
     })
 }
 
-fn step_lines(measured: &StepMeasured) -> Vec<String> {
-    let StepMeasured { backend, dtype, threads, tokens_per_second, step_seconds, gflops, .. } = measured;
+fn render_step(measured: &StepMeasured) -> Vec<String> {
+    let StepMeasured { tokens_per_second, step_seconds, gflops, .. } = measured;
+    let (engine, memory) = (engine(&measured.engine, measured.threads), memory(measured.peak_rss_mb));
     vec![
         format!(
-            "{backend} {dtype}, {threads} threads: {tokens_per_second:.1} tokens per second, {step_seconds:.2} s a step, {gflops:.0} GFLOP/s{}",
-            memory(measured.peak_rss_mb)
+            "{engine}: {tokens_per_second:.1} tokens per second, {step_seconds:.2} s a step, {gflops:.0} GFLOP/s{memory}"
         ),
         format!("losses {}", measured.losses.iter().map(|loss| format!("{loss:.4}")).collect::<Vec<_>>().join(" ")),
     ]
 }
 
-fn generate_line(measured: &GenerateMeasured) -> String {
-    let GenerateMeasured { backend, dtype, threads, prompt_tokens_per_second: prompt, .. } = measured;
+fn render_generate(measured: &GenerateMeasured) -> Vec<String> {
+    let (engine, memory) = (engine(&measured.engine, measured.threads), memory(measured.peak_rss_mb));
     let new = measured.new_tokens_per_second.map_or_else(String::new, |rate| format!(", generates {rate:.1}"));
-    let memory = memory(measured.peak_rss_mb);
-    format!("{backend} {dtype}, {threads} threads: reads {prompt:.1} tokens per second{new}{memory}")
+    vec![format!("{engine}: reads {:.1} tokens per second{new}{memory}", measured.prompt_tokens_per_second)]
+}
+
+/// `cpu f32, 2 threads`
+fn engine(engine: &Engine, threads: usize) -> String {
+    let name = |value: Option<clap::builder::PossibleValue>| {
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    };
+    format!("{} {}, {threads} threads", name(engine.backend.to_possible_value()), engine.dtype)
 }
 
 fn memory(peak_rss_mb: Option<f64>) -> String {
     peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB at most"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Verb};
+    use crate::cli::snapshots::{check, check_failures, refused};
+
+    #[test]
+    fn what_is_seen() {
+        let measured = StepMeasured {
+            tokens_per_second: 1234.5,
+            step_seconds: 1.66,
+            peak_rss_mb: Some(812.0),
+            planned_mb: Some(800.0),
+            losses: vec![4.5, 4.25, 4.0],
+            params_digest: "ab".repeat(32),
+            step_gflop: 100.0,
+            gflops: 60.0,
+            peak_gflops: Some(90.0),
+            recompute: Recompute::None,
+            seed: 0,
+            engine: Engine::default(),
+            threads: 2,
+        };
+        check("bench-step", |_| render_step(&measured));
+        let generated = GenerateMeasured {
+            prompt_tokens: 512,
+            new_tokens: 1,
+            prompt_tokens_per_second: 900.0,
+            new_tokens_per_second: None,
+            peak_rss_mb: None,
+            tokens: vec![7],
+            engine: Engine::default(),
+            threads: 2,
+        };
+        check("bench-generate-one-token", |_| render_generate(&generated));
+        let more = GenerateMeasured { new_tokens_per_second: Some(31.0), peak_rss_mb: Some(300.0), ..generated };
+        check("bench-generate", |_| render_generate(&more));
+        let verb = |_: &Cli, verb: &Verb| match verb {
+            Verb::Bench(Bench::Step(verb)) => step(verb).map(drop),
+            Verb::Bench(Bench::Generate(verb)) => generate(verb).map(drop),
+            _ => Ok(()),
+        };
+        check_failures(
+            "bench-error",
+            &[
+                refused("bench step --base tiny --batch 0", verb),
+                refused("bench generate --base tiny --new-tokens 0", verb),
+            ],
+        );
+    }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::Global;
+use super::global::Global;
 use super::output;
 use crate::bench::exchange::{self, Options, Report, Transport};
 use crate::config;
@@ -45,21 +45,16 @@ pub async fn run(global: &Global, verb: &Exchange) -> Outcome<()> {
     let options =
         Options { transport: verb.transport, size: verb.size, sources: verb.sources, seed: verb.seed, folder };
     let report = exchange::run(&options).await?;
-    if global.json {
-        output::json(&serde_json::json!(report));
-    } else {
-        lines(&report).iter().for_each(|line| output::line(line));
-    }
-    Ok(())
+    output::answer(global, Report::SCHEMA, &report, |report, _| render(report))
 }
 
-fn lines(report: &Report) -> Vec<String> {
+fn render(report: &Report) -> Vec<String> {
     let Report { mib_per_second, durable_mib_per_second, disk_mib_per_second, durable_share_of_disk, .. } = report;
     let phases = report.phases;
     let mut lines = vec![
         format!(
             "{} from {} over {}: {mib_per_second:.0} MiB/s complete and verified, {durable_mib_per_second:.0} MiB/s durable",
-            output::bytes(report.size_bytes),
+            output::bytes(report.bytes),
             if report.sources == 1 { "one source".to_owned() } else { format!("{} sources", report.sources) },
             report.transport.name(),
         ),
@@ -78,4 +73,32 @@ fn lines(report: &Report) -> Vec<String> {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::Used;
+    use crate::cli::snapshots::check;
+    use crate::exchange::Phases;
+
+    #[test]
+    fn what_is_seen() {
+        let used = Used { peak_rss_mb: Some(64.0), cpu_seconds: Some(1.5) };
+        let report = Report {
+            bytes: 1 << 30,
+            sources: 1,
+            transport: Transport::Tcp,
+            mib_per_second: 500.0,
+            durable_mib_per_second: 300.0,
+            phases: Phases { found_seconds: 0.01, content_seconds: 2.0, durable_seconds: 1.4 },
+            disk_mib_per_second: 600.0,
+            durable_share_of_disk: 0.5,
+            fetched_bytes: 1 << 30,
+            wasted_bytes: 0,
+            puller: used,
+            providers: vec![Used { peak_rss_mb: None, cpu_seconds: None }, used],
+        };
+        check("bench-exchange", |_| render(&report));
+    }
 }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use serde::Deserialize;
 
-use super::args::Global;
+use super::global::Global;
 use super::method::MethodFlags;
-use super::{base, output, run::ask};
-use crate::api::proto::{BenchMerge, Request};
+use super::{ask::ask, output, references};
+use crate::api::answers::MergeMeasured;
+use crate::api::ask::Ask;
+use crate::api::proto::BenchMerge;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::proto::BenchMergeSettings;
@@ -51,19 +52,6 @@ pub struct Merge {
     threads: Option<usize>,
 }
 
-#[derive(Deserialize)]
-struct Measured {
-    seconds: f64,
-    peak_rss_mb: Option<f64>,
-    error: f64,
-    kept_energy: f64,
-    digest: String,
-    method: String,
-    adapters: usize,
-    rank_out: usize,
-    threads: usize,
-}
-
 pub async fn run(global: &Global, verb: &Merge) -> Outcome<()> {
     if !(1..=ADAPTERS_MAX).contains(&verb.adapters) || !(1..=RANK_MAX).contains(&verb.rank) {
         let bounds = format!("1 to {ADAPTERS_MAX} adapters of rank 1 to {RANK_MAX} are needed");
@@ -79,20 +67,49 @@ pub async fn run(global: &Global, verb: &Merge) -> Outcome<()> {
         threads: verb.threads.unwrap_or_else(config::processors),
     };
     let request = BenchMerge {
-        base: verb.base.as_deref().map(|reference| base::reference(global, reference)).transpose()?,
+        base: verb.base.as_deref().map(|base| references::base(global, base)).transpose()?,
         shape: verb.shape.as_deref().map(config::absolute).transpose()?,
         settings,
     };
-    let answer = ask(global, &Request::BenchMerge(Box::new(request))).await?;
-    output::answer(global, answer, |measured: Measured| lines(&measured))
+    let measured = ask(global, request).await?;
+    output::answer(global, BenchMerge::SCHEMA, &measured, |measured, _| render(measured))
 }
 
-fn lines(measured: &Measured) -> Vec<String> {
-    let Measured { seconds, error, kept_energy, method, adapters, rank_out, threads, .. } = measured;
+fn render(measured: &MergeMeasured) -> Vec<String> {
+    let MergeMeasured { seconds, error, kept_energy, adapters, rank_out, threads, .. } = measured;
+    let method = measured.method.name();
     let memory = measured.peak_rss_mb.map_or_else(String::new, |mb| format!(", {mb:.0} MB at most"));
     vec![
         format!("{method} of {adapters} adapters to rank {rank_out}, {threads} threads: {seconds:.2} s{memory}"),
         format!("error {error:.2e} of the exact sum, {} of the energy kept", output::percent(*kept_energy)),
         format!("digest {}", measured.digest),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::MethodName;
+    use crate::cli::snapshots::check;
+
+    #[test]
+    fn what_is_seen() {
+        let measured = MergeMeasured {
+            seconds: 1.5,
+            peak_rss_mb: Some(120.0),
+            error: 1.25e-7,
+            kept_energy: 0.973,
+            least_kept: None,
+            digest: "cd".repeat(32),
+            method: MethodName::Ties,
+            rank: Some(16),
+            density: Some(0.2),
+            lambda: Some(1.0),
+            seed: Some(0),
+            adapters: 8,
+            rank_out: 16,
+            threads: 2,
+        };
+        check("bench-merge", |_| render(&measured));
+    }
 }

@@ -8,9 +8,10 @@ use clap::{Args, Subcommand};
 use potluck_trainer::data::check::Report;
 use potluck_trainer::data::tokenise::Overlong;
 
-use super::args::Global;
-use super::{base, output, run::ask};
-use crate::api::proto::{self, Request};
+use super::global::Global;
+use super::{ask::ask, output, references};
+use crate::api::ask::Ask;
+use crate::api::proto;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::proto::{CheckSettings, TrainSettings, named};
@@ -49,13 +50,8 @@ pub struct Check {
 
 pub async fn run(global: &Global, verb: &Data) -> Outcome<()> {
     let Data::Check(check) = verb;
-    let request = Request::DataCheck(check.request(global)?);
-    let answer = ask(global, &request).await?;
-    let report: Report = serde_json::from_value(answer.clone()).map_err(|error| {
-        Failure::new(Kind::Incompatible, format!("the answer is not what this version expects: {error}"))
-            .hint("daemon and command are of different versions: restart the daemon with `potluck up`")
-    })?;
-    output::answer(global, answer, |report: Report| show::lines(&report, show::Marks::for_stdout()))?;
+    let report = ask(global, check.request(global)?).await?;
+    output::answer(global, proto::DataCheck::SCHEMA, &report, show::render)?;
     verdict(&check.data.display().to_string(), &report)
 }
 
@@ -78,7 +74,7 @@ impl Check {
                 .hint("e.g. `--max-length 1024`: a token is learned from the one before it"));
         }
         Ok(proto::DataCheck {
-            base: base::reference(global, &self.base)?,
+            base: references::base(global, &self.base)?,
             data: config::absolute(&self.data)?,
             settings: CheckSettings {
                 max_length: self.max_length,
@@ -87,5 +83,20 @@ impl Check {
                 preview: self.preview,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check_failures;
+    use potluck_trainer::data::check::Line;
+
+    #[test]
+    fn what_is_seen_of_rows_that_cannot_be_used() {
+        let bad = vec![Line { line: 3, reason: "unknown field `instruction`".to_owned() }];
+        let report = Report { rows: 2, bad, bad_rows: 1, ..Report::default() };
+        let failure = verdict("rows.jsonl", &report).expect_err("one row is bad");
+        check_failures("data-check-error", &[("data check rows.jsonl --base tiny", failure)]);
     }
 }

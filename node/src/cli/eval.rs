@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::Global;
-use super::{base, output, run::ask};
-use crate::api::proto::{self, Request};
+use super::global::Global;
+use super::{ask::ask, output, references};
+use crate::api::ask::Ask;
+use crate::api::proto;
 use crate::config;
 use crate::failure::Outcome;
 use crate::worker::proto::Measured;
@@ -29,13 +30,28 @@ pub struct Eval {
 }
 
 pub async fn run(global: &Global, verb: &Eval) -> Outcome<()> {
-    let request = Request::Eval(proto::Eval {
-        base: base::reference(global, &verb.base)?,
-        adapters: base::weighted_references(&verb.adapters)?,
+    let request = proto::Eval {
+        base: references::base(global, &verb.base)?,
+        adapters: references::weighted(&verb.adapters)?,
         data: config::absolute(&verb.data)?,
         threads: verb.threads.unwrap_or_else(config::processors),
-    });
-    output::answer(global, ask(global, &request).await?, |measured: Measured| {
-        vec![format!("{}, loss {:.4}, perplexity {:.3}", output::exact(&measured), measured.loss, measured.loss.exp())]
-    })
+    };
+    output::answer(global, proto::Eval::SCHEMA, &ask(global, request).await?, |measured, _| render(measured))
+}
+
+fn render(measured: &Measured) -> Vec<String> {
+    vec![format!("{}, loss {:.4}, perplexity {:.3}", output::exact(measured), measured.loss, measured.loss.exp())]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check;
+
+    #[test]
+    fn what_is_seen() {
+        let measured = Measured { samples: 200, exact_match: Some(0.875), loss: 0.4321 };
+        check("eval", |_| render(&measured));
+        check("eval-texts", |_| render(&Measured { exact_match: None, ..measured }));
+    }
 }

@@ -2,9 +2,10 @@
 
 use clap::Args;
 
-use super::args::Global;
-use super::{base, output, progress, run::ask};
-use crate::api::proto::{self, Request};
+use super::global::Global;
+use super::{ask::ask, output, progress, references};
+use crate::api::ask::Ask;
+use crate::api::proto;
 use crate::config;
 use crate::failure::Outcome;
 
@@ -31,18 +32,17 @@ pub struct Generate {
 }
 
 pub async fn run(global: &Global, verb: &Generate) -> Outcome<()> {
-    let request = Request::Generate(proto::Generate {
-        base: base::reference(global, &verb.base)?,
-        adapters: base::weighted_references(&verb.adapters)?,
+    let request = proto::Generate {
+        base: references::base(global, &verb.base)?,
+        adapters: references::weighted(&verb.adapters)?,
         prompt: verb.prompt.clone(),
         chat: verb.chat,
         max_new_tokens: verb.max_new_tokens,
         threads: verb.threads.unwrap_or_else(config::processors),
-    });
-    let answer = ask(global, &request).await?;
-    let remark = answer["remark"].as_str().map(str::to_owned);
+    };
+    let answer = ask(global, request).await?;
     // The text itself was printed as it came.
-    output::answer(global, answer, |_: serde_json::Value| vec![String::new()])?;
-    remark.iter().for_each(|remark| progress::note(remark));
+    output::answer(global, proto::Generate::SCHEMA, &answer, |_, _| vec![String::new()])?;
+    answer.remark.iter().for_each(|remark| progress::note(remark));
     Ok(())
 }

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Deserialize;
 
-use super::args::Global;
+use super::global::Global;
 use super::method::MethodFlags;
-use super::{base, output, run::ask};
-use crate::api::proto::{self, MergeInto, Request};
+use super::{ask::ask, output, references};
+use crate::api::answers::{Folded, Merged, MergedAdapter};
+use crate::api::ask::Ask;
+use crate::api::proto::{self, MergeInto};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -47,34 +48,15 @@ pub struct Merge {
     threads: Option<usize>,
 }
 
-#[derive(Deserialize)]
-struct Merged {
-    folder: PathBuf,
-    rank: Option<u32>,
-    method: Option<String>,
-    weights: Option<Vec<f64>>,
-    kept_energy: Option<f64>,
-    chosen: Option<Chosen>,
-    recipe: Option<String>,
-    digest: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Chosen {
-    given_loss: f64,
-    loss: f64,
-    evaluations: usize,
-}
-
 pub async fn run(global: &Global, verb: &Merge) -> Outcome<()> {
-    let request = Request::Merge(proto::Merge {
-        base: base::reference(global, &verb.base)?,
-        adapters: base::weighted_references(&verb.adapters)?,
+    let request = proto::Merge {
+        base: references::base(global, &verb.base)?,
+        adapters: references::weighted(&verb.adapters)?,
         into: into(verb)?,
         out: config::absolute(&verb.out)?,
         threads: verb.threads.unwrap_or_else(config::processors),
-    });
-    output::answer(global, ask(global, &request).await?, |merged: Merged| lines(verb, &merged))
+    };
+    output::answer(global, proto::Merge::SCHEMA, &ask(global, request).await?, |merged, _| render(merged))
 }
 
 fn into(verb: &Merge) -> Outcome<MergeInto> {
@@ -95,19 +77,75 @@ fn into(verb: &Merge) -> Outcome<MergeInto> {
     Ok(MergeInto::Base { dtype: verb.dtype.clone() })
 }
 
-fn lines(verb: &Merge, merged: &Merged) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let (Some(rank), Some(method)) = (merged.rank, &merged.method) {
-        let kept = merged.kept_energy.filter(|kept| *kept < 1.0);
-        let kept = kept.map_or_else(String::new, |kept| format!(", {} of the energy kept", output::percent(kept)));
-        lines.push(format!("{method} of {} adapters, rank {rank}{kept}", verb.adapters.len()));
+fn render(merged: &Merged) -> Vec<String> {
+    match merged {
+        Merged::Adapter(adapter) => render_adapter(adapter),
+        Merged::Base(Folded { recipe, digest, folder, .. }) => {
+            vec![format!("recipe {recipe}"), format!("digest {digest}"), folder.display().to_string()]
+        }
     }
-    if let (Some(Chosen { given_loss, loss, evaluations }), Some(weights)) = (&merged.chosen, &merged.weights) {
-        let weights = weights.iter().map(|weight| format!("{weight}")).collect::<Vec<_>>().join(" ");
-        lines.push(format!("weights {weights}: loss {loss:.4}, {given_loss:.4} as given ({evaluations} evaluations)"));
-    }
-    lines.extend(merged.recipe.as_ref().map(|recipe| format!("recipe {recipe}")));
-    lines.extend(merged.digest.as_ref().map(|digest| format!("digest {digest}")));
+}
+
+fn render_adapter(merged: &MergedAdapter) -> Vec<String> {
+    let kept = Some(merged.kept_energy).filter(|kept| *kept < 1.0);
+    let kept = kept.map_or_else(String::new, |kept| format!(", {} of the energy kept", output::percent(kept)));
+    let (method, adapters) = (merged.method.name(), merged.weights.len());
+    let mut lines = vec![format!("{method} of {adapters} adapters, rank {}{kept}", merged.rank)];
+    lines.extend(merged.chosen.as_ref().map(|chosen| {
+        let weights = merged.weights.iter().map(|weight| format!("{weight}")).collect::<Vec<_>>().join(" ");
+        let (loss, given, evaluations) = (chosen.loss, chosen.given_loss, chosen.evaluations);
+        format!("weights {weights}: loss {loss:.4}, {given:.4} as given ({evaluations} evaluations)")
+    }));
     lines.push(merged.folder.display().to_string());
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::{Chosen, MethodName};
+    use crate::cli::args::{Cli, Verb};
+    use crate::cli::snapshots::{base, check, check_failures, fold, recipe, refused};
+
+    #[test]
+    fn what_is_seen() {
+        let sum = MergedAdapter {
+            folder: "/home/me/both".into(),
+            method: MethodName::Sum,
+            rank: 32,
+            density: None,
+            lambda: None,
+            seed: None,
+            weights: vec![1.0, 0.5],
+            kept_energy: 1.0,
+            least_kept: None,
+            chosen: None,
+        };
+        check("merge", |_| render(&Merged::Adapter(sum.clone())));
+        let chosen = Some(Chosen { given_loss: 0.5, loss: 0.4321, evaluations: 17 });
+        let refit = MergedAdapter { method: MethodName::Refit, rank: 16, kept_energy: 0.973, chosen, ..sum.clone() };
+        check("merge-refit", |_| render(&Merged::Adapter(refit.clone())));
+        let folded = Folded {
+            folder: "/home/me/better-base".into(),
+            recipe: recipe("r"),
+            parent: base("tiny"),
+            digest: fold("d"),
+            base: base("better"),
+            inputs: Vec::new(),
+            dtype: potluck_protocol::tensor::DType::BF16,
+        };
+        check("merge-fold", |_| render(&Merged::Base(folded.clone())));
+        let merge = |_: &Cli, verb: &Verb| match verb {
+            Verb::Merge(merge) => into(merge).map(drop),
+            _ => Ok(()),
+        };
+        let typed = "merge --base tiny --out x --fold";
+        check_failures(
+            "merge-error",
+            &[
+                refused(&format!("{typed} a b --method ties"), merge),
+                refused(&format!("{typed} a b --dtype f8"), merge),
+            ],
+        );
+    }
 }

@@ -1,10 +1,10 @@
 //! `potluck network new-key|show`
 
 use clap::Subcommand;
-use serde_json::json;
 
-use super::args::Global;
+use super::global::Global;
 use super::output;
+use crate::api::answers::{NetworkKey, NetworkShown};
 use crate::config;
 use crate::failure::Outcome;
 use crate::home::Home;
@@ -31,38 +31,55 @@ pub fn run(global: &Global, verb: &Network) -> Outcome<()> {
 fn new_key(global: &Global, home: &Home) -> Outcome<()> {
     let path = home.layout().swarm_key();
     let fingerprint = swarm_key::create(&path)?.fingerprint().to_string();
-    if global.json {
-        output::json(&json!({ "schema": "potluck.network.new-key/1", "path": path, "fingerprint": fingerprint }));
-    } else {
-        output::line(&format!("made {}, fingerprint {fingerprint}", path.display()));
-        output::line("copy it to the homes of the other nodes, by a way that nobody else reads; then start them again");
-    }
-    Ok(())
+    let made = NetworkKey { path, fingerprint };
+    output::answer(global, NetworkKey::SCHEMA, &made, |made, _| render_key(made))
+}
+
+fn render_key(made: &NetworkKey) -> Vec<String> {
+    vec![
+        format!("made {}, fingerprint {}", made.path.display(), made.fingerprint),
+        "copy it to the homes of the other nodes, by a way that nobody else reads; then start them again".to_owned(),
+    ]
 }
 
 fn show(global: &Global, layout: &Layout) -> Outcome<()> {
-    let fingerprint = swarm_key::open(&layout.swarm_key())?.map(|key| key.fingerprint().to_string());
-    let allowed = lists::allow(&layout.allow())?;
-    let bootstrap = lists::bootstrap(&layout.bootstrap())?;
-    if global.json {
-        output::json(&json!({
-            "schema": "potluck.network.show/1", "fingerprint": fingerprint, "allow": allowed.map(|all| texts(&all)),
-            "bootstrap": bootstrap,
-        }));
-        return Ok(());
-    }
-    output::line(&match fingerprint {
-        Some(fingerprint) => format!("private: swarm.key has fingerprint {fingerprint}"),
-        None => "not private: there is no swarm.key (make one with `potluck network new-key`)".to_owned(),
-    });
-    output::line(&match allowed {
-        Some(peers) => format!("{} peers may connect (file `allow`)", peers.len()),
-        None => "everybody may connect (there is no file `allow`)".to_owned(),
-    });
-    bootstrap.iter().for_each(|address| output::line(&format!("bootstrap {address}")));
-    Ok(())
+    let shown = NetworkShown {
+        fingerprint: swarm_key::open(&layout.swarm_key())?.map(|key| key.fingerprint().to_string()),
+        allow: lists::allow(&layout.allow())?.map(|peers| peers.iter().map(ToString::to_string).collect()),
+        bootstrap: lists::bootstrap(&layout.bootstrap())?,
+    };
+    output::answer(global, NetworkShown::SCHEMA, &shown, |shown, _| render(shown))
 }
 
-fn texts(peers: &[libp2p::PeerId]) -> Vec<String> {
-    peers.iter().map(ToString::to_string).collect()
+fn render(shown: &NetworkShown) -> Vec<String> {
+    let private = match &shown.fingerprint {
+        Some(fingerprint) => format!("private: swarm.key has fingerprint {fingerprint}"),
+        None => "not private: there is no swarm.key (make one with `potluck network new-key`)".to_owned(),
+    };
+    let allowed = match &shown.allow {
+        Some(peers) => format!("{} peers may connect (file `allow`)", peers.len()),
+        None => "everybody may connect (there is no file `allow`)".to_owned(),
+    };
+    let bootstrap = shown.bootstrap.iter().map(|address| format!("bootstrap {address}"));
+    [private, allowed].into_iter().chain(bootstrap).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::snapshots::check;
+
+    #[test]
+    fn what_is_seen() {
+        let made = NetworkKey { path: "/home/me/potluck/swarm.key".into(), fingerprint: "0123456789abcdef".to_owned() };
+        check("network-new-key", |_| render_key(&made));
+        let shown = NetworkShown {
+            fingerprint: Some(made.fingerprint.clone()),
+            allow: Some(vec!["12D3KooW".to_owned()]),
+            bootstrap: vec!["/ip4/192.0.2.7/tcp/7740".parse().expect("an address")],
+        };
+        check("network-show", |_| render(&shown));
+        let open = NetworkShown { fingerprint: None, allow: None, bootstrap: Vec::new() };
+        check("network-show-open", |_| render(&open));
+    }
 }

@@ -3,17 +3,13 @@
 use std::io::{ErrorKind, Write};
 use std::sync::OnceLock;
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use potluck_protocol::announce::KindTag;
+use serde::Serialize;
 
-use super::args::Global;
+use super::global::Global;
+use crate::api::ask::Answer;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::proto::Measured;
-
-/// Prints the object on one line. A closed pipe is no error: the reader had enough.
-pub fn json(value: &Value) {
-    line(&value.to_string());
-}
 
 /// The first answer that could not be written.
 static LOST: OnceLock<Failure> = OnceLock::new();
@@ -33,30 +29,50 @@ pub fn lost() -> Option<Failure> {
     LOST.get().cloned()
 }
 
-/// With `--json` the answer as it is, else what `human` makes of it.
-pub fn answer<T: DeserializeOwned>(
+/// Prints an answer: with `--json` as one object behind its schema, else as the lines that `render` makes of it.
+pub fn answer<T: Serialize>(
     global: &Global,
-    answer: Value,
-    human: impl FnOnce(T) -> Vec<String>,
+    schema: &str,
+    answer: &T,
+    render: impl FnOnce(&T, Terminal) -> Vec<String>,
 ) -> Outcome<()> {
     if global.json {
-        json(&answer);
-        return Ok(());
+        let object = serde_json::to_string(&Answer { schema, body: answer });
+        line(&object.map_err(|error| Failure::new(Kind::Failed, format!("write the answer: {error}")))?);
+    } else {
+        render(answer, Terminal::stdout()).iter().for_each(|text| line(text));
     }
-    let typed = serde_json::from_value(answer).map_err(|error| {
-        Failure::new(Kind::Incompatible, format!("the answer is not what this version expects: {error}"))
-            .hint("daemon and command are of different versions: restart the daemon with `potluck up`")
-    })?;
-    human(typed).iter().for_each(|text| line(text));
     Ok(())
+}
+
+/// A failure for people: what happened and why, then what to type next. Whoever interrupts a command has made no error.
+pub fn failure(failure: &Failure) -> Vec<String> {
+    let label = if failure.kind == Kind::Interrupted { "" } else { "error: " };
+    // Both may quote what strangers wrote, such as the settings in a folder: here that is made harmless, once for all.
+    let mut lines = vec![format!("{label}{}", plain_lines(&failure.message))];
+    lines.extend(failure.hint.as_deref().map(|hint| format!("  {}", plain_lines(hint))));
+    lines
+}
+
+/// What a published thing is, in a word.
+pub fn kind(kind: KindTag) -> &'static str {
+    match kind {
+        KindTag::Adapter => "adapter",
+        KindTag::Base => "base",
+        KindTag::Dataset => "dataset",
+        KindTag::Channel => "channel",
+        KindTag::Proposal => "proposal",
+        KindTag::Version => "version",
+        KindTag::Proof => "proof",
+    }
 }
 
 /// `87 % exact of 200 rows`, or how many texts there were.
 pub fn exact(measured: &Measured) -> String {
-    match measured.accuracy {
-        Some(accuracy) => format!("{} exact of {} rows", percent(accuracy), measured.samples),
+    match measured.exact_match {
+        Some(share) => format!("{} exact of {} rows", percent(share), measured.samples),
         None => format!("{} pieces of text", measured.samples),
     }
 }
 
-pub use crate::text::{Column, HEAD, WIDTH, bytes, cut, date, percent, plain, plain_lines, shell, table};
+pub use crate::text::{Column, HEAD, Terminal, bytes, cut, date, percent, plain, plain_lines, shell, table};

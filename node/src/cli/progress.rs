@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::Global;
+use super::global::Global;
 use super::output;
-use crate::api::proto::{Progress, Unit};
+use crate::ipc::{Progress, Unit};
 
 /// Between two lines of the same phase where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde::Deserialize;
 
-use super::args::Global;
-use super::{base, output, run::ask};
-use crate::api::proto::{self, PublishBase, Request};
+use super::global::Global;
+use super::{ask::ask, output, references};
+use crate::api::answers::Published;
+use crate::api::ask::Ask;
+use crate::api::proto::{self, PublishBase};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 
@@ -43,34 +44,38 @@ pub struct Publish {
     description: String,
 }
 
-#[derive(Deserialize)]
-struct Published {
-    manifest: String,
-    name: String,
-    bytes: u64,
-    announced: bool,
+pub async fn run(global: &Global, verb: &Publish) -> Outcome<()> {
+    let (schema, published) = match verb.request(global)? {
+        Wanted::Adapter(request) => (proto::Publish::SCHEMA, ask(global, request).await?),
+        Wanted::Base(request) => (PublishBase::SCHEMA, ask(global, request).await?),
+    };
+    output::answer(global, schema, &published, |published, _| render(published))
 }
 
-pub async fn run(global: &Global, verb: &Publish) -> Outcome<()> {
-    let request = verb.request(global)?;
-    output::answer(global, ask(global, &request).await?, |published: Published| {
-        let when = if published.announced { "announced" } else { "announced when `potluck up` runs" };
-        vec![format!("published {} ({}), {when}", published.name, output::bytes(published.bytes)), published.manifest]
-    })
+/// What is to be published.
+enum Wanted {
+    Adapter(proto::Publish),
+    Base(PublishBase),
+}
+
+fn render(published: &Published) -> Vec<String> {
+    let when = if published.announced { "announced" } else { "announced when `potluck up` runs" };
+    let size = output::bytes(published.bytes);
+    vec![format!("published {} ({size}), {when}", published.name), published.manifest.to_string()]
 }
 
 impl Publish {
-    fn request(&self, global: &Global) -> Outcome<Request> {
-        let base = self.base.as_deref().map(|base| base::reference(global, base)).transpose()?;
+    fn request(&self, global: &Global) -> Outcome<Wanted> {
+        let base = self.base.as_deref().map(|base| references::base(global, base)).transpose()?;
         let (name, licence, description) = (self.name.clone(), self.licence.clone(), self.description.clone());
         match (&self.folder, base) {
-            (None, Some(base)) => Ok(Request::PublishBase(PublishBase { base, name, licence, description })),
+            (None, Some(base)) => Ok(Wanted::Base(PublishBase { base, name, licence, description })),
             (None, None) => Err(Failure::new(Kind::Usage, "neither a folder nor --base is given")
                 .hint("`potluck publish DIR --name NAME`, or `potluck publish --base REF --name NAME --licence L`")),
             (Some(folder), base) => {
                 let evaluate = self.evaluate.iter().map(|text| evaluation(text)).collect::<Outcome<_>>()?;
                 let folder = config::absolute(folder)?;
-                Ok(Request::Publish(proto::Publish { folder, name, base, licence, description, evaluate }))
+                Ok(Wanted::Adapter(proto::Publish { folder, name, base, licence, description, evaluate }))
             }
         }
     }
@@ -82,4 +87,29 @@ fn evaluation(text: &str) -> Outcome<(String, PathBuf)> {
         Failure::new(Kind::Usage, format!("`{text}` names no rows")).hint("e.g. --evaluate dates=held-out.jsonl")
     })?;
     Ok((suite.to_owned(), config::absolute(std::path::Path::new(file))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Verb;
+    use crate::cli::snapshots::{base, check, check_failures, manifest, refused};
+
+    #[test]
+    fn what_is_seen() {
+        let published = Published {
+            manifest: manifest("m"),
+            name: "sql-helper".to_owned(),
+            base: Some(base("tiny")),
+            bytes: 206_336,
+            announced: true,
+        };
+        check("publish", |_| render(&published));
+        check("publish-without-a-daemon", |_| render(&Published { announced: false, ..published.clone() }));
+        let publish = |cli: &crate::cli::args::Cli, verb: &Verb| match verb {
+            Verb::Publish(publish) => publish.request(&cli.global).map(drop),
+            _ => Ok(()),
+        };
+        check_failures("publish-error", &[refused("publish folder --name x --evaluate rows.jsonl", publish)]);
+    }
 }

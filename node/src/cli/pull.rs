@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::Global;
-use super::{output, run, up};
-use crate::api::proto::{self, Pulled, Request};
+use super::global::Global;
+use super::network_flags::Network;
+use super::{ask::ask_online, output};
+use crate::api::answers::Pulled;
+use crate::api::ask::Ask;
+use crate::api::proto;
 use crate::config;
 use crate::failure::Outcome;
 use crate::seconds::Seconds;
@@ -35,32 +38,54 @@ pub struct Pull {
     timeout: Seconds,
     /// Used if no daemon runs on this home
     #[command(flatten)]
-    network: up::Network,
+    network: Network,
 }
 
 pub async fn run(global: &Global, verb: &Pull) -> Outcome<()> {
-    let request = Request::Pull(proto::Pull {
+    let request = proto::Pull {
         reference: verb.reference.clone(),
         out: verb.out.as_deref().map(config::absolute).transpose()?,
         without_base: verb.without_base,
         timeout_seconds: verb.timeout,
-    });
-    let answer = run::ask_online(global, &request, &verb.network).await?;
-    output::answer(global, answer, |pulled: Pulled| {
-        let peers = pulled.fetched_from.len();
-        let mut lines = vec![format!(
-            "{} {}: {} from {peers} peer{}",
-            pulled.name,
-            pulled.manifest,
-            output::bytes(pulled.fetched_bytes),
-            if peers == 1 { "" } else { "s" }
-        )];
-        lines.extend(
-            pulled
-                .not_held_against
-                .map(|base| format!("its base {base} is not here: names, shapes and values were not held against it")),
-        );
-        lines.push(pulled.folder.display().to_string());
-        lines
-    })
+    };
+    let answer = ask_online(global, request, &verb.network).await?;
+    output::answer(global, proto::Pull::SCHEMA, &answer, |pulled, _| render(pulled))
+}
+
+fn render(pulled: &Pulled) -> Vec<String> {
+    let (bytes, peers) = (output::bytes(pulled.fetched_bytes), pulled.fetched_from.len());
+    let s = if peers == 1 { "" } else { "s" };
+    let mut lines = vec![format!("{} {}: {bytes} from {peers} peer{s}", pulled.name, pulled.manifest)];
+    lines.extend(
+        pulled
+            .not_held_against
+            .map(|base| format!("its base {base} is not here: names, shapes and values were not held against it")),
+    );
+    lines.push(pulled.folder.display().to_string());
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::answers::PulledFrom;
+    use crate::cli::snapshots::{base, check, manifest};
+
+    #[test]
+    fn what_is_seen() {
+        let pulled = Pulled {
+            manifest: manifest("m"),
+            name: "sql-helper".to_owned(),
+            folder: "/home/me/sql-helper".into(),
+            fetched_bytes: 206_336,
+            fetched_from: vec![PulledFrom { peer: "12D3KooW".to_owned(), bytes: 206_336 }],
+            base: None,
+            not_held_against: None,
+        };
+        check("pull", |_| render(&pulled));
+        let here = Pulled { fetched_bytes: 0, fetched_from: Vec::new(), ..pulled.clone() };
+        check("pull-nothing-was-missing", |_| render(&here));
+        let apart = Pulled { not_held_against: Some(base("other")), ..pulled.clone() };
+        check("pull-without-base", |_| render(&apart));
+    }
 }

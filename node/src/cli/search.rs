@@ -3,11 +3,11 @@
 use clap::{Args, ValueEnum};
 use potluck_protocol::announce::KindTag;
 
-use super::args::Global;
-use super::output::{self, Column, HEAD, WIDTH};
-use super::{base, run::ask};
-use crate::api::proto::Request;
-use crate::api::search::{AtLeast, Found, Measured, Offer, Ranks};
+use super::global::Global;
+use super::output::{self, Column, HEAD, Terminal};
+use super::{ask::ask, references};
+use crate::api::ask::Ask;
+use crate::api::search::{self, AtLeast, Found, Measured, Offer, Ranks};
 use crate::failure::Outcome;
 use crate::licence;
 
@@ -51,21 +51,21 @@ enum Kind {
 }
 
 pub async fn run(global: &Global, verb: &Search) -> Outcome<()> {
-    let request = Request::Search(Box::new(verb.request()?));
     let doubt = verb.licence.as_deref().and_then(licence::doubt);
-    output::answer(global, ask(global, &request).await?, |found: Found| {
+    let answer = ask(global, verb.request()?).await?;
+    output::answer(global, search::Search::SCHEMA, &answer, |found, terminal| {
         // What strangers state may be spelt as they like, so it was looked for all the same.
         let doubt = doubt.filter(|_| found.results.is_empty());
-        lines(&found).into_iter().chain(doubt).collect()
+        render(found, terminal).into_iter().chain(doubt).collect()
     })
 }
 
 impl Search {
-    fn request(&self) -> Outcome<crate::api::search::Search> {
-        Ok(crate::api::search::Search {
+    fn request(&self) -> Outcome<search::Search> {
+        Ok(search::Search {
             text: self.text.join(" "),
             // A base is named to search for what fits it: it is not fetched for that.
-            base: self.base.as_deref().map(base::absolute_reference).transpose()?,
+            base: self.base.as_deref().map(references::absolute).transpose()?,
             rank: self.rank,
             licence: self.licence.clone(),
             publisher: self.publisher.clone(),
@@ -79,7 +79,7 @@ impl Search {
     }
 }
 
-fn lines(found: &Found) -> Vec<String> {
+fn render(found: &Found, terminal: Terminal) -> Vec<String> {
     let mut lines = Vec::new();
     if found.results.is_empty() {
         lines.push(format!("nothing fits, of {} announcements that were heard", found.heard));
@@ -87,10 +87,10 @@ fn lines(found: &Found) -> Vec<String> {
         let columns =
             [Column::Text("name"), Column::Text("kind"), Column::Text("for base"), Column::Id("by"), Column::Id("id")];
         let rows: Vec<_> = found.results.iter().map(row).collect();
-        let mut table = output::table(&columns, &rows).into_iter();
+        let mut table = output::table(&columns, &rows, terminal).into_iter();
         lines.extend(table.by_ref().take(HEAD));
         for (line, offer) in table.zip(&found.results) {
-            lines.extend([line, output::cut(&format!("  {}", about(offer)), WIDTH)]);
+            lines.extend([line, output::cut(&format!("  {}", about(offer)), terminal.columns())]);
         }
     }
     if found.more > 0 {
@@ -101,20 +101,12 @@ fn lines(found: &Found) -> Vec<String> {
         lines.push(format!("{count} more may fit: nobody handed out their manifests"));
         lines.push("within a few seconds; search again".to_owned());
     }
-    lines.extend(found.results.iter().filter_map(next));
+    lines.extend(found.results.iter().filter_map(|offer| next(offer, terminal)));
     lines
 }
 
 fn row(offer: &Offer) -> Vec<String> {
-    let kind = match offer.kind {
-        KindTag::Adapter => "adapter",
-        KindTag::Base => "base",
-        KindTag::Dataset => "dataset",
-        KindTag::Channel => "channel",
-        KindTag::Proposal => "proposal",
-        KindTag::Version => "version",
-        KindTag::Proof => "proof",
-    };
+    let kind = output::kind(offer.kind);
     vec![
         output::plain(&offer.name),
         if offer.here { format!("{kind}, here") } else { kind.to_owned() },
@@ -153,11 +145,11 @@ fn figures(evaluations: &[Measured]) -> Option<String> {
 }
 
 /// What to type to have what `potluck pull` does not take.
-fn next(offer: &Offer) -> Option<String> {
-    let name = output::cut(&output::plain(&offer.name), WIDTH / 2);
+fn next(offer: &Offer, terminal: Terminal) -> Option<String> {
+    let name = output::cut(&output::plain(&offer.name), terminal.columns() / 2);
     match offer.kind {
         KindTag::Base if !offer.here => Some(format!("{name}: potluck base add {}", offer.base.short())),
-        KindTag::Channel if !offer.here => Some(format!("{name}: potluck base follow {}", offer.manifest.short())),
+        KindTag::Channel if !offer.here => Some(format!("{name}: potluck channel follow {}", offer.manifest.short())),
         _ => None,
     }
 }
@@ -169,6 +161,7 @@ mod tests {
 
     use super::*;
     use crate::api::search::Details;
+    use crate::cli::snapshots::{check, check_table};
 
     fn offer(kind: KindTag, details: Option<Details>) -> Offer {
         Offer {
@@ -184,8 +177,10 @@ mod tests {
         }
     }
 
+    const NARROW: Terminal = Terminal { width: 80, is_terminal: true };
+
     fn found(results: Vec<Offer>) -> Found {
-        Found { schema: String::new(), results, more: 2, heard: 9, unanswered: 3 }
+        Found { results, more: 2, heard: 9, unanswered: 3 }
     }
 
     fn details(licence: &str, exact_match: f64) -> Details {
@@ -203,14 +198,14 @@ mod tests {
     #[test]
     fn what_is_not_known_is_a_question_mark_and_strangers_cannot_steer() {
         let adapter = offer(KindTag::Adapter, Some(details("M\u{1b}[2JIT", 0.5)));
-        let text = lines(&found(vec![adapter, offer(KindTag::Base, None)])).join("\n");
+        let text = render(&found(vec![adapter, offer(KindTag::Base, None)]), NARROW).join("\n");
         assert!(!text.contains('\u{1b}') && text.contains("M [2JIT"), "{text}");
         assert!(
             text.contains('?') && text.contains(&format!("potluck base add {}", BaseId(Digest::of(b"b")).short())),
             "{text}"
         );
         assert!(text.contains("and 2 more") && text.contains("3 more may fit"), "{text}");
-        assert!(lines(&found(Vec::new()))[0].contains("of 9 announcements"));
+        assert!(render(&found(Vec::new()), NARROW)[0].contains("of 9 announcements"));
     }
 
     #[test]
@@ -218,12 +213,22 @@ mod tests {
         let mut one = Offer { here: true, ..offer(KindTag::Adapter, Some(details("Apache-2.0", 0.0))) };
         (one.name, one.base_name) = ("n".repeat(64), Some("b".repeat(64)));
         let two = Offer { base_name: Some("tiny".to_owned()), ..offer(KindTag::Channel, Some(details("MIT", 0.875))) };
-        let lines = lines(&found(vec![one, two]));
-        assert!(lines.iter().all(|line| line.chars().count() <= WIDTH), "{lines:#?}");
+        let lines = render(&found(vec![one, two]), NARROW);
+        assert!(lines.iter().all(|line| line.chars().count() <= NARROW.width), "{lines:#?}");
         let (key, id) = (PublicKey(Digest::of(b"p")).short(), ManifestId(Digest::of(b"m")).short());
         assert!(lines[2].contains("adapter, here") && lines[2].ends_with(&format!("{key}  {id}")), "{lines:#?}");
         assert!(lines[3].contains("rank 16, Apache-2.0, 1.00 KiB, 1970-01-01; held loss 1.2500"), "{lines:#?}");
         assert!(lines[4].contains("  tiny  ") && lines[5].contains("held 87.5 % exact"), "{lines:#?}");
-        assert!(lines.iter().any(|line| line.ends_with(&format!("potluck base follow {id}"))), "{lines:#?}");
+        assert!(lines.iter().any(|line| line.ends_with(&format!("potluck channel follow {id}"))), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let here = Offer { here: true, ..offer(KindTag::Adapter, Some(details("Apache-2.0", 0.875))) };
+        let wide = Offer { name: "\u{6771}\u{4eac}".repeat(20), ..offer(KindTag::Base, Some(details("MIT", 0.0))) };
+        let offers = vec![here, wide, offer(KindTag::Channel, None)];
+        check_table("search", |terminal| render(&found(offers.clone()), terminal));
+        let nothing = Found { more: 0, unanswered: 0, ..found(Vec::new()) };
+        check("search-nothing", |terminal| render(&nothing, terminal));
     }
 }

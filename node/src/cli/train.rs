@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 use potluck_trainer::data::row;
-use serde::Deserialize;
 
-use super::args::Global;
+use super::global::Global;
 use super::train_flags::{self, Flags};
-use super::{output, run::ask};
-use crate::api::proto::{self, Request};
+use super::{ask::ask, output, references};
+use crate::api::answers::Trained;
+use crate::api::ask::Ask;
+use crate::api::proto;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::proto::{Measured, TrainSettings};
+use crate::worker::proto::TrainSettings;
 
 /// Train a LoRA adapter on rows and write it as a PEFT folder.
 ///
@@ -55,44 +56,34 @@ pub struct Train {
     flags: Flags,
 }
 
-/// The answer, as far as it is shown to people.
-#[derive(Deserialize)]
-struct Trained {
-    folder: PathBuf,
-    rows: row::Kind,
-    steps: u64,
-    kept: u64,
-    stopped_early: bool,
-    tokens_per_second: f64,
-    loss: f64,
-    held_out: Option<Measured>,
+pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
+    let trained = ask(global, verb.request(global)?).await?;
+    let (potluck, base) = (program(global), output::shell(&verb.base));
+    output::answer(global, proto::Train::SCHEMA, &trained, |trained, _| render(trained, &potluck, &base))
 }
 
-pub async fn run(global: &Global, verb: &Train) -> Outcome<()> {
-    let request = Request::Train(Box::new(verb.request(global)?));
-    let (potluck, base) = (program(global), output::shell(&verb.base));
-    output::answer(global, ask(global, &request).await?, |trained: Trained| {
-        let mut lines = vec![format!(
-            "trained {} steps{}, loss {:.4}, {:.0} tokens per second",
-            trained.steps,
-            if trained.stopped_early { " (stopped early)" } else { "" },
-            trained.loss,
-            trained.tokens_per_second
-        )];
-        if trained.kept < trained.steps {
-            lines.push(format!("kept the best state, that of step {}", trained.kept));
-        }
-        if let Some(measured) = trained.held_out {
-            lines.push(format!("held out: {}, loss {:.4}", output::exact(&measured), measured.loss));
-        }
-        // An adapter that learned to answer is asked as it was taught.
-        let chat = if trained.rows == row::Kind::Chat { "--chat " } else { "" };
-        let folder = output::shell(&trained.folder.to_string_lossy());
-        lines.push(format!("next: {potluck} generate --base {base} --adapter {folder} {chat}PROMPT"));
-        lines.push(format!("next: {potluck} publish {folder} --name NAME"));
-        lines.push(trained.folder.display().to_string());
-        lines
-    })
+/// `potluck` and `base` are typed again in what to do next.
+fn render(trained: &Trained, potluck: &str, base: &str) -> Vec<String> {
+    let mut lines = vec![format!(
+        "trained {} steps{}, loss {:.4}, {:.0} tokens per second",
+        trained.steps,
+        if trained.stopped_early { " (stopped early)" } else { "" },
+        trained.loss,
+        trained.tokens_per_second
+    )];
+    if trained.kept < trained.steps {
+        lines.push(format!("kept the best state, that of step {}", trained.kept));
+    }
+    if let Some(measured) = &trained.held_out {
+        lines.push(format!("held out: {}, loss {:.4}", output::exact(measured), measured.loss));
+    }
+    // An adapter that learned to answer is asked as it was taught.
+    let chat = if trained.rows == row::Kind::Chat { "--chat " } else { "" };
+    let folder = output::shell(&trained.folder.to_string_lossy());
+    lines.push(format!("next: {potluck} generate --base {base} --adapter {folder} {chat}PROMPT"));
+    lines.push(format!("next: {potluck} publish {folder} --name NAME"));
+    lines.push(trained.folder.display().to_string());
+    lines
 }
 
 /// How the same home is asked again.
@@ -104,11 +95,11 @@ fn program(global: &Global) -> String {
 impl Train {
     fn request(&self, global: &Global) -> Outcome<proto::Train> {
         Ok(proto::Train {
-            base: super::base::reference(global, &self.base)?,
+            base: references::base(global, &self.base)?,
             data: config::absolute(&self.data)?,
             held_out: self.held_out.as_deref().map(config::absolute).transpose()?,
             rehearsal: self.rehearsal.as_deref().map(config::absolute).transpose()?,
-            from: self.from.as_deref().map(super::base::absolute_reference).transpose()?,
+            from: self.from.as_deref().map(references::absolute).transpose()?,
             out: config::absolute(&self.out)?,
             settings: self.settings()?,
         })
@@ -125,5 +116,38 @@ impl Train {
         }
         train_flags::check(&settings)?;
         Ok(TrainSettings { threads: self.threads.unwrap_or_else(config::processors), ..settings })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Cli, Verb};
+    use crate::cli::snapshots::{check, check_failures, refused};
+    use crate::worker::proto::Measured;
+
+    #[test]
+    fn what_is_seen() {
+        let trained = Trained {
+            folder: "/home/me/my adapter".into(),
+            rows: row::Kind::Chat,
+            steps: 200,
+            kept: 200,
+            stopped_early: false,
+            tokens_per_second: 1234.5,
+            loss: 0.0123,
+            held_out: None,
+        };
+        let seen = |trained: &Trained| render(trained, "potluck", "model.gguf");
+        check("train", |_| seen(&trained));
+        let held_out = Some(Measured { samples: 30, exact_match: Some(0.9), loss: 0.25 });
+        let early = Trained { steps: 120, kept: 80, stopped_early: true, held_out, ..trained.clone() };
+        check("train-stopped-early", |_| seen(&early));
+        let train = |cli: &Cli, verb: &Verb| match verb {
+            Verb::Train(train) => train.request(&cli.global).map(drop),
+            _ => Ok(()),
+        };
+        let words = "train --base tiny --data rows.jsonl --out adapter --eval-every 10";
+        check_failures("train-error", &[refused(words, train)]);
     }
 }

@@ -17,12 +17,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use futures::future::try_join_all;
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
 
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::signals;
 use plan::Plan;
-use report::{BaseLine, ChannelLine, NodeLine, Report, SkillLine};
+pub use report::{BaseLine, ChannelLine, Figure, NodeLine, Report, SkillLine};
 use show::Show;
 use volunteer::Volunteer;
 
@@ -65,8 +66,8 @@ async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
     show.phase("each publishes its adapter");
     let adapters = try_join_all(volunteers.iter_mut().map(|v| v.publish(plan))).await?;
     show.phase("each hears of the others by gossip, fetches their shards and checks them");
-    let fetched = try_join_all(volunteers.iter_mut().map(|v| v.gather(&base.id, &adapters))).await?;
-    let (channel, merged_digests) = release(plan, show, &mut volunteers, &base.id, &adapters).await?;
+    let fetched = try_join_all(volunteers.iter_mut().map(|v| v.gather(base.id, &adapters))).await?;
+    let (channel, merged_digests) = release(plan, show, &mut volunteers, base.id, &adapters).await?;
     show.phase("each measures its skill: base, own adapter, released version");
     let measured = try_join_all(volunteers.iter_mut().map(|v| v.measure(plan))).await?;
 
@@ -77,7 +78,7 @@ async fn all(plan: &Plan, show: &Show, started: Instant) -> Outcome<Report> {
             home: volunteer.daemon.home.clone(),
             peer: volunteer.daemon.peer.clone(),
             skill: volunteer.skill.clone(),
-            adapter: adapter.clone(),
+            adapter: *adapter,
             train_seconds: trained.seconds,
             tokens_per_second: trained.tokens_per_second,
             fetched_bytes: fetched.bytes,
@@ -107,22 +108,22 @@ async fn release(
     plan: &Plan,
     show: &Show,
     volunteers: &mut [Volunteer],
-    base: &str,
-    adapters: &[String],
-) -> Outcome<(ChannelLine, Vec<String>)> {
+    base: BaseId,
+    adapters: &[ManifestId],
+) -> Outcome<(ChannelLine, Vec<FoldDigest>)> {
     show.phase("the first opens a channel of base versions, with sealed rows that nobody has seen; all follow it");
     let Some((steward, followers)) = volunteers.split_first_mut() else { return Err(nobody()) };
     let channel = steward.open(plan).await?;
-    try_join_all(followers.iter_mut().map(|v| v.follow(&channel))).await?;
+    try_join_all(followers.iter_mut().map(|v| v.follow(channel))).await?;
     show.phase("each proposes its adapter");
-    let proposals = try_join_all(volunteers.iter_mut().zip(adapters).map(|(v, adapter)| v.propose(adapter))).await?;
+    let proposals = try_join_all(volunteers.iter_mut().zip(adapters).map(|(v, adapter)| v.propose(*adapter))).await?;
     let Some((steward, followers)) = volunteers.split_first_mut() else { return Err(nobody()) };
     steward.heard(base, &proposals).await?;
     show.phase("the steward opens the sealed rows, scores the proposals, folds those that help, and signs the version");
-    let line = ChannelLine::new(channel, &steward.release(plan).await?)?;
+    let line = ChannelLine::from(steward.release(plan).await?);
     show.phase("each takes the version, and rebuilds it from the base");
-    let mut digests = vec![steward.update(base, &line.version).await?];
-    digests.extend(try_join_all(followers.iter_mut().map(|v| v.update(base, &line.version))).await?);
+    let mut digests = vec![steward.update(base, line.version).await?];
+    digests.extend(try_join_all(followers.iter_mut().map(|v| v.update(base, line.version))).await?);
     Ok((line, digests))
 }
 
@@ -134,7 +135,7 @@ fn nobody() -> Failure {
 async fn base(plan: &Plan, show: &Show, volunteers: &mut [Volunteer]) -> Outcome<BaseLine> {
     show.phase(&format!("each checks the base {}", plan.base_name));
     let bases = try_join_all(volunteers.iter_mut().map(|v| v.base(plan))).await?;
-    let id = bases.first().cloned().unwrap_or_default();
+    let id = *bases.first().ok_or_else(nobody)?;
     if bases.iter().any(|other| *other != id) {
         return Err(Failure::new(Kind::Verification, "the volunteers do not have the same base"));
     }

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
 use serde::Serialize;
-use serde_json::Value;
 
+use crate::api::answers::{NewRelease, NewVersion, ProposalVerdict};
 use crate::failure::{Failure, Kind, Outcome};
-use crate::text::{self, Column};
+use crate::text::{self, Column, Terminal};
 use crate::worker::proto::Measured;
 
-/// Schema `potluck.demo/1`.
+/// What the demo found, and how long it took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
     pub seconds: f64,
@@ -18,42 +19,33 @@ pub struct Report {
     pub skills: Vec<SkillLine>,
     pub channel: ChannelLine,
     /// What rebuilding the released version gave on each node, in the order of `nodes`.
-    pub merged_digests: Vec<String>,
+    pub merged_digests: Vec<FoldDigest>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub struct BaseLine {
     pub name: String,
-    pub id: String,
+    pub id: BaseId,
 }
 
 /// The channel with the version that was released.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChannelLine {
     /// Manifest ids.
-    pub id: String,
-    pub version: String,
-    pub height: u64,
-    pub digest: String,
+    pub id: ManifestId,
+    pub version: ManifestId,
+    pub height: u32,
+    pub digest: FoldDigest,
     /// The version's weights as a base.
-    pub base: String,
+    pub base: BaseId,
     /// What became of each proposal.
-    pub verdicts: Value,
+    pub verdicts: Vec<ProposalVerdict>,
 }
 
-impl ChannelLine {
-    /// From the steward's answer.
-    pub fn new(id: String, release: &Value) -> Outcome<Self> {
-        let missing = |name: &str| Failure::new(Kind::Failed, format!("the steward's answer has no `{name}`"));
-        let text = |name: &str| release[name].as_str().map(str::to_owned).ok_or_else(|| missing(name));
-        Ok(Self {
-            id,
-            version: text("version")?,
-            height: release["height"].as_u64().ok_or_else(|| missing("height"))?,
-            digest: text("digest")?,
-            base: text("base")?,
-            verdicts: release["verdicts"].clone(),
-        })
+impl From<NewRelease> for ChannelLine {
+    fn from(release: NewRelease) -> Self {
+        let NewVersion { channel, version, height, digest, base, .. } = release.version;
+        Self { id: channel, version, height, digest, base, verdicts: release.verdicts }
     }
 }
 
@@ -65,7 +57,7 @@ pub struct NodeLine {
     pub peer: String,
     pub skill: String,
     /// Manifest id of its adapter.
-    pub adapter: String,
+    pub adapter: ManifestId,
     pub train_seconds: f64,
     pub tokens_per_second: f64,
     pub fetched_bytes: u64,
@@ -85,13 +77,13 @@ pub struct SkillLine {
 /// Exact match, 0 to 1, and loss per completion token in nats.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Figure {
-    pub accuracy: f64,
+    pub exact_match: f64,
     pub loss: f64,
 }
 
 impl From<Measured> for Figure {
     fn from(measured: Measured) -> Self {
-        Self { accuracy: measured.accuracy.unwrap_or_default(), loss: measured.loss }
+        Self { exact_match: measured.exact_match.unwrap_or_default(), loss: measured.loss }
     }
 }
 
@@ -108,14 +100,8 @@ impl SkillLine {
 }
 
 impl Report {
-    pub fn to_json(&self) -> Outcome<Value> {
-        let mut object = serde_json::json!({ "schema": "potluck.demo/1" });
-        let fields = serde_json::to_value(self).map_err(|error| Failure::new(Kind::Failed, error))?;
-        if let (Some(object), Value::Object(fields)) = (object.as_object_mut(), fields) {
-            object.extend(fields);
-        }
-        Ok(object)
-    }
+    /// Name and version of its form.
+    pub const SCHEMA: &'static str = "potluck.demo/1";
 
     /// Whether every node came to the version that was signed.
     pub fn outcome(&self) -> Outcome<()> {
@@ -131,7 +117,7 @@ impl Report {
     }
 
     /// A table that says at a glance what the exchange was good for.
-    pub fn table(&self) -> Vec<String> {
+    pub fn table(&self, terminal: Terminal) -> Vec<String> {
         let rows: Vec<_> = self
             .skills
             .iter()
@@ -139,9 +125,9 @@ impl Report {
             .map(|(skill, node)| {
                 vec![
                     skill.name.clone(),
-                    text::percent(skill.base.accuracy),
-                    text::percent(skill.adapter.accuracy),
-                    text::percent(skill.merged.accuracy),
+                    text::percent(skill.base.exact_match),
+                    text::percent(skill.adapter.exact_match),
+                    text::percent(skill.merged.exact_match),
                     format!("{:.0} s", node.train_seconds),
                     text::bytes(node.fetched_bytes),
                 ]
@@ -156,15 +142,14 @@ impl Report {
         ));
         lines.push(String::new());
         let figures = ["base alone", "own adapter", "version 1", "trained in", "fetched"].map(Column::Number);
-        lines.extend(text::table(&[&[Column::Text("skill")], &figures[..]].concat(), &rows));
+        lines.extend(text::table(&[&[Column::Text("skill")], &figures[..]].concat(), &rows, terminal));
         lines.push(String::new());
-        let digest: String =
-            self.merged_digests.first().map_or_else(String::new, |digest| digest.chars().take(12).collect());
+        let digest = self.merged_digests.first().map_or_else(String::new, FoldDigest::short);
         lines.push(match self.outcome() {
             Ok(()) => format!(
                 "Version {} of channel {} is out; all {} nodes rebuilt it: digest {digest}...",
                 self.channel.height,
-                self.channel.id.chars().take(12).collect::<String>(),
+                self.channel.id.short(),
                 self.nodes.len()
             ),
             Err(failure) => failure.message,

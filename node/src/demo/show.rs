@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::api::proto::Progress;
+use crate::ipc::Progress;
 use crate::lock::lock;
 
 /// Between two lines of one volunteer where there is no terminal.

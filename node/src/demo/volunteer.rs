@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use potluck_protocol::channel::Role;
-use serde_json::Value;
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
 
 use super::plan::{Plan, Seat};
 use super::show::Show;
+use crate::api::answers::{NewRelease, Released};
 use crate::api::channel::{self, SuiteRows};
-use crate::api::proto::{self, Pulled, Request, WeightedRef};
+use crate::api::proto::{self, BaseAdd, BaseShow, Heard, Verify, WeightedRef};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::local_daemon::LocalDaemon;
 use crate::worker::proto::{Measured, TrainSettings};
@@ -18,7 +19,7 @@ use crate::worker::proto::{Measured, TrainSettings};
 const TIMEOUT_SECONDS: u64 = 60;
 /// What the demo's channel is called.
 const CHANNEL: &str = "demo";
-/// The rules of `potluck base open`, in parts per million.
+/// The rules of `potluck channel open`, in parts per million.
 const GAIN_PPM: u32 = 1_000;
 const CLIP_PPM: u64 = 200_000;
 const REFUSE_PPM: u64 = 1_000_000;
@@ -55,18 +56,18 @@ impl Volunteer {
     }
 
     /// Checks and adds the base; its id.
-    pub async fn base(&mut self, plan: &Plan) -> Outcome<String> {
-        let request = if plan.base == "tiny" {
-            Request::BaseShow { base: plan.base.clone() }
+    pub async fn base(&mut self, plan: &Plan) -> Outcome<BaseId> {
+        let base = if plan.base == "tiny" {
+            self.daemon.ask(BaseShow { base: plan.base.clone() }).await?
         } else {
-            Request::BaseAdd { path: PathBuf::from(&plan.base), name: None, view_of: None }
+            self.daemon.ask(BaseAdd { path: PathBuf::from(&plan.base), name: None, view_of: None }).await?
         };
-        self.field(&request, "base").await
+        Ok(base.base)
     }
 
     pub async fn train(&mut self, plan: &Plan, show: &Show) -> Outcome<Trained> {
         let started = Instant::now();
-        let request = Request::Train(Box::new(proto::Train {
+        let request = proto::Train {
             base: plan.base.clone(),
             data: self.seat.train.clone(),
             held_out: None,
@@ -74,44 +75,41 @@ impl Volunteer {
             from: None,
             out: self.seat.adapter.clone(),
             settings: TrainSettings { seed: self.seat.seed, ..plan.settings.clone() },
-        }));
+        };
         let training = show.training(&self.skill);
-        let answer = self.daemon.call(&request, |progress| training.report(&progress)).await;
+        let answer = self.daemon.call(request, |progress| training.report(&progress)).await;
         let answer = answer.map_err(|failure| failure.context("train"))?;
-        Ok(Trained {
-            seconds: started.elapsed().as_secs_f64(),
-            tokens_per_second: answer["tokens_per_second"].as_f64().unwrap_or_default(),
-        })
+        Ok(Trained { seconds: started.elapsed().as_secs_f64(), tokens_per_second: answer.tokens_per_second })
     }
 
     /// Publishes its adapter; the manifest's id.
-    pub async fn publish(&mut self, plan: &Plan) -> Outcome<String> {
-        let request = Request::Publish(proto::Publish {
+    pub async fn publish(&mut self, plan: &Plan) -> Outcome<ManifestId> {
+        let request = proto::Publish {
             folder: self.seat.adapter.clone(),
             name: self.skill.clone(),
             base: Some(plan.base.clone()),
             licence: "Apache-2.0".to_owned(),
             description: format!("the demo's skill `{}`", self.skill),
             evaluate: Vec::new(),
-        });
-        self.field(&request, "manifest").await
+        };
+        Ok(self.daemon.ask(request).await?.manifest)
     }
 
     /// Waits until gossip has told of all the others' adapters, pulls each, and checks each once more.
-    pub async fn gather(&mut self, base: &str, adapters: &[String]) -> Outcome<Fetched> {
+    pub async fn gather(&mut self, base: BaseId, adapters: &[ManifestId]) -> Outcome<Fetched> {
         self.heard(base, adapters).await?;
         let mut fetched = Fetched { bytes: 0, peers: Vec::new() };
         for adapter in adapters {
             let pull = proto::Pull {
-                reference: adapter.clone(),
+                reference: adapter.to_string(),
                 out: None,
                 without_base: false,
                 timeout_seconds: TIMEOUT_SECONDS.into(),
             };
-            let pulled: Pulled = self.daemon.ask(&Request::Pull(pull)).await?;
+            let pulled = self.daemon.ask(pull).await?;
             fetched.bytes += pulled.fetched_bytes;
             fetched.peers.extend(pulled.fetched_from.into_iter().map(|from| from.peer));
-            self.daemon.ask::<Value>(&Request::Verify { id: adapter.clone() }).await?;
+            self.daemon.ask(Verify { id: adapter.to_string() }).await?;
         }
         fetched.peers.sort();
         fetched.peers.dedup();
@@ -128,14 +126,8 @@ impl Volunteer {
     }
 
     async fn eval(&mut self, plan: &Plan, base: String, adapters: Vec<WeightedRef>) -> Outcome<Measured> {
-        self.daemon
-            .ask(&Request::Eval(proto::Eval {
-                base,
-                adapters,
-                data: self.seat.held_out.clone(),
-                threads: plan.settings.threads,
-            }))
-            .await
+        let data = self.seat.held_out.clone();
+        self.daemon.ask(proto::Eval { base, adapters, data, threads: plan.settings.threads }).await
     }
 
     /// Asks the daemon to end, and waits for it.
@@ -144,14 +136,13 @@ impl Volunteer {
     }
 
     /// Waits until gossip has told of these manifests.
-    pub async fn heard(&mut self, base: &str, manifests: &[String]) -> Outcome<()> {
-        let (base, adapters) = (base.to_owned(), manifests.to_vec());
-        let heard = Request::Heard { base, adapters, timeout_seconds: TIMEOUT_SECONDS.into() };
-        self.daemon.ask::<Value>(&heard).await.map(drop)
+    pub async fn heard(&mut self, base: BaseId, manifests: &[ManifestId]) -> Outcome<()> {
+        let (base, adapters) = (base.to_string(), manifests.iter().map(ToString::to_string).collect());
+        self.daemon.ask(Heard { base, adapters, timeout_seconds: TIMEOUT_SECONDS.into() }).await.map(drop)
     }
 
     /// Opens the channel, as its steward; its id.
-    pub async fn open(&mut self, plan: &Plan) -> Outcome<String> {
+    pub async fn open(&mut self, plan: &Plan) -> Outcome<ManifestId> {
         let suite = |name: &str, role, rows: &PathBuf| SuiteRows { name: name.to_owned(), role, rows: rows.clone() };
         let improve = plan.volunteers.iter().map(|seat| suite(&seat.skill, Role::Improve, &seat.sealed));
         let request = channel::Open {
@@ -169,46 +160,44 @@ impl Volunteer {
             clip_ppm: CLIP_PPM,
             refuse_ppm: REFUSE_PPM,
         };
-        self.field(&Request::Channel(Box::new(channel::Request::Open(request))), "channel").await
+        Ok(self.daemon.ask(request).await?.channel)
     }
 
-    pub async fn follow(&mut self, channel: &str) -> Outcome<()> {
-        let channel = channel.to_owned();
-        let follow = channel::Follow { channel, name: None, audit: true, timeout_seconds: TIMEOUT_SECONDS.into() };
-        self.daemon.ask::<Value>(&Request::Channel(Box::new(channel::Request::Follow(follow)))).await.map(drop)
+    pub async fn follow(&mut self, channel: ManifestId) -> Outcome<()> {
+        let (channel, timeout_seconds) = (channel.to_string(), TIMEOUT_SECONDS.into());
+        self.daemon.ask(channel::Follow { channel, name: None, audit: true, timeout_seconds }).await.map(drop)
     }
 
     /// Offers its adapter to the channel; the proposal's id.
-    pub async fn propose(&mut self, adapter: &str) -> Outcome<String> {
-        let (channel, adapter) = (CHANNEL.to_owned(), adapter.to_owned());
+    pub async fn propose(&mut self, adapter: ManifestId) -> Outcome<ManifestId> {
+        let (channel, adapter) = (CHANNEL.to_owned(), adapter.to_string());
         let propose = channel::Propose { channel, adapter, weight: 1.0, timeout_seconds: TIMEOUT_SECONDS.into() };
-        self.field(&Request::Channel(Box::new(channel::Request::Propose(propose))), "proposal").await
+        Ok(self.daemon.ask(propose).await?.proposal)
     }
 
     /// Judges what was proposed, and signs the next version.
-    pub async fn release(&mut self, plan: &Plan) -> Outcome<Value> {
+    pub async fn release(&mut self, plan: &Plan) -> Outcome<NewRelease> {
         let (channel, threads) = (CHANNEL.to_owned(), plan.settings.threads * plan.volunteers.len());
         let release = channel::Release { channel, timeout_seconds: TIMEOUT_SECONDS.into(), threads };
-        self.daemon.ask(&Request::Channel(Box::new(channel::Request::Release(release)))).await
+        match self.daemon.ask(release).await? {
+            Released::Version(release) => Ok(*release),
+            Released::Nothing(_) => {
+                Err(Failure::new(Kind::Failed, "the steward released nothing: no adapter passed the channel's rules"))
+            }
+        }
     }
 
     /// Takes the newest version, and rebuilds it from genesis; the digest that this gives.
-    pub async fn update(&mut self, base: &str, version: &str) -> Outcome<String> {
-        self.heard(base, &[version.to_owned()]).await?;
-        let update = channel::Request::Update { channel: CHANNEL.to_owned(), timeout_seconds: TIMEOUT_SECONDS.into() };
-        let taken = self.field(&Request::Channel(Box::new(update)), "version").await?;
-        if taken != version {
+    pub async fn update(&mut self, base: BaseId, version: ManifestId) -> Outcome<FoldDigest> {
+        self.heard(base, &[version]).await?;
+        let update = channel::Update { channel: CHANNEL.to_owned(), timeout_seconds: TIMEOUT_SECONDS.into() };
+        let taken = self.daemon.ask(update).await?.version;
+        if taken != Some(version) {
+            let taken = taken.map_or_else(|| "none".to_owned(), |taken| taken.to_string());
             let message = format!("`{}` took version {taken}, not {version}", self.skill);
             return Err(Failure::new(Kind::Verification, message));
         }
-        self.field(&Request::Verify { id: version.to_owned() }, "digest").await
-    }
-
-    async fn field(&mut self, request: &Request, field: &str) -> Outcome<String> {
-        let answer: Value = self.daemon.ask(request).await?;
-        answer[field]
-            .as_str()
-            .map(str::to_owned)
-            .ok_or_else(|| Failure::new(Kind::Failed, format!("the daemon's answer has no `{field}`")))
+        let rebuilt = self.daemon.ask(Verify { id: version.to_string() }).await?;
+        rebuilt.digest.ok_or_else(|| Failure::new(Kind::Failed, format!("checking version {version} gave no digest")))
     }
 }

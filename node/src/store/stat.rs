@@ -49,7 +49,7 @@ impl Held {
 }
 
 /// Counts, and bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stat {
     /// Shards that are here and durable.
     pub shards: u64,

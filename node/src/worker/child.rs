@@ -10,8 +10,8 @@ use std::time::Duration;
 use super::context::{Context, ORPHAN};
 use super::jobs;
 use super::proto::Job;
-use crate::api::proto::{LINE_MAX, Line};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::{LINE_MAX, Line};
 use crate::signals;
 
 /// Reads the job, runs it, writes the answer. The exit code is the answer's.

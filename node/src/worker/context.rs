@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::api::proto::{Line, Progress};
 use crate::failure::{Failure, Kind};
+use crate::ipc::{Line, Progress};
 use crate::lock::lock;
 
 /// How long a worker lives at most once its parent is gone. Whoever waits for what it holds waits longer than this.

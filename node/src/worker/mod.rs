@@ -2,7 +2,7 @@
 //! and the network never waits for it.
 //!
 //! The parent writes one [`proto::Job`] as a line of JSON to the child's standard input and reads
-//! [`crate::api::proto::Line`]s from its standard output. Closing the input cancels the job.
+//! [`crate::ipc::Line`]s from its standard output. Closing the input cancels the job.
 
 pub mod proto;
 pub mod answers;

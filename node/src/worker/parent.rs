@@ -10,10 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::proto::{Job, Task};
 use super::stopping;
-use crate::api::proto::{Line, Progress};
-use crate::api::socket;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::{self, Line, Progress};
 
 /// What is kept of a dead worker's last words.
 const LAST_WORDS_MAX: u64 = 4 << 10;
@@ -27,7 +26,7 @@ pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &Cancella
     };
     let last_words = tokio::spawn(read_last_words(stderr));
     // A worker that dies at once breaks this pipe; its exit status below says why.
-    let _broken = socket::write_line(&mut input, job).await;
+    let _broken = ipc::write_line(&mut input, job).await;
     let mut input = Some(input);
     let mut output = BufReader::new(output);
     let answer = loop {
@@ -51,7 +50,7 @@ async fn next_line(
     cancel: &CancellationToken,
 ) -> std::io::Result<Option<Line>> {
     // Read to its end: half a line that was let go would be missing from the next one.
-    let line = socket::read_line(output);
+    let line = ipc::read_line(output);
     tokio::pin!(line);
     loop {
         tokio::select! {

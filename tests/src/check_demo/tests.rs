@@ -16,8 +16,8 @@ fn good() -> Report {
     };
     let skill = |n: u32| {
         serde_json::json!({
-            "name": format!("s{n}"), "heldout": 200, "base": {"accuracy": 0.0, "loss": 3.0},
-            "adapter": {"accuracy": 0.9, "loss": 0.1}, "merged": {"accuracy": 0.8, "loss": 0.2},
+            "name": format!("s{n}"), "heldout": 200, "base": {"exact_match": 0.0, "loss": 3.0},
+            "adapter": {"exact_match": 0.9, "loss": 0.1}, "merged": {"exact_match": 0.8, "loss": 0.2},
         })
     };
     let report = serde_json::json!({
@@ -53,15 +53,15 @@ fn every_claim_can_fail() {
         ("fetched something", |r| r.nodes[1].fetched_bytes = 0),
         ("fetched from other", |r| r.nodes[1].fetched_from = vec!["p1".into()]),
         ("there are skills", |r| r.skills.clear()),
-        ("are numbers", |r| r.skills[1].merged.accuracy = 1.1),
+        ("are numbers", |r| r.skills[1].merged.exact_match = 1.1),
         ("held-out", |r| r.skills[1].heldout = 199),
-        ("adapter gains", |r| r.skills[1].adapter.accuracy = 0.59),
-        ("merged base gains", |r| r.skills[1].merged.accuracy = 0.0),
+        ("adapter gains", |r| r.skills[1].adapter.exact_match = 0.59),
+        ("merged base gains", |r| r.skills[1].merged.exact_match = 0.0),
         ("rebuild what was signed", |r| r.merged_digests[2] = "e".repeat(64)),
         ("a channel and a version", |r| r.channel.version = "x".into()),
         ("the first", |r| r.channel.height = 2),
         ("was judged", |r| drop(r.channel.verdicts.pop())),
-        ("mean own gain", |r| r.skills.iter_mut().for_each(|skill| skill.merged.accuracy = 0.44)),
+        ("mean own gain", |r| r.skills.iter_mut().for_each(|skill| skill.merged.exact_match = 0.44)),
     ];
     for (claim, change) in cases {
         let mut report = good();
@@ -81,9 +81,9 @@ fn digests_are_one_for_each_node() {
 #[test]
 fn bounds_themselves_suffice() {
     let mut report = good();
-    report.skills.iter_mut().for_each(|skill| skill.base.accuracy = 0.1);
-    report.skills.iter_mut().for_each(|skill| skill.adapter.accuracy = 0.7);
-    report.skills.iter_mut().for_each(|skill| skill.merged.accuracy = 0.4);
+    report.skills.iter_mut().for_each(|skill| skill.base.exact_match = 0.1);
+    report.skills.iter_mut().for_each(|skill| skill.adapter.exact_match = 0.7);
+    report.skills.iter_mut().for_each(|skill| skill.merged.exact_match = 0.4);
     assert_eq!(report.findings(&demands()), Vec::<String>::new());
 }
 

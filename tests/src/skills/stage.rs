@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use potluck_node::api::client::Client;
-use potluck_node::api::proto::Request;
+use potluck_node::api::proto::Heard;
 use potluck_protocol::base::Architecture;
 use potluck_trainer::base::Base;
 use potluck_trainer::synthetic::settings::DemoSettings;
@@ -55,7 +55,7 @@ pub fn play(skills: &Skills, root: &Path) -> Outcome<Report> {
     }
     stage.heard(&stage.home("steward"), &proposals)?;
     say("the steward releases");
-    let mut release = stage.ok(&stage.home("steward"), &["base", "release", CHANNEL])?;
+    let mut release = stage.ok(&stage.home("steward"), &["channel", "release", CHANNEL])?;
     name_verdicts(&mut release, &adapters);
     let measured = stage.measure(&publishers, &rows, &own)?;
     let followed = stage.follow(&steward, &channel, &release)?;
@@ -165,7 +165,7 @@ impl Stage {
         // Less than what is judged: the rows that are sealed and those that are measured are two draws.
         let (shards, guard) = (rows::SHARDS.to_string(), format!("{}%", 0.4 * guard));
         let mut args = vec![
-            "base",
+            "channel",
             "open",
             CHANNEL,
             "--genesis",
@@ -189,21 +189,18 @@ impl Stage {
     }
 
     fn propose(&self, home: &Path, adapter: &str, channel: &str) -> Outcome<String> {
-        field(&self.ok(home, &["base", "propose", adapter, "--to", channel])?, "proposal")
+        field(&self.ok(home, &["channel", "propose", adapter, "--to", channel])?, "proposal")
     }
 
     /// Waits until a daemon has heard of these manifests.
     fn heard(&self, home: &Path, manifests: &[String]) -> Outcome<()> {
         let shown = self.ok(home, &["base", "show", &self.base])?;
-        let request = Request::Heard {
-            base: field(&shown, "base")?,
-            adapters: manifests.to_vec(),
-            timeout_seconds: SECONDS.into(),
-        };
+        let request =
+            Heard { base: field(&shown, "base")?, adapters: manifests.to_vec(), timeout_seconds: SECONDS.into() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut client = Client::connect(home).await?.ok_or("no daemon answers")?;
-            client.call(&request, |_| {}).await?;
+            client.call(request, |_| {}).await?;
             Ok(())
         })
     }
@@ -232,7 +229,7 @@ impl Stage {
                 Ok::<_, Box<dyn std::error::Error>>(Set {
                     name: (*name).to_owned(),
                     loss,
-                    accuracy: figures["accuracy"].as_f64(),
+                    accuracy: figures["exact_match"].as_f64(),
                 })
             };
             measured.push(Measured { model: model.to_owned(), sets: sets.iter().map(one).collect::<Outcome<_>>()? });
@@ -245,7 +242,7 @@ impl Stage {
         say("a fresh node follows");
         let _fresh = self.up("fresh", Some(steward))?;
         let home = self.home("fresh");
-        let followed = self.ok(&home, &["base", "follow", channel])?;
+        let followed = self.ok(&home, &["channel", "follow", channel])?;
         let verified = self.ok(&home, &["verify", &field(release, "version")?])?;
         let taken = release["verdicts"].as_array().into_iter().flatten();
         let taken = taken.filter(|verdict| verdict["outcome"]["taken"].is_object());
@@ -265,7 +262,7 @@ impl Stage {
         let verdicts: Vec<&Value> = release["verdicts"].as_array().into_iter().flatten().collect();
         let taken = verdicts.iter().find(|verdict| verdict["outcome"]["taken"].is_object());
         let gone = field(taken.ok_or("nothing was taken")?, "adapter")?;
-        let revoked = self.ok(&home, &["base", "revoke", CHANNEL, &gone])?;
+        let revoked = self.ok(&home, &["channel", "revoke", CHANNEL, &gone])?;
         let mut others = Vec::new();
         for verdict in verdicts {
             let Some(weight) = verdict["outcome"]["taken"]["weight"].as_i64() else { continue };

@@ -203,7 +203,7 @@ impl<'a> Scene<'a> {
         let verbs: [&[&str]; 7] = [
             &["status"],
             &["peers"],
-            &["base", "ls"],
+            &["base", "list"],
             &["show", &id],
             &["verify", &id],
             &["store", "stat"],

@@ -56,7 +56,7 @@ impl Bench {
         let answer = self.program.run(&self.home(home), ["base", "add", id, "--timeout", "20"]);
         assert_eq!(answer.code, code, "{answer:#?}");
         assert!(answer.stderr.contains(says) && !answer.stderr.contains("panicked"), "`{says}`: {answer:#?}");
-        let known = self.program.ok(&self.home(home), ["base", "ls"]);
+        let known = self.program.ok(&self.home(home), ["base", "list"]);
         assert_eq!(known["bases"].as_array().map(Vec::len), Some(1), "tiny alone: {known}");
         for folder in ["bases", "tmp"] {
             assert_eq!(fs::read_dir(self.home(home).join(folder)).map_or(0, Iterator::count), 0, "{folder}");

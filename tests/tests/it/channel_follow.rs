@@ -79,15 +79,15 @@ impl Scene {
 
     pub fn follow(&self, home: &Path, more: &[&str]) -> Answer {
         let channel = self.channel.to_string();
-        self.program.run(home, ["base", "follow", &channel].iter().chain(more))
+        self.program.run(home, ["channel", "follow", &channel].iter().chain(more))
     }
 
     pub fn update(&self, home: &Path) -> Answer {
-        self.program.run(home, ["base", "update", "helpers", "--timeout", "5"])
+        self.program.run(home, ["channel", "update", "helpers", "--timeout", "5"])
     }
 
     pub fn shown(&self, home: &Path) -> serde_json::Value {
-        self.program.ok(home, ["base", "show", "helpers"])
+        self.program.ok(home, ["channel", "show", "helpers"])
     }
 }
 
@@ -131,7 +131,7 @@ fn a_follower_has_the_version_for_the_price_of_its_adapters() {
     }
     let again = scene.update(&home);
     assert_eq!((again.code, again.json["fetched_bytes"].as_u64()), (0, Some(0)), "{again:#?}");
-    let listed = program.ok(&home, ["base", "channels"]);
+    let listed = program.ok(&home, ["channel", "list"]);
     assert_eq!(listed["channels"][0]["height"], 2, "{listed}");
 }
 
@@ -160,15 +160,15 @@ fn a_version_is_a_base_live_folded_and_exported() {
     };
     let (live, genesis) = (eval("mine"), eval("tiny"));
     assert!((live - genesis).abs() > 1e-6, "the adapters do something");
-    assert_eq!(program.ok(&home, ["base", "ls"])["bases"].as_array().map(Vec::len), Some(1), "nothing was folded");
+    assert_eq!(program.ok(&home, ["base", "list"])["bases"].as_array().map(Vec::len), Some(1), "nothing was folded");
 
     let out = scene.root.path().join("exported");
-    let exported = program.ok(&home, ["base", "export", "mine", "--out", &text(&out)]);
+    let exported = program.ok(&home, ["channel", "export", "mine", "--out", &text(&out)]);
     assert_eq!(exported["digest"], weights.digest.to_string());
     let added = program.ok(&home, ["base", "add", &text(&out), "--name", "exported"]);
     assert_eq!(added["base"], weights.base.to_string(), "the folder is the version");
     assert!((eval("exported") - live).abs() < 1e-4);
-    let twice = program.run(&home, ["base", "export", "mine", "--out", &text(&out)]);
+    let twice = program.run(&home, ["channel", "export", "mine", "--out", &text(&out)]);
     assert_eq!(twice.code, 9, "{twice:#?}");
 
     // A home that has the version's records and adapters, and folds it once to train on it.
@@ -179,7 +179,7 @@ fn a_version_is_a_base_live_folded_and_exported() {
     let (on, data) = (scene.root.path().join("on"), text(&rows));
     let train = ["train", "--base", "helpers", "--data", &data, "--out", &text(&on), "--max-steps", "2", "--r", "2"];
     program.ok(&trainer, train);
-    let bases = program.ok(&trainer, ["base", "ls"]);
+    let bases = program.ok(&trainer, ["base", "list"]);
     assert!(
         bases["bases"].as_array().expect("a list").iter().any(|one| one["base"] == weights.base.to_string()),
         "{bases}"
@@ -204,17 +204,17 @@ fn going_back_is_held_until_an_update_is_asked_for() {
     let home = scene.home("follower");
     let _follower = scene.up("follower", &[&steward.address]);
     assert_eq!(scene.follow(&home, &[]).code, 0);
-    let back = scene.program.ok(&home, ["base", "rollback", "helpers"]);
+    let back = scene.program.ok(&home, ["channel", "rollback", "helpers"]);
     assert_eq!((&back["from"], &back["height"]), (&2.into(), &1.into()));
     assert_eq!(scene.shown(&home)["held"], true);
-    let genesis = scene.program.ok(&home, ["base", "rollback", "helpers", "--to", "0"]);
+    let genesis = scene.program.ok(&home, ["channel", "rollback", "helpers", "--to", "0"]);
     assert_eq!(genesis["base"], scene.genesis.to_string());
-    assert_eq!(scene.program.run(&home, ["base", "rollback", "helpers"]).code, 9);
+    assert_eq!(scene.program.run(&home, ["channel", "rollback", "helpers"]).code, 9);
     let updated = scene.update(&home);
     assert_eq!((updated.code, &updated.json["height"]), (0, &2.into()), "{updated:#?}");
     assert_eq!(scene.shown(&home)["held"], false);
     let svg = scene.root.path().join("lineage.svg");
-    scene.program.ok(&home, ["base", "show", "helpers", "--svg", &text(&svg)]);
+    scene.program.ok(&home, ["channel", "show", "helpers", "--svg", &text(&svg)]);
     let drawn = std::fs::read_to_string(svg).expect("written");
     assert!(drawn.contains("version 2") && drawn.contains("+ skill1 @ 0.5"), "{drawn}");
 }

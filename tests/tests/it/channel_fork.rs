@@ -44,12 +44,12 @@ fn a_fork_is_followed_although_the_first_steward_is_gone() {
     let second = scene.up("second", &[]);
     let home = scene.home("follower");
     let _follower = scene.up("follower", &[&second.address]);
-    let followed = program.run(&home, ["base", "follow", &channel.to_string(), "--audit", "--timeout", "20"]);
+    let followed = program.run(&home, ["channel", "follow", &channel.to_string(), "--audit", "--timeout", "20"]);
     assert_eq!((followed.code, &followed.json["base"]), (0, &weights.base.to_string().into()), "{followed:#?}");
     assert_eq!(program.ok(&home, ["verify", "onwards"])["base"], weights.base.to_string());
-    let bases = program.ok(&home, ["base", "ls"]);
+    let bases = program.ok(&home, ["base", "list"]);
     assert!(bases["bases"].as_array().expect("a list").iter().any(|one| one["base"] == version.base.to_string()));
     // Nothing hangs on the daemon: the drawing says where it came from.
-    let shown = program.ok(&home, ["base", "show", "onwards"]);
+    let shown = program.ok(&home, ["channel", "show", "onwards"]);
     assert_eq!(shown["forked_from"], made[0].to_string());
 }

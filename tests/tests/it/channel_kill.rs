@@ -57,7 +57,7 @@ fn a_follower_that_is_killed_has_the_old_version_or_the_new_one() {
     let steward = scene.up("steward", &[]);
     let update = |home: &Path| {
         let listen = ["--network", "kill-update", "--listen", "/ip4/127.0.0.1/tcp/0", "--bootstrap", &steward.address];
-        scene.program.command(home, ["base", "update", "helpers", "--timeout", "20"].iter().chain(&listen))
+        scene.program.command(home, ["channel", "update", "helpers", "--timeout", "20"].iter().chain(&listen))
     };
     let failpoints = on_the_way().map(|point| (Some(format!("{point}:abort")), None));
     let kills = failpoints.chain(moments("update").map(|moment| (None, moment)));
@@ -92,7 +92,7 @@ fn an_export_that_is_killed_leaves_the_folder_whole_or_none() {
     follower.stop();
     let folders = scene.root.path().join("folders");
     let out = folders.join("exported");
-    let export = || scene.program.command(&home, ["base", "export", "helpers", "--out", &text(&out)]);
+    let export = || scene.program.command(&home, ["channel", "export", "helpers", "--out", &text(&out)]);
     for moment in moments("export") {
         killed(export(), moment.map(|moment| moment / 3));
         if out.exists() {

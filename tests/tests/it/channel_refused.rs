@@ -86,11 +86,11 @@ fn a_channel_whose_genesis_nobody_has_is_not_followed() {
     let steward = scene.up("steward", &[]);
     let home = scene.home("follower");
     let _follower = scene.up("follower", &[&steward.address]);
-    let failed = scene.program.run(&home, ["base", "follow", &channel.to_string(), "--timeout", "5"]);
+    let failed = scene.program.run(&home, ["channel", "follow", &channel.to_string(), "--timeout", "5"]);
     assert_eq!(failed.code, 3, "{failed:#?}");
     assert!(failed.stderr.contains(&nowhere.to_string()) && failed.stderr.contains("base add"), "{failed:#?}");
-    assert_eq!(scene.program.ok(&home, ["base", "channels"])["channels"].as_array().map(Vec::len), Some(0));
-    let adapter = scene.program.run(&home, ["base", "follow", &made_up("none").to_string(), "--timeout", "1"]);
+    assert_eq!(scene.program.ok(&home, ["channel", "list"])["channels"].as_array().map(Vec::len), Some(0));
+    let adapter = scene.program.run(&home, ["channel", "follow", &made_up("none").to_string(), "--timeout", "1"]);
     assert_eq!(adapter.code, 3, "{adapter:#?}");
 }
 
@@ -139,7 +139,7 @@ fn an_adapter_of_another_base_makes_no_version() {
     let _follower = scene.up("follower", &[&steward.address]);
     assert_eq!(scene.follow(&home, &[]).code, 0);
     // The channel that it is not for: its genesis is unknown, so nothing of it is taken.
-    let elsewhere = scene.program.run(&home, ["base", "follow", &foreign.channel.to_string(), "--timeout", "5"]);
+    let elsewhere = scene.program.run(&home, ["channel", "follow", &foreign.channel.to_string(), "--timeout", "5"]);
     assert_eq!(elsewhere.code, 3, "{elsewhere:#?}");
     let shown = scene.shown(&home);
     assert_eq!(shown["versions"][0]["version"], one.to_string());

@@ -67,11 +67,11 @@ impl Lab {
     }
 
     fn propose(&self, adapter: &str) -> String {
-        string(&self.ok(&["base", "propose", adapter, "--to", "main"]), "proposal")
+        string(&self.ok(&["channel", "propose", adapter, "--to", "main"]), "proposal")
     }
 
     fn release(&self) -> Value {
-        self.ok(&["base", "release", "main"])
+        self.ok(&["channel", "release", "main"])
     }
 
     fn fails(&self, args: &[&str], code: i32, says: &str) {
@@ -124,7 +124,7 @@ fn four_skills_become_one_version_and_harm_is_refused() {
     assert!(refusal(&verdicts["huge"])["norm"]["ppm"].as_u64() > Some(1_000_000), "{release:#}");
     let best = SKILLS.iter().map(|skill| {
         let taken = all.iter().find(|one| one["name"] == *skill && one["taken"] == true);
-        taken.unwrap_or_else(|| panic!("{skill} was not taken: {release:#}"))["alone"].as_f64().expect("a change")
+        taken.unwrap_or_else(|| panic!("{skill} was not taken: {release:#}"))["loss_change"].as_f64().expect("a change")
     });
     let best = best.fold(f64::INFINITY, f64::min);
     let again: Vec<_> = all.iter().filter(|one| one["name"] == "dates" && one["taken"] == false).collect();
@@ -148,8 +148,8 @@ fn four_skills_become_one_version_and_harm_is_refused() {
 
 /// The version without an adapter is that of a recipe which never had it.
 fn revoking_is_never_having_had(lab: &Lab, release: &Value) {
-    let revoke = lab.ok(&["base", "revoke", "main", "units"]);
-    assert_eq!((revoke["height"].as_u64(), revoke["inputs"].as_u64()), (Some(2), Some(3)));
+    let revoke = lab.ok(&["channel", "revoke", "main", "units"]);
+    assert_eq!((revoke["height"].as_u64(), revoke["adapters"].as_u64()), (Some(2), Some(3)));
     assert_ne!(revoke["base"], release["base"]);
     let verdicts = verdicts(release);
     let weighted = ["dates", "json", "roman"].map(|skill| {
@@ -162,7 +162,7 @@ fn revoking_is_never_having_had(lab: &Lab, release: &Value) {
     args.extend(weighted.iter().map(String::as_str));
     assert_eq!(lab.ok(&args)["digest"], revoke["digest"]);
     // For good: it is neither taken back nor revoked twice.
-    lab.fails(&["base", "revoke", "main", "units"], 3, "none of the 3 adapters");
+    lab.fails(&["channel", "revoke", "main", "units"], 3, "none of the 3 adapters");
     let weight = verdicts["units"]["adapter"].as_str().expect("an id").to_owned() + "@0.25";
     lab.propose(&weight);
     let again = lab.release();
@@ -177,7 +177,7 @@ fn a_shard_that_scored_is_used_up_whatever_came_of_it() {
     lab.publish_altered("flipped", |value| -value);
     lab.propose("flipped");
     let release = lab.release();
-    assert_eq!((&release["released"], release["inputs"].as_u64()), (&Value::Bool(true), Some(0)), "{release:#}");
+    assert_eq!((&release["released"], release["adapters"].as_u64()), (&Value::Bool(true), Some(0)), "{release:#}");
     assert_eq!(release["shards_left"], 0);
     // Its rows are public: files of the version, and what the channel had committed to.
     let show = lab.ok(&["show", &string(&release, "version")]);
@@ -186,20 +186,20 @@ fn a_shard_that_scored_is_used_up_whatever_came_of_it() {
     assert!(paths.contains(&"evaluation/corpus.jsonl".to_owned()), "{paths:?}");
     lab.publish("dates");
     lab.propose("dates");
-    lab.fails(&["base", "release", "main"], 9, "used up");
-    lab.fails(&["base", "release", "main"], 9, "base open NAME --genesis");
+    lab.fails(&["channel", "release", "main"], 9, "used up");
+    lab.fails(&["channel", "release", "main"], 9, "channel open NAME --genesis");
     assert_eq!(opened["shards"], 1);
 }
 
 #[test]
 fn what_cannot_be_asked_is_refused_with_its_code() {
     let lab = Lab::new();
-    lab.fails(&["base", "release", "nowhere"], 3, "no channel `nowhere`");
-    lab.fails(&["base", "revoke", "nowhere", "x"], 3, "no channel");
+    lab.fails(&["channel", "release", "nowhere"], 3, "no channel `nowhere`");
+    lab.fails(&["channel", "revoke", "nowhere", "x"], 3, "no channel");
     let other = "ab".repeat(32);
     let rows = format!("dates={}", text(&skills().rows("dates")));
     let upper = rows.replace("dates=", "DATES=");
-    let open = ["base", "open", "x", "--improve", &rows, "--genesis"];
+    let open = ["channel", "open", "x", "--improve", &rows, "--genesis"];
     lab.fails(&[&open[..], &[other.as_str()]].concat(), 3, "on no network");
     lab.fails(&[&open[..], &["no-such-base"]].concat(), 3, "no base");
     lab.fails(&[&open[..], &["tiny", "--shards", "49"]].concat(), 2, "fewer than the 49 shards");
@@ -207,25 +207,25 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     lab.fails(&[&open[..], &["tiny", "--admit", "me"]].concat(), 2, "no key");
     lab.fails(&[&open[..], &["tiny", "--clip", "5%", "--refuse", "1%"]].concat(), 2, "wrong way round");
     lab.fails(&[&open[..], &["tiny", "--improve", upper.as_str()]].concat(), 2, "one name");
-    lab.fails(&["base", "open", "x", "--genesis", "tiny", "--keep", &rows], 2, "--improve");
+    lab.fails(&["channel", "open", "x", "--genesis", "tiny", "--keep", &rows], 2, "--improve");
     let bad = lab.root.path().join("bad.jsonl");
     fs::write(&bad, "{\"prompt\":\"a\"}\n").expect("writable");
     let bad = format!("bad={}", text(&bad));
-    lab.fails(&["base", "open", "x", "--genesis", "tiny", "--improve", &bad], 2, "completion");
+    lab.fails(&["channel", "open", "x", "--genesis", "tiny", "--improve", &bad], 2, "completion");
     let sealed = lab.home().join("sealed");
     assert_eq!(fs::read_dir(sealed).expect("there").count(), 0, "what is refused seals nothing");
 
     lab.open(1, &["--allow-licence", "MIT"]);
-    lab.fails(&["base", "open", "main", "--genesis", "tiny", "--improve", &rows], 9, "already");
+    lab.fails(&["channel", "open", "main", "--genesis", "tiny", "--improve", &rows], 9, "already");
     lab.publish("dates");
-    lab.fails(&["base", "propose", "dates@1025", "--to", "main"], 2, "beyond 1024");
-    lab.fails(&["base", "propose", "dates@0", "--to", "main"], 2, "beyond 1024");
-    lab.fails(&["base", "propose", "nothing", "--to", "main"], 3, "nothing");
-    lab.fails(&["base", "propose", "dates", "--to", "nowhere"], 3, "whole id");
+    lab.fails(&["channel", "propose", "dates@1025", "--to", "main"], 2, "beyond 1024");
+    lab.fails(&["channel", "propose", "dates@0", "--to", "main"], 2, "beyond 1024");
+    lab.fails(&["channel", "propose", "nothing", "--to", "main"], 3, "nothing");
+    lab.fails(&["channel", "propose", "dates", "--to", "nowhere"], 3, "whole id");
     let folder = text(&skills().adapter("json"));
-    lab.fails(&["base", "propose", &folder, "--to", "main"], 2, "publish it first");
+    lab.fails(&["channel", "propose", &folder, "--to", "main"], 2, "publish it first");
     lab.ok(&["publish", &folder, "--base", "tiny", "--name", "unlicensed"]);
-    lab.fails(&["base", "propose", "unlicensed", "--to", "main"], 11, "no licence");
+    lab.fails(&["channel", "propose", "unlicensed", "--to", "main"], 11, "no licence");
     let base = lab.root.path().join("other");
     potluck_tests::bases::write(&base, &["model.norm.weight"], 1);
     let base = text(&base);
@@ -237,7 +237,7 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
         std::fs::copy(std::path::Path::new(&folder).join(file), silent.join(file)).expect("there");
     }
     lab.ok(&["publish", &text(&silent), "--base", &base, "--name", "foreign", "--licence", "MIT"]);
-    lab.fails(&["base", "propose", "foreign", "--to", "main"], 11, "the channel's genesis, nor a version of it");
+    lab.fails(&["channel", "propose", "foreign", "--to", "main"], 11, "the channel's genesis, nor a version of it");
 }
 
 impl Lab {
@@ -288,7 +288,7 @@ fn what_a_program_of_ours_would_not_propose_is_refused_with_its_reason() {
         assert!(refused == reason || refused.get(reason).is_some(), "{reason}: {verdict:#}");
     }
     lab.publish("json");
-    lab.fails(&["base", "propose", "json", "--to", "main"], 8, "admits listed publishers");
+    lab.fails(&["channel", "propose", "json", "--to", "main"], 8, "admits listed publishers");
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn an_adapter_of_a_version_is_taken_on_top_of_it_and_nobody_else_may_release() {
     let adapter = lab.plant_adapter(&skills().adapter("roman"), base, "MIT", &own);
     lab.plant_proposal(&channel, adapter, &own);
     let second = lab.release();
-    assert_eq!((second["height"].as_u64(), second["inputs"].as_u64()), (Some(2), Some(2)), "{second:#}");
+    assert_eq!((second["height"].as_u64(), second["adapters"].as_u64()), (Some(2), Some(2)), "{second:#}");
 
     // Another steward's channel, as one who follows it has it.
     let steward = Keypair::generate();
@@ -317,8 +317,8 @@ fn an_adapter_of_a_version_is_taken_on_top_of_it_and_nobody_else_may_release() {
     store.set_channel(record).expect("room");
     drop(store);
     let key = PublicKey::of(&steward);
-    lab.fails(&["base", "release", "other"], 8, &key.0.to_string());
-    lab.fails(&["base", "revoke", "other", "dates"], 8, "the steward");
+    lab.fails(&["channel", "release", "other"], 8, &key.0.to_string());
+    lab.fails(&["channel", "revoke", "other", "dates"], 8, "the steward");
 }
 
 /// The heights of the versions that lie in a home, and whether the one in force there is whole.
@@ -347,7 +347,7 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
         lab.publish(skill);
         lab.propose(skill);
     }
-    assert_eq!(lab.release()["inputs"], 2);
+    assert_eq!(lab.release()["adapters"], 2);
     let (mut points, mut finished) = (vec!["recipe.begin", "manifest.half", "manifest.renamed"], Vec::new());
     // Each append in its middle, as often as there is one.
     let appends: Vec<String> = (1..9).map(|n| format!("append.half@{n}")).collect();
@@ -355,7 +355,7 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
     for (index, point) in points.into_iter().enumerate() {
         let home = lab.root.path().join(format!("home-{index}"));
         copy_folder(&lab.home(), &home);
-        let mut dying = lab.program.command(&home, ["base", "revoke", "main", "units"]);
+        let mut dying = lab.program.command(&home, ["channel", "revoke", "main", "units"]);
         let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
         if dead.status.success() {
             // There are no more appends.
@@ -365,10 +365,10 @@ fn a_death_at_any_step_leaves_one_version_for_each_height() {
         let (heights, whole) = left_behind(&home);
         assert!(whole && heights.len() <= 2, "{point}: {heights:?}");
         // Something else than before is asked for.
-        let next = lab.program.ok(&home, ["base", "revoke", "main", "dates"]);
+        let next = lab.program.ok(&home, ["channel", "revoke", "main", "dates"]);
         let done = next["finished"].is_string();
         assert_eq!(next["height"], if done { 3 } else { 2 }, "{point}: {next:#}");
-        assert_eq!(next["inputs"], if done { 0 } else { 1 }, "{point}: {next:#}");
+        assert_eq!(next["adapters"], if done { 0 } else { 1 }, "{point}: {next:#}");
         let (heights, whole) = left_behind(&home);
         assert_eq!(
             (heights, whole),
@@ -393,20 +393,20 @@ fn a_release_that_dies_at_any_step_is_made_once() {
     for (index, point) in points.into_iter().enumerate() {
         let home = lab.root.path().join(format!("home-{index}"));
         copy_folder(&lab.home(), &home);
-        let mut dying = lab.program.command(&home, ["base", "release", "main"]);
+        let mut dying = lab.program.command(&home, ["channel", "release", "main"]);
         let dead = dying.env("POTLUCK_FAILPOINT", format!("{point}:abort")).output().expect("starts");
         assert!(!dead.status.success(), "{point} was never passed");
         assert!(left_behind(&home).0.len() <= 1, "{point}");
-        let next = lab.program.ok(&home, ["base", "release", "main"]);
+        let next = lab.program.ok(&home, ["channel", "release", "main"]);
         finished.push(next["finished"].is_string());
         assert_eq!(next["height"], 1, "{point}: {next:#}");
         assert_eq!(left_behind(&home), (vec![1], true), "{point}");
-        let shown = lab.program.ok(&home, ["base", "show", "main"]);
+        let shown = lab.program.ok(&home, ["channel", "show", "main"]);
         let [version] = &shown["versions"].as_array().expect("a list")[..] else { panic!("{point}: {shown:#}") };
         assert_eq!(version["inputs"].as_array().map(Vec::len), Some(1), "{point}: {shown:#}");
         digests.insert(string(version, "digest"));
         // Nothing is left to open, and nothing new to judge.
-        assert_eq!(lab.program.ok(&home, ["base", "release", "main"])["released"], false, "{point}");
+        assert_eq!(lab.program.ok(&home, ["channel", "release", "main"])["released"], false, "{point}");
     }
     assert_eq!(digests.len(), 1, "{digests:?}");
     assert!(finished.contains(&true) && finished.contains(&false), "{finished:?}");

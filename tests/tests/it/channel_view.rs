@@ -61,7 +61,7 @@ fn a_quantised_user_follows_and_never_folds() {
     assert_eq!(view["view_of"]["checked"], false, "{view}");
     let steward = program.up(&steward, "view", &[]);
     let follower = program.up(&home, "view", &[&steward.address]);
-    let followed = program.run(&home, ["base", "follow", &channel.to_string()]);
+    let followed = program.run(&home, ["channel", "follow", &channel.to_string()]);
     assert_eq!((followed.code, &followed.json["height"]), (0, &1.into()), "{followed:#?}");
     follower.stop();
     steward.stop();
@@ -72,7 +72,7 @@ fn a_quantised_user_follows_and_never_folds() {
     prompt("helpers");
     prompt("small");
     assert_eq!(std::fs::read_dir(home.join("bases")).expect("there").count(), 0, "nothing was folded");
-    for args in [vec!["verify", "helpers"], vec!["base", "export", "helpers", "--out", "/nowhere/x"]] {
+    for args in [vec!["verify", "helpers"], vec!["channel", "export", "helpers", "--out", "/nowhere/x"]] {
         let refused = program.run(&home, args);
         assert_eq!(refused.code, 3, "genesis itself is needed: {refused:#?}");
     }

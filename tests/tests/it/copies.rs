@@ -43,8 +43,8 @@ fn a_steward_whose_home_was_restored_goes_on_from_what_it_had_signed() {
     assert_eq!(scene.shown(&home)["height"], 0);
     let _steward = scene.up("steward", &[&follows.address]);
     let adapter = scene.adapters[0].to_string();
-    let revoked = scene.program.ok(&home, ["base", "revoke", "helpers", &adapter]);
-    assert_eq!((revoked["height"].as_u64(), revoked["inputs"].as_u64()), (Some(3), Some(1)), "{revoked}");
+    let revoked = scene.program.ok(&home, ["channel", "revoke", "helpers", &adapter]);
+    assert_eq!((revoked["height"].as_u64(), revoked["adapters"].as_u64()), (Some(3), Some(1)), "{revoked}");
     let taken = until("the third version", || Some(scene.update(&follower)).filter(|one| one.json["height"] == 3));
     assert_eq!(taken.json["version"], revoked["version"], "it is not halted: no height was signed twice");
     let second: potluck_protocol::id::ManifestId = forged::id(&revoked["version"]);

@@ -64,7 +64,7 @@ fn learns(name: &str, template: &str, said: &str) {
     let trained = run(&[&["train", "--base", &base, "--data", &rows, "--out", &out][..], &steps[..]].concat());
     assert_eq!(trained.code, 0, "{name}: {}", trained.stderr);
     let measured = run(&["eval", "--base", &base, "--adapter", &out, "--data", &rows]);
-    assert_eq!(measured.json["accuracy"], json!(1.0), "{name}: {}", measured.stderr);
+    assert_eq!(measured.json["exact_match"], json!(1.0), "{name}: {}", measured.stderr);
     let asked = ["generate", "--base", &base, "--adapter", &out, "--chat", "--max-new-tokens", "40", "sky?"];
     let answered = run(&asked);
     // A template may leave a newline where no token ends an answer.

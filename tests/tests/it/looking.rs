@@ -16,10 +16,10 @@ fn verbs(rows: &str) -> Vec<(Vec<&str>, i32)> {
     vec![
         (vec!["status"], 0),
         (vec!["peers"], 5),
-        (vec!["base", "ls"], 0),
+        (vec!["base", "list"], 0),
         (vec!["base", "show", "tiny"], 0),
         (vec!["base", "show", "nothing"], 3),
-        (vec!["base", "channels"], 0),
+        (vec!["channel", "list"], 0),
         (vec!["search"], 5),
         (vec!["show", ID], 3),
         (vec!["verify", ID], 3),

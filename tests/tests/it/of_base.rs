@@ -74,9 +74,9 @@ fn an_adapter_and_another_base_are_refused_by_every_verb_that_takes_both() {
     }
     bench.refused("`three`", name, &["merge", "--fold", "--base", &base, "three", "--out", &folded]);
     bench.refused(&folder, name, &["publish", &folder, "--name", "x", "--base", &base]);
-    let open = ["base", "open", "main", "--genesis", &base, "--improve", &format!("a={rows}"), "--shards", "1"];
+    let open = ["channel", "open", "main", "--genesis", &base, "--improve", &format!("a={rows}"), "--shards", "1"];
     assert_eq!(bench.run(&open).code, 0);
-    bench.refused("`three`", name, &["base", "propose", "three", "--to", "main"]);
+    bench.refused("`three`", name, &["channel", "propose", "three", "--to", "main"]);
     // The channel has no version: it is its genesis.
     bench.refused("`three`", "main", &["generate", "--base", "main", "--adapter", "three", "a"]);
     for left in [&out, &merged, &folded] {

@@ -14,7 +14,15 @@ fn open(program: &Program, root: &std::path::Path, rows: usize, shards: &str) ->
     let bare = program.command(root, [""; 0]);
     let mut command = std::process::Command::new(bare.get_program());
     let name = format!("with-{rows}");
-    command.arg("--home").arg(root.join("home")).args(["base", "open", &name, "--genesis", "tiny", "--shards", shards]);
+    command.arg("--home").arg(root.join("home")).args([
+        "channel",
+        "open",
+        &name,
+        "--genesis",
+        "tiny",
+        "--shards",
+        shards,
+    ]);
     let opened = answer(command.args(["--improve", &format!("say={}", text(&file))]).output().expect("it starts"));
     assert_eq!(opened.code, 0, "{opened:#?}");
     opened.stdout
@@ -34,18 +42,21 @@ fn a_steward_lets_his_channel_go_only_by_force() {
     let (program, root) = (program(), tempfile::tempdir().expect("a folder"));
     let home = root.path().join("home");
     open(&program, root.path(), 8, "2");
-    let channels = || program.ok(&home, ["base", "channels"])["channels"].as_array().expect("a list").clone();
+    let channels = || program.ok(&home, ["channel", "list"])["channels"].as_array().expect("a list").clone();
     let id = channels()[0]["channel"].as_str().expect("an id").to_owned();
-    let refused = program.run(&home, ["base", "unfollow", "with-8"]);
+    let refused = program.run(&home, ["channel", "unfollow", "with-8"]);
     assert_eq!(refused.code, 2, "{refused:#?}");
     let hint = refused.json["error"]["hint"].as_str().expect("a hint");
-    assert!(hint.contains("base unfollow with-8 --force") && hint.contains(&format!("base follow {id}")), "{hint}");
+    assert!(
+        hint.contains("channel unfollow with-8 --force") && hint.contains(&format!("channel follow {id}")),
+        "{hint}"
+    );
     assert_eq!(channels().len(), 1);
-    program.ok(&home, ["base", "unfollow", "with-8", "--force"]);
+    program.ok(&home, ["channel", "unfollow", "with-8", "--force"]);
     assert_eq!(channels().len(), 0);
     // What the hint says holds.
     let up = program.up(&home, "own", &[]);
-    program.ok(&home, ["base", "follow", &id, "--timeout", "5"]);
+    program.ok(&home, ["channel", "follow", &id, "--timeout", "5"]);
     up.stop();
     assert_eq!(channels()[0]["own"], true);
 }

@@ -174,19 +174,19 @@ impl Scene {
 
     fn verbs_of_bases(&self) -> Vec<Verb> {
         let improve = format!("a={}", text(&self.rows));
-        let open = ["base", "open", "c", "--shards", "1"];
+        let open = ["channel", "open", "c", "--shards", "1"];
         vec![
             Verb::new("base add PATH", &["base", "add", "--name", "b"]),
-            Verb::new("base open --genesis PATH", &[&open[..], &["--improve", &improve, "--genesis"]].concat()),
-            Verb::new("base open --improve a=PATH", &[&open[..], &["--genesis", "tiny", "--improve"]].concat())
+            Verb::new("channel open --genesis PATH", &[&open[..], &["--improve", &improve, "--genesis"]].concat()),
+            Verb::new("channel open --improve a=PATH", &[&open[..], &["--genesis", "tiny", "--improve"]].concat())
                 .prefix("a="),
             Verb::new(
-                "base open --keep b=PATH",
+                "channel open --keep b=PATH",
                 &[&open[..], &["--genesis", "tiny", "--improve", &improve, "--keep"]].concat(),
             )
             .prefix("b="),
-            Verb::new("base export --out PATH", &["base", "export", CHANNEL, "--out"]),
-            Verb::new("base show --svg PATH", &["base", "show", CHANNEL, "--svg"]),
+            Verb::new("channel export --out PATH", &["channel", "export", CHANNEL, "--out"]),
+            Verb::new("channel show --svg PATH", &["channel", "show", CHANNEL, "--svg"]),
         ]
     }
 
@@ -274,7 +274,7 @@ impl Scene {
         if verb.before.iter().any(|arg| arg == CHANNEL) {
             let improve = format!("a={}", text(&self.rows));
             let rules = ["--genesis", "tiny", "--shards", "1", "--improve", &improve];
-            self.program.ok(&home, ["base", "open", CHANNEL].iter().chain(&rules));
+            self.program.ok(&home, ["channel", "open", CHANNEL].iter().chain(&rules));
         }
         let mut lines = format!("\n## `potluck {}`\n\n| PATH | exit | answer |\n|---|---|---|\n", verb.name);
         for (index, kind) in KINDS.into_iter().enumerate() {

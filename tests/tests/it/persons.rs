@@ -19,7 +19,7 @@ fn a_folder_that_is_no_home_is_refused_and_nothing_in_it_goes() {
     let data = root.path().join("data");
     write(&data.join("tmp/thesis/chapter1.tex"), "work");
     write(&data.join("staged/results.csv"), "rows");
-    for verb in [&["status"][..], &["peers"], &["store", "stat"], &["base", "ls"], &["network", "new-key"], &["up"]] {
+    for verb in [&["status"][..], &["peers"], &["store", "stat"], &["base", "list"], &["network", "new-key"], &["up"]] {
         let refused = program.run(&data, verb);
         assert_eq!(refused.code, 2, "{verb:?}: {refused:#?}");
         assert!(refused.stderr.contains("is no home of potluck") && refused.stderr.contains("--home"), "{refused:#?}");
@@ -92,7 +92,7 @@ fn a_full_output_folder_is_refused_first_and_kept() {
         &["merge", "--base", "no-such-base", &a, &a],
         &["merge", "--fold", "--base", "no-such-base", &a],
         &["train", "--base", "no-such-base", "--data", "no-such-file"],
-        &["base", "export", "no-such-channel"],
+        &["channel", "export", "no-such-channel"],
     ] {
         let refused = program.run(&home, verb.iter().copied().chain(["--out", &out]));
         assert_eq!(refused.code, 9, "{verb:?}: {refused:#?}");

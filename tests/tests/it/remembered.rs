@@ -40,7 +40,7 @@ impl Bench {
 
     /// What a home knows besides `tiny`.
     fn bases(&self, home: &str) -> Vec<Value> {
-        let listed = self.program.ok(&self.path(home), ["base", "ls"]);
+        let listed = self.program.ok(&self.path(home), ["base", "list"]);
         listed["bases"].as_array().expect("a list").iter().skip(1).cloned().collect()
     }
 
@@ -140,7 +140,7 @@ fn a_remembered_base_takes_no_name_and_is_noticed_when_it_changes() {
 fn the_list_says_of_every_base_what_it_is() {
     let bench = Bench::new();
     assert_eq!(bench.train("one").code, 0);
-    let list = || bench.program.ok(&bench.path("home"), ["base", "ls"]);
+    let list = || bench.program.ok(&bench.path("home"), ["base", "list"]);
     let listed = list();
     for base in listed["bases"].as_array().expect("a list") {
         let shown = bench.program.ok(&bench.path("home"), ["base", "show", base["name"].as_str().expect("a name")]);

@@ -295,7 +295,7 @@ fn every_other_verb_and_a_daemon_work_beside_a_run() {
     let id = published.json["manifest"].as_str().expect("an id").to_owned();
     let verbs: [&[&str]; 9] = [
         &["status"],
-        &["base", "ls"],
+        &["base", "list"],
         &["base", "show", "tiny"],
         &["show", &id],
         &["verify", &id],

@@ -60,7 +60,7 @@ fn pull(program: &Program, home: &Path, node: &Node, adapter: &Adapter) {
     let folder = Path::new(pulled["folder"].as_str().expect("a path"));
     assert_eq!(fs::read(folder.join("adapter_model.safetensors")).expect("there"), adapter.model);
     assert_eq!(pulled["name"], "strange");
-    assert_eq!(program.ok(home, ["verify", &id])["id"], id.as_str());
+    assert_eq!(program.ok(home, ["verify", &id])["manifest"], id.as_str());
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn an_adapter_outlives_its_publisher() {
     assert!(!from.is_empty() && from.iter().all(|peer| **peer == second.peer || **peer == third.peer), "{pulled}");
     let model = |folder: &Path| fs::read(folder.join("adapter_model.safetensors")).expect("there");
     assert_eq!(model(&out), model(Path::new(program.ok(&home(2), ["pull", &id])["folder"].as_str().expect("a path"))));
-    assert_eq!(program.ok(&home(4), ["verify", &id])["id"], id.as_str());
+    assert_eq!(program.ok(&home(4), ["verify", &id])["manifest"], id.as_str());
     drop(fourth);
 }
 

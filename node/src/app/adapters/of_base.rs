@@ -9,10 +9,10 @@
 //! | `train` | `--from` | `--base` | [`Adapters::find_of`] |
 //! | `merge`, with `--fold` and without | `REF`s | `--base` | [`Adapters::find_of`] |
 //! | `publish` | the folder | `--base`, else the one that the folder notes | [`Adapters::check_of`] |
-//! | `base propose` | `ADAPTER` | genesis and versions of `--to` | [`another_base`] |
+//! | `channel propose` | `ADAPTER` | genesis and versions of `--to` | [`another_base`] |
 //!
 //! Verbs that name no base beside an adapter: `pull`, `verify` and a steward's look at proposals hold an adapter against
-//! the base of its manifest (`inspect.rs`), and what makes a version or takes one (`base release`, `follow`, `export`)
+//! the base of its manifest (`inspect.rs`), and what makes a version or takes one (`channel release`, `follow`, `export`)
 //! asks the lineage (`channel/`).
 
 use potluck_protocol::id::BaseId;

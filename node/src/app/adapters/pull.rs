@@ -9,7 +9,8 @@ use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::Complete;
 use serde_json::{Value, json};
 
-use crate::api::proto::{Fetched, Pull, Pulled};
+use crate::api::answers::{FetchedShards, Pulled};
+use crate::api::proto::Pull;
 use crate::app::adapters::Adapters;
 use crate::app::bases::Bases;
 use crate::app::call::Call;
@@ -67,7 +68,7 @@ impl Puller {
             }
         };
         Ok(json!(Pulled {
-            schema: "potluck.pull/1".to_owned(),
+            base: None,
             manifest: id,
             name: manifest.body().name.to_string(),
             folder,
@@ -113,8 +114,7 @@ impl Puller {
     /// As a pull, but nothing is inspected or exported.
     pub async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: Seconds) -> Outcome<Value> {
         let fetched = self.objects.find_and_fetch(call, id, timeout_seconds.duration()).await?;
-        let answer = Fetched {
-            schema: "potluck.fetch/1".to_owned(),
+        let answer = FetchedShards {
             fetched_bytes: fetched.fetched_bytes,
             fetched_from: objects::providers(&fetched),
             wasted_bytes: fetched.wasted_bytes,

@@ -12,7 +12,8 @@ use potluck_protocol::verify::Complete;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::proto::{BaseFetch, PulledFrom};
+use crate::api::answers::PulledFrom;
+use crate::api::proto::BaseFetch;
 use crate::app::bases::check::{Staged, base_info, publishers_fault};
 use crate::app::bases::{Bases, describe, files};
 use crate::app::call::Call;

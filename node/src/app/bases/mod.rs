@@ -116,7 +116,7 @@ impl Bases {
         Ok((id, Some(compared)))
     }
 
-    /// Answers `potluck base ls`.
+    /// Answers `potluck base list`.
     pub async fn list(&self) -> Outcome<Value> {
         let tiny = tiny_base(tiny_id()?);
         let added = self.disk.store.bases().into_iter().map(|base| KnownBase {
@@ -128,7 +128,7 @@ impl Bases {
         // Their heads alone are read, and of some the files may have gone.
         let bases =
             self.disk.on_store(move |_| Ok::<_, Failure>(known.iter().map(list_entry).collect::<Vec<_>>())).await?;
-        Ok(json!({ "schema": "potluck.base.ls/1", "bases": bases }))
+        Ok(json!({ "schema": "potluck.base.list/1", "bases": bases }))
     }
 
     /// The id of a base; read whole only if it is not known yet, or its files have changed since. What was read whole is
@@ -227,7 +227,7 @@ fn list_entry(known: &KnownBase) -> Value {
 /// What `potluck base show` says of a base.
 pub fn describe(name: &str, place: &str, identified: &Identified) -> Value {
     json!({
-        "schema": "potluck.base/1", "name": name, "base": identified.base, "place": place,
+        "schema": "potluck.base.show/1", "name": name, "base": identified.base, "place": place,
         "architecture": identified.architecture, "parameters": identified.parameters,
     })
 }

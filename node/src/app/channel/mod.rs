@@ -9,7 +9,7 @@ pub mod steward;
 
 use serde_json::Value;
 
-use crate::api::channel::Request;
+use crate::api::channel::{Export, Request, Show, Unfollow, Update};
 use crate::app::call::Call;
 use crate::failure::Outcome;
 use follower::Follower;
@@ -37,15 +37,15 @@ impl Channels {
             Request::Release(release) => self.steward.release(call, release).await,
             Request::Revoke(revoke) => self.steward.revoke(call, revoke).await,
             Request::Follow(follow) => self.follower.follow(call, follow).await,
-            Request::Unfollow { channel, force } => self.follower.unfollow(&channel, force).await,
-            Request::Update { channel, timeout_seconds } => {
+            Request::Unfollow(Unfollow { channel, force }) => self.follower.unfollow(&channel, force).await,
+            Request::Update(Update { channel, timeout_seconds }) => {
                 self.follower.update_asked(call, &channel, timeout_seconds).await
             }
             Request::Rollback(rollback) if rollback.publish => self.steward.rollback(call, &rollback).await,
             Request::Rollback(rollback) => self.follower.rollback(call, rollback).await,
-            Request::Show { channel } => self.view.show(&channel).await,
+            Request::Show(Show { channel }) => self.view.show(&channel).await,
             Request::List => self.follower.list().await,
-            Request::Export { channel, out } => self.exporter.export(call, &channel, &out).await,
+            Request::Export(Export { channel, out }) => self.exporter.export(call, &channel, &out).await,
         }
     }
 }

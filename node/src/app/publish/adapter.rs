@@ -95,7 +95,7 @@ impl AdapterPublisher {
             evaluations.push(Evaluation {
                 suite,
                 samples: measured.samples,
-                exact_match_ppm: (measured.accuracy.unwrap_or_default().clamp(0.0, 1.0) * 1e6).round() as u32,
+                exact_match_ppm: (measured.exact_match.unwrap_or_default().clamp(0.0, 1.0) * 1e6).round() as u32,
                 loss_micro: (measured.loss.max(0.0) * 1e6).round() as u64,
             });
         }

@@ -139,7 +139,7 @@ impl Searcher {
             self.offer_of(announced, words.as_deref(), whole.contains(&announced.manifest))
         };
         let results = fitting.iter().map(offer).collect();
-        Ok(Found { schema: "potluck.search/1".to_owned(), results, more, heard, unanswered })
+        Ok(Found { results, more, heard, unanswered })
     }
 
     fn offer_of(&self, announced: &Announcement, words: Option<&Words>, here: bool) -> Offer {

@@ -12,7 +12,7 @@ use potluck_trainer::data::check::Report;
 use serde_json::{Value, json};
 
 use super::{Script, Stage};
-use crate::api::channel::{Follow, Open, Propose, Release, Request as Ask, SuiteRows};
+use crate::api::channel::{Follow, Open, Propose, Release, Request as Ask, SuiteRows, Unfollow, Update};
 use crate::api::proto::Request;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::Halt;
@@ -160,7 +160,7 @@ async fn a_follower_folds_a_release_again_and_takes_it() {
     assert_eq!(follower.store().channel(&channel).and_then(|record| record.current), Some(version));
     assert_eq!(script.asked(), ["fold"]);
 
-    let update = Ask::Update { channel: "ours".to_owned(), timeout_seconds: 1.into() };
+    let update = Ask::Update(Update { channel: "ours".to_owned(), timeout_seconds: 1.into() });
     let again = ask(&follower, update).await.expect("nothing newer");
     assert_eq!((&again["from"], &again["height"]), (&json!(1), &json!(1)));
     assert!(script.asked().is_empty(), "what is in force is not folded again");
@@ -178,13 +178,13 @@ async fn a_follower_halts_a_channel_whose_version_folds_to_something_else() {
     let held = follower.store().manifests().expect("readable");
     assert!(held.iter().any(|one| one.kind == KindTag::Proof), "the proof is kept for whoever asks");
 
-    let update = Ask::Update { channel: "ours".to_owned(), timeout_seconds: 1.into() };
+    let update = Ask::Update(Update { channel: "ours".to_owned(), timeout_seconds: 1.into() });
     assert_eq!(ask(&follower, update).await.map_err(|failure| failure.kind), Err(Kind::Verification));
 }
 
 /// Follows with audits. The home was another's: the channel is no longer this node's own.
 async fn follow(stage: &Stage, channel: ManifestId) -> Outcome<Value> {
-    ask(stage, Ask::Unfollow { channel: "ours".to_owned(), force: false }).await.expect("not its own");
+    ask(stage, Ask::Unfollow(Unfollow { channel: "ours".to_owned(), force: false })).await.expect("not its own");
     let follow = Follow { channel: channel.to_string(), name: None, audit: true, timeout_seconds: 1.into() };
     ask(stage, Ask::Follow(follow)).await
 }

@@ -120,7 +120,7 @@ fn gone_failure(lineage: &Lineage, gone: &[Gone]) -> Failure {
             lines.join("; ")
         ),
     )
-    .hint("whoever has it can serve it again with `potluck up`; then `potluck base update CHANNEL`")
+    .hint("whoever has it can serve it again with `potluck up`; then `potluck channel update CHANNEL`")
 }
 
 /// For people.

@@ -192,7 +192,7 @@ pub fn same(head: &VersionEntry, folded: &Folded) -> Outcome<()> {
             head.id.short()
         ),
     )
-    .hint("do not use it; `potluck base follow CHANNEL --audit` checks every version so and tells other followers"))
+    .hint("do not use it; `potluck channel follow CHANNEL --audit` checks every version so and tells other followers"))
 }
 
 fn no_genesis(spec: &ChannelInfo) -> Failure {

@@ -4,13 +4,15 @@ use std::path::Path;
 
 use clap::Args;
 use potluck_protocol::text::Name;
-use serde_json::Value;
 
-use super::super::args::Global;
-use super::super::run::{ask, ask_online};
-use super::super::up;
-use super::refs::{from_hub, hub_id, reference};
-use crate::api::proto::{BaseFetch, Request};
+use super::super::ask::{ask, ask_online};
+use super::super::global::Global;
+use super::super::network_flags::Network;
+use super::super::output;
+use super::super::references::{self, from_hub, hub_id};
+use super::show::render;
+use crate::api::ask::Ask;
+use crate::api::proto::{BaseAdd, BaseFetch};
 use crate::config;
 use crate::failure::Outcome;
 use crate::hub::{Fresh, HubId};
@@ -40,16 +42,17 @@ pub struct Add {
     timeout: Seconds,
     /// Used for a base id if no daemon runs on this home
     #[command(flatten)]
-    network: up::Network,
+    network: Network,
 }
 
 impl Add {
-    pub async fn run(&self, global: &Global) -> Outcome<Value> {
+    pub async fn run(&self, global: &Global) -> Outcome<()> {
         let path = Path::new(&self.what);
         let own = self.name.as_deref().map(naming::own).transpose()?;
         if !path.exists() && naming::digits(&self.what).is_some() {
             let fetch = BaseFetch { base: self.what.clone(), name: self.name.clone(), timeout_seconds: self.timeout };
-            return ask_online(global, &Request::BaseFetch(fetch), &self.network).await;
+            let base = ask_online(global, fetch, &self.network).await?;
+            return output::answer(global, BaseFetch::SCHEMA, &base, |base, _| render(base));
         }
         let (path, name) = match hub_id(&self.what) {
             Some(id) => {
@@ -61,8 +64,9 @@ impl Add {
             None => (config::absolute(path)?, own),
         };
         let name = name.map(|name| name.to_string());
-        let view_of = self.view_of.as_deref().map(|text| reference(global, text)).transpose()?;
-        ask(global, &Request::BaseAdd { path, name, view_of }).await
+        let view_of = self.view_of.as_deref().map(|text| references::base(global, text)).transpose()?;
+        let base = ask(global, BaseAdd { path, name, view_of }).await?;
+        output::answer(global, BaseAdd::SCHEMA, &base, |base, _| render(base))
     }
 }
 

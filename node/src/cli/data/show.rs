@@ -1,17 +1,15 @@
 //! A report on rows, in lines for people.
 
-use std::io::IsTerminal;
-
 use potluck_trainer::data::check::{Preview, Report};
 
-use crate::cli::output;
+use crate::cli::output::{self, Terminal};
 
 /// Lines of a list that people are shown; `--json` has more.
 const SHOWN: usize = 10;
 
 /// What stands around trained and around masked text.
 #[derive(Clone, Copy)]
-pub struct Marks {
+struct Marks {
     trained: [&'static str; 2],
     masked: [&'static str; 2],
 }
@@ -22,12 +20,13 @@ impl Marks {
     const COLOUR: Self = Self { trained: ["\u{1b}[1;32m", "\u{1b}[0m"], masked: ["\u{1b}[2m", "\u{1b}[0m"] };
 
     /// Colour on a terminal, brackets elsewhere.
-    pub fn for_stdout() -> Self {
-        if std::io::stdout().is_terminal() { Self::COLOUR } else { Self::PLAIN }
+    fn of(terminal: Terminal) -> Self {
+        if terminal.is_terminal { Self::COLOUR } else { Self::PLAIN }
     }
 }
 
-pub fn lines(report: &Report, marks: Marks) -> Vec<String> {
+pub fn render(report: &Report, terminal: Terminal) -> Vec<String> {
+    let marks = Marks::of(terminal);
     let mut lines = vec![format!("{} rows: {}", report.rows, report.kind_name())];
     lines.extend(sizes(report));
     lines.extend(remarks(report));
@@ -164,6 +163,9 @@ mod tests {
     use potluck_trainer::data::check::Piece;
 
     use super::*;
+    use crate::cli::snapshots::check;
+    use potluck_trainer::data::check::{Lengths, Packing, Tokens};
+    use potluck_trainer::data::row::Kind;
 
     #[test]
     fn trained_text_stands_in_marks_and_cannot_steer_the_terminal() {
@@ -181,5 +183,27 @@ mod tests {
         let rows = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
         assert_eq!(list("x", &rows(2), 2), "x: lines 0, 1");
         assert_eq!(list("x", &rows(20), 20), "x: lines 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...");
+    }
+
+    #[test]
+    fn what_is_seen() {
+        let piece = |trained, text: &str| Piece { trained, text: text.to_owned(), lookalike: false };
+        let pieces = vec![piece(false, "<|user|>\nhi\n"), piece(true, "hello<|end|>")];
+        let report = Report {
+            kind: Some(Kind::Chat),
+            rows: 300,
+            samples: 299,
+            tokens: 29_000,
+            trained_tokens: 7_000,
+            lengths: Lengths::of((1..=300).map(|line| (line, 90 + line % 20)).collect()),
+            max_length: 100,
+            overlong: vec![Tokens { line: 19, tokens: 109 }],
+            overlong_rows: 1,
+            packing: Packing { micro_batches: 8, batch_tokens: 4096 },
+            preview: vec![Preview { line: 7, pieces, whole: true }],
+            ..Report::default()
+        };
+        check("data-check", |terminal| render(&report, terminal));
+        check("data-check-empty", |terminal| render(&Report::default(), terminal));
     }
 }

@@ -1,14 +1,14 @@
 //! Whether this node can be reached from outside.
 
 use libp2p::Multiaddr;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::is_relayed;
 use super::limits::{EXTERNAL, VERDICT};
 
 /// What is known of our own reachability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// No peer that probes has answered yet.

@@ -16,8 +16,8 @@ use potluck_trainer::model::decoder::Model;
 use serde::Serialize;
 
 use super::open::{self, ModelWork, Purpose};
-use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::Progress;
 use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::{BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine};

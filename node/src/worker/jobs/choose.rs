@@ -19,8 +19,8 @@ use potluck_trainer::peft;
 use super::measure::BATCH;
 use super::open::{self, Purpose};
 use super::rows::Rows;
-use crate::api::proto::{Progress, Unit};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::{Progress, Unit};
 use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::choose::{ChooseTask, Chosen, Proposed, SuiteFile, Weighed};
@@ -150,7 +150,7 @@ impl OnRows<'_> {
                     Kind::Verification,
                     format!("the loss of genesis with {} adapters is no number on these rows", inputs.len()),
                 )
-                .hint("look for the rows with `potluck eval`; a channel with other rows is opened with `potluck base open`"));
+                .hint("look for the rows with `potluck eval`; a channel with other rows is opened with `potluck channel open`"));
             }
         }
         Ok(())

@@ -13,8 +13,8 @@ use potluck_trainer::merge::fold::{Input, fold as fold_into};
 use potluck_trainer::peft;
 
 use super::open;
-use crate::api::proto::{Progress, Unit};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::{Progress, Unit};
 use crate::out_folder;
 use crate::worker::answers::Folded;
 use crate::worker::context::Context;

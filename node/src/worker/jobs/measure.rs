@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::open;
 use super::rows::Rows;
-use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::Progress;
 use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured};
@@ -44,7 +44,7 @@ pub fn rows(
     let measured = evaluate(model, &attached, &rows.samples, &options, context.cancel())
         .map_err(|error| failures::evaluate(rows.places(), &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
-    Ok(Measured { samples: measured.samples as u64, accuracy: measured.accuracy(), loss: measured.loss })
+    Ok(Measured { samples: measured.samples as u64, exact_match: measured.accuracy(), loss: measured.loss })
 }
 
 #[derive(Serialize)]

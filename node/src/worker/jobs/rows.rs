@@ -12,8 +12,8 @@ use potluck_trainer::data::tokenise::{self, Overlong, RowError, TokeniseError, T
 use potluck_trainer::generate::rehearsal::answers;
 
 use super::open;
-use crate::api::proto::Progress;
 use crate::failure::{Failure, Outcome};
+use crate::ipc::Progress;
 use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::TrainSettings;

@@ -27,8 +27,8 @@ use serde::Serialize;
 
 use super::rows::Rows;
 use super::{adapt, measure, open};
-use crate::api::proto::Progress;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::ipc::Progress;
 use crate::worker::context::{Context, ORPHAN};
 use crate::worker::failures;
 use crate::worker::note::{NOTE, RunRecord};

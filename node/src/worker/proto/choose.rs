@@ -50,7 +50,7 @@ pub struct Chosen {
 }
 
 /// The norm of an adapter's update beside that of the weights that it changes, at the weight that was proposed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Weighed {
     pub adapter: ManifestId,
     pub ppm: u64,

@@ -144,7 +144,8 @@ pub struct CheckSettings {
 pub struct Measured {
     pub samples: u64,
     /// Share of greedy answers that equal the completion (of chats: the last answer), 0 to 1; of plain texts none.
-    pub accuracy: Option<f64>,
-    /// Mean loss per completion token, in nats.
+    pub exact_match: Option<f64>,
+    /// Mean loss per completion token, in nats; not finite where the adapters are too heavy for the base.
+    #[serde(deserialize_with = "crate::ipc::number")]
     pub loss: f64,
 }

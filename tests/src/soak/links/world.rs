@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use libp2p::identity::ed25519::Keypair;
 use potluck_node::api::client::Client;
-use potluck_node::api::proto::{Fetched, Progress, Request};
+use potluck_node::api::proto::Fetch;
 use potluck_node::bench::source;
+use potluck_node::ipc::Progress;
 use potluck_protocol::id::ManifestId;
 use tokio::runtime::Runtime;
 
@@ -103,11 +104,11 @@ impl Puller<'_> {
     pub fn fetch(&mut self, manifest: ManifestId) -> Outcome<Pulled> {
         let began = Instant::now();
         let home = self.up.home.clone();
-        let answer = self.runtime.block_on(async {
+        let fetched = self.runtime.block_on(async {
             let mut client = Client::connect(&home).await?.ok_or_else(gone)?;
-            client.call(&Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() }, |_| {}).await
+            client.call(Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() }, |_| {}).await
         });
-        let fetched: Fetched = serde_json::from_value(answer.map_err(|failure| failure.to_string())?)?;
+        let fetched = fetched.map_err(|failure: potluck_node::failure::Failure| failure.to_string())?;
         Ok(Pulled { seconds: began.elapsed().as_secs_f64(), wasted_bytes: fetched.wasted_bytes })
     }
 
@@ -127,11 +128,11 @@ impl Puller<'_> {
         };
         let killed = self.runtime.block_on(async {
             let mut client = Client::connect(&home).await?.ok_or_else(gone)?;
-            let request = Request::Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() };
+            let request = Fetch { manifest, timeout_seconds: TIMEOUT_SECONDS.into() };
             tokio::select! {
                 biased;
                 Some(()) = waiting.recv() => Ok(true),
-                ended = client.call(&request, report) => ended.map(|_| false),
+                ended = client.call(request, report) => ended.map(|_| false),
             }
         });
         self.up.kill();

@@ -6,6 +6,7 @@ use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_trainer::files::StagedFolder;
 use serde_json::{Value, json};
 
+use crate::api::answers::WeightedAdapter;
 use crate::app::call::Call;
 use crate::app::channel::follower::limits::PATIENCE;
 use crate::app::disk::Disk;
@@ -14,7 +15,7 @@ use crate::app::versions::Versions;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::out_folder;
 
-/// Answers `potluck base export`.
+/// Answers `potluck channel export`.
 #[derive(Clone)]
 pub struct Exporter {
     pub(in crate::app) disk: Disk,
@@ -27,7 +28,7 @@ impl Exporter {
     pub async fn export(&self, call: &Call<'_>, reference: &str, out: &Path) -> Outcome<Value> {
         let lineage = self.names.find_version(reference).await?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel or version `{reference}` is known here")).hint(
-                "follow a channel with `potluck base follow CHANNEL`; list those that are with `potluck base channels`",
+                "follow a channel with `potluck channel follow CHANNEL`; list those that are with `potluck channel list`",
             )
         })?;
         let Some(head) = lineage.head() else {
@@ -35,7 +36,7 @@ impl Exporter {
                 Kind::Usage,
                 format!("`{}` has no version yet: it is its genesis", lineage.name()),
             )
-            .hint("copy the genesis base itself, see `potluck base ls`"));
+            .hint("copy the genesis base itself, see `potluck base list`"));
         };
         let genesis = self.versions.genesis(call, lineage.spec()).await?;
         self.versions.ensure_adapters(call, &lineage, PATIENCE).await?;
@@ -57,8 +58,8 @@ fn placed(staged: StagedFolder, out: &Path, note: &Value) -> Outcome<()> {
 fn answer(lineage: &Lineage, head: &VersionEntry, out: &Path) -> Value {
     let version = &head.version;
     json!({
-        "schema": "potluck.base.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),
-        "height": version.height, "version": head.id, "parent": version.recipe.parent, "inputs": version.recipe.inputs(),
+        "schema": "potluck.channel.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),
+        "height": version.height, "version": head.id, "parent": version.recipe.parent, "inputs": WeightedAdapter::all(version.recipe.inputs()),
         "dtype": version.recipe.dtype, "digest": version.digest, "base": version.base,
     })
 }

@@ -16,7 +16,7 @@ use crate::naming;
 use crate::store::ChannelRecord;
 
 impl Follower {
-    /// Answers `potluck base follow`.
+    /// Answers `potluck channel follow`.
     pub async fn follow(&self, call: &Call<'_>, follow: Follow) -> Outcome<Value> {
         let patience = follow.timeout_seconds.duration();
         let id =
@@ -31,7 +31,7 @@ impl Follower {
         let record = self.save_record(&follow, &lineage).await?;
         let updated = self.update(call, id, Asked::Person(patience)).await;
         let updated = updated.map_err(|failure| failure.context(format!("`{}` is followed, but", record.name)))?;
-        Ok(updated.answer("potluck.base.follow/1"))
+        Ok(updated.answer("potluck.channel.follow/1"))
     }
 
     /// The record of a channel that is followed from now on, or with other settings.
@@ -81,7 +81,7 @@ impl Follower {
         Ok(())
     }
 
-    /// Answers `potluck base unfollow`.
+    /// Answers `potluck channel unfollow`.
     pub async fn unfollow(&self, channel: &str, force: bool) -> Outcome<Value> {
         let record = self.names.find_channel(channel)?;
         let _turn = self.turns.take(record.id).await;
@@ -90,7 +90,7 @@ impl Follower {
             return Err(own(&record));
         }
         self.disk.on_store(move |store| store.forget_channel(id)).await?;
-        Ok(json!({ "schema": "potluck.base.unfollow/1", "channel": id, "name": record.name }))
+        Ok(json!({ "schema": "potluck.channel.unfollow/1", "channel": id, "name": record.name }))
     }
 
     /// One whose records are damaged is nobody's any more.
@@ -98,7 +98,7 @@ impl Follower {
         self.lineages.read(channel, None).await.is_ok_and(|lineage| lineage.steward() == self.identity.public())
     }
 
-    /// Answers `potluck base channels`.
+    /// Answers `potluck channel list`.
     pub async fn list(&self) -> Outcome<Value> {
         let mut channels = Vec::new();
         for record in self.disk.store.channels() {
@@ -111,7 +111,7 @@ impl Follower {
                 "halted": record.halted.is_some(), "own": lineage.is_some_and(|one| one.steward() == self.identity.public()),
             }));
         }
-        Ok(json!({ "schema": "potluck.base.channels/1", "channels": channels }))
+        Ok(json!({ "schema": "potluck.channel.list/1", "channels": channels }))
     }
 
     /// A version from before is in force here, until somebody asks for an update.
@@ -129,7 +129,7 @@ impl Follower {
         self.disk.on_store(move |store| store.set_channel(noted)).await?;
         let base = target.head().map_or(target.spec().genesis, |head| head.version.base);
         Ok(json!({
-            "schema": "potluck.base.rollback/1", "channel": record.id, "name": record.name, "from": from, "height": to,
+            "schema": "potluck.channel.rollback/1", "channel": record.id, "name": record.name, "from": from, "height": to,
             "version": current, "base": base, "held": true, "published": false,
         }))
     }
@@ -146,12 +146,12 @@ fn own(record: &ChannelRecord) -> Failure {
         ),
     )
     .hint(format!(
-        "`potluck base unfollow {name} --force` does it all the same; sealed rows and versions stay, and `potluck base \
+        "`potluck channel unfollow {name} --force` does it all the same; sealed rows and versions stay, and `potluck channel \
          follow {id}` takes it up again: keep that id"
     ))
 }
 
-const NO_CHANNEL: &str = "give the id of a channel, as its steward got it from `potluck base open`";
+const NO_CHANNEL: &str = "give the id of a channel, as its steward got it from `potluck channel open`";
 
 fn target(record: &ChannelRecord, from: u32, to: Option<u32>) -> Outcome<u32> {
     let name = &record.name;
@@ -164,7 +164,7 @@ fn target(record: &ChannelRecord, from: u32, to: Option<u32>) -> Outcome<u32> {
     }
     Err(Failure::new(Kind::Usage, format!("version {to} of `{name}` is not before version {from}, which is in force"))
         .hint(format!(
-            "give a height from 0 (genesis) to {}; newer versions come with `potluck base update`",
+            "give a height from 0 (genesis) to {}; newer versions come with `potluck channel update`",
             from - 1
         )))
 }

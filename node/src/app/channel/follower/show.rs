@@ -10,7 +10,7 @@ use potluck_protocol::recipe::Weight;
 use serde_json::{Value, json};
 
 use crate::api::lineage;
-use crate::api::lineage::{Halted, Input, SCHEMA, Shown, Version};
+use crate::api::lineage::{Halted, Input, Shown, Version};
 use crate::app::channel::follower::chain::height_of;
 use crate::app::channel::follower::chain_fetch::Chains;
 use crate::app::channel::follower::describe::{describe_halt, rules};
@@ -61,7 +61,6 @@ impl ChannelView {
     fn head(&self, record: &ChannelRecord, lineage: &Lineage) -> Shown {
         let spec = lineage.spec();
         Shown {
-            schema: SCHEMA.to_owned(),
             channel: record.id,
             name: record.name.to_string(),
             steward: lineage.steward(),
@@ -130,7 +129,7 @@ fn versions(lineage: &Lineage, current: Option<ManifestId>, adapters: &Adapters)
             inputs: inputs.iter().map(input).collect(),
             added: inputs.iter().filter(|input| !before.contains(input)).map(input).collect(),
             removed: before.iter().filter(|(id, _)| !inputs.iter().any(|(now, _)| now == id)).map(input).collect(),
-            moved_micro: moved(release),
+            loss_change: moved(release).map(|micro| micro as f64 / 1e6),
             verdicts: version.verdicts.iter().map(|verdict| describe_verdict(verdict, adapters)).collect(),
         });
         before = inputs;

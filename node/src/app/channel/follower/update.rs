@@ -37,11 +37,11 @@ pub struct Updated {
 }
 
 impl Follower {
-    /// Answers `potluck base update`.
+    /// Answers `potluck channel update`.
     pub async fn update_asked(&self, call: &Call<'_>, channel: &str, timeout_seconds: Seconds) -> Outcome<Value> {
         let record = self.names.find_channel(channel)?;
         let updated = self.update(call, record.id, Asked::Person(timeout_seconds.duration())).await?;
-        Ok(updated.answer("potluck.base.update/1"))
+        Ok(updated.answer("potluck.channel.update/1"))
     }
 
     /// Takes the highest version that holds. An error leaves the one before in force, or says why no more was taken.
@@ -73,7 +73,7 @@ impl Follower {
         }
         match chain.broken {
             Some(broken) => Err(broken.context(format!("`{}`", record.name)).hint(format!(
-                "version {} is in force; `potluck base show {}` shows what is known",
+                "version {} is in force; `potluck channel show {}` shows what is known",
                 chain.lineage.next_height() - 1,
                 record.name
             ))),
@@ -85,7 +85,7 @@ impl Follower {
     pub fn find_followed(&self, id: ManifestId) -> Outcome<ChannelRecord> {
         self.disk.store.channel(&id).ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("channel {} is not followed here", id.short()))
-                .hint(format!("follow it with `potluck base follow {id}`"))
+                .hint(format!("follow it with `potluck channel follow {id}`"))
         })
     }
 

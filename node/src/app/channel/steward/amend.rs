@@ -1,4 +1,4 @@
-//! `potluck base revoke` and `potluck base rollback --publish`: adapters out of the recipe for good, and an earlier recipe
+//! `potluck channel revoke` and `potluck channel rollback --publish`: adapters out of the recipe for good, and an earlier recipe
 //! again, for all followers.
 
 use potluck_protocol::id::ManifestId;
@@ -26,7 +26,7 @@ impl Steward {
         let revoked = adapters.clone();
         let next = Next::Revoke(adapters);
         let answer = self.drafts.publish_version(call, &own.record, &own.lineage, next, revoke.threads).await?;
-        let mut answer = with_schema("potluck.base.revoke/1", answer)?;
+        let mut answer = with_schema("potluck.channel.revoke/1", answer)?;
         answer["revoked"] = json!(revoked);
         answer["finished"] = json!(own.finished);
         Ok(answer)
@@ -59,7 +59,7 @@ impl Steward {
             Kind::NotFound,
             format!("`{reference}` is none of the {held} adapters that are in force in `{}`", lineage.name()),
         )
-        .hint("`potluck base show CHANNEL` lists them"))
+        .hint("`potluck channel show CHANNEL` lists them"))
     }
 
     /// A version with the inputs of an earlier height, less what was revoked since.
@@ -75,7 +75,7 @@ impl Steward {
         }
         let answer =
             self.drafts.publish_version(call, &own.record, &own.lineage, Next::Rollback(to), rollback.threads).await?;
-        let mut answer = with_schema("potluck.base.rollback/1", answer)?;
+        let mut answer = with_schema("potluck.channel.rollback/1", answer)?;
         answer["back_to"] = json!(to);
         answer["finished"] = json!(own.finished);
         Ok(answer)

@@ -1,4 +1,4 @@
-//! `potluck base open`: the rules of a channel, and the rows that will judge, sealed.
+//! `potluck channel open`: the rules of a channel, and the rows that will judge, sealed.
 
 use std::collections::BTreeSet;
 
@@ -86,7 +86,7 @@ impl Steward {
         let described: Vec<_> =
             suites.iter().zip(&dealt).map(|(suite, dealt)| describe_suite(suite, dealt, shards)).collect();
         Ok(json!({
-            "schema": "potluck.base.open/1", "channel": id, "name": name, "genesis": genesis.id,
+            "schema": "potluck.channel.open/1", "channel": id, "name": name, "genesis": genesis.id,
             "forked_from": genesis.version, "steward": manifest.publisher, "shards": shards, "suites": described,
             "announced": announced,
         }))

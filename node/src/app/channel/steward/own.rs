@@ -48,7 +48,7 @@ impl Steward {
                 format!("the steward of channel `{}` is {}{peer}, and this node is another", record.name, steward.0),
             )
             .hint(
-                "go on from any of its versions in a channel of your own: `potluck base open NAME --genesis VERSION`",
+                "go on from any of its versions in a channel of your own: `potluck channel open NAME --genesis VERSION`",
             ));
         }
         match &record.halted {
@@ -56,7 +56,7 @@ impl Steward {
                 Kind::Verification,
                 format!("channel `{}` is halted, nobody follows it any more: {}", record.name, describe_halt(halt)),
             )
-            .hint("open another one from its last good version: `potluck base open NAME --genesis VERSION`")),
+            .hint("open another one from its last good version: `potluck channel open NAME --genesis VERSION`")),
             None => Ok(()),
         }
     }

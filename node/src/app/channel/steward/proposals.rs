@@ -175,7 +175,7 @@ impl Proposals {
             Some(line) => vec![line],
             None => vec![
                 "no version that is known here has judged it".to_owned(),
-                format!("follow the channel to hear of the next ones: `potluck base follow {channel}`"),
+                format!("follow the channel to hear of the next ones: `potluck channel follow {channel}`"),
             ],
         })
     }

@@ -1,4 +1,4 @@
-//! `potluck base propose`: an adapter of this node's store, offered to a channel.
+//! `potluck channel propose`: an adapter of this node's store, offered to a channel.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub struct Proposer {
 }
 
 impl Proposer {
-    /// Answers `potluck base propose`.
+    /// Answers `potluck channel propose`.
     pub async fn propose(&self, call: &Call<'_>, propose: Propose) -> Outcome<Value> {
         let weight = Weight::nearest(propose.weight).filter(|weight| weight.0 != 0).ok_or_else(|| {
             Failure::new(Kind::Usage, format!("weight {} is 0 or beyond 1024", propose.weight))
@@ -57,7 +57,7 @@ impl Proposer {
         let (id, announced) =
             self.publisher.publish_record(kind, &offered.name, &offered.licence, String::new()).await?;
         Ok(json!({
-            "schema": "potluck.base.propose/1", "proposal": id, "channel": channel.id(), "name": channel.body().name,
+            "schema": "potluck.channel.propose/1", "proposal": id, "channel": channel.id(), "name": channel.body().name,
             "adapter": adapter.id(), "weight": weight.get(), "announced": announced,
         }))
     }
@@ -114,7 +114,7 @@ impl Proposer {
         let failure = another_base(&own, rules.genesis, genesis.as_deref());
         let message = format!("{}, the channel's genesis, nor a version of it that is known here", failure.message);
         Err(Failure { message, ..failure }.hint(format!(
-            "follow the channel to know its versions: `potluck base follow {channel}`; an adapter of another base cannot \
+            "follow the channel to know its versions: `potluck channel follow {channel}`; an adapter of another base cannot \
              be taken"
         )))
     }

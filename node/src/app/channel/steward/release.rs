@@ -1,4 +1,4 @@
-//! `potluck base release`: gather, screen, weigh, score, choose, fold, publish.
+//! `potluck channel release`: gather, screen, weigh, score, choose, fold, publish.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ impl Steward {
         let scored = Scored { opened: opened.clone(), verdicts, files };
         let next = Next::Release(Box::new(scored));
         let answer = self.drafts.publish_version(call, &own.record, &own.lineage, next, release.threads).await?;
-        let mut answer = with_schema("potluck.base.release/1", answer)?;
+        let mut answer = with_schema("potluck.channel.release/1", answer)?;
         answer["released"] = json!(true);
         answer["verdicts"] = json!(described);
         answer["opened"] = describe_suites(&opened);
@@ -80,7 +80,7 @@ impl Steward {
         let verdicts = verdicts(screening, weighed);
         let head = own.lineage.head();
         Ok(json!({
-            "schema": "potluck.base.release/1", "released": false, "channel": own.record.id, "name": own.record.name,
+            "schema": "potluck.channel.release/1", "released": false, "channel": own.record.id, "name": own.record.name,
             "version": head.map(|head| head.id), "height": head.map_or(0, |head| head.version.height),
             "verdicts": self.describe_verdicts(&verdicts).await?, "later": screening.later, "finished": own.finished,
             "asked": own.asked,
@@ -102,7 +102,7 @@ impl Steward {
                 ),
             )
             .hint(format!(
-                "go on in a new channel with fresh rows: `potluck base open NAME --genesis {head} --improve ...`"
+                "go on in a new channel with fresh rows: `potluck channel open NAME --genesis {head} --improve ...`"
             )));
         };
         let shard = self.disk.on_store(move |store| store.sealed(&commitment)).await?;
@@ -189,7 +189,7 @@ fn describe_verdict(verdict: &Verdict, name: Option<&str>) -> Value {
     };
     json!({
         "proposal": verdict.proposal, "adapter": verdict.adapter, "name": name, "taken": taken, "weight": weight,
-        "alone": alone.map(|micro| micro as f64 / 1e6), "reason": reason, "outcome": verdict.outcome,
+        "loss_change": alone.map(|micro| micro as f64 / 1e6), "reason": reason, "outcome": verdict.outcome,
     })
 }
 

@@ -89,7 +89,7 @@ impl Drafts {
         Ok(json!({
             "channel": channel.id, "name": channel.name, "version": id, "height": height, "change": version.change,
             "recipe": recipe.id().map_err(StoreError::from)?, "digest": digest, "base": version.base,
-            "inputs": recipe.inputs().len(), "announced": announced,
+            "adapters": recipe.inputs().len(), "announced": announced,
         }))
     }
 
@@ -231,12 +231,12 @@ fn recipe(lineage: &Lineage, next: &Next, revoked: &[ManifestId]) -> Outcome<Rec
         Next::Revoke(_) => lineage.without(revoked),
         Next::Rollback(height) => lineage.back_to(*height).ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("channel `{}` has no version {height}", lineage.name()))
-                .hint("0 is genesis; `potluck base show CHANNEL` lists the versions")
+                .hint("0 is genesis; `potluck channel show CHANNEL` lists the versions")
         })?,
     };
     lineage.recipe(inputs).ok_or_else(|| {
         Failure::new(Kind::Usage, "the adapters are too many for one recipe, or a weight is beyond 1024").hint(
-            "go on in a new channel: `potluck base open NAME --genesis VERSION` folds what is there into its genesis",
+            "go on in a new channel: `potluck channel open NAME --genesis VERSION` folds what is there into its genesis",
         )
     })
 }

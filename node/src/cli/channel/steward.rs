@@ -1,17 +1,18 @@
-//! `potluck base open|propose|release|revoke`
+//! `potluck channel open|propose|release|revoke`
+
+mod answers;
 
 use std::path::Path;
 
 use clap::{Args, Subcommand};
 use potluck_protocol::channel::Role;
 
-use super::super::args::Global;
-use super::super::output;
-use super::super::run::ask;
-use super::refs::{reference, weighted_reference};
-use super::told;
+use self::answers::{render_opened, render_proposed, render_released, render_revoked};
+use super::super::ask::ask;
+use super::super::global::Global;
+use super::super::{output, references};
+use crate::api::ask::Ask;
 use crate::api::channel::{self, SuiteRows};
-use crate::api::proto::Request;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::seconds::Seconds;
@@ -124,18 +125,22 @@ pub struct Revoke {
 }
 
 pub async fn run(global: &Global, verb: &Verb) -> Outcome<()> {
-    let request = match verb {
-        Verb::Open(open) => channel::Request::Open(open.request(global)?),
-        Verb::Propose(propose) => channel::Request::Propose(propose.request()?),
-        Verb::Release(release) => channel::Request::Release(release.request()),
-        Verb::Revoke(revoke) => channel::Request::Revoke(revoke.request()),
-    };
-    let answer = ask(global, &Request::Channel(Box::new(request))).await?;
     match verb {
-        Verb::Open(_) => output::answer(global, answer, told::opened),
-        Verb::Propose(_) => output::answer(global, answer, told::proposed),
-        Verb::Release(_) => output::answer(global, answer, told::released),
-        Verb::Revoke(_) => output::answer(global, answer, told::revoked),
+        Verb::Open(open) => {
+            let opened = ask(global, open.request(global)?).await?;
+            output::answer(global, channel::Open::SCHEMA, &opened, |opened, _| render_opened(opened))
+        }
+        Verb::Propose(propose) => {
+            let proposed = ask(global, propose.request()?).await?;
+            output::answer(global, channel::Propose::SCHEMA, &proposed, |proposed, _| render_proposed(proposed))
+        }
+        Verb::Release(release) => {
+            output::answer(global, channel::Release::SCHEMA, &ask(global, release.request()).await?, render_released)
+        }
+        Verb::Revoke(revoke) => {
+            let revoked = ask(global, revoke.request()).await?;
+            output::answer(global, channel::Revoke::SCHEMA, &revoked, |revoked, _| render_revoked(revoked))
+        }
     }
 }
 
@@ -145,7 +150,7 @@ impl Open {
         let suites = improve.chain(self.keep.iter().map(|text| suite(text, Role::Keep))).collect::<Outcome<_>>()?;
         Ok(channel::Open {
             name: self.name.clone(),
-            genesis: reference(global, &self.genesis)?,
+            genesis: references::base(global, &self.genesis)?,
             description: self.description.clone(),
             licence: self.licence.clone(),
             dtype: self.dtype.clone(),
@@ -163,7 +168,7 @@ impl Open {
 
 impl Propose {
     fn request(&self) -> Outcome<channel::Propose> {
-        let adapter = weighted_reference(&self.adapter)?;
+        let adapter = references::weighted_one(&self.adapter)?;
         Ok(channel::Propose {
             channel: self.to.clone(),
             adapter: adapter.reference,
@@ -215,6 +220,9 @@ fn share(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::{Cli, Verb as Typed};
+    use crate::cli::channel::Channel;
+    use crate::cli::snapshots::{check_failures, refused};
 
     #[test]
     fn shares_are_percent_or_parts_per_million() {
@@ -224,5 +232,21 @@ mod tests {
         for text in ["", "%", "-1%", "nan%", "inf%", "1e99%", "0.5", "-3"] {
             assert!(share(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_seen_of_a_wrong_command() {
+        let verb = |cli: &Cli, verb: &Typed| match verb {
+            Typed::Channel(Channel::Steward(Verb::Open(open))) => open.request(&cli.global).map(drop),
+            Typed::Channel(Channel::Steward(Verb::Propose(propose))) => propose.request().map(drop),
+            _ => Ok(()),
+        };
+        check_failures(
+            "channel-error",
+            &[
+                refused("channel open helpers --genesis tiny --improve rows.jsonl", verb),
+                refused("channel propose sql@heavy --to helpers", verb),
+            ],
+        );
     }
 }

@@ -6,22 +6,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use serde_json::json;
 
-use super::args::{Cli, Global, Verb};
+use super::args::{Cli, Verb};
+use super::global::Global;
 use super::{
-    base, bench, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, search, show,
-    status, store, train, up, verify,
+    base, bench, channel, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, search,
+    show, status, store, train, up, verify,
 };
-use crate::api::client::Client;
-use crate::api::proto::{Progress, Request};
-use crate::app::{self, Node};
 use crate::config;
-use crate::daemon::Daemon;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::home::Home;
 use crate::signals;
 
 /// Files that may be open at once, as far as the system lets us: 4,096 inputs of a recipe, and room for a swarm.
@@ -91,7 +85,7 @@ fn unparsed(error: &clap::Error) -> ExitCode {
         let text = error.render().to_string();
         let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
         let failure = Failure::new(Kind::Usage, message).hint("see `potluck --help`, or `potluck VERB --help`");
-        output::json(&json!({ "schema": "potluck.error/1", "code": failure.kind as u8, "error": failure }));
+        print_error(&failure);
     }
     ExitCode::from(Kind::Usage as u8)
 }
@@ -100,18 +94,20 @@ fn finish(global: &Global, outcome: Outcome<()>) -> ExitCode {
     let outcome = outcome.and_then(|()| output::lost().map_or(Ok(()), Err));
     let Err(failure) = outcome else { return ExitCode::SUCCESS };
     let mut stderr = std::io::stderr().lock();
-    // If standard error is closed there is nobody to tell.
-    // Whoever interrupts a command has made no error.
-    let label = if failure.kind == Kind::Interrupted { "" } else { "error: " };
-    // Both may quote what strangers wrote, such as the settings in a folder: here that is made harmless, once for all.
-    let _closed = writeln!(stderr, "{label}{}", output::plain_lines(&failure.message));
-    if let Some(hint) = &failure.hint {
-        let _closed = writeln!(stderr, "  {}", output::plain_lines(hint));
+    for line in output::failure(&failure) {
+        // If standard error is closed there is nobody to tell.
+        let _closed = writeln!(stderr, "{line}");
     }
     if global.json {
-        output::json(&json!({ "schema": "potluck.error/1", "code": failure.kind as u8, "error": failure }));
+        print_error(&failure);
     }
     ExitCode::from(failure.kind as u8)
+}
+
+/// The error for programs.
+fn print_error(failure: &Failure) {
+    let error = json!({ "schema": "potluck.error/1", "code": failure.kind as u8, "error": failure });
+    output::line(&error.to_string());
 }
 
 async fn dispatch(cli: &Cli) -> Outcome<()> {
@@ -123,6 +119,7 @@ async fn dispatch(cli: &Cli) -> Outcome<()> {
         Verb::Peers => peers::run(global).await,
         Verb::Network(verb) => network::run(global, verb),
         Verb::Base(verb) => base::run(global, verb).await,
+        Verb::Channel(verb) => channel::run(global, verb).await,
         Verb::Train(verb) => train::run(global, verb).await,
         Verb::Eval(verb) => eval::run(global, verb).await,
         Verb::Generate(verb) => generate::run(global, verb).await,
@@ -136,72 +133,5 @@ async fn dispatch(cli: &Cli) -> Outcome<()> {
         Verb::Store(verb) => store::run(global, verb).await,
         Verb::Bench(verb) => bench::run(global, verb).await,
         Verb::Worker => Ok(()),
-    }
-}
-
-/// Asks the daemon if one runs on this home, else opens the home and does it here. A signal cancels; the answer is waited
-/// for, since it says what was kept.
-pub async fn ask(global: &Global, request: &Request) -> Outcome<Value> {
-    let home = config::home(global.home.as_deref())?;
-    let mut shown = progress::Shown::new(global);
-    if let Some(client) = Client::connect(&home).await? {
-        return ask_daemon(client, request, &mut shown).await;
-    }
-    // Whoever only looks leaves no home and no key behind.
-    if request.only_looks() && !Home::is_there(&home)? {
-        return ask_here(&Node::unmade(&home).await?, request, &mut shown).await;
-    }
-    let node = match Node::offline(&home).await {
-        Err(failure) if failure.kind == Kind::Conflict => match Client::connect(&home).await? {
-            // It was starting, or came up meanwhile.
-            Some(client) => return ask_daemon(client, request, &mut shown).await,
-            None => return Err(failure),
-        },
-        opened => opened?,
-    };
-    watched(&mut shown, |reports, cancel| app::run_apart(node, request.clone(), reports, cancel)).await
-}
-
-async fn ask_daemon(mut client: Client, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
-    client.call_until(request, |report| shown.report(report), &signals::requests().to_end).await
-}
-
-/// Asks the daemon, or is on the network for as long as the request takes.
-pub async fn ask_online(global: &Global, request: &Request, network: &up::Network) -> Outcome<Value> {
-    let home = config::home(global.home.as_deref())?;
-    if let Some(client) = Client::connect(&home).await? {
-        drop(client);
-        return ask(global, request).await;
-    }
-    let daemon = Daemon::start(&home, network.settings(up::Stay::Command)?).await?;
-    let answer = ask_here(daemon.node(), request, &mut progress::Shown::new(global)).await;
-    daemon.stop().await;
-    answer
-}
-
-/// Runs a request on a node of this process.
-pub async fn ask_here(node: &Node, request: &Request, shown: &mut progress::Shown) -> Outcome<Value> {
-    watched(shown, |reports, cancel| node.run(request.clone(), reports, cancel)).await
-}
-
-/// Runs to its end, shows how far it is, and cancels on a signal.
-async fn watched<F: Future<Output = Outcome<Value>>>(
-    shown: &mut progress::Shown,
-    run: impl FnOnce(mpsc::Sender<Progress>, CancellationToken) -> F,
-) -> Outcome<Value> {
-    let (reports, mut progress) = mpsc::channel(64);
-    let running = run(reports, signals::requests().to_end);
-    tokio::pin!(running);
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut running => {
-                while let Ok(report) = progress.try_recv() {
-                    shown.report(report);
-                }
-                return answer;
-            }
-            Some(report) = progress.recv() => shown.report(report),
-        }
     }
 }

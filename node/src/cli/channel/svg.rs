@@ -7,7 +7,7 @@ use std::path::Path;
 use potluck_trainer::files;
 
 use super::super::output::plain;
-use super::draw::{details, title};
+use super::lineage::{details, title};
 use crate::api::lineage::Shown;
 
 const WIDTH: usize = 960;

@@ -6,7 +6,7 @@ use super::super::output::{date, plain};
 use crate::api::lineage::{Input, Shown, Version};
 
 /// Lines, the newest version first.
-pub fn lineage(shown: &Shown) -> Vec<String> {
+pub fn render(shown: &Shown) -> Vec<String> {
     let mut lines = vec![format!("channel {} {}", shown.name, shown.channel)];
     lines.push(format!("steward {}{}", shown.steward.0, if shown.own { " (this node)" } else { "" }));
     lines.extend(shown.rules.iter().cloned());
@@ -51,7 +51,7 @@ pub fn title(version: &Version) -> String {
         Change::Revoke => "revoke".to_owned(),
         Change::Rollback(height) => format!("rollback to version {height}"),
     };
-    let moved = version.moved_micro.map(|micro| format!(", loss {:+.4}", micro as f64 / 1e6)).unwrap_or_default();
+    let moved = version.loss_change.map(|nats| format!(", loss {nats:+.4}")).unwrap_or_default();
     format!("version {}  {}  {change}{moved}  {}", version.height, date(version.created), version.version.short())
 }
 
@@ -73,5 +73,4 @@ pub fn details(version: &Version) -> Vec<String> {
 }
 
 #[cfg(test)]
-#[path = "draw_tests.rs"]
 mod tests;

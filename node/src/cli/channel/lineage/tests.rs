@@ -5,7 +5,8 @@ use potluck_protocol::signed::PublicKey;
 
 use super::super::svg;
 use super::*;
-use crate::api::lineage::{Halted, SCHEMA, Verdict};
+use crate::api::lineage::{Halted, Verdict};
+use crate::cli::snapshots::check;
 use crate::store::Halt;
 
 fn id(text: &str) -> ManifestId {
@@ -28,7 +29,7 @@ fn shown() -> Shown {
         inputs,
         added,
         removed,
-        moved_micro: (change == Change::Release).then_some(-123_400),
+        loss_change: (change == Change::Release).then_some(-0.1234),
         verdicts: vec![Verdict {
             proposal: id("p"),
             adapter: id("evil"),
@@ -38,7 +39,6 @@ fn shown() -> Shown {
         }],
     };
     Shown {
-        schema: SCHEMA.to_owned(),
         channel: id("channel"),
         name: "helpers".to_owned(),
         steward: PublicKey(Digest::of(b"key")),
@@ -64,7 +64,7 @@ fn shown() -> Shown {
 
 #[test]
 fn a_terminal_sees_the_newest_first_and_what_is_in_force() {
-    let lines = lineage(&shown());
+    let lines = render(&shown());
     let at =
         |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:#?}"));
     assert!(at("HALTED: two versions for one height") < at("o  version 2  2026-11-22  revoke"));
@@ -89,4 +89,11 @@ fn a_picture_holds_strangers_words_as_words() {
         std::fs::write(file.path(), text).expect("writable");
         assert_eq!(svg::is_one(file.path()).expect("readable"), ours, "{text}");
     }
+}
+
+#[test]
+fn what_is_seen() {
+    check("channel-show", |_| render(&shown()));
+    let empty = Shown { versions: Vec::new(), halted: None, height: 0, held: false, ..shown() };
+    check("channel-show-empty", |_| render(&empty));
 }

@@ -5,25 +5,26 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use super::super::args::Global;
-use super::super::progress::Shown;
-use crate::api::proto::{Progress, Unit, WeightedRef};
+use super::global::Global;
+use super::progress::Shown;
+use crate::api::proto::WeightedRef;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::hub::{self, Event, Fresh, HubId, Talk};
+use crate::ipc::{Progress, Unit};
 use crate::{signals, task};
 
 /// A fetch that is to end does so at its next step, unless it waits for a server.
 const ENDING: Duration = Duration::from_millis(500);
 
 /// A text that names no file here and is written as the hub's ids are. A GGUF file that is not there is a typing mistake.
-pub(super) fn hub_id(text: &str) -> Option<HubId> {
+pub fn hub_id(text: &str) -> Option<HubId> {
     if Path::new(text).exists() || text.ends_with(".gguf") { None } else { text.parse().ok() }
 }
 
 /// The folder of a base of the hub; what is missing is fetched, here and not in the daemon: the environment and the
 /// terminal are this command's. A signal ends it.
-pub(super) fn from_hub(global: &Global, id: &HubId, fresh: Fresh) -> Outcome<PathBuf> {
+pub fn from_hub(global: &Global, id: &HubId, fresh: Fresh) -> Outcome<PathBuf> {
     let mut shown = Shown::new(global);
     shown.report(Progress::Phase { text: format!("base {id}, from the hub or its cache") });
     let (id, settings, stop) = (id.clone(), config::hub()?, signals::requests().to_end);
@@ -54,15 +55,15 @@ pub(super) fn from_hub(global: &Global, id: &HubId, fresh: Fresh) -> Outcome<Pat
 }
 
 /// A base that a person named, as the service takes it: a path is made absolute, a hub id becomes the folder of its files.
-pub fn reference(global: &Global, text: &str) -> Outcome<String> {
+pub fn base(global: &Global, text: &str) -> Outcome<String> {
     match hub_id(text) {
-        Some(id) => absolute_reference(&from_hub(global, &id, Fresh::Cached)?.to_string_lossy()),
-        None => absolute_reference(text),
+        Some(id) => absolute(&from_hub(global, &id, Fresh::Cached)?.to_string_lossy()),
+        None => absolute(text),
     }
 }
 
 /// A reference that is a path is made absolute, so that the daemon finds it; every other one stays as it is.
-pub fn absolute_reference(reference: &str) -> Outcome<String> {
+pub fn absolute(reference: &str) -> Outcome<String> {
     let path = Path::new(reference);
     if !path.exists() && !reference.contains(std::path::MAIN_SEPARATOR) {
         return Ok(reference.to_owned());
@@ -72,11 +73,11 @@ pub fn absolute_reference(reference: &str) -> Outcome<String> {
 }
 
 /// `REF@WEIGHT` or `REF`, which weighs 1. What is a path as it stands is one: a folder's name may hold an `@`.
-pub fn weighted_references(texts: &[String]) -> Outcome<Vec<WeightedRef>> {
-    texts.iter().map(|text| weighted_reference(text)).collect()
+pub fn weighted(texts: &[String]) -> Outcome<Vec<WeightedRef>> {
+    texts.iter().map(|text| weighted_one(text)).collect()
 }
 
-pub(super) fn weighted_reference(text: &str) -> Outcome<WeightedRef> {
+pub fn weighted_one(text: &str) -> Outcome<WeightedRef> {
     let (reference, weight) = match text.rsplit_once('@') {
         Some((reference, weight)) if !Path::new(text).exists() => {
             let weight: f64 = weight.parse().ok().filter(|weight: &f64| weight.is_finite()).ok_or_else(|| {
@@ -86,7 +87,7 @@ pub(super) fn weighted_reference(text: &str) -> Outcome<WeightedRef> {
         }
         _ => (text, 1.0),
     };
-    Ok(WeightedRef { reference: absolute_reference(reference)?, weight })
+    Ok(WeightedRef { reference: absolute(reference)?, weight })
 }
 
 #[cfg(test)]
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_weight_follows_the_last_at_sign() {
-        let parse = |text: &str| weighted_reference(text).map(|r| (r.reference, r.weight));
+        let parse = |text: &str| weighted_one(text).map(|r| (r.reference, r.weight));
         assert_eq!(parse("sql"), Ok(("sql".into(), 1.0)));
         assert_eq!(parse("sql@0.5"), Ok(("sql".into(), 0.5)));
         assert_eq!(parse("sql@-2"), Ok(("sql".into(), -2.0)));

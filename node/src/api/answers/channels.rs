@@ -1,0 +1,341 @@
+//! Channels of base versions. The lineage of one has a file of its own: [`crate::api::lineage`].
+
+use std::path::PathBuf;
+
+use potluck_protocol::channel::{Change, Role, VerdictOutcome};
+use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
+use potluck_protocol::signed::PublicKey;
+use potluck_protocol::tensor::DType;
+use potluck_protocol::text::Name;
+use serde::{Deserialize, Serialize};
+
+use super::WeightedAdapter;
+use crate::worker::proto::choose::Weighed;
+
+/// A channel was opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenedChannel {
+    /// Its id.
+    pub channel: ManifestId,
+    /// Its name, here and for others.
+    pub name: Name,
+    /// The base that every version is folded from.
+    pub genesis: BaseId,
+    /// The version of another channel whose weights genesis is, if it is a fork.
+    pub forked_from: Option<ManifestId>,
+    /// This node's key.
+    pub steward: PublicKey,
+    /// Sealed shards: releases that can be scored.
+    pub shards: usize,
+    /// Sorted by name.
+    pub suites: Vec<SealedSuite>,
+    /// Peers were told; otherwise they are when the daemon runs.
+    pub announced: bool,
+}
+
+/// A suite whose rows were sealed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SealedSuite {
+    /// Its name.
+    pub name: Name,
+    /// What its loss decides.
+    pub role: Role,
+    /// In all shards together.
+    pub rows: usize,
+    /// Equal rows that were left out.
+    pub repeats: usize,
+    /// In each shard, at least.
+    pub rows_a_release: usize,
+    /// So few that chance decides.
+    pub few: bool,
+}
+
+/// An adapter was offered to a channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Proposed {
+    /// Its id.
+    pub proposal: ManifestId,
+    /// To which.
+    pub channel: ManifestId,
+    /// The channel's own name.
+    pub name: Name,
+    /// What is offered.
+    pub adapter: ManifestId,
+    /// At most; a channel may lower it.
+    pub weight: f64,
+    /// Peers were told; otherwise they are when the daemon runs.
+    pub announced: bool,
+}
+
+/// A version that this node, as the steward, has published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewVersion {
+    /// The channel's id.
+    pub channel: ManifestId,
+    /// What it is called here.
+    pub name: Name,
+    /// The version's id.
+    pub version: ManifestId,
+    /// Its place in the channel.
+    pub height: u32,
+    /// What it does to the one before.
+    pub change: Change,
+    /// What it is made of.
+    pub recipe: RecipeId,
+    /// Of its weights.
+    pub digest: FoldDigest,
+    /// Its weights as a base.
+    pub base: BaseId,
+    /// Adapters in the recipe.
+    pub adapters: usize,
+    /// Peers were told; otherwise they are when the daemon runs.
+    pub announced: bool,
+}
+
+/// What came of a release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Released {
+    /// A version: `released` is true.
+    Version(Box<NewRelease>),
+    /// No proposal passed: `released` is false.
+    Nothing(NothingReleased),
+}
+
+/// A release that is a version.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NewRelease {
+    /// The version.
+    #[serde(flatten)]
+    pub version: NewVersion,
+    /// True.
+    pub released: bool,
+    /// One for each proposal, sorted by its id.
+    pub verdicts: Vec<ProposalVerdict>,
+    /// The shard that scored it. Its rows are public now.
+    pub opened: OpenedShard,
+    /// Sealed shards that no release has opened.
+    pub shards_left: usize,
+    /// Norms of the proposed adapters.
+    pub weighed: Vec<Weighed>,
+    /// Proposals that nothing could be said of: their adapters are not here, and this node is on no network.
+    pub later: usize,
+    /// A version that an earlier command had promised and this one has finished.
+    pub finished: Option<ManifestId>,
+    /// Peers were asked whether this key has signed more than this home knows.
+    pub asked: bool,
+}
+
+/// A release that is none: nothing changed and no shard was opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NothingReleased {
+    /// False.
+    pub released: bool,
+    /// The channel's id.
+    pub channel: ManifestId,
+    /// What it is called here.
+    pub name: Name,
+    /// The version in force; `None` at genesis.
+    pub version: Option<ManifestId>,
+    /// Its height; 0 at genesis.
+    pub height: u32,
+    /// One for each proposal, sorted by its id.
+    pub verdicts: Vec<ProposalVerdict>,
+    /// Proposals that nothing could be said of: their adapters are not here, and this node is on no network.
+    pub later: usize,
+    /// A version that an earlier command had promised and this one has finished.
+    pub finished: Option<ManifestId>,
+    /// Peers were asked whether this key has signed more than this home knows.
+    pub asked: bool,
+}
+
+/// What became of a proposal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProposalVerdict {
+    /// Its id.
+    pub proposal: ManifestId,
+    /// What was offered.
+    pub adapter: ManifestId,
+    /// Its publisher's name for it, if it is here.
+    pub name: Option<String>,
+    /// It is in the version.
+    pub taken: bool,
+    /// At which weight, after the norm clip, if it was taken.
+    pub weight: Option<f64>,
+    /// How it alone moved the mean held-out loss, if it was taken.
+    pub loss_change: Option<f64>,
+    /// Why not, in words, if it was refused.
+    pub reason: Option<String>,
+    /// As the version states it, with its own units: millionths, and weights in 1/65536.
+    pub outcome: VerdictOutcome,
+}
+
+/// A sealed shard that a release has opened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenedShard {
+    /// Which of the channel's commitments.
+    pub index: u32,
+    /// In the shard's order.
+    pub suites: Vec<SuiteScore>,
+}
+
+/// Mean losses on a suite's rows, in nats.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SuiteScore {
+    /// Its name.
+    pub suite: Name,
+    /// What its loss decides.
+    pub role: Role,
+    /// Of genesis.
+    pub genesis: f64,
+    /// Of the version before.
+    pub before: f64,
+    /// Of this version.
+    pub after: f64,
+}
+
+/// Adapters were taken out of a channel, for good.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Revoked {
+    /// The version without them.
+    #[serde(flatten)]
+    pub version: NewVersion,
+    /// Sorted by id.
+    pub revoked: Vec<ManifestId>,
+    /// A version that an earlier command had promised and this one has finished.
+    pub finished: Option<ManifestId>,
+}
+
+/// An earlier recipe holds again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum RolledBack {
+    /// For all followers: a version was published.
+    ForAll(Box<RolledBackForAll>),
+    /// On this node alone.
+    Here(RolledBackHere),
+}
+
+/// A version with the recipe of an earlier one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolledBackForAll {
+    /// The version.
+    #[serde(flatten)]
+    pub version: NewVersion,
+    /// Height of the one whose recipe it has, less what was revoked since.
+    pub back_to: u32,
+    /// A version that an earlier command had promised and this one has finished.
+    pub finished: Option<ManifestId>,
+}
+
+/// An earlier version is in force here until somebody asks for an update.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RolledBackHere {
+    /// The channel's id.
+    pub channel: ManifestId,
+    /// What it is called here.
+    pub name: Name,
+    /// Height that was in force.
+    pub from: u32,
+    /// Height that is in force; 0 is genesis.
+    pub height: u32,
+    /// The version in force; `None` at genesis.
+    pub version: Option<ManifestId>,
+    /// Its weights as a base.
+    pub base: BaseId,
+    /// True: newer versions are not taken until one asks for them.
+    pub held: bool,
+    /// False.
+    pub published: bool,
+}
+
+/// What of a channel is in force here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InForce {
+    /// The channel's id.
+    pub channel: ManifestId,
+    /// What it is called here.
+    pub name: Name,
+    /// Whose key signs its versions.
+    pub steward: PublicKey,
+    /// The base that every version is folded from.
+    pub genesis: BaseId,
+    /// Height that was in force before.
+    pub from: u32,
+    /// Height that is in force; 0 is genesis.
+    pub height: u32,
+    /// The version in force; `None` at genesis.
+    pub version: Option<ManifestId>,
+    /// Its weights as a base.
+    pub base: BaseId,
+    /// Adapters in it.
+    pub adapters: usize,
+    /// Versions are folded and compared before they are taken.
+    pub audit: bool,
+    /// Bytes of adapters and records that came just now.
+    pub fetched_bytes: u64,
+}
+
+/// A channel is no longer followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Unfollowed {
+    /// Its id, by which it can be followed again.
+    pub channel: ManifestId,
+    /// What it was called here.
+    pub name: Name,
+}
+
+/// The channels that are followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Channels {
+    /// This node's own ones included.
+    pub channels: Vec<Followed>,
+}
+
+/// One channel that is followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Followed {
+    /// What it is called here.
+    pub name: Name,
+    /// Its id.
+    pub channel: ManifestId,
+    /// Height in force, 0 is genesis; `None` if its records are damaged.
+    pub height: Option<u32>,
+    /// The version in force; `None` at genesis.
+    pub version: Option<ManifestId>,
+    /// Whose key signs its versions; `None` if its records are damaged.
+    pub steward: Option<PublicKey>,
+    /// A rollback holds it: newer versions are not taken.
+    pub held: bool,
+    /// Versions are folded and compared before they are taken.
+    pub audit: bool,
+    /// Its steward was found lying: no version is taken any more.
+    pub halted: bool,
+    /// This node's key is the steward's.
+    pub own: bool,
+}
+
+/// A version was written as a base folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Exported {
+    /// Where.
+    pub folder: PathBuf,
+    /// The channel's id.
+    pub channel: ManifestId,
+    /// The channel's own name.
+    pub name: Name,
+    /// The version's place in the channel.
+    pub height: u32,
+    /// Its id.
+    pub version: ManifestId,
+    /// Genesis.
+    pub parent: BaseId,
+    /// Adapters with their weights.
+    pub inputs: Vec<WeightedAdapter>,
+    /// Float type of the weights.
+    pub dtype: DType,
+    /// Of the weights.
+    pub digest: FoldDigest,
+    /// The weights as a base.
+    pub base: BaseId,
+}
