@@ -166,8 +166,9 @@ pub fn arm_from_environment() -> Result<(), ParseError> {
     if PROCESS.get().is_some() {
         return Ok(());
     }
-    let armed = std::env::var(VARIABLE).ok().map(|text| text.parse()).transpose()?;
-    if armed.is_some() {
+    let armed: Option<Armed> = std::env::var(VARIABLE).ok().map(|text| text.parse()).transpose()?;
+    if let Some(Armed { point, .. }) = &armed {
+        tracing::warn!(%point, "{VARIABLE} is set: for a test, this process dies or cannot write there");
         ANY.store(true, Ordering::Relaxed);
     }
     PROCESS.get_or_init(|| armed);

@@ -1,7 +1,8 @@
 //! How the errors of the node's parts look at its edge: kind and hint.
 
+use crate::exchange::PullError;
 use crate::failure::{Failure, Kind};
-use crate::home::HomeError;
+use crate::home::{FileError, HomeError};
 use crate::identity::IdentityError;
 use crate::net::NetError;
 use crate::store::StoreError;
@@ -26,6 +27,22 @@ impl From<HomeError> for Failure {
             }
             HomeError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
             HomeError::Failpoint(_) => Self::new(Kind::Usage, &error),
+        }
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match &error {
+            FileError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
+            FileError::Exposed { .. } => Self::new(Kind::Denied, &error),
+            FileError::Exists { .. } => Self::new(Kind::Conflict, &error)
+                .hint("copy that file to the other nodes; to change the key of them all, move it away first"),
+            FileError::Key { .. } => Self::new(Kind::Usage, &error)
+                .hint("make one with `potluck network new-key`, or copy swarm.key from another node of the network"),
+            FileError::TooLong { .. } | FileError::Line { .. } | FileError::TooMany { .. } => {
+                Self::new(Kind::Usage, &error)
+            }
         }
     }
 }
@@ -74,5 +91,49 @@ impl From<NetError> for Failure {
             _ => Kind::Failed,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<PullError> for Failure {
+    fn from(error: PullError) -> Self {
+        let kind = match &error {
+            PullError::NotFound { .. } => Kind::NotFound,
+            PullError::Incomplete { .. } => Kind::Timeout,
+            PullError::Cancelled(_) => Kind::Interrupted,
+            PullError::Verify(_) | PullError::Store(StoreError::Verify(_)) => Kind::Verification,
+            PullError::Store(StoreError::NoSpace { .. }) => Kind::NoSpace,
+            PullError::Store(_) | PullError::Net(_) => Kind::Failed,
+        };
+        let failure = Self::new(kind, &error);
+        match &error {
+            PullError::NotFound { asked, .. } if asked.is_empty() => {
+                failure.hint("connect to somebody first: `potluck up --bootstrap ADDRESS`")
+            }
+            PullError::NotFound { .. } => failure.hint("check the id, or try again when its publisher is online"),
+            PullError::Incomplete { .. } | PullError::Cancelled(_) => {
+                failure.hint("run the same command again: it goes on from what is here")
+            }
+            PullError::Store(StoreError::NoSpace { .. }) => {
+                failure.hint("free some space, then run the same command again: it goes on from what is here")
+            }
+            PullError::Verify(_) | PullError::Store(_) | PullError::Net(_) => failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use potluck_protocol::id::{Digest, ManifestId};
+
+    use super::*;
+
+    #[test]
+    fn a_pull_that_found_nobody_and_one_that_stopped_have_codes_of_their_own() {
+        let manifest = ManifestId(Digest::of(b"nothing"));
+        let nobody = PullError::NotFound { manifest, asked: Vec::new(), waited: Duration::ZERO };
+        assert_eq!(Failure::from(nobody).kind, Kind::NotFound);
+        assert_eq!(Failure::from(PullError::Cancelled(manifest)).kind, Kind::Interrupted);
     }
 }

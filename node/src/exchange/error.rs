@@ -6,7 +6,6 @@ use libp2p::PeerId;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::verify::VerifyError;
 
-use crate::failure::{Failure, Kind};
 use crate::net::NetError;
 use crate::store::StoreError;
 
@@ -56,31 +55,4 @@ fn names(peers: &[PeerId]) -> String {
     let shown: Vec<_> = peers.iter().take(8).map(ToString::to_string).collect();
     let more = if peers.len() > 8 { format!(" and {} more", peers.len() - 8) } else { String::new() };
     shown.join(", ") + &more
-}
-
-impl From<PullError> for Failure {
-    fn from(error: PullError) -> Self {
-        let kind = match &error {
-            PullError::NotFound { .. } => Kind::NotFound,
-            PullError::Incomplete { .. } => Kind::Timeout,
-            PullError::Cancelled(_) => Kind::Interrupted,
-            PullError::Verify(_) | PullError::Store(StoreError::Verify(_)) => Kind::Verification,
-            PullError::Store(StoreError::NoSpace { .. }) => Kind::NoSpace,
-            PullError::Store(_) | PullError::Net(_) => Kind::Failed,
-        };
-        let failure = Self::new(kind, &error);
-        match &error {
-            PullError::NotFound { asked, .. } if asked.is_empty() => {
-                failure.hint("connect to somebody first: `potluck up --bootstrap ADDRESS`")
-            }
-            PullError::NotFound { .. } => failure.hint("check the id, or try again when its publisher is online"),
-            PullError::Incomplete { .. } | PullError::Cancelled(_) => {
-                failure.hint("run the same command again: it goes on from what is here")
-            }
-            PullError::Store(StoreError::NoSpace { .. }) => {
-                failure.hint("free some space, then run the same command again: it goes on from what is here")
-            }
-            PullError::Verify(_) | PullError::Store(_) | PullError::Net(_) => failure,
-        }
-    }
 }

@@ -14,8 +14,6 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::failure::{Failure, Kind};
-
 /// The longest of these files: 8,192 lines of what is provided are some 640 KiB.
 const FILE_MAX: u64 = 1 << 20;
 
@@ -37,22 +35,6 @@ pub enum FileError {
     Exposed { path: PathBuf, mode: u32 },
     #[error("{} exists: whoever has its key belongs to this node's network", path.display())]
     Exists { path: PathBuf },
-}
-
-impl From<FileError> for Failure {
-    fn from(error: FileError) -> Self {
-        match &error {
-            FileError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
-            FileError::Exposed { .. } => Self::new(Kind::Denied, &error),
-            FileError::Exists { .. } => Self::new(Kind::Conflict, &error)
-                .hint("copy that file to the other nodes; to change the key of them all, move it away first"),
-            FileError::Key { .. } => Self::new(Kind::Usage, &error)
-                .hint("make one with `potluck network new-key`, or copy swarm.key from another node of the network"),
-            FileError::TooLong { .. } | FileError::Line { .. } | FileError::TooMany { .. } => {
-                Self::new(Kind::Usage, &error)
-            }
-        }
-    }
 }
 
 pub(super) fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError + use<> {

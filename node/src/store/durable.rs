@@ -153,3 +153,14 @@ pub(crate) fn read(path: &Path, max: u64) -> Result<Option<Vec<u8>>> {
     file.take(max + 1).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
     Ok(Some(bytes))
 }
+
+/// The file names of a folder that are ids, sorted; other files are left alone.
+pub(crate) fn names_in<T: std::str::FromStr + Ord>(folder: &Path) -> Result<Vec<T>> {
+    let mut ids = Vec::new();
+    for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
+        let name = entry.map_err(StoreError::io("list", folder))?.file_name();
+        ids.extend(name.to_str().and_then(|name| name.parse().ok()));
+    }
+    ids.sort();
+    Ok(ids)
+}

@@ -1,4 +1,4 @@
-//! Files out of shards: into memory, or as a folder that appears whole or not at all.
+//! Files out of shards: into memory, only looked at, or as a folder that appears whole or not at all.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -7,12 +7,12 @@ use std::path::Path;
 use potluck_protocol::id::{Digest, FileDigest, ManifestId};
 use potluck_protocol::manifest::FileEntry;
 use potluck_protocol::shard::ShardTable;
-use potluck_protocol::verify::{Complete, Mapped, VerifyError};
+use potluck_protocol::verify::{Complete, Mapped, Scan, VerifyError};
 use potluck_trainer::files::StagedFolder;
 
 use crate::failpoint::{Step, What, pass};
 use crate::store::error::{Result, StoreError};
-use crate::store::{Store, durable};
+use crate::store::{Store, durable, scan};
 
 /// Name and bytes of a file that no manifest lists.
 pub type Note<'a> = (&'a str, Vec<u8>);
@@ -28,6 +28,12 @@ impl Store {
             return Err(VerifyError::FileDigest { path: file.path.to_string() }.into());
         }
         Ok(bytes)
+    }
+
+    /// Reads every file of a complete manifest, each shard verified, and with `folder` writes it there, durably: for a
+    /// look at what is not known to be well-formed yet, so below `tmp/`.
+    pub fn scan(&self, complete: &Complete, folder: Option<&Path>) -> Result<Vec<Scan>> {
+        scan::scan_files(self, complete, folder)
     }
 
     /// Writes the files of a well-formed manifest, and notes of ours beside them, to a folder that must be empty or not

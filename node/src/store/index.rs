@@ -11,7 +11,7 @@ use potluck_protocol::codec::{self, Malformed, Wire};
 use potluck_protocol::id::{Digest, ManifestId, ShardId};
 
 use crate::store::heard::Heard;
-use crate::store::manifests::Summary;
+use crate::store::manifest_file::Summary;
 
 /// sled's default is a gigabyte.
 const CACHE_BYTES: u64 = 32 << 20;

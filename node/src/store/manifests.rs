@@ -1,53 +1,15 @@
 //! Signed manifests as files named by their id. The file is written last, so one that can be seen is complete. // I7
 
-use potluck_protocol::announce::KindTag;
-use potluck_protocol::id::{BaseId, ManifestId, ShardId};
-use potluck_protocol::limits::SIGNED_MANIFEST_MAX;
+use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::manifest::Manifest;
-use potluck_protocol::signed::{Authentic, PublicKey, SignatureError, Signed};
-use potluck_protocol::text::Name;
-use potluck_protocol::verify::{self, Complete, Mapped, VerifyError, WellFormed};
-use serde::{Deserialize, Serialize};
+use potluck_protocol::signed::Authentic;
+use potluck_protocol::verify::{Complete, Mapped, VerifyError, WellFormed};
 
 use crate::failpoint::What;
-use crate::home::Layout;
 use crate::store::error::{Result, StoreError};
+use crate::store::manifest_file::{Loaded, Summary, load};
 use crate::store::state::Record;
 use crate::store::{Store, durable, lock, shards};
-
-/// What lists show of a manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
-    /// The hash of the signed bytes.
-    pub id: ManifestId,
-    /// What it is a manifest of.
-    pub kind: KindTag,
-    /// What its publisher calls it.
-    pub name: Name,
-    /// The base that it belongs to, if its kind has one.
-    pub base: Option<BaseId>,
-    /// Whose key signed it.
-    pub publisher: PublicKey,
-    /// Bytes of all files.
-    pub total_bytes: u64,
-    /// Seconds since 1970 by the publisher's clock.
-    pub created: u64,
-}
-
-impl Summary {
-    pub(crate) fn of(manifest: &Authentic<Manifest>) -> Self {
-        let body = manifest.body();
-        Self {
-            id: manifest.id(),
-            kind: KindTag::from(&body.kind),
-            name: body.name.clone(),
-            base: body.base(),
-            publisher: body.publisher,
-            total_bytes: body.total_bytes(),
-            created: body.created,
-        }
-    }
-}
 
 impl Store {
     /// Makes a manifest visible, durably. Its shards must be in this store already; that is checked here, not
@@ -58,10 +20,10 @@ impl Store {
         drop(lock(&self.0.writers));
         self.check_present(complete.mapped())?;
         let bytes = manifest.signed().encode()?;
-        self.check_space(bytes.len() as u64)?;
+        self.0.space.check(bytes.len() as u64)?;
         let path = self.layout().manifests().join(manifest.id().to_string());
         durable::write(&self.layout().tmp(), What::Manifest, &path, &bytes)?;
-        self.index_manifest(&Summary::of(manifest));
+        self.0.lists.add_manifest(&Summary::of(manifest));
         Ok(())
     }
 
@@ -107,7 +69,7 @@ impl Store {
     pub(crate) fn quarantine_manifest(&self, id: &ManifestId, reason: &str) -> Result<()> {
         tracing::error!(manifest = %id, reason, "a manifest on disk is damaged: moved to quarantine, pull it again");
         shards::quarantine(self.layout(), &self.layout().manifests().join(id.to_string()))?;
-        self.unindex_manifest(id);
+        self.0.lists.remove_manifest(id);
         Ok(())
     }
 
@@ -121,26 +83,6 @@ impl Store {
     pub fn map(&self, manifest: Authentic<Manifest>) -> Result<std::result::Result<Mapped, VerifyError>> {
         Mapped::read(manifest, |id| self.shard(id))
     }
-}
-
-/// What lies under a manifest's name.
-pub(crate) enum Loaded {
-    Good(Box<Authentic<Manifest>>),
-    None,
-    Damaged(String),
-    /// Its bytes are those of its name, and what they say is unknown here.
-    Newer,
-}
-
-pub(crate) fn load(layout: &Layout, id: &ManifestId) -> Result<Loaded> {
-    let path = layout.manifests().join(id.to_string());
-    let Some(bytes) = durable::read(&path, SIGNED_MANIFEST_MAX as u64)? else { return Ok(Loaded::None) };
-    let unread = |bytes| Signed::<Manifest>::decode(bytes).is_ok_and(|signed| signed.digest() == id.0);
-    Ok(match verify::verify_manifest(*id, &bytes) {
-        Ok(manifest) => Loaded::Good(Box::new(manifest)),
-        Err(VerifyError::Signature(SignatureError::Codec(_))) if unread(&bytes) => Loaded::Newer,
-        Err(error) => Loaded::Damaged(error.to_string()),
-    })
 }
 
 #[cfg(test)]

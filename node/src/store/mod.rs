@@ -23,6 +23,7 @@ mod import;
 mod index;
 mod listing;
 mod log;
+mod manifest_file;
 mod manifests;
 mod presence;
 mod rebuild;
@@ -38,13 +39,13 @@ mod state;
 pub(crate) mod testing;
 mod verify;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
 pub use error::{Result, StoreError};
 pub use export::Note;
 pub use facts::TemporaryPin;
 pub use import::Source;
-pub use manifests::Summary;
+pub use manifest_file::Summary;
 pub use presence::Lacking;
 pub use sealed::SealedShard;
 pub use staged::StagedShards;
@@ -54,9 +55,10 @@ pub use verify::{Incomplete, Report};
 
 use crate::home::{Home, Layout};
 use crate::lock::lock;
-use index::Index;
+use listing::Lists;
 use log::Log;
 use shards::Writers;
+use space::Space;
 
 /// What a person may set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,21 +87,18 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     home: Home,
-    options: Options,
     writers: Mutex<Writers>,
     log: Mutex<Log>,
     held: facts::Held,
-    /// `None` while no index can be had. Locked after `writers`, never the other way round.
-    index: RwLock<Option<Index>>,
+    lists: Lists,
+    space: Space,
     recovery: Recovery,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        let index = self.index.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(error)) = index.map(|index| rebuild::close(self.home.layout(), index)) {
-            tracing::warn!(%error, "the index could not be closed: it is built anew at the next start");
-        }
+        // While the home is still locked.
+        self.lists.close();
     }
 }
 
@@ -113,15 +112,15 @@ impl Store {
     pub fn open_with(home: &Home, options: Options) -> Result<Self> {
         let layout = home.layout();
         let log = Log::open(layout, options.salvage_state)?;
-        let (index, index_doubt) = rebuild::open(layout);
+        let (lists, index_doubt) = Lists::open(layout);
         let recovery = Recovery { state_log_cut: log.lost(), index_doubt, adopted_shards: 0 };
         let inner = Inner {
             home: home.clone(),
-            options,
             writers: Mutex::default(),
             log: Mutex::new(log),
             held: facts::Held::default(),
-            index: RwLock::new(index),
+            lists,
+            space: Space::new(layout.root().to_path_buf(), options.min_free_bytes),
             recovery,
         };
         let mut store = Self(Arc::new(inner));

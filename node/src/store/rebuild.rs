@@ -19,12 +19,11 @@ use potluck_trainer::removal;
 
 use crate::failpoint::What;
 use crate::home::Layout;
-use crate::lock;
+use crate::store::durable;
+use crate::store::durable::names_in;
 use crate::store::error::{Result, StoreError};
 use crate::store::index::{Doubt, Index};
-use crate::store::manifests::{Loaded, Summary, load};
-use crate::store::recipes::names_in;
-use crate::store::{Store, durable};
+use crate::store::manifest_file::{Loaded, Summary, load};
 
 /// Changes with what the index holds: one of another schema is not believed.
 const SCHEMA: &str = "potluck-index/1";
@@ -129,7 +128,7 @@ fn collect_files(root: &Path, folder: &Path, files: &mut Vec<PathBuf>) -> Result
 }
 
 /// Builds a new index from the files, and removes all others. `old` is the one that was open, if one was.
-fn build(layout: &Layout, old: Option<Index>) -> Result<Index> {
+pub(crate) fn build(layout: &Layout, old: Option<Index>) -> Result<Index> {
     let numbers = generations(layout)?;
     let folder = generation(layout, numbers.last().map_or(1, |last| last.wrapping_add(1)));
     let heard = match old {
@@ -233,33 +232,6 @@ pub(crate) fn shard_folders(layout: &Layout) -> Result<Vec<PathBuf>> {
 fn sync_names(layout: &Layout) -> Result<()> {
     let folders = [layout.shards(), layout.manifests(), layout.recipes()].into_iter().chain(shard_folders(layout)?);
     durable::sync_folders(&folders.collect())
-}
-
-impl Store {
-    /// Reads from the index; on doubt from a new one. `None` if no index can be had.
-    pub(crate) fn with_index<T>(&self, read: impl Fn(&Index) -> Result<T, Doubt>) -> Option<T> {
-        for _ in 0..2 {
-            let doubt = match lock::read(&self.0.index).as_ref().map(&read) {
-                Some(Ok(value)) => return Some(value),
-                Some(Err(doubt)) => doubt,
-                None => Doubt("there is none".to_owned()),
-            };
-            tracing::warn!(%doubt, "the index is built anew");
-            if let Err(error) = self.rebuild() {
-                tracing::warn!(%error, "no index: lists are read from the files");
-                return None;
-            }
-        }
-        None
-    }
-
-    /// Throws the index away and builds it from the files.
-    pub fn rebuild(&self) -> Result<()> {
-        let mut slot = lock::write(&self.0.index);
-        let old = slot.take();
-        *slot = Some(build(self.layout(), old)?);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Recipes as files named by their id: their canonical bytes, nothing else.
 
-use std::fs;
-
 use potluck_protocol::codec::{self, Wire};
 use potluck_protocol::id::RecipeId;
 use potluck_protocol::recipe::Recipe;
 
 use crate::failpoint::What;
+use crate::store::durable::names_in;
 use crate::store::error::{Result, StoreError};
 use crate::store::{Store, durable, shards};
 
@@ -15,7 +14,7 @@ impl Store {
     pub fn put_recipe(&self, recipe: &Recipe) -> Result<RecipeId> {
         let id = recipe.id()?;
         let bytes = codec::encode(recipe)?;
-        self.check_space(bytes.len() as u64)?;
+        self.0.space.check(bytes.len() as u64)?;
         let path = self.layout().recipes().join(id.to_string());
         durable::write(&self.layout().tmp(), What::Recipe, &path, &bytes)?;
         Ok(id)
@@ -44,19 +43,10 @@ impl Store {
     }
 }
 
-/// The file names of a folder that are ids, sorted; other files are left alone.
-pub(crate) fn names_in<T: std::str::FromStr + Ord>(folder: &std::path::Path) -> Result<Vec<T>> {
-    let mut ids = Vec::new();
-    for entry in fs::read_dir(folder).map_err(StoreError::io("list", folder))? {
-        let name = entry.map_err(StoreError::io("list", folder))?.file_name();
-        ids.extend(name.to_str().and_then(|name| name.parse().ok()));
-    }
-    ids.sort();
-    Ok(ids)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use potluck_protocol::id::{BaseId, Digest, ManifestId};
     use potluck_protocol::recipe::Weight;
     use potluck_protocol::tensor::DType;

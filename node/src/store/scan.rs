@@ -16,33 +16,30 @@ use crate::store::{Store, durable};
 /// Bytes of a file's start that are kept: a safetensors header with its length field.
 const HEAD_MAX: usize = SAFETENSORS_HEADER_MAX + 8;
 
-impl Store {
-    /// Reads every file of a complete manifest, each shard verified, and with `folder` writes it there, durably: for a
-    /// look at what is not known to be well-formed yet, so below `tmp/`. Holds one shard and the start of one file.
-    /// The paths are a manifest's and cannot leave the folder. // I13
-    pub fn scan(&self, complete: &Complete, folder: Option<&Path>) -> Result<Vec<Scan>> {
-        let files = complete.mapped().files();
-        files.map(|(file, table)| self.scan_file(file, table, folder)).collect()
-    }
+/// See [`Store::scan`]. Holds one shard and the start of one file. The paths are a manifest's and cannot leave the
+/// folder. // I13
+pub(crate) fn scan_files(store: &Store, complete: &Complete, folder: Option<&Path>) -> Result<Vec<Scan>> {
+    let files = complete.mapped().files();
+    files.map(|(file, table)| scan_file(store, file, table, folder)).collect()
+}
 
-    fn scan_file(&self, file: &FileEntry, table: &ShardTable, folder: Option<&Path>) -> Result<Scan> {
-        let mut out = folder.map(|folder| create(&folder.join(file.path.as_str()))).transpose()?;
-        let (mut digest, mut head) = (blake3::Hasher::new(), Vec::new());
-        for row in &table.rows {
-            let shard = self.shard(&row.id)?.ok_or(StoreError::NoShard(row.id))?;
-            digest.update(shard.bytes());
-            if let Some((path, out)) = &mut out {
-                out.write_all(shard.bytes()).map_err(StoreError::io("write", path))?;
-            }
-            let rest = bytes_wanted(&head).saturating_sub(head.len());
-            head.extend_from_slice(&shard.bytes()[..rest.min(shard.bytes().len())]);
+fn scan_file(store: &Store, file: &FileEntry, table: &ShardTable, folder: Option<&Path>) -> Result<Scan> {
+    let mut out = folder.map(|folder| create(&folder.join(file.path.as_str()))).transpose()?;
+    let (mut digest, mut head) = (blake3::Hasher::new(), Vec::new());
+    for row in &table.rows {
+        let shard = store.shard(&row.id)?.ok_or(StoreError::NoShard(row.id))?;
+        digest.update(shard.bytes());
+        if let Some((path, out)) = &mut out {
+            out.write_all(shard.bytes()).map_err(StoreError::io("write", path))?;
         }
-        if let Some((path, out)) = &out {
-            out.sync_all().map_err(StoreError::io("write", path))?;
-            durable::sync_parent(path)?;
-        }
-        Ok(Scan { digest: FileDigest(Digest(*digest.finalize().as_bytes())), head })
+        let rest = bytes_wanted(&head).saturating_sub(head.len());
+        head.extend_from_slice(&shard.bytes()[..rest.min(shard.bytes().len())]);
     }
+    if let Some((path, out)) = &out {
+        out.sync_all().map_err(StoreError::io("write", path))?;
+        durable::sync_parent(path)?;
+    }
+    Ok(Scan { digest: FileDigest(Digest(*digest.finalize().as_bytes())), head })
 }
 
 /// How much of the start is wanted: one shard, and more if that says that the header is longer.

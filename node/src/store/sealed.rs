@@ -43,7 +43,7 @@ impl Store {
     /// Keeps a shard durably, with the rows of each of its suites in their order; its commitment.
     pub fn seal(&self, sealed: &Sealed, rows: &[Vec<u8>]) -> Result<Digest> {
         let commitment = sealed.commitment()?;
-        self.check_space(rows.iter().map(|rows| rows.len() as u64).sum())?;
+        self.0.space.check(rows.iter().map(|rows| rows.len() as u64).sum())?;
         let tmp = self.layout().tmp();
         let staging = temporary::folder(&tmp, temporary::Purpose::Sealed);
         let staging = staging.map_err(StoreError::io("make a folder in", &tmp))?;

@@ -89,7 +89,7 @@ impl Store {
         if let Some(Err(error)) = load(self.layout(), id)? {
             tracing::error!(shard = %id, %error, "a shard on disk is damaged: moved to quarantine, it counts as missing");
             quarantine(self.layout(), &path(self.layout(), id))?;
-            self.unindex_shard(id);
+            self.0.lists.remove_shard(id);
         }
         Ok(())
     }

@@ -1,29 +1,42 @@
 //! Free space: asked for before anything large is written. // I14
 
+use std::path::PathBuf;
+
 use crate::disk;
-use crate::store::Store;
 use crate::store::error::{Result, StoreError};
 
-impl Store {
-    /// Bytes that this user can still write to the disk of the home.
+/// The disk of a home, and how much of it stays free.
+#[derive(Debug)]
+pub(crate) struct Space {
+    root: PathBuf,
+    /// Bytes; 0 sets no minimum.
+    min_free: u64,
+}
+
+impl Space {
+    /// Of the disk that `root` is on.
+    pub fn new(root: PathBuf, min_free: u64) -> Self {
+        Self { root, min_free }
+    }
+
+    /// Bytes that this user can still write to it.
     pub fn free_bytes(&self) -> Result<u64> {
-        let root = self.layout().root();
-        disk::free_bytes(root).map_err(StoreError::io("ask for the free space of", root))
+        disk::free_bytes(&self.root).map_err(StoreError::io("ask for the free space of", &self.root))
     }
 
     /// Refuses a write that would leave less free than the minimum, if one is set.
-    pub(crate) fn check_space(&self, bytes: u64) -> Result<()> {
-        let min = self.0.options.min_free_bytes;
-        if min == 0 || bytes == 0 {
+    pub fn check(&self, bytes: u64) -> Result<()> {
+        if self.min_free == 0 || bytes == 0 {
             return Ok(());
         }
         let free = self.free_bytes()?;
-        if free >= min.saturating_add(bytes) {
+        if free >= self.min_free.saturating_add(bytes) {
             return Ok(());
         }
+        let min = self.min_free;
         Err(StoreError::NoSpace {
             doing: "write to",
-            path: self.layout().root().to_path_buf(),
+            path: self.root.clone(),
             reason: format!("{bytes} bytes more would leave less than the minimum of {min} free ({free} are free now)"),
         })
     }

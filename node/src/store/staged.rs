@@ -53,7 +53,7 @@ impl Store {
         let layout = self.layout();
         let mut wanted = BTreeSet::new();
         let new: Vec<_> = shards.iter().filter(|shard| wanted.insert(shard.id()) && !is_there(layout, shard)).collect();
-        self.check_space(new.iter().map(|shard| shard.bytes().len() as u64).sum())?;
+        self.0.space.check(new.iter().map(|shard| shard.bytes().len() as u64).sum())?;
         let write = |shard: &&VerifiedShard| {
             let id = shard.id();
             Staged::write(&layout.staged(), &id.to_string(), What::Shard, path(layout, &id), shard.bytes())
@@ -105,7 +105,7 @@ impl Store {
     pub fn settle(&self, staged: StagedShards) -> Result<()> {
         Staged::sync(&staged.files)?;
         self.publish(staged.files, staged.folders)?;
-        self.index_shards(&staged.rows);
+        self.0.lists.add_shards(&staged.rows);
         Ok(())
     }
 }

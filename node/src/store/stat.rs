@@ -1,11 +1,12 @@
-//! `store stat`: what is here, in numbers.
+//! What is here, as lists and in numbers.
 
-use potluck_protocol::announce::KindTag;
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::catalogue::{Key, Record};
+use potluck_protocol::signed::Authentic;
 use serde::{Deserialize, Serialize};
 
 use crate::store::error::Result;
-use crate::store::manifests::Summary;
-use crate::store::rebuild::scan_shards;
+use crate::store::manifest_file::Summary;
 use crate::store::{Store, lock};
 
 /// The manifests that are here, by what they are. The one count, for every verb that tells of it.
@@ -75,15 +76,40 @@ pub struct Stat {
 }
 
 impl Store {
+    /// Every manifest that is here with all its shards.
+    pub fn manifests(&self) -> Result<Vec<Summary>> {
+        self.0.lists.manifests()
+    }
+
     /// Shards, and their bytes.
     pub fn shard_totals(&self) -> Result<(u64, u64)> {
-        match self.with_index(|index| index.shard_totals()) {
-            Some(totals) => Ok(totals),
-            None => {
-                let shards = scan_shards(self.layout())?;
-                Ok(shards.iter().fold((0, 0), |(n, sum), (_, len)| (n + 1, sum + u64::from(*len))))
-            }
-        }
+        self.0.lists.shard_totals()
+    }
+
+    /// The announcements of the catalogue, by base and publisher. Not durable: what is lost is heard again.
+    pub fn heard(&self) -> Vec<Authentic<Announcement>> {
+        self.0.lists.announcements()
+    }
+
+    /// Makes what is kept of the catalogue what it is now: forgets some keys, then keeps some records.
+    pub fn save_announcements(&self, gone: &[Key], new: &[Record]) {
+        self.0.lists.save_announcements(gone, new);
+    }
+
+    /// Keeps an announcement; `false` if a newer one is there.
+    #[cfg(test)]
+    pub fn hear(&self, announcement: &Authentic<Announcement>) -> bool {
+        self.0.lists.put_announcement(announcement)
+    }
+
+    /// Throws the index away and builds it from the files.
+    pub fn rebuild(&self) -> Result<()> {
+        self.0.lists.rebuild()
+    }
+
+    /// Bytes that this user can still write to the disk of the home.
+    pub fn free_bytes(&self) -> Result<u64> {
+        self.0.space.free_bytes()
     }
 
     /// Counts what is here. Lists folders, and reads no shard.
@@ -91,7 +117,7 @@ impl Store {
         let (shards, shard_bytes) = self.shard_totals()?;
         let held = Held::of(&self.manifests()?);
         let recipes = self.recipes()?.len();
-        let heard = self.with_index(|index| Ok(index.heard.len())).unwrap_or_default();
+        let heard = self.0.lists.announcement_count();
         let free_bytes = self.free_bytes()?;
         let log = lock(&self.0.log);
         let state = log.state();

@@ -9,11 +9,11 @@ use potluck_protocol::id::{ManifestId, RecipeId, ShardId};
 use serde::Serialize;
 
 use crate::store::Store;
+use crate::store::durable::names_in;
 use crate::store::error::{Result, StoreError};
-use crate::store::manifests::{Loaded, load};
+use crate::store::manifest_file::{Loaded, load};
 use crate::store::presence::Lacking;
 use crate::store::rebuild::{scan_shards, shard_folders};
-use crate::store::recipes::names_in;
 use crate::store::shards::path;
 
 /// A manifest that is here without all of its shards.

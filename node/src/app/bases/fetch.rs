@@ -157,11 +157,12 @@ fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store
     let from = staged.folder.path().join("base");
     let moving = |error| Failure::io(format!("move the base to {}", target.display()), &error);
     // It may lie there already, whole: a process was killed before it noted the base. Else somebody has changed it.
-    if !out_folder::same(&from, target).unwrap_or(false) {
+    if out_folder::same(&from, target).unwrap_or(false) {
+        potluck_trainer::files::sync_parent(target).map_err(moving)?;
+    } else {
         out_folder::make_room(target)?;
-        std::fs::rename(&from, target).map_err(moving)?;
+        potluck_trainer::files::rename(&from, target).map_err(moving)?;
     }
-    crate::store::durable::sync_parent(target)?;
     let place = target.join(&staged.inner);
     let file = |path: &String| target.join(Path::new(path).strip_prefix(&from).unwrap_or(Path::new(path)));
     let files: Vec<_> = staged.identified.files.iter().map(file).collect();

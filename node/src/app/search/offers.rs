@@ -1,7 +1,7 @@
 //! What the manifests of announced things say, remembered for the next search.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::id::{BaseId, ManifestId};
@@ -9,6 +9,7 @@ use potluck_protocol::manifest::{Evaluation, Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::PublicKey;
 
 use crate::api::search::{Details, Measured};
+use crate::lock;
 
 /// Manifests whose words are remembered, each at most some 40 KiB (a description, names of modules, figures) and mostly
 /// under one; the oldest are forgotten first. // I12
@@ -105,9 +106,9 @@ impl Offers {
         }
     }
 
-    /// Held for operations on maps only; a thread that panicked there left hints, nothing that matters.
+    /// Held for operations on maps only.
     fn lock(&self) -> MutexGuard<'_, Remembered> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock::lock(&self.0)
     }
 }
 

@@ -2,13 +2,14 @@
 //! claim at most, and a crowd of them a few in an hour.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use potluck_protocol::id::{FoldDigest, ManifestId};
 use potluck_protocol::signed::PublicKey;
 use tokio::time::Instant;
 
 use crate::app::channel::follower::limits::{LEDGER_MAX, PROOFS_PER_KEY, RERUNS, SPAN};
+use crate::lock::lock;
 
 /// What folding a version gave here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub struct Rates(Arc<Mutex<Ledger>>);
 impl Rates {
     /// Held for operations on maps only.
     pub fn with<T>(&self, work: impl FnOnce(&mut Ledger) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.0))
     }
 }
 

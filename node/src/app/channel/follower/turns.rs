@@ -1,10 +1,12 @@
 //! Who changes what is in force of a channel: one at a time.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use potluck_protocol::id::ManifestId;
 use tokio::sync::OwnedMutexGuard;
+
+use crate::lock::lock;
 
 /// Held by whoever changes what is in force of one channel.
 type Turn = Arc<tokio::sync::Mutex<()>>;
@@ -20,7 +22,7 @@ impl Turns {
     /// Waits until nobody else changes what is in force of a channel.
     pub async fn take(&self, channel: ManifestId) -> OwnedMutexGuard<()> {
         let turn = {
-            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut turns = lock(&self.turns);
             turns.retain(|_, turn| Arc::strong_count(turn) > 1);
             Arc::clone(turns.entry(channel).or_default())
         };

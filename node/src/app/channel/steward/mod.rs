@@ -20,7 +20,7 @@ mod release;
 mod amend;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use potluck_protocol::id::ManifestId;
 
@@ -39,6 +39,7 @@ use crate::app::resolver::Resolver;
 use crate::app::versions::Versions;
 use crate::app::worker::Worker;
 use crate::identity::Identity;
+use crate::lock::lock;
 use proposals::Proposals;
 use screen::Screen;
 use version::Drafts;
@@ -76,11 +77,11 @@ pub struct AskedChannels(Arc<Mutex<BTreeSet<ManifestId>>>);
 impl AskedChannels {
     /// Whether peers were asked.
     pub fn contains(&self, channel: &ManifestId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(channel)
+        lock(&self.0).contains(channel)
     }
 
     /// Notes that peers were asked.
     pub fn insert(&self, channel: ManifestId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(channel);
+        lock(&self.0).insert(channel);
     }
 }
