@@ -13,7 +13,7 @@ use potluck_node::api::channel;
 use potluck_node::api::proto::{Merge, Show};
 use potluck_node::home::Home;
 use potluck_node::store::{ChannelRecord, Store};
-use potluck_protocol::channel::{Outcome, ProposalInfo, Refusal, Role};
+use potluck_protocol::channel::{ProposalInfo, Refusal, Role, VerdictOutcome};
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::manifest::Kind;
 use potluck_protocol::recipe::Weight;
@@ -107,8 +107,8 @@ fn verdicts(release: &NewRelease) -> BTreeMap<String, ProposalVerdict> {
 /// Why an adapter was refused, as the version has it.
 fn refusal(verdict: &ProposalVerdict) -> &Refusal {
     match &verdict.outcome {
-        Outcome::Refused(refusal) => refusal,
-        Outcome::Taken { .. } => panic!("{verdict:#?}"),
+        VerdictOutcome::Refused(refusal) => refusal,
+        VerdictOutcome::Taken { .. } => panic!("{verdict:#?}"),
     }
 }
 

@@ -34,8 +34,9 @@ pub fn rules(channel: &ChannelInfo) -> Vec<String> {
     vec![
         format!("versions of {} from genesis {}", channel.dtype, channel.genesis.short()),
         format!(
-            "an adapter must lower the held-out loss by {} ppm and may raise what is to be kept by {} ppm",
-            channel.gate.gain_ppm, channel.gate.guard_ppm
+            "an adapter must lower the held-out loss by {} % and may raise the perplexity of what is to be kept by {} %",
+            f64::from(channel.gate.gain_ppm) / 1e4,
+            f64::from(channel.gate.guard_ppm) / 1e4
         ),
         format!("{} sealed evaluation shards", channel.evaluation.len()),
     ]
