@@ -1,7 +1,7 @@
-//! Paths of every kind: what each verb answers, in a table that this test writes and `docs/paths.md` holds. Every verb has
-//! an end, none panics, and what it refuses it leaves as it is.
+//! Paths of every kind: what each verb answers, compared with the table in `docs/paths.md`. Every verb ends, none panics, and
+//! a path that is refused is left unchanged.
 //!
-//! `POTLUCK_BLESS=1` writes the page anew.
+//! `POTLUCK_BLESS=1` writes the page again.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
@@ -20,11 +20,11 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/paths.md");
 const HEAD: &str = "\
 # Paths of every kind
 
-What each verb answers to a path of each kind: the exit code (`node/src/failure.rs` lists them), and the first line of what it
-says, `PATH` standing for the path. A test (`every_verb_answers_to_paths_of_every_kind`) runs each cell and holds this page
-against what comes. Where a verb takes a path it reads regular files only: a pipe or a device is refused before it is opened.
-A folder that may not be entered is what another user's is like; another user's home, and a home that another user may write,
-have tests of their own (`tests/tests/it/owners.rs`).
+What each command answers to a path of each kind: the exit code (see [operations.md](operations.md#exit-codes)) and the first line
+of its message, with `PATH` in place of the path. The test `every_verb_answers_to_paths_of_every_kind` writes this page, runs each
+cell and compares the answers. Commands read regular files only: a pipe or a device is refused before it is opened. A folder without
+permission to enter stands for one of another user; another user's home, and a home that another user may write, have their own tests
+(`tests/tests/it/owners.rs`).
 ";
 
 /// A channel that the homes have whose verbs name it.
@@ -336,7 +336,7 @@ fn every_verb_answers_to_paths_of_every_kind() {
     }
     let kept = fs::read_to_string(PAGE).unwrap_or_default();
     for (now, before) in page.lines().zip(kept.lines()).filter(|(now, _)| !now.ends_with(SKIPPED)) {
-        assert_eq!(now, before, "docs/paths.md says otherwise: read the difference, then run with POTLUCK_BLESS=1");
+        assert_eq!(now, before, "docs/paths.md differs: read the difference, then run with POTLUCK_BLESS=1");
     }
     assert_eq!(page.lines().count(), kept.lines().count(), "docs/paths.md has other lines");
 }
