@@ -6,6 +6,7 @@ use potluck_protocol::id::RecipeId;
 use potluck_protocol::recipe::Recipe;
 use potluck_protocol::tensor::DType;
 
+use crate::api::ask::{Ask, Envelope};
 use crate::app::adapters::Adapters;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
@@ -14,6 +15,17 @@ use crate::app::worker::Worker;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::answers::Folded;
 use crate::worker::proto::Task;
+
+/// Lies beside the weights of a fold, for whoever finds the folder later: the answer of the command that made it.
+pub const RECIPE_FILE: &str = "recipe.json";
+
+/// The bytes of [`RECIPE_FILE`].
+pub fn recipe_file<R: Ask>(answer: &R::Answer) -> Outcome<Vec<u8>> {
+    let written = serde_json::to_vec_pretty(&Envelope { schema: R::SCHEMA, body: answer });
+    let mut bytes = written.map_err(|error| Failure::new(Kind::Failed, format!("write {RECIPE_FILE}: {error}")))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
 
 /// Folds recipes in the worker.
 #[derive(Clone)]

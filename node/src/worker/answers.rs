@@ -1,8 +1,17 @@
-//! What the worker answers to jobs whose answers are read again, by whoever asked.
+//! What the worker answers to jobs. The types that a request answers as they are stand among `api::answers` too: the worker
+//! writes what the command line and programs read.
+
+mod bench;
+mod merge;
+mod training;
 
 use potluck_protocol::id::{BaseId, FoldDigest};
 use potluck_protocol::tensor::DType;
 use serde::{Deserialize, Serialize};
+
+pub use bench::{GenerateMeasured, MergeMeasured, StepMeasured};
+pub use merge::{Chosen, LeastKept, MergedAdapter, MethodName};
+pub use training::{Generated, Trained};
 
 /// What the worker says of a base that it has read whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -19,14 +28,14 @@ pub struct Identified {
     pub files: Vec<String>,
 }
 
-/// The tensor of a view that is farthest from the original, beside what its format allows.
+/// How far a tensor of a view is from the original.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Compared {
+pub struct Distance {
     /// Its Hugging Face name.
     pub tensor: String,
     /// The Frobenius norm of the difference over that of the original.
     pub error: f64,
-    /// The most that the view's format allows.
+    /// The largest error that the view's format allows.
     pub bound: f64,
 }
 

@@ -3,7 +3,7 @@
 use potluck_protocol::id::BaseId;
 use serde::{Deserialize, Serialize};
 
-use super::PulledFrom;
+use super::{Distance, PulledFrom};
 
 /// One base, read whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,17 +38,6 @@ pub struct ViewOf {
     pub checked: bool,
     /// The tensor that is farthest from the original, if it was compared.
     pub farthest: Option<Distance>,
-}
-
-/// How far a tensor of a view is from the original.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Distance {
-    /// Its name.
-    pub tensor: String,
-    /// The Frobenius norm of the difference over that of the original.
-    pub error: f64,
-    /// The largest error that the view's format allows.
-    pub bound: f64,
 }
 
 /// All bases that can be used by name.

@@ -4,7 +4,7 @@ use potluck_protocol::id::Digest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::ask::{Ask, AskBenchStep, AskStatus, open, seal};
+use crate::api::ask::{Answer, Ask, AskBenchStep, AskStatus, Envelope, open};
 use crate::api::channel::{Export, Release, Rollback};
 use crate::api::proto::{Merge, Verify};
 
@@ -12,13 +12,13 @@ fn id(text: &str) -> String {
     Digest::of(text.as_bytes()).to_string()
 }
 
-/// Reads and writes an answer of that request.
-fn again<R: Ask>(body: Value) -> R::Answer {
-    let wire = seal(R::SCHEMA, body);
-    let answer = open::<R>(wire.clone()).unwrap_or_else(|failure| panic!("{failure}: {wire}"));
-    let written = seal(R::SCHEMA, serde_json::to_value(&answer).expect("JSON"));
+/// Reads an answer of that request, and writes it again.
+fn again<R: Ask>(answer: fn(R::Answer) -> Answer, body: Value) -> R::Answer {
+    let wire = serde_json::to_value(Envelope { schema: R::SCHEMA, body: &body }).expect("JSON");
+    let read = || open::<R>(wire.clone()).unwrap_or_else(|failure| panic!("{failure}: {wire}"));
+    let written = answer(read()).into_value().expect("JSON");
     assert_eq!(written.to_string(), wire.to_string(), "also in this order");
-    answer
+    read()
 }
 
 fn version() -> Value {
@@ -48,23 +48,27 @@ fn a_release_is_a_version_or_nothing() {
             "weighed": [{ "adapter": id("a"), "ppm": 7 }], "later": 0, "finished": null, "asked": true,
         }),
     );
-    assert!(matches!(again::<Release>(made), Released::Version(release) if release.version.height == 1));
+    assert!(
+        matches!(again::<Release>(Answer::ChannelRelease, made), Released::Version(release) if release.version.height == 1)
+    );
     let nothing = json!({
         "released": false, "channel": id("c"), "name": "helpers", "version": null, "height": 0, "verdicts": [],
         "later": 1, "finished": id("v"), "asked": false,
     });
-    assert!(matches!(again::<Release>(nothing), Released::Nothing(nothing) if nothing.later == 1));
+    assert!(
+        matches!(again::<Release>(Answer::ChannelRelease, nothing), Released::Nothing(nothing) if nothing.later == 1)
+    );
 }
 
 #[test]
 fn a_rollback_is_for_all_or_here() {
     let all = with(version(), &json!({ "change": { "rollback": 2 }, "back_to": 2, "finished": null }));
-    assert!(matches!(again::<Rollback>(all), RolledBack::ForAll(back) if back.back_to == 2));
+    assert!(matches!(again::<Rollback>(Answer::ChannelRollback, all), RolledBack::ForAll(back) if back.back_to == 2));
     let here = json!({
         "channel": id("c"), "name": "helpers", "from": 3, "height": 0, "version": null, "base": id("b"), "held": true,
         "published": false,
     });
-    assert!(matches!(again::<Rollback>(here), RolledBack::Here(back) if back.from == 3));
+    assert!(matches!(again::<Rollback>(Answer::ChannelRollback, here), RolledBack::Here(back) if back.from == 3));
 }
 
 #[test]
@@ -73,29 +77,31 @@ fn a_merge_is_an_adapter_or_a_base() {
         "folder": "/both", "method": "ties", "rank": 16, "density": 0.2, "lambda": 1.0, "seed": 0,
         "weights": [1.0, 0.5], "kept_energy": 0.9, "least_kept": { "module": "q_proj", "kept_energy": 0.8 },
     });
-    assert!(matches!(again::<Merge>(refit), Merged::Adapter(merged) if merged.method == MethodName::Ties));
+    assert!(
+        matches!(again::<Merge>(Answer::Merge, refit), Merged::Adapter(merged) if merged.method == MethodName::Ties)
+    );
     let fold = json!({
         "folder": "/better", "recipe": id("r"), "parent": id("p"), "digest": id("d"), "base": id("b"),
         "inputs": [{ "adapter": id("a"), "weight": 0.5 }], "dtype": "BF16",
     });
-    assert!(matches!(again::<Merge>(fold), Merged::Base(folded) if folded.inputs.len() == 1));
+    assert!(matches!(again::<Merge>(Answer::Merge, fold), Merged::Base(folded) if folded.inputs.len() == 1));
     let exported = json!({
         "folder": "/out", "channel": id("c"), "name": "helpers", "height": 1, "version": id("v"), "parent": id("p"),
         "inputs": [], "dtype": "F16", "digest": id("d"), "base": id("b"),
     });
-    assert_eq!(again::<Export>(exported).height, 1);
+    assert_eq!(again::<Export>(Answer::ChannelExport, exported).height, 1);
 }
 
 #[test]
 fn what_was_verified_is_named_by_what_it_is() {
     let adapter = json!({ "manifest": id("m"), "kind": "adapter", "checked": ["signature of 0123"] });
-    assert!(again::<Verify>(adapter).manifest.is_some());
+    assert!(again::<Verify>(Answer::Verify, adapter).manifest.is_some());
     let version = json!({
         "manifest": id("m"), "kind": "version", "digest": id("d"), "base": id("b"), "height": 2, "checked": [],
     });
-    assert_eq!(again::<Verify>(version).height, Some(2));
+    assert_eq!(again::<Verify>(Answer::Verify, version).height, Some(2));
     let recipe = json!({ "recipe": id("r"), "kind": "recipe", "digest": id("d"), "checked": [] });
-    assert_eq!(again::<Verify>(recipe).kind, VerifiedKind::Recipe(RecipeTag::Recipe));
+    assert_eq!(again::<Verify>(Answer::Verify, recipe).kind, VerifiedKind::Recipe(RecipeTag::Recipe));
 }
 
 #[test]
@@ -114,11 +120,11 @@ fn nested_fields_stand_beside_the_others() {
         },
         "adapters": 1, "heard": 0, "bases": 1, "shard_bytes": 1024,
     });
-    assert_eq!(again::<AskStatus>(status).bootstrap.len(), 2);
+    assert_eq!(again::<AskStatus>(Answer::Status, status).bootstrap.len(), 2);
     let step = json!({
         "tokens_per_second": 1.5, "step_seconds": 2.5, "peak_rss_mb": null, "losses": [4.5], "params_digest": "ab",
         "step_gflop": 1.5, "gflops": 0.5, "recompute": "none", "seed": 0, "backend": "cpu", "dtype": "f32",
         "instructions": "avx2", "threads": 2,
     });
-    assert_eq!(again::<AskBenchStep>(step).threads, 2);
+    assert_eq!(again::<AskBenchStep>(Answer::BenchStep, step).threads, 2);
 }

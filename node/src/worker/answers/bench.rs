@@ -1,10 +1,10 @@
 //! What was measured of this machine.
 
+use potluck_trainer::model::block::Recompute;
 use serde::{Deserialize, Serialize};
 
 use super::{LeastKept, MethodName};
 use crate::worker::proto::Engine;
-use potluck_trainer::model::block::Recompute;
 
 /// Whole training steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
