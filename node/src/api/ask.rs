@@ -234,7 +234,7 @@ mod tests {
 
     use super::*;
 
-    /// The schema of a request's answer. A new request does not compile without a line here, nor a line without an answer.
+    /// The schema of a request's answer. A new request does not compile without a line here, and none without an answer.
     fn schema(request: &Request) -> &'static str {
         match request {
             Request::Status => AskStatus::SCHEMA,

@@ -91,3 +91,53 @@ impl Folds {
         self.disk.on_store(move |store| store.set_folded(recipe, digest)).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
+
+    use super::*;
+    use crate::api::answers::{Exported, WeightedAdapter};
+    use crate::api::channel::Export;
+
+    #[test]
+    fn the_recipe_file_is_the_answer_of_the_command_that_made_it() {
+        let digest = Digest::of(b"any");
+        let (manifest, base) = (ManifestId(digest), BaseId(digest));
+        let exported = Exported {
+            folder: "/out".into(),
+            channel: manifest,
+            name: "helpers".parse().expect("a name"),
+            height: 1,
+            version: manifest,
+            parent: base,
+            inputs: vec![WeightedAdapter { adapter: manifest, weight: 1.0 }],
+            dtype: DType::BF16,
+            digest: FoldDigest(digest),
+            base,
+        };
+        let expected = format!(
+            r#"{{
+  "schema": "potluck.channel.export/1",
+  "folder": "/out",
+  "channel": "{digest}",
+  "name": "helpers",
+  "height": 1,
+  "version": "{digest}",
+  "parent": "{digest}",
+  "inputs": [
+    {{
+      "adapter": "{digest}",
+      "weight": 1.0
+    }}
+  ],
+  "dtype": "BF16",
+  "digest": "{digest}",
+  "base": "{digest}"
+}}
+"#
+        );
+        let written = recipe_file::<Export>(&exported).expect("JSON");
+        assert_eq!(String::from_utf8(written).expect("a text"), expected);
+    }
+}

@@ -1,5 +1,5 @@
-//! What the worker answers to jobs. The types that a request answers as they are stand among `api::answers` too: the worker
-//! writes what the command line and programs read.
+//! What the worker answers to jobs. A type that is a request's whole answer is named in `api::answers` too: what the worker
+//! writes is what programs read.
 
 mod bench;
 mod merge;

@@ -1,5 +1,5 @@
-//! What requests answer, one file per family; what a worker computes stands in [`crate::worker::answers`]. On the wire each
-//! is a JSON object whose first field is its schema: see [`super::ask`].
+//! What requests answer, one file per family; what a worker computes stands in [`crate::worker::answers`]. On the socket
+//! each is a JSON object whose first field is its schema: see [`super::ask`].
 //!
 //! Ids, keys and digests are hex. Sizes are bytes, losses nats per labelled token, shares 0 to 1, times seconds; a name
 //! that ends otherwise says so. A field that is `None` is `null`, unless it is said that it is left out.

@@ -13,8 +13,7 @@ use potluck_protocol::limits::NAME_MAX;
 use potluck_protocol::text::Name;
 use tokio::sync::Mutex;
 
-use crate::api::answers;
-use crate::api::answers::{Base, ListedBase, ViewOf};
+use crate::api::answers::{self, Base, ListedBase, ViewOf};
 use crate::app::call::Call;
 use crate::app::disk::Disk;
 use crate::app::known_bases::{KnownBase, KnownBases, is_tiny, stamps, tiny_base, tiny_id, unchanged};

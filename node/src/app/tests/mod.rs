@@ -1,6 +1,7 @@
 //! What the tests of the parts share: a node in a temporary home whose worker answers by a script, without a process and
 //! without a network.
 
+mod answers;
 mod channels;
 
 use std::path::Path;
