@@ -6,9 +6,10 @@ use potluck_protocol::verify::Complete;
 use potluck_trainer::base::Base;
 use potluck_trainer::peft::{CONFIG_FILE, MODEL_FILE};
 
+use crate::app::errors::ObjectError;
 use crate::app::known_bases::KnownBase;
-use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{Store, StoreError};
+use crate::task;
 use crate::worker::proto::BaseSource;
 
 /// The path of the file that is wrong, and why.
@@ -25,25 +26,20 @@ pub fn is_record(kind: &ManifestKind) -> bool {
 }
 
 /// The shapes of a base, from the head of its files alone.
-pub fn architecture(base: &KnownBase) -> Outcome<Architecture> {
-    match &base.source {
+pub async fn architecture(base: KnownBase) -> Result<Architecture, ObjectError> {
+    let opened = task::blocking(move || match &base.source {
         BaseSource::Tiny => Ok(potluck_trainer::tiny::architecture()),
-        BaseSource::Path(path) => Base::open(path)
-            .map(|base| base.architecture().clone())
-            .map_err(|error| crate::worker::failures::base(&error).context(format!("base `{}`", base.name))),
-    }
-}
-
-/// What is said of something whose base is not here to hold it against.
-pub fn unknown_base(manifest: &Manifest) -> Failure {
-    let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
-    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name))
-        .hint(format!("add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"))
+        BaseSource::Path(path) => Base::open(path).map(|base| base.architecture().clone()).map_err(|error| {
+            let failure = crate::worker::failures::base(&error).context(format!("base `{}`", base.name));
+            ObjectError::OurBase(Box::new(failure))
+        }),
+    });
+    opened.await.map_err(ObjectError::Crashed)?
 }
 
 /// What can be said of an adapter whose base is not here: digest and cut of its files, and whether the two fit each
 /// other. Nothing is noted of it.
-pub fn check_apart(store: &Store, complete: &Complete) -> Outcome<()> {
+pub fn check_apart(store: &Store, complete: &Complete) -> Result<(), StoreError> {
     let read = |file: &_, table: &_| store.read_file(file, table);
     let checked = complete.inspect_apart(read, |manifest, files| {
         let (adapter, config, model) = two_files(manifest, files)?;
@@ -51,7 +47,7 @@ pub fn check_apart(store: &Store, complete: &Complete) -> Outcome<()> {
             .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
         if rank == adapter.r as usize { Ok(()) } else { Err(other_settings()) }
     })?;
-    checked.map_err(|error| StoreError::from(error).into())
+    Ok(checked?)
 }
 
 /// An adapter holds exactly its two files.

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use potluck_protocol::id::BaseId;
 
 use crate::app::disk::Disk;
+use crate::app::errors::ObjectError;
 use crate::app::lineages::{FORKS_MAX, Lineages};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::hub;
@@ -64,7 +65,7 @@ impl KnownBases {
     }
 
     /// A base here with the shapes of `base`: itself, a view of it, or what the version of that id is folded from. // I6
-    pub async fn shapes_of(&self, base: BaseId) -> Outcome<Option<KnownBase>> {
+    pub async fn shapes_of(&self, base: BaseId) -> Result<Option<KnownBase>, ObjectError> {
         let mut base = base;
         let mut versions = None;
         for _ in 0..=FORKS_MAX {

@@ -6,6 +6,7 @@
 
 mod call;
 mod answer;
+mod errors;
 pub mod failures;
 mod network;
 mod disk;

@@ -93,7 +93,7 @@ impl Verifier {
             None => return Ok(None),
         };
         match manifest.body().kind {
-            ManifestKind::Version(_) => self.versions.fetch_lineage(call, id).await.map(Some),
+            ManifestKind::Version(_) => Ok(Some(self.versions.fetch_lineage(call, id).await?)),
             _ => Ok(None),
         }
     }

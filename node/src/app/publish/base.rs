@@ -60,7 +60,7 @@ impl BasePublisher {
         if let Some(id) = known.id.filter(|id| *id != base) {
             return Err(changed(&known, id, base));
         }
-        let shapes = self.disk.on_store(move |_| architecture(&known)).await?;
+        let shapes = architecture(known).await?;
         call.phase("cutting it into shards").await;
         let entries = self.disk.on_store(move |store| store.import_files(files)).await?;
         if stamps(&place, &paths)? != before {

@@ -68,7 +68,7 @@ impl Proposer {
             Failure::new(Kind::Usage, format!("{reference} is a folder: a channel takes published adapters"))
                 .hint(format!("publish it first: `potluck publish {} --name NAME`", shell(reference)))
         })?;
-        self.disk.manifest(id).await
+        Ok(self.disk.manifest(id).await?)
     }
 
     /// The manifest of a channel that is followed here or was heard of, or of any by its whole id.
