@@ -1,16 +1,16 @@
 //! Whether the files of a manifest mean what it says.
+//!
+//! Strangers' adapters are looked at here, in the daemon, and not in a worker: a pull may bring thousands of them, and a
+//! process for each would cost more than the look. It opens no model and maps no file; it reads bytes that it holds, in
+//! safe code. A file is at most `ADAPTER_BYTES_MAX` bytes, its header `SAFETENSORS_HEADER_MAX` with `TENSORS_MAX` tensors,
+//! a rank `RANK_MAX`; the values of one module at a time are decoded, to find those that are not finite.
 
 use potluck_protocol::base::Architecture;
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest};
 use potluck_protocol::verify::Complete;
-use potluck_trainer::base::Base;
 use potluck_trainer::peft::{CONFIG_FILE, MODEL_FILE};
 
-use crate::app::errors::ObjectError;
-use crate::app::known_bases::KnownBase;
 use crate::store::{Store, StoreError};
-use crate::task;
-use crate::worker::proto::BaseSource;
 
 /// The path of the file that is wrong, and why.
 type Wrong = (String, String);
@@ -23,18 +23,6 @@ pub fn is_record(kind: &ManifestKind) -> bool {
         }
         ManifestKind::Adapter(_) | ManifestKind::Base(_) | ManifestKind::Dataset(_) => false,
     }
-}
-
-/// The shapes of a base, from the head of its files alone.
-pub async fn architecture(base: KnownBase) -> Result<Architecture, ObjectError> {
-    let opened = task::blocking(move || match &base.source {
-        BaseSource::Tiny => Ok(potluck_trainer::tiny::architecture()),
-        BaseSource::Path(path) => Base::open(path).map(|base| base.architecture().clone()).map_err(|error| {
-            let failure = crate::worker::failures::base(&error).context(format!("base `{}`", base.name));
-            ObjectError::OurBase(Box::new(failure))
-        }),
-    });
-    opened.await.map_err(ObjectError::Crashed)?
 }
 
 /// What can be said of an adapter whose base is not here: digest and cut of its files, and whether the two fit each
@@ -69,9 +57,8 @@ fn other_settings() -> Wrong {
 /// They are what the manifest says of them.
 pub fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) -> Result<(), Wrong> {
     let (adapter, config, model) = two_files(manifest, files)?;
-    let checked = potluck_trainer::peft::check(config, model, architecture)
+    let config = potluck_trainer::peft::inspect(config, model, architecture)
         .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
-    let config = &checked.config;
     if config.r as u32 != adapter.r || config.target_modules.names() != adapter.target_modules {
         return Err(other_settings());
     }

@@ -104,6 +104,14 @@ pub fn tiny_base(id: BaseId) -> KnownBase {
     KnownBase { name: TINY.to_owned(), id: Some(id), source: BaseSource::Tiny }
 }
 
+/// The files of a known base are another base now.
+pub fn changed(known: &KnownBase, was: BaseId, is: BaseId) -> Failure {
+    let message =
+        format!("the files of base `{}` have changed: it was {}, it is {}", known.name, was.short(), is.short());
+    Failure::new(Kind::Verification, message)
+        .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")
+}
+
 /// [`stamp`] of each.
 pub fn stamps(base: &Path, files: &[impl AsRef<Path>]) -> Outcome<Vec<BaseFile>> {
     files.iter().map(|file| stamp(base, file.as_ref())).collect()

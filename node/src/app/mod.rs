@@ -14,6 +14,7 @@ pub mod worker;
 mod lineages;
 mod known_bases;
 mod reference;
+mod shapes;
 mod inspect;
 mod objects;
 mod publisher;

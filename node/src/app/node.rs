@@ -160,7 +160,7 @@ impl Node {
             Request::Peers => parts.status.peers().await,
             Request::BaseAdd(BaseAdd { path, name, view_of }) => parts.bases.add(call, &path, name, view_of).await,
             Request::BaseFetch(fetch) => parts.bases.fetch(call, fetch).await,
-            Request::BaseList => parts.bases.list().await,
+            Request::BaseList => parts.bases.list(call).await,
             Request::BaseShow(BaseShow { base }) => parts.shows.show_base(call, &base).await,
             Request::Publish(publish) => parts.adapter_publisher.publish(call, publish).await,
             Request::PublishBase(publish) => parts.base_publisher.publish(call, publish).await,

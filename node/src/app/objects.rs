@@ -12,9 +12,10 @@ use crate::api::answers::PulledFrom;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
 use crate::app::errors::ObjectError;
-use crate::app::inspect::{architecture, check, is_record};
+use crate::app::inspect::{check, is_record};
 use crate::app::known_bases::KnownBases;
 use crate::app::network::Network;
+use crate::app::shapes::Shapes;
 use crate::exchange::{self, Options, PullError};
 use crate::net;
 
@@ -27,6 +28,7 @@ pub struct Objects {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
     pub(in crate::app) known: KnownBases,
+    pub(in crate::app) shapes: Shapes,
 }
 
 impl Objects {
@@ -118,12 +120,12 @@ impl Objects {
                 (pulled.complete, pulled.fetched_bytes)
             }
         };
-        self.inspect(complete).await?;
+        self.inspect(call, complete).await?;
         Ok(bytes)
     }
 
     /// Checks a manifest that is here whole against its base, and notes that it is well-formed. // I6, I8
-    pub async fn inspect(&self, complete: Complete) -> Result<WellFormed, ObjectError> {
+    pub async fn inspect(&self, call: &Call<'_>, complete: Complete) -> Result<WellFormed, ObjectError> {
         let manifest = complete.manifest();
         if is_record(&manifest.body().kind) {
             return self.inspect_record(complete).await;
@@ -133,7 +135,7 @@ impl Objects {
             None => None,
         };
         let base = base.ok_or_else(|| ObjectError::unknown_base(manifest.body()))?;
-        let architecture = architecture(base).await?;
+        let architecture = self.shapes.of(call, &base).await?;
         self.disk
             .try_store(move |store| {
                 let read = |file: &_, table: &_| store.read_file(file, table);
@@ -147,7 +149,7 @@ impl Objects {
 
     /// What says something about a channel: its files are what it says, and it fits nothing but its own lineage, which is
     /// looked at where it is used.
-    async fn inspect_record(&self, complete: Complete) -> Result<WellFormed, ObjectError> {
+    pub async fn inspect_record(&self, complete: Complete) -> Result<WellFormed, ObjectError> {
         self.disk
             .try_store(move |store| {
                 let scans = store.scan(&complete, None)?;

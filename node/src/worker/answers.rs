@@ -1,5 +1,6 @@
 //! What the worker answers to jobs whose answers are read again, by whoever asked.
 
+use potluck_protocol::base::Architecture;
 use potluck_protocol::id::{BaseId, FoldDigest};
 use potluck_protocol::tensor::DType;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,25 @@ pub struct Identified {
     pub dtype: DType,
     /// Absolute paths of its files.
     pub files: Vec<String>,
+    /// What the shapes of its tensors follow from.
+    pub shapes: Architecture,
+}
+
+/// What the head of a base's files tells a person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Described {
+    /// E.g. `llama, 30 layers of 576, vocabulary 49152, Q4_1`.
+    pub architecture: String,
+    /// Elements of all its tensors.
+    pub parameters: u64,
+}
+
+impl Described {
+    /// Of these shapes, with matrices of that type.
+    pub fn of(architecture: &Architecture, dtype: DType) -> Self {
+        let parameters = architecture.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
+        Self { architecture: format!("{architecture}, {dtype}"), parameters }
+    }
 }
 
 /// The tensor of a view that is farthest from the original, beside what its format allows.

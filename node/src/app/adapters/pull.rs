@@ -63,7 +63,7 @@ impl Puller {
         let folder = match &apart {
             Some((base, out)) => self.write_unchecked(complete, *base, out).await?,
             None => {
-                self.objects.inspect(complete).await?;
+                self.objects.inspect(call, complete).await?;
                 let note = manifest.body().base().map(|base| self.adapters.note_of(base)).transpose()?;
                 self.write_folder(id, pull.out, note).await?
             }

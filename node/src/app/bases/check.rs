@@ -10,8 +10,6 @@ use tempfile::TempDir;
 use crate::app::bases::{Bases, files};
 use crate::app::call::Call;
 use crate::app::errors::{BaseError, WorkerError};
-use crate::app::inspect::architecture;
-use crate::app::known_bases::KnownBase;
 use crate::failure::Failure;
 use crate::home::temporary;
 use crate::worker::answers::Identified;
@@ -42,14 +40,12 @@ impl Bases {
         let place = folder.path().join("base").join(&inner);
         let source = BaseSource::Path(place);
         let opened = self.worker.identify(call, &source).await.map_err(|failure| unreadable(&manifest, failure))?;
-        let known = KnownBase { name: manifest.name.to_string(), id: None, source };
-        let shapes = architecture(known).await?;
         let verdict = |manifest: &Manifest| {
             if opened.base != info.base {
                 let (is, says) = (opened.base, info.base);
                 return Err((String::new(), format!("its files are base {is}, it says that they are base {says}")));
             }
-            let fits = shapes == info.architecture;
+            let fits = opened.shapes == info.architecture;
             let path = manifest.files[0].path.to_string();
             if fits {
                 Ok(())

@@ -21,6 +21,7 @@ use crate::app::errors::BaseError;
 use crate::app::known_bases::{stamps, unchanged};
 use crate::app::network::{Network, next_heard};
 use crate::app::objects::providers;
+use crate::app::shapes::noted;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::seconds::Seconds;
 use crate::store::BaseRecord;
@@ -172,6 +173,7 @@ fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store
     let path = place.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the home's path is not UTF-8"))?.to_owned();
     let files = stamps(&place, &files)?;
     let record = BaseRecord { id: staged.identified.base, name, path, files, view_of: None };
+    store.set_shapes(noted(&staged.identified))?;
     store.add_base(record.clone())?;
     Ok(record)
 }

@@ -2,6 +2,7 @@
 //! without a network.
 
 mod channels;
+mod shapes;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -26,6 +27,7 @@ fn name(task: &Task) -> &'static str {
         Task::CheckData { .. } => "check",
         Task::Choose(_) => "choose",
         Task::Fold { .. } => "fold",
+        Task::Identify { .. } => "identify",
         _ => "another",
     }
 }

@@ -19,7 +19,6 @@ use crate::app::call::Call;
 use crate::app::disk::Disk;
 use crate::app::errors::BaseError;
 use crate::app::fold::Folds;
-use crate::app::inspect::architecture;
 use crate::app::known_bases::{KnownBase, KnownBases};
 use crate::app::lineages::{FORKS_MAX, Lineages};
 use crate::app::network::Network;
@@ -140,7 +139,7 @@ impl Versions {
     ) -> Outcome<()> {
         let version = &head.version;
         self.bases.id(call, genesis).await?;
-        let shapes = architecture(genesis.clone()).await?;
+        let shapes = self.objects.shapes.of(call, genesis).await?;
         let values: u64 = shapes.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
         // At most: a version's type may be half as wide.
         self.disk.check_room(values.saturating_mul(4), "the folded version").await?;

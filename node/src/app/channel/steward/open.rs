@@ -96,7 +96,7 @@ impl Steward {
     /// The channel, signed, kept, followed by its steward, and announced.
     async fn publish_channel(&self, manifest: &Manifest) -> Outcome<(ManifestId, bool)> {
         let complete = self.publisher.sign_and_store(manifest).await?;
-        let well_formed = self.objects.inspect(complete).await?;
+        let well_formed = self.objects.inspect_record(complete).await?;
         let id = well_formed.manifest().id();
         let name = manifest.name.clone();
         let record = ChannelRecord { id, name, current: None, held: false, audit: false, halted: None };

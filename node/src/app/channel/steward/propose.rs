@@ -85,7 +85,7 @@ impl Proposer {
         call.phase(format!("looking for channel {}", id.short())).await;
         self.objects.find_and_fetch(call, id, patience).await?;
         let complete = self.disk.complete(id).await?;
-        Ok(self.objects.inspect(complete).await?.manifest().clone())
+        Ok(self.objects.inspect(call, complete).await?.manifest().clone())
     }
 
     /// What the steward would refuse at once is refused here, before anybody is bothered.

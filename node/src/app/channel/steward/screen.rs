@@ -78,7 +78,7 @@ impl Screen {
         }
         let complete = self.disk.complete(id).await?;
         // I6
-        match self.objects.inspect(complete).await {
+        match self.objects.inspect(call, complete).await {
             Ok(_) => Ok(Screened::Fit),
             Err(error) => judge_content(error),
         }
