@@ -37,8 +37,8 @@ pub enum ObjectError {
     #[error("{what}: {} are needed and {} are free", text::bytes(*needed), text::bytes(*free))]
     NoRoom { what: &'static str, needed: u64, free: u64 },
     /// Its base is not here to hold it against.
-    #[error("`{name}` is for base {}, which is not known here", base.map_or_else(|| "none".to_owned(), |base| base.to_string()))]
-    UnknownBase { name: String, base: Option<BaseId> },
+    #[error("`{name}` is for base {base}, which is not known here")]
+    UnknownBase { name: String, base: String },
     /// The base that is here to hold it against cannot be read. That is no word on what was held against it.
     #[error(transparent)]
     OurBase(Box<Failure>),
@@ -49,7 +49,8 @@ pub enum ObjectError {
 impl ObjectError {
     /// Of something whose base is not here.
     pub fn unknown_base(manifest: &Manifest) -> Self {
-        Self::UnknownBase { name: manifest.name.to_string(), base: manifest.base() }
+        let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
+        Self::UnknownBase { name: manifest.name.to_string(), base }
     }
 
     /// Nobody who can be asked now has it whole: later, or of others, it may be had.

@@ -137,12 +137,9 @@ impl From<ObjectError> for Failure {
             }
             ObjectError::NoRoom { .. } => Self::new(Kind::NoSpace, error)
                 .hint("free some space on the disk of the home folder, or use another one with `--home DIR`"),
-            ObjectError::UnknownBase { base, .. } => {
-                let base = base.map_or_else(|| "none".to_owned(), |base| base.to_string());
-                Self::new(Kind::Incompatible, error).hint(format!(
-                    "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"
-                ))
-            }
+            ObjectError::UnknownBase { ref base, .. } => Self::new(Kind::Incompatible, &error).hint(format!(
+                "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"
+            )),
             ObjectError::OurBase(failure) => *failure,
             ObjectError::Crashed(error) => crashed(error),
         }
@@ -210,7 +207,7 @@ impl From<Failure> for WorkerError {
 mod tests {
     use std::time::Duration;
 
-    use potluck_protocol::id::{Digest, ManifestId};
+    use potluck_protocol::id::{BaseId, Digest, ManifestId};
 
     use super::*;
 
@@ -220,5 +217,25 @@ mod tests {
         let nobody = PullError::NotFound { manifest, asked: Vec::new(), waited: Duration::ZERO };
         assert_eq!(Failure::from(nobody).kind, Kind::NotFound);
         assert_eq!(Failure::from(PullError::Cancelled(manifest)).kind, Kind::Interrupted);
+    }
+
+    #[test]
+    fn a_genesis_that_nobody_can_be_asked_for_is_not_there() {
+        let base = BaseId(Digest::of(b"nothing"));
+        assert_eq!(Failure::from(BaseError::OffNetwork(base)).kind, Kind::Unreachable);
+        let failure = no_genesis(BaseError::OffNetwork(base));
+        assert_eq!(failure, Failure { kind: Kind::NotFound, ..BaseError::OffNetwork(base).into() });
+        let full = ObjectError::NoRoom { what: "shards", needed: 2, free: 1 };
+        assert_eq!(no_genesis(full.into()).kind, Kind::NoSpace);
+    }
+
+    #[test]
+    fn what_a_worker_says_of_its_files_is_told_from_its_own_trouble() {
+        let of = |kind| WorkerError::from(Failure::new(kind, "why"));
+        assert!(matches!(of(Kind::Verification), WorkerError::Wrong(_)));
+        assert!(matches!(of(Kind::Incompatible), WorkerError::Unable(_)));
+        assert!(
+            matches!(of(Kind::NoSpace), WorkerError::Ours(_)) && matches!(of(Kind::Interrupted), WorkerError::Ours(_))
+        );
     }
 }
