@@ -2,13 +2,13 @@
 //! at the end, and never in the place of what a person has changed.
 
 use std::fs;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use potluck_trainer::files::StagedFolder;
 use potluck_trainer::{files, removal};
 
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::{Failure, Outcome};
 
 /// Bytes that are compared at once.
 const PIECE: usize = 1 << 20;
@@ -21,9 +21,9 @@ pub fn check(out: &Path) -> Outcome<()> {
 /// Why a folder is not written.
 pub fn unwritable(out: &Path, error: &std::io::Error) -> Failure {
     let failure = Failure::io(format!("write {}", out.display()), error);
-    match failure.kind {
-        Kind::Conflict => failure.hint("choose another folder with --out, or move that one away"),
-        Kind::NoSpace => failure,
+    match error.kind() {
+        ErrorKind::AlreadyExists => failure.hint("choose another folder with --out, or move that one away"),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => failure,
         _ => failure.hint("give a folder that can be written with --out"),
     }
 }
@@ -81,6 +81,7 @@ fn same_bytes(one: &Path, other: &Path) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::Kind;
 
     #[test]
     fn folders_are_the_same_by_names_and_bytes() {

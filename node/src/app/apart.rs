@@ -16,7 +16,7 @@ use super::plan::{Finish, PendingFold};
 use super::worker::{Worker, parse};
 use crate::api::ask::Answer;
 use crate::api::proto::{MergeInto, Request, WeightedRef};
-use crate::failure::{Kind, Outcome};
+use crate::failure::Outcome;
 use crate::ipc::Progress;
 use crate::store::Options;
 use crate::worker::answers::Folded;
@@ -90,12 +90,12 @@ async fn say_their_bases(node: &Node, references: &[WeightedRef]) -> Outcome<boo
 /// The digest is noted in the home for a later `verify`. A daemon that came up meanwhile has the home: the folder is whole
 /// all the same, and its recipe.json holds the digest.
 async fn note(fold: PendingFold, root: &Path, call: &Call<'_>, folded: Folded) -> Outcome<Answer> {
-    match Node::offline(root).await {
+    match Node::try_offline(root, Options::default(), Worker::processes()).await {
         Ok(node) => node.parts.plans.folds.note(fold.id, &folded).await?,
-        Err(failure) if failure.kind == Kind::Conflict => {
-            call.phase(format!("the digest stands in recipe.json alone: {failure}")).await;
+        Err(error) if error.is_held() => {
+            call.phase(format!("the digest stands in recipe.json alone: {error}")).await;
         }
-        Err(failure) => return Err(failure),
+        Err(error) => return Err(error.into()),
     }
     fold.finish(&folded)
 }

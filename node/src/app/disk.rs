@@ -6,11 +6,12 @@ use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::Complete;
 
+use super::errors::ObjectError;
 use super::failures::crashed;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::home::Home;
 use crate::store::{Store, StoreError};
-use crate::{task, text};
+use crate::task;
 
 /// Left free beside what is written: for the index, the log and other programs.
 const RESERVE: u64 = 64 << 20;
@@ -33,22 +34,33 @@ impl Disk {
         task::blocking(move || work(&store)).await.map_err(crashed)?.map_err(Into::into)
     }
 
+    /// The same, for who decides by the error.
+    pub async fn try_store<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ObjectError> {
+        let store = self.store.clone();
+        Ok(task::blocking(move || work(&store)).await.map_err(ObjectError::Crashed)??)
+    }
+
     /// A manifest that must be here.
-    pub async fn manifest(&self, id: ManifestId) -> Outcome<Authentic<Manifest>> {
-        self.on_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await
+    pub async fn manifest(&self, id: ManifestId) -> Result<Authentic<Manifest>, ObjectError> {
+        self.try_store(move |store| store.manifest(&id)?.ok_or(StoreError::NoManifest(id))).await
     }
 
     /// A manifest that is here with every shard; an error names what is missing.
-    pub async fn complete(&self, id: ManifestId) -> Outcome<Complete> {
-        self.on_store(move |store| complete(store, &id)).await
+    pub async fn complete(&self, id: ManifestId) -> Result<Complete, ObjectError> {
+        self.try_store(move |store| complete(store, &id)).await
     }
 
     /// Whether a manifest is here with every shard, all as they should be.
-    pub async fn is_whole(&self, id: ManifestId) -> Outcome<bool> {
+    pub async fn is_whole(&self, id: ManifestId) -> Result<bool, ObjectError> {
         match self.complete(id).await {
             Ok(_) => Ok(true),
-            Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Verification) => Ok(false),
-            Err(failure) => Err(failure),
+            Err(ObjectError::Store(
+                StoreError::NoManifest(_) | StoreError::NoShard(_) | StoreError::Verify(_) | StoreError::Codec(_),
+            )) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
@@ -60,20 +72,18 @@ impl Disk {
 
     /// Refuses what would fill the disk of the home: asked before anything large is begun, so that nobody waits for a
     /// download that cannot end. // I14
-    pub async fn check_room(&self, bytes: u64, what: &str) -> Outcome<()> {
-        let free = self.on_store(|store| store.free_bytes()).await?;
+    pub async fn check_room(&self, bytes: u64, what: &'static str) -> Result<(), ObjectError> {
+        let free = self.try_store(|store| store.free_bytes()).await?;
         if free >= bytes.saturating_add(RESERVE) {
             return Ok(());
         }
-        let message = format!("{what}: {} are needed and {} are free", text::bytes(bytes), text::bytes(free));
-        Err(Failure::new(Kind::NoSpace, message)
-            .hint("free some space on the disk of the home folder, or use another one with `--home DIR`"))
+        Err(ObjectError::NoRoom { what, needed: bytes, free })
     }
 }
 
 /// A manifest that is here with every shard; an error names what is missing.
-pub fn complete(store: &Store, id: &ManifestId) -> Outcome<Complete> {
+pub fn complete(store: &Store, id: &ManifestId) -> Result<Complete, StoreError> {
     let mapped = store.mapped(id)?;
     let complete = mapped.complete(|shard| store.has_shard(shard))?;
-    Ok(complete.map_err(StoreError::from)?)
+    Ok(complete?)
 }

@@ -1,5 +1,6 @@
 //! How the errors of the node's parts look at its edge: kind and hint.
 
+use crate::app::errors::{BaseError, ChannelError, ObjectError, OpenError, WorkerError};
 use crate::exchange::PullError;
 use crate::failure::{Failure, Kind};
 use crate::home::{FileError, HomeError};
@@ -121,11 +122,92 @@ impl From<PullError> for Failure {
     }
 }
 
+impl From<ObjectError> for Failure {
+    fn from(error: ObjectError) -> Self {
+        match error {
+            ObjectError::Pull { error, relayed: 0 } => error.into(),
+            ObjectError::Pull { error, relayed } => Self::from(error).hint(format!(
+                "{relayed} of the peers asked are reached through a relay only, and a relay carries no shards; the pull \
+                 goes on from what is here once a node with an open port has the adapter too: run the same command again \
+                 then"
+            )),
+            ObjectError::Store(error) => error.into(),
+            ObjectError::OffNetwork(_) => {
+                Self::new(Kind::Unreachable, error).hint("run `potluck up --bootstrap ADDRESS` in another terminal")
+            }
+            ObjectError::NoRoom { .. } => Self::new(Kind::NoSpace, error)
+                .hint("free some space on the disk of the home folder, or use another one with `--home DIR`"),
+            ObjectError::UnknownBase { ref base, .. } => Self::new(Kind::Incompatible, &error).hint(format!(
+                "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"
+            )),
+            ObjectError::OurBase(failure) => *failure,
+            ObjectError::Crashed(error) => crashed(error),
+        }
+    }
+}
+
+impl From<BaseError> for Failure {
+    fn from(error: BaseError) -> Self {
+        match error {
+            BaseError::Object(error) => error.into(),
+            BaseError::OffNetwork(id) => Self::new(Kind::Unreachable, error).hint(format!(
+                "fetch it with `potluck base add {id} --bootstrap ADDRESS`, or run `potluck up` in another terminal"
+            )),
+            BaseError::NotABase(_) => {
+                Self::new(Kind::Incompatible, error).hint("fetch an adapter with `potluck pull ID`")
+            }
+            BaseError::Wrong { .. } => Self::new(Kind::Verification, error)
+                .hint("see who else offers that base with `potluck search --kind base --base ID`"),
+            BaseError::Unusable(failure) | BaseError::Other(failure) => *failure,
+        }
+    }
+}
+
+/// A base that a new channel would begin with: whether nobody has it or nobody can be asked, it is not there.
+pub fn no_genesis(error: BaseError) -> Failure {
+    let off_network = error.is_off_network();
+    let failure = Failure::from(error);
+    if off_network { Failure { kind: Kind::NotFound, ..failure } } else { failure }
+}
+
+impl From<ChannelError> for Failure {
+    fn from(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Object(error) => error.into(),
+            ChannelError::NotOf { .. } | ChannelError::NoVersion(_) => Self::new(Kind::Verification, error),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Home(error) => error.into(),
+            OpenError::Store(error) => error.into(),
+            OpenError::Identity(error) => error.into(),
+            OpenError::Crashed(error) => crashed(error),
+        }
+    }
+}
+
+/// The other way round, and only here: what comes from a worker's process is a failure with its exit code.
+impl From<Failure> for WorkerError {
+    fn from(failure: Failure) -> Self {
+        match failure.kind {
+            Kind::Verification | Kind::NotFound => Self::Wrong(failure),
+            Kind::Failed | Kind::Timeout | Kind::Incompatible => Self::Unable(failure),
+            Kind::Usage | Kind::Unreachable | Kind::NoSpace | Kind::Denied | Kind::Conflict | Kind::Interrupted => {
+                Self::Ours(failure)
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use potluck_protocol::id::{Digest, ManifestId};
+    use potluck_protocol::id::{BaseId, Digest, ManifestId};
 
     use super::*;
 
@@ -135,5 +217,25 @@ mod tests {
         let nobody = PullError::NotFound { manifest, asked: Vec::new(), waited: Duration::ZERO };
         assert_eq!(Failure::from(nobody).kind, Kind::NotFound);
         assert_eq!(Failure::from(PullError::Cancelled(manifest)).kind, Kind::Interrupted);
+    }
+
+    #[test]
+    fn a_genesis_that_nobody_can_be_asked_for_is_not_there() {
+        let base = BaseId(Digest::of(b"nothing"));
+        assert_eq!(Failure::from(BaseError::OffNetwork(base)).kind, Kind::Unreachable);
+        let failure = no_genesis(BaseError::OffNetwork(base));
+        assert_eq!(failure, Failure { kind: Kind::NotFound, ..BaseError::OffNetwork(base).into() });
+        let full = ObjectError::NoRoom { what: "shards", needed: 2, free: 1 };
+        assert_eq!(no_genesis(full.into()).kind, Kind::NoSpace);
+    }
+
+    #[test]
+    fn what_a_worker_says_of_its_files_is_told_from_its_own_trouble() {
+        let of = |kind| WorkerError::from(Failure::new(kind, "why"));
+        assert!(matches!(of(Kind::Verification), WorkerError::Wrong(_)));
+        assert!(matches!(of(Kind::Incompatible), WorkerError::Unable(_)));
+        assert!(
+            matches!(of(Kind::NoSpace), WorkerError::Ours(_)) && matches!(of(Kind::Interrupted), WorkerError::Ours(_))
+        );
     }
 }

@@ -1,15 +1,16 @@
 //! Whether the files of a manifest mean what it says.
+//!
+//! Strangers' adapters are looked at here, in the daemon, and not in a worker: a pull may bring thousands of them, and a
+//! process for each would cost more than the look. It opens no model and maps no file; it reads bytes that it holds, in
+//! safe code. A file is at most `ADAPTER_BYTES_MAX` bytes, its header `SAFETENSORS_HEADER_MAX` with `TENSORS_MAX` tensors,
+//! a rank `RANK_MAX`; the values of one module at a time are decoded, to find those that are not finite.
 
 use potluck_protocol::base::Architecture;
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind, Manifest};
 use potluck_protocol::verify::Complete;
-use potluck_trainer::base::Base;
 use potluck_trainer::peft::{CONFIG_FILE, MODEL_FILE};
 
-use crate::app::known_bases::KnownBase;
-use crate::failure::{Failure, Kind, Outcome};
 use crate::store::{Store, StoreError};
-use crate::worker::proto::BaseSource;
 
 /// The path of the file that is wrong, and why.
 type Wrong = (String, String);
@@ -24,26 +25,9 @@ pub fn is_record(kind: &ManifestKind) -> bool {
     }
 }
 
-/// The shapes of a base, from the head of its files alone.
-pub fn architecture(base: &KnownBase) -> Outcome<Architecture> {
-    match &base.source {
-        BaseSource::Tiny => Ok(potluck_trainer::tiny::architecture()),
-        BaseSource::Path(path) => Base::open(path)
-            .map(|base| base.architecture().clone())
-            .map_err(|error| crate::worker::failures::base(&error).context(format!("base `{}`", base.name))),
-    }
-}
-
-/// What is said of something whose base is not here to hold it against.
-pub fn unknown_base(manifest: &Manifest) -> Failure {
-    let base = manifest.base().map_or_else(|| "none".to_owned(), |base| base.to_string());
-    Failure::new(Kind::Incompatible, format!("`{}` is for base {base}, which is not known here", manifest.name))
-        .hint(format!("add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"))
-}
-
 /// What can be said of an adapter whose base is not here: digest and cut of its files, and whether the two fit each
 /// other. Nothing is noted of it.
-pub fn check_apart(store: &Store, complete: &Complete) -> Outcome<()> {
+pub fn check_apart(store: &Store, complete: &Complete) -> Result<(), StoreError> {
     let read = |file: &_, table: &_| store.read_file(file, table);
     let checked = complete.inspect_apart(read, |manifest, files| {
         let (adapter, config, model) = two_files(manifest, files)?;
@@ -51,7 +35,7 @@ pub fn check_apart(store: &Store, complete: &Complete) -> Outcome<()> {
             .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
         if rank == adapter.r as usize { Ok(()) } else { Err(other_settings()) }
     })?;
-    checked.map_err(|error| StoreError::from(error).into())
+    Ok(checked?)
 }
 
 /// An adapter holds exactly its two files.
@@ -73,9 +57,8 @@ fn other_settings() -> Wrong {
 /// They are what the manifest says of them.
 pub fn check(manifest: &Manifest, files: &[Vec<u8>], architecture: &Architecture) -> Result<(), Wrong> {
     let (adapter, config, model) = two_files(manifest, files)?;
-    let checked = potluck_trainer::peft::check(config, model, architecture)
+    let config = potluck_trainer::peft::inspect(config, model, architecture)
         .map_err(|error| (MODEL_FILE.to_owned(), error.to_string()))?;
-    let config = &checked.config;
     if config.r as u32 != adapter.r || config.target_modules.names() != adapter.target_modules {
         return Err(other_settings());
     }

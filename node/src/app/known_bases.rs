@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use potluck_protocol::id::BaseId;
 
 use crate::app::disk::Disk;
+use crate::app::errors::ObjectError;
 use crate::app::lineages::{FORKS_MAX, Lineages};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::hub;
@@ -64,7 +65,7 @@ impl KnownBases {
     }
 
     /// A base here with the shapes of `base`: itself, a view of it, or what the version of that id is folded from. // I6
-    pub async fn shapes_of(&self, base: BaseId) -> Outcome<Option<KnownBase>> {
+    pub async fn shapes_of(&self, base: BaseId) -> Result<Option<KnownBase>, ObjectError> {
         let mut base = base;
         let mut versions = None;
         for _ in 0..=FORKS_MAX {
@@ -101,6 +102,14 @@ pub fn is_tiny(id: &BaseId) -> bool {
 /// The base inside this program, under its id.
 pub fn tiny_base(id: BaseId) -> KnownBase {
     KnownBase { name: TINY.to_owned(), id: Some(id), source: BaseSource::Tiny }
+}
+
+/// The files of a known base are another base now.
+pub fn changed(known: &KnownBase, was: BaseId, is: BaseId) -> Failure {
+    let message =
+        format!("the files of base `{}` have changed: it was {}, it is {}", known.name, was.short(), is.short());
+    Failure::new(Kind::Verification, message)
+        .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")
 }
 
 /// [`stamp`] of each.

@@ -8,7 +8,8 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 
 use crate::app::disk::Disk;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::app::errors::{ChannelError, ObjectError};
+use crate::failure::Outcome;
 use crate::store::{ChannelRecord, StoreError};
 
 /// Forks of forks: each costs a fold of a whole base.
@@ -25,22 +26,24 @@ impl Lineages {
     pub async fn read(&self, channel: ManifestId, head: Option<ManifestId>) -> Outcome<Lineage> {
         self.disk
             .on_store(move |store| {
-                let read = |id: ManifestId| Ok::<_, Failure>(store.manifest(&id)?.ok_or(StoreError::NoManifest(id))?);
-                let mut lineage = Lineage::open(&read(channel)?).map_err(|error| not_of(channel, &error))?;
+                let read =
+                    |id: ManifestId| store.manifest(&id)?.ok_or(StoreError::NoManifest(id)).map_err(ObjectError::from);
+                let not_of = |id: ManifestId| move |error| ChannelError::NotOf { id, error };
+                let mut lineage = Lineage::open(&read(channel)?).map_err(not_of(channel))?;
                 let mut chain: Vec<Authentic<Manifest>> = Vec::new();
                 let mut next = head;
                 while let Some(id) = next.filter(|_| chain.len() < potluck_protocol::limits::VERSIONS_MAX) {
                     let manifest = read(id)?;
                     next = match &manifest.body().kind {
                         ManifestKind::Version(version) => version.previous,
-                        _ => return Err(not_of(id, &LineageError::NotAVersion)),
+                        _ => return Err(not_of(id)(LineageError::NotAVersion)),
                     };
                     chain.push(manifest);
                 }
                 for version in chain.iter().rev() {
-                    lineage.extend(version).map_err(|error| not_of(version.id(), &error))?;
+                    lineage.extend(version).map_err(not_of(version.id()))?;
                 }
-                Ok(lineage)
+                Ok::<_, ChannelError>(lineage)
             })
             .await
     }
@@ -51,9 +54,9 @@ impl Lineages {
     }
 
     /// Every version whose records are here and checked.
-    pub async fn versions(&self) -> Outcome<Vec<(ManifestId, Box<VersionInfo>)>> {
+    pub async fn versions(&self) -> Result<Vec<(ManifestId, Box<VersionInfo>)>, ObjectError> {
         self.disk
-            .on_store(|store| {
+            .try_store(|store| {
                 let ids = store.manifests()?.into_iter().filter(|one| one.kind == KindTag::Version).map(|one| one.id);
                 let mut versions = Vec::new();
                 for id in ids.filter(|id| store.is_well_formed(id)) {
@@ -63,7 +66,7 @@ impl Lineages {
                         versions.push((id, version.clone()));
                     }
                 }
-                Ok::<_, crate::store::StoreError>(versions)
+                Ok(versions)
             })
             .await
     }
@@ -86,9 +89,4 @@ impl Lineages {
             })
             .await
     }
-}
-
-/// A manifest that is no link of the chain: its signer's fault.
-pub fn not_of(id: ManifestId, error: &LineageError) -> Failure {
-    Failure::new(Kind::Verification, format!("manifest {} does not belong there: {error}", id.short()))
 }

@@ -5,6 +5,7 @@
 //! list. `parts` puts them together. Nothing here parses flags or prints.
 
 mod call;
+mod errors;
 pub mod failures;
 mod network;
 mod disk;
@@ -12,6 +13,7 @@ pub mod worker;
 mod lineages;
 mod known_bases;
 mod reference;
+mod shapes;
 mod inspect;
 mod objects;
 mod publisher;

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::Call;
 use super::channel::follower::watch;
 use super::disk::Disk;
-use super::failures::crashed;
+use super::errors::OpenError;
 use super::network::Network;
 use super::parts::{Ground, Parts};
 use super::plan::Plan;
@@ -58,6 +58,11 @@ impl Node {
 
     /// The same, with somebody else to compute.
     pub(in crate::app) async fn offline_by(home: &Path, options: Options, worker: Worker) -> Outcome<Self> {
+        Ok(Self::try_offline(home, options, worker).await?)
+    }
+
+    /// The same, for who decides by the error.
+    pub(in crate::app) async fn try_offline(home: &Path, options: Options, worker: Worker) -> Result<Self, OpenError> {
         let (home, store, identity) = open(home, options).await?;
         let ground = Ground { disk: Disk { home, store }, worker, identity, network: None, unmade: None };
         Ok(Self::on(ground, CancellationToken::new()))
@@ -158,7 +163,7 @@ impl Node {
                 parts.bases.add(call, &path, name, view_of).await.map(Answer::BaseAdd)
             }
             Request::BaseFetch(fetch) => parts.bases.fetch(call, fetch).await.map(Answer::BaseFetch),
-            Request::BaseList => parts.bases.list().await.map(Answer::BaseList),
+            Request::BaseList => parts.bases.list(call).await.map(Answer::BaseList),
             Request::BaseShow(BaseShow { base }) => parts.shows.show_base(call, &base).await.map(Answer::BaseShow),
             Request::Publish(publish) => parts.adapter_publisher.publish(call, publish).await.map(Answer::Publish),
             Request::PublishBase(publish) => parts.base_publisher.publish(call, publish).await.map(Answer::PublishBase),
@@ -205,13 +210,13 @@ pub(in crate::app) fn check_output(request: &Request) -> Outcome<()> {
 }
 
 /// Takes the home and opens what is in it. Another command holds it for moments only and is waited for; a daemon is not.
-pub async fn open(root: &Path, options: Options) -> Outcome<(Home, Store, Identity)> {
+pub async fn open(root: &Path, options: Options) -> Result<(Home, Store, Identity), OpenError> {
     let limit = Instant::now() + PATIENCE;
     loop {
         match open_now(root, options.clone()).await {
-            Err(failure) if failure.kind == Kind::Conflict && Instant::now() < limit => {
+            Err(error) if error.is_held() && Instant::now() < limit => {
                 if matches!(Client::connect(root).await, Ok(Some(_))) {
-                    return Err(failure);
+                    return Err(error);
                 }
                 // Another process's lock cannot be awaited together with a limit.
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -221,13 +226,13 @@ pub async fn open(root: &Path, options: Options) -> Outcome<(Home, Store, Identi
     }
 }
 
-async fn open_now(root: &Path, options: Options) -> Outcome<(Home, Store, Identity)> {
+async fn open_now(root: &Path, options: Options) -> Result<(Home, Store, Identity), OpenError> {
     let root = root.to_path_buf();
-    let opened = task::blocking(move || -> Outcome<_> {
+    let opened = task::blocking(move || -> Result<_, OpenError> {
         let home = Home::open(root)?;
         let store = Store::open_with(&home, options)?;
         let identity = Identity::open(&home)?;
         Ok((home, store, identity))
     });
-    opened.await.map_err(crashed)?
+    opened.await.map_err(OpenError::Crashed)?
 }

@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use crate::api::answers::PulledFrom;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
-use crate::app::inspect::{architecture, check, is_record, unknown_base};
+use crate::app::errors::ObjectError;
+use crate::app::inspect::{check, is_record};
 use crate::app::known_bases::KnownBases;
 use crate::app::network::Network;
+use crate::app::shapes::Shapes;
 use crate::exchange::{self, Options, PullError};
-use crate::failure::{Failure, Kind, Outcome};
 use crate::net;
-use crate::store::StoreError;
 
 /// How long somebody is looked for who has a base that a command names, in seconds.
 pub const FIND_SECONDS: u64 = 60;
@@ -28,15 +28,21 @@ pub struct Objects {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
     pub(in crate::app) known: KnownBases,
+    pub(in crate::app) shapes: Shapes,
 }
 
 impl Objects {
     /// A manifest, from here or from a peer.
-    pub async fn find_manifest(&self, call: &Call<'_>, id: ManifestId, find: Duration) -> Outcome<Authentic<Manifest>> {
+    pub async fn find_manifest(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        find: Duration,
+    ) -> Result<Authentic<Manifest>, ObjectError> {
         match &self.network {
             Some(network) => {
                 let options = Options { find, cancel: call.cancel.clone(), ..Options::default() };
-                Ok(network.exchange.find(id, options).await?)
+                network.exchange.find(id, options).await.map_err(|error| ObjectError::Pull { error, relayed: 0 })
             }
             None => self.disk.manifest(id).await,
         }
@@ -48,9 +54,9 @@ impl Objects {
         call: &Call<'_>,
         id: ManifestId,
         timeout: Duration,
-    ) -> Outcome<exchange::Pulled> {
+    ) -> Result<exchange::Pulled, ObjectError> {
         if self.network.is_none() {
-            return Err(off_network(id));
+            return Err(ObjectError::OffNetwork(id));
         }
         let began = Instant::now();
         let manifest = self.find_manifest(call, id, timeout).await?;
@@ -66,8 +72,8 @@ impl Objects {
         call: &Call<'_>,
         manifest: Authentic<Manifest>,
         timeout: Duration,
-    ) -> Outcome<exchange::Pulled> {
-        let network = self.network.as_ref().ok_or_else(|| off_network(manifest.id()))?;
+    ) -> Result<exchange::Pulled, ObjectError> {
+        let network = self.network.as_ref().ok_or_else(|| ObjectError::OffNetwork(manifest.id()))?;
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
         let options =
             Options { patience: timeout, cancel: call.cancel.clone(), progress: Some(steps), ..Options::default() };
@@ -79,7 +85,10 @@ impl Objects {
                 biased;
                 pulled = &mut pulling => match pulled {
                     Ok(pulled) => return Ok(pulled),
-                    Err(error) => return Err(explained(error, &network.handle).await),
+                    Err(error) => {
+                        let relayed = count_relayed(&error, &network.handle).await;
+                        return Err(ObjectError::Pull { error, relayed });
+                    }
                 },
                 changed = seen.changed(), if reporting => {
                     reporting = changed.is_ok();
@@ -91,7 +100,12 @@ impl Objects {
     }
 
     /// Makes a manifest be here whole and checked; how many bytes came for it. // I8
-    pub async fn ensure_present(&self, call: &Call<'_>, id: ManifestId, patience: Duration) -> Outcome<u64> {
+    pub async fn ensure_present(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        patience: Duration,
+    ) -> Result<u64, ObjectError> {
         let here = self.disk.complete(id).await;
         if here.is_ok() && self.disk.store.is_well_formed(&id) {
             return Ok(0);
@@ -106,12 +120,12 @@ impl Objects {
                 (pulled.complete, pulled.fetched_bytes)
             }
         };
-        self.inspect(complete).await?;
+        self.inspect(call, complete).await?;
         Ok(bytes)
     }
 
     /// Checks a manifest that is here whole against its base, and notes that it is well-formed. // I6, I8
-    pub async fn inspect(&self, complete: Complete) -> Outcome<WellFormed> {
+    pub async fn inspect(&self, call: &Call<'_>, complete: Complete) -> Result<WellFormed, ObjectError> {
         let manifest = complete.manifest();
         if is_record(&manifest.body().kind) {
             return self.inspect_record(complete).await;
@@ -120,55 +134,38 @@ impl Objects {
             Some(base) => self.known.shapes_of(base).await?,
             None => None,
         };
-        let base = base.ok_or_else(|| unknown_base(manifest.body()))?;
+        let base = base.ok_or_else(|| ObjectError::unknown_base(manifest.body()))?;
+        let architecture = self.shapes.of(call, &base).await?;
         self.disk
-            .on_store(move |store| {
-                let architecture = architecture(&base)?;
+            .try_store(move |store| {
                 let read = |file: &_, table: &_| store.read_file(file, table);
                 let checked = complete.inspect(read, |manifest, files| check(manifest, files, &architecture))?;
-                let well_formed = checked.map_err(StoreError::from)?;
+                let well_formed = checked?;
                 store.commit_well_formed(&well_formed)?;
-                Ok::<_, Failure>(well_formed)
+                Ok(well_formed)
             })
             .await
     }
 
     /// What says something about a channel: its files are what it says, and it fits nothing but its own lineage, which is
     /// looked at where it is used.
-    async fn inspect_record(&self, complete: Complete) -> Outcome<WellFormed> {
+    pub async fn inspect_record(&self, complete: Complete) -> Result<WellFormed, ObjectError> {
         self.disk
-            .on_store(move |store| {
+            .try_store(move |store| {
                 let scans = store.scan(&complete, None)?;
-                let well_formed = complete.inspect_scanned(&scans, |_| Ok(())).map_err(StoreError::from)?;
+                let well_formed = complete.inspect_scanned(&scans, |_| Ok(()))?;
                 store.commit_well_formed(&well_formed)?;
-                Ok::<_, StoreError>(well_formed)
+                Ok(well_formed)
             })
             .await
     }
 }
 
-/// With the reason that the network knows, if a pull failed because relays carry no shards.
-async fn explained(error: PullError, network: &net::Handle) -> Failure {
-    let asked = match &error {
-        PullError::Incomplete { asked, .. } => asked.clone(),
-        _ => Vec::new(),
-    };
-    let failure = Failure::from(error);
+/// How many of the peers that were asked for shards are reached through a relay only.
+async fn count_relayed(error: &PullError, network: &net::Handle) -> usize {
+    let PullError::Incomplete { asked, .. } = error else { return 0 };
     let peers = network.peers().await.unwrap_or_default();
-    let relayed = peers.iter().filter(|info| !info.direct && asked.contains(&info.peer)).count();
-    if relayed == 0 {
-        return failure;
-    }
-    failure.hint(format!(
-        "{relayed} of the peers asked are reached through a relay only, and a relay carries no shards; the pull goes on \
-         from what is here once a node with an open port has the adapter too: run the same command again then"
-    ))
-}
-
-/// What a command says that would need the network.
-pub fn off_network(id: ManifestId) -> Failure {
-    Failure::new(Kind::Unreachable, format!("{} is not here, and this node is on no network", id.short()))
-        .hint("run `potluck up --bootstrap ADDRESS` in another terminal")
+    peers.iter().filter(|info| !info.direct && asked.contains(&info.peer)).count()
 }
 
 /// Who sent how much.

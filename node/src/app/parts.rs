@@ -36,6 +36,7 @@ use super::reference::Names;
 use super::resolver::Resolver;
 use super::search::Searcher;
 use super::search::offers::Offers;
+use super::shapes::Shapes;
 use super::show::Shows;
 use super::status::NodeStatus;
 use super::training::Training;
@@ -122,7 +123,9 @@ impl Ground {
             known: known.clone(),
             lineages: lineages.clone(),
         };
-        let objects = Objects { disk: self.disk.clone(), network: self.network.clone(), known: known.clone() };
+        let shapes = Shapes { disk: self.disk.clone(), worker: self.worker.clone() };
+        let (disk, network) = (self.disk.clone(), self.network.clone());
+        let objects = Objects { disk, network, known: known.clone(), shapes };
         let publisher = Publisher {
             disk: self.disk.clone(),
             identity: self.identity.clone(),
@@ -140,6 +143,7 @@ impl Ground {
             known: lookups.known.clone(),
             names: lookups.names.clone(),
             objects: lookups.objects.clone(),
+            shapes: lookups.objects.shapes.clone(),
             settling: Arc::default(),
         };
         let adapters = Adapters {

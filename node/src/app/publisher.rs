@@ -7,9 +7,13 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::Name;
 use potluck_protocol::verify::{Complete, WellFormed};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::api::answers::Published;
+use crate::app::call::Call;
 use crate::app::disk::Disk;
+use crate::app::inspect::is_record;
 use crate::app::network::Network;
 use crate::app::objects::Objects;
 use crate::config;
@@ -81,7 +85,7 @@ impl Publisher {
             files: Vec::new(),
         };
         let complete = self.sign_and_store(&manifest).await?;
-        let well_formed = self.objects.inspect(complete).await?;
+        let well_formed = self.objects.inspect_record(complete).await?;
         let id = well_formed.manifest().id();
         self.disk.on_store(move |store| store.pin(id)).await?;
         Ok((id, self.announce(well_formed.manifest()).await?))
@@ -144,7 +148,13 @@ impl Publisher {
             // A base is gigabytes: that it is whole is looked at, what it means was when it was published.
             let manifest = match &complete.manifest().body().kind {
                 ManifestKind::Base(_) => complete.manifest().clone(),
-                _ => self.objects.inspect(complete).await?.manifest().clone(),
+                kind if is_record(kind) => self.objects.inspect_record(complete).await?.manifest().clone(),
+                _ => {
+                    // Nobody is told how far it is.
+                    let (progress, cancel) = (mpsc::channel(1).0, CancellationToken::new());
+                    let call = Call { progress: &progress, cancel: &cancel };
+                    self.objects.inspect(&call, complete).await?.manifest().clone()
+                }
             };
             match self.known_announcement(&manifest) {
                 Some((network, kept)) => network.handle.announce(kept).await?,

@@ -3,6 +3,7 @@
 use crate::app::adapters::of_base::{Of, ToRun};
 use crate::app::bases::Bases;
 use crate::app::call::Call;
+use crate::app::errors::BaseError;
 use crate::app::known_bases::KnownBase;
 use crate::app::objects::FIND_SECONDS;
 use crate::app::reference::{Names, no_base_called};
@@ -22,7 +23,7 @@ pub struct Resolver {
 impl Resolver {
     /// A base by path, name, id, or `tiny`. A version of a channel is folded into one, once; a base that is named by its id,
     /// or the start of one that was heard of, and is not here, is fetched from the swarm.
-    pub async fn find_base(&self, call: &Call<'_>, reference: &str) -> Outcome<KnownBase> {
+    pub async fn find_base(&self, call: &Call<'_>, reference: &str) -> Result<KnownBase, BaseError> {
         if let Some(known) = self.names.known_base(reference)? {
             return Ok(known);
         }
@@ -30,7 +31,7 @@ impl Resolver {
             return self.versions.folder(call, &version).await;
         }
         let Some(id) = self.names.heard_base(reference).await? else {
-            return Err(no_base_called(reference));
+            return Err(no_base_called(reference).into());
         };
         let fetched = self.bases.fetch_by_id(call, id, None, FIND_SECONDS.into()).await?;
         let BaseRecord { id, name, path, .. } = fetched.record;
@@ -44,7 +45,7 @@ impl Resolver {
             return Ok(base(known));
         }
         let Some(version) = self.names.find_version(reference).await? else {
-            return self.find_base(call, reference).await.map(base);
+            return Ok(base(self.find_base(call, reference).await?));
         };
         let (source, adapters) = self.versions.stack(call, &version).await?;
         Ok(ToRun { source, adapters, of: Of::Version(Box::new(version)) })

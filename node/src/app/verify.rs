@@ -58,10 +58,11 @@ impl Verifier {
                 let (well_formed, staged) = self.bases.inspect(call, complete).await?;
                 (well_formed, format!("weights and tokenizer give base {}", staged.identified.base))
             }
-            KindTag::Adapter => {
-                (self.objects.inspect(complete).await?, "names, shapes and finite values against its base".to_owned())
-            }
-            _ => (self.objects.inspect(complete).await?, "its files are what it says".to_owned()),
+            KindTag::Adapter => (
+                self.objects.inspect(call, complete).await?,
+                "names, shapes and finite values against its base".to_owned(),
+            ),
+            _ => (self.objects.inspect(call, complete).await?, "its files are what it says".to_owned()),
         };
         let body = well_formed.manifest().body();
         Ok(Verified {
@@ -98,7 +99,7 @@ impl Verifier {
             None => return Ok(None),
         };
         match manifest.body().kind {
-            ManifestKind::Version(_) => self.versions.fetch_lineage(call, id).await.map(Some),
+            ManifestKind::Version(_) => Ok(Some(self.versions.fetch_lineage(call, id).await?)),
             _ => Ok(None),
         }
     }

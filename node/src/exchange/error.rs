@@ -1,4 +1,4 @@
-//! Why a pull failed, and with which exit code a command that ran it ends.
+//! Why a pull failed.
 
 use std::time::Duration;
 

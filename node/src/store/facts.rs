@@ -7,7 +7,7 @@ use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 
 use crate::store::error::{Result, StoreError};
-use crate::store::state::{BaseRecord, ChannelRecord, Promise, Record};
+use crate::store::state::{BaseRecord, BaseShapes, ChannelRecord, Promise, Record};
 use crate::store::{Store, lock};
 
 /// Manifests held by running work, each with the number of its [`TemporaryPin`]s.
@@ -103,6 +103,16 @@ impl Store {
     /// Remembers a base that was added from this machine's files; one of the same id is replaced.
     pub fn add_base(&self, base: BaseRecord) -> Result<()> {
         self.record(Record::Base(base))
+    }
+
+    /// Remembers the shapes of a base, so that nobody has to open it to know them.
+    pub fn set_shapes(&self, shapes: BaseShapes) -> Result<()> {
+        self.record(Record::Shapes(shapes))
+    }
+
+    /// The shapes of a base; `None` if it has not been read since they are noted.
+    pub fn shapes(&self, base: &BaseId) -> Option<BaseShapes> {
+        lock(&self.0.log).state().shapes.get(base).cloned()
     }
 
     /// Notes what folding a recipe gave, for `potluck verify` to compare with.

@@ -50,7 +50,7 @@ pub use presence::Lacking;
 pub use sealed::SealedShard;
 pub use staged::StagedShards;
 pub use stat::{Held, Stat};
-pub use state::{BaseFile, BaseRecord, ChannelRecord, Halt, Promise};
+pub use state::{BaseFile, BaseRecord, BaseShapes, ChannelRecord, Halt, Promise};
 pub use verify::{Incomplete, Report};
 
 use crate::home::{Home, Layout};

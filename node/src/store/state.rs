@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use potluck_protocol::base::Architecture;
 use potluck_protocol::codec::{Malformed, Wire};
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
+use potluck_protocol::tensor::DType;
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -34,6 +36,18 @@ pub struct BaseRecord {
     pub files: Vec<BaseFile>,
     /// The base that this one is a view of, e.g. a quantised file of it.
     pub view_of: Option<BaseId>,
+}
+
+/// The shapes of a base, as the worker found them when it read the base whole. They follow from its id; reading them again
+/// would mean to open the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseShapes {
+    /// The id of its weights.
+    pub base: BaseId,
+    /// What its tensors' shapes follow from.
+    pub architecture: Architecture,
+    /// The type of its matrices.
+    pub dtype: DType,
 }
 
 /// A channel that this node follows, or is the steward of.
@@ -108,6 +122,8 @@ pub(crate) enum Record {
     ForgetChannel(ManifestId),
     /// Replaces the one of that channel before.
     Promised(Promise),
+    /// Replaces those of that base before.
+    Shapes(BaseShapes),
 }
 
 /// Bytes of a path on this machine: Linux's limit.
@@ -119,7 +135,11 @@ impl Wire for Record {
     const MAX: usize = 1 << 20;
 
     fn check(&self) -> Result<(), Malformed> {
-        let Self::Base(base) = self else { return Ok(()) };
+        let base = match self {
+            Self::Base(base) => base,
+            Self::Shapes(shapes) => return shapes.architecture.check(),
+            _ => return Ok(()),
+        };
         let fits = |path: &String| path.len() <= PATH_MAX;
         let bounded =
             base.files.len() <= FILES_MAX && fits(&base.path) && base.files.iter().all(|file| fits(&file.path));
@@ -148,6 +168,8 @@ pub(crate) struct State {
     pub channels: BTreeMap<ManifestId, ChannelRecord>,
     /// By channel. Outlives the channel's own record: a promise is for good.
     pub promises: BTreeMap<ManifestId, Promise>,
+    /// Of bases that the worker has read.
+    pub shapes: BTreeMap<BaseId, BaseShapes>,
 }
 
 impl State {
@@ -161,11 +183,12 @@ impl State {
             Record::Unnamed(name) => drop(self.names.remove(&name)),
             Record::WellFormed(id) => drop(self.well_formed.insert(id)),
             Record::Base(base) => drop(self.bases.insert(base.id, base)),
-            Record::ForgetBase(id) => drop(self.bases.remove(&id)),
+            Record::ForgetBase(id) => drop((self.bases.remove(&id), self.shapes.remove(&id))),
             Record::Folded(id, digest) => drop(self.folded.insert(id, digest)),
             Record::Channel(channel) => drop(self.channels.insert(channel.id, channel)),
             Record::ForgetChannel(id) => drop(self.channels.remove(&id)),
             Record::Promised(promise) => drop(self.promises.insert(promise.channel, promise)),
+            Record::Shapes(shapes) => drop(self.shapes.insert(shapes.base, shapes)),
         }
     }
 
@@ -179,11 +202,12 @@ impl State {
             Record::Unnamed(name) => !self.names.contains_key(name),
             Record::WellFormed(id) => self.well_formed.contains(id),
             Record::Base(base) => self.bases.get(&base.id) == Some(base),
-            Record::ForgetBase(id) => !self.bases.contains_key(id),
+            Record::ForgetBase(id) => !self.bases.contains_key(id) && !self.shapes.contains_key(id),
             Record::Folded(id, digest) => self.folded.get(id) == Some(digest),
             Record::Channel(channel) => self.channels.get(&channel.id) == Some(channel),
             Record::ForgetChannel(id) => !self.channels.contains_key(id),
             Record::Promised(promise) => self.promises.get(&promise.channel) == Some(promise),
+            Record::Shapes(shapes) => self.shapes.get(&shapes.base) == Some(shapes),
         }
     }
 
@@ -199,21 +223,57 @@ impl State {
             .chain(self.folded.iter().map(|(id, digest)| Record::Folded(*id, *digest)))
             .chain(self.channels.values().cloned().map(Record::Channel))
             .chain(self.promises.values().cloned().map(Record::Promised))
+            .chain(self.shapes.values().cloned().map(Record::Shapes))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::base::{F32Bits, Family};
     use potluck_protocol::codec;
     use potluck_protocol::id::Digest;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn shapes(base: BaseId, layers: u32) -> BaseShapes {
+        let architecture = Architecture {
+            family: Family::Llama,
+            vocab_size: 256,
+            hidden_size: 8,
+            intermediate_size: 16,
+            num_hidden_layers: layers,
+            num_attention_heads: 2,
+            num_key_value_heads: 1,
+            head_dim: 4,
+            rms_norm_eps: F32Bits::new(1e-5).expect("finite"),
+            rope_theta: F32Bits::new(1e4).expect("finite"),
+            tie_word_embeddings: true,
+        };
+        BaseShapes { base, architecture, dtype: DType::BF16 }
+    }
+
+    /// The bytes are on disk in homes: a later version must read them as this.
+    #[test]
+    fn the_shapes_of_a_base_have_these_bytes() {
+        let record = Record::Shapes(shapes(BaseId(Digest([7; 32])), 3));
+        let bytes = codec::encode(&record).expect("within bounds");
+        let numbers = [0u32, 256, 8, 16, 3, 2, 1, 4, 1e-5f32.to_bits(), 1e4f32.to_bits()];
+        let mut expected = 12u32.to_le_bytes().to_vec();
+        expected.extend([7; 32]);
+        expected.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+        expected.push(1);
+        expected.extend((DType::BF16 as u32).to_le_bytes());
+        assert_eq!(bytes, expected);
+        assert_eq!(codec::decode::<Record>(&bytes), Ok(record));
+        let wide = Record::Shapes(shapes(BaseId(Digest([7; 32])), u32::MAX));
+        assert!(codec::encode(&wide).is_err(), "no log has such a base");
+    }
+
     fn record() -> impl Strategy<Value = Record> {
         let id = (0u8..4).prop_map(|n| Digest::of(&[n]));
         let name = (0u8..3).prop_map(|n| Name::new(format!("n{n}")).expect("a name"));
-        (0u8..12, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
+        (0u8..13, id, name, 0u64..9).prop_map(|(variant, id, name, number)| match variant {
             0 => Record::Sequence(number),
             1 => Record::Pin(ManifestId(id)),
             2 => Record::Unpin(ManifestId(id)),
@@ -234,7 +294,10 @@ mod tests {
                 Record::Channel(ChannelRecord { id: ManifestId(id), name, current, held, audit, halted })
             }
             10 => Record::ForgetChannel(ManifestId(id)),
-            _ => Record::Promised(Promise { channel: ManifestId(id), height: number as u32, body: vec![number as u8] }),
+            11 => {
+                Record::Promised(Promise { channel: ManifestId(id), height: number as u32, body: vec![number as u8] })
+            }
+            _ => Record::Shapes(shapes(BaseId(id), number as u32 + 1)),
         })
     }
 

@@ -5,6 +5,7 @@ mod bench;
 mod merge;
 mod training;
 
+use potluck_protocol::base::Architecture;
 use potluck_protocol::id::{BaseId, FoldDigest};
 use potluck_protocol::tensor::DType;
 use serde::{Deserialize, Serialize};
@@ -17,20 +18,37 @@ pub use merge::{Chosen, LeastKept, MergedAdapter, MethodName};
 pub use training::{Generated, Trained};
 
 /// What the worker says of a base that it has read whole.
-#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Identified {
     /// Names its weights.
-    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// For people, e.g. `llama, 30 layers of 576, vocabulary 49152`.
     pub architecture: String,
     /// Elements of all its tensors.
     pub parameters: u64,
     /// The type of its matrices.
-    #[schema(value_type = json_forms::DType)]
     pub dtype: DType,
     /// Absolute paths of its files.
     pub files: Vec<String>,
+    /// What the shapes of its tensors follow from.
+    pub shapes: Architecture,
+}
+
+/// What the head of a base's files tells a person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Described {
+    /// E.g. `llama, 30 layers of 576, vocabulary 49152, Q4_1`.
+    pub architecture: String,
+    /// Elements of all its tensors.
+    pub parameters: u64,
+}
+
+impl Described {
+    /// Of these shapes, with matrices of that type.
+    pub fn of(architecture: &Architecture, dtype: DType) -> Self {
+        let parameters = architecture.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
+        Self { architecture: format!("{architecture}, {dtype}"), parameters }
+    }
 }
 
 /// How far a tensor of a view is from the original.

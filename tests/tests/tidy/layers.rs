@@ -90,3 +90,27 @@ fn protocol_and_trainer_stay_away_from_the_world() {
         }
     }
 }
+
+/// Opening one maps its files, and whoever cuts a mapped file short ends the process: the worker's, never the daemon's.
+#[test]
+fn the_daemon_opens_no_model() {
+    for source in sources::all() {
+        if !source.path.starts_with("node/src/") || source.path.starts_with("node/src/worker/") {
+            continue;
+        }
+        let opened = source.code.iter().find(|(_, code)| code.contains("Base::open"));
+        assert!(opened.is_none(), "{}: {:?}: ask the worker, or `app/shapes.rs`", source.path, opened);
+    }
+}
+
+/// An exit code is for scripts. What is decided by one inside is decided by the error that it was made of.
+#[test]
+fn no_part_decides_by_an_exit_code() {
+    for source in sources::all() {
+        if !source.path.starts_with("node/src/app/") || source.path == "node/src/app/failures.rs" {
+            continue;
+        }
+        let decided = source.code.iter().find(|(_, code)| code.contains("failure.kind"));
+        assert!(decided.is_none(), "{}: {:?}: match on an error of `app/errors.rs`", source.path, decided);
+    }
+}

@@ -58,8 +58,9 @@ pub fn map(path: &Path) -> io::Result<Bytes> {
     // maps, and files of the store never change under their final names. That no other process changes a base which a
     // person keeps elsewhere cannot be ensured. If one does: the map is read-only and only lent as `&[u8]`, for which every
     // value is valid, so changed bytes are wrong weights, which digests show where there are any; a file that is cut short
-    // ends this process with SIGBUS at the next read behind its end. Whoever maps a person's file accepts that: the worker
-    // does each job in a process of its own.
+    // ends this process with SIGBUS at the next read behind its end. Whoever maps a person's file accepts that: bases are
+    // opened by the worker alone, which does each job in a process of its own, and never by the daemon (a test in
+    // `tests/tests/tidy/layers.rs` keeps it so).
     let map = unsafe { Mmap::map(&file)? };
     Ok(Arc::new(Mapped { map, file }))
 }

@@ -16,7 +16,7 @@ mod stream;
 mod write;
 
 pub use error::PeftError;
-pub use read::{check, check_apart, read};
+pub use read::{check, check_apart, inspect, read};
 pub use stored::Stored;
 pub use stream::FactorsWriter;
 pub(crate) use write::target_modules;

@@ -315,7 +315,16 @@ proptest! {
         let Files { config, mut model } = files();
         let at = at.index(model.len());
         model[at] ^= 1 << bit;
-        if let Ok(adapter) = check(&config, &model, &small::architecture()) {
+        let (checked, inspected) =
+            (check(&config, &model, &small::architecture()), inspect(&config, &model, &small::architecture()));
+        match (&checked, &inspected) {
+            (Ok(adapter), Ok(config)) => prop_assert_eq!(&adapter.config, config),
+            (checked, inspected) => prop_assert_eq!(
+                inspected.as_ref().err().map(ToString::to_string),
+                checked.as_ref().err().map(ToString::to_string),
+            ),
+        }
+        if let Ok(adapter) = checked {
             prop_assert!(adapter.tensors.values().all(|tensor| tensor.values.iter().all(|value| value.is_finite())));
         }
     }

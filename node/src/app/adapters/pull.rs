@@ -14,7 +14,8 @@ use crate::app::adapters::Adapters;
 use crate::app::bases::Bases;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
-use crate::app::inspect::{check_apart, unknown_base};
+use crate::app::errors::ObjectError;
+use crate::app::inspect::check_apart;
 use crate::app::known_bases::KnownBases;
 use crate::app::network::Network;
 use crate::app::objects::{self, Objects};
@@ -41,7 +42,7 @@ impl Puller {
         let id = self.names.find_pullable(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
         let patience = pull.timeout_seconds.duration();
         if self.network.is_none() && !self.disk.is_whole(id).await? {
-            return Err(objects::off_network(id));
+            return Err(ObjectError::OffNetwork(id).into());
         }
         let manifest = self.objects.find_manifest(call, id, patience).await?;
         match KindTag::from(&manifest.body().kind) {
@@ -61,7 +62,7 @@ impl Puller {
         let folder = match &apart {
             Some((base, out)) => self.write_unchecked(complete, *base, out).await?,
             None => {
-                self.objects.inspect(complete).await?;
+                self.objects.inspect(call, complete).await?;
                 let note = manifest.body().base().map(|base| self.adapters.note_of(base)).transpose()?;
                 self.write_folder(id, pull.out, note).await?
             }
@@ -86,7 +87,7 @@ impl Puller {
             return Ok(None);
         }
         let Some(out) = pull.out.clone().filter(|_| pull.without_base) else {
-            return Err(unknown_base(body).hint(format!(
+            return Err(Failure::from(ObjectError::unknown_base(body)).hint(format!(
                 "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`, and pull it \
                  again; for a program that has the base, `potluck pull {} --without-base --out DIR` writes the PEFT folder, \
                  not held against it",
@@ -104,7 +105,7 @@ impl Puller {
         self.disk
             .on_store(move |store| {
                 check_apart(store, &complete)?;
-                Ok::<_, Failure>(store.export_apart(&complete, &target, &[note])?)
+                store.export_apart(&complete, &target, &[note])
             })
             .await?;
         Ok(out.to_path_buf())

@@ -9,11 +9,9 @@ use tempfile::TempDir;
 
 use crate::app::bases::{Bases, files};
 use crate::app::call::Call;
-use crate::app::inspect::architecture;
-use crate::app::known_bases::KnownBase;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::app::errors::{BaseError, WorkerError};
+use crate::failure::Failure;
 use crate::home::temporary;
-use crate::store::StoreError;
 use crate::worker::answers::Identified;
 use crate::worker::proto::BaseSource;
 
@@ -29,7 +27,7 @@ pub struct Staged {
 impl Bases {
     /// Weights, tokenizer and shapes give what the manifest says, the values are finite, and nothing else is in it. The
     /// base is never held: files are read in pieces here and mapped by the worker. // I6, I8
-    pub async fn inspect(&self, call: &Call<'_>, complete: Complete) -> Outcome<(WellFormed, Staged)> {
+    pub async fn inspect(&self, call: &Call<'_>, complete: Complete) -> Result<(WellFormed, Staged), BaseError> {
         let manifest = complete.manifest().body().clone();
         let info = base_info(&manifest)?.clone();
         let inner = files::check(&manifest).map_err(|wrong| publishers_fault(&manifest, wrong))?;
@@ -38,18 +36,16 @@ impl Bases {
         let folder = folder.map_err(|error| Failure::io("make a folder to look at the base in", &error))?;
         call.phase(format!("writing out {} and reading it whole", manifest.name)).await;
         let (target, whole) = (folder.path().join("base"), complete.clone());
-        let scans = self.disk.on_store(move |store| store.scan(&whole, Some(&target))).await?;
+        let scans = self.disk.try_store(move |store| store.scan(&whole, Some(&target))).await?;
         let place = folder.path().join("base").join(&inner);
         let source = BaseSource::Path(place);
         let opened = self.worker.identify(call, &source).await.map_err(|failure| unreadable(&manifest, failure))?;
-        let known = KnownBase { name: manifest.name.to_string(), id: None, source };
-        let shapes = self.disk.on_store(move |_| architecture(&known)).await?;
         let verdict = |manifest: &Manifest| {
             if opened.base != info.base {
                 let (is, says) = (opened.base, info.base);
                 return Err((String::new(), format!("its files are base {is}, it says that they are base {says}")));
             }
-            let fits = shapes == info.architecture;
+            let fits = opened.shapes == info.architecture;
             let path = manifest.files[0].path.to_string();
             if fits {
                 Ok(())
@@ -63,7 +59,7 @@ impl Bases {
 }
 
 /// What a manifest says of the base that it is of.
-pub fn base_info(manifest: &Manifest) -> Outcome<&BaseInfo> {
+pub fn base_info(manifest: &Manifest) -> Result<&BaseInfo, BaseError> {
     match &manifest.kind {
         ManifestKind::Base(info) => Ok(info),
         ManifestKind::Adapter(_)
@@ -71,37 +67,32 @@ pub fn base_info(manifest: &Manifest) -> Outcome<&BaseInfo> {
         | ManifestKind::Channel(_)
         | ManifestKind::Proposal(_)
         | ManifestKind::Version(_)
-        | ManifestKind::Proof(_) => Err(Failure::new(Kind::Incompatible, format!("`{}` is no base", manifest.name))
-            .hint("fetch an adapter with `potluck pull ID`")),
+        | ManifestKind::Proof(_) => Err(BaseError::NotABase(manifest.name.to_string())),
     }
 }
 
 /// Signed by the publisher: nobody else can have it right.
-pub fn publishers_fault(manifest: &Manifest, (path, reason): files::Wrong) -> Failure {
+pub fn publishers_fault(manifest: &Manifest, (path, reason): files::Wrong) -> BaseError {
     wrong(manifest, VerifyError::Content { path, reason })
 }
 
-fn wrong(manifest: &Manifest, error: VerifyError) -> Failure {
+fn wrong(manifest: &Manifest, error: VerifyError) -> BaseError {
     let reason = match &error {
         VerifyError::Content { path, reason } if path.is_empty() => reason.clone(),
         other => other.to_string(),
     };
-    another(Failure::from(StoreError::Verify(error)), manifest, reason)
+    not_used(manifest, reason)
 }
 
 /// The files cannot be opened as a base. What is our own trouble stays what it is.
-fn unreadable(manifest: &Manifest, failure: Failure) -> Failure {
-    match failure.kind {
-        Kind::Verification | Kind::NotFound => {
-            let reason = failure.message.clone();
-            another(Failure { kind: Kind::Verification, ..failure }, manifest, reason)
-        }
-        _ => failure,
+fn unreadable(manifest: &Manifest, failure: Failure) -> BaseError {
+    match WorkerError::from(failure) {
+        WorkerError::Wrong(failure) => not_used(manifest, failure.message),
+        WorkerError::Unable(failure) => BaseError::Unusable(Box::new(failure)),
+        WorkerError::Ours(failure) => failure.into(),
     }
 }
 
-fn another(failure: Failure, manifest: &Manifest, reason: String) -> Failure {
-    let publisher = manifest.publisher.0.short();
-    let message = format!("what {publisher} published as `{}` is not used: {reason}", manifest.name);
-    Failure { message, ..failure }.hint("see who else offers that base with `potluck search --kind base --base ID`")
+fn not_used(manifest: &Manifest, reason: String) -> BaseError {
+    BaseError::Wrong { publisher: manifest.publisher.0.short(), name: manifest.name.to_string(), reason }
 }

@@ -16,9 +16,11 @@ use crate::api::proto::BaseFetch;
 use crate::app::bases::check::{Staged, base_info, publishers_fault};
 use crate::app::bases::{Bases, describe, files};
 use crate::app::call::Call;
+use crate::app::errors::BaseError;
 use crate::app::known_bases::{stamps, unchanged};
 use crate::app::network::{Network, next_heard};
 use crate::app::objects::providers;
+use crate::app::shapes::noted;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::seconds::Seconds;
 use crate::store::BaseRecord;
@@ -60,8 +62,8 @@ impl Bases {
         id: BaseId,
         name: Option<Name>,
         seconds: Seconds,
-    ) -> Outcome<Fetched> {
-        let network = self.network.as_ref().ok_or_else(|| off_network(id))?;
+    ) -> Result<Fetched, BaseError> {
+        let network = self.network.as_ref().ok_or(BaseError::OffNetwork(id))?;
         network.handle.subscribe(id).await?;
         call.phase(format!("looking for base {}", id.short())).await;
         let patience = seconds.duration();
@@ -72,14 +74,14 @@ impl Bases {
             let Some(manifest) = next(call, network, id, &tried, until).await? else { break };
             tried.insert(manifest);
             match self.fetch_publication(call, manifest, Some(id), name.clone(), patience).await {
-                Err(failure) if is_theirs(failure.kind) => {
-                    call.phase(format!("{}; looking for another", failure.message)).await;
-                    failed.get_or_insert(failure);
+                Err(error) if error.is_theirs() => {
+                    call.phase(format!("{error}; looking for another")).await;
+                    failed.get_or_insert(error);
                 }
                 other => return other,
             }
         }
-        Err(failed.unwrap_or_else(|| nobody(id, seconds)))
+        Err(failed.unwrap_or_else(|| nobody(id, seconds).into()))
     }
 
     /// The base of one manifest. `asked` is the base that it must be.
@@ -90,7 +92,7 @@ impl Bases {
         asked: Option<BaseId>,
         name: Option<Name>,
         patience: Duration,
-    ) -> Outcome<Fetched> {
+    ) -> Result<Fetched, BaseError> {
         let manifest = self.objects.find_manifest(call, id, patience).await?;
         let info = base_info(manifest.body())?;
         if let Some(asked) = asked.filter(|asked| *asked != info.base) {
@@ -118,7 +120,7 @@ impl Bases {
         call: &Call<'_>,
         complete: Complete,
         name: Option<Name>,
-    ) -> Outcome<(BaseRecord, Identified)> {
+    ) -> Result<(BaseRecord, Identified), BaseError> {
         let (well_formed, staged) = self.inspect(call, complete).await?;
         let (id, manifest) = (staged.identified.base, well_formed.manifest().clone());
         self.disk
@@ -168,6 +170,7 @@ fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store
     let path = place.to_str().ok_or_else(|| Failure::new(Kind::Usage, "the home's path is not UTF-8"))?.to_owned();
     let files = stamps(&place, &files)?;
     let record = BaseRecord { id: staged.identified.base, name, path, files, view_of: None };
+    store.set_shapes(noted(&staged.identified))?;
     store.add_base(record.clone())?;
     Ok(record)
 }
@@ -199,21 +202,6 @@ async fn next(
             },
         }
     }
-}
-
-/// Whether another publication may do better. What is our own trouble would be the same with it.
-fn is_theirs(kind: Kind) -> bool {
-    match kind {
-        Kind::Failed | Kind::NotFound | Kind::Verification | Kind::Timeout | Kind::Incompatible => true,
-        Kind::Usage | Kind::Unreachable | Kind::NoSpace | Kind::Denied | Kind::Conflict | Kind::Interrupted => false,
-    }
-}
-
-/// What is said where a base would have to be fetched and there is no network.
-fn off_network(id: BaseId) -> Failure {
-    Failure::new(Kind::Unreachable, format!("base {} is not here, and this node is on no network", id.short())).hint(
-        format!("fetch it with `potluck base add {id} --bootstrap ADDRESS`, or run `potluck up` in another terminal"),
-    )
 }
 
 fn unheard(reference: &str) -> Failure {

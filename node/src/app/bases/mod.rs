@@ -16,15 +16,16 @@ use tokio::sync::Mutex;
 use crate::api::answers::{self, Base, ListedBase, ViewOf};
 use crate::app::call::Call;
 use crate::app::disk::Disk;
-use crate::app::known_bases::{KnownBase, KnownBases, is_tiny, stamps, tiny_base, tiny_id, unchanged};
+use crate::app::known_bases::{KnownBase, KnownBases, changed, is_tiny, stamps, tiny_base, tiny_id, unchanged};
 use crate::app::network::Network;
 use crate::app::objects::Objects;
 use crate::app::reference::{Names, no_base_called};
+use crate::app::shapes::Shapes;
 use crate::app::worker::Worker;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::BaseRecord;
-use crate::worker::answers::{Distance, Identified};
-use crate::worker::jobs::described;
+use crate::worker::answers::{Described, Distance, Identified};
+use crate::worker::jobs::describe_tiny;
 use crate::worker::proto::{BaseSource, Task};
 use crate::{config, naming};
 
@@ -37,6 +38,7 @@ pub struct Bases {
     pub(in crate::app) known: KnownBases,
     pub(in crate::app) names: Names,
     pub(in crate::app) objects: Objects,
+    pub(in crate::app) shapes: Shapes,
     /// Held while a base is put in its place.
     pub(in crate::app) settling: Arc<Mutex<()>>,
 }
@@ -66,6 +68,7 @@ impl Bases {
         };
         let view_of = view.as_ref().map(|(of, _)| *of);
         let record = BaseRecord { id: identified.base, name: name.clone(), path: text.to_owned(), files, view_of };
+        self.shapes.note(&identified).await?;
         self.disk.on_store(move |store| store.add_base(record)).await?;
         if let Some(network) = &self.network {
             network.handle.subscribe(identified.base).await?;
@@ -77,6 +80,9 @@ impl Bases {
     /// Reads a known base whole, and says what it is.
     pub async fn describe_known(&self, call: &Call<'_>, known: &KnownBase) -> Outcome<Base> {
         let identified = self.worker.identify(call, &known.source).await?;
+        if known.id == Some(identified.base) && known.source != BaseSource::Tiny {
+            self.shapes.note(&identified).await?;
+        }
         Ok(describe(&known.name, &place(&known.source), identified))
     }
 
@@ -114,7 +120,7 @@ impl Bases {
     }
 
     /// Answers `potluck base list`.
-    pub async fn list(&self) -> Outcome<answers::Bases> {
+    pub async fn list(&self, call: &Call<'_>) -> Outcome<answers::Bases> {
         let tiny = tiny_base(tiny_id()?);
         let added = self.disk.store.bases().into_iter().map(|base| KnownBase {
             name: base.name.to_string(),
@@ -122,9 +128,25 @@ impl Bases {
             source: BaseSource::Path(base.path.into()),
         });
         let known: Vec<_> = [tiny].into_iter().chain(added).collect();
-        // Their heads alone are read, and of some the files may have gone.
-        let bases = self.disk.on_store(move |_| Ok::<_, Failure>(known.into_iter().filter_map(list_entry).collect()));
-        Ok(answers::Bases { bases: bases.await? })
+        let mut bases = Vec::with_capacity(known.len());
+        for known in known {
+            let described = self.shapes_here(call, &known).await;
+            bases.extend(list_entry(known, described));
+        }
+        Ok(answers::Bases { bases })
+    }
+
+    /// What a base is, for the list: as it was noted if its files are as they were, else as the head of its files says.
+    /// `None` if it cannot be read: some of the files may have gone.
+    async fn shapes_here(&self, call: &Call<'_>, known: &KnownBase) -> Option<Described> {
+        if known.source == BaseSource::Tiny {
+            return describe_tiny().ok();
+        }
+        let record = known.id.and_then(|id| self.disk.store.base(&id)).filter(unchanged);
+        if let Some(noted) = record.and_then(|record| self.disk.store.shapes(&record.id)) {
+            return Some(Described::of(&noted.architecture, noted.dtype));
+        }
+        self.worker.compute(call, 1, Task::Describe { base: known.source.clone() }).await.ok()
     }
 
     /// The id of a base; read whole only if it is not known yet, or its files have changed since. What was read whole is
@@ -170,6 +192,7 @@ impl Bases {
             }
         };
         let record = BaseRecord { id, name, path: text, files, view_of };
+        self.shapes.note(identified).await?;
         self.disk.on_store(move |store| store.add_base(record)).await?;
         match &self.network {
             Some(network) => Ok(network.handle.subscribe(id).await?),
@@ -194,14 +217,6 @@ impl Bases {
     }
 }
 
-/// The files of a known base are another base now.
-pub fn changed(known: &KnownBase, was: BaseId, is: BaseId) -> Failure {
-    let message =
-        format!("the files of base `{}` have changed: it was {}, it is {}", known.name, was.short(), is.short());
-    Failure::new(Kind::Verification, message)
-        .hint("put the old files back, or add the new ones with `potluck base add PATH --name NAME`")
-}
-
 /// For people.
 fn place(source: &BaseSource) -> String {
     match source {
@@ -210,9 +225,8 @@ fn place(source: &BaseSource) -> String {
     }
 }
 
-/// A line of the list: what `base show` says as well, as far as it can be read.
-fn list_entry(known: KnownBase) -> Option<ListedBase> {
-    let described = described(&known.source).ok();
+/// A line of the list: what `base show` says as well, as far as it is known.
+fn list_entry(known: KnownBase, described: Option<Described>) -> Option<ListedBase> {
     let parameters = described.as_ref().map(|described| described.parameters);
     let architecture = described.map(|described| described.architecture);
     Some(ListedBase { name: known.name, base: known.id?, place: place(&known.source), architecture, parameters })

@@ -79,7 +79,7 @@ impl AdapterPublisher {
             files,
         };
         let complete = self.publisher.sign_and_store(&manifest).await?;
-        let well_formed = self.objects.inspect(complete).await?;
+        let well_formed = self.objects.inspect(call, complete).await?;
         self.publisher.offer(&well_formed).await
     }
 

@@ -8,17 +8,17 @@ use potluck_protocol::verify::WellFormed;
 
 use crate::api::answers::Published;
 use crate::api::proto::PublishBase;
-use crate::app::bases::{changed, files};
+use crate::app::bases::files;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
-use crate::app::inspect::architecture;
-use crate::app::known_bases::stamps;
+use crate::app::known_bases::{changed, stamps};
 use crate::app::publisher::Publisher;
 use crate::app::resolver::Resolver;
 use crate::app::worker::Worker;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::identity::Identity;
 use crate::store::{Source, StoreError};
+use crate::worker::answers::Identified;
 use crate::worker::proto::BaseSource;
 use crate::{config, licence, naming};
 
@@ -56,11 +56,10 @@ impl BasePublisher {
         let paths = paths(&place, &files);
         let before = stamps(&place, &paths)?;
         call.phase(format!("reading {} whole", place.display())).await;
-        let base = self.worker.identify(call, &known.source).await?.base;
+        let Identified { base, shapes, .. } = self.worker.identify(call, &known.source).await?;
         if let Some(id) = known.id.filter(|id| *id != base) {
             return Err(changed(&known, id, base));
         }
-        let shapes = self.disk.on_store(move |_| architecture(&known)).await?;
         call.phase("cutting it into shards").await;
         let entries = self.disk.on_store(move |store| store.import_files(files)).await?;
         if stamps(&place, &paths)? != before {

@@ -154,6 +154,34 @@ async fn a_proposal_that_the_rules_refuse_is_not_weighed() {
     assert!(script.asked().is_empty());
 }
 
+/// The adapter of an innocent publisher cannot be held against a base that is damaged here. That is no verdict on it.
+#[tokio::test]
+async fn a_stewards_own_damaged_base_refuses_nobodys_adapter() {
+    let rest = script(folded());
+    let script = Script::new(move |task| match task {
+        Task::Identify { .. } => Err(Failure::new(Kind::Verification, "model.safetensors is damaged")),
+        task => (rest.answers)(task),
+    });
+    let stage = Stage::new(&script).await;
+    let channel = open(&stage, &[]).await;
+    // Here whole, and not looked at yet.
+    let complete = stage.fixture.complete(stage.store(), "three", 100).expect("room");
+    stage.store().commit(&complete).expect("room");
+    let adapter = complete.manifest().id();
+    let info = ProposalInfo { genesis: Stage::base(), channel, adapter, weight: Weight(1 << 15) };
+    let name = "three".parse().expect("a name");
+    let publisher = &stage.node.parts.publisher;
+    publisher.publish_record(ManifestKind::Proposal(info), &name, "", String::new()).await.expect("signed");
+
+    let release = Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1 };
+    let failure = stage.ask(release).await.expect_err("a damaged base");
+    assert_eq!(failure.kind, Kind::Verification, "{failure}");
+    assert_eq!(failure.message, "base `small`: model.safetensors is damaged");
+    assert!(!stage.store().is_well_formed(&adapter));
+    let versions = stage.store().manifests().expect("readable").into_iter().filter(|one| one.kind == KindTag::Version);
+    assert_eq!(versions.count(), 0, "nothing was signed about it");
+}
+
 #[tokio::test]
 async fn a_follower_folds_a_release_again_and_takes_it() {
     let (steward, channel, version) = released().await;

@@ -3,6 +3,7 @@
 
 mod answers;
 mod channels;
+mod shapes;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,7 @@ fn name(task: &Task) -> &'static str {
         Task::CheckData { .. } => "check",
         Task::Choose(_) => "choose",
         Task::Fold { .. } => "fold",
+        Task::Identify { .. } => "identify",
         _ => "another",
     }
 }

@@ -30,10 +30,8 @@ impl Versions {
             call.phase(format!("adapter {} of {} of version {height}", n + 1, lineage.inputs().len())).await;
             match self.objects.ensure_present(call, *adapter, patience).await {
                 Ok(came) => bytes += came,
-                Err(failure) if matches!(failure.kind, Kind::NotFound | Kind::Timeout | Kind::Unreachable) => {
-                    gone.push(self.describe_gone(*adapter).await?);
-                }
-                Err(failure) => return Err(failure.context(format!("adapter {}", adapter.short()))),
+                Err(error) if error.is_missing() => gone.push(self.describe_gone(*adapter).await?),
+                Err(error) => return Err(Failure::from(error).context(format!("adapter {}", adapter.short()))),
             }
         }
         if !gone.is_empty() {

@@ -17,8 +17,8 @@ use crate::app::bases::Bases;
 use crate::app::bases::check::Staged;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
+use crate::app::errors::BaseError;
 use crate::app::fold::Folds;
-use crate::app::inspect::architecture;
 use crate::app::known_bases::{KnownBase, KnownBases};
 use crate::app::lineages::{FORKS_MAX, Lineages};
 use crate::app::network::Network;
@@ -50,7 +50,7 @@ pub struct Versions {
 impl Versions {
     /// Genesis of a channel, a view of it, or nothing that fits and so an error that says what to add. A fork's may have to
     /// be made first.
-    pub async fn shapes(&self, call: &Call<'_>, spec: &ChannelInfo) -> Outcome<KnownBase> {
+    pub async fn shapes(&self, call: &Call<'_>, spec: &ChannelInfo) -> Result<KnownBase, BaseError> {
         match self.known.shapes_of(spec.genesis).await? {
             Some(known) => Ok(known),
             None => self.genesis(call, spec).await,
@@ -58,41 +58,41 @@ impl Versions {
     }
 
     /// Genesis itself. That of a fork is made from the version that it names, if it is not here.
-    pub async fn genesis(&self, call: &Call<'_>, spec: &ChannelInfo) -> Outcome<KnownBase> {
+    pub async fn genesis(&self, call: &Call<'_>, spec: &ChannelInfo) -> Result<KnownBase, BaseError> {
         self.genesis_within(call, spec, FORKS_MAX).await
     }
 
-    async fn genesis_within(&self, call: &Call<'_>, spec: &ChannelInfo, forks: usize) -> Outcome<KnownBase> {
+    async fn genesis_within(&self, call: &Call<'_>, spec: &ChannelInfo, forks: usize) -> Result<KnownBase, BaseError> {
         if let Some(known) = self.known.by_id(&spec.genesis) {
             return Ok(known);
         }
-        let Some(version) = spec.forked_from.filter(|_| forks > 0) else { return Err(no_genesis(spec)) };
+        let Some(version) = spec.forked_from.filter(|_| forks > 0) else { return Err(no_genesis(spec).into()) };
         call.phase(format!("the channel is a fork: looking for version {}", version.short())).await;
         let lineage = self.fetch_lineage(call, version).await?;
         if lineage.head().is_none_or(|head| head.version.base != spec.genesis) {
             let message =
                 format!("version {} is not base {}, which the fork begins with", version.short(), spec.genesis);
-            return Err(Failure::new(Kind::Verification, message).hint("tell the fork's steward"));
+            return Err(Failure::new(Kind::Verification, message).hint("tell the fork's steward").into());
         }
         // Forks of forks: each is one call deeper.
         Box::pin(self.folder_within(call, &lineage, forks - 1)).await
     }
 
     /// The chain up to a version, from the network where it is not here.
-    pub async fn fetch_lineage(&self, call: &Call<'_>, version: ManifestId) -> Outcome<Lineage> {
+    pub async fn fetch_lineage(&self, call: &Call<'_>, version: ManifestId) -> Result<Lineage, BaseError> {
         let (mut next, mut channel) = (Some(version), None);
         for _ in 0..VERSIONS_MAX {
             let Some(id) = next else { break };
             self.objects.ensure_present(call, id, PATIENCE).await?;
             let manifest = self.objects.find_manifest(call, id, PATIENCE).await?;
             let ManifestKind::Version(version) = &manifest.body().kind else {
-                return Err(Failure::new(Kind::Usage, format!("{} is no version of a channel", id.short())));
+                return Err(Failure::new(Kind::Usage, format!("{} is no version of a channel", id.short())).into());
             };
             (next, channel) = (version.previous, Some(version.channel));
         }
         let channel = channel.ok_or_else(|| Failure::new(Kind::NotFound, "no version was named"))?;
         self.objects.ensure_present(call, channel, PATIENCE).await?;
-        self.lineages.read(channel, Some(version)).await
+        Ok(self.lineages.read(channel, Some(version)).await?)
     }
 
     /// A version live: what it is folded from, or a view of that, and its adapters. Nothing is folded.
@@ -107,11 +107,11 @@ impl Versions {
     }
 
     /// A version as a folder of its own, folded if it is not here yet; it is a base of this node from then on.
-    pub async fn folder(&self, call: &Call<'_>, lineage: &Lineage) -> Outcome<KnownBase> {
+    pub async fn folder(&self, call: &Call<'_>, lineage: &Lineage) -> Result<KnownBase, BaseError> {
         self.folder_within(call, lineage, FORKS_MAX).await
     }
 
-    async fn folder_within(&self, call: &Call<'_>, lineage: &Lineage, forks: usize) -> Outcome<KnownBase> {
+    async fn folder_within(&self, call: &Call<'_>, lineage: &Lineage, forks: usize) -> Result<KnownBase, BaseError> {
         let Some(head) = lineage.head() else { return self.genesis_within(call, lineage.spec(), forks).await };
         if let Some(known) = self.known.by_id(&head.version.base) {
             return Ok(known);
@@ -139,8 +139,7 @@ impl Versions {
     ) -> Outcome<()> {
         let version = &head.version;
         self.bases.id(call, genesis).await?;
-        let known = genesis.clone();
-        let shapes = self.disk.on_store(move |_| architecture(&known)).await?;
+        let shapes = self.objects.shapes.of(call, genesis).await?;
         let values: u64 = shapes.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
         // At most: a version's type may be half as wide.
         self.disk.check_room(values.saturating_mul(4), "the folded version").await?;

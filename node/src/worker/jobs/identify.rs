@@ -5,7 +5,7 @@ use potluck_trainer::base::Base;
 
 use super::open;
 use crate::failure::{Failure, Outcome};
-use crate::worker::answers::Identified;
+use crate::worker::answers::{Described, Identified};
 use crate::worker::failures;
 use crate::worker::proto::BaseSource;
 
@@ -19,26 +19,20 @@ pub fn identify(source: &BaseSource) -> Outcome<Identified> {
             list_files(path).map_err(|error| Failure::io(format!("list {}", path.display()), &error))?
         }
     };
-    let Described { architecture, parameters } = describe(&base)?;
-    Ok(Identified { base: id, architecture, parameters, dtype: dtype(&base)?, files })
+    let (dtype, shapes) = (dtype(&base)?, base.architecture().clone());
+    let Described { architecture, parameters } = Described::of(&shapes, dtype);
+    Ok(Identified { base: id, architecture, parameters, dtype, files, shapes })
 }
 
-/// What the head of a base's files tells a person.
-pub struct Described {
-    /// E.g. `llama, 30 layers of 576, vocabulary 49152, Q4_1`.
-    pub architecture: String,
-    pub parameters: u64,
+/// What the head of a base's files says. No weight is read for it.
+pub fn describe(source: &BaseSource) -> Outcome<Described> {
+    let base = open::base(source)?;
+    Ok(Described::of(base.architecture(), dtype(&base)?))
 }
 
-/// No weight is read for it.
-pub fn described(source: &BaseSource) -> Outcome<Described> {
-    describe(&open::base(source)?)
-}
-
-fn describe(base: &Base) -> Outcome<Described> {
-    let architecture = base.architecture();
-    let parameters = architecture.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
-    Ok(Described { architecture: format!("{architecture}, {}", dtype(base)?), parameters })
+/// The same of the base inside this program, which needs no worker: it is no file that could be cut short.
+pub fn describe_tiny() -> Outcome<Described> {
+    describe(&BaseSource::Tiny)
 }
 
 /// The type of the first block's matrices: what a person calls the type of the base.

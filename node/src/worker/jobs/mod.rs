@@ -13,7 +13,7 @@ pub mod rows;
 mod train;
 mod view;
 
-pub use identify::described;
+pub use identify::describe_tiny;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -28,6 +28,7 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
     let pool = pool.map_err(|error| Failure::new(Kind::Failed, format!("start the numerics threads: {error}")))?;
     pool.install(|| match &job.task {
         Task::Identify { base } => to_value(identify::identify(base)?),
+        Task::Describe { base } => to_value(identify::describe(base)?),
         Task::Train(task) => to_value(train::train(task, context)?),
         Task::Eval { base, adapters, data } => to_value(measure::eval(base, adapters, data, context)?),
         Task::Generate { base, adapters, prompt, chat, max_new_tokens } => {

@@ -169,7 +169,8 @@ impl<'a> Run<'a> {
         let Some(rows) = &self.inputs.held_out else { return Ok(None) };
         let measured = measure::rows(&self.model, &[(fit.adapter.clone(), 1.0)], rows, self.context);
         measured.map(Some).map_err(|failure| {
-            if failure.kind == Kind::Interrupted { stopping::stopped(self.task, fit.steps) } else { failure }
+            let stop = self.context.cancel().load(Ordering::SeqCst);
+            if stop { stopping::stopped(self.task, fit.steps) } else { failure }
         })
     }
 

@@ -42,6 +42,11 @@ pub enum Task {
         /// Where it is.
         base: BaseSource,
     },
+    /// Says what the head of a base's files tells. No weight is read.
+    Describe {
+        /// Where it is.
+        base: BaseSource,
+    },
     /// Trains an adapter, or goes on with a run that was stopped.
     Train(Box<TrainTask>),
     /// Loss and exact match over the rows of a file.
@@ -123,6 +128,7 @@ impl Task {
     pub fn may_end_anywhere(&self) -> bool {
         match self {
             Self::Identify { .. }
+            | Self::Describe { .. }
             | Self::Train(_)
             | Self::Eval { .. }
             | Self::Generate { .. }

@@ -18,10 +18,11 @@ use crate::app::call::Call;
 use crate::app::channel::follower::chain::version_of;
 use crate::app::channel::follower::limits::{LOOK, PROOFS_AT_ONCE};
 use crate::app::channel::follower::rate_limit::{Rates, Refolded};
+use crate::app::errors::ObjectError;
 use crate::app::network::Network;
 use crate::app::objects::Objects;
 use crate::app::versions::Versions;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::Outcome;
 use crate::store::Halt;
 
 /// What came of one.
@@ -78,13 +79,15 @@ impl Auditor {
         let new = lineage.versions().iter().filter(|release| release.version.height > height);
         for release in new {
             let is_last = lineage.head().is_some_and(|head| head.id == release.id);
-            match self.audit(call, lineage, release.id, &release.version, patience).await {
-                Ok(Refolded::Same) => {}
-                Ok(Refolded::Other(digest)) => return Ok(Some((release.id, digest))),
-                Err(failure) if !is_last && may_be_gone(&failure) => {
-                    tracing::info!(version = %release.id, %failure, "not audited: a later version is");
+            match self.fetch_inputs(call, &release.version, patience).await {
+                Err(error) if !is_last && error.is_missing() => {
+                    tracing::info!(version = %release.id, %error, "not audited: a later version is");
+                    continue;
                 }
-                Err(failure) => return Err(failure),
+                fetched => fetched?,
+            }
+            if let Refolded::Other(digest) = self.fold_once(call, lineage, release.id, &release.version).await? {
+                return Ok(Some((release.id, digest)));
             }
         }
         Ok(None)
@@ -99,10 +102,21 @@ impl Auditor {
         version: &VersionInfo,
         patience: Duration,
     ) -> Outcome<Refolded> {
+        self.fetch_inputs(call, version, patience).await?;
+        self.fold_once(call, lineage, id, version).await
+    }
+
+    /// The adapters of a version's recipe.
+    async fn fetch_inputs(
+        &self,
+        call: &Call<'_>,
+        version: &VersionInfo,
+        patience: Duration,
+    ) -> Result<(), ObjectError> {
         for (adapter, _) in version.recipe.inputs() {
             self.objects.ensure_present(call, *adapter, patience).await?;
         }
-        self.fold_once(call, lineage, id, version).await
+        Ok(())
     }
 
     /// Looks at proofs against the channel that were not looked at before. `important` are the versions in force and next.
@@ -170,7 +184,7 @@ impl Auditor {
             Claim::Equivocation { first, second } => self.judge_two(call, lineage, [first, second], patience).await,
         };
         match judged {
-            Err(failure) if failure.kind == Kind::Interrupted => Err(failure),
+            Err(failure) if call.cancel.is_cancelled() => Err(failure),
             Err(failure) => Ok(Judged::Open(failure.message)),
             judged => judged,
         }
@@ -214,16 +228,12 @@ impl Auditor {
         }
         for id in [first, second] {
             // Whoever has both can show them; that they are signed is proof enough here.
-            if let Err(failure) = self.objects.ensure_present(call, id, patience).await {
-                tracing::info!(version = %id, %failure, "half of a proof is not kept");
+            if let Err(error) = self.objects.ensure_present(call, id, patience).await {
+                tracing::info!(version = %id, %error, "half of a proof is not kept");
             }
         }
         Ok(Judged::Holds(Halt::Equivocation { first: first.min(second), second: first.max(second) }))
     }
-}
-
-fn may_be_gone(failure: &Failure) -> bool {
-    matches!(failure.kind, Kind::NotFound | Kind::Timeout | Kind::Unreachable)
 }
 
 fn nobody(id: ManifestId) -> String {

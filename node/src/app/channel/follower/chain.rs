@@ -8,7 +8,7 @@ use potluck_protocol::lineage::{Lineage, is_conflict};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 
-use crate::app::lineages::not_of;
+use crate::app::errors::ChannelError;
 use crate::failure::Failure;
 
 /// What was found.
@@ -55,7 +55,10 @@ impl Gathered {
         let mut broken = None;
         for (height, manifest) in &self.by_height {
             let Err(error) = lineage.extend(manifest) else { continue };
-            let refused = || not_of(manifest.id(), &error).context(format!("version {height} is refused"));
+            let refused = || {
+                let not_of = ChannelError::NotOf { id: manifest.id(), error };
+                Failure::from(not_of).context(format!("version {height} is refused"))
+            };
             broken = Some(self.gap.clone().unwrap_or_else(refused));
             break;
         }

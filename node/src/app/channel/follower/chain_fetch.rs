@@ -16,10 +16,10 @@ use crate::app::call::Call;
 use crate::app::channel::follower::chain::{Gathered, version_of};
 use crate::app::channel::follower::limits::{ANNOUNCED_MAX, CATCH_UP, LOOK, QUIET};
 use crate::app::disk::Disk;
-use crate::app::lineages::not_of;
+use crate::app::errors::ChannelError;
 use crate::app::network::Network;
 use crate::app::objects::Objects;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::net::Event;
 
 /// Gathers the versions of channels.
@@ -61,10 +61,10 @@ impl Chains {
                     gathered.fetched_bytes += bytes;
                     gathered.add(lineage, manifest);
                 }
-                Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
-                Err(failure) => {
+                Err(error) if error.is_cancelled() => return Err(error.into()),
+                Err(error) => {
                     gathered.compare(lineage, &manifest);
-                    gathered.gap.get_or_insert(failure.context("the records of a version"));
+                    gathered.gap.get_or_insert(Failure::from(error).context("the records of a version"));
                 }
             }
         }
@@ -110,9 +110,9 @@ impl Chains {
                     gathered.fetched_bytes += bytes;
                     gathered.add(lineage, manifest);
                 }
-                Err(failure) if failure.kind == Kind::Interrupted => return Err(failure),
-                Err(failure) => {
-                    gathered.gap = Some(failure.context(format!("version {height} of the channel")));
+                Err(error) if error.is_cancelled() => return Err(error.into()),
+                Err(error) => {
+                    gathered.gap = Some(Failure::from(error).context(format!("version {height} of the channel")));
                     return Ok(());
                 }
             }
@@ -126,13 +126,14 @@ impl Chains {
         lineage: &Lineage,
         id: ManifestId,
         patience: Duration,
-    ) -> Outcome<(Authentic<Manifest>, u64)> {
+    ) -> Result<(Authentic<Manifest>, u64), ChannelError> {
         let manifest = self.objects.find_manifest(call, id, patience).await?;
         if version_of(lineage, &manifest).is_none() {
             // Its place is not known yet; whose it is and what, that is told before its place is looked at.
-            let error = lineage.clone().extend(&manifest).err();
-            let unlike = || Failure::new(Kind::Verification, format!("{} is no version of the channel", id.short()));
-            return Err(error.map_or_else(unlike, |error| not_of(id, &error)));
+            return Err(match lineage.clone().extend(&manifest) {
+                Err(error) => ChannelError::NotOf { id, error },
+                Ok(_) => ChannelError::NoVersion(id),
+            });
         }
         let bytes = self.objects.ensure_present(call, id, patience).await?;
         Ok((manifest, bytes))

@@ -11,7 +11,7 @@ use crate::app::channel::follower::Follower;
 use crate::app::channel::follower::chain::{Chain, Gathered, height_of};
 use crate::app::channel::follower::halt::halted;
 use crate::app::channel::follower::limits::PATIENCE;
-use crate::app::lineages::not_of;
+use crate::app::errors::ChannelError;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::seconds::Seconds;
 use crate::store::{ChannelRecord, Halt};
@@ -54,7 +54,7 @@ impl Follower {
         // Here since it was followed; one that was damaged since is fetched again.
         self.objects.ensure_present(call, id, asked.patience()).await?;
         let spec = self.disk.manifest(id).await?;
-        let opened = Lineage::open(&spec).map_err(|error| not_of(id, &error))?;
+        let opened = Lineage::open(&spec).map_err(|error| ChannelError::NotOf { id, error })?;
         if matches!(asked, Asked::Person(_)) {
             call.phase(format!("looking for versions of `{}`", record.name)).await;
             self.chains.catch_up(call, opened.spec().genesis, id).await?;

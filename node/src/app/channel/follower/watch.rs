@@ -17,7 +17,7 @@ use crate::app::call::Call;
 use crate::app::channel::follower::Follower;
 use crate::app::channel::follower::limits::{EVERY, PAUSE};
 use crate::app::channel::follower::update::Asked;
-use crate::failure::{Kind, Outcome};
+use crate::failure::Outcome;
 use crate::net::Event;
 use crate::store::ChannelRecord;
 
@@ -96,7 +96,7 @@ impl Follower {
                     tracing::info!(channel = %name, "version {height} is in force, before it was {}", updated.from);
                 }
             }
-            Err(failure) if failure.kind == Kind::Interrupted => {}
+            Err(_) if cancel.is_cancelled() => {}
             Err(failure) => tracing::warn!(channel = %name, "{failure}"),
         }
     }

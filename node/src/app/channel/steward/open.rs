@@ -18,6 +18,7 @@ use crate::app::call::Call;
 use crate::app::channel::steward::Steward;
 use crate::app::channel::steward::deal::{Dealt, Secret, deal};
 use crate::app::channel::steward::screen::admission;
+use crate::app::failures::no_genesis;
 use crate::app::known_bases::KnownBase;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::ChannelRecord;
@@ -100,7 +101,7 @@ impl Steward {
     /// The channel, signed, kept, followed by its steward, and announced.
     async fn publish_channel(&self, manifest: &Manifest) -> Outcome<(ManifestId, bool)> {
         let complete = self.publisher.sign_and_store(manifest).await?;
-        let well_formed = self.objects.inspect(complete).await?;
+        let well_formed = self.objects.inspect_record(complete).await?;
         let id = well_formed.manifest().id();
         let name = manifest.name.clone();
         let record = ChannelRecord { id, name, current: None, held: false, audit: false, halted: None };
@@ -111,11 +112,7 @@ impl Steward {
     /// A version by the id of its manifest or of its weights, or any base.
     async fn find_genesis(&self, call: &Call<'_>, reference: &str) -> Outcome<Genesis> {
         let version = self.names.find_version(reference).await?.and_then(|lineage| lineage.head().map(|head| head.id));
-        let known = self.resolver.find_base(call, reference).await.map_err(|failure| match failure.kind {
-            // Whether nobody has it or nobody can be asked: it is not there.
-            Kind::Unreachable => Failure { kind: Kind::NotFound, ..failure },
-            _ => failure,
-        })?;
+        let known = self.resolver.find_base(call, reference).await.map_err(no_genesis)?;
         let id = self.bases.id(call, &known).await?;
         Ok(Genesis { known, id, version })
     }

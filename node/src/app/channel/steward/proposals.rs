@@ -116,7 +116,7 @@ impl Proposals {
                     Ok::<_, StoreError>(mapped.complete(|shard| store.has_shard(shard))??)
                 })
                 .await?;
-            self.objects.inspect(complete).await?;
+            self.objects.inspect_record(complete).await?;
         }
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Proposer {
             Failure::new(Kind::Usage, format!("{reference} is a folder: a channel takes published adapters"))
                 .hint(format!("publish it first: `potluck publish {} --name NAME`", shell(reference)))
         })?;
-        self.disk.manifest(id).await
+        Ok(self.disk.manifest(id).await?)
     }
 
     /// The manifest of a channel that is followed here or was heard of, or of any by its whole id.
@@ -89,7 +89,7 @@ impl Proposer {
         call.phase(format!("looking for channel {}", id.short())).await;
         self.objects.find_and_fetch(call, id, patience).await?;
         let complete = self.disk.complete(id).await?;
-        Ok(self.objects.inspect(complete).await?.manifest().clone())
+        Ok(self.objects.inspect(call, complete).await?.manifest().clone())
     }
 
     /// What the steward would refuse at once is refused here, before anybody is bothered.

@@ -12,6 +12,7 @@ use potluck_protocol::signed::{Authentic, PublicKey};
 use crate::app::call::Call;
 use crate::app::channel::steward::proposals::Proposal;
 use crate::app::disk::{Disk, complete};
+use crate::app::errors::ObjectError;
 use crate::app::network::Network;
 use crate::app::objects::Objects;
 use crate::failure::{Failure, Kind, Outcome};
@@ -48,7 +49,7 @@ impl Screen {
         }
         let manifest = match self.adapter_manifest(call, proposal.info.adapter, patience).await {
             Ok(manifest) => manifest,
-            Err(failure) => return self.judge_missing(failure),
+            Err(error) => return self.judge_missing(error),
         };
         match refuse_adapter(lineage, manifest.body()) {
             Some(refusal) => Ok(Screened::Refused(refusal)),
@@ -67,41 +68,51 @@ impl Screen {
         if self.disk.store.is_well_formed(&id) {
             return Ok(Screened::Fit);
         }
-        if !self.disk.on_store(move |store| Ok::<_, Failure>(complete(store, &id).is_ok())).await? {
+        if !self.disk.try_store(move |store| Ok(complete(store, &id).is_ok())).await? {
             let bytes = manifest.body().total_bytes().saturating_mul(2);
             self.disk.check_room(bytes, "shards and files of a proposed adapter").await?;
             call.phase(format!("fetching {} from its publisher or others", manifest.body().name)).await;
-            if let Err(failure) = self.objects.fetch(call, manifest.clone(), patience).await {
-                return self.judge_missing(failure);
+            if let Err(error) = self.objects.fetch(call, manifest.clone(), patience).await {
+                return self.judge_missing(error);
             }
         }
         let complete = self.disk.complete(id).await?;
         // I6
-        match self.objects.inspect(complete).await {
+        match self.objects.inspect(call, complete).await {
             Ok(_) => Ok(Screened::Fit),
-            Err(failure) if failure.kind == Kind::Verification => {
-                Ok(Screened::Refused(Refusal::malformed(&failure.message)))
-            }
-            Err(failure) => Err(failure),
+            Err(error) => judge_content(error),
         }
     }
 
-    async fn adapter_manifest(&self, call: &Call<'_>, id: ManifestId, find: Duration) -> Outcome<Authentic<Manifest>> {
-        match self.disk.on_store(move |store| store.manifest(&id)).await? {
+    async fn adapter_manifest(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        find: Duration,
+    ) -> Result<Authentic<Manifest>, ObjectError> {
+        match self.disk.try_store(move |store| store.manifest(&id)).await? {
             Some(manifest) => Ok(manifest),
             None => self.objects.find_manifest(call, id, find).await,
         }
     }
 
     /// What is nobody's trouble but the publisher's and the network's is a refusal; ours ends the release.
-    fn judge_missing(&self, failure: Failure) -> Outcome<Screened> {
-        match failure.kind {
-            Kind::NotFound | Kind::Timeout | Kind::Unreachable if self.network.is_none() => Ok(Screened::Later),
-            Kind::NotFound | Kind::Timeout | Kind::Unreachable => Ok(Screened::Refused(Refusal::Missing)),
-            Kind::Verification => Ok(Screened::Refused(Refusal::malformed(&failure.message))),
-            _ => Err(failure),
+    fn judge_missing(&self, error: ObjectError) -> Outcome<Screened> {
+        match error.is_missing() {
+            true if self.network.is_none() => Ok(Screened::Later),
+            true => Ok(Screened::Refused(Refusal::Missing)),
+            false => judge_content(error),
         }
     }
+}
+
+/// A refusal names the adapter as malformed for good: only by what its publisher signed. That our own base or disk cannot
+/// be read ends the release.
+fn judge_content(error: ObjectError) -> Outcome<Screened> {
+    if error.is_publishers_fault() {
+        return Ok(Screened::Refused(Refusal::malformed(&error.to_string())));
+    }
+    Err(error.into())
 }
 
 /// Why the rules of a channel refuse a proposal, whatever its adapter is.

@@ -205,7 +205,7 @@ impl Drafts {
         let adapters: Vec<ManifestId> = version.recipe.inputs().iter().map(|(adapter, _)| *adapter).collect();
         call.phase(format!("signing version {} of {}", version.height, record.name)).await;
         let complete = self.publisher.sign_and_store(&manifest).await?;
-        let well_formed = self.objects.inspect(complete).await?;
+        let well_formed = self.objects.inspect_record(complete).await?;
         let id = well_formed.manifest().id();
         // An update that runs beside this one must not put an older version back.
         let turn = self.turns.take(record.id).await;
