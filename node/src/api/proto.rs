@@ -325,10 +325,18 @@ pub struct Merge {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MergeInto {
-    /// One adapter. Rows to choose the weights by, if they are not to be those that were given.
-    Adapter { method: Method, weights_by: Option<PathBuf> },
-    /// The base (a new base folder), by a recipe. Its float type is that of the base if not said.
-    Base { dtype: Option<String> },
+    /// One adapter.
+    Adapter {
+        /// How the adapters are combined.
+        method: Method,
+        /// Rows to choose the weights by, if they are not to be those that were given.
+        weights_by: Option<PathBuf>,
+    },
+    /// The base (a new base folder), by a recipe.
+    Base {
+        /// Float type of the new base; that of the old one if not said.
+        dtype: Option<String>,
+    },
 }
 
 /// Measures a merge. Shapes are those of a base, or of a `config.json`.

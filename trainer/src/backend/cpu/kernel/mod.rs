@@ -7,6 +7,8 @@
 //!
 //! `unsafe` is allowed in these files alone, for intrinsics and for reads whose bounds [`check`] has settled.
 
+#![allow(unsafe_code, reason = "intrinsics, and reads whose bounds `check` has settled")]
+
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
 mod f32_portable;
