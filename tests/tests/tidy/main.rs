@@ -9,10 +9,12 @@
 )]
 
 mod circles;
+mod exempt;
 mod invariants;
 mod layers;
 mod one_build;
 mod rules;
 mod sources;
+mod spread;
 mod stranger;
 mod tables;

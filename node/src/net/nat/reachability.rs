@@ -4,8 +4,8 @@ use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::is_relayed;
 use super::limits::{EXTERNAL, VERDICT};
+use crate::addresses::is_relayed;
 
 /// What is known of our own reachability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
