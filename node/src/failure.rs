@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// Exit codes. The numbers are a promise to scripts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = FailureKind)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Kind {
@@ -39,7 +41,7 @@ pub enum Kind {
 }
 
 /// A failed command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
 #[error("{message}")]
 pub struct Failure {
     /// Decides the exit code.
@@ -58,13 +60,15 @@ pub struct Failure {
 }
 
 /// The state of a run, for the same command to go on from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = KeptRun)]
 pub struct Kept {
     /// Whole steps.
     pub step: u64,
     /// Of so many.
     pub steps: u64,
     /// Where the state lies.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
 }
 

@@ -11,6 +11,7 @@ pub mod text;
 mod naming;
 mod licence;
 pub mod seconds;
+pub mod json_forms;
 pub mod task;
 mod lock;
 mod disk;

@@ -5,9 +5,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Whole seconds, at most [`Seconds::MAX`]: more is taken for that, because nobody waits longer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[schema(value_type = u64)]
 #[serde(from = "u64", into = "u64")]
 pub struct Seconds(u64);
 

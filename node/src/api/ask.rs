@@ -3,8 +3,12 @@
 //! An answer is a JSON object whose first field, `schema`, names its form and the form's version. The types of answers
 //! know nothing of it: it is written and checked here alone.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
+use utoipa::openapi::{RefOr, Schema};
 
 use super::answers::{
     Base, Bases, Channels, Exported, FetchedShards, GenerateMeasured, Generated, Heard, InForce, MergeMeasured, Merged,
@@ -15,6 +19,7 @@ use super::proto::{self, Request};
 use super::search::{Found, Search};
 use super::{channel, lineage};
 use crate::failure::{Failure, Kind, Outcome};
+use crate::json_forms;
 use crate::worker::proto::{BenchGenerateSettings, BenchStepSettings, BenchWork, Measured};
 use potluck_trainer::data::check::Report;
 
@@ -27,6 +32,29 @@ pub trait Ask: Clone + Into<Request> {
     type Answer: Serialize + DeserializeOwned;
     /// Name and version of the answer's form, e.g. `potluck.status/1`.
     const SCHEMA: &'static str;
+    /// What the request's field `do` says, and for a channel its field `what`.
+    const TAGS: &'static [&'static str];
+}
+
+/// What the schema of all requests says of one: see [`super::schema`].
+pub struct Asked {
+    /// [`Ask::TAGS`].
+    pub tags: &'static [&'static str],
+    /// [`Ask::SCHEMA`].
+    pub schema: &'static str,
+    /// Name of the answer's form, without its field `schema`.
+    pub answer: Cow<'static, str>,
+    /// Adds the schemas of that form, and of what is in it, by name.
+    pub add: fn(&mut Schemas),
+}
+
+/// Schemas by name, in the order in which they were added, the same one perhaps several times.
+pub type Schemas = Vec<(String, RefOr<Schema>)>;
+
+/// Adds the schema of a type, and of what is in it.
+pub fn add<T: ToSchema>(schemas: &mut Schemas) {
+    schemas.push((T::name().into_owned(), T::schema()));
+    T::schemas(schemas);
 }
 
 /// An answer as programs get it.
@@ -113,9 +141,30 @@ pub struct AskBenchGenerate {
     pub settings: BenchGenerateSettings,
 }
 
-/// Each request with its answer: the type, what makes a [`Request`] of it, the schema, the answer's type.
+/// The type that the JSON schema is derived from: the second, if an answer's own type is of a crate without schemas.
+macro_rules! form {
+    ($answer:ty) => {
+        $answer
+    };
+    ($answer:ty, $form:ty) => {
+        $form
+    };
+}
+
+/// Each request with its answer: the type, what makes a [`Request`] of it, the tags that it is written with, the schema,
+/// the answer's type.
 macro_rules! asks {
-    ($($ask:ty, $own:pat => $request:expr, $schema:literal => $answer:ty;)*) => {$(
+    ($($ask:ty, $own:pat => $request:expr, $tags:expr, $schema:literal => $answer:ty $(as $form:ty)?;)*) => {
+        /// Every request, in the order of the docs.
+        pub fn all() -> Vec<Asked> {
+            vec![$(Asked {
+                tags: <$ask>::TAGS,
+                schema: <$ask>::SCHEMA,
+                answer: <form!($answer $(, $form)?) as ToSchema>::name(),
+                add: add::<form!($answer $(, $form)?)>,
+            },)*]
+        }
+        $(
         impl From<$ask> for Request {
             fn from($own: $ask) -> Self {
                 $request
@@ -125,57 +174,72 @@ macro_rules! asks {
         impl Ask for $ask {
             type Answer = $answer;
             const SCHEMA: &'static str = $schema;
+            const TAGS: &'static [&'static str] = &$tags;
         }
-    )*};
+        )*
+    };
 }
 
 asks! {
-    AskStatus, AskStatus => Request::Status, "potluck.status/1" => Status;
-    AskPeers, AskPeers => Request::Peers, "potluck.peers/1" => Peers;
-    AskStop, AskStop => Request::Stop, "potluck.stop/1" => Stopped;
-    proto::Heard, own => Request::Heard(own), "potluck.heard/1" => Heard;
+    AskStatus, AskStatus => Request::Status, ["status"], "potluck.status/1" => Status;
+    AskPeers, AskPeers => Request::Peers, ["peers"], "potluck.peers/1" => Peers;
+    AskStop, AskStop => Request::Stop, ["stop"], "potluck.stop/1" => Stopped;
+    proto::Heard, own => Request::Heard(own), ["heard"], "potluck.heard/1" => Heard;
 
-    proto::BaseAdd, own => Request::BaseAdd(own), "potluck.base.add/1" => Base;
-    proto::BaseFetch, own => Request::BaseFetch(own), "potluck.base.add/1" => Base;
-    proto::BaseShow, own => Request::BaseShow(own), "potluck.base.show/1" => Base;
-    AskBases, AskBases => Request::BaseList, "potluck.base.list/1" => Bases;
+    proto::BaseAdd, own => Request::BaseAdd(own), ["base_add"], "potluck.base.add/1" => Base;
+    proto::BaseFetch, own => Request::BaseFetch(own), ["base_fetch"], "potluck.base.add/1" => Base;
+    proto::BaseShow, own => Request::BaseShow(own), ["base_show"], "potluck.base.show/1" => Base;
+    AskBases, AskBases => Request::BaseList, ["base_list"], "potluck.base.list/1" => Bases;
 
-    proto::Train, own => Request::Train(Box::new(own)), "potluck.train/1" => Trained;
-    proto::Eval, own => Request::Eval(own), "potluck.eval/1" => Measured;
-    proto::Generate, own => Request::Generate(own), "potluck.generate/1" => Generated;
-    proto::DataCheck, own => Request::DataCheck(own), "potluck.data.check/1" => Report;
+    proto::Train, own => Request::Train(Box::new(own)), ["train"], "potluck.train/1" => Trained;
+    proto::Eval, own => Request::Eval(own), ["eval"], "potluck.eval/1" => Measured;
+    proto::Generate, own => Request::Generate(own), ["generate"], "potluck.generate/1" => Generated;
+    proto::DataCheck, own => Request::DataCheck(own),
+        ["data_check"], "potluck.data.check/1" => Report as json_forms::Report;
 
-    proto::Publish, own => Request::Publish(own), "potluck.publish/1" => Published;
-    proto::PublishBase, own => Request::PublishBase(own), "potluck.publish/1" => Published;
-    Search, own => Request::Search(Box::new(own)), "potluck.search/1" => Found;
-    proto::Show, own => Request::Show(own), "potluck.show/1" => Shown;
-    proto::Pull, own => Request::Pull(own), "potluck.pull/1" => Pulled;
-    proto::Fetch, own => Request::Fetch(own), "potluck.fetch/1" => FetchedShards;
-    proto::Verify, own => Request::Verify(own), "potluck.verify/1" => Verified;
-    proto::Merge, own => Request::Merge(own), "potluck.merge/1" => Merged;
+    proto::Publish, own => Request::Publish(own), ["publish"], "potluck.publish/1" => Published;
+    proto::PublishBase, own => Request::PublishBase(own), ["publish_base"], "potluck.publish/1" => Published;
+    Search, own => Request::Search(Box::new(own)), ["search"], "potluck.search/1" => Found;
+    proto::Show, own => Request::Show(own), ["show"], "potluck.show/1" => Shown;
+    proto::Pull, own => Request::Pull(own), ["pull"], "potluck.pull/1" => Pulled;
+    proto::Fetch, own => Request::Fetch(own), ["fetch"], "potluck.fetch/1" => FetchedShards;
+    proto::Verify, own => Request::Verify(own), ["verify"], "potluck.verify/1" => Verified;
+    proto::Merge, own => Request::Merge(own), ["merge"], "potluck.merge/1" => Merged;
 
-    channel::Open, own => of(channel::Request::Open(own)), "potluck.channel.open/1" => OpenedChannel;
-    channel::Propose, own => of(channel::Request::Propose(own)), "potluck.channel.propose/1" => Proposed;
-    channel::Release, own => of(channel::Request::Release(own)), "potluck.channel.release/1" => Released;
-    channel::Revoke, own => of(channel::Request::Revoke(own)), "potluck.channel.revoke/1" => Revoked;
-    channel::Follow, own => of(channel::Request::Follow(own)), "potluck.channel.follow/1" => InForce;
-    channel::Unfollow, own => of(channel::Request::Unfollow(own)), "potluck.channel.unfollow/1" => Unfollowed;
-    channel::Update, own => of(channel::Request::Update(own)), "potluck.channel.update/1" => InForce;
-    channel::Rollback, own => of(channel::Request::Rollback(own)), "potluck.channel.rollback/1" => RolledBack;
-    channel::Show, own => of(channel::Request::Show(own)), "potluck.channel.show/1" => lineage::Shown;
-    AskChannels, AskChannels => of(channel::Request::List), "potluck.channel.list/1" => Channels;
-    channel::Export, own => of(channel::Request::Export(own)), "potluck.channel.export/1" => Exported;
+    channel::Open, own => of(channel::Request::Open(own)),
+        ["channel", "open"], "potluck.channel.open/1" => OpenedChannel;
+    channel::Propose, own => of(channel::Request::Propose(own)),
+        ["channel", "propose"], "potluck.channel.propose/1" => Proposed;
+    channel::Release, own => of(channel::Request::Release(own)),
+        ["channel", "release"], "potluck.channel.release/1" => Released;
+    channel::Revoke, own => of(channel::Request::Revoke(own)),
+        ["channel", "revoke"], "potluck.channel.revoke/1" => Revoked;
+    channel::Follow, own => of(channel::Request::Follow(own)),
+        ["channel", "follow"], "potluck.channel.follow/1" => InForce;
+    channel::Unfollow, own => of(channel::Request::Unfollow(own)),
+        ["channel", "unfollow"], "potluck.channel.unfollow/1" => Unfollowed;
+    channel::Update, own => of(channel::Request::Update(own)),
+        ["channel", "update"], "potluck.channel.update/1" => InForce;
+    channel::Rollback, own => of(channel::Request::Rollback(own)),
+        ["channel", "rollback"], "potluck.channel.rollback/1" => RolledBack;
+    channel::Show, own => of(channel::Request::Show(own)),
+        ["channel", "show"], "potluck.channel.show/1" => lineage::Shown;
+    AskChannels, AskChannels => of(channel::Request::List), ["channel", "list"], "potluck.channel.list/1" => Channels;
+    channel::Export, own => of(channel::Request::Export(own)),
+        ["channel", "export"], "potluck.channel.export/1" => Exported;
 
-    AskStoreStat, AskStoreStat => Request::StoreStat, "potluck.store.stat/1" => StoreStat;
-    AskStoreVerify, AskStoreVerify => Request::StoreVerify, "potluck.store.verify/1" => StoreVerified;
-    AskStoreRebuild, AskStoreRebuild => Request::StoreRebuild, "potluck.store.rebuild/1" => StoreStat;
+    AskStoreStat, AskStoreStat => Request::StoreStat, ["store_stat"], "potluck.store.stat/1" => StoreStat;
+    AskStoreVerify, AskStoreVerify => Request::StoreVerify, ["store_verify"], "potluck.store.verify/1" => StoreVerified;
+    AskStoreRebuild, AskStoreRebuild => Request::StoreRebuild,
+        ["store_rebuild"], "potluck.store.rebuild/1" => StoreStat;
 
     AskBenchStep, AskBenchStep { base, settings } => Request::Bench(proto::Bench { base, work: BenchWork::Step(settings) }),
-        "potluck.bench.step/1" => StepMeasured;
+        ["bench"], "potluck.bench.step/1" => StepMeasured;
     AskBenchGenerate, AskBenchGenerate { base, settings } =>
         Request::Bench(proto::Bench { base, work: BenchWork::Generate(settings) }),
-        "potluck.bench.generate/1" => GenerateMeasured;
-    proto::BenchMerge, own => Request::BenchMerge(Box::new(own)), "potluck.bench.merge/1" => MergeMeasured;
+        ["bench"], "potluck.bench.generate/1" => GenerateMeasured;
+    proto::BenchMerge, own => Request::BenchMerge(Box::new(own)),
+        ["bench_merge"], "potluck.bench.merge/1" => MergeMeasured;
 }
 
 fn of(request: channel::Request) -> Request {
@@ -256,11 +320,16 @@ mod tests {
     }
 
     #[test]
-    fn a_request_and_its_type_agree_on_the_schema() {
+    fn a_request_and_its_type_agree_on_schema_and_tags() {
         fn agree<R: Ask>(ask: R) {
-            assert_eq!(ask.into().schema(), R::SCHEMA);
+            let request: Request = ask.into();
+            assert_eq!(request.schema(), R::SCHEMA);
+            let json = serde_json::to_value(&request).expect("JSON");
+            let tags: Vec<&str> = ["do", "what"].iter().filter_map(|field| json[field].as_str()).collect();
+            assert_eq!(tags, R::TAGS);
         }
         agree(AskStatus);
+        agree(AskPeers);
         agree(AskBases);
         agree(AskChannels);
         agree(proto::Show { reference: String::new() });

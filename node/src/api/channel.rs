@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 use potluck_protocol::channel::Role;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::json_forms;
 use crate::seconds::Seconds;
 
 /// What can be asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelRequest)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Request {
     /// Opens a channel with this node as its steward.
@@ -37,7 +40,8 @@ pub enum Request {
 }
 
 /// A new channel, with this node's key as its steward.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelOpenRequest)]
 pub struct Open {
     /// What to call it, here and for others.
     pub name: String,
@@ -68,18 +72,21 @@ pub struct Open {
 }
 
 /// Rows of a suite.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct SuiteRows {
     /// Its name.
     pub name: String,
     /// What its loss decides.
+    #[schema(value_type = json_forms::Role)]
     pub role: Role,
     /// A file of JSON lines.
+    #[schema(value_type = String)]
     pub rows: PathBuf,
 }
 
 /// Offers an adapter that is published to a channel.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelProposeRequest)]
 pub struct Propose {
     /// To which.
     pub channel: String,
@@ -92,7 +99,8 @@ pub struct Propose {
 }
 
 /// The next version, of all proposals that are known.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelReleaseRequest)]
 pub struct Release {
     /// Which.
     pub channel: String,
@@ -103,7 +111,8 @@ pub struct Release {
 }
 
 /// The next version, without some adapters.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelRevokeRequest)]
 pub struct Revoke {
     /// Which.
     pub channel: String,
@@ -114,7 +123,8 @@ pub struct Revoke {
 }
 
 /// A channel to be followed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelFollowRequest)]
 pub struct Follow {
     /// Which.
     pub channel: String,
@@ -127,7 +137,8 @@ pub struct Follow {
 }
 
 /// An earlier version to go back to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelRollbackRequest)]
 pub struct Rollback {
     /// Which.
     pub channel: String,
@@ -140,7 +151,8 @@ pub struct Rollback {
 }
 
 /// Follows a channel no longer; what is here of it stays.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelUnfollowRequest)]
 pub struct Unfollow {
     /// Which.
     pub channel: String,
@@ -150,7 +162,8 @@ pub struct Unfollow {
 }
 
 /// Takes the newest version of a channel now.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelUpdateRequest)]
 pub struct Update {
     /// Which.
     pub channel: String,
@@ -159,17 +172,20 @@ pub struct Update {
 }
 
 /// The lineage of a channel.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelShowRequest)]
 pub struct Show {
     /// Which.
     pub channel: String,
 }
 
 /// Writes a version as a folder of merged safetensors.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelExportRequest)]
 pub struct Export {
     /// A channel, the id of a version, or the base id of one.
     pub channel: String,
     /// The folder: whole or not at all.
+    #[schema(value_type = String)]
     pub out: PathBuf,
 }

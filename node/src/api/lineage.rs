@@ -5,25 +5,32 @@ use potluck_protocol::channel::Change;
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
 use potluck_protocol::signed::PublicKey;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::json_forms;
 use crate::store::Halt;
 
 /// A channel as it is known here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelShown)]
 pub struct Shown {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// What it is called here.
     pub name: String,
     /// Whose key signs its versions.
+    #[schema(value_type = json_forms::PublicKey)]
     pub steward: PublicKey,
     /// This node's key is the steward's.
     pub own: bool,
     /// The base that every version is folded from.
+    #[schema(value_type = json_forms::BaseId)]
     pub genesis: BaseId,
     /// What genesis is called here, if it is here.
     pub genesis_name: Option<String>,
     /// The version whose weights genesis is, if the channel is a fork.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub forked_from: Option<ManifestId>,
     /// For people.
     pub rules: Vec<String>,
@@ -42,7 +49,8 @@ pub struct Shown {
 }
 
 /// Why nothing more is taken.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ChannelHalted)]
 pub struct Halted {
     /// What the steward signed.
     pub proof: Halt,
@@ -51,19 +59,24 @@ pub struct Halted {
 }
 
 /// One link of the chain.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ShownVersion)]
 pub struct Version {
     /// Its place: genesis is 0.
     pub height: u32,
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub version: ManifestId,
     /// Its weights as a base.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// Of its weights.
+    #[schema(value_type = json_forms::FoldDigest)]
     pub digest: FoldDigest,
     /// Seconds since 1970 by the steward's clock.
     pub created: u64,
     /// What it does to the one before.
+    #[schema(value_type = json_forms::Change)]
     pub change: Change,
     /// It is the one that is used here.
     pub in_force: bool,
@@ -80,9 +93,11 @@ pub struct Version {
 }
 
 /// An adapter in a version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ShownInput)]
 pub struct Input {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub adapter: ManifestId,
     /// Its publisher's name for it, if it is known here.
     pub name: Option<String>,
@@ -93,11 +108,14 @@ pub struct Input {
 }
 
 /// What became of a proposal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ShownVerdict)]
 pub struct Verdict {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub proposal: ManifestId,
     /// What was offered.
+    #[schema(value_type = json_forms::ManifestId)]
     pub adapter: ManifestId,
     /// Its publisher's name for it, if it is known here.
     pub name: Option<String>,

@@ -8,5 +8,6 @@ pub mod channel;
 pub mod lineage;
 pub mod answers;
 pub mod ask;
+pub mod schema;
 pub mod client;
 pub mod server;

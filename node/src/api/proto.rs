@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::id::ManifestId;
 use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::channel;
 use super::search::Search;
 pub use crate::ipc::{Progress, Unit};
+use crate::json_forms;
 use crate::seconds::Seconds;
 use crate::worker::proto::{BenchMergeSettings, BenchWork, CheckSettings, TrainSettings};
 
 /// A request. Paths are absolute: the daemon has a working folder of its own.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
     /// What the node is and does.
@@ -128,9 +130,11 @@ impl Request {
 }
 
 /// Checks a base whole and remembers it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = BaseAddRequest)]
 pub struct BaseAdd {
     /// A folder of safetensors, or a .gguf file.
+    #[schema(value_type = String)]
     pub path: PathBuf,
     /// What to call it here; the file's or folder's own name if not said.
     pub name: Option<String>,
@@ -140,30 +144,35 @@ pub struct BaseAdd {
 }
 
 /// One base, read whole.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = BaseShowRequest)]
 pub struct BaseShow {
     /// A path, a name or an id.
     pub base: String,
 }
 
 /// All that is known of one thing that was published.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = ShowRequest)]
 pub struct Show {
     /// A name, an id or the start of one.
     pub reference: String,
 }
 
 /// Makes a manifest and its shards present.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = FetchRequest)]
 pub struct Fetch {
     /// Which.
+    #[schema(value_type = json_forms::ManifestId)]
     pub manifest: ManifestId,
     /// How long to look for providers and wait for bytes.
     pub timeout_seconds: Seconds,
 }
 
 /// Waits until adapters have been heard of, or are here.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = HeardRequest)]
 pub struct Heard {
     /// Id of the base whose announcements are looked at.
     pub base: String,
@@ -174,14 +183,15 @@ pub struct Heard {
 }
 
 /// Checks again what is here.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = VerifyRequest)]
 pub struct Verify {
     /// A name, an id or the start of one: of an adapter, a base, a recipe, a channel or a version.
     pub id: String,
 }
 
 /// An adapter with its weight, e.g. `sql-helper@0.5`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WeightedRef {
     /// A folder, a name or an id.
     pub reference: String,
@@ -190,39 +200,47 @@ pub struct WeightedRef {
 }
 
 /// A training run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = TrainRequest)]
 pub struct Train {
     /// A path, a name or an id.
     pub base: String,
     /// Training rows.
+    #[schema(value_type = String)]
     pub data: PathBuf,
     /// Rows to measure loss and exact match on after the run.
+    #[schema(value_type = Option<String>)]
     pub held_out: Option<PathBuf>,
     /// Prompts that the base answers itself, as rows beside those of `data`.
+    #[schema(value_type = Option<String>)]
     pub rehearsal: Option<PathBuf>,
     /// Adapter to go on from.
     pub from: Option<String>,
     /// The PEFT folder to write.
+    #[schema(value_type = String)]
     pub out: PathBuf,
     /// As `training.json` holds them.
     pub settings: TrainSettings,
 }
 
 /// A measurement on rows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = EvalRequest)]
 pub struct Eval {
     /// A path, a name or an id; also a channel or a version.
     pub base: String,
     /// Applied together.
     pub adapters: Vec<WeightedRef>,
     /// Rows to measure on.
+    #[schema(value_type = String)]
     pub data: PathBuf,
     /// The result does not depend on it.
     pub threads: usize,
 }
 
 /// A prompt to continue.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = GenerateRequest)]
 pub struct Generate {
     /// A path, a name or an id; also a channel or a version.
     pub base: String,
@@ -240,20 +258,24 @@ pub struct Generate {
 }
 
 /// Rows to be looked at before they are trained on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = DataCheckRequest)]
 pub struct DataCheck {
     /// Whose tokenizer and chat template are used.
     pub base: String,
     /// The rows.
+    #[schema(value_type = String)]
     pub data: PathBuf,
     /// How they are read.
     pub settings: CheckSettings,
 }
 
 /// An adapter to sign and announce.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = PublishRequest)]
 pub struct Publish {
     /// A PEFT folder.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
     /// What to call it.
     pub name: String,
@@ -265,11 +287,13 @@ pub struct Publish {
     pub description: String,
     /// Rows to measure the adapter on, each with the name that its figures get. The rows stay here.
     #[serde(default)]
+    #[schema(value_type = Vec<(String, String)>)]
     pub evaluate: Vec<(String, PathBuf)>,
 }
 
 /// The files of a base, for whoever asks for it by its id.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = PublishBaseRequest)]
 pub struct PublishBase {
     /// A path, a name or an id.
     pub base: String,
@@ -282,7 +306,8 @@ pub struct PublishBase {
 }
 
 /// A base to be fetched from the swarm.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = BaseFetchRequest)]
 pub struct BaseFetch {
     /// Its id, or the start of one that was heard of.
     pub base: String,
@@ -293,11 +318,13 @@ pub struct BaseFetch {
 }
 
 /// Something to be fetched, checked and written as a folder.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = PullRequest)]
 pub struct Pull {
     /// An id, or the name or the start of an id that was heard of.
     pub reference: String,
     /// The folder to write; inside the home if not said.
+    #[schema(value_type = Option<String>)]
     pub out: Option<PathBuf>,
     /// Write the folder also if the adapter's base is not here to hold it against. It needs `out`.
     #[serde(default)]
@@ -307,7 +334,8 @@ pub struct Pull {
 }
 
 /// Adapters to be combined.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = MergeRequest)]
 pub struct Merge {
     /// The base that they are of: a path, a name or an id.
     pub base: String,
@@ -316,42 +344,48 @@ pub struct Merge {
     /// What becomes of them.
     pub into: MergeInto,
     /// The folder to write.
+    #[schema(value_type = String)]
     pub out: PathBuf,
     /// The result does not depend on it.
     pub threads: usize,
 }
 
 /// What adapters are merged into.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MergeInto {
-    /// One adapter.
+    /// One adapter. Rows to choose the weights by, if they are not to be those that were given.
     Adapter {
-        /// How the adapters are combined.
+        /// How.
+        #[schema(value_type = json_forms::Method)]
         method: Method,
-        /// Rows to choose the weights by, if they are not to be those that were given.
+        /// JSON lines. The weights that were given are where the search begins.
+        #[schema(value_type = Option<String>)]
         weights_by: Option<PathBuf>,
     },
-    /// The base (a new base folder), by a recipe.
+    /// The base (a new base folder), by a recipe. Its float type is that of the base if not said.
     Base {
-        /// Float type of the new base; that of the old one if not said.
+        /// `f32`, `f16` or `bf16`.
         dtype: Option<String>,
     },
 }
 
 /// Measures a merge. Shapes are those of a base, or of a `config.json`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = BenchMergeRequest)]
 pub struct BenchMerge {
     /// A path, a name or an id.
     pub base: Option<String>,
     /// A `config.json`, if no base is given.
+    #[schema(value_type = Option<String>)]
     pub shape: Option<PathBuf>,
     /// What to measure.
     pub settings: BenchMergeSettings,
 }
 
 /// A measurement of training or generation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = BenchRequest)]
 pub struct Bench {
     /// A path, a name or an id.
     pub base: String,

@@ -6,9 +6,13 @@ use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::signed::PublicKey;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::json_forms;
 
 /// All of these must hold; an empty search finds everything.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = SearchRequest)]
 pub struct Search {
     /// Words, each somewhere in the name or the description; upper and lower case are one.
     pub text: String,
@@ -23,13 +27,14 @@ pub struct Search {
     /// What the publisher states of a suite.
     pub eval: Option<AtLeast>,
     /// Adapters, bases and channels if not said.
+    #[schema(value_type = Option<json_forms::KindTag>)]
     pub kind: Option<KindTag>,
     /// Results that are wanted.
     pub limit: usize,
 }
 
 /// `16` or `8..32`, both ends included.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ranks {
     /// The lowest.
     pub min: u32,
@@ -38,7 +43,7 @@ pub struct Ranks {
 }
 
 /// `SUITE>=SHARE`, the share as `0.8` or `80%`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AtLeast {
     /// Name of the rows.
     pub suite: String,
@@ -90,7 +95,7 @@ impl FromStr for AtLeast {
 }
 
 /// What a search finds.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Found {
     /// The best first.
     pub results: Vec<Offer>,
@@ -103,20 +108,24 @@ pub struct Found {
 }
 
 /// One thing that is offered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Offer {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub manifest: ManifestId,
     /// What its publisher calls it.
     pub name: String,
     /// What it is.
+    #[schema(value_type = json_forms::KindTag)]
     pub kind: KindTag,
     /// The base that it is for, or that it is.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// What that base is called here, if it is here.
     #[serde(default)]
     pub base_name: Option<String>,
     /// Whose key signed it.
+    #[schema(value_type = json_forms::PublicKey)]
     pub publisher: PublicKey,
     /// Of all its files.
     pub bytes: u64,
@@ -127,7 +136,8 @@ pub struct Offer {
 }
 
 /// What a manifest says of itself: its publisher's words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = OfferDetails)]
 pub struct Details {
     /// Of an adapter.
     pub rank: Option<u32>,
@@ -144,7 +154,8 @@ pub struct Details {
 }
 
 /// A figure that a publisher states.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = StatedFigure)]
 pub struct Measured {
     /// What was measured.
     pub suite: String,

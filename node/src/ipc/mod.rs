@@ -4,6 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use utoipa::ToSchema;
 
 use crate::failure::Failure;
 
@@ -11,7 +12,8 @@ use crate::failure::Failure;
 pub const LINE_MAX: usize = 4 << 20;
 
 /// One line from the process that does the work. Progress comes any number of times, then one of the others once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = AnswerLine)]
 #[serde(rename_all = "snake_case")]
 pub enum Line {
     /// How far it is.
@@ -23,7 +25,7 @@ pub enum Line {
 }
 
 /// What is reported while a request runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// A new phase begins.
@@ -63,7 +65,7 @@ pub enum Progress {
 }
 
 /// The unit of a count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Shown as sizes, e.g. `1.5 MiB`.

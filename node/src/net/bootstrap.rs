@@ -6,11 +6,13 @@ use libp2p::core::transport::TransportError;
 use libp2p::swarm::DialError;
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::private;
 
 /// What came of the last dial.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = BootstrapHealth)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum Health {
     /// It has not been dialled to the end yet.

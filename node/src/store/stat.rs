@@ -4,13 +4,15 @@ use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::catalogue::{Key, Record};
 use potluck_protocol::signed::Authentic;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::store::error::Result;
 use crate::store::manifest_file::Summary;
 use crate::store::{Store, lock};
 
 /// The manifests that are here, by what they are. The one count, for every verb that tells of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = HeldManifests)]
 pub struct Held {
     /// All of them.
     pub manifests: usize,
@@ -49,7 +51,8 @@ impl Held {
 }
 
 /// Counts, and bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = StoreCounts)]
 pub struct Stat {
     /// Shards that are here and durable.
     pub shards: u64,

@@ -6,6 +6,9 @@ use potluck_protocol::codec::{Malformed, Wire};
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId, RecipeId};
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::json_forms;
 
 /// A file of an added base, as it was when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,21 +54,25 @@ pub struct ChannelRecord {
 }
 
 /// What a steward was found to have done. The proof is the manifests that it names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Halt {
     /// Two versions for one height.
     Equivocation {
         /// The one with the smaller id.
+        #[schema(value_type = json_forms::ManifestId)]
         first: ManifestId,
         /// The other one.
+        #[schema(value_type = json_forms::ManifestId)]
         second: ManifestId,
     },
     /// Folding the version here gave another digest.
     Mismatch {
         /// The version that was folded.
+        #[schema(value_type = json_forms::ManifestId)]
         version: ManifestId,
         /// What its recipe gave here.
+        #[schema(value_type = json_forms::FoldDigest)]
         digest: FoldDigest,
     },
 }

@@ -3,24 +3,29 @@
 use potluck_protocol::id::{BaseId, FoldDigest};
 use potluck_protocol::tensor::DType;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::json_forms;
 
 /// What the worker says of a base that it has read whole.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Identified {
     /// Names its weights.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// For people, e.g. `llama, 30 layers of 576, vocabulary 49152`.
     pub architecture: String,
     /// Elements of all its tensors.
     pub parameters: u64,
     /// The type of its matrices.
+    #[schema(value_type = json_forms::DType)]
     pub dtype: DType,
     /// Absolute paths of its files.
     pub files: Vec<String>,
 }
 
 /// The tensor of a view that is farthest from the original, beside what its format allows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Compared {
     /// Its Hugging Face name.
     pub tensor: String,
@@ -31,16 +36,19 @@ pub struct Compared {
 }
 
 /// What the worker says of a fold.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = WorkerFolded)]
 pub struct Folded {
     /// Of the stream of tensors, by the recipe's rule.
+    #[schema(value_type = json_forms::FoldDigest)]
     pub digest: FoldDigest,
     /// The result's id as a base.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
 }
 
 /// What the worker says of a folder that it has put into the portable profile.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Normalised {
     /// Its rank.
     pub r: u32,

@@ -9,18 +9,22 @@ use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::PublicKey;
 use potluck_protocol::tensor::DType;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::api::search::Measured;
 use crate::exchange::Phases;
+use crate::json_forms;
 
 /// Something was signed and is offered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Published {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub manifest: ManifestId,
     /// What its publisher calls it.
     pub name: String,
     /// The base that an adapter is for, or that it is.
+    #[schema(value_type = Option<json_forms::BaseId>)]
     pub base: Option<BaseId>,
     /// Of all its files.
     pub bytes: u64,
@@ -29,17 +33,21 @@ pub struct Published {
 }
 
 /// All that is known of one thing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Shown {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub manifest: ManifestId,
     /// What its publisher calls it.
     pub name: String,
     /// What it is.
+    #[schema(value_type = json_forms::KindTag)]
     pub kind: KindTag,
     /// Whose key signed it.
+    #[schema(value_type = json_forms::PublicKey)]
     pub publisher: PublicKey,
     /// The base that it is for, or that it is.
+    #[schema(value_type = Option<json_forms::BaseId>)]
     pub base: Option<BaseId>,
     /// What that base is called here, if it is here.
     pub base_name: Option<String>,
@@ -60,6 +68,7 @@ pub struct Shown {
     /// The signed manifest, with its own units: millionths, and weights in 1/65536. Left out as long as only an
     /// announcement was heard.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Box<json_forms::Manifest>>)]
     pub body: Option<Box<Manifest>>,
     /// Shards that are not here. Left out of what is not here at all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,7 +78,7 @@ pub struct Shown {
 }
 
 /// How much of a thing is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Presence {
     /// All of it, and its meaning was checked.
     #[serde(rename = "here, checked")]
@@ -98,7 +107,7 @@ impl Presence {
 }
 
 /// One provider's part of what was fetched.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct PulledFrom {
     /// Its peer id.
     pub peer: String,
@@ -107,7 +116,7 @@ pub struct PulledFrom {
 }
 
 /// A manifest and its shards were fetched, nothing else.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct FetchedShards {
     /// Bytes that came.
     pub fetched_bytes: u64,
@@ -122,13 +131,15 @@ pub struct FetchedShards {
 }
 
 /// An adapter, or a base, was fetched, checked and written as a folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Pulled {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub manifest: ManifestId,
     /// What its publisher calls it; of a base what it is called here.
     pub name: String,
     /// Where it lies.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
     /// Bytes that came just now.
     pub fetched_bytes: u64,
@@ -136,28 +147,34 @@ pub struct Pulled {
     pub fetched_from: Vec<PulledFrom>,
     /// Its id, of a base. Left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<json_forms::BaseId>)]
     pub base: Option<BaseId>,
     /// The adapter's base, if that is not here, so that the adapter was not held against it. Left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<json_forms::BaseId>)]
     pub not_held_against: Option<BaseId>,
 }
 
 /// Something was checked again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Verified {
     /// Its id. Left out of a recipe.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub manifest: Option<ManifestId>,
     /// Its id, of a recipe. Left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<json_forms::RecipeId>)]
     pub recipe: Option<RecipeId>,
     /// What it is.
     pub kind: VerifiedKind,
     /// Of the weights that were made again, of a version or a recipe. Left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<json_forms::FoldDigest>)]
     pub digest: Option<FoldDigest>,
     /// Their id as a base, of a version. Left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<json_forms::BaseId>)]
     pub base: Option<BaseId>,
     /// Of a version. Left out otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -167,17 +184,18 @@ pub struct Verified {
 }
 
 /// What can be checked again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum VerifiedKind {
     /// A manifest of this kind.
+    #[schema(value_type = json_forms::KindTag)]
     Manifest(KindTag),
     /// A recipe, by folding it again.
     Recipe(RecipeTag),
 }
 
 /// Written as `recipe`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum RecipeTag {
     /// The only one.
@@ -185,7 +203,7 @@ pub enum RecipeTag {
 }
 
 /// Adapters were combined.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Merged {
     /// Into one adapter.
@@ -195,9 +213,10 @@ pub enum Merged {
 }
 
 /// Several adapters became one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MergedAdapter {
     /// The PEFT folder that was written.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
     /// How.
     pub method: MethodName,
@@ -225,7 +244,7 @@ pub struct MergedAdapter {
 }
 
 /// A way to merge adapters into one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MethodName {
     /// The exact sum, of the ranks together.
@@ -251,7 +270,7 @@ impl MethodName {
 }
 
 /// The module of a merged adapter that is farthest from the exact sum.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LeastKept {
     /// Its name.
     pub module: String,
@@ -260,7 +279,7 @@ pub struct LeastKept {
 }
 
 /// How weights were chosen by rows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Chosen {
     /// With the weights that were given.
     pub given_loss: f64,
@@ -271,28 +290,35 @@ pub struct Chosen {
 }
 
 /// Adapters were folded into their base by a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Folded {
     /// The base folder that was written.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
     /// By which anybody can repeat it.
+    #[schema(value_type = json_forms::RecipeId)]
     pub recipe: RecipeId,
     /// The base that was folded into.
+    #[schema(value_type = json_forms::BaseId)]
     pub parent: BaseId,
     /// Of the weights.
+    #[schema(value_type = json_forms::FoldDigest)]
     pub digest: FoldDigest,
     /// The result's id as a base.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// Adapters with their weights.
     pub inputs: Vec<WeightedAdapter>,
     /// Float type of the result.
+    #[schema(value_type = json_forms::DType)]
     pub dtype: DType,
 }
 
 /// An adapter in a recipe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WeightedAdapter {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub adapter: ManifestId,
     /// 1 for the adapter as it is. A multiple of 1/65536, so it is exact.
     pub weight: f64,

@@ -2,15 +2,18 @@
 
 use potluck_protocol::id::BaseId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::PulledFrom;
+use crate::json_forms;
 
 /// One base, read whole.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Base {
     /// What it is called here.
     pub name: String,
     /// Its id: of the weights, not of files.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// Where it lies, for people.
     pub place: String,
@@ -30,9 +33,10 @@ pub struct Base {
 }
 
 /// The base that a file is a view of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ViewOf {
     /// Its id.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// It was here, so that both could be compared.
     pub checked: bool,
@@ -41,7 +45,7 @@ pub struct ViewOf {
 }
 
 /// How far a tensor of a view is from the original.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Distance {
     /// Its name.
     pub tensor: String,
@@ -52,18 +56,19 @@ pub struct Distance {
 }
 
 /// All bases that can be used by name.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Bases {
     /// `tiny` first.
     pub bases: Vec<ListedBase>,
 }
 
 /// One base, by what the head of its files says.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ListedBase {
     /// What it is called here.
     pub name: String,
     /// Its id.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// Where it lies, for people.
     pub place: String,

@@ -1,13 +1,15 @@
 //! What was measured of this machine.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{LeastKept, MethodName};
+use crate::json_forms;
 use crate::worker::proto::Engine;
 use potluck_trainer::model::block::Recompute;
 
 /// Whole training steps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StepMeasured {
     /// Of all steps but the first.
     pub tokens_per_second: f64,
@@ -30,6 +32,7 @@ pub struct StepMeasured {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_gflops: Option<f64>,
     /// What was computed again in the backward pass.
+    #[schema(value_type = json_forms::Recompute)]
     pub recompute: Recompute,
     /// As it was asked for.
     pub seed: u64,
@@ -41,7 +44,7 @@ pub struct StepMeasured {
 }
 
 /// Reading a prompt and generating.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct GenerateMeasured {
     /// How many were read.
     pub prompt_tokens: usize,
@@ -63,7 +66,7 @@ pub struct GenerateMeasured {
 }
 
 /// A merge of adapters.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MergeMeasured {
     /// Of the merge, without making the adapters.
     pub seconds: f64,

@@ -8,22 +8,29 @@ use potluck_protocol::signed::PublicKey;
 use potluck_protocol::tensor::DType;
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::WeightedAdapter;
+use crate::json_forms;
 use crate::worker::proto::choose::Weighed;
 
 /// A channel was opened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OpenedChannel {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// Its name, here and for others.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// The base that every version is folded from.
+    #[schema(value_type = json_forms::BaseId)]
     pub genesis: BaseId,
     /// The version of another channel whose weights genesis is, if it is a fork.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub forked_from: Option<ManifestId>,
     /// This node's key.
+    #[schema(value_type = json_forms::PublicKey)]
     pub steward: PublicKey,
     /// Sealed shards: releases that can be scored.
     pub shards: usize,
@@ -34,11 +41,13 @@ pub struct OpenedChannel {
 }
 
 /// A suite whose rows were sealed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SealedSuite {
     /// Its name.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// What its loss decides.
+    #[schema(value_type = json_forms::Role)]
     pub role: Role,
     /// In all shards together.
     pub rows: usize,
@@ -51,15 +60,19 @@ pub struct SealedSuite {
 }
 
 /// An adapter was offered to a channel.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Proposed {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub proposal: ManifestId,
     /// To which.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// The channel's own name.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// What is offered.
+    #[schema(value_type = json_forms::ManifestId)]
     pub adapter: ManifestId,
     /// At most; a channel may lower it.
     pub weight: f64,
@@ -68,23 +81,30 @@ pub struct Proposed {
 }
 
 /// A version that this node, as the steward, has published.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NewVersion {
     /// The channel's id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// What it is called here.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// The version's id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub version: ManifestId,
     /// Its place in the channel.
     pub height: u32,
     /// What it does to the one before.
+    #[schema(value_type = json_forms::Change)]
     pub change: Change,
     /// What it is made of.
+    #[schema(value_type = json_forms::RecipeId)]
     pub recipe: RecipeId,
     /// Of its weights.
+    #[schema(value_type = json_forms::FoldDigest)]
     pub digest: FoldDigest,
     /// Its weights as a base.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// Adapters in the recipe.
     pub adapters: usize,
@@ -93,7 +113,7 @@ pub struct NewVersion {
 }
 
 /// What came of a release.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum Released {
     /// A version: `released` is true.
@@ -103,7 +123,7 @@ pub enum Released {
 }
 
 /// A release that is a version.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NewRelease {
     /// The version.
     #[serde(flatten)]
@@ -121,21 +141,25 @@ pub struct NewRelease {
     /// Proposals that nothing could be said of: their adapters are not here, and this node is on no network.
     pub later: usize,
     /// A version that an earlier command had promised and this one has finished.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub finished: Option<ManifestId>,
     /// Peers were asked whether this key has signed more than this home knows.
     pub asked: bool,
 }
 
 /// A release that is none: nothing changed and no shard was opened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NothingReleased {
     /// False.
     pub released: bool,
     /// The channel's id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// What it is called here.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// The version in force; `None` at genesis.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub version: Option<ManifestId>,
     /// Its height; 0 at genesis.
     pub height: u32,
@@ -144,17 +168,20 @@ pub struct NothingReleased {
     /// Proposals that nothing could be said of: their adapters are not here, and this node is on no network.
     pub later: usize,
     /// A version that an earlier command had promised and this one has finished.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub finished: Option<ManifestId>,
     /// Peers were asked whether this key has signed more than this home knows.
     pub asked: bool,
 }
 
 /// What became of a proposal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProposalVerdict {
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub proposal: ManifestId,
     /// What was offered.
+    #[schema(value_type = json_forms::ManifestId)]
     pub adapter: ManifestId,
     /// Its publisher's name for it, if it is here.
     pub name: Option<String>,
@@ -167,11 +194,12 @@ pub struct ProposalVerdict {
     /// Why not, in words, if it was refused.
     pub reason: Option<String>,
     /// As the version states it, with its own units: millionths, and weights in 1/65536.
+    #[schema(value_type = json_forms::VerdictOutcome)]
     pub outcome: VerdictOutcome,
 }
 
 /// A sealed shard that a release has opened.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OpenedShard {
     /// Which of the channel's commitments.
     pub index: u32,
@@ -180,11 +208,13 @@ pub struct OpenedShard {
 }
 
 /// Mean losses on a suite's rows, in nats.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SuiteScore {
     /// Its name.
+    #[schema(value_type = json_forms::Name)]
     pub suite: Name,
     /// What its loss decides.
+    #[schema(value_type = json_forms::Role)]
     pub role: Role,
     /// Of genesis.
     pub genesis: f64,
@@ -195,19 +225,21 @@ pub struct SuiteScore {
 }
 
 /// Adapters were taken out of a channel, for good.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Revoked {
     /// The version without them.
     #[serde(flatten)]
     pub version: NewVersion,
     /// Sorted by id.
+    #[schema(value_type = Vec<json_forms::ManifestId>)]
     pub revoked: Vec<ManifestId>,
     /// A version that an earlier command had promised and this one has finished.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub finished: Option<ManifestId>,
 }
 
 /// An earlier recipe holds again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum RolledBack {
     /// For all followers: a version was published.
@@ -217,7 +249,7 @@ pub enum RolledBack {
 }
 
 /// A version with the recipe of an earlier one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RolledBackForAll {
     /// The version.
     #[serde(flatten)]
@@ -225,23 +257,28 @@ pub struct RolledBackForAll {
     /// Height of the one whose recipe it has, less what was revoked since.
     pub back_to: u32,
     /// A version that an earlier command had promised and this one has finished.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub finished: Option<ManifestId>,
 }
 
 /// An earlier version is in force here until somebody asks for an update.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RolledBackHere {
     /// The channel's id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// What it is called here.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// Height that was in force.
     pub from: u32,
     /// Height that is in force; 0 is genesis.
     pub height: u32,
     /// The version in force; `None` at genesis.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub version: Option<ManifestId>,
     /// Its weights as a base.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// True: newer versions are not taken until one asks for them.
     pub held: bool,
@@ -250,23 +287,29 @@ pub struct RolledBackHere {
 }
 
 /// What of a channel is in force here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct InForce {
     /// The channel's id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// What it is called here.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// Whose key signs its versions.
+    #[schema(value_type = json_forms::PublicKey)]
     pub steward: PublicKey,
     /// The base that every version is folded from.
+    #[schema(value_type = json_forms::BaseId)]
     pub genesis: BaseId,
     /// Height that was in force before.
     pub from: u32,
     /// Height that is in force; 0 is genesis.
     pub height: u32,
     /// The version in force; `None` at genesis.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub version: Option<ManifestId>,
     /// Its weights as a base.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// Adapters in it.
     pub adapters: usize,
@@ -277,33 +320,39 @@ pub struct InForce {
 }
 
 /// A channel is no longer followed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Unfollowed {
     /// Its id, by which it can be followed again.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// What it was called here.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
 }
 
 /// The channels that are followed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Channels {
     /// This node's own ones included.
     pub channels: Vec<Followed>,
 }
 
 /// One channel that is followed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Followed {
     /// What it is called here.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// Height in force, 0 is genesis; `None` if its records are damaged.
     pub height: Option<u32>,
     /// The version in force; `None` at genesis.
+    #[schema(value_type = Option<json_forms::ManifestId>)]
     pub version: Option<ManifestId>,
     /// Whose key signs its versions; `None` if its records are damaged.
+    #[schema(value_type = Option<json_forms::PublicKey>)]
     pub steward: Option<PublicKey>,
     /// A rollback holds it: newer versions are not taken.
     pub held: bool,
@@ -316,26 +365,34 @@ pub struct Followed {
 }
 
 /// A version was written as a base folder.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Exported {
     /// Where.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
     /// The channel's id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub channel: ManifestId,
     /// The channel's own name.
+    #[schema(value_type = json_forms::Name)]
     pub name: Name,
     /// The version's place in the channel.
     pub height: u32,
     /// Its id.
+    #[schema(value_type = json_forms::ManifestId)]
     pub version: ManifestId,
     /// Genesis.
+    #[schema(value_type = json_forms::BaseId)]
     pub parent: BaseId,
     /// Adapters with their weights.
     pub inputs: Vec<WeightedAdapter>,
     /// Float type of the weights.
+    #[schema(value_type = json_forms::DType)]
     pub dtype: DType,
     /// Of the weights.
+    #[schema(value_type = json_forms::FoldDigest)]
     pub digest: FoldDigest,
     /// The weights as a base.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
 }

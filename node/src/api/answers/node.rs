@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use libp2p::Multiaddr;
 use potluck_protocol::id::BaseId;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::json_forms;
 use crate::net::{Health, nat::Reachability};
 use crate::store::Held;
 
 /// What a node is and does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Status {
     /// It is on a network: a daemon answers.
     pub running: bool,
@@ -20,10 +22,12 @@ pub struct Status {
     /// Its peer id; `None` where there is no home yet.
     pub peer: Option<String>,
     /// The home folder.
+    #[schema(value_type = String)]
     pub home: PathBuf,
     /// Name of its network.
     pub network: Option<String>,
     /// Where it listens.
+    #[schema(value_type = Vec<json_forms::Multiaddr>)]
     pub addresses: Vec<Multiaddr>,
     /// Peers that are connected.
     pub peers: usize,
@@ -34,6 +38,7 @@ pub struct Status {
     /// `None` of a node that is on no network.
     pub reachability: Option<Reachability>,
     /// Addresses at which everybody reaches it, as far as they are confirmed.
+    #[schema(value_type = Option<Vec<json_forms::Multiaddr>>)]
     pub external: Option<Vec<Multiaddr>>,
     /// Peer ids of relays through which it is reached.
     pub relays: Vec<String>,
@@ -52,24 +57,25 @@ pub struct Status {
 }
 
 /// One bootstrap address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Bootstrap {
     /// `state`, and where it fails `reason`.
     #[serde(flatten)]
     pub health: Health,
     /// As it was given.
+    #[schema(value_type = json_forms::Multiaddr)]
     pub address: Multiaddr,
 }
 
 /// The peers that are connected.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Peers {
     /// In no order that means anything.
     pub peers: Vec<Peer>,
 }
 
 /// One connected peer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
     /// Its peer id.
     pub peer: String,
@@ -84,7 +90,7 @@ pub struct Peer {
 }
 
 /// How a peer is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Route {
     /// By a connection of its own.
@@ -104,28 +110,31 @@ impl Route {
 }
 
 /// All adapters that were waited for have been heard of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Heard {
     /// Whose announcements.
+    #[schema(value_type = json_forms::BaseId)]
     pub base: BaseId,
     /// Announcements for that base.
     pub heard: usize,
 }
 
 /// The daemon ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Stopped {}
 
 /// A daemon is ready. Written once, when it listens; schema `potluck.up/1`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Up {
     /// The daemon's process.
     pub pid: u32,
     /// Its peer id.
     pub peer: String,
     /// Where it listens.
+    #[schema(value_type = Vec<json_forms::Multiaddr>)]
     pub addresses: Vec<Multiaddr>,
     /// Where the metrics are read, if they are served.
+    #[schema(value_type = Option<String>)]
     pub metrics: Option<SocketAddr>,
 }
 
@@ -135,9 +144,10 @@ impl Up {
 }
 
 /// A swarm key was made.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NetworkKey {
     /// The file that holds it.
+    #[schema(value_type = String)]
     pub path: PathBuf,
     /// By which two copies are compared without showing the key.
     pub fingerprint: String,
@@ -149,13 +159,14 @@ impl NetworkKey {
 }
 
 /// Whom a home speaks to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NetworkShown {
     /// Of the swarm key; `None` of a home that is in no private network.
     pub fingerprint: Option<String>,
     /// Peer ids that may connect; `None` for everybody.
     pub allow: Option<Vec<String>>,
     /// Addresses of the file `bootstrap`.
+    #[schema(value_type = Vec<json_forms::Multiaddr>)]
     pub bootstrap: Vec<Multiaddr>,
 }
 

@@ -1,11 +1,12 @@
 //! The store.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::store::{Held, Stat};
 
 /// What is in the store.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoreStat {
     /// How many.
     pub shards: u64,
@@ -22,7 +23,7 @@ pub struct StoreStat {
 }
 
 /// Every byte was hashed again, and nothing is wrong. Damage is an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoreVerified {
     /// Good ones.
     pub shards: u64,

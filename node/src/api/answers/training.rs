@@ -7,15 +7,19 @@ use std::path::PathBuf;
 
 use potluck_trainer::data::row;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::json_forms;
 use crate::worker::proto::Measured;
 
 /// A training run came to its end.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Trained {
     /// The PEFT folder that was written.
+    #[schema(value_type = String)]
     pub folder: PathBuf,
     /// What it was trained on.
+    #[schema(value_type = json_forms::RowKind)]
     pub rows: row::Kind,
     /// Optimiser steps that were done.
     pub steps: u64,
@@ -32,7 +36,7 @@ pub struct Trained {
 }
 
 /// A prompt was continued.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Generated {
     /// Without the prompt.
     pub text: String,

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use super::{Exchange, PullError};
 use crate::store::StoreError;
@@ -91,7 +92,8 @@ pub struct Pulled {
 }
 
 /// Where the time of a pull went.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[schema(as = PullPhases)]
 pub struct Phases {
     /// Until the manifest's tables were here; finding the manifest is not part of a pull.
     pub found_seconds: f64,

@@ -3,12 +3,13 @@
 use libp2p::Multiaddr;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use super::limits::{EXTERNAL, VERDICT};
 use crate::addresses::is_relayed;
 
 /// What is known of our own reachability.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reachability {
     /// No peer that probes has answered yet.

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use potluck_trainer::model::block::Recompute;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Engine;
+use crate::json_forms;
 
 /// What `potluck bench` measures.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BenchWork {
     /// Whole training steps.
@@ -28,11 +30,12 @@ impl BenchWork {
 }
 
 /// Whole training steps.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BenchStepSettings {
     /// What computes.
     pub engine: Engine,
     /// What the backward pass computes again.
+    #[schema(value_type = json_forms::Recompute)]
     pub recompute: Recompute,
     /// What is trained on.
     pub tokens: BenchTokens,
@@ -47,7 +50,7 @@ pub struct BenchStepSettings {
 }
 
 /// What the steps train on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BenchTokens {
     /// One batch of made-up tokens, the same in every step.
@@ -58,11 +61,12 @@ pub enum BenchTokens {
         seq: usize,
     },
     /// A JSON array of steps; a step is an array of sequences, a sequence an array of token ids.
+    #[schema(value_type = String)]
     File(PathBuf),
 }
 
 /// Reading a prompt and greedy generation.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BenchGenerateSettings {
     /// What computes.
     pub engine: Engine,
@@ -71,6 +75,7 @@ pub struct BenchGenerateSettings {
     /// Tokens to generate.
     pub new_tokens: usize,
     /// Where the prompt's tokens come from; made up if not said.
+    #[schema(value_type = Option<String>)]
     pub tokens: Option<PathBuf>,
     /// The result's speed, not its value, depends on it.
     pub threads: usize,

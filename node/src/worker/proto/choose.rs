@@ -6,8 +6,10 @@ use potluck_protocol::channel::{Gate, NormBound, Role, Score, Verdict};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::text::Name;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{BaseSource, FoldSource};
+use crate::json_forms;
 
 /// Weighs proposed adapters, scores them on the rows of one shard and chooses among them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -58,9 +60,10 @@ pub struct Chosen {
 }
 
 /// The norm of an adapter's update beside that of the weights that it changes, at the weight that was proposed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Weighed {
     /// Which one.
+    #[schema(value_type = json_forms::ManifestId)]
     pub adapter: ManifestId,
     /// Parts per million of the weights that it changes.
     pub ppm: u64,

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use potluck_protocol::recipe::Weight;
 use potluck_trainer::merge::Method;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::BaseSource;
+use crate::json_forms;
 use crate::worker::note::OfBase;
 
 /// Several adapters into one.
@@ -55,7 +57,7 @@ pub enum BenchShape {
 }
 
 /// What a merge is measured on.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BenchMergeSettings {
     /// How many are made up.
     pub adapters: usize,
@@ -64,10 +66,13 @@ pub struct BenchMergeSettings {
     /// Moves their values.
     pub seed: u64,
     /// PEFT folders to merge instead of made-up ones.
+    #[schema(value_type = Vec<String>)]
     pub from: Vec<PathBuf>,
     /// How the adapters become one.
+    #[schema(value_type = json_forms::Method)]
     pub method: Method,
     /// Where made-up adapters and the result are written; a temporary folder of the system if not said.
+    #[schema(value_type = Option<String>)]
     pub folder: Option<PathBuf>,
     /// The result's speed, not its value, depends on it.
     pub threads: usize,

@@ -8,6 +8,9 @@ use potluck_protocol::id::ManifestId;
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_trainer::data::tokenise::Overlong;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::json_forms;
 
 mod bench;
 mod engine;
@@ -164,11 +167,12 @@ pub struct FoldSource {
 }
 
 /// How `potluck data check` reads rows.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct CheckSettings {
     /// Longest sample in tokens.
     pub max_length: usize,
     /// What becomes of a longer row.
+    #[schema(value_type = json_forms::Overlong)]
     pub overlong: Overlong,
     /// Tokens of a micro-batch, for the estimate of packing.
     pub batch_tokens: usize,
@@ -177,7 +181,7 @@ pub struct CheckSettings {
 }
 
 /// Loss and exact match over rows.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Measured {
     /// How many rows there were.
     pub samples: u64,
@@ -185,5 +189,6 @@ pub struct Measured {
     pub exact_match: Option<f64>,
     /// Mean loss per completion token, in nats; not finite where the adapters are too heavy for the base.
     #[serde(deserialize_with = "crate::ipc::number")]
+    #[schema(value_type = Option<f64>, required)]
     pub loss: f64,
 }

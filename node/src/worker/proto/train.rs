@@ -15,9 +15,11 @@ use potluck_trainer::model::block::Recompute;
 use potluck_trainer::optim::AdamW;
 use potluck_trainer::optim::schedule::{Schedule, Shape};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::BaseSource;
 use super::flags::{Auto, named, named_or_auto};
+use crate::json_forms;
 
 /// Layers of the largest model that anybody trains here: bounds what a range may ask for.
 const LAYERS_MAX: u32 = 1024;
@@ -47,7 +49,7 @@ pub struct TrainTask {
 
 /// A LoRA run. Field names are PEFT's and the Hugging Face trainer's where those have one. Missing ones take their
 /// defaults, so that `--config` may say only what differs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, clap::Args, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainSettings {
     /// LoRA rank
@@ -65,6 +67,7 @@ pub struct TrainSettings {
     /// Modules to adapt: `all-linear`, names such as `q_proj,v_proj`, or a regular expression that matches whole paths,
     /// such as `.*\.[0-4]\.mlp\.(up|down)_proj` (no look-around, no back references)
     #[arg(long, default_value_t = TrainSettings::default().target_modules, value_name = "MODULES", value_parser = parse_targets)]
+    #[schema(value_type = json_forms::Targets)]
     pub target_modules: Targets,
     /// Names of modules that get no adapter although they are targets
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
@@ -74,6 +77,7 @@ pub struct TrainSettings {
     pub layers_to_transform: Option<Layers>,
     /// Factors to train: `both`, or `a` or `b` alone. `b` leaves A as it is drawn; `a` needs an adapter to go on from
     #[arg(long, default_value_t = TrainSettings::default().train, value_name = "FACTORS", value_parser = named::<Train>())]
+    #[schema(value_type = json_forms::TrainedFactors)]
     pub train: Train,
     /// Peak learning rate
     #[arg(long, default_value_t = TrainSettings::default().learning_rate)]
@@ -94,16 +98,19 @@ pub struct TrainSettings {
     /// What the backward pass computes again instead of keeping it: `none`, `selective` or `full` (the least memory). The
     /// result does not depend on it
     #[arg(long, default_value_t = TrainSettings::default().recompute, value_name = "WHAT", value_parser = named::<Recompute>())]
+    #[schema(value_type = json_forms::Recompute)]
     pub recompute: Recompute,
     /// What matrix products multiply: bf16 is several times faster where the processor has it, and the adapter is trained
     /// in f32 all the same
     #[arg(long, default_value_t = TrainSettings::default().dtype, value_parser = named_or_auto::<Precision>())]
+    #[schema(value_type = json_forms::PrecisionOrAuto)]
     pub dtype: Auto<Precision>,
     /// Steps over which the rate rises from zero
     #[arg(long, default_value_t = TrainSettings::default().warmup_steps)]
     pub warmup_steps: u64,
     /// How the rate falls after that
     #[arg(long, default_value_t = TrainSettings::default().schedule, value_parser = named::<Shape>())]
+    #[schema(value_type = json_forms::ScheduleShape)]
     pub schedule: Shape,
     /// Longest gradient (global norm)
     #[arg(long, default_value_t = TrainSettings::default().max_grad_norm, value_name = "NORM")]
@@ -120,6 +127,7 @@ pub struct TrainSettings {
     /// What becomes of a longer prompt with its completion, or a longer chat: `refuse` makes it an error that names the row;
     /// `cut` takes tokens from a prompt's start or a chat's end, never from a completion
     #[arg(long, default_value_t = TrainSettings::default().overlong, value_parser = named::<Overlong>())]
+    #[schema(value_type = json_forms::Overlong)]
     pub overlong: Overlong,
     /// Tokens of a rehearsed answer: about as many as the new answers have, or the long ones drown the new rows
     #[arg(long, default_value_t = TrainSettings::default().rehearsal_tokens, value_name = "TOKENS")]
@@ -132,9 +140,11 @@ pub struct TrainSettings {
     pub eval_every: u64,
     /// Two flags of `cli::train_flags`.
     #[arg(skip)]
+    #[schema(value_type = Option<json_forms::EarlyStopping>)]
     pub early_stopping: Option<EarlyStopping>,
     /// A flag of `cli::train_flags`, whose default depends on `eval_every`.
     #[arg(skip)]
+    #[schema(value_type = json_forms::Keep)]
     pub keep: Keep,
     /// The verb's own flag.
     #[arg(skip = TrainSettings::default().threads)]
@@ -217,7 +227,7 @@ impl TrainSettings {
 }
 
 /// Layers in the order in which they were named.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Layers(pub Vec<u32>);
 
