@@ -49,6 +49,7 @@ pub(crate) fn read_exact_at(file: &File, mut out: &mut [u8], mut offset: u64) ->
 }
 
 /// Maps a regular file for reading. An empty file gives empty bytes.
+#[expect(unsafe_code, reason = "a map cannot be made in safe code")]
 pub fn map(path: &Path) -> io::Result<Bytes> {
     let file = crate::files::open(path)?;
     if file.metadata()?.len() == 0 {
@@ -60,7 +61,6 @@ pub fn map(path: &Path) -> io::Result<Bytes> {
     // value is valid, so changed bytes are wrong weights, which digests show where there are any; a file that is cut short
     // ends this process with SIGBUS at the next read behind its end. Whoever maps a person's file accepts that: the worker
     // does each job in a process of its own.
-    #[expect(unsafe_code, reason = "a map cannot be made in safe code")]
     let map = unsafe { Mmap::map(&file)? };
     Ok(Arc::new(Mapped { map, file }))
 }
