@@ -12,10 +12,10 @@ use std::sync::Arc;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::text::Name;
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::ask::Answer;
 use crate::api::proto::{Progress, Request};
 use crate::api::server::{self, Server};
 use crate::app::{self, Network, Node};
@@ -197,7 +197,7 @@ impl server::Node for Node {
         request: Request,
         progress: mpsc::Sender<Progress>,
         cancel: CancellationToken,
-    ) -> Outcome<Value> {
+    ) -> Outcome<Answer> {
         Self::run(self, request, progress, cancel).await
     }
 }

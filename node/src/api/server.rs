@@ -9,12 +9,11 @@ use interprocess::local_socket::tokio::{Listener, Stream};
 use interprocess::local_socket::traits::StreamCommon as _;
 use interprocess::local_socket::traits::tokio::Listener as _;
 use potluck_trainer::removal;
-use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWrite, BufReader};
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::ask;
+use super::ask::Answer;
 use super::proto::{Progress, Request};
 use super::socket;
 use crate::failure::{Failure, Kind, Outcome};
@@ -33,13 +32,13 @@ const PROGRESS_QUEUE: usize = 64;
 
 /// What does the work that clients ask for.
 pub trait Node: Send + Sync + 'static {
-    /// Does what is asked, and gives the fields of the answer. Cancelling ends it at the next safe place.
+    /// Does what is asked. Cancelling ends it at the next safe place.
     fn run(
         &self,
         request: Request,
         progress: mpsc::Sender<Progress>,
         cancel: CancellationToken,
-    ) -> impl Future<Output = Outcome<Value>> + Send;
+    ) -> impl Future<Output = Outcome<Answer>> + Send;
 }
 
 /// The bound socket. Removed when dropped.
@@ -135,14 +134,13 @@ async fn serve(stream: Stream, node: &impl Node, long: &Semaphore, stop: &Cancel
         let Some(_place) = place(&request, long, &mut receive, &mut send, stop).await? else { return Ok(()) };
         let cancel = stop.child_token();
         let (progress, mut reports) = mpsc::channel(PROGRESS_QUEUE);
-        let schema = request.schema();
         let running = node.run(request, progress, cancel.clone());
         tokio::pin!(running);
         let line = loop {
             tokio::select! {
                 biased;
                 outcome = &mut running => {
-                    break outcome.map_or_else(Line::Failed, |answer| Line::Done(ask::seal(schema, answer)));
+                    break outcome.and_then(Answer::into_value).map_or_else(Line::Failed, Line::Done);
                 }
                 Some(report) = reports.recv() => send_progress(&mut send, report, &cancel).await,
                 // A client sends nothing while it waits: anything more cancels, and so does its end. It gets its answer all

@@ -6,16 +6,15 @@
 
 use std::path::Path;
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::with_schema;
 use super::call::Call;
 use super::known_bases::KnownBase;
 use super::node::{Node, check_output};
-use super::plan::PendingFold;
+use super::plan::{Finish, PendingFold};
 use super::worker::{Worker, parse};
+use crate::api::ask::Answer;
 use crate::api::proto::{MergeInto, Request, WeightedRef};
 use crate::failure::{Kind, Outcome};
 use crate::ipc::Progress;
@@ -29,7 +28,7 @@ pub async fn run_apart(
     request: Request,
     progress: mpsc::Sender<Progress>,
     cancel: CancellationToken,
-) -> Outcome<Value> {
+) -> Outcome<Answer> {
     let call = Call { progress: &progress, cancel: &cancel };
     let root = node.root().to_path_buf();
     let worker = Worker::processes();
@@ -48,9 +47,9 @@ pub async fn run_apart(
     };
     drop(node);
     let worked = worker.run(&call, plan.threads, plan.task).await?;
-    match plan.fold {
-        None => with_schema(plan.schema, worked),
-        Some(fold) => note(fold, &root, &call, parse(worked)?).await,
+    match plan.finish {
+        Finish::Read(read) => read(worked),
+        Finish::Fold(fold) => note(fold, &root, &call, parse(worked)?).await,
     }
 }
 
@@ -90,9 +89,9 @@ async fn say_their_bases(node: &Node, references: &[WeightedRef]) -> Outcome<boo
 
 /// The digest is noted in the home for a later `verify`. A daemon that came up meanwhile has the home: the folder is whole
 /// all the same, and its recipe.json holds the digest.
-async fn note(fold: PendingFold, root: &Path, call: &Call<'_>, folded: Folded) -> Outcome<Value> {
+async fn note(fold: PendingFold, root: &Path, call: &Call<'_>, folded: Folded) -> Outcome<Answer> {
     match Node::offline(root).await {
-        Ok(node) => node.parts.plans.folds.note(fold.recipe, &folded).await?,
+        Ok(node) => node.parts.plans.folds.note(fold.id, &folded).await?,
         Err(failure) if failure.kind == Kind::Conflict => {
             call.phase(format!("the digest stands in recipe.json alone: {failure}")).await;
         }

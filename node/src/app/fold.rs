@@ -6,6 +6,7 @@ use potluck_protocol::id::RecipeId;
 use potluck_protocol::recipe::Recipe;
 use potluck_protocol::tensor::DType;
 
+use crate::api::ask::{Ask, Envelope};
 use crate::app::adapters::Adapters;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
@@ -14,6 +15,17 @@ use crate::app::worker::Worker;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::answers::Folded;
 use crate::worker::proto::Task;
+
+/// Lies beside the weights of a fold, for whoever finds the folder later: the answer of the command that made it.
+pub const RECIPE_FILE: &str = "recipe.json";
+
+/// The bytes of [`RECIPE_FILE`].
+pub fn recipe_file<R: Ask>(answer: &R::Answer) -> Outcome<Vec<u8>> {
+    let written = serde_json::to_vec_pretty(&Envelope { schema: R::SCHEMA, body: answer });
+    let mut bytes = written.map_err(|error| Failure::new(Kind::Failed, format!("write {RECIPE_FILE}: {error}")))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
 
 /// Folds recipes in the worker.
 #[derive(Clone)]
@@ -77,5 +89,55 @@ impl Folds {
     pub async fn note(&self, recipe: RecipeId, folded: &Folded) -> Outcome<()> {
         let digest = folded.digest;
         self.disk.on_store(move |store| store.set_folded(recipe, digest)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
+
+    use super::*;
+    use crate::api::answers::{Exported, WeightedAdapter};
+    use crate::api::channel::Export;
+
+    #[test]
+    fn the_recipe_file_is_the_answer_of_the_command_that_made_it() {
+        let digest = Digest::of(b"any");
+        let (manifest, base) = (ManifestId(digest), BaseId(digest));
+        let exported = Exported {
+            folder: "/out".into(),
+            channel: manifest,
+            name: "helpers".parse().expect("a name"),
+            height: 1,
+            version: manifest,
+            parent: base,
+            inputs: vec![WeightedAdapter { adapter: manifest, weight: 1.0 }],
+            dtype: DType::BF16,
+            digest: FoldDigest(digest),
+            base,
+        };
+        let expected = format!(
+            r#"{{
+  "schema": "potluck.channel.export/1",
+  "folder": "/out",
+  "channel": "{digest}",
+  "name": "helpers",
+  "height": 1,
+  "version": "{digest}",
+  "parent": "{digest}",
+  "inputs": [
+    {{
+      "adapter": "{digest}",
+      "weight": 1.0
+    }}
+  ],
+  "dtype": "BF16",
+  "digest": "{digest}",
+  "base": "{digest}"
+}}
+"#
+        );
+        let written = recipe_file::<Export>(&exported).expect("JSON");
+        assert_eq!(String::from_utf8(written).expect("a text"), expected);
     }
 }

@@ -2,8 +2,9 @@
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::ManifestId;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::api::answers::{StoreStat, StoreVerified};
 use crate::app::disk::Disk;
 use crate::app::reference::a;
 use crate::failure::{Failure, Kind, Outcome};
@@ -20,38 +21,38 @@ pub struct Maintenance {
 
 impl Maintenance {
     /// What is in the store, and how large it is.
-    pub async fn store_stat(&self) -> Outcome<Value> {
-        Ok(stat("potluck.store.stat/1", &self.disk.on_store(|store| store.stat()).await?))
+    pub async fn store_stat(&self) -> Outcome<StoreStat> {
+        Ok(describe(self.disk.on_store(|store| store.stat()).await?))
     }
 
     /// Damage is an error that names each damaged thing.
-    pub async fn store_verify(&self) -> Outcome<Value> {
+    pub async fn store_verify(&self) -> Outcome<StoreVerified> {
         self.disk
-            .on_store(|store| -> Outcome<Value> {
+            .on_store(|store| -> Outcome<StoreVerified> {
                 let report = store.verify(|_, _| {})?;
                 if !report.is_clean() {
                     return Err(damaged(store, &report)?);
                 }
-                let (shards, manifests) = (report.shards, report.manifests);
-                Ok(json!({ "schema": "potluck.store.verify/1", "shards": shards, "manifests": manifests }))
+                Ok(StoreVerified { shards: report.shards, manifests: report.manifests })
             })
             .await
     }
 
     /// Makes the index again from the files; what is in the store then.
-    pub async fn store_rebuild(&self) -> Outcome<Value> {
-        Ok(stat(
-            "potluck.store.rebuild/1",
-            &self.disk.on_store(|store| store.rebuild().and_then(|_| store.stat())).await?,
-        ))
+    pub async fn store_rebuild(&self) -> Outcome<StoreStat> {
+        Ok(describe(self.disk.on_store(|store| store.rebuild().and_then(|_| store.stat())).await?))
     }
 }
 
-fn stat(schema: &str, stat: &Stat) -> Value {
-    json!({
-        "schema": schema, "shards": stat.shards, "shard_bytes": stat.shard_bytes, "manifests": stat.held.manifests,
-        "held": stat.held, "recipes": stat.recipes, "detail": stat,
-    })
+fn describe(stat: Stat) -> StoreStat {
+    StoreStat {
+        shards: stat.shards,
+        shard_bytes: stat.shard_bytes,
+        manifests: stat.held.manifests,
+        held: stat.held.clone(),
+        recipes: stat.recipes,
+        detail: stat,
+    }
 }
 
 /// What is wrong, in words, and what to type next.

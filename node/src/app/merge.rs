@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_trainer::merge::Method;
-use serde_json::json;
 
-use crate::api::answers::WeightedAdapter;
+use crate::api::answers::Merged;
+use crate::api::ask::Answer;
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::app::adapters::Adapters;
 use crate::app::adapters::of_base::Use;
@@ -16,8 +16,9 @@ use crate::app::call::Call;
 use crate::app::disk::Disk;
 use crate::app::fold::Folds;
 use crate::app::known_bases::KnownBase;
-use crate::app::plan::{PendingFold, Plan};
+use crate::app::plan::{Finish, PendingFold, Plan};
 use crate::app::resolver::Resolver;
+use crate::app::worker::parse;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::text::shell;
 use crate::worker::note::OfBase;
@@ -66,7 +67,8 @@ impl Merging {
         }
         let base = base.source.clone();
         let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone(), of };
-        Ok(Plan::new("potluck.merge/1", merge.threads, Task::Merge(Box::new(task))))
+        let read = |worked| parse(worked).map(Merged::Adapter).map(Answer::Merge);
+        Ok(Plan::new(merge.threads, Task::Merge(Box::new(task)), read))
     }
 
     /// A merge of made-up adapters, timed.
@@ -77,7 +79,8 @@ impl Merging {
             (None, None) => return Err(Failure::new(Kind::Usage, "give --base REF or --shape CONFIG.json")),
         };
         let task = BenchMergeTask { shape, settings: bench.settings.clone() };
-        Ok(Plan::new("potluck.bench.merge/1", bench.settings.threads, Task::BenchMerge(Box::new(task))))
+        let read = |worked| parse(worked).map(Answer::BenchMerge);
+        Ok(Plan::new(bench.settings.threads, Task::BenchMerge(Box::new(task)), read))
     }
 
     async fn plan_fold(&self, call: &Call<'_>, base: &KnownBase, merge: &Merge, dtype: Option<&str>) -> Outcome<Plan> {
@@ -88,13 +91,9 @@ impl Merging {
         let stored = recipe.clone();
         let id = self.disk.on_store(move |store| store.put_recipe(&stored)).await?;
         call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
-        let answer = json!({
-            "schema": "potluck.merge/1", "folder": merge.out, "recipe": id, "parent": parent, "digest": null,
-            "base": null, "inputs": WeightedAdapter::all(recipe.inputs()), "dtype": recipe.dtype,
-        });
-        let fold = Some(PendingFold { recipe: id, out: merge.out.clone(), answer });
         let task = self.folds.task(base, &recipe, Some(&merge.out)).await?;
-        Ok(Plan { fold, ..Plan::new("potluck.merge/1", merge.threads, task) })
+        let fold = PendingFold { id, recipe, out: merge.out.clone() };
+        Ok(Plan { threads: merge.threads, task, finish: Finish::Fold(fold) })
     }
 
     /// A fold names its adapters by id, so that others can repeat it: folders will not do.

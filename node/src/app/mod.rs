@@ -5,7 +5,6 @@
 //! list. `parts` puts them together. Nothing here parses flags or prints.
 
 mod call;
-mod answer;
 pub mod failures;
 mod network;
 mod disk;

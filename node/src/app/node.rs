@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,6 +15,8 @@ use super::network::Network;
 use super::parts::{Ground, Parts};
 use super::plan::Plan;
 use super::worker::Worker;
+use crate::api::answers::Stopped;
+use crate::api::ask::Answer;
 use crate::api::client::Client;
 use crate::api::proto::{BaseAdd, BaseShow, Fetch, Heard, Request, Show, Verify};
 use crate::config;
@@ -123,7 +124,7 @@ impl Node {
         request: Request,
         progress: mpsc::Sender<Progress>,
         cancel: CancellationToken,
-    ) -> Outcome<Value> {
+    ) -> Outcome<Answer> {
         let call = Call { progress: &progress, cancel: &cancel };
         check_output(&request)?;
         match self.plan(&call, &request).await? {
@@ -148,38 +149,40 @@ impl Node {
     }
 
     /// Answers what is no plan.
-    async fn answer(&self, call: &Call<'_>, request: Request) -> Outcome<Value> {
+    async fn answer(&self, call: &Call<'_>, request: Request) -> Outcome<Answer> {
         let parts = &self.parts;
         match request {
-            Request::Status => parts.status.status().await,
-            Request::Peers => parts.status.peers().await,
-            Request::BaseAdd(BaseAdd { path, name, view_of }) => parts.bases.add(call, &path, name, view_of).await,
-            Request::BaseFetch(fetch) => parts.bases.fetch(call, fetch).await,
-            Request::BaseList => parts.bases.list().await,
-            Request::BaseShow(BaseShow { base }) => parts.shows.show_base(call, &base).await,
-            Request::Publish(publish) => parts.adapter_publisher.publish(call, publish).await,
-            Request::PublishBase(publish) => parts.base_publisher.publish(call, publish).await,
-            Request::Search(search) => parts.searcher.search(call, *search).await,
-            Request::Show(Show { reference }) => parts.shows.show(&reference).await,
-            Request::Pull(pull) => parts.puller.pull(call, pull).await,
+            Request::Status => parts.status.status().await.map(Answer::Status),
+            Request::Peers => parts.status.peers().await.map(Answer::Peers),
+            Request::BaseAdd(BaseAdd { path, name, view_of }) => {
+                parts.bases.add(call, &path, name, view_of).await.map(Answer::BaseAdd)
+            }
+            Request::BaseFetch(fetch) => parts.bases.fetch(call, fetch).await.map(Answer::BaseFetch),
+            Request::BaseList => parts.bases.list().await.map(Answer::BaseList),
+            Request::BaseShow(BaseShow { base }) => parts.shows.show_base(call, &base).await.map(Answer::BaseShow),
+            Request::Publish(publish) => parts.adapter_publisher.publish(call, publish).await.map(Answer::Publish),
+            Request::PublishBase(publish) => parts.base_publisher.publish(call, publish).await.map(Answer::PublishBase),
+            Request::Search(search) => parts.searcher.search(call, *search).await.map(Answer::Search),
+            Request::Show(Show { reference }) => parts.shows.show(&reference).await.map(Answer::Show),
+            Request::Pull(pull) => parts.puller.pull(call, pull).await.map(Answer::Pull),
             Request::Fetch(Fetch { manifest, timeout_seconds }) => {
-                parts.puller.fetch_only(call, manifest, timeout_seconds).await
+                parts.puller.fetch_only(call, manifest, timeout_seconds).await.map(Answer::Fetch)
             }
             Request::Heard(Heard { base, adapters, timeout_seconds }) => {
-                parts.status.wait_until_heard(call, &base, &adapters, timeout_seconds).await
+                parts.status.wait_until_heard(call, &base, &adapters, timeout_seconds).await.map(Answer::Heard)
             }
-            Request::Verify(Verify { id }) => parts.verifier.verify(call, &id).await,
+            Request::Verify(Verify { id }) => parts.verifier.verify(call, &id).await.map(Answer::Verify),
             Request::Channel(request) => parts.channels.run(call, *request).await,
-            Request::StoreStat => parts.maintenance.store_stat().await,
+            Request::StoreStat => parts.maintenance.store_stat().await.map(Answer::StoreStat),
             Request::StoreVerify => tokio::select! {
                 // It only reads: it may end anywhere.
-                verified = parts.maintenance.store_verify() => verified,
+                verified = parts.maintenance.store_verify() => verified.map(Answer::StoreVerify),
                 () = call.cancel.cancelled() => Err(Failure::interrupted()),
             },
-            Request::StoreRebuild => parts.maintenance.store_rebuild().await,
+            Request::StoreRebuild => parts.maintenance.store_rebuild().await.map(Answer::StoreRebuild),
             Request::Stop => {
                 self.stop.cancel();
-                Ok(json!({ "schema": "potluck.stop/1" }))
+                Ok(Answer::Stop(Stopped {}))
             }
             Request::Train(_)
             | Request::Eval(_)

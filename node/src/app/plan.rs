@@ -1,14 +1,17 @@
 //! Work for a worker process, and what becomes of its answer.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use potluck_protocol::id::RecipeId;
+use potluck_protocol::recipe::Recipe;
 use potluck_trainer::files::replace;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::app::answer::with_schema;
+use crate::api::answers::{self, Merged, WeightedAdapter};
+use crate::api::ask::Answer;
+use crate::api::proto::Merge;
 use crate::app::call::Call;
-use crate::app::fold::Folds;
+use crate::app::fold::{Folds, RECIPE_FILE, recipe_file};
 use crate::app::worker::{Worker, parse};
 use crate::failure::{Failure, Outcome};
 use crate::worker::answers::Folded;
@@ -16,25 +19,33 @@ use crate::worker::proto::Task;
 
 /// Work for a worker process, and what becomes of its answer.
 pub struct Plan {
-    pub schema: &'static str,
     pub threads: usize,
     pub task: Task,
-    /// Of a fold: what is noted of its answer.
-    pub fold: Option<PendingFold>,
+    pub finish: Finish,
+}
+
+/// Reads what a worker answers as what the request does.
+pub type Read = fn(Value) -> Outcome<Answer>;
+
+/// What becomes of a worker's answer.
+pub enum Finish {
+    /// It is the request's answer.
+    Read(Read),
+    /// It is noted here and beside the weights.
+    Fold(PendingFold),
 }
 
 /// A fold under way.
 pub struct PendingFold {
-    pub recipe: RecipeId,
+    pub id: RecipeId,
+    pub recipe: Recipe,
     pub out: PathBuf,
-    /// What is known of it already.
-    pub answer: Value,
 }
 
 impl Plan {
     /// Work of which the worker gives the whole answer.
-    pub fn new(schema: &'static str, threads: usize, task: Task) -> Self {
-        Self { schema, threads, task, fold: None }
+    pub fn new(threads: usize, task: Task, read: Read) -> Self {
+        Self { threads, task, finish: Finish::Read(read) }
     }
 }
 
@@ -47,13 +58,13 @@ pub struct Plans {
 
 impl Plans {
     /// Does what a plan says, and keeps the home meanwhile.
-    pub async fn work(&self, call: &Call<'_>, plan: Plan) -> Outcome<Value> {
+    pub async fn work(&self, call: &Call<'_>, plan: Plan) -> Outcome<Answer> {
         let worked = self.worker.run(call, plan.threads, plan.task).await?;
-        match plan.fold {
-            None => with_schema(plan.schema, worked),
-            Some(fold) => {
+        match plan.finish {
+            Finish::Read(read) => read(worked),
+            Finish::Fold(fold) => {
                 let folded: Folded = parse(worked)?;
-                self.folds.note(fold.recipe, &folded).await?;
+                self.folds.note(fold.id, &folded).await?;
                 fold.finish(&folded)
             }
         }
@@ -62,17 +73,19 @@ impl Plans {
 
 impl PendingFold {
     /// Writes the recipe beside the weights; what the request answers.
-    pub fn finish(mut self, folded: &Folded) -> Outcome<Value> {
-        self.answer["digest"] = json!(folded.digest);
-        self.answer["base"] = json!(folded.base);
-        write_recipe(&self.out, &self.answer)?;
-        Ok(self.answer)
+    pub fn finish(self, folded: &Folded) -> Outcome<Answer> {
+        let path = self.out.join(RECIPE_FILE);
+        let merged = Merged::Base(answers::Folded {
+            folder: self.out,
+            recipe: self.id,
+            parent: self.recipe.parent,
+            digest: folded.digest,
+            base: folded.base,
+            inputs: WeightedAdapter::all(self.recipe.inputs()),
+            dtype: self.recipe.dtype,
+        });
+        replace(&path, &recipe_file::<Merge>(&merged)?)
+            .map_err(|error| Failure::io(format!("write {}", path.display()), &error))?;
+        Ok(Answer::Merge(merged))
     }
-}
-
-/// The recipe beside the weights, for whoever finds the folder later.
-fn write_recipe(out: &Path, answer: &Value) -> Outcome<()> {
-    let path = out.join("recipe.json");
-    replace(&path, format!("{answer:#}\n").as_bytes())
-        .map_err(|error| Failure::io(format!("write {}", path.display()), &error))
 }

@@ -7,8 +7,8 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::{Authentic, Signable, Signed};
 use potluck_protocol::text::Name;
 use potluck_protocol::verify::{Complete, WellFormed};
-use serde_json::{Value, json};
 
+use crate::api::answers::Published;
 use crate::app::disk::Disk;
 use crate::app::network::Network;
 use crate::app::objects::Objects;
@@ -46,17 +46,20 @@ impl Publisher {
     }
 
     /// Keeps, names and announces what was just published; what the command answers.
-    pub async fn offer(&self, well_formed: &WellFormed) -> Outcome<Value> {
+    pub async fn offer(&self, well_formed: &WellFormed) -> Outcome<Published> {
         let manifest = well_formed.manifest();
         let (id, body) = (manifest.id(), manifest.body());
         let named = body.name.clone();
         // Pinned: what a person published is theirs to remove, nobody else's.
         self.disk.on_store(move |store| store.pin(id).and_then(|()| store.set_name(named, id))).await?;
         let announced = self.announce(manifest).await?;
-        Ok(json!({
-            "schema": "potluck.publish/1", "manifest": id, "name": body.name, "base": body.base(),
-            "bytes": body.total_bytes(), "announced": announced,
-        }))
+        Ok(Published {
+            manifest: id,
+            name: body.name.to_string(),
+            base: body.base(),
+            bytes: body.total_bytes(),
+            announced,
+        })
     }
 
     /// Signs a record that says all in its body, keeps it, pinned, and announces it; `false` if nobody was told.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
-use serde_json::{Value, json};
 
+use crate::api::answers::{Base, Presence, Shown};
 use crate::app::bases::Bases;
 use crate::app::call::Call;
 use crate::app::channel::follower::describe::describe;
@@ -22,8 +22,6 @@ use crate::failure::{Failure, Kind, Outcome};
 
 /// How long peers are asked for the manifest of something that is not here: a person waits.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-const SCHEMA: &str = "potluck.show/1";
 
 /// Answers `potluck show` and `potluck base show`.
 #[derive(Clone)]
@@ -40,18 +38,17 @@ pub struct Shows {
 
 impl Shows {
     /// Answers `potluck show`.
-    pub async fn show(&self, reference: &str) -> Outcome<Value> {
+    pub async fn show(&self, reference: &str) -> Outcome<Shown> {
         let Some(id) = self.names.find_id(reference, &NAMED).await? else { return Err(self.unknown(reference)?) };
         if let Some(manifest) = self.disk.on_store(move |store| store.manifest(&id)).await? {
             let mut shown = self.describe_manifest(id, manifest.body());
-            let kind = KindTag::from(&manifest.body().kind);
-            self.tell_presence(id, kind, &mut shown).await?;
+            self.tell_presence(&mut shown).await?;
             let more = match &manifest.body().kind {
                 ManifestKind::Proposal(proposal) => self.proposals.fate(id, proposal).await?,
                 ManifestKind::Channel(_) => vec![self.next_of_channel(id)],
                 _ => Vec::new(),
             };
-            add(&mut shown, more);
+            shown.notes.extend(more);
             return Ok(shown);
         }
         let heard: Vec<_> = self.names.heard_now().await?.into_iter().filter(|heard| heard.manifest == id).collect();
@@ -65,27 +62,28 @@ impl Shows {
     }
 
     /// How much of it is here.
-    async fn tell_presence(&self, id: ManifestId, kind: KindTag, shown: &mut Value) -> Outcome<()> {
+    async fn tell_presence(&self, shown: &mut Shown) -> Outcome<()> {
+        let id = shown.manifest;
         let lacking = self.disk.on_store(move |store| store.lacking(&id)).await?.unwrap_or_default();
         let missing = lacking.missing.len();
-        shown["missing_shards"] = json!(missing);
+        shown.missing_shards = Some(missing);
         if missing == 0 && !lacking.unreadable {
             let checked = self.disk.store.is_well_formed(&id);
-            shown["state"] = json!(if checked { "here, checked" } else { "here, not checked against its base" });
+            shown.state = if checked { Presence::Checked } else { Presence::Unchecked };
             return Ok(());
         }
-        shown["state"] = json!("here in part");
-        let again = match kind {
+        shown.state = Presence::InPart;
+        let again = match shown.kind {
             KindTag::Adapter | KindTag::Base => format!("`potluck pull {}`", id.short()),
             _ => "`potluck channel update CHANNEL`".to_owned(),
         };
-        add(shown, vec![format!("shards that are missing: {missing}; {again} fetches them again")]);
+        shown.notes.push(format!("shards that are missing: {missing}; {again} fetches them again"));
         Ok(())
     }
 
     /// What its manifest says, if a peer hands that out or a search has read it, else what its announcement does: what is
     /// not known is `null`, never empty.
-    async fn describe_heard(&self, heard: &Announcement) -> Value {
+    async fn describe_heard(&self, heard: &Announcement) -> Shown {
         let manifests = match &self.network {
             Some(network) => network.exchange.look_at(vec![heard.manifest], PATIENCE).await,
             None => Vec::new(),
@@ -94,39 +92,45 @@ impl Shows {
             Some(manifest) => self.describe_manifest(heard.manifest, manifest.body()),
             None => self.describe_announcement(heard),
         };
-        shown["state"] = json!("heard of, not here");
-        add(&mut shown, next(heard).into_iter().collect());
+        shown.notes.extend(next(heard));
         shown
     }
 
-    fn describe_announcement(&self, heard: &Announcement) -> Value {
+    fn describe_announcement(&self, heard: &Announcement) -> Shown {
         let words = self.offers.get(&heard.manifest).filter(|words| words.bears_out(heard));
         let details = words.as_ref().map(|words| &words.details);
-        json!({
-            "schema": SCHEMA, "manifest": heard.manifest, "name": heard.name, "kind": heard.kind,
-            "publisher": heard.publisher, "base": heard.base, "base_name": self.known.by_id(&heard.base).map(|base| base.name),
-            "bytes": words.as_ref().map_or(heard.total_bytes, |words| words.bytes),
-            "licence": details.map(|details| &details.licence),
-            "description": details.map(|details| &details.description),
-            "created": details.map(|details| details.created),
-            "rank": details.and_then(|details| details.rank),
-            "evaluations": details.map(|details| &details.evaluations),
-            "notes": [],
-        })
+        Shown {
+            manifest: heard.manifest,
+            name: heard.name.to_string(),
+            kind: heard.kind,
+            publisher: heard.publisher,
+            base: Some(heard.base),
+            base_name: self.known.by_id(&heard.base).map(|base| base.name),
+            bytes: words.as_ref().map_or(heard.total_bytes, |words| words.bytes),
+            licence: details.map(|details| details.licence.clone()),
+            description: details.map(|details| details.description.clone()),
+            created: details.map(|details| details.created),
+            rank: details.and_then(|details| details.rank),
+            evaluations: details.map(|details| details.evaluations.clone()),
+            notes: Vec::new(),
+            body: None,
+            missing_shards: None,
+            state: Presence::HeardOf,
+        }
     }
 
-    /// What its manifest says of it.
-    fn describe_manifest(&self, id: ManifestId, manifest: &Manifest) -> Value {
+    /// What its manifest says of it; as long as nobody has looked, nothing of it is here.
+    fn describe_manifest(&self, id: ManifestId, manifest: &Manifest) -> Shown {
         let (mut rank, mut evaluations) = (None, Vec::new());
-        let details = match &manifest.kind {
+        let notes = match &manifest.kind {
             ManifestKind::Adapter(adapter) => {
                 rank = Some(adapter.r);
                 evaluations = adapter.evaluations.iter().map(measured).collect();
-                let mut details = vec![format!("rank {}, modules {}", adapter.r, adapter.target_modules.join(", "))];
-                details.extend(adapter.training.as_ref().map(|training| {
+                let mut notes = vec![format!("rank {}, modules {}", adapter.r, adapter.target_modules.join(", "))];
+                notes.extend(adapter.training.as_ref().map(|training| {
                     format!("trained {} steps on {} tokens, seed {}", training.steps, training.tokens, training.seed)
                 }));
-                details
+                notes
             }
             ManifestKind::Base(base) => vec![base.architecture.to_string()],
             ManifestKind::Dataset(dataset) => vec![format!("{} rows", dataset.rows)],
@@ -135,13 +139,24 @@ impl Shows {
             | ManifestKind::Version(_)
             | ManifestKind::Proof(_) => describe(&manifest.kind),
         };
-        let base_name = manifest.base().and_then(|base| self.known.by_id(&base)).map(|base| base.name);
-        json!({
-            "schema": SCHEMA, "manifest": id, "name": manifest.name, "kind": KindTag::from(&manifest.kind),
-            "publisher": manifest.publisher, "base": manifest.base(), "base_name": base_name,
-            "bytes": manifest.total_bytes(), "licence": manifest.licence, "description": manifest.description,
-            "created": manifest.created, "rank": rank, "evaluations": evaluations, "notes": details, "body": manifest,
-        })
+        Shown {
+            manifest: id,
+            name: manifest.name.to_string(),
+            kind: KindTag::from(&manifest.kind),
+            publisher: manifest.publisher,
+            base: manifest.base(),
+            base_name: manifest.base().and_then(|base| self.known.by_id(&base)).map(|base| base.name),
+            bytes: manifest.total_bytes(),
+            licence: Some(manifest.licence.clone()),
+            description: Some(manifest.description.clone()),
+            created: Some(manifest.created),
+            rank,
+            evaluations: Some(evaluations),
+            notes,
+            body: Some(Box::new(manifest.clone())),
+            missing_shards: None,
+            state: Presence::HeardOf,
+        }
     }
 
     fn next_of_channel(&self, id: ManifestId) -> String {
@@ -165,7 +180,7 @@ impl Shows {
     }
 
     /// Answers `potluck base show`, of a base or a channel.
-    pub async fn show_base(&self, call: &Call<'_>, reference: &str) -> Outcome<Value> {
+    pub async fn show_base(&self, call: &Call<'_>, reference: &str) -> Outcome<Base> {
         if self.names.known_base(reference)?.is_none() && self.names.known_channel(reference)?.is_some() {
             return Err(Failure::new(Kind::Usage, format!("`{reference}` is a channel, not a base"))
                 .hint(format!("show its versions with `potluck channel show {reference}`")));
@@ -207,12 +222,6 @@ fn next(heard: &Announcement) -> Option<String> {
             Some("it comes with its channel: `potluck channel follow CHANNEL`".to_owned())
         }
         KindTag::Dataset => None,
-    }
-}
-
-fn add(shown: &mut Value, lines: Vec<String>) {
-    if let Value::Array(details) = &mut shown["notes"] {
-        details.extend(lines.into_iter().map(Value::from));
     }
 }
 

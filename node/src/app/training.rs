@@ -1,12 +1,14 @@
 //! What a worker needs to train, evaluate, generate and measure, looked up in the home.
 
+use crate::api::ask::Answer;
 use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train};
 use crate::app::adapters::Adapters;
 use crate::app::adapters::of_base::{ToRun, Use};
 use crate::app::bases::Bases;
 use crate::app::call::Call;
-use crate::app::plan::Plan;
+use crate::app::plan::{Plan, Read};
 use crate::app::resolver::Resolver;
+use crate::app::worker::parse;
 use crate::config;
 use crate::failure::Outcome;
 use crate::worker::proto::{BenchWork, Task, TrainTask};
@@ -39,7 +41,8 @@ impl Training {
             out: train.out.clone(),
             settings: train.settings.clone(),
         };
-        Ok(Plan::new("potluck.train/1", train.settings.threads, Task::Train(Box::new(task))))
+        let read = |worked| parse(worked).map(Answer::Train);
+        Ok(Plan::new(train.settings.threads, Task::Train(Box::new(task)), read))
     }
 
     /// The figures of a base or a version, with adapters, on rows.
@@ -47,7 +50,7 @@ impl Training {
         let ToRun { source: base, mut adapters, of } = self.resolver.to_run(call, &eval.base).await?;
         adapters.extend(self.adapters.adapters_to_run(call, &eval.adapters, &of).await?);
         let task = Task::Eval { base, adapters, data: eval.data.clone() };
-        Ok(Plan::new("potluck.eval/1", eval.threads, task))
+        Ok(Plan::new(eval.threads, task, |worked| parse(worked).map(Answer::Eval)))
     }
 
     /// What a base or a version, with adapters, answers to a prompt.
@@ -61,27 +64,23 @@ impl Training {
             chat: generate.chat,
             max_new_tokens: generate.max_new_tokens,
         };
-        Ok(Plan::new("potluck.generate/1", generate.threads, task))
+        Ok(Plan::new(generate.threads, task, |worked| parse(worked).map(Answer::Generate)))
     }
 
     /// Rows, looked at as training would read them.
     pub async fn plan_data_check(&self, call: &Call<'_>, check: &DataCheck) -> Outcome<Plan> {
         let base = self.resolver.find_base(call, &check.base).await?.source;
         let task = Task::CheckData { base, data: check.data.clone(), settings: check.settings.clone() };
-        Ok(Plan::new("potluck.data.check/1", config::processors(), task))
+        Ok(Plan::new(config::processors(), task, |worked| parse(worked).map(Answer::DataCheck)))
     }
 
     /// A step or a generation, timed.
     pub async fn plan_bench(&self, call: &Call<'_>, bench: &Bench) -> Outcome<Plan> {
         let base = self.resolver.find_base(call, &bench.base).await?.source;
-        let (threads, schema) = (bench.work.threads(), schema_of(&bench.work));
-        Ok(Plan::new(schema, threads, Task::Bench { base, work: bench.work.clone() }))
-    }
-}
-
-fn schema_of(work: &BenchWork) -> &'static str {
-    match work {
-        BenchWork::Step(_) => "potluck.bench.step/1",
-        BenchWork::Generate(_) => "potluck.bench.generate/1",
+        let read: Read = match bench.work {
+            BenchWork::Step(_) => |worked| parse(worked).map(Answer::BenchStep),
+            BenchWork::Generate(_) => |worked| parse(worked).map(Answer::BenchGenerate),
+        };
+        Ok(Plan::new(bench.work.threads(), Task::Bench { base, work: bench.work.clone() }, read))
     }
 }

@@ -6,8 +6,8 @@ use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::RecipeId;
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::Kind as ManifestKind;
-use serde_json::{Value, json};
 
+use crate::api::answers::{RecipeTag, Verified, VerifiedKind};
 use crate::app::bases::Bases;
 use crate::app::call::Call;
 use crate::app::disk::Disk;
@@ -38,7 +38,7 @@ pub struct Verifier {
 
 impl Verifier {
     /// Answers `potluck verify`: a recipe, a version, or whatever else has a manifest here.
-    pub async fn verify(&self, call: &Call<'_>, id: &str) -> Outcome<Value> {
+    pub async fn verify(&self, call: &Call<'_>, id: &str) -> Outcome<Verified> {
         if let Some(recipe) = self.names.find_recipe(id).await? {
             return self.verify_recipe(call, recipe).await;
         }
@@ -64,14 +64,19 @@ impl Verifier {
             _ => (self.objects.inspect(complete).await?, "its files are what it says".to_owned()),
         };
         let body = well_formed.manifest().body();
-        Ok(json!({
-            "schema": "potluck.verify/1", "manifest": manifest, "kind": kind,
-            "checked": [
+        Ok(Verified {
+            manifest: Some(manifest),
+            recipe: None,
+            kind: VerifiedKind::Manifest(kind),
+            digest: None,
+            base: None,
+            height: None,
+            checked: vec![
                 format!("signature of {}", body.publisher.0.short()),
                 format!("{shards} shards, {} files, {} bytes", body.files.len(), body.total_bytes()),
                 meaning,
             ],
-        }))
+        })
     }
 
     /// One that is here, or that peers hand out by its id.
@@ -99,7 +104,7 @@ impl Verifier {
     }
 
     /// Rebuilds a version from genesis and compares. // I10
-    async fn verify_version(&self, call: &Call<'_>, lineage: &Lineage) -> Outcome<Value> {
+    async fn verify_version(&self, call: &Call<'_>, lineage: &Lineage) -> Outcome<Verified> {
         let Some(head) = lineage.head() else {
             return Err(Failure::new(
                 Kind::NotFound,
@@ -112,21 +117,24 @@ impl Verifier {
         self.versions.ensure_adapters(call, lineage, Duration::from_secs(FIND_SECONDS)).await?;
         let folded = self.versions.refold(call, lineage, &head.version).await?;
         same(head, &folded)?;
-        Ok(json!({
-            "schema": "potluck.verify/1", "manifest": head.id, "kind": "version", "digest": folded.digest, "base": folded.base,
-            "height": head.version.height,
-            "checked": [
-                format!("version {} of `{}`, signed by its steward {}", head.version.height, lineage.name(),
-                    lineage.steward().0.short()),
+        let (height, steward, inputs) = (head.version.height, lineage.steward(), lineage.inputs().len());
+        Ok(Verified {
+            manifest: Some(head.id),
+            recipe: None,
+            kind: VerifiedKind::Manifest(KindTag::Version),
+            digest: Some(folded.digest),
+            base: Some(folded.base),
+            height: Some(height),
+            checked: vec![
+                format!("version {height} of `{}`, signed by its steward {}", lineage.name(), steward.0.short()),
                 format!("each of the {} versions follows from the one before", lineage.versions().len()),
-                format!("rebuilt from genesis and {} adapters: digest {}, base {}", lineage.inputs().len(),
-                    folded.digest, folded.base),
+                format!("rebuilt from genesis and {inputs} adapters: digest {}, base {}", folded.digest, folded.base),
             ],
-        }))
+        })
     }
 
     /// Rebuilds from genesis and compares. // I10
-    async fn verify_recipe(&self, call: &Call<'_>, id: RecipeId) -> Outcome<Value> {
+    async fn verify_recipe(&self, call: &Call<'_>, id: RecipeId) -> Outcome<Verified> {
         let recipe = self.disk.on_store(move |store| store.recipe(&id)).await?;
         let recipe =
             recipe.ok_or_else(|| Failure::new(Kind::NotFound, format!("recipe {} is not here", id.short())))?;
@@ -150,10 +158,15 @@ impl Verifier {
             )
             .hint("one of the two runs was wrong: check this machine's memory, and run it again"));
         }
-        Ok(json!({
-            "schema": "potluck.verify/1", "recipe": id, "kind": "recipe", "digest": digest,
-            "checked": [format!("rebuilt from {} adapters: digest {digest}", recipe.inputs().len())],
-        }))
+        Ok(Verified {
+            manifest: None,
+            recipe: Some(id),
+            kind: VerifiedKind::Recipe(RecipeTag::Recipe),
+            digest: Some(digest),
+            base: None,
+            height: None,
+            checked: vec![format!("rebuilt from {} adapters: digest {digest}", recipe.inputs().len())],
+        })
     }
 }
 

@@ -15,20 +15,20 @@ use crate::worker::answers::Identified;
 use crate::worker::parent;
 use crate::worker::proto::{BaseSource, Job, Task};
 
-/// The answer to a job, when it is there.
-pub type Answer<'a> = Pin<Box<dyn Future<Output = Outcome<Value>> + Send + 'a>>;
+/// A job that runs; ends with its answer as the worker wrote it.
+pub type Running<'a> = Pin<Box<dyn Future<Output = Outcome<Value>> + Send + 'a>>;
 
 /// Who computes. Tests give answers of their own, without a process.
 pub trait Numerics: Send + Sync {
     /// Runs one job. Ends early, with an error that says what was kept, when the call is cancelled.
-    fn run<'a>(&'a self, job: Job, call: &'a Call<'_>) -> Answer<'a>;
+    fn run<'a>(&'a self, job: Job, call: &'a Call<'_>) -> Running<'a>;
 }
 
 /// One process of this program for each job.
 struct Processes;
 
 impl Numerics for Processes {
-    fn run<'a>(&'a self, job: Job, call: &'a Call<'_>) -> Answer<'a> {
+    fn run<'a>(&'a self, job: Job, call: &'a Call<'_>) -> Running<'a> {
         Box::pin(async move { parent::run(&job, call.progress, call.cancel).await })
     }
 }

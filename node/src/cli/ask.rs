@@ -1,6 +1,5 @@
 //! Asking a node: the daemon if one runs on the home, else a node within this process.
 
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -13,7 +12,7 @@ use crate::api::proto::Request;
 use crate::app::{self, Node};
 use crate::config;
 use crate::daemon::Daemon;
-use crate::failure::{Failure, Kind, Outcome};
+use crate::failure::{Kind, Outcome};
 use crate::home::Home;
 use crate::ipc::Progress;
 use crate::signals;
@@ -42,8 +41,7 @@ pub async fn ask<R: Ask>(global: &Global, request: R) -> Outcome<R::Answer> {
         },
         opened => opened?,
     };
-    let answer = watch(&mut shown, |reports, cancel| app::run_apart(node, request.into(), reports, cancel)).await?;
-    typed::<R>(answer)
+    R::take(watch(&mut shown, |reports, cancel| app::run_apart(node, request.into(), reports, cancel)).await?)
 }
 
 async fn ask_daemon<R: Ask>(mut client: Client, request: R, shown: &mut Reporter) -> Outcome<R::Answer> {
@@ -66,12 +64,7 @@ pub async fn ask_online<R: Ask>(global: &Global, request: R, network: &Network) 
 /// Runs a request on a node of this process.
 pub async fn ask_here<R: Ask>(node: &Node, request: R, shown: &mut Reporter) -> Outcome<R::Answer> {
     let request: Request = request.into();
-    typed::<R>(watch(shown, |reports, cancel| node.run(request, reports, cancel)).await?)
-}
-
-/// An answer of this process as its type. The one place where it is not one already.
-fn typed<R: Ask>(answer: Value) -> Outcome<R::Answer> {
-    serde_json::from_value(answer).map_err(|error| Failure::new(Kind::Failed, format!("the answer: {error}")))
+    R::take(watch(shown, |reports, cancel| node.run(request, reports, cancel)).await?)
 }
 
 /// Runs to its end, shows how far it is, and cancels on a signal.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use serde_json::json;
+use serde::Serialize;
 
 use super::args::{Cli, Verb};
 use super::global::Global;
@@ -14,6 +14,7 @@ use super::{
     base, bench, channel, data, demo, eval, generate, merge, network, output, peers, progress, publish, pull, search,
     show, status, store, train, up, verify,
 };
+use crate::api::ask::Envelope;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::signals;
@@ -106,8 +107,24 @@ fn finish(global: &Global, outcome: Outcome<()>) -> ExitCode {
 
 /// The error for programs.
 fn print_error(failure: &Failure) {
-    let error = json!({ "schema": "potluck.error/1", "code": failure.kind as u8, "error": failure });
-    output::line(&error.to_string());
+    let error = Failed { code: failure.kind as u8, error: failure };
+    // A failure that is no JSON is told on standard error alone.
+    if let Ok(text) = serde_json::to_string(&Envelope { schema: Failed::SCHEMA, body: &error }) {
+        output::line(&text);
+    }
+}
+
+/// What programs get in the place of an answer.
+#[derive(Serialize)]
+struct Failed<'a> {
+    /// The exit code.
+    code: u8,
+    error: &'a Failure,
+}
+
+impl Failed<'_> {
+    /// Name and version of the form.
+    const SCHEMA: &'static str = "potluck.error/1";
 }
 
 async fn dispatch(cli: &Cli) -> Outcome<()> {

@@ -7,7 +7,7 @@ use potluck_protocol::announce::KindTag;
 use serde::Serialize;
 
 use super::global::Global;
-use crate::api::ask::Answer;
+use crate::api::ask::Envelope;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::proto::Measured;
 
@@ -37,7 +37,7 @@ pub fn answer<T: Serialize>(
     render: impl FnOnce(&T, Terminal) -> Vec<String>,
 ) -> Outcome<()> {
     if global.json {
-        let object = serde_json::to_string(&Answer { schema, body: answer });
+        let object = serde_json::to_string(&Envelope { schema, body: answer });
         line(&object.map_err(|error| Failure::new(Kind::Failed, format!("write the answer: {error}")))?);
     } else {
         render(answer, Terminal::stdout()).iter().for_each(|text| line(text));

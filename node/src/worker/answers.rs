@@ -1,4 +1,9 @@
-//! What the worker answers to jobs whose answers are read again, by whoever asked.
+//! What the worker answers to jobs. A type that is a request's whole answer is named in `api::answers` too: what the worker
+//! writes is what programs read.
+
+mod bench;
+mod merge;
+mod training;
 
 use potluck_protocol::id::{BaseId, FoldDigest};
 use potluck_protocol::tensor::DType;
@@ -6,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::json_forms;
+
+pub use bench::{GenerateMeasured, MergeMeasured, StepMeasured};
+pub use merge::{Chosen, LeastKept, MergedAdapter, MethodName};
+pub use training::{Generated, Trained};
 
 /// What the worker says of a base that it has read whole.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -24,14 +33,14 @@ pub struct Identified {
     pub files: Vec<String>,
 }
 
-/// The tensor of a view that is farthest from the original, beside what its format allows.
+/// How far a tensor of a view is from the original.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Compared {
+pub struct Distance {
     /// Its Hugging Face name.
     pub tensor: String,
     /// The Frobenius norm of the difference over that of the original.
     pub error: f64,
-    /// The most that the view's format allows.
+    /// The largest error that the view's format allows.
     pub bound: f64,
 }
 

@@ -4,7 +4,7 @@ use potluck_protocol::id::BaseId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::PulledFrom;
+use super::{Distance, PulledFrom};
 use crate::json_forms;
 
 /// One base, read whole.
@@ -42,17 +42,6 @@ pub struct ViewOf {
     pub checked: bool,
     /// The tensor that is farthest from the original, if it was compared.
     pub farthest: Option<Distance>,
-}
-
-/// How far a tensor of a view is from the original.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Distance {
-    /// Its name.
-    pub tensor: String,
-    /// The Frobenius norm of the difference over that of the original.
-    pub error: f64,
-    /// The largest error that the view's format allows.
-    pub bound: f64,
 }
 
 /// All bases that can be used by name.

@@ -7,7 +7,6 @@ use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::Complete;
-use serde_json::{Value, json};
 
 use crate::api::answers::{FetchedShards, Pulled};
 use crate::api::proto::Pull;
@@ -38,7 +37,7 @@ pub struct Puller {
 
 impl Puller {
     /// Fetches an adapter or a base, checks it, and gives the folder that it is in.
-    pub async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Value> {
+    pub async fn pull(&self, call: &Call<'_>, pull: Pull) -> Outcome<Pulled> {
         let id = self.names.find_pullable(&pull.reference).await?.ok_or_else(|| unheard(&pull.reference))?;
         let patience = pull.timeout_seconds.duration();
         if self.network.is_none() && !self.disk.is_whole(id).await? {
@@ -67,7 +66,7 @@ impl Puller {
                 self.write_folder(id, pull.out, note).await?
             }
         };
-        Ok(json!(Pulled {
+        Ok(Pulled {
             base: None,
             manifest: id,
             name: manifest.body().name.to_string(),
@@ -75,7 +74,7 @@ impl Puller {
             fetched_bytes: bytes,
             fetched_from: providers,
             not_held_against: apart.map(|(base, _)| base),
-        }))
+        })
     }
 
     /// Before a byte is fetched: whether the adapter's base is here to hold it against. If it is not, the person may want
@@ -112,30 +111,39 @@ impl Puller {
     }
 
     /// As a pull, but nothing is inspected or exported.
-    pub async fn fetch_only(&self, call: &Call<'_>, id: ManifestId, timeout_seconds: Seconds) -> Outcome<Value> {
+    pub async fn fetch_only(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        timeout_seconds: Seconds,
+    ) -> Outcome<FetchedShards> {
         let fetched = self.objects.find_and_fetch(call, id, timeout_seconds.duration()).await?;
-        let answer = FetchedShards {
+        Ok(FetchedShards {
             fetched_bytes: fetched.fetched_bytes,
             fetched_from: objects::providers(&fetched),
             wasted_bytes: fetched.wasted_bytes,
             blamed: fetched.blamed.keys().map(|peer| peer.to_string()).collect(),
             phases: fetched.phases,
-        };
-        Ok(json!(answer))
+        })
     }
 
     /// A person who gives the id of a base's manifest asks for that base.
-    async fn pull_base(&self, call: &Call<'_>, id: ManifestId, pull: Pull) -> Outcome<Value> {
+    async fn pull_base(&self, call: &Call<'_>, id: ManifestId, pull: Pull) -> Outcome<Pulled> {
         let patience = pull.timeout_seconds.duration();
         let fetched = self.bases.fetch_publication(call, id, None, None, patience).await?;
         let folder = match pull.out {
             Some(out) => self.write_folder(id, Some(out), None).await?,
             None => PathBuf::from(&fetched.record.path),
         };
-        Ok(json!({
-            "schema": "potluck.pull/1", "manifest": id, "name": fetched.record.name, "folder": folder,
-            "fetched_bytes": fetched.bytes, "fetched_from": fetched.from, "base": fetched.record.id,
-        }))
+        Ok(Pulled {
+            manifest: id,
+            name: fetched.record.name.to_string(),
+            folder,
+            fetched_bytes: fetched.bytes,
+            fetched_from: fetched.from,
+            base: Some(fetched.record.id),
+            not_held_against: None,
+        })
     }
 
     /// The folder that was asked for, with a note in it, or the one inside the home, which has its own.

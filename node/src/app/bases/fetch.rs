@@ -9,10 +9,9 @@ use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::text::Name;
 use potluck_protocol::verify::Complete;
-use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
-use crate::api::answers::PulledFrom;
+use crate::api::answers::{Base, PulledFrom};
 use crate::api::proto::BaseFetch;
 use crate::app::bases::check::{Staged, base_info, publishers_fault};
 use crate::app::bases::{Bases, describe, files};
@@ -39,7 +38,7 @@ pub struct Fetched {
 
 impl Bases {
     /// Answers `potluck base add ID`.
-    pub async fn fetch(&self, call: &Call<'_>, fetch: BaseFetch) -> Outcome<Value> {
+    pub async fn fetch(&self, call: &Call<'_>, fetch: BaseFetch) -> Outcome<Base> {
         let name = fetch.name.as_deref().map(naming::own).transpose()?;
         let id = match self.names.known_base(&fetch.base)?.and_then(|known| known.id) {
             Some(id) => id,
@@ -50,10 +49,8 @@ impl Bases {
             return self.describe_known(call, &known).await;
         }
         let fetched = self.fetch_by_id(call, id, name, fetch.timeout_seconds).await?;
-        let mut answer = describe(fetched.record.name.as_str(), &fetched.record.path, &fetched.identified);
-        answer["fetched_bytes"] = json!(fetched.bytes);
-        answer["fetched_from"] = json!(fetched.from);
-        Ok(answer)
+        let base = describe(fetched.record.name.as_str(), &fetched.record.path, fetched.identified);
+        Ok(Base { fetched_bytes: Some(fetched.bytes), fetched_from: Some(fetched.from), ..base })
     }
 
     /// Tries who announces the base, one after the other, until one publication gives its id.

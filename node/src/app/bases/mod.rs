@@ -11,9 +11,9 @@ use std::sync::Arc;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::limits::NAME_MAX;
 use potluck_protocol::text::Name;
-use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use crate::api::answers::{self, Base, ListedBase, ViewOf};
 use crate::app::call::Call;
 use crate::app::disk::Disk;
 use crate::app::known_bases::{KnownBase, KnownBases, is_tiny, stamps, tiny_base, tiny_id, unchanged};
@@ -23,7 +23,7 @@ use crate::app::reference::{Names, no_base_called};
 use crate::app::worker::Worker;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::BaseRecord;
-use crate::worker::answers::{Compared, Identified};
+use crate::worker::answers::{Distance, Identified};
 use crate::worker::jobs::described;
 use crate::worker::proto::{BaseSource, Task};
 use crate::{config, naming};
@@ -49,7 +49,7 @@ impl Bases {
         path: &Path,
         name: Option<String>,
         view_of: Option<String>,
-    ) -> Outcome<Value> {
+    ) -> Outcome<Base> {
         let name = match name {
             Some(name) => naming::own(&name)?,
             None => default_name(path)?,
@@ -70,17 +70,14 @@ impl Bases {
         if let Some(network) = &self.network {
             network.handle.subscribe(identified.base).await?;
         }
-        let mut answer = describe(&name.to_string(), text, &identified);
-        if let Some((of, compared)) = view {
-            answer["view_of"] = json!({ "base": of, "checked": compared.is_some(), "farthest": compared });
-        }
-        Ok(answer)
+        let view_of = view.map(|(base, farthest)| ViewOf { base, checked: farthest.is_some(), farthest });
+        Ok(Base { view_of, ..describe(name.as_str(), text, identified) })
     }
 
     /// Reads a known base whole, and says what it is.
-    pub async fn describe_known(&self, call: &Call<'_>, known: &KnownBase) -> Outcome<Value> {
+    pub async fn describe_known(&self, call: &Call<'_>, known: &KnownBase) -> Outcome<Base> {
         let identified = self.worker.identify(call, &known.source).await?;
-        Ok(describe(&known.name, &place(&known.source), &identified))
+        Ok(describe(&known.name, &place(&known.source), identified))
     }
 
     /// Hears of what is announced for every base that is known here.
@@ -99,7 +96,7 @@ impl Bases {
         path: &Path,
         reference: &str,
         own: BaseId,
-    ) -> Outcome<(BaseId, Option<Compared>)> {
+    ) -> Outcome<(BaseId, Option<Distance>)> {
         let Some(original) = self.names.known_base(reference)? else {
             let id = self.names.heard_base(reference).await?;
             return Ok((id.ok_or_else(|| no_base_called(reference))?, None));
@@ -117,7 +114,7 @@ impl Bases {
     }
 
     /// Answers `potluck base list`.
-    pub async fn list(&self) -> Outcome<Value> {
+    pub async fn list(&self) -> Outcome<answers::Bases> {
         let tiny = tiny_base(tiny_id()?);
         let added = self.disk.store.bases().into_iter().map(|base| KnownBase {
             name: base.name.to_string(),
@@ -126,9 +123,8 @@ impl Bases {
         });
         let known: Vec<_> = [tiny].into_iter().chain(added).collect();
         // Their heads alone are read, and of some the files may have gone.
-        let bases =
-            self.disk.on_store(move |_| Ok::<_, Failure>(known.iter().map(list_entry).collect::<Vec<_>>())).await?;
-        Ok(json!({ "schema": "potluck.base.list/1", "bases": bases }))
+        let bases = self.disk.on_store(move |_| Ok::<_, Failure>(known.into_iter().filter_map(list_entry).collect()));
+        Ok(answers::Bases { bases: bases.await? })
     }
 
     /// The id of a base; read whole only if it is not known yet, or its files have changed since. What was read whole is
@@ -215,21 +211,25 @@ fn place(source: &BaseSource) -> String {
 }
 
 /// A line of the list: what `base show` says as well, as far as it can be read.
-fn list_entry(known: &KnownBase) -> Value {
+fn list_entry(known: KnownBase) -> Option<ListedBase> {
     let described = described(&known.source).ok();
-    json!({
-        "name": known.name, "base": known.id, "place": place(&known.source),
-        "architecture": described.as_ref().map(|described| &described.architecture),
-        "parameters": described.as_ref().map(|described| described.parameters),
-    })
+    let parameters = described.as_ref().map(|described| described.parameters);
+    let architecture = described.map(|described| described.architecture);
+    Some(ListedBase { name: known.name, base: known.id?, place: place(&known.source), architecture, parameters })
 }
 
 /// What `potluck base show` says of a base.
-pub fn describe(name: &str, place: &str, identified: &Identified) -> Value {
-    json!({
-        "schema": "potluck.base.show/1", "name": name, "base": identified.base, "place": place,
-        "architecture": identified.architecture, "parameters": identified.parameters,
-    })
+pub fn describe(name: &str, place: &str, identified: Identified) -> Base {
+    Base {
+        name: name.to_owned(),
+        base: identified.base,
+        place: place.to_owned(),
+        architecture: identified.architecture,
+        parameters: identified.parameters,
+        view_of: None,
+        fetched_bytes: None,
+        fetched_from: None,
+    }
 }
 
 /// The file's or folder's own name, with what a name may not hold replaced.

@@ -7,9 +7,9 @@
 pub mod follower;
 pub mod steward;
 
-use serde_json::Value;
-
-use crate::api::channel::{Export, Request, Show, Unfollow, Update};
+use crate::api::answers::RolledBack;
+use crate::api::ask::Answer;
+use crate::api::channel::{Export, Request, Rollback, Show, Unfollow, Update};
 use crate::app::call::Call;
 use crate::failure::Outcome;
 use follower::Follower;
@@ -30,22 +30,34 @@ pub struct Channels {
 
 impl Channels {
     /// Does what is asked.
-    pub async fn run(&self, call: &Call<'_>, request: Request) -> Outcome<Value> {
+    pub async fn run(&self, call: &Call<'_>, request: Request) -> Outcome<Answer> {
         match request {
-            Request::Open(open) => self.steward.open(call, open).await,
-            Request::Propose(propose) => self.proposer.propose(call, propose).await,
-            Request::Release(release) => self.steward.release(call, release).await,
-            Request::Revoke(revoke) => self.steward.revoke(call, revoke).await,
-            Request::Follow(follow) => self.follower.follow(call, follow).await,
-            Request::Unfollow(Unfollow { channel, force }) => self.follower.unfollow(&channel, force).await,
-            Request::Update(Update { channel, timeout_seconds }) => {
-                self.follower.update_asked(call, &channel, timeout_seconds).await
+            Request::Open(open) => self.steward.open(call, open).await.map(Answer::ChannelOpen),
+            Request::Propose(propose) => self.proposer.propose(call, propose).await.map(Answer::ChannelPropose),
+            Request::Release(release) => self.steward.release(call, release).await.map(Answer::ChannelRelease),
+            Request::Revoke(revoke) => self.steward.revoke(call, revoke).await.map(Answer::ChannelRevoke),
+            Request::Follow(follow) => self.follower.follow(call, follow).await.map(Answer::ChannelFollow),
+            Request::Unfollow(Unfollow { channel, force }) => {
+                self.follower.unfollow(&channel, force).await.map(Answer::ChannelUnfollow)
             }
-            Request::Rollback(rollback) if rollback.publish => self.steward.rollback(call, &rollback).await,
-            Request::Rollback(rollback) => self.follower.rollback(call, rollback).await,
-            Request::Show(Show { channel }) => self.view.show(&channel).await,
-            Request::List => self.follower.list().await,
-            Request::Export(Export { channel, out }) => self.exporter.export(call, &channel, &out).await,
+            Request::Update(Update { channel, timeout_seconds }) => {
+                self.follower.update_asked(call, &channel, timeout_seconds).await.map(Answer::ChannelUpdate)
+            }
+            Request::Rollback(rollback) => self.rollback(call, rollback).await.map(Answer::ChannelRollback),
+            Request::Show(Show { channel }) => self.view.show(&channel).await.map(Answer::ChannelShow),
+            Request::List => self.follower.list().await.map(Answer::ChannelList),
+            Request::Export(Export { channel, out }) => {
+                self.exporter.export(call, &channel, &out).await.map(Answer::ChannelExport)
+            }
         }
+    }
+
+    /// For all followers, or here alone.
+    async fn rollback(&self, call: &Call<'_>, rollback: Rollback) -> Outcome<RolledBack> {
+        if rollback.publish {
+            let version = self.steward.rollback(call, &rollback).await?;
+            return Ok(RolledBack::ForAll(Box::new(version)));
+        }
+        self.follower.rollback(call, rollback).await.map(RolledBack::Here)
     }
 }

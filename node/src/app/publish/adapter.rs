@@ -6,8 +6,8 @@ use potluck_protocol::id::BaseId;
 use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, Manifest, Training};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_trainer::peft::{CONFIG_FILE, MODEL_FILE};
-use serde_json::Value;
 
+use crate::api::answers::Published;
 use crate::api::proto::Publish;
 use crate::app::adapters::of_base::Use;
 use crate::app::adapters::{Adapters, FoundAdapter};
@@ -46,7 +46,7 @@ pub struct AdapterPublisher {
 
 impl AdapterPublisher {
     /// Checks and measures an adapter, signs it, and announces it.
-    pub async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Value> {
+    pub async fn publish(&self, call: &Call<'_>, publish: Publish) -> Outcome<Published> {
         let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
         self.publisher.check_alone()?;
         let noted = note::read(&publish.folder)?;

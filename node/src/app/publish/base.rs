@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use potluck_protocol::manifest::{BaseInfo, FileEntry, Kind as ManifestKind, Manifest};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_protocol::verify::WellFormed;
-use serde_json::Value;
 
+use crate::api::answers::Published;
 use crate::api::proto::PublishBase;
 use crate::app::bases::{changed, files};
 use crate::app::call::Call;
@@ -34,7 +34,7 @@ pub struct BasePublisher {
 
 impl BasePublisher {
     /// Cuts a base into shards, signs what they are, and announces it.
-    pub async fn publish(&self, call: &Call<'_>, publish: PublishBase) -> Outcome<Value> {
+    pub async fn publish(&self, call: &Call<'_>, publish: PublishBase) -> Outcome<Published> {
         let (name, licence) = (naming::own(&publish.name)?, licence::stated(&publish.licence)?);
         let publish = PublishBase { licence, ..publish };
         self.publisher.check_alone()?;

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::id::{BaseId, ManifestId};
-use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::search::{Found, Offer, Search};
@@ -56,7 +55,7 @@ pub struct Searcher {
 
 impl Searcher {
     /// Answers `potluck search`.
-    pub async fn search(&self, call: &Call<'_>, search: Search) -> Outcome<Value> {
+    pub async fn search(&self, call: &Call<'_>, search: Search) -> Outcome<Found> {
         let network = self.network.as_ref().ok_or_else(|| {
             Failure::new(Kind::Unreachable, "what others offer is heard by a daemon, and none runs on this home")
                 .hint("run `potluck up --bootstrap ADDRESS` in another terminal, then search again")
@@ -77,8 +76,7 @@ impl Searcher {
             .collect();
         candidates.sort_by_key(|candidate| promise(&search, &candidate.announced));
         self.look_closer(call, network, &mut candidates).await?;
-        let found = self.answer(&search, candidates, heard.len()).await?;
-        serde_json::to_value(found).map_err(|error| Failure::new(Kind::Failed, error))
+        self.answer(&search, candidates, heard.len()).await
     }
 
     /// A base need not be here to be searched for.

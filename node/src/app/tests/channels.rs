@@ -4,16 +4,16 @@
 use std::sync::Arc;
 
 use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{ProposalInfo, Role, Score, Verdict, VerdictOutcome};
+use potluck_protocol::channel::{ProposalInfo, Refusal, Role, Score, Verdict, VerdictOutcome};
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
 use potluck_protocol::manifest::Kind as ManifestKind;
 use potluck_protocol::recipe::Weight;
 use potluck_trainer::data::check::Report;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Script, Stage};
-use crate::api::channel::{Follow, Open, Propose, Release, Request as Ask, SuiteRows, Unfollow, Update};
-use crate::api::proto::Request;
+use crate::api::answers::{InForce, NewRelease, NothingReleased, Released};
+use crate::api::channel::{Follow, Open, Propose, Release, SuiteRows, Unfollow, Update};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::Halt;
 use crate::worker::answers::Folded;
@@ -51,10 +51,6 @@ fn script(folded: Folded) -> Arc<Script> {
     })
 }
 
-async fn ask(stage: &Stage, request: Ask) -> Outcome<Value> {
-    stage.ask(Request::Channel(Box::new(request))).await
-}
-
 /// Opens the channel `ours` with two sealed shards; its id.
 async fn open(stage: &Stage, licences: &[&str]) -> ManifestId {
     let rows = stage.fixture.root().join("rows.jsonl");
@@ -74,16 +70,28 @@ async fn open(stage: &Stage, licences: &[&str]) -> ManifestId {
         clip_ppm: 100_000,
         refuse_ppm: 1_000_000,
     };
-    id(&ask(stage, Ask::Open(open)).await.expect("opens")["channel"])
+    stage.ask(open).await.expect("opens").channel
 }
 
-async fn release(stage: &Stage) -> Value {
+async fn release(stage: &Stage) -> Released {
     let release = Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1 };
-    ask(stage, Ask::Release(release)).await.expect("releases")
+    stage.ask(release).await.expect("releases")
 }
 
-fn id(value: &Value) -> ManifestId {
-    value.as_str().expect("a text").parse().expect("an id")
+/// A release that must be a version.
+async fn release_version(stage: &Stage) -> NewRelease {
+    match release(stage).await {
+        Released::Version(release) => *release,
+        Released::Nothing(nothing) => panic!("{nothing:?}"),
+    }
+}
+
+/// A release that must be none.
+async fn release_nothing(stage: &Stage) -> NothingReleased {
+    match release(stage).await {
+        Released::Nothing(nothing) => nothing,
+        Released::Version(release) => panic!("{release:?}"),
+    }
 }
 
 /// A steward whose channel has one version, of one adapter; the channel and the version.
@@ -91,7 +99,7 @@ async fn released() -> (Stage, ManifestId, ManifestId) {
     let stage = Stage::new(&script(folded())).await;
     let channel = open(&stage, &[]).await;
     propose(&stage, "three").await;
-    let version = id(&release(&stage).await["version"]);
+    let version = release_version(&stage).await.version.version;
     (stage, channel, version)
 }
 
@@ -100,7 +108,7 @@ async fn propose(stage: &Stage, name: &str) -> ManifestId {
     let adapter = stage.fixture.add(stage.store(), name, 100);
     let (channel, name) = ("ours".to_owned(), name.to_owned());
     let propose = Propose { channel, adapter: name, weight: 0.5, timeout_seconds: 1.into() };
-    ask(stage, Ask::Propose(propose)).await.expect("proposes");
+    stage.ask(propose).await.expect("proposes");
     adapter
 }
 
@@ -112,18 +120,18 @@ async fn a_release_takes_what_was_proposed_and_judges_it_once() {
     let adapter = propose(&stage, "three").await;
     assert_eq!(script.asked(), ["check"], "the rows are read before they are sealed");
 
-    let answer = release(&stage).await;
-    assert_eq!((&answer["released"], &answer["height"]), (&json!(true), &json!(1)));
-    assert_eq!((&answer["base"], &answer["digest"]), (&json!(folded().base), &json!(folded().digest)));
-    assert_eq!(answer["verdicts"][0]["taken"], json!(true));
-    assert_eq!(answer["shards_left"], json!(1));
+    let answer = release_version(&stage).await;
+    assert_eq!((answer.released, answer.version.height), (true, 1));
+    assert_eq!((answer.version.base, answer.version.digest), (folded().base, folded().digest));
+    assert!(answer.verdicts[0].taken);
+    assert_eq!(answer.shards_left, 1);
     assert_eq!(script.asked(), ["choose", "fold"]);
-    let (store, version) = (stage.store(), id(&answer["version"]));
+    let (store, version) = (stage.store(), answer.version.version);
     assert_eq!(store.channel(&channel).and_then(|record| record.current), Some(version), "it is in force here");
     assert!([adapter, version].iter().all(|id| store.pins().contains(id)), "followers can have all of it");
 
-    let again = release(&stage).await;
-    assert_eq!((&again["released"], &again["version"]), (&json!(false), &json!(version)));
+    let again = release_nothing(&stage).await;
+    assert_eq!((again.released, again.version), (false, Some(version)));
     assert!(script.asked().is_empty(), "nothing new: no shard is opened and nothing is folded");
 }
 
@@ -140,12 +148,9 @@ async fn a_proposal_that_the_rules_refuse_is_not_weighed() {
     publisher.publish_record(ManifestKind::Proposal(info), &name, "", String::new()).await.expect("signed");
     script.asked();
 
-    let answer = release(&stage).await;
-    assert_eq!((&answer["released"], &answer["height"]), (&json!(false), &json!(0)));
-    assert_eq!(
-        answer["verdicts"][0]["outcome"],
-        json!(VerdictOutcome::Refused(potluck_protocol::channel::Refusal::Licence))
-    );
+    let answer = release_nothing(&stage).await;
+    assert_eq!((answer.released, answer.height), (false, 0));
+    assert_eq!(answer.verdicts[0].outcome, VerdictOutcome::Refused(Refusal::Licence));
     assert!(script.asked().is_empty());
 }
 
@@ -155,14 +160,14 @@ async fn a_follower_folds_a_release_again_and_takes_it() {
     let script = script(folded());
     let follower = steward.hand_over(&script).await;
     let answer = follow(&follower, channel).await.expect("follows");
-    assert_eq!((&answer["from"], &answer["height"]), (&json!(0), &json!(1)));
-    assert_eq!((id(&answer["version"]), &answer["base"]), (version, &json!(folded().base)));
+    assert_eq!((answer.from, answer.height), (0, 1));
+    assert_eq!((answer.version, answer.base), (Some(version), folded().base));
     assert_eq!(follower.store().channel(&channel).and_then(|record| record.current), Some(version));
     assert_eq!(script.asked(), ["fold"]);
 
-    let update = Ask::Update(Update { channel: "ours".to_owned(), timeout_seconds: 1.into() });
-    let again = ask(&follower, update).await.expect("nothing newer");
-    assert_eq!((&again["from"], &again["height"]), (&json!(1), &json!(1)));
+    let update = Update { channel: "ours".to_owned(), timeout_seconds: 1.into() };
+    let again = follower.ask(update).await.expect("nothing newer");
+    assert_eq!((again.from, again.height), (1, 1));
     assert!(script.asked().is_empty(), "what is in force is not folded again");
 }
 
@@ -178,13 +183,13 @@ async fn a_follower_halts_a_channel_whose_version_folds_to_something_else() {
     let held = follower.store().manifests().expect("readable");
     assert!(held.iter().any(|one| one.kind == KindTag::Proof), "the proof is kept for whoever asks");
 
-    let update = Ask::Update(Update { channel: "ours".to_owned(), timeout_seconds: 1.into() });
-    assert_eq!(ask(&follower, update).await.map_err(|failure| failure.kind), Err(Kind::Verification));
+    let update = Update { channel: "ours".to_owned(), timeout_seconds: 1.into() };
+    assert_eq!(follower.ask(update).await.map_err(|failure| failure.kind), Err(Kind::Verification));
 }
 
 /// Follows with audits. The home was another's: the channel is no longer this node's own.
-async fn follow(stage: &Stage, channel: ManifestId) -> Outcome<Value> {
-    ask(stage, Ask::Unfollow(Unfollow { channel: "ours".to_owned(), force: false })).await.expect("not its own");
+async fn follow(stage: &Stage, channel: ManifestId) -> Outcome<InForce> {
+    stage.ask(Unfollow { channel: "ours".to_owned(), force: false }).await.expect("not its own");
     let follow = Follow { channel: channel.to_string(), name: None, audit: true, timeout_seconds: 1.into() };
-    ask(stage, Ask::Follow(follow)).await
+    stage.ask(follow).await
 }

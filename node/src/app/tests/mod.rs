@@ -1,6 +1,7 @@
 //! What the tests of the parts share: a node in a temporary home whose worker answers by a script, without a process and
 //! without a network.
 
+mod answers;
 mod channels;
 
 use std::path::Path;
@@ -11,10 +12,10 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::proto::Request;
+use crate::api::ask::Ask;
 use crate::app::call::Call;
 use crate::app::node::Node;
-use crate::app::worker::{Answer, Numerics, Worker};
+use crate::app::worker::{Numerics, Running, Worker};
 use crate::failure::Outcome;
 use crate::store::testing::{Fixture, files_below};
 use crate::store::{BaseRecord, Options, Store};
@@ -50,7 +51,7 @@ impl Script {
 }
 
 impl Numerics for Script {
-    fn run<'a>(&'a self, job: Job, _: &'a Call<'_>) -> Answer<'a> {
+    fn run<'a>(&'a self, job: Job, _: &'a Call<'_>) -> Running<'a> {
         self.asked.lock().expect("no test panicked with it").push(name(&job.task));
         Box::pin(async move { (self.answers)(&job.task) })
     }
@@ -102,8 +103,8 @@ impl Stage {
     }
 
     /// Asks the node, and lets nobody know how far it is.
-    pub async fn ask(&self, request: Request) -> Outcome<Value> {
-        self.node.run(request, mpsc::channel(1).0, CancellationToken::new()).await
+    pub async fn ask<R: Ask>(&self, request: R) -> Outcome<R::Answer> {
+        R::take(self.node.run(request.into(), mpsc::channel(1).0, CancellationToken::new()).await?)
     }
 }
 

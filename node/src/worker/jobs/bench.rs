@@ -11,16 +11,15 @@ use potluck_trainer::bench::hashed_id;
 use potluck_trainer::bench::step::{
     BenchProgress, BenchReport, BenchStep, Sequences, bench_step, hashed_sequences, plan,
 };
-use potluck_trainer::model::block::Recompute;
 use potluck_trainer::model::decoder::Model;
-use serde::Serialize;
 
 use super::open::{self, ModelWork, Purpose};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::Progress;
+use crate::worker::answers::{GenerateMeasured, StepMeasured};
 use crate::worker::context::Context;
 use crate::worker::failures;
-use crate::worker::proto::{BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens, Engine};
+use crate::worker::proto::{BackendName, BaseSource, BenchGenerateSettings, BenchStepSettings, BenchTokens};
 
 /// Bytes of a file of tokens: some ten million tokens.
 const TOKENS_MAX: u64 = 64 << 20;
@@ -29,33 +28,8 @@ const STEPS: usize = 6;
 /// Generations of one measurement, of which the medians are told.
 const ROUNDS: usize = 3;
 
-#[derive(Serialize)]
-pub struct StepAnswer {
-    tokens_per_second: f64,
-    step_seconds: f64,
-    /// In 10^6 bytes, of this worker process.
-    peak_rss_mb: Option<f64>,
-    /// What the plan said before the first step, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    planned_mb: Option<f64>,
-    losses: Vec<f64>,
-    params_digest: String,
-    /// Arithmetic of a step in 10^9 operations, by formula.
-    step_gflop: f64,
-    /// The same a second.
-    gflops: f64,
-    /// What the processor reaches at most, where it was measured.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peak_gflops: Option<f64>,
-    recompute: Recompute,
-    seed: u64,
-    #[serde(flatten)]
-    engine: Engine,
-    threads: usize,
-}
-
 /// Trains for some steps and tells how long they took.
-pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) -> Outcome<StepAnswer> {
+pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) -> Outcome<StepMeasured> {
     let base = open::base(base)?;
     let batches = read_batches(&settings.tokens, base.architecture().vocab_size)?;
     let steps = settings.steps.unwrap_or(match settings.tokens {
@@ -72,7 +46,7 @@ pub fn step(base: &BaseSource, settings: &BenchStepSettings, context: &Context) 
     let work = Steps { bench: &bench, context };
     let (report, engine) = open::with_model(&base, settings.engine, Purpose::Train, Residency::Quantised, work)?;
     let peak = (engine.backend == BackendName::Cpu).then(|| open::cpu(engine, Purpose::Train)).transpose()?;
-    Ok(StepAnswer {
+    Ok(StepMeasured {
         tokens_per_second: report.tokens_per_second,
         step_seconds: report.step_seconds,
         peak_rss_mb: report.peak_rss_bytes.map(megabytes),
@@ -111,32 +85,18 @@ impl ModelWork for Steps<'_> {
     }
 }
 
-#[derive(Serialize)]
-pub struct GenerateAnswer {
-    prompt_tokens: usize,
-    new_tokens: usize,
-    prompt_tokens_per_second: f64,
-    new_tokens_per_second: f64,
-    peak_rss_mb: Option<f64>,
-    /// The new tokens.
-    tokens: Vec<u32>,
-    #[serde(flatten)]
-    engine: Engine,
-    threads: usize,
-}
-
 /// Reads a prompt and generates greedily.
-pub fn generate(base: &BaseSource, settings: &BenchGenerateSettings) -> Outcome<GenerateAnswer> {
+pub fn generate(base: &BaseSource, settings: &BenchGenerateSettings) -> Outcome<GenerateMeasured> {
     let base = open::base(base)?;
     let prompt = read_prompt(settings, base.architecture().vocab_size)?;
     let work = Generation { prompt: &prompt, new_tokens: settings.new_tokens };
     let residency = open::residency_to_generate(&base);
     let (report, engine) = open::with_model(&base, settings.engine, Purpose::Run, residency, work)?;
-    Ok(GenerateAnswer {
+    Ok(GenerateMeasured {
         prompt_tokens: prompt.len(),
         new_tokens: report.tokens.len(),
         prompt_tokens_per_second: report.prompt_tokens_per_second,
-        new_tokens_per_second: report.new_tokens_per_second,
+        new_tokens_per_second: Some(report.new_tokens_per_second).filter(|rate| rate.is_finite()),
         peak_rss_mb: report.peak_rss_bytes.map(megabytes),
         tokens: report.tokens,
         engine,
@@ -224,6 +184,7 @@ fn megabytes(bytes: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::worker::proto::Engine;
 
     fn file(text: &str) -> Outcome<Vec<Sequences>> {
         let file = tempfile::NamedTempFile::new().expect("a file");

@@ -12,12 +12,12 @@ use potluck_trainer::evaluate::{EvaluateOptions, evaluate};
 use potluck_trainer::generate::{self, Prompt};
 use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::model::decoder::Model;
-use serde::Serialize;
 
 use super::open;
 use super::rows::Rows;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::Progress;
+use crate::worker::answers::Generated;
 use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured};
@@ -47,15 +47,6 @@ pub fn rows(
         .map_err(|error| failures::evaluate(rows.places(), &error))?;
     let measured = measured.ok_or_else(Failure::interrupted)?;
     Ok(Measured { samples: measured.samples as u64, exact_match: measured.accuracy(), loss: measured.loss })
-}
-
-#[derive(Serialize)]
-pub struct Generated {
-    text: String,
-    tokens: usize,
-    /// Why there is no text, and what may give one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    remark: Option<String>,
 }
 
 /// Generates an answer and reports its text as it grows.

@@ -12,7 +12,6 @@ use potluck_trainer::lora::adapter::Adapter;
 use potluck_trainer::lora::attached::Attached;
 use potluck_trainer::merge::folders::{self, Source};
 use potluck_trainer::merge::{Method, Report, weigh};
-use serde::Serialize;
 
 use super::measure::BATCH;
 use super::open;
@@ -20,54 +19,14 @@ use super::rows::Rows;
 use crate::config;
 use crate::failure::{Failure, Outcome};
 use crate::ipc::{Progress, Unit};
+use crate::worker::answers::{Chosen, LeastKept, MergeMeasured, MergedAdapter, MethodName};
 use crate::worker::context::Context;
 use crate::worker::failures;
 use crate::worker::note;
 use crate::worker::proto::{BenchMergeSettings, BenchMergeTask, BenchShape, MergeSource, MergeTask};
 
-#[derive(Serialize)]
-pub struct Merged {
-    folder: PathBuf,
-    #[serde(flatten)]
-    method: Method,
-    /// Of the result; it stands in the place of the one that was asked for.
-    rank: usize,
-    weights: Vec<f64>,
-    #[serde(flatten)]
-    kept: Kept,
-    /// How the weights were chosen, if they were not given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    chosen: Option<Chosen>,
-}
-
-#[derive(Serialize)]
-struct Kept {
-    kept_energy: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    least_kept: Option<LeastKept>,
-}
-
-#[derive(Serialize)]
-struct LeastKept {
-    module: String,
-    kept_energy: f64,
-}
-
-impl From<Report> for Kept {
-    fn from(Report { kept_energy, least_kept }: Report) -> Self {
-        Self { kept_energy, least_kept: least_kept.map(|(module, kept_energy)| LeastKept { module, kept_energy }) }
-    }
-}
-
-#[derive(Serialize)]
-struct Chosen {
-    given_loss: f64,
-    loss: f64,
-    evaluations: usize,
-}
-
 /// Merges PEFT folders into one.
-pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
+pub fn merge(task: &MergeTask, context: &Context) -> Outcome<MergedAdapter> {
     let base = open::base(&task.base)?;
     let mut sources: Vec<Source> = task.adapters.iter().map(to_source).collect();
     let chosen = match &task.weights_by {
@@ -84,7 +43,42 @@ pub fn merge(task: &MergeTask, context: &Context) -> Outcome<Merged> {
     let merged = folders::merge(&sources, architecture, task.method, &task.out, &notes, stop, &done);
     let (rank, report) = merged.map_err(|error| failures::merge(&error))?;
     let weights = sources.iter().map(|source| source.weight.get()).collect();
-    Ok(Merged { folder: task.out.clone(), method: task.method, rank, weights, kept: report.into(), chosen })
+    let Settings { density, lambda, seed } = Settings::of(&task.method);
+    Ok(MergedAdapter {
+        folder: task.out.clone(),
+        method: MethodName::from(&task.method),
+        rank,
+        density,
+        lambda,
+        seed,
+        weights,
+        kept_energy: report.kept_energy,
+        least_kept: least_kept(report),
+        chosen,
+    })
+}
+
+/// The settings that an answer tells of; a method has some of them. The rank is that of the result.
+struct Settings {
+    density: Option<f64>,
+    lambda: Option<f64>,
+    seed: Option<u64>,
+}
+
+impl Settings {
+    fn of(method: &Method) -> Self {
+        match *method {
+            Method::Sum | Method::Refit { .. } => Self { density: None, lambda: None, seed: None },
+            Method::Ties { density, lambda, seed, .. } => {
+                Self { density: Some(density), lambda: Some(lambda), seed: Some(seed) }
+            }
+            Method::Dare { density, seed, .. } => Self { density: Some(density), lambda: None, seed: Some(seed) },
+        }
+    }
+}
+
+fn least_kept(report: Report) -> Option<LeastKept> {
+    report.least_kept.map(|(module, kept_energy)| LeastKept { module, kept_energy })
 }
 
 fn to_source(source: &MergeSource) -> Source {
@@ -125,27 +119,8 @@ fn choose(base: &Base, sources: &mut [Source], rows: &Path, context: &Context) -
     Ok(Chosen { given_loss: found.given_loss, loss: found.loss, evaluations: found.evaluations })
 }
 
-#[derive(Serialize)]
-pub struct BenchAnswer {
-    seconds: f64,
-    /// In 10^6 bytes, of this worker process, with making the adapters.
-    peak_rss_mb: Option<f64>,
-    /// Relative to the exact sum, Frobenius, in f64.
-    error: f64,
-    #[serde(flatten)]
-    kept: Kept,
-    digest: String,
-    #[serde(flatten)]
-    method: Method,
-    adapters: usize,
-    /// Of made-up adapters.
-    rank: Option<usize>,
-    rank_out: usize,
-    threads: usize,
-}
-
 /// Merges made-up adapters, or given ones, each with the same weight.
-pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
+pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<MergeMeasured> {
     let architecture = read_architecture(&task.shape)?;
     let settings = &task.settings;
     let root = settings.folder.clone().unwrap_or_else(config::temporary);
@@ -157,15 +132,20 @@ pub fn bench(task: &BenchMergeTask, context: &Context) -> Outcome<BenchAnswer> {
     let out = folder.path().join("merged");
     let report = measured::bench_merge(&sources, &architecture, settings.method, &out, context.cancel());
     let report = report.map_err(|error| failures::bench_merge(&error))?;
-    Ok(BenchAnswer {
+    let Settings { density, lambda, seed } = Settings::of(&settings.method);
+    Ok(MergeMeasured {
         seconds: report.seconds,
         peak_rss_mb: report.peak_rss_bytes.map(|bytes| bytes as f64 / 1e6),
         error: report.error,
-        kept: report.report.into(),
+        kept_energy: report.report.kept_energy,
+        least_kept: least_kept(report.report),
         digest: report.digest,
-        method: settings.method,
-        adapters: sources.len(),
+        method: MethodName::from(&settings.method),
         rank: settings.from.is_empty().then_some(settings.rank),
+        density,
+        lambda,
+        seed,
+        adapters: sources.len(),
         rank_out: report.rank,
         threads: settings.threads,
     })

@@ -8,7 +8,6 @@ use potluck_protocol::id::Digest;
 use potluck_trainer::backend::Residency;
 use potluck_trainer::backend::cpu::CpuBackend;
 use potluck_trainer::base::Base;
-use potluck_trainer::data::row;
 use potluck_trainer::fit::FitError;
 use potluck_trainer::fit::checkpoint::CheckpointError;
 use potluck_trainer::fit::config::FitConfig;
@@ -29,6 +28,7 @@ use super::rows::Rows;
 use super::{adapt, measure, open};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::Progress;
+use crate::worker::answers::Trained;
 use crate::worker::context::{Context, ORPHAN};
 use crate::worker::failures;
 use crate::worker::note::{NOTE, RunRecord};
@@ -42,20 +42,6 @@ const HANDOVER: Duration = Duration::from_secs(ORPHAN.as_secs() + 5);
 
 /// A line of some 200 bytes for each of 20 million steps.
 const METRICS_MAX: u64 = 4 << 30;
-
-#[derive(Serialize)]
-pub struct Trained {
-    folder: PathBuf,
-    /// What it was trained on.
-    rows: row::Kind,
-    steps: u64,
-    /// Steps that the adapter has had: fewer where the best state was kept.
-    kept: u64,
-    stopped_early: bool,
-    tokens_per_second: f64,
-    loss: f64,
-    held_out: Option<Measured>,
-}
 
 /// Trains, from the last checkpoint if there is one, and writes the adapter.
 pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::open;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::answers::Compared;
+use crate::worker::answers::Distance;
 use crate::worker::proto::BaseSource;
 
 /// Texts whose tokens must be the same: words, numbers, spaces, other scripts, code.
@@ -16,7 +16,7 @@ const PROBES: [&str; 5] =
     ["The quick brown fox", " 3.14159  =  pi", "Grüße, 世界! ñ", "fn main() {\n\t0\n}", "\u{1f600} ok"];
 
 /// Refuses what is no view; otherwise the tensor that is farthest from the original.
-pub fn compare(view: &BaseSource, original: &BaseSource) -> Outcome<Compared> {
+pub fn compare(view: &BaseSource, original: &BaseSource) -> Outcome<Distance> {
     let (view, original) = (open::base(view)?, open::base(original)?);
     if view.architecture() != original.architecture() {
         return Err(not_a_view(format!(
@@ -28,8 +28,8 @@ pub fn compare(view: &BaseSource, original: &BaseSource) -> Outcome<Compared> {
     check_tokens(view.tokenizer(), original.tokenizer(), view.architecture().vocab_size)?;
     let names: Vec<String> = view.architecture().tensors().into_iter().map(|(name, _)| name).collect();
     let distances = names.par_iter().map(|name| measure_distance(&view, &original, name));
-    let distances = distances.collect::<Outcome<Vec<Compared>>>()?;
-    let ratio = |one: &Compared| one.error / one.bound;
+    let distances = distances.collect::<Outcome<Vec<Distance>>>()?;
+    let ratio = |one: &Distance| one.error / one.bound;
     let worst = distances.into_iter().max_by(|a, b| ratio(a).total_cmp(&ratio(b)));
     let worst = worst.ok_or_else(|| not_a_view("it has no tensors".to_owned()))?;
     // A distance that is no number is within no bound.
@@ -67,7 +67,7 @@ fn check_tokens(view: &Tokenizer, original: &Tokenizer, vocabulary: u32) -> Outc
 }
 
 /// The Frobenius norm of the difference over that of the original, row by row: nothing is held whole.
-fn measure_distance(view: &Base, original: &Base, name: &str) -> Outcome<Compared> {
+fn measure_distance(view: &Base, original: &Base, name: &str) -> Outcome<Distance> {
     let missing = |error: potluck_trainer::base::NoSuchTensor| Failure::new(Kind::Verification, error);
     let (one, other) = (view.tensor(name).map_err(missing)?, original.tensor(name).map_err(missing)?);
     let columns = one.shape.last().copied().unwrap_or(1).max(1);
@@ -82,7 +82,7 @@ fn measure_distance(view: &Base, original: &Base, name: &str) -> Outcome<Compare
         }
     }
     let error = if apart == 0.0 { 0.0 } else { (apart / size).sqrt() };
-    Ok(Compared { tensor: name.to_owned(), error, bound: allowed_error(one.dtype).max(allowed_error(other.dtype)) })
+    Ok(Distance { tensor: name.to_owned(), error, bound: allowed_error(one.dtype).max(allowed_error(other.dtype)) })
 }
 
 fn rows(tensor: &HostTensor, columns: usize) -> impl Iterator<Item = &[u8]> {

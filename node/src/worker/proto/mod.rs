@@ -33,7 +33,7 @@ pub struct Job {
     pub task: Task,
 }
 
-/// What a worker can be asked for; the answer's type stands in `worker::answers` or beside the job that makes it.
+/// What a worker can be asked for; the answer's type stands in `worker::answers`, here beside its task, or in the trainer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Task {

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_trainer::files::StagedFolder;
-use serde_json::{Value, json};
 
-use crate::api::answers::WeightedAdapter;
+use crate::api::answers::{Exported, WeightedAdapter};
+use crate::api::channel::Export;
 use crate::app::call::Call;
 use crate::app::channel::follower::limits::PATIENCE;
 use crate::app::disk::Disk;
+use crate::app::fold::{RECIPE_FILE, recipe_file};
 use crate::app::reference::Names;
 use crate::app::versions::Versions;
 use crate::failure::{Failure, Kind, Outcome};
@@ -25,7 +26,7 @@ pub struct Exporter {
 
 impl Exporter {
     /// Folds a version into a folder for other programs.
-    pub async fn export(&self, call: &Call<'_>, reference: &str, out: &Path) -> Outcome<Value> {
+    pub async fn export(&self, call: &Call<'_>, reference: &str, out: &Path) -> Outcome<Exported> {
         let lineage = self.names.find_version(reference).await?.ok_or_else(|| {
             Failure::new(Kind::NotFound, format!("no channel or version `{reference}` is known here")).hint(
                 "follow a channel with `potluck channel follow CHANNEL`; list those that are with `potluck channel list`",
@@ -43,23 +44,30 @@ impl Exporter {
         let answer = answer(&lineage, head, out);
         let staged = StagedFolder::create(out).map_err(|error| out_folder::unwritable(out, &error))?;
         self.versions.fold_into(call, &genesis, head, &staged.path()).await?;
-        let (note, target) = (answer.clone(), out.to_path_buf());
-        self.disk.on_store(move |_| placed(staged, &target, &note)).await?;
+        let (recipe, target) = (recipe_file::<Export>(&answer)?, out.to_path_buf());
+        self.disk.on_store(move |_| placed(staged, &target, &recipe)).await?;
         Ok(answer)
     }
 }
 
 /// Gives the folder its name, with a note of what it was made of.
-fn placed(staged: StagedFolder, out: &Path, note: &Value) -> Outcome<()> {
-    let written = staged.write("recipe.json", format!("{note:#}\n").as_bytes()).and_then(|()| staged.commit());
+fn placed(staged: StagedFolder, out: &Path, recipe: &[u8]) -> Outcome<()> {
+    let written = staged.write(RECIPE_FILE, recipe).and_then(|()| staged.commit());
     written.map_err(|error| out_folder::unwritable(out, &error))
 }
 
-fn answer(lineage: &Lineage, head: &VersionEntry, out: &Path) -> Value {
+fn answer(lineage: &Lineage, head: &VersionEntry, out: &Path) -> Exported {
     let version = &head.version;
-    json!({
-        "schema": "potluck.channel.export/1", "folder": out, "channel": lineage.channel(), "name": lineage.name(),
-        "height": version.height, "version": head.id, "parent": version.recipe.parent, "inputs": WeightedAdapter::all(version.recipe.inputs()),
-        "dtype": version.recipe.dtype, "digest": version.digest, "base": version.base,
-    })
+    Exported {
+        folder: out.to_path_buf(),
+        channel: lineage.channel(),
+        name: lineage.name().clone(),
+        height: version.height,
+        version: head.id,
+        parent: version.recipe.parent,
+        inputs: WeightedAdapter::all(version.recipe.inputs()),
+        dtype: version.recipe.dtype,
+        digest: version.digest,
+        base: version.base,
+    }
 }

@@ -3,8 +3,8 @@
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::text::Name;
-use serde_json::{Value, json};
 
+use crate::api::answers::{Channels, Followed, InForce, RolledBackHere, Unfollowed};
 use crate::api::channel::{Follow, Rollback};
 use crate::app::call::Call;
 use crate::app::channel::follower::Follower;
@@ -17,7 +17,7 @@ use crate::store::ChannelRecord;
 
 impl Follower {
     /// Answers `potluck channel follow`.
-    pub async fn follow(&self, call: &Call<'_>, follow: Follow) -> Outcome<Value> {
+    pub async fn follow(&self, call: &Call<'_>, follow: Follow) -> Outcome<InForce> {
         let patience = follow.timeout_seconds.duration();
         let id =
             self.names.find_channel_id(&follow.channel).await?.ok_or_else(|| no_channel_called(&follow.channel))?;
@@ -31,7 +31,7 @@ impl Follower {
         let record = self.save_record(&follow, &lineage).await?;
         let updated = self.update(call, id, Asked::Person(patience)).await;
         let updated = updated.map_err(|failure| failure.context(format!("`{}` is followed, but", record.name)))?;
-        Ok(updated.answer("potluck.channel.follow/1"))
+        Ok(updated.in_force())
     }
 
     /// The record of a channel that is followed from now on, or with other settings.
@@ -82,7 +82,7 @@ impl Follower {
     }
 
     /// Answers `potluck channel unfollow`.
-    pub async fn unfollow(&self, channel: &str, force: bool) -> Outcome<Value> {
+    pub async fn unfollow(&self, channel: &str, force: bool) -> Outcome<Unfollowed> {
         let record = self.names.find_channel(channel)?;
         let _turn = self.turns.take(record.id).await;
         let id = record.id;
@@ -90,7 +90,7 @@ impl Follower {
             return Err(own(&record));
         }
         self.disk.on_store(move |store| store.forget_channel(id)).await?;
-        Ok(json!({ "schema": "potluck.channel.unfollow/1", "channel": id, "name": record.name }))
+        Ok(Unfollowed { channel: id, name: record.name })
     }
 
     /// One whose records are damaged is nobody's any more.
@@ -99,23 +99,30 @@ impl Follower {
     }
 
     /// Answers `potluck channel list`.
-    pub async fn list(&self) -> Outcome<Value> {
+    pub async fn list(&self) -> Outcome<Channels> {
         let mut channels = Vec::new();
         for record in self.disk.store.channels() {
             // One whose records are damaged is listed all the same.
             let lineage = self.lineages.in_force(&record).await.ok();
             let height = lineage.as_ref().map(|lineage| lineage.next_height() - 1);
-            channels.push(json!({
-                "name": record.name, "channel": record.id, "height": height, "version": record.current,
-                "steward": lineage.as_ref().map(Lineage::steward), "held": record.held, "audit": record.audit,
-                "halted": record.halted.is_some(), "own": lineage.is_some_and(|one| one.steward() == self.identity.public()),
-            }));
+            let steward = lineage.as_ref().map(Lineage::steward);
+            channels.push(Followed {
+                name: record.name,
+                channel: record.id,
+                height,
+                version: record.current,
+                steward,
+                held: record.held,
+                audit: record.audit,
+                halted: record.halted.is_some(),
+                own: steward == Some(self.identity.public()),
+            });
         }
-        Ok(json!({ "schema": "potluck.channel.list/1", "channels": channels }))
+        Ok(Channels { channels })
     }
 
     /// A version from before is in force here, until somebody asks for an update.
-    pub async fn rollback(&self, call: &Call<'_>, rollback: Rollback) -> Outcome<Value> {
+    pub async fn rollback(&self, call: &Call<'_>, rollback: Rollback) -> Outcome<RolledBackHere> {
         let record = self.names.find_channel(&rollback.channel)?;
         let _turn = self.turns.take(record.id).await;
         let record = self.find_followed(record.id)?;
@@ -128,10 +135,16 @@ impl Follower {
         let noted = ChannelRecord { current, held: true, ..record.clone() };
         self.disk.on_store(move |store| store.set_channel(noted)).await?;
         let base = target.head().map_or(target.spec().genesis, |head| head.version.base);
-        Ok(json!({
-            "schema": "potluck.channel.rollback/1", "channel": record.id, "name": record.name, "from": from, "height": to,
-            "version": current, "base": base, "held": true, "published": false,
-        }))
+        Ok(RolledBackHere {
+            channel: record.id,
+            name: record.name,
+            from,
+            height: to,
+            version: current,
+            base,
+            held: true,
+            published: false,
+        })
     }
 }
 

@@ -7,7 +7,6 @@ use potluck_protocol::id::ManifestId;
 use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind};
 use potluck_protocol::recipe::Weight;
-use serde_json::{Value, json};
 
 use crate::api::lineage;
 use crate::api::lineage::{Halted, Input, Shown, Version};
@@ -42,7 +41,7 @@ pub struct ChannelView {
 
 impl ChannelView {
     /// Answers `potluck base show` of a channel.
-    pub async fn show(&self, channel: &str) -> Outcome<Value> {
+    pub async fn show(&self, channel: &str) -> Outcome<Shown> {
         let record = self.names.find_channel(channel)?;
         let opened = self.lineages.read(record.id, None).await?;
         let chain = self.chains.gather_local(&opened).await?.chain(opened);
@@ -55,7 +54,7 @@ impl ChannelView {
         let mut shown = self.head(&record, &lineage);
         shown.broken = chain.broken.map(|failure| failure.message);
         shown.versions = versions(&lineage, record.current, &adapters);
-        Ok(json!(shown))
+        Ok(shown)
     }
 
     fn head(&self, record: &ChannelRecord, lineage: &Lineage) -> Shown {

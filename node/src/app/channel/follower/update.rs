@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::lineage::Lineage;
-use serde_json::{Value, json};
 
+use crate::api::answers::InForce;
 use crate::app::call::Call;
 use crate::app::channel::follower::Follower;
 use crate::app::channel::follower::chain::{Chain, Gathered, height_of};
@@ -38,10 +38,10 @@ pub struct Updated {
 
 impl Follower {
     /// Answers `potluck channel update`.
-    pub async fn update_asked(&self, call: &Call<'_>, channel: &str, timeout_seconds: Seconds) -> Outcome<Value> {
+    pub async fn update_asked(&self, call: &Call<'_>, channel: &str, timeout_seconds: Seconds) -> Outcome<InForce> {
         let record = self.names.find_channel(channel)?;
         let updated = self.update(call, record.id, Asked::Person(timeout_seconds.duration())).await?;
-        Ok(updated.answer("potluck.channel.update/1"))
+        Ok(updated.in_force())
     }
 
     /// Takes the highest version that holds. An error leaves the one before in force, or says why no more was taken.
@@ -149,17 +149,22 @@ impl Asked {
 }
 
 impl Updated {
-    /// What the request answers, under its schema.
-    pub fn answer(&self, schema: &str) -> Value {
-        let (record, head) = (&self.record, self.lineage.head());
-        json!({
-            "schema": schema, "channel": record.id, "name": record.name, "steward": self.lineage.steward(),
-            "genesis": self.lineage.spec().genesis, "from": self.from,
-            "height": head.map_or(0, |head| head.version.height),
-            "version": record.current,
-            "base": head.map_or(self.lineage.spec().genesis, |head| head.version.base),
-            "adapters": self.lineage.inputs().len(), "audit": record.audit, "fetched_bytes": self.fetched_bytes,
-        })
+    /// What the request answers.
+    pub fn in_force(self) -> InForce {
+        let (record, head) = (self.record, self.lineage.head());
+        InForce {
+            channel: record.id,
+            name: record.name,
+            steward: self.lineage.steward(),
+            genesis: self.lineage.spec().genesis,
+            from: self.from,
+            height: head.map_or(0, |head| head.version.height),
+            version: record.current,
+            base: head.map_or(self.lineage.spec().genesis, |head| head.version.base),
+            adapters: self.lineage.inputs().len(),
+            audit: record.audit,
+            fetched_bytes: self.fetched_bytes,
+        }
     }
 }
 

@@ -2,10 +2,9 @@
 //! again, for all followers.
 
 use potluck_protocol::id::ManifestId;
-use serde_json::{Value, json};
 
+use crate::api::answers::{Revoked, RolledBackForAll};
 use crate::api::channel::{Revoke, Rollback};
-use crate::app::answer::with_schema;
 use crate::app::call::Call;
 use crate::app::channel::steward::Steward;
 use crate::app::channel::steward::version::Next;
@@ -14,7 +13,7 @@ use crate::failure::{Failure, Kind, Outcome};
 
 impl Steward {
     /// A version without these adapters.
-    pub async fn revoke(&self, call: &Call<'_>, revoke: Revoke) -> Outcome<Value> {
+    pub async fn revoke(&self, call: &Call<'_>, revoke: Revoke) -> Outcome<Revoked> {
         let _one = self.making.lock().await;
         let own = self.load_own_channel(call, &revoke.channel).await?;
         let mut adapters = Vec::with_capacity(revoke.adapters.len());
@@ -25,11 +24,8 @@ impl Steward {
         adapters.dedup();
         let revoked = adapters.clone();
         let next = Next::Revoke(adapters);
-        let answer = self.drafts.publish_version(call, &own.record, &own.lineage, next, revoke.threads).await?;
-        let mut answer = with_schema("potluck.channel.revoke/1", answer)?;
-        answer["revoked"] = json!(revoked);
-        answer["finished"] = json!(own.finished);
-        Ok(answer)
+        let version = self.drafts.publish_version(call, &own.record, &own.lineage, next, revoke.threads).await?;
+        Ok(Revoked { version, revoked, finished: own.finished })
     }
 
     /// An input of the version in force, by name, id or the start of one.
@@ -63,7 +59,7 @@ impl Steward {
     }
 
     /// A version with the inputs of an earlier height, less what was revoked since.
-    pub async fn rollback(&self, call: &Call<'_>, rollback: &Rollback) -> Outcome<Value> {
+    pub async fn rollback(&self, call: &Call<'_>, rollback: &Rollback) -> Outcome<RolledBackForAll> {
         let _one = self.making.lock().await;
         let own = self.load_own_channel(call, &rollback.channel).await?;
         let head = own.lineage.next_height() - 1;
@@ -73,11 +69,8 @@ impl Steward {
                 format!("channel `{}` stands at version {head}: it can go back to an earlier one", own.record.name);
             return Err(Failure::new(Kind::Usage, message).hint("say which with --to HEIGHT; 0 is genesis"));
         }
-        let answer =
+        let version =
             self.drafts.publish_version(call, &own.record, &own.lineage, Next::Rollback(to), rollback.threads).await?;
-        let mut answer = with_schema("potluck.channel.rollback/1", answer)?;
-        answer["back_to"] = json!(to);
-        answer["finished"] = json!(own.finished);
-        Ok(answer)
+        Ok(RolledBackForAll { version, back_to: to, finished: own.finished })
     }
 }

@@ -11,8 +11,8 @@ use potluck_protocol::text::{Name, RelPath};
 use potluck_trainer::data::check::Report;
 use potluck_trainer::data::jsonl;
 use potluck_trainer::data::tokenise::Overlong;
-use serde_json::{Value, json};
 
+use crate::api::answers::{OpenedChannel, SealedSuite};
 use crate::api::channel::{Open, SuiteRows};
 use crate::app::call::Call;
 use crate::app::channel::steward::Steward;
@@ -40,7 +40,7 @@ struct Genesis {
 
 impl Steward {
     /// Lays down the rules of a channel, seals its rows, and announces it.
-    pub async fn open(&self, call: &Call<'_>, open: Open) -> Outcome<Value> {
+    pub async fn open(&self, call: &Call<'_>, open: Open) -> Outcome<OpenedChannel> {
         let _one = self.making.lock().await;
         self.publisher.check_alone()?;
         let name = naming::own(&open.name)?;
@@ -85,11 +85,16 @@ impl Steward {
         let (id, announced) = self.publish_channel(&manifest).await?;
         let described: Vec<_> =
             suites.iter().zip(&dealt).map(|(suite, dealt)| describe_suite(suite, dealt, shards)).collect();
-        Ok(json!({
-            "schema": "potluck.channel.open/1", "channel": id, "name": name, "genesis": genesis.id,
-            "forked_from": genesis.version, "steward": manifest.publisher, "shards": shards, "suites": described,
-            "announced": announced,
-        }))
+        Ok(OpenedChannel {
+            channel: id,
+            name,
+            genesis: genesis.id,
+            forked_from: genesis.version,
+            steward: manifest.publisher,
+            shards,
+            suites: described,
+            announced,
+        })
     }
 
     /// The channel, signed, kept, followed by its steward, and announced.
@@ -230,10 +235,14 @@ fn usable(suite: &SuiteRows, report: &Report) -> Outcome<()> {
     .hint(format!("`potluck data check {} --base REF` lists them all", suite.rows.display())))
 }
 
-fn describe_suite((name, suite): &(Name, &SuiteRows), dealt: &Dealt, shards: usize) -> Value {
+fn describe_suite((name, suite): &(Name, &SuiteRows), dealt: &Dealt, shards: usize) -> SealedSuite {
     let a_release = dealt.rows / shards;
-    json!({
-        "name": name, "role": suite.role, "rows": dealt.rows, "repeats": dealt.repeats, "rows_a_release": a_release,
-        "few": a_release < FEW,
-    })
+    SealedSuite {
+        name: name.clone(),
+        role: suite.role,
+        rows: dealt.rows,
+        repeats: dealt.repeats,
+        rows_a_release: a_release,
+        few: a_release < FEW,
+    }
 }

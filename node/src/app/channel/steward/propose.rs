@@ -7,8 +7,8 @@ use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::recipe::Weight;
 use potluck_protocol::signed::Authentic;
-use serde_json::{Value, json};
 
+use crate::api::answers::Proposed;
 use crate::api::channel::Propose;
 use crate::app::adapters::Adapters;
 use crate::app::adapters::of_base::another_base;
@@ -39,7 +39,7 @@ pub struct Proposer {
 
 impl Proposer {
     /// Answers `potluck channel propose`.
-    pub async fn propose(&self, call: &Call<'_>, propose: Propose) -> Outcome<Value> {
+    pub async fn propose(&self, call: &Call<'_>, propose: Propose) -> Outcome<Proposed> {
         let weight = Weight::nearest(propose.weight).filter(|weight| weight.0 != 0).ok_or_else(|| {
             Failure::new(Kind::Usage, format!("weight {} is 0 or beyond 1024", propose.weight))
                 .hint("weights are usually between 0 and 1")
@@ -56,10 +56,14 @@ impl Proposer {
         let (kind, offered) = (ManifestKind::Proposal(info), adapter.body());
         let (id, announced) =
             self.publisher.publish_record(kind, &offered.name, &offered.licence, String::new()).await?;
-        Ok(json!({
-            "schema": "potluck.channel.propose/1", "proposal": id, "channel": channel.id(), "name": channel.body().name,
-            "adapter": adapter.id(), "weight": weight.get(), "announced": announced,
-        }))
+        Ok(Proposed {
+            proposal: id,
+            channel: channel.id(),
+            name: channel.body().name.clone(),
+            adapter: adapter.id(),
+            weight: weight.get(),
+            announced,
+        })
     }
 
     /// An adapter that is published and here, whole and checked.

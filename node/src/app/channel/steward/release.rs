@@ -7,10 +7,9 @@ use potluck_protocol::limits::VERDICTS_MAX;
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::FileEntry;
 use potluck_protocol::text::RelPath;
-use serde_json::{Value, json};
 
+use crate::api::answers::{NewRelease, NothingReleased, OpenedShard, ProposalVerdict, Released, SuiteScore};
 use crate::api::channel::Release;
-use crate::app::answer::with_schema;
 use crate::app::call::Call;
 use crate::app::channel::steward::Steward;
 use crate::app::channel::steward::own::Own;
@@ -25,7 +24,7 @@ use crate::worker::proto::{FoldSource, Task};
 
 impl Steward {
     /// Judges what was proposed since the last version on a fresh sealed shard, and publishes the next version.
-    pub async fn release(&self, call: &Call<'_>, release: Release) -> Outcome<Value> {
+    pub async fn release(&self, call: &Call<'_>, release: Release) -> Outcome<Released> {
         let _one = self.making.lock().await;
         let own = self.load_own_channel(call, &release.channel).await?;
         let screening = self.screen_pending(call, &own.lineage, release.timeout_seconds.duration()).await?;
@@ -43,17 +42,18 @@ impl Steward {
         let described = self.describe_verdicts(&verdicts).await?;
         let scored = Scored { opened: opened.clone(), verdicts, files };
         let next = Next::Release(Box::new(scored));
-        let answer = self.drafts.publish_version(call, &own.record, &own.lineage, next, release.threads).await?;
-        let mut answer = with_schema("potluck.channel.release/1", answer)?;
-        answer["released"] = json!(true);
-        answer["verdicts"] = json!(described);
-        answer["opened"] = describe_suites(&opened);
-        answer["shards_left"] = json!(own.lineage.spec().evaluation.len().saturating_sub(index as usize + 1));
-        answer["weighed"] = json!(chosen.weighed);
-        answer["later"] = json!(screening.later);
-        answer["finished"] = json!(own.finished);
-        answer["asked"] = json!(own.asked);
-        Ok(answer)
+        let version = self.drafts.publish_version(call, &own.record, &own.lineage, next, release.threads).await?;
+        Ok(Released::Version(Box::new(NewRelease {
+            version,
+            released: true,
+            verdicts: described,
+            opened: describe_opened(&opened),
+            shards_left: own.lineage.spec().evaluation.len().saturating_sub(index as usize + 1),
+            weighed: chosen.weighed,
+            later: screening.later,
+            finished: own.finished,
+            asked: own.asked,
+        })))
     }
 
     /// Every check of what was proposed that needs no numerics.
@@ -76,14 +76,19 @@ impl Steward {
 
     /// Nobody passed what needs no score: no shard is opened and nothing is released. The next release says it again, in
     /// its record.
-    async fn answer_without_release(&self, own: &Own, screening: &Screening, weighed: &[Verdict]) -> Outcome<Value> {
+    async fn answer_without_release(&self, own: &Own, screening: &Screening, weighed: &[Verdict]) -> Outcome<Released> {
         let verdicts = verdicts(screening, weighed);
         let head = own.lineage.head();
-        Ok(json!({
-            "schema": "potluck.channel.release/1", "released": false, "channel": own.record.id, "name": own.record.name,
-            "version": head.map(|head| head.id), "height": head.map_or(0, |head| head.version.height),
-            "verdicts": self.describe_verdicts(&verdicts).await?, "later": screening.later, "finished": own.finished,
-            "asked": own.asked,
+        Ok(Released::Nothing(NothingReleased {
+            released: false,
+            channel: own.record.id,
+            name: own.record.name.clone(),
+            version: head.map(|head| head.id),
+            height: head.map_or(0, |head| head.version.height),
+            verdicts: self.describe_verdicts(&verdicts).await?,
+            later: screening.later,
+            finished: own.finished,
+            asked: own.asked,
         }))
     }
 
@@ -168,13 +173,13 @@ impl Steward {
     }
 
     /// Verdicts for people.
-    async fn describe_verdicts(&self, verdicts: &[Verdict]) -> Outcome<Vec<Value>> {
+    async fn describe_verdicts(&self, verdicts: &[Verdict]) -> Outcome<Vec<ProposalVerdict>> {
         let verdicts = verdicts.to_vec();
         self.disk
             .on_store(move |store| {
                 let describe = |verdict: &Verdict| {
-                    let name = store.manifest(&verdict.adapter)?.map(|manifest| manifest.body().name.clone());
-                    Ok::<_, StoreError>(describe_verdict(verdict, name.as_ref().map(|name| name.as_str())))
+                    let name = store.manifest(&verdict.adapter)?.map(|manifest| manifest.body().name.to_string());
+                    Ok::<_, StoreError>(describe_verdict(verdict, name))
                 };
                 verdicts.iter().map(describe).collect::<Result<Vec<_>, _>>()
             })
@@ -182,24 +187,31 @@ impl Steward {
     }
 }
 
-fn describe_verdict(verdict: &Verdict, name: Option<&str>) -> Value {
+fn describe_verdict(verdict: &Verdict, name: Option<String>) -> ProposalVerdict {
     let (taken, weight, alone, reason) = match &verdict.outcome {
         VerdictOutcome::Taken { weight, alone_micro } => (true, Some(weight.get()), Some(*alone_micro), None),
         VerdictOutcome::Refused(refusal) => (false, None, None, Some(refusal.to_string())),
     };
-    json!({
-        "proposal": verdict.proposal, "adapter": verdict.adapter, "name": name, "taken": taken, "weight": weight,
-        "loss_change": alone.map(|micro| micro as f64 / 1e6), "reason": reason, "outcome": verdict.outcome,
-    })
+    ProposalVerdict {
+        proposal: verdict.proposal,
+        adapter: verdict.adapter,
+        name,
+        taken,
+        weight,
+        loss_change: alone.map(|micro| micro as f64 / 1e6),
+        reason,
+        outcome: verdict.outcome.clone(),
+    }
 }
 
-fn describe_suites(opened: &Opened) -> Value {
+fn describe_opened(opened: &Opened) -> OpenedShard {
     let nats = |micro: u64| micro as f64 / 1e6;
-    let suites = opened.sealed.suites.iter().zip(&opened.scores).map(|(suite, score)| {
-        json!({
-            "suite": suite.name, "role": suite.role, "genesis": nats(score.genesis_micro),
-            "before": nats(score.before_micro), "after": nats(score.after_micro),
-        })
+    let suites = opened.sealed.suites.iter().zip(&opened.scores).map(|(suite, score)| SuiteScore {
+        suite: suite.name.clone(),
+        role: suite.role,
+        genesis: nats(score.genesis_micro),
+        before: nats(score.before_micro),
+        after: nats(score.after_micro),
     });
-    json!({ "index": opened.index, "suites": suites.collect::<Vec<_>>() })
+    OpenedShard { index: opened.index, suites: suites.collect() }
 }

@@ -7,8 +7,8 @@ use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{FileEntry, Kind as ManifestKind, Manifest};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::signed::body_id;
-use serde_json::{Value, json};
 
+use crate::api::answers::NewVersion;
 use crate::app::bases::Bases;
 use crate::app::call::Call;
 use crate::app::channel::follower::turns::Turns;
@@ -63,7 +63,7 @@ impl Drafts {
         lineage: &Lineage,
         next: Next,
         threads: usize,
-    ) -> Outcome<Value> {
+    ) -> Outcome<NewVersion> {
         let manifest = self.draft_version(call, channel, lineage, next, threads).await?;
         let version = lineage.check(&manifest).map_err(|error| impossible(&error))?;
         let (height, recipe) = (version.height, version.recipe.clone());
@@ -86,11 +86,18 @@ impl Drafts {
             .hint("run the command again: it finishes that one first"));
         }
         let (id, announced) = self.keep_promise(call, channel.clone(), &kept).await?;
-        Ok(json!({
-            "channel": channel.id, "name": channel.name, "version": id, "height": height, "change": version.change,
-            "recipe": recipe.id().map_err(StoreError::from)?, "digest": digest, "base": version.base,
-            "adapters": recipe.inputs().len(), "announced": announced,
-        }))
+        Ok(NewVersion {
+            channel: channel.id,
+            name: channel.name.clone(),
+            version: id,
+            height,
+            change: version.change,
+            recipe: recipe.id().map_err(StoreError::from)?,
+            digest,
+            base: version.base,
+            adapters: recipe.inputs().len(),
+            announced,
+        })
     }
 
     /// The unsigned manifest.

@@ -1,6 +1,5 @@
-//! Training and running a model. `eval` answers [`Measured`], `data check` a [`Report`].
+//! Training and running a model. An evaluation answers [`Measured`], a look at rows a [`Report`].
 //!
-//! [`Measured`]: crate::worker::proto::Measured
 //! [`Report`]: potluck_trainer::data::check::Report
 
 use std::path::PathBuf;

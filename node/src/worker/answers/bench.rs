@@ -1,12 +1,12 @@
 //! What was measured of this machine.
 
+use potluck_trainer::model::block::Recompute;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{LeastKept, MethodName};
 use crate::json_forms;
 use crate::worker::proto::Engine;
-use potluck_trainer::model::block::Recompute;
 
 /// Whole training steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
