@@ -1,5 +1,7 @@
 //! Where things are: the one file that reads the environment and the platform's folders.
 
+#![expect(clippy::disallowed_methods, reason = "the one file that reads the environment")]
+
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 

@@ -34,16 +34,23 @@ use crate::{config, net, signals};
 /// How a daemon is on the network.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Where it listens.
     pub listen: Vec<Multiaddr>,
+    /// Dialled at the start, and again while they are not connected.
     pub bootstrap: Vec<Multiaddr>,
+    /// The network that it takes part in.
     pub network: Name,
+    /// Looks for peers on the local network.
     pub mdns: bool,
+    /// The part that it takes in the DHT.
     pub dht: Dht,
     /// Peers that may connect, beside those of the home's `allow` file; if both are none, everybody may.
     pub allow: Vec<PeerId>,
     /// Where the metrics are read; off without.
     pub metrics: Option<SocketAddr>,
+    /// Limits on what is sent and received.
     pub speeds: Speeds,
+    /// How it is reached from outside.
     pub nat: net::nat::Settings,
 }
 
@@ -59,7 +66,9 @@ pub struct Daemon {
 
 /// What a daemon says when it is up.
 pub struct Ready {
+    /// Its name on the network.
     pub peer: PeerId,
+    /// Where it listens, each with its peer id at the end.
     pub addresses: Vec<Multiaddr>,
     /// Where the metrics are read.
     pub metrics: Option<SocketAddr>,

@@ -162,6 +162,7 @@ thread_local! {
 
 /// Reads [`VARIABLE`], the first time that it is called. Every process that writes comes through here, because opening
 /// a home calls it.
+#[expect(clippy::disallowed_methods, reason = "a variable of tests only, beside those of node/src/config.rs")]
 pub fn arm_from_environment() -> Result<(), ParseError> {
     if PROCESS.get().is_some() {
         return Ok(());

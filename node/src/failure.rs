@@ -20,6 +20,7 @@ pub enum Kind {
     Failed = 1,
     /// The command line, or a file that a person wrote, is wrong.
     Usage = 2,
+    /// There is no such thing, here or with any peer that was asked.
     NotFound = 3,
     /// A hash, signature, shape or value is not what it must be.
     Verification = 4,
@@ -29,11 +30,13 @@ pub enum Kind {
     Timeout = 6,
     /// No disk space, quota or memory.
     NoSpace = 7,
+    /// The system does not permit it.
     Denied = 8,
     /// Held by somebody else, or already there.
     Conflict = 9,
     /// Made for another version or model.
     Incompatible = 11,
+    /// Stopped by a signal or by the person.
     Interrupted = 130,
 }
 
@@ -41,6 +44,7 @@ pub enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error, ToSchema)]
 #[error("{message}")]
 pub struct Failure {
+    /// Decides the exit code.
     pub kind: Kind,
     /// What happened, and why.
     pub message: String,
@@ -63,27 +67,32 @@ pub struct Kept {
     pub step: u64,
     /// Of so many.
     pub steps: u64,
+    /// Where the state lies.
     #[schema(value_type = String)]
     pub folder: PathBuf,
 }
 
 impl Failure {
+    /// Of a kind, with the text of what happened and why.
     pub fn new(kind: Kind, message: impl Display) -> Self {
         Self { kind, message: message.to_string(), hint: None, kept: None, report: None }
     }
 
+    /// Adds what to type next.
     #[must_use]
     pub fn hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(hint.to_string());
         self
     }
 
+    /// Adds the state of the run that was stopped.
     #[must_use]
     pub fn kept(mut self, kept: Kept) -> Self {
         self.kept = Some(kept);
         self
     }
 
+    /// Adds all that was found, for programs.
     #[must_use]
     pub fn report(mut self, report: Value) -> Self {
         self.report = Some(Box::new(report));
@@ -122,6 +131,7 @@ impl Failure {
         }
     }
 
+    /// A command that was stopped by a signal.
     pub fn interrupted() -> Self {
         Self::new(Kind::Interrupted, "interrupted")
     }

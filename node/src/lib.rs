@@ -2,6 +2,9 @@
 //!
 //! Reading order is the order of the modules below.
 
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make and look at files of their own"))]
+
 pub mod failure;
 pub mod config;
 pub mod text;

@@ -1,5 +1,7 @@
 //! What Linux says of a process in `/proc`. Where there is no `/proc`, nothing is known.
 
+#![expect(clippy::disallowed_methods, reason = "files of the kernel, short and never a pipe")]
+
 use std::fs;
 
 /// A field of `/proc/PROCESS/status` as it stands there, without the spaces around it. `process` is a number or `self`.

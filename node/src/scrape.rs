@@ -52,7 +52,7 @@ mod tests {
     use crate::exchange::counters::{ExchangeCounters, Pull};
     use crate::metrics::page::Life;
     use crate::net::counters::NetCounters;
-    use crate::net::guard::Denied;
+    use crate::net::misdeed::Denied;
 
     #[test]
     fn the_page_has_every_name_once_and_ends_as_it_should() {

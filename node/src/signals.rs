@@ -8,6 +8,8 @@
 //! A second SIGTERM or SIGHUP means nothing: programs send them twice (`timeout` to its child and to the group, a shell
 //! and the kernel when a terminal closes), and have SIGKILL for what does not end.
 
+#![expect(clippy::disallowed_methods, reason = "the one file that takes signals")]
+
 use std::io;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

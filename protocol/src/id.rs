@@ -1,6 +1,6 @@
 //! Digests and the ids made of them. Every id is the BLAKE3 of some bytes; which bytes is said at each type.
 //!
-//! An id of one kind cannot be passed where another is wanted: each is a type of its own, made by [`ids!`].
+//! An id of one kind cannot be passed where another is wanted: each is a type of its own, made by `ids!`.
 
 use std::fmt;
 use std::str::FromStr;

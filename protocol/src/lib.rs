@@ -10,6 +10,9 @@
 //! peer: bytes -> Signed<T> -verify-> Authentic<T> -fetch-> VerifiedShard* -> Complete -inspect-> WellFormed -> usable
 //! ```
 
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make and look at files of their own"))]
+
 pub mod limits;
 pub mod codec;
 pub mod id;

@@ -3,6 +3,15 @@
 //!
 //! The tests of `cargo test` lie under `tests/`; `tidy` among them holds the repository to its own rules.
 
+#![allow(
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "checks from outside: nobody depends on it, and what fails here fails a test"
+)]
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+
 pub mod bases;
 pub mod forged;
 pub mod check_demo;

@@ -1,5 +1,12 @@
 //! `potluck-tests`: checks and long runs that are no part of `cargo test`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "what fails here fails the run"
+)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -11,6 +11,13 @@
 //! It measures on rows of the training side that no adapter has seen, never on held-out rows: what is chosen here is
 //! then measured cleanly by the demo. Everything runs on one thread, so several can run side by side.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "what fails here fails the run"
+)]
+
 use std::collections::HashSet;
 use std::error::Error;
 use std::str::FromStr;

@@ -2,8 +2,11 @@
 //!
 //! Reading order is the order of the modules below.
 
-#![warn(missing_docs)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+#![cfg_attr(not(test), warn(unused_crate_dependencies))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make and look at files of their own"))]
+
+// Not called: as a dependency with its feature it switches candle's own `gemm` to AVX-512 where the processor has it.
+use gemm as _;
 
 pub mod files;
 pub mod removal;

@@ -94,16 +94,21 @@ pub fn current_rss() -> Option<u64> {
 /// What could still be had without swapping, by the system's own estimate (Linux: `MemAvailable`, and the limit of the
 /// process's control group where it has one). `None` where the system does not tell.
 pub fn available() -> Option<u64> {
-    let system = kib_of(&std::fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")?;
+    let system = kib_of(&kernel_file("/proc/meminfo")?, "MemAvailable:")?;
     Some(group_limit().map_or(system, |limit| limit.saturating_sub(current_rss().unwrap_or(0)).min(system)))
 }
 
 fn group_limit() -> Option<u64> {
-    std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok()?.trim().parse().ok()
+    kernel_file("/sys/fs/cgroup/memory.max")?.trim().parse().ok()
 }
 
 fn status(field: &str) -> Option<u64> {
-    kib_of(&std::fs::read_to_string("/proc/self/status").ok()?, field)
+    kib_of(&kernel_file("/proc/self/status")?, field)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file of the kernel, short and never a pipe")]
+fn kernel_file(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
 }
 
 /// The bytes of a line such as `VmHWM:   1234 kB`.

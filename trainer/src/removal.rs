@@ -3,6 +3,8 @@
 //!
 //! What a person may have changed is never removed: it gets another name ([`set_aside`]).
 
+#![expect(clippy::disallowed_methods, reason = "the one file that removes: it asks first")]
+
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,12 @@
 //! Chats against transformers' `apply_chat_template` (`fixtures/make_chat_fixture.py`, `make_template_fixture.py`).
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 use std::path::PathBuf;
 
 use potluck_trainer::base::config::SpecialTokens;

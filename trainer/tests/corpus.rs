@@ -1,5 +1,12 @@
 //! Chat templates of many families against transformers (`fixtures/make_corpus.py`, `fixtures/make_expressions.py`).
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 #[path = "corpus/mod.rs"]
 mod loader;
 

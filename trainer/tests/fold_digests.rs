@@ -1,5 +1,12 @@
 //! Must-show: one digest a recipe, and the reference's. The soak `fold-digests` takes a thousand recipes.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 mod fold_rule;
 
 use fold_rule::{Finding, Ways, together};

@@ -1,5 +1,12 @@
 //! Files that other programs wrote (`fixtures/`, each beside the program that made it).
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 use std::path::PathBuf;
 
 use potluck_protocol::tensor::DType;

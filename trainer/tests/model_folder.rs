@@ -2,6 +2,13 @@
 //! against transformers (`model_folder/classes.rs`), ends, identity and dropout, and what is said of files that are none.
 //! Losses with the tokenizer's begin of text: `texts.rs`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 #[path = "model_folder/classes.rs"]
 mod classes;
 #[path = "model_folder/adapter.rs"]

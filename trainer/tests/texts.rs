@@ -1,5 +1,12 @@
 //! One text: what is trained decodes to the text that was meant, and has the losses of transformers on small bases.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 

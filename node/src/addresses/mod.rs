@@ -8,4 +8,4 @@ mod scope;
 
 pub use dialable::{undialable, unlistenable};
 pub use group::AddressGroup;
-pub use scope::{AddressScope, is_loopback, is_private};
+pub use scope::{AddressScope, is_loopback, is_private, is_relayed, without_peer};

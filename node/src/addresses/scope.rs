@@ -44,6 +44,20 @@ pub fn is_private(address: &Multiaddr) -> bool {
     AddressScope::of(address) != Some(AddressScope::World)
 }
 
+/// The address leads through a relay.
+pub fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
+}
+
+/// An address without the `/p2p/...` at its end. One before it is a relay's, and stays.
+pub fn without_peer(address: &Multiaddr) -> Multiaddr {
+    let mut address = address.clone();
+    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
+        address.pop();
+    }
+    address
+}
+
 fn of_v4(ip: Ipv4Addr) -> Option<AddressScope> {
     // 100.64.0.0/10 lies between a provider's customers and its own NAT.
     let shared = ip.octets()[0] == 100 && ip.octets()[1] & 0xc0 == 64;
@@ -83,10 +97,20 @@ fn has_port(address: &Multiaddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::PeerId;
+
     use super::*;
 
     fn address(text: &str) -> Multiaddr {
         text.parse().expect("a good address")
+    }
+
+    #[test]
+    fn a_relays_name_stays_in_an_address() {
+        let (relay, peer) = (PeerId::random(), PeerId::random());
+        let through = address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"));
+        assert_eq!(without_peer(&through.clone().with(Protocol::P2p(peer))), through);
+        assert_eq!(without_peer(&through), through);
     }
 
     #[test]

@@ -11,8 +11,11 @@ use crate::net::{Event, Handle};
 /// What there is only while the node is on a network. Clones share it.
 #[derive(Clone)]
 pub struct Network {
+    /// The network that the node takes part in.
     pub name: Name,
+    /// The swarm.
     pub handle: Handle,
+    /// Pulls from peers, and serves them.
     pub exchange: Exchange,
 }
 

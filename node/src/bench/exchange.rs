@@ -33,6 +33,7 @@ const TIMEOUT_SECONDS: u64 = 600;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Transport {
+    /// The default: what every daemon speaks.
     #[default]
     Tcp,
     /// In programs built with `--features quic`.
@@ -59,10 +60,13 @@ impl Transport {
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// What the daemons speak.
     pub transport: Transport,
     /// Bytes of the one file.
     pub size: u64,
+    /// Daemons that have the file at the start.
     pub sources: usize,
+    /// Of the file's bytes.
     pub seed: u64,
     /// Where the homes are made; a temporary folder if not said.
     pub folder: Option<PathBuf>,
@@ -73,19 +77,27 @@ pub struct Options {
 pub struct Report {
     /// Of the one file.
     pub bytes: u64,
+    /// Daemons that had the file at the start.
     pub sources: usize,
+    /// What the daemons spoke.
     pub transport: Transport,
     /// From the request until every shard had come, was verified and was written.
     pub mib_per_second: f64,
     /// From the request until all of it was acknowledged: on the disk, and visible.
     pub durable_mib_per_second: f64,
+    /// Where the time of the pull went.
     pub phases: Phases,
     /// One file of the same size written and fsynced on the same disk, just before and just after: the better one.
     pub disk_mib_per_second: f64,
+    /// `durable_mib_per_second` over `disk_mib_per_second`.
     pub durable_share_of_disk: f64,
+    /// Bytes of shards that came from peers, duplicates included.
     pub fetched_bytes: u64,
+    /// Bytes of shards that were not needed when they came.
     pub wasted_bytes: u64,
+    /// What the daemon that pulled used.
     pub puller: Used,
+    /// What each of the sources used.
     pub providers: Vec<Used>,
 }
 

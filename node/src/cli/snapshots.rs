@@ -64,7 +64,7 @@ pub fn parse(words: &str) -> Cli {
 }
 
 /// The failure that a verb gives for what was typed.
-pub fn refusal<'a, T>(words: &'a str, verb: impl FnOnce(&Cli, &Verb) -> Outcome<T>) -> (&'a str, Failure) {
+pub fn refusal<T>(words: &str, verb: impl FnOnce(&Cli, &Verb) -> Outcome<T>) -> (&str, Failure) {
     let cli = parse(words);
     (words, verb(&cli, &cli.verb).err().expect("it is refused"))
 }

@@ -30,11 +30,15 @@ use volunteer::Volunteer;
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// The base: a folder, a GGUF file or a name, as `potluck base add` takes it.
     pub base: String,
+    /// Volunteers, each with a daemon, a home and a skill of its own.
     pub nodes: usize,
+    /// Held-out prompts of each skill. If not said: 200 for the base inside the program, 100 for others.
     pub heldout: Option<usize>,
     /// Where the volunteers' homes are made and kept; a temporary folder, removed at the end, if not said.
     pub home: Option<PathBuf>,
+    /// Shows no progress.
     pub quiet: bool,
 }
 

@@ -13,28 +13,39 @@ use crate::worker::proto::Measured;
 /// What the demo found, and how long it took.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// From the start to the report.
     pub seconds: f64,
+    /// What the volunteers trained on.
     pub base: BaseLine,
+    /// The volunteers.
     pub nodes: Vec<NodeLine>,
+    /// What each skill scores.
     pub skills: Vec<SkillLine>,
+    /// What was released.
     pub channel: ChannelLine,
     /// What rebuilding the released version gave on each node, in the order of `nodes`.
     pub merged_digests: Vec<FoldDigest>,
 }
 
+/// The base of the demo.
 #[derive(Clone, Debug, Serialize)]
 pub struct BaseLine {
+    /// As it was asked for.
     pub name: String,
+    /// Base id.
     pub id: BaseId,
 }
 
 /// The channel with the version that was released.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChannelLine {
-    /// Manifest ids.
+    /// Manifest id of the channel.
     pub id: ManifestId,
+    /// Manifest id of the version.
     pub version: ManifestId,
+    /// Of the version in the channel: 1 for its first.
     pub height: u32,
+    /// Of the version's weights, as the steward folded them.
     pub digest: FoldDigest,
     /// The version's weights as a base.
     pub base: BaseId,
@@ -49,35 +60,50 @@ impl From<NewRelease> for ChannelLine {
     }
 }
 
+/// A volunteer, and what its training gave.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeLine {
     /// Of the daemon.
     pub pid: u32,
+    /// Of the daemon.
     pub home: PathBuf,
+    /// Peer id of the daemon.
     pub peer: String,
+    /// The skill that it trained.
     pub skill: String,
     /// Manifest id of its adapter.
     pub adapter: ManifestId,
+    /// How long its training ran.
     pub train_seconds: f64,
+    /// Tokens that training took in per second.
     pub tokens_per_second: f64,
+    /// Bytes of shards that it fetched from the others.
     pub fetched_bytes: u64,
+    /// Peer ids of those that it fetched from.
     pub fetched_from: Vec<String>,
 }
 
+/// What a skill scores on its held-out prompts.
 #[derive(Clone, Debug, Serialize)]
 pub struct SkillLine {
+    /// Of the skill.
     pub name: String,
     /// Held-out prompts.
     pub heldout: u64,
+    /// Of the base alone.
     pub base: Figure,
+    /// Of the base with the skill's own adapter.
     pub adapter: Figure,
+    /// Of the released version.
     pub merged: Figure,
 }
 
 /// Exact match, 0 to 1, and loss per completion token in nats.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Figure {
+    /// Share of prompts whose completion is exactly right, 0 to 1.
     pub exact_match: f64,
+    /// Per completion token, in nats.
     pub loss: f64,
 }
 
@@ -88,6 +114,7 @@ impl From<Measured> for Figure {
 }
 
 impl SkillLine {
+    /// From measurements of the base, of its own adapter and of the released version, in this order.
     pub fn new(name: &str, [base, adapter, merged]: [Measured; 3]) -> Self {
         Self {
             name: name.to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::digest::Wrong;
 use super::settings::SettingsError;
 
-/// Every variant names what was asked for. What to type next stands in [`super::hints`].
+/// Every variant names what was asked for. What to type next stands in `hub::hints`.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
 pub enum HubError {

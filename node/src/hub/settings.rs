@@ -17,7 +17,7 @@ const HUB: &str = "https://huggingface.co";
 /// Of a path such as `$HOME/models`: it is replaced once, as a shell would.
 const VARIABLE_MAX: usize = 64;
 
-/// Every variable that is read, here or in [`proxies`].
+/// Every variable that is read, here or in `proxies`.
 pub const VARIABLES: [&str; 23] = [
     "HF_ENDPOINT",
     "HF_HOME",

@@ -2,6 +2,9 @@
 
 mod again;
 mod dials;
+mod discovery;
+mod pointers;
+mod reach;
 mod repeats;
 mod topics;
 mod twin;
@@ -21,11 +24,13 @@ use tokio::time::{Instant, Interval, interval, sleep_until};
 
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
 use super::discovery::Named;
+use super::error::NetError;
 #[cfg(test)]
 use super::gossip;
-use super::handle::{Command, Event, NetError};
+use super::handle::{Command, Event};
 use super::state::NetState;
 use super::{limits, nat, private};
+use crate::addresses::is_relayed;
 use again::Again;
 use repeats::Repeats;
 
@@ -189,7 +194,7 @@ impl<'a> Actor<'a> {
             }
             SwarmEvent::ListenerError { error, .. } => self.failures.warn(Instant::now(), &error),
             // A relay that ends a place is nothing unusual.
-            SwarmEvent::ListenerClosed { addresses, reason, .. } if !addresses.iter().any(nat::is_relayed) => {
+            SwarmEvent::ListenerClosed { addresses, reason, .. } if !addresses.iter().any(is_relayed) => {
                 tracing::warn!(?addresses, ?reason, "a listener closed");
             }
             _ => {}

@@ -14,8 +14,8 @@ use tokio::sync::mpsc;
 
 use super::bulk::{self, Inbound};
 use super::discovery::{self, Dht};
+use super::error::NetError;
 use super::guard::{self, Guard};
-use super::handle::NetError;
 use super::{Config, gossip, limits, nat};
 
 /// The parts, polled in this order.

@@ -1,12 +1,14 @@
 //! Counters of the swarm.
 
+pub mod bulk;
+
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 
-use super::bulk::counters::Bulk;
-use super::guard::{Denied, Judged, Misdeed};
+use super::misdeed::{Denied, Judged, Misdeed};
 use crate::metrics::count::{Count, Label};
 use crate::metrics::page::Counters;
+use bulk::Bulk;
 
 /// A queue that lets things fall when it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

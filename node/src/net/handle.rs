@@ -1,5 +1,7 @@
 //! What the rest of the daemon sees of the network: a cheap handle, its commands and events.
 
+mod discovery;
+
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
@@ -13,35 +15,15 @@ use tokio_util::sync::CancellationToken;
 use super::announcements::Known;
 use super::bootstrap::Health;
 use super::bulk::{OpenError, Outbound, Way};
-use super::discovery;
-use super::guard::{Ban, Guard, Misdeed};
+use super::discovery::Ask;
+use super::error::NetError;
+use super::guard::{Ban, Guard};
+use super::misdeed::Misdeed;
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
 use super::twin::{Sign, Twin};
 use crate::metrics::page::Life;
 use crate::net::counters::{NetCounters, Queue};
-
-/// Why the network could not do what was asked.
-#[derive(Debug, Clone, thiserror::Error)]
-#[expect(missing_docs, reason = "the text of each error says what it and its fields are")]
-pub enum NetError {
-    #[error("the network has been shut down")]
-    Stopped,
-    #[error("the network was interrupted while it was asked; it is back within a second, ask again")]
-    Interrupted,
-    #[error("cannot listen on {address}: {reason}; choose another address with --listen")]
-    Listen { address: Multiaddr, reason: String },
-    #[error("cannot dial {peer}: {reason}")]
-    Dial { peer: String, reason: String },
-    #[error("no bulk stream to {peer}: {error}")]
-    Open { peer: PeerId, error: OpenError },
-    #[error("the network cannot be set up: {0}")]
-    Setup(String),
-    #[error("at most {max} bases can be followed at once")]
-    TooManyTopics { max: usize },
-    #[error("the announcement cannot be sent: {0}")]
-    Announce(String),
-}
 
 /// A connected peer.
 #[derive(Clone, Debug)]
@@ -132,7 +114,7 @@ pub(super) enum Command {
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
     DialAddress(Multiaddr, oneshot::Sender<Result<(), NetError>>),
     Disconnect(PeerId),
-    Discovery(discovery::Ask),
+    Discovery(Ask),
     Report(PeerId, Misdeed),
     #[cfg(test)]
     Panic,

@@ -18,11 +18,13 @@ mod bootstrap;
 pub mod bulk;
 pub mod counters;
 pub mod discovery;
+mod error;
 mod fresh_port;
 mod gossip;
 pub(crate) mod guard;
 mod handle;
 pub mod limits;
+pub(crate) mod misdeed;
 pub mod nat;
 mod peers;
 mod port;
@@ -40,8 +42,10 @@ mod twin;
 
 pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
-pub use guard::{Ban, Misdeed};
-pub use handle::{Event, Handle, NetError, PeerInfo};
+pub use error::NetError;
+pub use guard::Ban;
+pub use handle::{Event, Handle, PeerInfo};
+pub use misdeed::Misdeed;
 pub use twin::{Sign, UNSURE};
 
 use std::collections::VecDeque;

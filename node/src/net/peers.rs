@@ -9,8 +9,7 @@ use tokio::time::Instant;
 
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
-use super::nat::is_relayed;
-use crate::addresses::{AddressScope, is_private};
+use crate::addresses::{AddressScope, is_private, is_relayed, without_peer};
 
 /// Connected peers and the address book.
 #[derive(Debug, Default)]
@@ -179,15 +178,6 @@ fn distance_of(endpoint: &ConnectedPoint) -> &Multiaddr {
     }
 }
 
-/// An address without the `/p2p/...` at its end. One before it is a relay's, and stays.
-pub fn without_peer(address: &Multiaddr) -> Multiaddr {
-    let mut address = address.clone();
-    if matches!(address.iter().last(), Some(Protocol::P2p(_))) {
-        address.pop();
-    }
-    address
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -245,14 +235,6 @@ mod tests {
         assert!(!peers.is_here(&dialled.clone().with(Protocol::P2p(PeerId::random()))));
         peers.closed(&peer);
         assert!(!peers.is_here(&named) && !peers.is_here(&dialled));
-    }
-
-    #[test]
-    fn a_relays_name_stays_in_an_address() {
-        let (relay, peer) = (PeerId::random(), PeerId::random());
-        let through = address(&format!("/ip4/198.51.100.1/tcp/1/p2p/{relay}/p2p-circuit"));
-        assert_eq!(without_peer(&through.clone().with(Protocol::P2p(peer))), through);
-        assert_eq!(without_peer(&through), through);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::{Mutex, oneshot};
 
 use super::actor::Actor;
-use super::handle::{Event, NetError};
+use super::error::NetError;
+use super::handle::Event;
 use super::limits::RESTART_PAUSE;
 use super::state::NetState;
 

@@ -48,7 +48,7 @@ async fn two_nodes_announce_and_hear() {
     assert_eq!(peers.len(), 1);
     assert_eq!(peers[0].agent.as_deref(), Some(concat!("potluck/", env!("CARGO_PKG_VERSION"))));
     let stated = a.listen_addresses().await.expect("running");
-    assert_eq!(peers[0].addresses, stated.iter().map(peers::without_peer).collect::<Vec<_>>());
+    assert_eq!(peers[0].addresses, stated.iter().map(crate::addresses::without_peer).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,9 +16,9 @@ use libp2p::swarm::Config as SwarmConfig;
 use libp2p::{PeerId, Swarm, Transport, dns, noise, relay, tcp, yamux};
 
 use super::behaviour::Behaviour;
+use super::error::NetError;
 use super::fresh_port::FreshPort;
 use super::guard::{Gate, Guard};
-use super::handle::NetError;
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
 use super::private;
 

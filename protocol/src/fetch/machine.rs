@@ -63,7 +63,7 @@ impl Fetch {
         }
     }
 
-    /// What is fetched, each shard once: the order of [`Holdings::These`].
+    /// What is fetched, each shard once: the order of [`Holdings::These`](super::Holdings::These).
     pub fn wants(&self) -> &[ShardRow] {
         &self.wants
     }

@@ -7,6 +7,13 @@
 //! - `chain` walks a manifest from bytes to well-formed, and off the path at every step.
 //! - `properties` and `layouts` hold arbitrary values and mutated bytes to the same rules.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 mod accepted;
 mod arbitrary;
 mod attacks;

@@ -1,5 +1,12 @@
 //! Tests with real processes, one binary. One file per promise.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 mod answers;
 mod bad_input;
 mod base;

@@ -9,6 +9,13 @@
 //! - `whole`: the same nodes pull what their catalogues hear of; a few seeds; a thousand are the soak
 //!   `simulated-swarm`.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test: what fails here fails it"
+)]
+
 mod catalogues;
 mod events;
 mod figures;

@@ -8,7 +8,9 @@ pub struct Source {
     /// From the top of the repository, with forward slashes.
     pub path: String,
     pub text: String,
-    /// The lines that are compiled into what users run, comments taken off, each with its number.
+    /// The lines of a crate's `src` that are no test code, comments taken off, each with its number.
+    pub lines: Vec<(usize, String)>,
+    /// Those of them that are compiled into what users run.
     pub code: Vec<(usize, String)>,
 }
 
@@ -47,11 +49,12 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
 
 fn source(path: &Path, text: String, tests: &BTreeSet<PathBuf>) -> Source {
     let relative = path.strip_prefix(root()).expect("below the root").to_string_lossy().replace('\\', "/");
-    // Of the crates' folders only `src` is what users run, and `tests` is no crate that they run.
-    let runs = relative.split('/').nth(1) == Some("src") && !relative.starts_with("tests/");
+    let in_src = relative.split('/').nth(1) == Some("src");
     let tested = path.ancestors().any(|part| tests.contains(part) || tests.contains(&part.with_extension("rs")));
-    let code = if runs && !tested { code(&text) } else { Vec::new() };
-    Source { path: relative, text, code }
+    let lines = if in_src && !tested { code(&text) } else { Vec::new() };
+    // Nobody runs the crate `tests`.
+    let code = if relative.starts_with("tests/") { Vec::new() } else { lines.clone() };
+    Source { path: relative, text, lines, code }
 }
 
 /// Lines up to the test module that ends the file, without comments. (A `//` within a text ends the line too early,

@@ -64,7 +64,7 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer, BaseError> {
     tokenizer_of(path, &config, vocabulary)
 }
 
-/// The names of the files that [`open`] reads: configuration, tokenizer, template and weights. Nothing else in the folder
+/// The names of the files that `open` reads: configuration, tokenizer, template and weights. Nothing else in the folder
 /// belongs to the base.
 pub fn files(path: &Path) -> Result<Vec<String>, BaseError> {
     let mut files: Vec<String> = weight_files(path)?.into_iter().collect();

@@ -49,6 +49,7 @@ pub(crate) fn read_exact_at(file: &File, mut out: &mut [u8], mut offset: u64) ->
 }
 
 /// Maps a regular file for reading. An empty file gives empty bytes.
+#[expect(unsafe_code, reason = "a map cannot be made in safe code")]
 pub fn map(path: &Path) -> io::Result<Bytes> {
     let file = crate::files::open(path)?;
     if file.metadata()?.len() == 0 {

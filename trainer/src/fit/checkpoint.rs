@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 use crate::fit::alarm::Alarm;
+use crate::fit::exact::Exact;
 use crate::fit::identity::RunId;
 use crate::fit::state::HostState;
 use crate::fit::watch::Watch;
@@ -34,23 +35,6 @@ pub enum CheckpointError {
     Damaged { path: PathBuf, fault: &'static str },
     #[error("the checkpoint {} belongs to another run, with {}", path.display(), different.join(" and "))]
     OtherRun { path: PathBuf, different: Vec<&'static str> },
-}
-
-/// An `f64` that JSON keeps to the bit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Exact(u64);
-
-impl Exact {
-    /// Keeps the bits of a value.
-    pub fn of(value: f64) -> Self {
-        Self(value.to_bits())
-    }
-
-    /// The value.
-    pub fn get(self) -> f64 {
-        f64::from_bits(self.0)
-    }
 }
 
 /// What a run has counted and seen up to its step.

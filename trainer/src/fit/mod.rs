@@ -1,5 +1,5 @@
 //! Training an adapter: settings ([`config`]), order of samples and micro-batches ([`order`]), what changes ([`state`]),
-//! the loop ([`run`]), what makes a run the same ([`identity`]), its state on disk ([`checkpoint`]), its folder
+//! the loop ([`run`]), what makes a run the same ([`identity`]), its state on disk ([`checkpoint`], [`exact`]), its folder
 //! ([`folder`]) and metrics (`metrics`), what it reports ([`progress`]), the watch over held-out loss ([`watch`]) and the
 //! alarm for factors that do not train ([`alarm`]).
 
@@ -11,6 +11,7 @@ pub mod state;
 pub mod run;
 
 pub mod checkpoint;
+pub mod exact;
 pub mod folder;
 pub mod identity;
 mod keeper;

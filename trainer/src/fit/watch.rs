@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fit::checkpoint::Exact;
+use crate::fit::exact::Exact;
 use crate::names::named;
 
 /// Ends a run whose held-out loss has stopped falling (`early_stopping_patience` and `early_stopping_threshold` of the

@@ -94,7 +94,7 @@ impl<'a> MergePlan<'a> {
         &self.modules
     }
 
-    /// Merges. Threads share modules out, as many at a time as [`SCRATCH`] allows: their number changes no bit.
+    /// Merges. Threads share modules out, as many at a time as `SCRATCH` allows: their number changes no bit.
     pub fn run(
         &self,
         sink: &dyn ModuleSink,

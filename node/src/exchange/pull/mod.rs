@@ -1,5 +1,5 @@
 //! Pulling what a manifest names: fetch its table shards, then its content shards, and make it visible. Before that,
-//! [`find`] gets the manifest itself.
+//! `find` gets the manifest itself.
 
 mod candidates;
 mod provider;

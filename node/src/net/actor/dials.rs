@@ -6,7 +6,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
 use super::super::bootstrap::Health;
-use super::super::handle::NetError;
+use super::super::error::NetError;
 use super::super::private;
 use super::{Actor, Back, answer};
 

@@ -7,7 +7,8 @@ use potluck_protocol::id::BaseId;
 use potluck_protocol::signed::Authentic;
 
 use super::super::announcements::{Reason, Verdict};
-use super::super::handle::{Event, NetError};
+use super::super::error::NetError;
+use super::super::handle::Event;
 use super::super::{gossip, limits};
 use super::Actor;
 

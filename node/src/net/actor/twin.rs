@@ -9,9 +9,9 @@ use tokio::time::Instant;
 
 use super::super::bootstrap::{Health, health_of};
 use super::super::limits::CONNECTION_TIMEOUT;
-use super::super::peers::without_peer;
 use super::super::twin::Sign;
 use super::Actor;
+use crate::addresses::without_peer;
 
 /// What is on its way. As many as the swarm dials at once. // I12
 #[derive(Debug, Default)]

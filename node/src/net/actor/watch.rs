@@ -8,9 +8,8 @@ use tokio::time::Instant;
 use super::super::announcements::{Reason, Verdict};
 use super::super::behaviour::BehaviourEvent;
 use super::super::gossip;
-use super::super::guard::Misdeed;
 use super::Actor;
-use crate::net::guard::{Denied, Judged};
+use crate::net::misdeed::{Denied, Judged, Misdeed};
 
 impl Actor<'_> {
     /// Passes an event to libp2p's counters.

@@ -16,9 +16,9 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::nat::is_relayed;
 use super::handler::{Handler, Open};
 use super::stream::{Inbound, Outbound, Route, Slots};
+use crate::addresses::is_relayed;
 use crate::net::counters::NetCounters;
 
 /// Why a stream could not be opened.

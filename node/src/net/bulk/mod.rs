@@ -5,7 +5,6 @@
 //! Non-goals: to know what requests mean, to dial.
 
 mod behaviour;
-pub mod counters;
 mod frame;
 mod handler;
 mod stream;

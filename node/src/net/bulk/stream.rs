@@ -12,10 +12,10 @@ use potluck_protocol::bulk::{Reply, Request};
 use tokio::time::timeout;
 
 use super::super::limits::{STREAM_IDLE, STREAMS, STREAMS_PER_PEER};
-use super::counters::Direction;
 use super::frame::{self, FrameError};
 use crate::addresses::AddressGroup;
 use crate::net::counters::NetCounters;
+use crate::net::counters::bulk::Direction;
 
 /// The end that asks.
 #[derive(Debug)]

@@ -9,8 +9,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use libp2p::{Multiaddr, PeerId};
 
 use super::limits;
-use crate::addresses::AddressGroup;
-use crate::net::peers::without_peer;
+use crate::addresses::{AddressGroup, without_peer};
 
 /// Why a peer is dialled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

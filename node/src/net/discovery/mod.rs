@@ -12,13 +12,11 @@
 //!
 //! Driven by `exchange::{reprovider, peer_exchange}`: they ask peers for peers, and know what the store holds.
 
-mod actor;
+mod ask;
 mod dht;
 mod dials;
-mod handle;
 mod key;
 pub mod limits;
-mod pointers;
 mod records;
 mod schedule;
 #[cfg(test)]
@@ -31,13 +29,14 @@ use libp2p::kad::QueryId;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+pub use ask::{FindError, Named};
 pub use dht::{Behaviour, Dht, protocol};
 pub use dials::Dials;
-pub use handle::{FindError, Named};
 pub use key::Key;
 pub use schedule::Schedule;
 
-pub(super) use handle::Ask;
+pub(super) use ask::Ask;
+pub(super) use dials::Why;
 
 /// What of discovery outlives a panic of the swarm.
 #[derive(Debug, Default)]
@@ -45,17 +44,17 @@ pub struct Discovery {
     /// Whom to dial, and when.
     pub dials: Dials,
     /// What we have said that we provide.
-    own: BTreeSet<Key>,
-    queries: HashMap<QueryId, Query>,
+    pub(super) own: BTreeSet<Key>,
+    pub(super) queries: HashMap<QueryId, Query>,
     /// Who left lately, oldest first.
-    lately: VecDeque<(PeerId, Instant)>,
+    pub(super) lately: VecDeque<(PeerId, Instant)>,
     /// When to look at the hints again.
-    wake: Option<Instant>,
+    pub(super) wake: Option<Instant>,
 }
 
 /// A question to the DHT and who waits for its answer.
 #[derive(Debug)]
-enum Query {
+pub(super) enum Query {
     Provide(oneshot::Sender<Result<(), FindError>>),
     Providers { found: BTreeSet<PeerId>, back: oneshot::Sender<Result<Vec<PeerId>, FindError>> },
 }

@@ -4,7 +4,7 @@ use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::id::{Digest, ManifestId};
 use tokio::sync::{broadcast, mpsc};
 
-use super::handle::Ask;
+use super::Ask;
 use super::{Dht, FindError, Key, limits};
 use crate::net::handle::Command;
 use crate::net::testing::{connect, looking, meets, node_with, peer_id, until, wait};

@@ -9,7 +9,7 @@ use libp2p::PeerId;
 
 use super::super::limits::{BAN_FIRST_MS, BAN_FORGET_MS, BAN_MAX_MS, BAN_SCORE, BANNED_PER_GROUP, BANS, SCORE_HALF_MS};
 use super::group::PeerGroup;
-use super::misdeed::Misdeed;
+use crate::net::misdeed::Misdeed;
 
 /// Of [`BAN_SCORE`]. Hardware fails: nobody is banned for one of anything.
 fn weight(misdeed: Misdeed) -> f64 {

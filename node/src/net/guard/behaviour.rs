@@ -15,10 +15,11 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::Guard;
 use super::group::PeerGroup;
-use super::misdeed::Denied;
 use super::slots::Slots;
-use super::{Guard, Misdeed};
+use crate::net::misdeed::Denied;
+use crate::net::misdeed::Misdeed;
 
 /// How often strangers are looked for.
 const LOOK: Duration = Duration::from_secs(1);

@@ -15,8 +15,8 @@ use libp2p::{Multiaddr, PeerId, Transport};
 use super::Guard;
 use super::group::PeerGroup;
 use super::handshakes::{Admission, Handshakes};
-use super::misdeed::Denied;
 use crate::lock::lock;
+use crate::net::misdeed::Denied;
 
 /// Connections that are turned away in one go before others have their turn.
 const TURN: usize = 64;

@@ -13,7 +13,6 @@ mod behaviour;
 mod gate;
 mod group;
 mod handshakes;
-mod misdeed;
 mod slots;
 #[cfg(test)]
 mod tests;
@@ -27,9 +26,8 @@ pub use bans::Ban;
 pub use behaviour::Behaviour;
 pub use gate::Gate;
 
-pub use misdeed::{Denied, Judged, Misdeed};
-
 use super::counters::NetCounters;
+use super::misdeed::{Denied, Misdeed};
 use crate::lock;
 use bans::Bans;
 use group::PeerGroup;

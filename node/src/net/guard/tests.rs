@@ -8,11 +8,10 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::broadcast;
 
-use super::Denied;
-use super::Misdeed;
 use crate::net::counters::Queue;
 use crate::net::handle::Command;
 use crate::net::limits::{HANDSHAKE_RATE, HANDSHAKES, HANDSHAKES_PER_GROUP};
+use crate::net::misdeed::{Denied, Misdeed};
 use crate::net::testing::{announcement, base, connect, node, until, wait};
 use crate::net::{Event, Handle};
 

@@ -13,11 +13,10 @@
 //! direct beside relayed      -> Routes -> the relayed one is closed after a moment
 //! ```
 //!
-//! The three are pure: events and the time come in as arguments. `events` ties them to the swarm.
+//! The three are pure: events and the time come in as arguments. `actor::reach` ties them to the swarm.
 
 mod behaviour;
 mod candidates;
-mod events;
 pub mod limits;
 mod reachability;
 mod relays;
@@ -29,7 +28,6 @@ pub(super) use behaviour::{Behaviour, BehaviourEvent};
 pub use limits::RelayLimits;
 pub use reachability::Reachability;
 
-use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId};
 
 use reachability::ReachabilityEvidence;
@@ -64,12 +62,12 @@ pub struct ReachInfo {
 
 /// What one life of the swarm knows of its ways.
 pub struct State {
-    evidence: ReachabilityEvidence,
-    relays: Relays,
-    routes: Routes,
-    relaying: bool,
+    pub(super) evidence: ReachabilityEvidence,
+    pub(super) relays: Relays,
+    pub(super) routes: Routes,
+    pub(super) relaying: bool,
     /// What was said last of our reachability.
-    told: Reachability,
+    pub(super) told: Reachability,
 }
 
 impl State {
@@ -99,9 +97,4 @@ impl State {
             relaying: self.relaying,
         }
     }
-}
-
-/// The address leads through a relay.
-pub fn is_relayed(address: &Multiaddr) -> bool {
-    address.iter().any(|part| matches!(part, Protocol::P2pCircuit))
 }

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use super::is_relayed;
 use super::limits::{EXTERNAL, VERDICT};
+use crate::addresses::is_relayed;
 
 /// What is known of our own reachability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

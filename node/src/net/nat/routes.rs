@@ -8,6 +8,7 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::time::Instant;
 
 use super::limits::SUPERSEDED;
+use crate::addresses::is_relayed;
 
 /// The connections of each peer. As many as the connection limits allow.
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ impl Routes {
     /// Where this connection was dialled to, if we dialled it and it is direct; and whether from our listening port.
     pub fn dialled(&self, peer: &PeerId, connection: ConnectionId) -> Option<(&Multiaddr, bool)> {
         match &self.route(peer, connection)?.endpoint {
-            ConnectedPoint::Dialer { address, port_use, .. } if !super::is_relayed(address) => {
+            ConnectedPoint::Dialer { address, port_use, .. } if !is_relayed(address) => {
                 Some((address, matches!(port_use, libp2p::core::transport::PortUse::Reuse)))
             }
             _ => None,

@@ -15,6 +15,7 @@ use super::super::handle::Command;
 use super::super::testing::{connect, key, wait};
 use super::super::{Config, Event, Handle, Inbound, NetError, OpenError, start};
 use super::*;
+use crate::addresses::is_relayed;
 
 /// Where a node of these tests listens.
 #[derive(Clone, Copy, PartialEq)]
@@ -193,6 +194,6 @@ async fn a_node_that_a_relay_can_dial_back_is_public_and_takes_no_relay() {
     wait(&mut events, |event| matches!(event, Event::Reachability(Reachability::Public))).await;
     let info = node.reach().await.expect("running");
     let listens = node.listen_addresses().await.expect("running");
-    assert_eq!(info.external, listens.iter().map(super::super::peers::without_peer).collect::<Vec<_>>());
+    assert_eq!(info.external, listens.iter().map(crate::addresses::without_peer).collect::<Vec<_>>());
     assert!(info.relays.is_empty());
 }

@@ -51,7 +51,7 @@ async fn who_is_not_on_the_list_is_refused_both_ways() {
     let _ = stranger.dial(a.peer_id(), addresses.clone()).await;
     wait(&mut events, |event| matches!(event, Event::Refused(peer) if *peer == peer_id(3))).await;
     // By an address alone neither.
-    let bare = addresses.iter().map(crate::net::peers::without_peer);
+    let bare = addresses.iter().map(crate::addresses::without_peer);
     for address in bare {
         let _ = stranger.dial_address(address).await;
         wait(&mut events, |event| matches!(event, Event::Refused(peer) if *peer == peer_id(3))).await;

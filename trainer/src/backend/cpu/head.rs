@@ -6,8 +6,8 @@
 
 use super::CpuBackend;
 use super::element::{Element, convert};
-use super::factor::{Factor, Orientation};
 use super::kernel::exponentials::Exponentials;
+use super::kernel::factor::{Factor, Orientation};
 use super::kernel::output::Out;
 use super::kernel::product::{Product, Rows, Term, Values, ValuesMut};
 use super::matrix::Matrix;

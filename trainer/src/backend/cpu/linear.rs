@@ -12,7 +12,7 @@
 
 use super::CpuBackend;
 use super::element::{Element, convert};
-use super::factor::{Factor, Orientation, Stored};
+use super::kernel::factor::{Factor, Orientation, Stored};
 use super::kernel::output::Out;
 use super::kernel::product::{Product, Term, Values, ValuesMut};
 use super::matrix::Matrix;

@@ -1,6 +1,6 @@
 //! The backend for processors: fused, threaded, on the instructions that the machine has.
 //!
-//! Reading order: [`instructions`] (what the machine has), `kernel` (register tiles, products), `factor` (packing),
+//! Reading order: [`instructions`] (what the machine has), `kernel` (register tiles, packing, products),
 //! `matrix` and `pool` (memory), `weight` (frozen matrices as their file has them), `linear` (layers with their LoRA
 //! pairs), `attention`, `head`, and the row loops.
 //!
@@ -13,7 +13,6 @@ mod attend;
 mod attention;
 mod element;
 mod elementwise;
-mod factor;
 mod head;
 pub mod instructions;
 mod kernel;
@@ -43,7 +42,7 @@ use super::{
 };
 use crate::tensor::HostTensor;
 use crate::tensor::dequantise;
-use factor::{Factor, Orientation};
+use kernel::factor::{Factor, Orientation};
 use rows::RowLoop;
 
 /// The processor.

@@ -4,7 +4,7 @@ use half::bf16;
 use potluck_protocol::tensor::DType;
 
 use super::element::convert;
-use super::factor::{Factor, Orientation, Stored};
+use super::kernel::factor::{Factor, Orientation, Stored};
 use super::precision::Precision;
 use crate::backend::{BackendError, Result};
 use crate::tensor::HostTensor;

@@ -120,7 +120,7 @@ unsafe fn tile<const TRANSPOSED: bool, const ROWS: usize, const VECTORS: usize>(
     add: bool,
     sums: *mut f32,
 ) {
-    // SAFETY (all of it): pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
+    // SAFETY: pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); VECTORS]; ROWS];
         if add {
@@ -167,7 +167,7 @@ unsafe fn thin<const ROWS: usize>(thin: Thin<'_, bf16>, sums: *mut f32) {
     let Thin { depth, x, stride, factor, factor_stride, cols, .. } = thin;
     let mask = u32::MAX >> (2 * LANES - cols);
     let (low, high) = (woven_lanes(0), woven_lanes(LANES as i16));
-    // SAFETY (all of it): pointers stay within what the check proved, and masked lanes are not read.
+    // SAFETY: pointers stay within what the check proved, and masked lanes are not read.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); 2]; ROWS];
         for (i, c) in c.iter_mut().enumerate() {

@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use super::Tile;
 use super::cut::{Pass, SHARED_BYTES, Task, cut, passes};
+use super::factor::Widened;
 use super::product::{Product, SCRATCH, Shared, each, typed};
 use super::tiles::{Kept, multiply, pack};
-use crate::backend::cpu::factor::Widened;
 use crate::backend::cpu::instructions::Instructions;
 
 thread_local! {

@@ -37,7 +37,7 @@ macro_rules! f32_tile {
             ) {
                 const COLS: usize = 2 * $lanes;
                 let (row, step) = if TRANSPOSED { (1, stride) } else { (stride, 1) };
-                // SAFETY (all of it): pointers stay within what the checks proved.
+                // SAFETY: pointers stay within what the checks proved.
                 unsafe {
                     let mut c = [[$zero(); 2]; $rows];
                     for (i, c) in c.iter_mut().enumerate() {

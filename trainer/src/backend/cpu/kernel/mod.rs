@@ -2,10 +2,12 @@
 //!
 //! A tile multiplies a few rows of `x` (row-major, as they lie) with a panel of some columns of the other factor
 //! (packed by `panel`) and adds to a block of `f32` sums that never leaves the registers on the way. What surrounds it
-//! is [`product`] (which way a product goes), `cut`, `block` and `tiles` (packed panels), `few` (so few rows that nothing is
+//! is [`factor`] (the other factor as it is stored, and its packing), [`product`] (which way a product goes), `cut`, `block` and `tiles` (packed panels), `few` (so few rows that nothing is
 //! packed), [`output`] and [`exponentials`] (what becomes of sums); [`scores`] and [`power`] are attention's.
 //!
 //! `unsafe` is allowed in these files alone, for intrinsics and for reads whose bounds [`check`] has settled.
+
+#![allow(unsafe_code, reason = "intrinsics, and reads whose bounds `check` has settled")]
 
 #[cfg(target_arch = "x86_64")]
 mod bf16_avx512;
@@ -17,6 +19,7 @@ mod panel;
 mod panel_avx512;
 pub mod peak;
 
+pub mod factor;
 pub mod product;
 mod cut;
 mod block;

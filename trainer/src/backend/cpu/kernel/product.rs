@@ -15,10 +15,10 @@ use rayon::prelude::*;
 
 use super::block::Blocks;
 use super::cut::{Task, by_columns, cut, is_shared};
+use super::factor::{Factor, Orientation, Widened};
 use super::output::{Out, SharedOut};
 use super::{RunThin, THIN_ROWS, Tile};
 use crate::backend::cpu::element::{Element, same};
-use crate::backend::cpu::factor::{Factor, Orientation, Widened};
 use crate::backend::cpu::instructions::Instructions;
 
 /// Row-major values, from the first row that is meant.

@@ -95,7 +95,7 @@ unsafe fn product<const HALVES: usize>(
     panel: *const bf16,
     sums: *mut f32,
 ) {
-    // SAFETY (all of it): pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
+    // SAFETY: pointers stay within what the checks proved; bit patterns of 512-bit vectors are interchangeable.
     unsafe {
         let mut c = [[_mm512_setzero_ps(); HALVES]; ROWS];
         for pair in 0..pairs {
@@ -140,7 +140,7 @@ unsafe fn weigh(
     let none = _mm512_set1_ps(f32::NEG_INFINITY);
     // Panels that all rows see as a whole.
     let whole = sight.of(0) / COLS;
-    // SAFETY (all of it): a panel has a tile's scores, and a row of `out` room for all panels.
+    // SAFETY: a panel has a tile's scores, and a row of `out` room for all panels.
     unsafe {
         for (row, most) in most.iter_mut().enumerate() {
             let (mut low, mut high) = (none, none);
@@ -197,7 +197,7 @@ unsafe fn gradients<const HIDDEN: bool>(of: Slopes<'_>, to: Weights<'_, bf16>) {
     let factor = _mm512_set1_ps(of.factor);
     let pairs = pairs();
     let (Some(lse), Some(inner)) = (of.lse.first_chunk::<ROWS>(), of.inner.first_chunk::<ROWS>()) else { return };
-    // SAFETY (all of it): columns and rows stay within a tile, and what is written within the lengths asserted.
+    // SAFETY: columns and rows stay within a tile, and what is written within the lengths asserted.
     unsafe {
         for group in 0..ROWS / 2 {
             // Two rows, the first 16 columns of both before the others: four chains for the processor to overlap.
@@ -233,7 +233,7 @@ unsafe fn gradients<const HIDDEN: bool>(of: Slopes<'_>, to: Weights<'_, bf16>) {
 /// The machine has the instructions, and both matrices reach to the end of the last row that `out` has room for.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 unsafe fn dots((a, a_stride): (*const bf16, usize), (b, b_stride): (*const bf16, usize), dim: usize, out: &mut [f32]) {
-    // SAFETY (all of it): loads stay within a row, those of its end by their mask; bit patterns are interchangeable.
+    // SAFETY: loads stay within a row, those of its end by their mask; bit patterns are interchangeable.
     unsafe {
         let load = |from: *const bf16, at: usize| -> __m512bh {
             let mask = u32::MAX >> (32 - (dim - at).min(32));

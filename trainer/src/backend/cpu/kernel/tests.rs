@@ -4,11 +4,11 @@
 use half::bf16;
 use proptest::prelude::*;
 
+use super::factor::{Factor, Orientation, Stored};
 use super::output::Out;
 use super::product::{Product, Rows, Term, Values, run};
 use super::*;
 use crate::backend::cpu::element::Element;
-use crate::backend::cpu::factor::{Factor, Orientation, Stored};
 use crate::backend::cpu::instructions::Instructions;
 use crate::random::splitmix64;
 

@@ -1,11 +1,11 @@
 //! Rows of `x` through packed panels, a register tile at a time.
 
 use super::cut::{MAX_PIECES, Pass, Task, passes};
+use super::factor::Widened;
 use super::output::{SharedOut, finish, prefetch};
 use super::product::{Product, Rows, Running, Scratch, Shared, Values, typed};
 use super::{Operand, Tile};
 use crate::backend::cpu::element::{Element, convert};
-use crate::backend::cpu::factor::Widened;
 
 impl<T: Tile> Running<'_, '_, '_, T> {
     /// Packs what it needs, pass by pass.

@@ -8,15 +8,13 @@ use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{PeerId, identify};
 use tokio::sync::oneshot;
 
-use super::handle::FindError;
-use super::key::Key;
-use super::{Query, limits, protocol};
+use super::{Actor, answer};
 use crate::addresses::{AddressGroup, AddressScope};
-use crate::net::actor::{Actor, answer};
+use crate::net::discovery::{FindError, Key, Query, limits, protocol};
 use crate::net::handle::Event;
 
 impl Actor<'_> {
-    pub(in crate::net) fn kad(&mut self, event: kad::Event) {
+    pub(super) fn kad(&mut self, event: kad::Event) {
         match event {
             kad::Event::InboundRequest { request: InboundRequest::AddProvider { record: Some(record) } } => {
                 self.heard_provider(record);
@@ -129,7 +127,7 @@ impl Actor<'_> {
     }
 
     /// A peer of our network has said who it is: if it answers for the DHT it is asked from now on.
-    pub(in crate::net) fn route(&mut self, peer: PeerId, info: &identify::Info) {
+    pub(super) fn route(&mut self, peer: PeerId, info: &identify::Info) {
         self.state.discovery.dials.connected(&peer);
         self.set_wake();
         let Ok(name) = protocol(&self.state.config.network) else { return };

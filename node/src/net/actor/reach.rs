@@ -7,20 +7,19 @@ use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, relay, upnp};
 use tokio::time::Instant;
 
-use super::super::actor::Actor;
-use super::super::behaviour::BehaviourEvent as AnyEvent;
-use super::super::handle::Event;
-use super::super::peers::without_peer;
-use super::limits::DIALLED;
-use super::{BehaviourEvent, Reachability, is_relayed};
-use crate::addresses::{is_loopback, is_private};
+use super::Actor;
+use crate::addresses::{is_loopback, is_private, is_relayed, without_peer};
+use crate::net::behaviour::BehaviourEvent as AnyEvent;
+use crate::net::handle::Event;
+use crate::net::nat::limits::DIALLED;
+use crate::net::nat::{BehaviourEvent, Reachability};
 
 /// What identify lists of a peer that probes the addresses of others. (libp2p keeps the constant to itself.)
 const PROBES: &str = "/libp2p/autonat/2/dial-request";
 
 impl Actor<'_> {
     /// States the addresses that are known beforehand.
-    pub(in super::super) fn nat_start(&mut self) {
+    pub(super) fn nat_start(&mut self) {
         for address in self.state.config.nat.external.clone() {
             self.nat_state(&address);
         }
@@ -28,7 +27,7 @@ impl Actor<'_> {
     }
 
     /// Looks at everything that concerns ways, before anybody else does.
-    pub(in super::super) fn nat_sees(&mut self, event: &SwarmEvent<AnyEvent>) {
+    pub(super) fn nat_sees(&mut self, event: &SwarmEvent<AnyEvent>) {
         let now = Instant::now();
         match event {
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
@@ -46,7 +45,7 @@ impl Actor<'_> {
         self.nat_settle(now);
     }
 
-    pub(in super::super) fn nat_event(&mut self, event: BehaviourEvent) {
+    pub(super) fn nat_event(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Relayed(relay::client::Event::ReservationReqAccepted {
                 relay_peer_id, renewal, ..
@@ -73,7 +72,7 @@ impl Actor<'_> {
     }
 
     /// A peer of our network has said who it is on this connection.
-    pub(in super::super) fn nat_identified(&mut self, peer: PeerId, connection: ConnectionId, info: &identify::Info) {
+    pub(super) fn nat_identified(&mut self, peer: PeerId, connection: ConnectionId, info: &identify::Info) {
         let now = Instant::now();
         let relays = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
         if relays || info.protocols.iter().any(|name| name.as_ref() == PROBES) {
@@ -98,13 +97,13 @@ impl Actor<'_> {
     }
 
     /// When [`Actor::nat_due`] is to be called.
-    pub(in super::super) fn nat_next(&self) -> Option<Instant> {
+    pub(super) fn nat_next(&self) -> Option<Instant> {
         let verdict = self.nat.evidence.verdict_at().filter(|_| self.nat.told == Reachability::Unknown);
         let relay = self.nat.relays.next().filter(|_| self.nat.told == Reachability::Private);
         [self.nat.routes.next(), verdict, relay].into_iter().flatten().min()
     }
 
-    pub(in super::super) fn nat_due(&mut self) {
+    pub(super) fn nat_due(&mut self) {
         let now = Instant::now();
         for connection in self.nat.routes.due(now) {
             tracing::debug!(%connection, "a relayed connection is closed: there is a direct one");
@@ -148,7 +147,7 @@ impl Actor<'_> {
 
     /// A relay is reached where it listens: whoever started it has said so. Where it has a public address, that one is
     /// stated; on the loopback interface only if it was told to listen there.
-    pub(in super::super) fn nat_listens(&mut self) {
+    pub(super) fn nat_listens(&mut self) {
         let config = &self.state.config;
         if config.nat.relay.is_none() {
             return;

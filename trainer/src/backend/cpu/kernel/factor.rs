@@ -7,9 +7,9 @@
 use half::bf16;
 use potluck_protocol::tensor::DType;
 
-use super::element::{Element, convert, same};
-use super::kernel::Tile;
-use super::kernel::product::typed;
+use super::Tile;
+use super::product::typed;
+use crate::backend::cpu::element::{Element, convert, same};
 use crate::tensor::dequantise;
 
 /// Row-major values in any storage.

@@ -10,14 +10,12 @@ use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::limits::PROVIDERS_MAX;
 use tokio::time::{Duration, Instant};
 
-use super::dials::Why;
-use super::handle::{Ask, Named};
-use super::limits;
-use crate::net::actor::{Actor, answer};
+use super::{Actor, answer};
+use crate::net::discovery::{Ask, Named, Why, limits};
 
 impl Actor<'_> {
     /// A new swarm: who was here before is dialled, and what we said that we provide we provide still.
-    pub(in crate::net) fn begin_discovery(&mut self) {
+    pub(super) fn begin_discovery(&mut self) {
         let discovery = &mut self.state.discovery;
         discovery.queries.clear();
         discovery.dials.all_lost();
@@ -32,7 +30,7 @@ impl Actor<'_> {
     }
 
     /// Whoever was here when this node last ran.
-    pub(in crate::net) fn hint_remembered(&mut self) {
+    pub(super) fn hint_remembered(&mut self) {
         let now_ms = self.state.now_ms();
         for (peer, addresses) in &self.state.config.remembered {
             self.state.discovery.dials.hint(*peer, addresses, Why::Named, now_ms);
@@ -40,7 +38,7 @@ impl Actor<'_> {
         self.dial_hints();
     }
 
-    pub(in crate::net) fn handle_discovery(&mut self, ask: Ask) {
+    pub(super) fn handle_discovery(&mut self, ask: Ask) {
         match ask {
             Ask::Provide(key, back) => self.provide(key, back),
             Ask::Unprovide(keys) => self.stop_providing(&keys),
@@ -103,7 +101,7 @@ impl Actor<'_> {
     /// Multicast DNS is not authenticated: a hint of where to dial, and nothing more. Both sides find each other at
     /// once, and two dials that cross (the ports are reused) are one TCP connection without a listener, which fails on
     /// both sides: so the smaller id dials, and the larger one only if that has led to nothing.
-    pub(in crate::net) fn found_nearby(&mut self, found: Vec<Named>) {
+    pub(super) fn found_nearby(&mut self, found: Vec<Named>) {
         let (local, now_ms) = (*self.swarm.local_peer_id(), self.state.now_ms());
         for (peer, addresses) in found.into_iter().filter(|(peer, _)| *peer != local) {
             let wait = if local < peer { Duration::ZERO } else { limits::SECOND_DIALLER };
@@ -116,14 +114,14 @@ impl Actor<'_> {
         self.dial_hints();
     }
 
-    pub(in crate::net) fn gone_from_nearby(&mut self, gone: Vec<Named>) {
+    pub(super) fn gone_from_nearby(&mut self, gone: Vec<Named>) {
         for (peer, _) in gone {
             self.state.discovery.dials.forget(&peer);
         }
     }
 
     /// Dials whoever is to be dialled now.
-    pub(in crate::net) fn dial_hints(&mut self) {
+    pub(super) fn dial_hints(&mut self) {
         let (room, now_ms) = (self.room(), self.state.now_ms());
         for (peer, addresses) in self.state.discovery.dials.due(room, now_ms) {
             let opts = DialOpts::peer_id(peer).condition(PeerCondition::DisconnectedAndNotDialing);
@@ -135,7 +133,7 @@ impl Actor<'_> {
     }
 
     /// When to look at the hints again.
-    pub(in crate::net) fn hints_wake(&self) -> Option<Instant> {
+    pub(super) fn hints_wake(&self) -> Option<Instant> {
         self.state.discovery.wake
     }
 
@@ -145,7 +143,7 @@ impl Actor<'_> {
         self.state.discovery.wake = at_ms.map(|at_ms| self.state.started + Duration::from_millis(at_ms));
     }
 
-    pub(in crate::net) fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
+    pub(super) fn dial_failed(&mut self, peer: PeerId, error: &DialError) {
         let (now_ms, dials) = (self.state.now_ms(), &mut self.state.discovery.dials);
         match error {
             DialError::DialPeerConditionFalse(_) if self.swarm.is_connected(&peer) => dials.met(&peer),
@@ -161,7 +159,7 @@ impl Actor<'_> {
     }
 
     /// The last connection to a peer is gone.
-    pub(in crate::net) fn lost(&mut self, peer: PeerId, identified: bool) {
+    pub(super) fn lost(&mut self, peer: PeerId, identified: bool) {
         let now_ms = self.state.now_ms();
         let discovery = &mut self.state.discovery;
         discovery.dials.lost(&peer, now_ms);

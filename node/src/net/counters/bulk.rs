@@ -104,7 +104,7 @@ impl Bulk {
         self.asked.get(Asked(kind))
     }
 
-    pub(in crate::net) fn register(&self, registry: &mut Registry) {
+    pub(super) fn register(&self, registry: &mut Registry) {
         self.bytes.register(registry, "bulk_bytes", "Bytes of shards over bulk streams");
         self.asked.register(registry, "requests", "Requests of peers");
         self.refused.register(registry, "refusals", "Requests of peers that were refused");
