@@ -30,7 +30,7 @@ const OF_THE_HUB: [&str; 19] = [
     "openrail",
 ];
 
-/// What somebody may call a licence of his own.
+/// What a user may call a licence of their own.
 const REFERENCE: &str = "LicenseRef-";
 /// Words so unlike every id are no misspelling of one.
 const LIKE: f64 = 0.85;

@@ -1,5 +1,5 @@
 //! Names and ids as people type them. What reads as an id is never a name, so that nothing can stand between a person
-//! and the id that he was given.
+//! and the id that they were given.
 
 use std::str::FromStr;
 
@@ -26,7 +26,7 @@ pub fn whole<T: FromStr>(text: &str) -> Option<T> {
     text.to_ascii_lowercase().parse().ok()
 }
 
-/// A name that a person gives to something of his own.
+/// A name that a user gives to something of their own.
 pub fn own(text: &str) -> Outcome<Name> {
     let name: Name = text.parse().map_err(|error| {
         Failure::new(Kind::Usage, error)

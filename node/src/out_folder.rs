@@ -35,7 +35,11 @@ pub fn make_room(place: &Path) -> Outcome<()> {
     }
     let aside =
         removal::set_aside(place).map_err(|error| Failure::io(format!("set {} aside", place.display()), &error))?;
-    tracing::warn!("{} was changed by somebody: what was there is kept as {}", place.display(), aside.display());
+    tracing::warn!(
+        "{} was changed by another program: the changed files are kept as {}",
+        place.display(),
+        aside.display()
+    );
     Ok(())
 }
 

@@ -91,7 +91,7 @@ fn another(schema: &str, answer: &Answer) -> Failure {
 
 fn unexpected(error: impl std::fmt::Display) -> Failure {
     Failure::new(Kind::Incompatible, format!("the answer is not what this version expects: {error}"))
-        .hint("daemon and command are of different versions: restart the daemon with `potluck up`")
+        .hint("daemon and command have different versions: restart the daemon with `potluck up`")
 }
 
 /// Reports the node's state.

@@ -59,11 +59,11 @@ pub struct Open {
     pub licences: Vec<String>,
     /// Rows to seal, each suite's dealt out over all shards.
     pub suites: Vec<SuiteRows>,
-    /// Sealed shards: releases that can be scored.
+    /// Number of sealed shards, one for each scored release.
     pub shards: u32,
     /// What an adapter must take off the mean held-out loss, in parts per million of it.
     pub gain_ppm: u32,
-    /// How far the perplexity of what is to be kept may rise above that of genesis, in parts per million of it.
+    /// How far the perplexity of the --keep rows may rise above that of genesis, in parts per million of it.
     pub guard_ppm: u32,
     /// Norm of an update beside that of the weights it changes, in parts per million, above which its weight is lowered.
     pub clip_ppm: u64,
@@ -94,7 +94,7 @@ pub struct Propose {
     pub adapter: String,
     /// 1 for the adapter as it is.
     pub weight: f64,
-    /// How long to look for the channel if it is not known here.
+    /// Time limit for finding the channel if it is not known here.
     pub timeout_seconds: Seconds,
 }
 
@@ -104,7 +104,7 @@ pub struct Propose {
 pub struct Release {
     /// Which.
     pub channel: String,
-    /// How long to look for each adapter that is not here.
+    /// Time limit for fetching each adapter that is not here.
     pub timeout_seconds: Seconds,
     /// For scoring and folding; the result does not depend on it.
     pub threads: usize,
@@ -132,7 +132,7 @@ pub struct Follow {
     pub name: Option<String>,
     /// Fold and compare every version before it is taken, and publish what is found to be wrong.
     pub audit: bool,
-    /// How long to look for each thing.
+    /// Time limit for fetching each version and adapter.
     pub timeout_seconds: Seconds,
 }
 
@@ -167,7 +167,7 @@ pub struct Unfollow {
 pub struct Update {
     /// Which.
     pub channel: String,
-    /// How long to look for each thing.
+    /// Time limit for fetching each version and adapter.
     pub timeout_seconds: Seconds,
 }
 

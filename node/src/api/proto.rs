@@ -277,7 +277,7 @@ pub struct Publish {
     /// A PEFT folder.
     #[schema(value_type = String)]
     pub folder: PathBuf,
-    /// What to call it.
+    /// Name of the channel.
     pub name: String,
     /// Needed unless the folder says what it was trained on.
     pub base: Option<String>,
@@ -297,7 +297,7 @@ pub struct Publish {
 pub struct PublishBase {
     /// A path, a name or an id.
     pub base: String,
-    /// What to call it.
+    /// Name of the channel.
     pub name: String,
     /// SPDX; a base needs one.
     pub licence: String,
@@ -356,7 +356,7 @@ pub struct Merge {
 pub enum MergeInto {
     /// One adapter. Rows to choose the weights by, if they are not to be those that were given.
     Adapter {
-        /// How.
+        /// Merge method.
         #[schema(value_type = json_forms::Method)]
         method: Method,
         /// JSON lines. The weights that were given are where the search begins.

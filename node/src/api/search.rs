@@ -55,7 +55,7 @@ pub struct AtLeast {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoCondition {
     /// What was typed is no rank.
-    #[error("`{0}` is no rank: give one number or two, e.g. 16 or 8..32")]
+    #[error("`{0}` is not a rank: give a number or a range, e.g. 16 or 8..32")]
     Ranks(String),
     /// What was typed is no condition on a figure.
     #[error("`{0}` is no condition on an evaluation: give its name and a share, e.g. 'dates>=0.8' or 'dates>=80%'")]

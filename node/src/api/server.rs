@@ -205,7 +205,7 @@ async fn next(
     match ipc::read_line(receive).await {
         Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
             let failure = Failure::new(Kind::Incompatible, format!("the daemon does not know this request: {error}"))
-                .hint("daemon and command are of different versions: restart the daemon with `potluck up`");
+                .hint("daemon and command have different versions: restart the daemon with `potluck up`");
             ipc::write_line(send, &Line::Failed(failure)).await?;
             Ok(None)
         }

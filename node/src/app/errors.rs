@@ -31,7 +31,7 @@ pub enum ObjectError {
     /// It was asked of the store.
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("{} is not here, and this node is on no network", .0.short())]
+    #[error("{} is not here, and this node is not connected to a network", .0.short())]
     OffNetwork(ManifestId),
     /// It would fill the disk.
     #[error("{what}: {} are needed and {} are free", text::bytes(*needed), text::bytes(*free))]
@@ -87,7 +87,7 @@ impl ObjectError {
 pub enum BaseError {
     #[error(transparent)]
     Object(#[from] ObjectError),
-    #[error("base {} is not here, and this node is on no network", .0.short())]
+    #[error("base {} is not here, and this node is not connected to a network", .0.short())]
     OffNetwork(BaseId),
     /// A manifest of something else stands where one of a base should.
     #[error("`{0}` is no base")]

@@ -127,8 +127,7 @@ impl From<ObjectError> for Failure {
         match error {
             ObjectError::Pull { error, relayed: 0 } => error.into(),
             ObjectError::Pull { error, relayed } => Self::from(error).hint(format!(
-                "{relayed} of the peers asked are reached through a relay only, and a relay carries no shards; the pull \
-                 goes on from what is here once a node with an open port has the adapter too: run the same command again \
+                "{relayed} of the peers asked can be reached only through a relay, and relays carry no shards; the pull continues from what is here once a node with an open port has the adapter too: run the same command again \
                  then"
             )),
             ObjectError::Store(error) => error.into(),
@@ -138,7 +137,7 @@ impl From<ObjectError> for Failure {
             ObjectError::NoRoom { .. } => Self::new(Kind::NoSpace, error)
                 .hint("free some space on the disk of the home folder, or use another one with `--home DIR`"),
             ObjectError::UnknownBase { ref base, .. } => Self::new(Kind::Incompatible, &error).hint(format!(
-                "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`"
+                "add that base with `potluck base add PATH`, or from peers with `potluck base add {base}`"
             )),
             ObjectError::OurBase(failure) => *failure,
             ObjectError::Crashed(error) => crashed(error),

@@ -64,7 +64,7 @@ fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
         aside.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{}, moved to quarantine", count(*n, what))),
     );
     lines.extend(report.damaged_manifests.iter().map(|id| format!("manifest {id} is damaged, moved to quarantine")));
-    lines.extend(report.unreadable.iter().map(|text| format!("the disk does not give shard {text}")));
+    lines.extend(report.unreadable.iter().map(|text| format!("the disk cannot read shard {text}")));
     let mut again = Vec::new();
     for one in &report.incomplete {
         let (what, kind) = called(store, one.manifest)?;
@@ -72,12 +72,13 @@ fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
         again.push((one.manifest, kind));
     }
     let lost = report.lost_manifests.iter().chain(&report.damaged_manifests);
-    lines.extend(report.lost_manifests.iter().map(|id| format!("what {id} names is not here any more")));
+    lines.extend(report.lost_manifests.iter().map(|id| format!("the content of {id} is no longer here")));
     again.extend(lost.map(|id| (*id, None)));
     let more = lines.len().saturating_sub(LISTED);
     lines.truncate(LISTED);
     lines.extend((more > 0).then(|| format!("and {more} more: `potluck --json store verify` lists all")));
-    let failure = Failure::new(Kind::Verification, format!("the store is not whole\n  {}", lines.join("\n  ")));
+    let failure =
+        Failure::new(Kind::Verification, format!("the store is damaged or incomplete\n  {}", lines.join("\n  ")));
     Ok(failure.hint(remedy(report, &again)).report(json!(report)))
 }
 
@@ -96,14 +97,14 @@ fn remedy(report: &Report, again: &[(ManifestId, Option<KindTag>)]) -> String {
     let pulled = again.iter().find(|(_, kind)| matches!(kind, None | Some(KindTag::Adapter | KindTag::Base)));
     let mut steps = Vec::new();
     if !report.unreadable.is_empty() {
-        steps.push("look after the disk first, and copy the home to another one".to_owned());
+        steps.push("check the disk first, and copy the home to another one".to_owned());
     }
     if let Some((id, kind)) = pulled {
         let each = if again.len() > 1 { ", and so each of the others" } else { "" };
         // The start of an id means something as long as its manifest is here.
         let id = if kind.is_some() { id.short() } else { id.to_string() };
         steps.push(format!(
-            "`potluck pull {id}` fetches what is missing again from whoever has it{each}; what you alone had, publish again"
+            "`potluck pull {id}` fetches missing content again from peers{each}; publish again what only you had"
         ));
     }
     if again.iter().any(|(_, kind)| kind.is_some_and(|kind| !matches!(kind, KindTag::Adapter | KindTag::Base))) {

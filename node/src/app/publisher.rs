@@ -122,9 +122,9 @@ impl Publisher {
     /// While another process may have this node's key, nothing is signed of which there may be only one.
     pub fn check_alone(&self) -> Outcome<()> {
         let Some(sign) = self.network.as_ref().and_then(|network| network.handle.twin()) else { return Ok(()) };
-        Err(Failure::new(Kind::Conflict, format!("{sign}; while both run, nothing is published here")).hint(
+        Err(Failure::new(Kind::Conflict, format!("{sign}; while both run, this node publishes nothing")).hint(
             "stop one of the two and run the command again some minutes later; a copied home that is to stay needs a key of \
-             its own: stop it, move its file `identity` away, and start it",
+             its own: stop it, move its file `identity.key` away, and start it",
         ))
     }
 

@@ -264,7 +264,7 @@ pub fn one<T>(reference: &str, candidates: impl Iterator<Item = (impl AsRef<str>
     fitting.dedup_by(|a, b| a.1 == b.1);
     if fitting.len() > 1 {
         let ids: Vec<&str> = fitting.iter().map(|(_, id, _)| id.as_str()).collect();
-        return Err(Failure::new(Kind::Conflict, format!("`{reference}` means several: {}", distinct_starts(&ids)))
+        return Err(Failure::new(Kind::Conflict, format!("`{reference}` is ambiguous: {}", distinct_starts(&ids)))
             .hint("type one of these instead; `potluck show ID` says what it is"));
     }
     Ok(fitting.pop().map(|(_, _, found)| found))
@@ -300,14 +300,14 @@ pub fn a(kind: KindTag) -> &'static str {
 pub fn no_adapter(reference: &str, kind: KindTag) -> Failure {
     let hint = match kind {
         KindTag::Channel => format!(
-            "look at it with `potluck show {reference}`, take its versions with `potluck channel follow {reference}`"
+            "see it with `potluck show {reference}`, take its versions with `potluck channel follow {reference}`"
         ),
         KindTag::Version => format!(
             "use it with `--base {reference}`, rebuild and compare it with `potluck verify {reference}`; newer ones come with `potluck channel update CHANNEL`"
         ),
         KindTag::Proposal => format!("what became of it: `potluck show {reference}`"),
         KindTag::Base => "a base is named with --base; fetch one by its id with `potluck base add BASE-ID`".to_owned(),
-        KindTag::Adapter | KindTag::Dataset | KindTag::Proof => format!("look at it with `potluck show {reference}`"),
+        KindTag::Adapter | KindTag::Dataset | KindTag::Proof => format!("see it with `potluck show {reference}`"),
     };
     Failure::new(Kind::Usage, format!("`{reference}` is {}, no adapter", a(kind))).hint(hint)
 }
@@ -319,13 +319,13 @@ pub fn no_base_called(reference: &str) -> Failure {
 
 fn no_base(what: &str) -> Failure {
     Failure::new(Kind::NotFound, what).hint(
-        "list the known ones with `potluck base list`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from the swarm with `potluck base add BASE-ID`; `tiny` is always there",
+        "list the known ones with `potluck base list`; add one with `potluck base add PATH`, from the hub with `potluck base add OWNER/NAME`, or from peers with `potluck base add BASE-ID`; `tiny` is always there",
     )
 }
 
 /// What is said where a channel was meant and none is known.
 pub fn no_channel_called(reference: &str) -> Failure {
-    Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed here or was heard of")).hint(
+    Failure::new(Kind::NotFound, format!("no channel `{reference}` is followed or known here")).hint(
         "`potluck search` lists those that were heard of; another one is given by its whole id (64 hex digits), as its steward got it from `potluck channel open`",
     )
 }

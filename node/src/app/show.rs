@@ -171,11 +171,11 @@ impl Shows {
         if let Some(base) = self.names.known_base(reference)? {
             return Ok(Failure::new(
                 Kind::NotFound,
-                format!("`{reference}` is base `{}`, nothing that is published here", base.name),
+                format!("`{reference}` is base `{}`, which is not published here", base.name),
             )
-            .hint(format!("look at it with `potluck base show {reference}`")));
+            .hint(format!("see it with `potluck base show {reference}`")));
         }
-        Ok(Failure::new(Kind::NotFound, format!("nothing called `{reference}` is here or was heard of"))
+        Ok(Failure::new(Kind::NotFound, format!("nothing called `{reference}` is known here"))
             .hint("find things with `potluck search`; fetch one by its whole id with `potluck pull ID`"))
     }
 
@@ -203,9 +203,9 @@ impl Shows {
         let hint = match kind {
             KindTag::Base => return Ok(None),
             KindTag::Channel => format!(
-                "look at its rules with `potluck show {reference}`, follow it with `potluck channel follow {reference}`"
+                "see its rules with `potluck show {reference}`, follow it with `potluck channel follow {reference}`"
             ),
-            _ => format!("look at it with `potluck show {reference}`"),
+            _ => format!("see it with `potluck show {reference}`"),
         };
         let message = format!("`{reference}` is {}, and no base of that name or id is known here", a(kind));
         Ok(Some(Failure::new(Kind::NotFound, message).hint(hint)))

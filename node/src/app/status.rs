@@ -100,7 +100,7 @@ impl NodeStatus {
             biased;
             () = call.cancel.cancelled() => Err(Failure::interrupted()),
             done = tokio::time::timeout(seconds.duration(), waiting) => done.unwrap_or_else(|_| {
-                Err(Failure::new(Kind::Timeout, format!("not all {} adapters were heard of within {seconds} s", wanted.len()))
+                Err(Failure::new(Kind::Timeout, format!("not all {} adapters were announced within {seconds} s", wanted.len()))
                     .hint("see who is connected with `potluck peers`"))
             }),
         }

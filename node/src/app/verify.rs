@@ -157,7 +157,7 @@ impl Verifier {
                 Kind::Verification,
                 format!("rebuilding recipe {} gives {digest}, it was {noted}", id.short()),
             )
-            .hint("one of the two runs was wrong: check this machine's memory, and run it again"));
+            .hint("one of the two folds was wrong: check this machine's memory, and run it again"));
         }
         Ok(Verified {
             manifest: None,
@@ -174,7 +174,7 @@ impl Verifier {
 fn absent(reference: &str) -> Failure {
     Failure::new(
         Kind::NotFound,
-        format!("nothing called `{reference}` is here: no adapter, base, recipe, channel or version"),
+        format!("nothing called `{reference}` is stored here: no adapter, base, recipe, channel or version"),
     )
     .hint(format!("what is here is verified; fetch and check an adapter with `potluck pull {reference}`"))
 }

@@ -7,10 +7,10 @@ use super::{
     base, bench, channel, data, demo, eval, generate, merge, network, publish, pull, search, store, train, up,
 };
 
-/// Train LoRA adapters at home, exchange them with peers, merge them into one better base model.
+/// Train LoRA adapters on your own machine, exchange them with peers, and merge them into one better base model.
 ///
-/// A REF is a folder, a .gguf file, an id of a manifest or base (or its first digits, eight at least), a name, or
-/// `tiny`, the small base inside this program. A base may also be OWNER/NAME[@REVISION] on the Hugging Face Hub.
+/// A REF is a folder, a .gguf file, the id of a manifest or base (at least its first eight digits), a name, or `tiny`,
+/// the small base inside this program. A base may also be OWNER/NAME[@REVISION] on the Hugging Face Hub.
 #[derive(Debug, Parser)]
 #[command(name = "potluck", version, max_term_width = 100)]
 #[command(after_help = "Exit codes and environment variables: docs/operations.md")]
@@ -27,33 +27,33 @@ pub enum Verb {
     Demo(demo::Demo),
     /// Run the daemon
     Up(up::Up),
-    /// What this node is and does
+    /// Show the state of this node
     Status,
-    /// Peers that this node is connected to
+    /// List connected peers
     Peers,
-    /// Private networks: a key that all their nodes share
+    /// Manage the key of a private network
     #[command(subcommand)]
     Network(network::Network),
-    /// Bases that this node knows
+    /// Manage bases
     #[command(subcommand)]
     Base(base::Base),
     /// Channels of base versions: follow one, propose an adapter to one, or run your own
     #[command(subcommand)]
     Channel(channel::Channel),
-    /// Look at rows before training on them
+    /// Check training data
     #[command(subcommand)]
     Data(data::Data),
     /// Train a LoRA adapter
     Train(Box<train::Train>),
     /// Measure loss and exact match on rows
     Eval(eval::Eval),
-    /// Continue a prompt, greedily
+    /// Generate text from a prompt, greedily
     Generate(generate::Generate),
     /// Sign an adapter, or a base, and make it available to peers
     Publish(publish::Publish),
     /// Find adapters and bases that others offer
     Search(search::Search),
-    /// Show what was published: an adapter, a base, a channel, a proposal, a version
+    /// Show a publication: adapter, base, channel, proposal or version
     Show {
         /// Name, id, or the start of an id
         #[arg(value_name = "REF")]
@@ -61,15 +61,15 @@ pub enum Verb {
     },
     /// Fetch an adapter from peers, check it, and write it as a PEFT folder
     Pull(pull::Pull),
-    /// Check an adapter's signature, bytes and meaning again; or rebuild a folded base from its recipe and compare
+    /// Verify an adapter's signature, files and tensors; or rebuild a folded base from its recipe and compare
     Verify {
         /// Name or id of an adapter, recipe, channel or version, or the start of an id
         #[arg(value_name = "REF")]
         id: String,
     },
-    /// Combine adapters, or fold them into the base
+    /// Merge adapters into one, or fold them into the base
     Merge(merge::Merge),
-    /// Look after the store
+    /// Inspect, verify or repair the store
     #[command(subcommand)]
     Store(store::Store),
     /// Measure this machine

@@ -33,7 +33,7 @@ pub struct Step {
     base: String,
     #[command(flatten)]
     engine: Engine,
-    /// What is computed again in the backward pass instead of being kept: `none` (most memory, least arithmetic),
+    /// What to recompute in the backward pass instead of storing it: `none` (most memory, least arithmetic),
     /// `selective` (the two outputs of the MLP's first half, about half of what is kept) or `full` (all but each block's
     /// input: nearly every product of the forward pass twice)
     #[arg(long, default_value_t, value_parser = named::<Recompute>())]
@@ -44,8 +44,8 @@ pub struct Step {
     /// Tokens of a row
     #[arg(long, default_value_t = 512, conflicts_with = "tokens")]
     seq: usize,
-    /// Train on these tokens instead of made-up ones: a JSON array of steps, each an array of sequences of ids, of any
-    /// lengths
+    /// Train on these tokens instead of generated ones: a JSON array of steps, each an array of sequences of ids, of
+    /// any lengths
     #[arg(long, value_name = "FILE.json")]
     tokens: Option<PathBuf>,
     /// LoRA rank, on all linear layers; alpha is twice that
@@ -54,7 +54,7 @@ pub struct Step {
     /// Steps; the first one is not timed [default: 6, or those of --tokens]
     #[arg(long)]
     steps: Option<usize>,
-    /// Another number, another start of the factors
+    /// Seed of the factors
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Threads [default: all processors]
@@ -75,7 +75,7 @@ pub struct Generate {
     /// Tokens to generate
     #[arg(long, default_value_t = 128, value_name = "N")]
     new_tokens: usize,
-    /// Take the prompt from a file as that of `bench step` instead of making it up
+    /// Take the prompt from a file like that of `bench step` instead of generating it
     #[arg(long, value_name = "FILE.json")]
     tokens: Option<PathBuf>,
     /// Threads [default: all processors]

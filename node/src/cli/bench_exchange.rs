@@ -18,16 +18,16 @@ pub struct Exchange {
     /// Size of the one file, e.g. 256MiB or 1GiB
     #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = crate::text::parse_bytes)]
     size: u64,
-    /// Daemons that have the file
+    /// Number of daemons that serve the file
     #[arg(long, value_name = "N", default_value_t = 1)]
     sources: usize,
-    /// Over what the daemons speak; QUIC in programs built with `--features quic`
+    /// Transport; QUIC needs a build with `--features quic`
     #[arg(long, value_enum, default_value_t)]
     transport: Transport,
-    /// Another number, another file
+    /// Seed of the file's content
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where the daemons' homes are made, so which disk is measured [default: the system's temporary folder]
+    /// Folder for the daemons' homes, which decides the disk that is measured [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
 }

@@ -21,13 +21,13 @@ const RANK_MAX: usize = 1024;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("where").required(true).args(["base", "shape"]))]
 pub struct Merge {
-    /// Base whose modules the adapters have: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
+    /// Base that defines the adapters' modules: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// The same from a config.json alone: no base is opened
+    /// Take the module shapes from this config.json instead of a base
     #[arg(long, value_name = "CONFIG.json")]
     shape: Option<PathBuf>,
-    /// Adapters to make up
+    /// Number of adapters to generate
     #[arg(long, default_value_t = 8, value_name = "N")]
     adapters: usize,
     /// Rank of each
@@ -41,10 +41,10 @@ pub struct Merge {
     /// Rank of the result of refit, ties and dare [default: that of the adapters]
     #[arg(long, value_name = "K")]
     rank_out: Option<usize>,
-    /// Another number, other adapters and another draw
+    /// Seed of the adapters and of dare's dropping
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Where adapters and result are written, so which disk is used [default: the system's temporary folder]
+    /// Folder for adapters and result, which decides the disk that is used [default: the system's temporary folder]
     #[arg(long, value_name = "DIR")]
     folder: Option<PathBuf>,
     /// Threads [default: all processors]; the result does not depend on it

@@ -16,13 +16,12 @@ use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::worker::proto::{CheckSettings, TrainSettings, named};
 
-/// Look at rows before training on them.
+/// Check training data.
 #[derive(Debug, Subcommand)]
 pub enum Data {
-    /// Read rows as training would, and say what is in them: lengths, what is trained and what is masked, rows that
-    /// cannot be used, rows that are there twice
+    /// Read rows as training does, and report lengths, trained and masked text, unusable rows and duplicates
     ///
-    /// Exit code 0 if `potluck train` takes the file as it is, 2 if not.
+    /// The exit code is 0 if `potluck train` accepts the file, 2 if not.
     Check(Check),
 }
 
@@ -37,7 +36,7 @@ pub struct Check {
     /// Longest row in tokens, as for `potluck train`
     #[arg(long, default_value_t = TrainSettings::default().max_length, value_name = "TOKENS")]
     max_length: usize,
-    /// What becomes of a longer row, as for `potluck train`
+    /// What to do with a longer row, as for `potluck train`
     #[arg(long, default_value_t, value_parser = named::<Overlong>())]
     overlong: Overlong,
     /// Tokens of a micro-batch, to estimate how many the rows fill [default: 4 times --max-length]
@@ -63,7 +62,7 @@ fn verdict(file: &str, report: &Report) -> Outcome<()> {
     let first = report.bad.first().map(|bad| format!(", first {file}:{}: {}", bad.line, bad.reason));
     let message = format!("{} rows cannot be trained on{}", report.bad_rows, first.unwrap_or_default());
     Err(Failure::new(Kind::Usage, message)
-        .hint("mend or remove these rows; long ones are taken with a larger --max-length or with --overlong cut"))
+        .hint("fix or remove these rows; for long ones use a larger --max-length or --overlong cut"))
 }
 
 impl Check {

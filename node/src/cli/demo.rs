@@ -16,7 +16,7 @@ pub struct Demo {
     /// Base model: `tiny`, or a folder or .gguf file
     #[arg(long, value_name = "REF", default_value = "tiny")]
     base: String,
-    /// How many volunteers, each with a skill of its own
+    /// Number of volunteers, each with its own skill
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=4))]
     nodes: u8,
     /// Held-out prompts of a skill [default: 200, or 100 for another base than `tiny`]

@@ -12,7 +12,7 @@ use crate::config;
 use crate::failure::Outcome;
 use crate::worker::proto::Measured;
 
-/// Measure loss and exact match on rows. Of a chat the last answer is compared, a plain text has no answer.
+/// Measure loss and exact match on rows. In a chat the last answer is compared; plain text has no answer.
 #[derive(Debug, Args)]
 pub struct Eval {
     /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`

@@ -9,7 +9,7 @@ use crate::api::proto;
 use crate::config;
 use crate::failure::Outcome;
 
-/// Continue a prompt, greedily, with any number of weighted adapters.
+/// Generate text from a prompt, greedily, with any number of weighted adapters.
 #[derive(Debug, Args)]
 pub struct Generate {
     /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
@@ -20,10 +20,10 @@ pub struct Generate {
     adapters: Vec<String>,
     /// The text to continue, or with --chat the message to answer
     prompt: String,
-    /// Take the prompt as a user's message and write it by the base's chat template: for adapters trained on chats
+    /// Render the prompt as a user's message with the base's chat template: for adapters trained on chats
     #[arg(long)]
     chat: bool,
-    /// Longest answer
+    /// Maximum number of tokens to generate
     #[arg(long, default_value_t = 64, value_name = "TOKENS")]
     max_new_tokens: usize,
     /// Threads [default: all processors]

@@ -7,13 +7,13 @@ use clap::Args;
 /// Options of every verb.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// One folder that holds everything: key, store, runs [default: the platform's data folder, or POTLUCK_HOME]
+    /// Home folder: key, store and runs [default: POTLUCK_HOME, or the platform's data folder]
     #[arg(long, global = true, value_name = "DIR")]
     pub home: Option<PathBuf>,
-    /// Print one JSON object as the last line of standard output
+    /// Print the answer as one JSON object, on the last line of standard output
     #[arg(long, global = true)]
     pub json: bool,
-    /// No progress on standard error
+    /// Do not print progress to standard error
     #[arg(long, short, global = true)]
     pub quiet: bool,
 }

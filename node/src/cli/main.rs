@@ -70,7 +70,7 @@ async fn hint_if_slow(global: &Global) -> Infallible {
     signals::requests().to_end.cancelled_owned().await;
     tokio::time::sleep(SLOW).await;
     if !global.quiet {
-        progress::note("ending at the next safe place; Ctrl-C again ends at once");
+        progress::note("stopping at the next safe point; press Ctrl-C again to stop at once");
     }
     std::future::pending().await
 }

@@ -13,14 +13,14 @@ use crate::api::proto::{self, MergeInto};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 
-/// Combine adapters into one adapter, by their exact sum or by another method; or, with --fold, their sum into the base.
+/// Merge adapters into one adapter, by their exact sum or another method; or, with --fold, add their sum to the base.
 #[derive(Debug, Args)]
 pub struct Merge {
     /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
     #[arg(long, value_name = "REF")]
     base: String,
-    /// Adapters to combine, each with its weight behind an `@`; 1 if none is given. An existing path is taken as it stands:
-    /// the folder `my@0.5` is `my@0.5`, and at half weight `my@0.5@0.5`
+    /// Adapters to merge, each with an optional weight after `@` [default: 1]. An existing path is used as it is: the
+    /// folder `my@0.5` is `my@0.5`, and at half weight `my@0.5@0.5`
     #[arg(value_name = "REF[@WEIGHT]", required = true)]
     adapters: Vec<String>,
     #[command(flatten)]
@@ -28,10 +28,10 @@ pub struct Merge {
     /// Rank of the result of refit, ties and dare, 1 to 1024 [default: the largest of the adapters]
     #[arg(long, value_name = "K")]
     rank: Option<usize>,
-    /// Decides what dare drops, and where the search for a smaller rank of ties and dare begins
+    /// Seed of dare's dropping, and of the rank reduction of ties and dare
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Choose the weights by the loss on these rows; the search begins at those given
+    /// Search for the weights with the lowest loss on these rows, starting at the given ones
     #[arg(long, value_name = "ROWS.jsonl", conflicts_with = "fold")]
     weights_by: Option<PathBuf>,
     /// Fold the sum into the base: a recipe that anyone can rebuild and check (adapters must be published)
@@ -66,12 +66,15 @@ fn into(verb: &Merge) -> Outcome<MergeInto> {
         return Ok(MergeInto::Adapter { method, weights_by });
     }
     if !verb.method.is_plain() || verb.rank.is_some() {
-        return Err(Failure::new(Kind::Usage, "a fold is the exact sum: it has no other method, rank or density")
-            .hint("leave --fold out to write an adapter, or leave the method out"));
+        return Err(Failure::new(
+            Kind::Usage,
+            "--fold computes the exact sum: it takes no other method, rank or density",
+        )
+        .hint("leave --fold out to write an adapter, or leave the method out"));
     }
     if let Some(dtype) = verb.dtype.as_deref().filter(|dtype| !["f32", "f16", "bf16"].contains(dtype)) {
         return Err(
-            Failure::new(Kind::Usage, format!("`{dtype}` is no float type")).hint("give --dtype f32, f16 or bf16")
+            Failure::new(Kind::Usage, format!("`{dtype}` is not a float type")).hint("give --dtype f32, f16 or bf16")
         );
     }
     Ok(MergeInto::Base { dtype: verb.dtype.clone() })

@@ -11,27 +11,27 @@ const DARE_DENSITY: f64 = 0.5;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum MethodName {
-    /// The weighted sum of the adapters' products BA, without error: of the ranks together
+    /// The exact weighted sum of the adapters' products BA; its rank is the sum of the ranks
     #[default]
     Sum,
     /// The adapter of a smaller rank that is nearest to that sum
     Refit,
-    /// Trim, elect sign, disjoint mean (Yadav et al. 2023), then the nearest adapter of a rank
+    /// Trim, elect sign, disjoint mean (Yadav et al. 2023), then the nearest adapter of rank --rank
     Ties,
-    /// Drop by chance and rescale (Yu et al. 2023), sum, then the nearest adapter of a rank
+    /// Drop at random and rescale (Yu et al. 2023), sum, then the nearest adapter of rank --rank
     Dare,
 }
 
 /// The method and what only some methods have.
 #[derive(Clone, Debug, Default, Args)]
 pub struct MethodFlags {
-    /// How
+    /// Merge method
     #[arg(long, value_enum, default_value_t)]
     pub method: MethodName,
-    /// TIES, DARE: share of each update's elements that is kept [default: 0.2 with ties, 0.5 with dare]
+    /// TIES, DARE: share of each update's elements to keep [default: 0.2 with ties, 0.5 with dare]
     #[arg(long, value_name = "SHARE")]
     density: Option<f64>,
-    /// TIES: what the merged update is multiplied with [default: 1]
+    /// TIES: factor of the merged update [default: 1]
     #[arg(long, value_name = "NUMBER")]
     lambda: Option<f64>,
 }
@@ -43,7 +43,7 @@ impl MethodFlags {
             if !given {
                 return Ok(());
             }
-            Err(Failure::new(Kind::Usage, format!("{flag} has a meaning with {methods} alone"))
+            Err(Failure::new(Kind::Usage, format!("{flag} can be used only with {methods}"))
                 .hint(format!("leave {flag} out, or give --method")))
         };
         let sparse = matches!(self.method, MethodName::Ties | MethodName::Dare);

@@ -13,10 +13,9 @@ use crate::home::{Layout, lists, swarm_key};
 /// Private networks.
 #[derive(Debug, Subcommand)]
 pub enum Network {
-    /// Make the key of a private network: nodes speak to those that have the same `swarm.key` in their home, and to nobody
-    /// else
+    /// Create the key of a private network: nodes connect only to nodes with the same `swarm.key` in their home
     NewKey,
-    /// Whether this home is in a private network, and who may connect
+    /// Show whether this home is in a private network, and which peers may connect
     Show,
 }
 
@@ -38,7 +37,7 @@ fn new_key(global: &Global, home: &Home) -> Outcome<()> {
 fn render_key(made: &NetworkKey) -> Vec<String> {
     vec![
         format!("made {}, fingerprint {}", made.path.display(), made.fingerprint),
-        "copy it to the homes of the other nodes, by a way that nobody else reads; then start them again".to_owned(),
+        "copy it to the homes of the other nodes over a secure channel, then restart them".to_owned(),
     ]
 }
 

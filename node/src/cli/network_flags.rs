@@ -43,21 +43,20 @@ pub struct Network {
     /// without a daemon a free port]
     #[arg(long, value_name = "MULTIADDR")]
     listen: Vec<String>,
-    /// Peer to connect to at the start, beside those of the file `bootstrap` in the home; may be given several times
+    /// Peer to connect to at the start, in addition to the file `bootstrap` in the home; repeatable
     #[arg(long, value_name = "MULTIADDR")]
     bootstrap: Vec<String>,
-    /// Name of the network: nodes of different networks do not meet
+    /// Name of the network; nodes of different networks do not connect
     #[arg(long, value_name = "NAME", default_value = "main")]
     network: String,
     /// Find peers on the local network
     #[arg(long)]
     mdns: bool,
-    /// Part to take in the DHT: `server` answers from the start (for nodes that everybody reaches), `auto` once an
-    /// address is known at which everybody does, `client` only asks, `off` does neither
+    /// Role in the DHT: `server` answers from the start (for public nodes), `auto` once a public address is known,
+    /// `client` only asks, `off` does neither
     #[arg(long, value_name = "auto|server|client|off", default_value = "auto")]
     dht: Dht,
-    /// Peer that may connect; may be given several times, and as lines of the file `allow` in the home. Without
-    /// either everybody may
+    /// Peer that may connect; repeatable, or one a line in the file `allow` in the home. Without either, everybody may
     #[arg(long, value_name = "PEER")]
     allow: Vec<PeerId>,
     #[command(flatten)]
@@ -69,16 +68,16 @@ pub struct Network {
 /// How much of the line this node may take.
 #[derive(Debug, Args)]
 pub struct Limits {
-    /// Send at most so much a second, to all peers together, e.g. 5MB
+    /// Limit on bytes sent per second, to all peers together, e.g. 5MB
     #[arg(long, value_name = "SIZE", value_parser = speed)]
     upload_limit: Option<Speed>,
-    /// Send at most so much a second to one peer
+    /// Limit on bytes sent per second to one peer
     #[arg(long, value_name = "SIZE", value_parser = speed)]
     upload_limit_per_peer: Option<Speed>,
-    /// Send at most so much a second to the peers of one network (IPv4 /24, IPv6 /56)
+    /// Limit on bytes sent per second to the peers of one neighbourhood (IPv4 /24, IPv6 /56)
     #[arg(long, value_name = "SIZE", value_parser = speed)]
     upload_limit_per_group: Option<Speed>,
-    /// Fetch at most so much a second
+    /// Limit on bytes fetched per second
     #[arg(long, value_name = "SIZE", value_parser = speed)]
     download_limit: Option<Speed>,
 }
@@ -97,16 +96,16 @@ impl Limits {
 /// How others reach this node.
 #[derive(Debug, Args)]
 pub struct Reach {
-    /// Relay for peers that cannot be reached, and tell peers whether they can: for nodes that everybody reaches
+    /// Relay for peers that cannot be reached, and probe whether peers can: for public nodes
     #[arg(long)]
     relay: bool,
-    /// Address under which others reach this node, e.g. of a port that a router forwards; may be given several times
+    /// Address at which others reach this node, e.g. of a port that a router forwards; repeatable
     #[arg(long, value_name = "MULTIADDR")]
     external: Vec<String>,
-    /// Ask no router for a port
+    /// Do not ask the router for a port (UPnP)
     #[arg(long)]
     no_upnp: bool,
-    /// This node cannot be reached: take relays at once instead of finding out first
+    /// Use relays at once, without probing first whether this node can be reached
     #[arg(long, conflicts_with_all = ["relay", "external"])]
     behind_nat: bool,
 }
@@ -144,16 +143,16 @@ impl Network {
 
 fn speed(text: &str) -> Result<Speed, String> {
     let bytes = crate::text::parse_bytes(text)?;
-    Speed::new(bytes).ok_or_else(|| format!("the least is {} a second", output::bytes(Speed::MIN)))
+    Speed::new(bytes).ok_or_else(|| format!("the minimum is {} a second", output::bytes(Speed::MIN)))
 }
 
 /// A multiaddress that is of use; `why` says why one is of none.
 fn address(text: &str, why: fn(&Multiaddr) -> Option<String>) -> Outcome<Multiaddr> {
     let useless = |reason: String| {
-        Failure::new(Kind::Usage, format!("address `{text}` is of no use: {reason}"))
+        Failure::new(Kind::Usage, format!("cannot use address `{text}`: {reason}"))
             .hint("e.g. /ip4/192.0.2.7/tcp/7740, or with the peer's id: /ip4/192.0.2.7/tcp/7740/p2p/12D3Koo...")
     };
-    let address: Multiaddr = text.parse().map_err(|error| useless(format!("it is no multiaddress: {error}")))?;
+    let address: Multiaddr = text.parse().map_err(|error| useless(format!("it is not a multiaddress: {error}")))?;
     match why(&address) {
         Some(reason) => Err(useless(reason)),
         None => Ok(address),

@@ -14,32 +14,33 @@ use crate::failure::{Failure, Kind, Outcome};
 
 /// Sign an adapter, or a base, and make it available to peers.
 ///
-/// What is published of a PEFT folder is the adapter in the portable profile (lora_alpha equal to r), its settings and its measured
-/// figures. Your rows and paths stay here; what the weights remember of your rows does not.
+/// Publishes the adapter of a PEFT folder in the portable profile (lora_alpha equal to r), with its settings and
+/// measured figures. Your rows and paths stay on this machine, but an adapter can leak what it memorised from your
+/// rows.
 ///
-/// Without a folder it is the base of --base that is published: weights, configuration, tokenizer and chat template, for
-/// whoever asks for that base by its id. Publish only what its licence lets you pass on, and name that licence.
+/// Without a folder, publishes the base given by --base: weights, configuration, tokenizer and chat template. Others
+/// fetch it by its id. Publish only what its licence allows you to redistribute, and state that licence.
 #[derive(Debug, Args)]
 pub struct Publish {
-    /// A PEFT folder; left out, the base of --base is published
+    /// PEFT folder; without it, the base given by --base is published
     #[arg(required_unless_present = "base")]
     folder: Option<PathBuf>,
-    /// What to call it: letters, digits, `.`, `_`, `-`; not `tiny`, and nothing that reads as an id
+    /// Name: letters, digits, `.`, `_`, `-`; not `tiny`, and not something that reads as an id
     #[arg(long)]
     name: String,
-    /// The base that the adapter was trained on [default: the one that `potluck train` noted in the folder], or the base to
-    /// publish
+    /// Base that the adapter was trained on [default: the one recorded by `potluck train` in the folder], or the base
+    /// to publish
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// SPDX licence, e.g. Apache-2.0 or `MIT OR Apache-2.0`; a name of the hub such as gemma is written as
-    /// LicenseRef-gemma, one that nobody lists you call LicenseRef-NAME. A base needs one
+    /// SPDX licence, e.g. Apache-2.0 or `MIT OR Apache-2.0`. A licence of the hub such as gemma becomes
+    /// LicenseRef-gemma; for an unlisted one use LicenseRef-NAME. Required for a base
     #[arg(long, alias = "license", default_value = "", value_name = "SPDX")]
     licence: String,
-    /// Measure the adapter on rows now and publish the figures under that name; the rows stay here. May be given several
-    /// times
+    /// Measure the adapter on these rows and publish the figures under that name; the rows are not published.
+    /// Repeatable
     #[arg(long, value_name = "NAME=FILE.jsonl", requires = "folder")]
     evaluate: Vec<String>,
-    /// A sentence for people
+    /// Description in one sentence
     #[arg(long, default_value = "")]
     description: String,
 }
@@ -70,7 +71,7 @@ impl Publish {
         let (name, licence, description) = (self.name.clone(), self.licence.clone(), self.description.clone());
         match (&self.folder, base) {
             (None, Some(base)) => Ok(Wanted::Base(PublishBase { base, name, licence, description })),
-            (None, None) => Err(Failure::new(Kind::Usage, "neither a folder nor --base is given")
+            (None, None) => Err(Failure::new(Kind::Usage, "neither a folder nor --base was given")
                 .hint("`potluck publish DIR --name NAME`, or `potluck publish --base REF --name NAME --licence L`")),
             (Some(folder), base) => {
                 let evaluate = self.evaluate.iter().map(|text| evaluation(text)).collect::<Outcome<_>>()?;
@@ -84,7 +85,8 @@ impl Publish {
 /// `NAME=FILE.jsonl`
 fn evaluation(text: &str) -> Outcome<(String, PathBuf)> {
     let (suite, file) = text.split_once('=').ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("`{text}` names no rows")).hint("e.g. --evaluate dates=held-out.jsonl")
+        Failure::new(Kind::Usage, format!("`{text}` does not name a file of rows"))
+            .hint("e.g. --evaluate dates=held-out.jsonl")
     })?;
     Ok((suite.to_owned(), config::absolute(std::path::Path::new(file))?))
 }

@@ -16,27 +16,27 @@ use crate::seconds::Seconds;
 
 /// Fetch an adapter from peers, check it, and write it as a PEFT folder.
 ///
-/// Its base must be here (`potluck base add`): names, shapes and values are held against it. Without it nothing is
-/// fetched, unless --without-base says so.
+/// The adapter's base must be here (`potluck base add`): names, shapes and values are checked against it. Otherwise
+/// nothing is fetched, unless --without-base is given.
 ///
-/// By the id of its manifest a base is fetched too: its files are held against the base id that the manifest states, and
-/// the base is known here from then on.
+/// A base can be fetched too, by the id of its manifest: its files are checked against the base id that the manifest
+/// states, and then the base is known here.
 #[derive(Debug, Args)]
 pub struct Pull {
     /// Adapter, or manifest id of a base: id, or a name or start of an id that this node has heard of
     #[arg(value_name = "REF")]
     reference: String,
-    /// Where to write it [default: inside the home folder]
+    /// Folder to write [default: inside the home folder]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write the folder also if the adapter's base is not here, for a program that has it, as PEFT or llama.cpp: the
-    /// adapter is then not held against its base, and this node neither runs nor announces it
+    /// Write the folder even if the adapter's base is not here, for another program such as PEFT or llama.cpp. The
+    /// adapter is not checked against its base, and this node neither runs nor announces it
     #[arg(long, requires = "out")]
     without_base: bool,
-    /// How long to look for providers and to wait for bytes
+    /// Time limit for finding providers, and for waiting for data
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     timeout: Seconds,
-    /// Used if no daemon runs on this home
+    /// Network options, used if no daemon runs on this home
     #[command(flatten)]
     network: Network,
 }
@@ -59,7 +59,7 @@ fn render(pulled: &Pulled) -> Vec<String> {
     lines.extend(
         pulled
             .not_held_against
-            .map(|base| format!("its base {base} is not here: names, shapes and values were not held against it")),
+            .map(|base| format!("its base {base} is not here: names, shapes and values were not checked against it")),
     );
     lines.push(pulled.folder.display().to_string());
     lines

@@ -81,7 +81,8 @@ pub fn weighted_one(text: &str) -> Outcome<WeightedRef> {
     let (reference, weight) = match text.rsplit_once('@') {
         Some((reference, weight)) if !Path::new(text).exists() => {
             let weight: f64 = weight.parse().ok().filter(|weight: &f64| weight.is_finite()).ok_or_else(|| {
-                Failure::new(Kind::Usage, format!("`{weight}` in `{text}` is no weight")).hint("e.g. `sql-helper@0.5`")
+                Failure::new(Kind::Usage, format!("`{weight}` in `{text}` is not a weight"))
+                    .hint("e.g. `sql-helper@0.5`")
             })?;
             (reference, weight)
         }

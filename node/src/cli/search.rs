@@ -13,18 +13,18 @@ use crate::licence;
 
 /// Find adapters and bases that others offer.
 ///
-/// Searches what the daemon has heard, and asks its peers for the manifests of what may fit: rank, licence, description and
-/// figures are in those. Figures and dates are their publishers' own words. Of an adapter whose manifest nobody handed
-/// out only name, base, publisher and size are known; it is shown with `?`, and left out where a condition is about the rest.
-/// `by` is the start of the publisher's key: names can be imitated, keys cannot.
+/// Searches the announcements that the daemon has received, and asks peers for the manifests of possible matches, which
+/// state rank, licence, description and figures. Figures and dates are claims of the publishers. If no peer hands out a
+/// manifest, only name, base, publisher and size are known: the result is shown with `?`, and left out if a condition
+/// needs the rest. `by` is the start of the publisher's key: names can be imitated, keys cannot.
 #[derive(Debug, Args)]
 pub struct Search {
-    /// Words that name or description must hold
+    /// Words that the name or description must contain
     text: Vec<String>,
-    /// For this base only: a name, or the id of any base, or the start of one that was heard of
+    /// Only for this base: a name, a base id, or the start of a known id
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// Rank, or the lowest and the highest
+    /// Rank, or a range of ranks, e.g. 8..32
     #[arg(long, value_name = "N|A..B")]
     rank: Option<Ranks>,
     /// SPDX licence, e.g. Apache-2.0; case does not count
@@ -36,10 +36,10 @@ pub struct Search {
     /// A figure that the publisher states, e.g. 'dates>=0.8'
     #[arg(long, value_name = "NAME>=SHARE")]
     eval: Option<AtLeast>,
-    /// Adapters or bases only
+    /// Only adapters, or only bases
     #[arg(long, value_enum)]
     kind: Option<Kind>,
-    /// Results to show
+    /// Maximum number of results
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: usize,
 }
@@ -82,7 +82,7 @@ impl Search {
 fn render(found: &Found, terminal: Terminal) -> Vec<String> {
     let mut lines = Vec::new();
     if found.results.is_empty() {
-        lines.push(format!("nothing fits, of {} announcements that were heard", found.heard));
+        lines.push(format!("no match among {} known announcements", found.heard));
     } else {
         let columns =
             [Column::Text("name"), Column::Text("kind"), Column::Text("for base"), Column::Id("by"), Column::Id("id")];
@@ -98,7 +98,7 @@ fn render(found: &Found, terminal: Terminal) -> Vec<String> {
     }
     if found.unanswered > 0 {
         let count = found.unanswered;
-        lines.push(format!("{count} more may fit: nobody handed out their manifests"));
+        lines.push(format!("{count} more may match: no peer handed out their manifests"));
         lines.push("within a few seconds; search again".to_owned());
     }
     lines.extend(found.results.iter().filter_map(|offer| next(offer, terminal)));
@@ -120,7 +120,7 @@ fn row(offer: &Offer) -> Vec<String> {
 fn about(offer: &Offer) -> String {
     let bytes = output::bytes(offer.bytes);
     let Some(details) = &offer.details else {
-        return format!("{bytes}; licence, rank and figures: ? (its manifest was not handed out)");
+        return format!("{bytes}; licence, rank and figures: ? (no peer handed out its manifest)");
     };
     let licence = if details.licence.is_empty() { "no licence".to_owned() } else { output::plain(&details.licence) };
     let rank = details.rank.map(|rank| format!("rank {rank}"));

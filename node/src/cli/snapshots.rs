@@ -150,8 +150,10 @@ fn usage_errors_of_every_verb() {
 
 #[test]
 fn a_failure_says_what_happened_and_what_to_type_next() {
-    let strangers =
-        Failure::new(crate::failure::Kind::Verification, "the store is not whole\n  `a\u{1b}[2Jb` lacks 1 shard");
+    let strangers = Failure::new(
+        crate::failure::Kind::Verification,
+        "the store is damaged or incomplete\n  `a\u{1b}[2Jb` lacks 1 shard",
+    );
     check_failures(
         "errors",
         &[

@@ -52,8 +52,8 @@ fn render_reachability(status: &Status) -> Vec<String> {
         Some(Reachability::Private) if status.relays.is_empty() => {
             "others cannot reach this node, and no relay is known: it connects to others only"
         }
-        Some(Reachability::Private) => "others cannot reach this node but through relays",
-        Some(Reachability::Unknown) => "not known yet whether others reach this node",
+        Some(Reachability::Private) => "others can reach this node only through relays",
+        Some(Reachability::Unknown) => "not known yet whether others can reach this node",
         None => return Vec::new(),
     };
     let mut lines = vec![text.to_owned()];

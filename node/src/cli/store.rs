@@ -13,17 +13,17 @@ use crate::config;
 use crate::failure::Outcome;
 use crate::store::{Held, Options};
 
-/// Look after the store.
+/// Inspect, verify or repair the store.
 #[derive(Debug, Subcommand)]
 pub enum Store {
-    /// What is in it
+    /// Show what the store contains
     Stat,
-    /// Hash everything again and say what is damaged or missing
+    /// Hash everything again and list what is damaged or missing
     Verify,
-    /// Make the index anew from the files
+    /// Rebuild the index from the files
     Rebuild {
-        /// Open the home even if its state.log is damaged in the middle, keeping the records that can be read; what the
-        /// others said (pins, names, added bases) is lost
+        /// Open the home even if its state.log is damaged in the middle, and keep the readable records; the others
+        /// (pins, names, added bases) are lost
         #[arg(long)]
         salvage_state: bool,
     },

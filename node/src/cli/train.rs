@@ -21,10 +21,10 @@ use crate::worker::proto::TrainSettings;
 /// {"messages": [{"role": "user", "content": "..."}, ...]}, written by the base's chat template, of which it counts every
 /// assistant turn; or {"text": "..."}, of which it counts all. `potluck data check` shows what that means for a file.
 ///
-/// While a run goes on, OUT.run holds its checkpoint, its metrics (metrics.jsonl), its settings (training.json) and what
-/// it is made of (potluck.json). A run that was interrupted goes on from its last checkpoint, to the same bits, when the
-/// same command is given again; the number of threads may differ. The last three end up in the adapter's folder, and
-/// none of them is published.
+/// During a run, OUT.run contains its checkpoint, metrics (metrics.jsonl), settings (training.json) and identity
+/// (potluck.json). To resume an interrupted run from its last checkpoint, repeat the command: the result has the same
+/// bits, even with another number of threads. The last three files end up in the adapter's folder; none of them is
+/// published.
 #[derive(Debug, Args)]
 pub struct Train {
     /// Base model: folder, .gguf file, name, base id, OWNER/NAME on the hub, or `tiny`
@@ -33,14 +33,14 @@ pub struct Train {
     /// Training rows
     #[arg(long, value_name = "FILE.jsonl")]
     data: PathBuf,
-    /// Rows to measure on: when the run is over, and while it goes on with --eval-every
+    /// Rows to evaluate on at the end of the run, and during it with --eval-every
     #[arg(long, value_name = "FILE.jsonl")]
     held_out: Option<PathBuf>,
-    /// Prompts that the base shall go on answering as it does: rows of {"prompt": "..."} that it answers itself before
-    /// the run. An adapter that rehearses disturbs others less when it is merged with them
+    /// Prompts whose answers should not change: rows of {"prompt": "..."} that the base answers itself before the run.
+    /// An adapter with rehearsal disturbs others less when it is merged with them
     #[arg(long, value_name = "FILE.jsonl")]
     rehearsal: Option<PathBuf>,
-    /// Adapter to go on from: folder, name or id. It decides the rank and the modules
+    /// Adapter to continue from: folder, name or id. It decides the rank and the modules
     #[arg(long, value_name = "REF", conflicts_with_all = ["r", "target_modules", "exclude_modules", "layers_to_transform"])]
     from: Option<String>,
     /// The PEFT folder to write

@@ -14,10 +14,10 @@ use crate::worker::proto::{TrainSettings, named};
 pub struct Flags {
     #[command(flatten)]
     settings: TrainSettings,
-    /// Stop after so many evaluations in a row without improvement
+    /// Stop after this many evaluations in a row without improvement
     #[arg(long, value_name = "N", requires = "eval_every")]
     early_stopping: Option<u32>,
-    /// The fall of the held-out loss that counts as an improvement
+    /// Decrease of the held-out loss that counts as an improvement; small ones accumulate
     #[arg(long, default_value_t = 0.0, value_name = "LOSS", requires = "early_stopping")]
     min_delta: f64,
     /// The state that becomes the adapter: `best` (lowest held-out loss) or `last` [default: best with --eval-every]
@@ -65,16 +65,16 @@ pub fn check(settings: &TrainSettings) -> Outcome<()> {
     }
     let TrainSettings { learning_rate, weight_decay, max_grad_norm, lora_dropout, .. } = *settings;
     if !(learning_rate.is_finite() && learning_rate >= 0.0 && weight_decay >= 0.0 && max_grad_norm > 0.0) {
-        return Err(Failure::new(Kind::Usage, "a rate, decay or norm is negative or no number")
+        return Err(Failure::new(Kind::Usage, "a rate, decay or norm is negative or not a number")
             .hint("e.g. `--learning-rate 2e-4 --weight-decay 0 --max-grad-norm 1`"));
     }
     if !(0.0..1.0).contains(&lora_dropout) {
-        return Err(Failure::new(Kind::Usage, format!("--lora-dropout {lora_dropout} is no share from 0 to below 1"))
+        return Err(Failure::new(Kind::Usage, format!("--lora-dropout {lora_dropout} is not at least 0 and below 1"))
             .hint("e.g. `--lora-dropout 0.05`"));
     }
     if settings.eval_every == 0 && (settings.early_stopping.is_some() || settings.keep == Keep::Best) {
-        return Err(Failure::new(Kind::Usage, "nothing is evaluated while the run goes on")
-            .hint("say how often with --eval-every STEPS, on rows given with --held-out FILE.jsonl"));
+        return Err(Failure::new(Kind::Usage, "nothing is evaluated during the run")
+            .hint("give --eval-every STEPS and --held-out FILE.jsonl"));
     }
     Ok(())
 }

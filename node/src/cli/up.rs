@@ -13,7 +13,7 @@ use crate::config;
 use crate::daemon::{Daemon, Settings};
 use crate::failure::Outcome;
 
-/// Run the daemon: hear of adapters, serve what this node holds, answer the other commands.
+/// Run the daemon: receive announcements, serve this node's files, and answer the other commands.
 #[derive(Debug, Args)]
 #[command(
     after_help = "What happens is logged on standard error: warnings by default, more with the environment variable \
@@ -22,10 +22,10 @@ use crate::failure::Outcome;
 pub struct Up {
     #[command(flatten)]
     network: Network,
-    /// Serve metrics for Prometheus at this address, e.g. 127.0.0.1:7741; a bare port is on this machine alone
+    /// Serve metrics for Prometheus at this address, e.g. 127.0.0.1:7741; a port alone listens on this machine only
     #[arg(long, value_name = "[HOST:]PORT", value_parser = metrics_address)]
     metrics: Option<SocketAddr>,
-    /// End when standard input ends: for programs that start a daemon and must not leave it behind
+    /// Stop when standard input is closed: for programs that start a daemon
     #[arg(long, hide = true)]
     stop_with_input: bool,
 }
@@ -34,7 +34,9 @@ pub struct Up {
 fn metrics_address(text: &str) -> Result<SocketAddr, String> {
     match text.parse::<u16>() {
         Ok(port) => Ok((Ipv4Addr::LOCALHOST, port).into()),
-        Err(_) => text.parse().map_err(|_| format!("`{text}` is no address: say 127.0.0.1:7741, or the port alone")),
+        Err(_) => {
+            text.parse().map_err(|_| format!("`{text}` is not an address: give 127.0.0.1:7741, or the port alone"))
+        }
     }
 }
 
@@ -54,7 +56,7 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     daemon.until_stopped(verb.stop_with_input).await;
     let working = daemon.at_work();
     if working > 0 && !global.quiet {
-        progress::note(&format!("ending {working} jobs, which keep what they have done"));
+        progress::note(&format!("stopping {working} jobs, which save their state"));
     }
     daemon.stop().await;
     Ok(())

@@ -62,7 +62,7 @@ async fn write_peers(remembered: &Remembered, written: &mut Remembered, path: &P
     let (noted, path) = (remembered.clone(), path.to_path_buf());
     match task::blocking(move || noted.write(&path)).await {
         Ok(Ok(())) => written.clone_from(remembered),
-        Ok(Err(error)) => tracing::warn!(%error, "who is here could not be noted for the next start"),
+        Ok(Err(error)) => tracing::warn!(%error, "the connected peers could not be saved for the next start"),
         Err(error) => tracing::error!(%error, "noting who is here failed"),
     }
 }
@@ -72,7 +72,7 @@ pub fn restore_bans(path: &Path, net: &Handle) {
     let ban = |saved: &SavedBan| Ban { peer: saved.peer, remaining_ms: saved.remaining_ms, count: saved.count };
     match bans::read(path) {
         Ok(saved) => net.restore_bans(&saved.iter().map(ban).collect::<Vec<_>>()),
-        Err(error) => tracing::warn!(%error, path = %path.display(), "bans of before are forgotten"),
+        Err(error) => tracing::warn!(%error, path = %path.display(), "earlier bans are lost"),
     }
 }
 
@@ -87,7 +87,7 @@ pub async fn keep_bans(net: Handle, path: PathBuf, stop: CancellationToken) {
             written = Some(saved.len());
             let path = path.clone();
             if let Ok(Err(error)) = task::blocking(move || bans::write(&path, &saved)).await {
-                tracing::warn!(%error, "bans cannot be written: after a restart they are forgotten");
+                tracing::warn!(%error, "bans cannot be saved: a restart will lose them");
             }
         }
         if ended {

@@ -23,7 +23,7 @@ pub enum PullError {
     #[error("the pull of manifest {} was cancelled", .0.short())]
     Cancelled(ManifestId),
     /// Signed by the publisher and wrong: no other provider can have it right.
-    #[error("what the publisher signed does not fit together: {0}")]
+    #[error("the signed manifest contradicts itself: {0}")]
     Verify(#[from] VerifyError),
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 
 use potluck_protocol::limits::MIB;
 
-/// Unused time that may be made up for: short, so that a limit is never felt as pulses by whoever shares the line.
+/// Burst allowance. Kept short, so that a rate limit does not cause bursts on a shared line.
 const BURST_US: u64 = 100_000;
 
 /// Bytes a second.

@@ -69,7 +69,7 @@ pub fn tighten(path: &Path) {
     if let Ok(Some(mode)) = owner::tighten(path)
         && mode & 0o022 != 0
     {
-        tracing::warn!("{} could be written by others (mode {mode:o}): it is its owner's alone now", path.display());
+        tracing::warn!("{} could be written by other users (mode {mode:o}): now only its owner can", path.display());
     }
 }
 

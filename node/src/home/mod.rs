@@ -52,9 +52,9 @@ pub enum HomeError {
         pid: Option<u32>,
     },
     /// Whatever is in it is somebody's.
-    #[error("{} is no home of potluck, and not empty: `{found}` in it is not potluck's", root.display())]
+    #[error("{} is not empty and not a potluck home: `{found}` in it is not potluck's", root.display())]
     NotAHome { root: PathBuf, found: String },
-    #[error("{} is not a folder, and a home is one", root.display())]
+    #[error("{} is not a folder, so it cannot be a home", root.display())]
     NoFolder { root: PathBuf },
     #[error("{} belongs to another user (uid {uid})", root.display())]
     Anothers { root: PathBuf, uid: u32 },

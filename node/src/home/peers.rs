@@ -43,7 +43,7 @@ impl Remembered {
         match read(path) {
             Ok(text) => Self::parse(&text.unwrap_or_default(), network, now),
             Err(error) => {
-                tracing::warn!(%error, "who was here last time is not known");
+                tracing::warn!(%error, "the peers of the last run are not known");
                 Self::new(network)
             }
         }

@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Vec<(Key, u64)> {
     match super::files::read(path) {
         Ok(text) => text.map(|text| read_text(&text)).unwrap_or_default(),
         Err(error) => {
-            tracing::warn!(%error, "what was told to the DHT is not known: it is told again");
+            tracing::warn!(%error, "the record of what was provided to the DHT cannot be read: everything is provided again");
             Vec::new()
         }
     }

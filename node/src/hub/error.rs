@@ -26,7 +26,7 @@ pub enum HubError {
     Status { what: String, status: u16, said: Option<String>, wait: Option<Duration> },
     #[error("`{what}`: a web page came instead{}", titled(title))]
     Page { what: String, title: Option<String>, endpoint: String },
-    #[error("`{what}`: the hub's answer makes no sense: {reason}")]
+    #[error("`{what}`: the hub's answer is invalid: {reason}")]
     Answer { what: String, reason: String },
     #[error("`{id}` has no {missing}")]
     NoBase { id: String, missing: &'static str, pickles: bool },
@@ -34,11 +34,11 @@ pub enum HubError {
     Broken { file: String, got: u64, size: u64, reason: String },
     #[error("`{file}` is not what the hub says: {wrong}")]
     Wrong { file: String, wrong: Wrong },
-    #[error("`{id}` is not taken from the cache: {reason}; and {variable} says that the hub is not asked")]
+    #[error("`{id}` cannot be used from the cache: {reason}; and {variable} forbids asking the hub")]
     Offline { id: String, reason: String, variable: &'static str },
     #[error("`{what}` has {bytes} bytes, at most {max} are taken")]
     TooLarge { what: String, bytes: u64, max: u64 },
-    #[error("{bytes} bytes are to be fetched and {free} are free on the disk of {}", cache.display())]
+    #[error("{bytes} bytes must be fetched, but only {free} are free on the disk of {}", cache.display())]
     NoSpace { bytes: u64, free: u64, cache: PathBuf },
     #[error("another process is fetching `{file}`")]
     Busy { file: String },

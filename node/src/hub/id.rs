@@ -52,7 +52,7 @@ impl fmt::Display for HubId {
 
 /// Why a text names no repository.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no hub id: OWNER/NAME or OWNER/NAME@REVISION is")]
+#[error("`{0}` is not a hub id; give OWNER/NAME or OWNER/NAME@REVISION")]
 pub struct NoHubId(String);
 
 impl FromStr for HubId {

@@ -77,8 +77,8 @@ pub struct Announcements {
     /// Our own key: what it signed, in an earlier life or in a copy of this home, is never too much.
     own: PublicKey,
     twin: Twin,
-    /// What publishers may say of whom something is known already: each for himself, so that one who floods is not
-    /// heard for a while and nobody else notices.
+    /// Limits of known publishers, one for each, so that one who floods is not heard for a while and nobody else
+    /// notices.
     publishers: RateLimiter<PublicKey>,
     /// What all others may say together, because keys are free.
     newcomers: TokenBucket,

@@ -64,7 +64,7 @@ impl Twin {
         if inner.last.as_ref().is_none_or(|(_, at)| now.duration_since(*at) >= UNSURE) {
             tracing::warn!(
                 "{sign}: nothing is published here until {} s after the last sign of it; stop one of the two, or give the \
-                 copied home a key of its own (move its file `identity` away)",
+                 copied home a key of its own (move its file `identity.key` away)",
                 UNSURE.as_secs()
             );
         }

@@ -38,7 +38,7 @@ pub enum StoreError {
     #[error("shard {} is not in the store, or was damaged: pull what it belongs to again", .0.short())]
     NoShard(ShardId),
     /// Only what has been inspected may be used.
-    #[error("manifest {} has not been found well-formed", .0.short())]
+    #[error("manifest {} has not been verified as well-formed", .0.short())]
     NotWellFormed(ManifestId),
     #[error("{} exists and is not an empty folder", .0.display())]
     Exists(PathBuf),
@@ -46,7 +46,7 @@ pub enum StoreError {
     Changed(PathBuf),
     /// An announcement with the last number there is was signed by this key.
     #[error(
-        "this node's key has no sequence number left: become a new peer (move the file `identity` of the home away)"
+        "this node's key has no sequence number left: become a new peer (move the file `identity.key` of the home away)"
     )]
     SequenceEnd,
     #[error(transparent)]

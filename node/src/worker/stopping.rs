@@ -80,7 +80,7 @@ pub fn describe_left(task: &TrainTask) -> String {
         Some(Kept { step, steps, folder }) => {
             format!("step {step} of {steps} is kept in {}: the same command goes on from there", folder.display())
         }
-        None => "no checkpoint was written yet: the same command begins anew".to_owned(),
+        None => "no checkpoint was written yet: the same command starts from the beginning".to_owned(),
     }
 }
 

@@ -87,7 +87,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let percent = |ppm: u64| ppm as f64 / 1e4;
         match self {
-            Self::NotAdmitted => f.write_str("the channel admits listed publishers only"),
+            Self::NotAdmitted => f.write_str("the channel admits only listed publishers"),
             Self::Licence => f.write_str("its licence is none of those that the channel allows"),
             Self::OtherBase => f.write_str("it was trained on a base that is no version of this channel"),
             Self::Missing => f.write_str("nobody who was reached had its files"),

@@ -39,7 +39,7 @@ pub fn fall_apart(seed: u64, groups: &[usize], cut_for: Duration) -> Outcome<Val
     }
     let apart = swarm.said.len() - together;
     let leaked = leaked(&swarm, groups, together);
-    // Who finds others by himself may meet them for a moment, until the sweep.
+    // A node that finds others by itself may connect to them for a moment, until the sweep.
     if apart == 0 || leaked * 10 > apart {
         return Err(format!("{leaked} of {apart} announcements crossed a cut").into());
     }

@@ -13,7 +13,7 @@ use crate::crash::{Outcome, draw};
 /// How often the whole is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Publishers take turns, so that none says more than the network lets him say at once.
+/// Publishers take turns, so that none announces more than the network accepts at once.
 const PUBLISHERS: u64 = 200;
 
 /// Members, and what was said among them.

@@ -225,7 +225,7 @@ fn a_publication_that_is_not_the_base_is_refused() {
         (Lie::NoTokenizer, "tokenizer.json"),
         (Lie::WrongDigest, "hashes to something else"),
         (Lie::NoLicence, "licence"),
-        (Lie::Pickle, "no file of a base"),
+        (Lie::Pickle, "not a file of a base"),
         (Lie::OtherShapes, "architecture"),
     ];
     for (lie, says) in lies {

@@ -18,7 +18,7 @@ use potluck_tests::kit::{Answer, Program, Up, text, train_adapter};
 
 use crate::program;
 
-/// A steward with a channel on `tiny`, and adapters that he has published himself.
+/// A steward with a channel on `tiny`, and adapters that it has published itself.
 pub struct Scene {
     pub program: Program,
     pub root: tempfile::TempDir,

@@ -204,7 +204,7 @@ fn a_shard_that_scored_is_used_up_whatever_came_of_it() {
     assert!(paths.contains(&"evaluation/corpus.jsonl"), "{paths:?}");
     lab.publish("dates");
     lab.propose("dates");
-    lab.fails(&["channel", "release", "main"], 9, "used up");
+    lab.fails(&["channel", "release", "main"], 9, "are opened");
     lab.fails(&["channel", "release", "main"], 9, "channel open NAME --genesis");
     assert_eq!(opened.shards, 1);
 }
@@ -218,11 +218,11 @@ fn what_cannot_be_asked_is_refused_with_its_code() {
     let rows = format!("dates={}", text(&skills().rows("dates")));
     let upper = rows.replace("dates=", "DATES=");
     let open = ["channel", "open", "x", "--improve", &rows, "--genesis"];
-    lab.fails(&[&open[..], &[other.as_str()]].concat(), 3, "on no network");
+    lab.fails(&[&open[..], &[other.as_str()]].concat(), 3, "not connected to a network");
     lab.fails(&[&open[..], &["no-such-base"]].concat(), 3, "no base");
     lab.fails(&[&open[..], &["tiny", "--shards", "49"]].concat(), 2, "fewer than the 49 shards");
     lab.fails(&[&open[..], &["tiny", "--shards", "0"]].concat(), 2, "1 to 1024");
-    lab.fails(&[&open[..], &["tiny", "--admit", "me"]].concat(), 2, "no key");
+    lab.fails(&[&open[..], &["tiny", "--admit", "me"]].concat(), 2, "not a publisher's key");
     lab.fails(&[&open[..], &["tiny", "--clip", "5%", "--refuse", "1%"]].concat(), 2, "wrong way round");
     lab.fails(&[&open[..], &["tiny", "--improve", upper.as_str()]].concat(), 2, "one name");
     lab.fails(&["channel", "open", "x", "--genesis", "tiny", "--keep", &rows], 2, "--improve");
@@ -305,7 +305,7 @@ fn what_a_program_of_ours_would_not_propose_is_refused_with_its_reason() {
         assert_eq!(*refused, expected, "{verdict:#?}");
     }
     lab.publish("json");
-    lab.fails(&["channel", "propose", "json", "--to", "main"], 8, "admits listed publishers");
+    lab.fails(&["channel", "propose", "json", "--to", "main"], 8, "admits only listed publishers");
 }
 
 #[test]

@@ -352,7 +352,7 @@ fn searched_and_typed_again(bench: &Bench, one: &Up, known: &[&str]) {
     let ours = bench.ok("two", &["search", "--licence", "APACHE-2.0"]);
     assert_eq!(ours["results"].as_array().map(Vec::len), Some(1), "{ours}");
     let doubted = bench.says("two", &["search", "--license", "apache2"]);
-    assert!(doubted.contains("nothing fits") && doubted.contains("did you mean `Apache-2.0`"), "{doubted}");
+    assert!(doubted.contains("no match among") && doubted.contains("did you mean `Apache-2.0`"), "{doubted}");
 }
 
 fn channels_by_name_and_id(bench: &Bench, [first, second]: [&str; 2]) {

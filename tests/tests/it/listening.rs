@@ -43,7 +43,7 @@ fn addresses_that_can_never_be_dialled_are_usage_errors() {
         ("/ip4/127.0.0.1/tcp/17934/ws".to_owned(), "`/ws`"),
         ("/ip4/127.0.0.1".to_owned(), "no port"),
         (format!("/p2p/{id}"), "no place"),
-        ("127.0.0.1:7740".to_owned(), "no multiaddress"),
+        ("127.0.0.1:7740".to_owned(), "not a multiaddress"),
     ] {
         let refused = program.run(&home, UP.iter().chain(&["--bootstrap", &address]));
         assert_eq!(refused.code, 2, "{refused:#?}");

@@ -69,7 +69,7 @@ fn the_status_of_no_home_says_so_in_the_shape_of_any_other() {
     assert!(none["peer"].is_null() && none["home"] == text(&home) && none["running"] == false, "{none}");
     assert_eq!(
         said(&program, &home, "status").lines().next(),
-        Some(&*format!("no home yet at {}: the first command that keeps something makes it", text(&home)))
+        Some(&*format!("no home yet at {}: the first command that stores something creates it", text(&home)))
     );
     program.make_home(&home);
     let made = program.ok(&home, ["status"]);

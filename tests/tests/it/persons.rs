@@ -22,7 +22,7 @@ fn a_folder_that_is_no_home_is_refused_and_nothing_in_it_goes() {
     for verb in [&["status"][..], &["peers"], &["store", "stat"], &["base", "list"], &["network", "new-key"], &["up"]] {
         let refused = program.run(&data, verb);
         assert_eq!(refused.code, 2, "{verb:?}: {refused:#?}");
-        assert!(refused.stderr.contains("is no home of potluck") && refused.stderr.contains("--home"), "{refused:#?}");
+        assert!(refused.stderr.contains("not a potluck home") && refused.stderr.contains("--home"), "{refused:#?}");
     }
     assert_eq!(fs::read_to_string(data.join("tmp/thesis/chapter1.tex")).expect("there"), "work");
     assert_eq!(fs::read_to_string(data.join("staged/results.csv")).expect("there"), "rows");

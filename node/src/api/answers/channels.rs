@@ -32,7 +32,7 @@ pub struct OpenedChannel {
     /// This node's key.
     #[schema(value_type = json_forms::PublicKey)]
     pub steward: PublicKey,
-    /// Sealed shards: releases that can be scored.
+    /// Number of sealed shards, one for each scored release.
     pub shards: usize,
     /// Sorted by name.
     pub suites: Vec<SealedSuite>,

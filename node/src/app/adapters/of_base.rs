@@ -161,9 +161,8 @@ pub fn another_base(own: &Own, wanted: BaseId, wanted_name: Option<&str>) -> Fai
     let failure = Failure::new(Kind::Incompatible, message);
     match base_name.as_deref().filter(|_| *here) {
         Some(name) => failure.hint(format!("give its own base, which is known here: `--base {name}`")),
-        None => failure.hint(format!(
-            "give its own base with --base PATH, or fetch it from the swarm with `potluck base add {base}`"
-        )),
+        None => failure
+            .hint(format!("give its own base with --base PATH, or fetch it from peers with `potluck base add {base}`")),
     }
 }
 

@@ -88,7 +88,7 @@ impl Puller {
         }
         let Some(out) = pull.out.clone().filter(|_| pull.without_base) else {
             return Err(Failure::from(ObjectError::unknown_base(body)).hint(format!(
-                "add that base with `potluck base add PATH`, or from the swarm with `potluck base add {base}`, and pull it \
+                "add that base with `potluck base add PATH`, or from peers with `potluck base add {base}`, and pull it \
                  again; for a program that has the base, `potluck pull {} --without-base --out DIR` writes the PEFT folder, \
                  not held against it",
                 manifest.id()
@@ -163,5 +163,5 @@ impl Puller {
 
 fn unheard(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("nothing called `{reference}` is known here"))
-        .hint("find it with `potluck search`; an id that this node has not heard of is given whole (64 hex digits), as its publisher got it from `potluck publish`")
+        .hint("find it with `potluck search`; an id that is not known here must be given in full (64 hex digits), as `potluck publish` printed it")
 }

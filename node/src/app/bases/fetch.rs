@@ -205,8 +205,8 @@ async fn next(
 }
 
 fn unheard(reference: &str) -> Failure {
-    Failure::new(Kind::NotFound, format!("no base whose id starts with {reference} was heard of"))
-        .hint("give the whole id (64 hex digits); or see what was heard of with `potluck search --kind base`")
+    Failure::new(Kind::NotFound, format!("no known base has an id that starts with {reference}"))
+        .hint("give the full id (64 hex digits), or list known bases with `potluck search --kind base`")
 }
 
 fn nobody(id: BaseId, seconds: Seconds) -> Failure {

@@ -110,7 +110,7 @@ pub fn check(manifest: &Manifest) -> Result<Option<&str>, Wrong> {
     if let Some(other) = paths.iter().find(|path| !SMALL.contains(path) && !weights(path) && !template(path)) {
         return Err((
             (*other).to_owned(),
-            "no file of a base: a base is a folder of safetensors, or one GGUF".to_owned(),
+            "not a file of a base: a base is a folder of safetensors, or one GGUF file".to_owned(),
         ));
     }
     for needed in [CONFIG, TOKENIZER] {

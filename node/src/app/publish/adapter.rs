@@ -118,7 +118,7 @@ impl AdapterPublisher {
             (Some(reference), _) => self.resolver.find_base(call, reference).await?,
             (None, Some(of)) => self.find_noted_base(of).map_err(|failure| {
                 failure.hint(format!(
-                    "say where it lies: {}; or fetch it from the swarm with `potluck base add {}`",
+                    "give its path: {}; or fetch it from peers with `potluck base add {}`",
                     again(),
                     of.id
                 ))

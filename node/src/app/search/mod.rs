@@ -57,7 +57,7 @@ impl Searcher {
     /// Answers `potluck search`.
     pub async fn search(&self, call: &Call<'_>, search: Search) -> Outcome<Found> {
         let network = self.network.as_ref().ok_or_else(|| {
-            Failure::new(Kind::Unreachable, "what others offer is heard by a daemon, and none runs on this home")
+            Failure::new(Kind::Unreachable, "searching needs a running daemon, and none runs on this home")
                 .hint("run `potluck up --bootstrap ADDRESS` in another terminal, then search again")
         })?;
         let base = match &search.base {

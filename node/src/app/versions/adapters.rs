@@ -98,7 +98,7 @@ impl Versions {
             format!("{peer}, {when}")
         });
         let seen: Vec<_> = seen.collect();
-        if seen.is_empty() { "with nobody that this node has met".to_owned() } else { seen.join("; ") }
+        if seen.is_empty() { "at no peer that this node has met".to_owned() } else { seen.join("; ") }
     }
 }
 

@@ -195,9 +195,11 @@ pub fn same(head: &VersionEntry, folded: &Folded) -> Outcome<()> {
 }
 
 fn no_genesis(spec: &ChannelInfo) -> Failure {
-    Failure::new(Kind::NotFound, format!("the channel's genesis, base {}, is not known here", spec.genesis)).hint(format!(
-        "add it with `potluck base add PATH`, or from the swarm with `potluck base add {}`; a quantised file of it is \
+    Failure::new(Kind::NotFound, format!("the channel's genesis, base {}, is not known here", spec.genesis)).hint(
+        format!(
+            "add it with `potluck base add PATH`, or from peers with `potluck base add {}`; a quantised file of it is \
          enough to use versions: `potluck base add FILE.gguf --view-of {0}`",
-        spec.genesis
-    ))
+            spec.genesis
+        ),
+    )
 }

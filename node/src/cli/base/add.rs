@@ -19,25 +19,25 @@ use crate::hub::{Fresh, HubId};
 use crate::naming;
 use crate::seconds::Seconds;
 
-/// Check a base whole and remember it.
+/// Check a base completely and remember it.
 ///
-/// Files of this machine stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache,
-/// safetensors only (HF_TOKEN, HF_HOME, HF_ENDPOINT and the others mean what they mean there: docs/hub.md). A base id is
-/// looked for in the swarm, whole or as the start of one that was heard of: whoever published that base with
-/// `potluck publish --base`; its files are held against the id before they are used.
+/// Local files stay where they are. OWNER/NAME is fetched from the Hugging Face Hub into its own cache, safetensors
+/// only (HF_TOKEN, HF_HOME, HF_ENDPOINT and others work as usual: docs/hub.md). A base id, or the start of a known one,
+/// is fetched from peers that published the base with `potluck publish --base`; its files are checked against the id
+/// before they are used.
 #[derive(Debug, Args)]
 pub struct Add {
     /// A Hugging Face folder (safetensors), a .gguf file, OWNER/NAME[@REVISION], or a base id
     #[arg(value_name = "PATH|OWNER/NAME|ID")]
     what: String,
-    /// A name for it [default: the file's, the folder's, the hub's or the publisher's]
+    /// Name [default: that of the file, folder, hub repository or publication]
     #[arg(long)]
     name: Option<String>,
-    /// The base that it is a quantised file of; its channels can then be used over it. Compared tensor by tensor if that
-    /// base is here, believed otherwise
+    /// Base of which this is a quantised file; channels of that base can then be used with it. Compared tensor by
+    /// tensor if that base is here, not checked otherwise
     #[arg(long, value_name = "REF")]
     view_of: Option<String>,
-    /// From the swarm: how long to look for it and to wait for bytes
+    /// From peers: time limit for finding it, and for waiting for data
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     timeout: Seconds,
     /// Used for a base id if no daemon runs on this home

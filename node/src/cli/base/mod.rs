@@ -15,12 +15,12 @@ use crate::api::ask::{Ask, AskBases};
 use crate::api::proto::BaseShow;
 use crate::failure::Outcome;
 
-/// Bases that this node knows.
+/// Manage bases.
 #[derive(Debug, Subcommand)]
 pub enum Base {
-    /// Check a base whole and remember it: files of this machine, the hub's, or by its id from the swarm
+    /// Check a base and remember it: local files, the Hugging Face Hub's, or by its id from peers
     Add(Box<Add>),
-    /// List them
+    /// List known bases
     #[command(visible_alias = "ls")]
     List,
     /// Show one

@@ -17,26 +17,26 @@ use crate::seconds::Seconds;
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Follow a channel of base versions: take its newest version now, and new ones while `potluck up` runs
+    /// Follow a channel: take its newest version now, and new ones while `potluck up` runs
     Follow(Box<Follow>),
-    /// Follow it no longer; what is here of it stays
+    /// Stop following a channel; its files stay
     Unfollow {
         #[arg(value_name = "CHANNEL")]
         channel: String,
-        /// Also a channel of which you are the steward
+        /// Even if this node is the channel's steward
         #[arg(long)]
         force: bool,
     },
-    /// Take the newest version of a channel now; also ends what a rollback holds
+    /// Take the newest version of a channel now; also ends a rollback
     Update(Box<Update>),
-    /// Go back to an earlier version, here alone, until the next `channel update`
+    /// Go back to an earlier version, on this node only, until the next `channel update`
     Rollback(Rollback),
     /// Write a version as a folder of merged safetensors
     Export {
         /// Channel, version id, or base id of a version
         #[arg(value_name = "REF")]
         channel: String,
-        /// Folder to write: whole or not at all
+        /// Folder to write; it appears completely or not at all
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
@@ -44,25 +44,24 @@ pub enum Verb {
 
 /// Follow a channel of base versions.
 ///
-/// A version comes as its recipe and the adapters that are not here yet, never as a model: genesis must be here
-/// (`potluck base add`), or a quantised file of it (`potluck base add FILE.gguf --view-of REF`). What is signed by
-/// another key than the steward's, or does not follow from the version before, is never taken.
+/// Only a version's recipe and its missing adapters are fetched, never a model: genesis must be here (`potluck base
+/// add`), or a quantised file of it (`potluck base add FILE.gguf --view-of REF`). A version that the steward did not
+/// sign, or that does not follow from the one before, is never taken.
 #[derive(Debug, Args)]
 pub struct Follow {
-    /// Channel: name or id of one that was heard of (`potluck search`), or the whole id, as its steward got it from
-    /// `potluck channel open`
+    /// Channel: name or id of a known one (`potluck search`), or the full id as printed by `potluck channel open`
     #[arg(value_name = "CHANNEL")]
     channel: String,
-    /// What to call it here [default: its own name]
+    /// Local name [default: the channel's name]
     #[arg(long)]
     name: Option<String>,
-    /// Fold every version from genesis and compare before it is taken; what is wrong is published as a proof
+    /// Fold every version from genesis and compare before taking it; a mismatch is published as a proof
     #[arg(long)]
     audit: bool,
-    /// How long to look for each thing
+    /// Time limit for fetching each version and adapter
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     timeout: Seconds,
-    /// Used if no daemon runs on this home
+    /// Network options, used if no daemon runs on this home
     #[command(flatten)]
     network: Network,
 }
@@ -72,10 +71,10 @@ pub struct Follow {
 pub struct Update {
     #[arg(value_name = "CHANNEL")]
     channel: String,
-    /// How long to look for each thing
+    /// Time limit for fetching each version and adapter
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     timeout: Seconds,
-    /// Used if no daemon runs on this home
+    /// Network options, used if no daemon runs on this home
     #[command(flatten)]
     network: Network,
 }
@@ -85,7 +84,7 @@ pub struct Update {
 pub struct Rollback {
     #[arg(value_name = "CHANNEL")]
     channel: String,
-    /// Height to go back to; 0 is genesis [default: the one before]
+    /// Height to go back to; 0 is genesis [default: the version before]
     #[arg(long, value_name = "HEIGHT")]
     to: Option<u32>,
     /// As the steward: publish a version with that recipe, for all followers

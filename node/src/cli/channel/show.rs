@@ -38,8 +38,11 @@ impl Show {
 fn write_drawing(file: &Path, drawing: &str) -> Outcome<()> {
     let failed = |error: std::io::Error| Failure::io(format!("write {}", file.display()), &error);
     if file.is_file() && !svg::is_one(file).map_err(failed)? {
-        return Err(Failure::new(Kind::Conflict, format!("{} is there already, and is no drawing", file.display()))
-            .hint("give another name, or move that file away"));
+        return Err(Failure::new(
+            Kind::Conflict,
+            format!("{} exists and is not a drawing made by potluck", file.display()),
+        )
+        .hint("give another name, or move that file away"));
     }
     files::write(file, drawing.as_bytes()).map_err(failed)
 }

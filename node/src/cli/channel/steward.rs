@@ -22,53 +22,53 @@ const PPM_PER_PERCENT: f64 = 10_000.0;
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
-    /// Open a channel of base versions, with your key as its steward
+    /// Open a channel, with this node's key as its steward
     Open(Box<Open>),
     /// Offer a published adapter to a channel
     Propose(Propose),
-    /// As the steward: judge the proposals on a fresh sealed shard and publish the next version
+    /// As the steward: score the proposals on the next sealed shard and publish the next version
     Release(Release),
-    /// As the steward: take adapters out, for good, and publish the version without them
+    /// As the steward: remove adapters permanently and publish a version without them
     Revoke(Revoke),
 }
 
-/// Open a channel of base versions, with your key as its steward.
+/// Open a channel, with this node's key as its steward.
 ///
-/// The rows of each suite are dealt out at random over sealed shards, one for each release that will be scored. They stay
-/// in the home folder, and the channel publishes commitments to them; a release opens one shard and makes its rows public.
-/// What is laid down here cannot be changed: other rules are another channel.
+/// The rows of each suite are distributed at random over sealed shards, one for each release that will be scored. They
+/// stay in the home folder, and the channel publishes commitments to them. A release opens one shard and makes its rows
+/// public. The rules cannot be changed later; other rules need another channel.
 #[derive(Debug, Args)]
 pub struct Open {
-    /// What to call it
+    /// Name of the channel
     name: String,
-    /// Base that every version is folded from; or a version of another channel, which is forked
+    /// Base that every version is folded from; or a version of another channel, to fork it
     #[arg(long, value_name = "REF")]
     genesis: String,
-    /// Rows whose loss is to fall; may be given several times
+    /// Rows on which adapters must lower the loss; repeatable
     #[arg(long, value_name = "NAME=ROWS.jsonl")]
     improve: Vec<String>,
-    /// Rows whose loss is not to rise: what the base can do by itself; may be given several times
+    /// Rows on which the loss must not rise: what the base can do already; repeatable
     #[arg(long, value_name = "NAME=ROWS.jsonl")]
     keep: Vec<String>,
-    /// Sealed shards: releases that can be scored
+    /// Number of sealed shards, one for each scored release
     #[arg(long, default_value_t = 8)]
     shards: u32,
-    /// Publisher that may propose, as a key or a peer id; may be given several times. Without it everybody may
+    /// Publisher that may propose, as a key or a peer id; repeatable. Without it, everybody may
     #[arg(long, value_name = "KEY")]
     admit: Vec<String>,
-    /// Licence that a proposed adapter may have; may be given several times. Without it any
+    /// Licence that a proposed adapter may have; repeatable. Without it, any
     #[arg(long, alias = "allow-license", value_name = "SPDX")]
     allow_licence: Vec<String>,
-    /// What an adapter must take off the mean held-out loss, e.g. 0.1%, or in parts per million
+    /// How much an adapter must reduce the mean held-out loss, e.g. 0.1%, or in parts per million
     #[arg(long, value_name = "SHARE", default_value = "0.1%", value_parser = share)]
     gain: u64,
-    /// How far the perplexity of what is to be kept may rise above that of genesis
+    /// How far the perplexity of the --keep rows may rise above that of genesis
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share)]
     guard: u64,
-    /// Norm of an update beside that of the weights that it changes, above which its weight is lowered
+    /// Norm of an update, relative to that of the weights it changes, above which its weight is lowered
     #[arg(long, value_name = "SHARE", default_value = "20%", value_parser = share)]
     clip: u64,
-    /// Norm above which an adapter is refused
+    /// Relative norm above which an adapter is refused
     #[arg(long, value_name = "SHARE", default_value = "100%", value_parser = share)]
     refuse: u64,
     /// Float type of the versions [default: that of genesis]
@@ -77,7 +77,7 @@ pub struct Open {
     /// SPDX licence of the versions
     #[arg(long, alias = "license", default_value = "", value_name = "SPDX")]
     licence: String,
-    /// A sentence for people
+    /// Description in one sentence
     #[arg(long, default_value = "")]
     description: String,
 }
@@ -85,25 +85,26 @@ pub struct Open {
 /// Offer a published adapter to a channel.
 #[derive(Debug, Args)]
 pub struct Propose {
-    /// Adapter with its weight, e.g. `dates@0.5`; 1 if none is given
+    /// Adapter with an optional weight, e.g. `dates@0.5` [default weight: 1]
     #[arg(value_name = "REF[@WEIGHT]")]
     adapter: String,
-    /// Channel: name or id of one that is followed or was heard of, or the whole id of another
+    /// Channel: name or id of a followed or known one, or the full id of another
     #[arg(long, value_name = "CHANNEL")]
     to: String,
-    /// How long to look for the channel if it is not known here
+    /// Time limit for finding the channel if it is not known here
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     timeout: Seconds,
 }
 
-/// Judge the proposals on a fresh sealed shard and publish the next version.
+/// Score the proposals on the next sealed shard and publish the next version.
 ///
-/// The rows of that shard become public with the version, so that everybody can score again; it never scores a second time.
+/// The rows of that shard become public with the version, so that anyone can repeat the scoring. A shard never scores
+/// twice.
 #[derive(Debug, Args)]
 pub struct Release {
     #[arg(value_name = "CHANNEL")]
     channel: String,
-    /// How long to look for each adapter that is not here
+    /// Time limit for fetching each adapter that is not here
     #[arg(long, default_value = "60", value_name = "SECONDS")]
     timeout: Seconds,
     /// Threads for scoring and folding; the result does not depend on it
@@ -111,7 +112,7 @@ pub struct Release {
     threads: Option<usize>,
 }
 
-/// Take adapters out of a channel, for good, and publish the version without them.
+/// Remove adapters from a channel permanently, and publish a version without them.
 #[derive(Debug, Args)]
 pub struct Revoke {
     #[arg(value_name = "CHANNEL")]
@@ -201,14 +202,15 @@ impl Revoke {
 /// `NAME=ROWS.jsonl`
 fn suite(text: &str, role: Role) -> Outcome<SuiteRows> {
     let (name, rows) = text.split_once('=').ok_or_else(|| {
-        Failure::new(Kind::Usage, format!("`{text}` names no rows")).hint("e.g. --improve dates=held-out.jsonl")
+        Failure::new(Kind::Usage, format!("`{text}` does not name a file of rows"))
+            .hint("e.g. --improve dates=held-out.jsonl")
     })?;
     Ok(SuiteRows { name: name.to_owned(), role, rows: config::absolute(Path::new(rows))? })
 }
 
 /// `0.1%`, or parts per million: `1000`.
 fn share(text: &str) -> Result<u64, String> {
-    let wrong = || format!("`{text}` is no share: e.g. 0.1%, or 1000 for as many parts per million");
+    let wrong = || format!("`{text}` is not a share: give e.g. 0.1%, or 1000 for parts per million");
     let ppm = match text.trim().strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map_err(|_| wrong())? * PPM_PER_PERCENT,
         None => text.trim().parse::<u64>().map_err(|_| wrong())? as f64,

@@ -89,7 +89,7 @@ fn render_remarks(report: &Report) -> Vec<String> {
     );
     remark(
         format!(
-            "{} rows are longer than the {} positions that the base was made for (max_position_embeddings): it has never seen what lies behind them",
+            "{} rows are longer than the {} positions that the base was made for (max_position_embeddings): the base was not trained on later positions",
             report.beyond_rows,
             report.positions.unwrap_or_default()
         ),
@@ -97,12 +97,12 @@ fn render_remarks(report: &Report) -> Vec<String> {
         report.beyond_rows,
     );
     remark(
-        format!("{} rows are there more than once", report.duplicate_rows),
+        format!("{} rows are duplicates", report.duplicate_rows),
         report.duplicates.iter().map(group).collect(),
         report.duplicates.len(),
     );
     remark(
-        format!("{} rows ask the same and answer differently", report.contradicting_rows),
+        format!("{} rows have the same prompt and different answers", report.contradicting_rows),
         report.contradictions.iter().map(group).collect(),
         report.contradictions.len(),
     );
@@ -113,7 +113,7 @@ fn render_remarks(report: &Report) -> Vec<String> {
     );
     remark(
         format!(
-            "{} rows have a token that would reach over the border before an answer: the answer is encoded apart",
+            "{} rows have a token that would span the start of an answer: the answer is encoded separately",
             report.apart_rows
         ),
         report.apart.iter().map(usize::to_string).collect(),
@@ -121,7 +121,7 @@ fn render_remarks(report: &Report) -> Vec<String> {
     );
     remark(
         format!(
-            "{} rows bring the begin or end of text themselves, so a template has written them already; it is not put twice",
+            "{} rows already contain the begin or end of text, so a template has been applied; it is not added twice",
             report.written_rows
         ),
         report.written.iter().map(usize::to_string).collect(),

@@ -33,7 +33,7 @@ enum ServeError {
     /// Our fault, not the peer's.
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the peer did not take a shard within {} s", SEND_SHARD.as_secs())]
+    #[error("the peer did not accept a shard within {} s", SEND_SHARD.as_secs())]
     TooSlow,
 }
 

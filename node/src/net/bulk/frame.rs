@@ -20,7 +20,7 @@ pub enum FrameError {
     #[error("a frame cannot be read: {0}")]
     Codec(#[from] CodecError),
     /// Nothing came, or nothing was taken, for so long.
-    #[error("the stream stood still for {seconds} s")]
+    #[error("the stream made no progress for {seconds} s")]
     Stalled { seconds: u64 },
     /// The stream ended where a frame was due.
     #[error("the peer ended the stream")]

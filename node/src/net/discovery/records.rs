@@ -47,9 +47,9 @@ pub enum Refused {
     Key,
     #[error("it is about ourselves")]
     Ourselves,
-    #[error("its peer has said as much as one may")]
+    #[error("its peer has reached the limit of records")]
     Peer,
-    #[error("its address group has said as much as one may")]
+    #[error("its address group has reached the limit of records")]
     Group,
     #[error("enough others provide the same")]
     Enough,

@@ -81,7 +81,7 @@ pub struct MergeMeasured {
     pub least_kept: Option<LeastKept>,
     /// BLAKE3 of the result.
     pub digest: String,
-    /// How.
+    /// Merge method.
     pub method: MethodName,
     /// Of made-up adapters; `None` of those that were named.
     pub rank: Option<usize>,

@@ -12,7 +12,7 @@ pub struct MergedAdapter {
     /// The PEFT folder that was written.
     #[schema(value_type = String)]
     pub folder: PathBuf,
-    /// How.
+    /// Merge method.
     pub method: MethodName,
     /// Of the result.
     pub rank: usize,

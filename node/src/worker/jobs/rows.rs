@@ -116,8 +116,8 @@ impl Rows {
 /// What class the tokenizer is, if one of its own, how answers end, if not by the template's own token, and how many rows are not quite what they look like.
 fn remarks(tokenised: &Tokenised, format: Option<&ChatFormat<'_>>, base: &Base) -> Vec<String> {
     let ending = format.map(|format| format.ending()).filter(|ending| !matches!(ending, Ending::Own(_)));
-    let apart = "have a token that would reach over the border before an answer: it is encoded apart";
-    let written = "bring the begin or end of text themselves: it is not put twice";
+    let apart = "have a token that would span the start of an answer: it is encoded separately";
+    let written = "already contain the begin or end of text: it is not added twice";
     let counted = [(tokenised.apart, apart), (tokenised.written, written)];
     let counted = counted.into_iter().filter(|(rows, _)| *rows > 0).map(|(rows, what)| format!("{rows} rows {what}"));
     let ending = ending.map(|ending| ending.describe(base.tokenizer()));
@@ -138,7 +138,7 @@ fn remark_on_positions(tokenised: &Tokenised, base: &Base) -> Option<String> {
     let mut lines: Vec<_> = long.map(|(_, line)| line).collect();
     lines.dedup();
     let said =
-        "positions that the base was made for (max_position_embeddings): it has never seen what lies behind them";
+        "positions that the base was made for (max_position_embeddings): the base was not trained on later positions";
     (!lines.is_empty()).then(|| format!("{} rows are longer than the {positions} {said}", lines.len()))
 }
 

@@ -266,7 +266,7 @@ fn wait_for_folder(path: &Path, context: &Context, started: Instant) -> Outcome<
                 if started.elapsed() < HANDOVER && !context.cancel().load(Ordering::Relaxed) =>
             {
                 if !said {
-                    let text = format!("waiting for the process that still works in {}", path.display());
+                    let text = format!("waiting for the process that still uses {}", path.display());
                     context.report(Progress::Phase { text });
                     said = true;
                 }
@@ -306,7 +306,9 @@ fn report(event: &Event, context: &Context) {
             evaluated.loss,
             if evaluated.best { ", the best so far" } else { "" }
         )),
-        Event::StoppedEarly { step } => phase(format!("stopped after step {step}: the held-out loss falls no more")),
+        Event::StoppedEarly { step } => {
+            phase(format!("stopped after step {step}: the held-out loss no longer improves"))
+        }
         Event::Resumed { step, steps } => phase(format!("goes on from step {step} of {steps}")),
         Event::Checkpoint { .. } => return,
     });

@@ -106,7 +106,7 @@ fn allowed_error(dtype: DType) -> f64 {
 }
 
 fn not_a_view(why: String) -> Failure {
-    Failure::new(Kind::Incompatible, format!("it is no view of that base: {why}"))
+    Failure::new(Kind::Incompatible, format!("it is not a view of that base: {why}"))
         .hint("name the base that the file was made from with --view-of")
 }
 

@@ -69,13 +69,14 @@ pub struct TrainSettings {
     #[arg(long, default_value_t = TrainSettings::default().target_modules, value_name = "MODULES", value_parser = parse_targets)]
     #[schema(value_type = json_forms::Targets)]
     pub target_modules: Targets,
-    /// Names of modules that get no adapter although they are targets
+    /// Target modules to leave out
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub exclude_modules: Vec<String>,
     /// Layers to adapt, from 0, e.g. `0-9,20` [default: all]
     #[arg(long, value_name = "LAYERS", value_parser = parse_layers)]
     pub layers_to_transform: Option<Layers>,
-    /// Factors to train: `both`, or `a` or `b` alone. `b` leaves A as it is drawn; `a` needs an adapter to go on from
+    /// Factors to train: `both`, `a` or `b`. `b` leaves A as initialised; `a` needs an adapter to continue from
+    /// (--from)
     #[arg(long, default_value_t = TrainSettings::default().train, value_name = "FACTORS", value_parser = named::<Train>())]
     #[schema(value_type = json_forms::TrainedFactors)]
     pub train: Train,
@@ -91,28 +92,28 @@ pub struct TrainSettings {
     /// Batches of an optimiser step; the loss is normalised by the tokens of all of them
     #[arg(long, default_value_t = TrainSettings::default().gradient_accumulation, value_name = "N")]
     pub gradient_accumulation: usize,
-    /// Cut the rows of a step (batch size times accumulation) into micro-batches of at most so many tokens, instead of
-    /// batches of rows. There is no padding, and rows do not see each other: it changes memory and speed only
+    /// Split the rows of a step (batch size times accumulation) into micro-batches of at most this many tokens, instead
+    /// of batches of rows. There is no padding, and rows do not see each other: only memory and speed change
     #[arg(long, value_name = "TOKENS")]
     pub micro_batch_tokens: Option<usize>,
-    /// What the backward pass computes again instead of keeping it: `none`, `selective` or `full` (the least memory). The
+    /// What the backward pass recomputes instead of storing it: `none`, `selective` or `full` (least memory). The
     /// result does not depend on it
     #[arg(long, default_value_t = TrainSettings::default().recompute, value_name = "WHAT", value_parser = named::<Recompute>())]
     #[schema(value_type = json_forms::Recompute)]
     pub recompute: Recompute,
-    /// What matrix products multiply: bf16 is several times faster where the processor has it, and the adapter is trained
-    /// in f32 all the same
+    /// Float type of matrix products: bf16 is several times faster if the processor supports it; the adapter itself is
+    /// always trained in f32
     #[arg(long, default_value_t = TrainSettings::default().dtype, value_parser = named_or_auto::<Precision>())]
     #[schema(value_type = json_forms::PrecisionOrAuto)]
     pub dtype: Auto<Precision>,
-    /// Steps over which the rate rises from zero
+    /// Warm-up steps, over which the learning rate rises from zero
     #[arg(long, default_value_t = TrainSettings::default().warmup_steps)]
     pub warmup_steps: u64,
-    /// How the rate falls after that
+    /// Schedule of the learning rate after the warm-up
     #[arg(long, default_value_t = TrainSettings::default().schedule, value_parser = named::<Shape>())]
     #[schema(value_type = json_forms::ScheduleShape)]
     pub schedule: Shape,
-    /// Longest gradient (global norm)
+    /// Maximum global norm of the gradient; longer ones are clipped
     #[arg(long, default_value_t = TrainSettings::default().max_grad_norm, value_name = "NORM")]
     pub max_grad_norm: f64,
     /// Decoupled weight decay of AdamW
@@ -124,18 +125,19 @@ pub struct TrainSettings {
     /// Longest row in tokens; a longer text becomes several samples
     #[arg(long, default_value_t = TrainSettings::default().max_length, value_name = "TOKENS")]
     pub max_length: usize,
-    /// What becomes of a longer prompt with its completion, or a longer chat: `refuse` makes it an error that names the row;
+    /// What to do with a longer prompt and completion, or a longer chat: `refuse` makes it an error that names the row;
     /// `cut` takes tokens from a prompt's start or a chat's end, never from a completion
     #[arg(long, default_value_t = TrainSettings::default().overlong, value_parser = named::<Overlong>())]
     #[schema(value_type = json_forms::Overlong)]
     pub overlong: Overlong,
-    /// Tokens of a rehearsed answer: about as many as the new answers have, or the long ones drown the new rows
+    /// Maximum tokens of a rehearsed answer; choose about the length of the new answers, since longer ones outweigh the
+    /// new rows
     #[arg(long, default_value_t = TrainSettings::default().rehearsal_tokens, value_name = "TOKENS")]
     pub rehearsal_tokens: usize,
-    /// Steps between checkpoints; 0 for one at the end
+    /// Steps between checkpoints; 0: only at the end
     #[arg(long, default_value_t = TrainSettings::default().checkpoint_every, value_name = "STEPS")]
     pub checkpoint_every: u64,
-    /// Measure the loss on the held-out rows every so many steps, and after the last
+    /// Steps between evaluations on the held-out rows; also evaluates after the last step
     #[arg(long, default_value_t = TrainSettings::default().eval_every, value_name = "STEPS", hide_default_value = true)]
     pub eval_every: u64,
     /// Two flags of `cli::train_flags`.

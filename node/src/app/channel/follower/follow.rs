@@ -69,14 +69,14 @@ impl Follower {
         if let Some(reason) = naming::misleading(name.as_str()) {
             return Err(Failure::new(
                 Kind::Conflict,
-                format!("the channel is called `{name}`, and that cannot be its name here: {reason}"),
+                format!("the channel's name `{name}` cannot be used here: {reason}"),
             )
-            .hint("call it something else with --name NAME"));
+            .hint("give another name with --name NAME"));
         }
         let base = self.disk.store.bases().iter().any(|base| base.name == *name);
         if base || self.disk.store.channels().iter().any(|channel| channel.name == *name && channel.id != id) {
             return Err(Failure::new(Kind::Conflict, format!("`{name}` is a base or a channel here already"))
-                .hint("call it something else with --name NAME"));
+                .hint("give another name with --name NAME"));
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Follower {
     }
 }
 
-/// A steward who follows his channel no longer has lost more than what a follower loses.
+/// A steward that stops following its own channel loses more than a follower does.
 fn own(record: &ChannelRecord) -> Failure {
     let ChannelRecord { id, name, .. } = record;
     Failure::new(

@@ -76,7 +76,7 @@ fn claim(halt: Halt) -> Claim {
 /// What a command on a halted channel says.
 pub fn halted(record: &ChannelRecord, halt: &Halt) -> Failure {
     Failure::new(Kind::Verification, format!("channel `{}` is halted: {}", record.name, describe_halt(halt))).hint(format!(
-        "nothing more is taken from this steward; look at it with `potluck channel show {}`, and go on from any version as \
+        "nothing more is taken from this steward; see it with `potluck channel show {}`, and go on from any version as \
          the genesis of another channel",
         record.name
     ))

@@ -171,7 +171,7 @@ impl Updated {
 fn lost(record: &ChannelRecord) -> Failure {
     Failure::new(
         Kind::Verification,
-        format!("the records of what is in force of `{}` are damaged or not here any more", record.name),
+        format!("the records of the version in force of `{}` are damaged or missing", record.name),
     )
     .hint("`potluck store verify` names what is damaged; follow the channel again when its records can be had")
 }

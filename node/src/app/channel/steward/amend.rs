@@ -53,7 +53,7 @@ impl Steward {
         let held = inputs.len();
         Err(Failure::new(
             Kind::NotFound,
-            format!("`{reference}` is none of the {held} adapters that are in force in `{}`", lineage.name()),
+            format!("`{reference}` is not one of the {held} adapters in force in `{}`", lineage.name()),
         )
         .hint("`potluck channel show CHANNEL` lists them"))
     }
@@ -65,9 +65,11 @@ impl Steward {
         let head = own.lineage.next_height() - 1;
         let to = rollback.to.unwrap_or(head.saturating_sub(1));
         if to >= head {
-            let message =
-                format!("channel `{}` stands at version {head}: it can go back to an earlier one", own.record.name);
-            return Err(Failure::new(Kind::Usage, message).hint("say which with --to HEIGHT; 0 is genesis"));
+            let message = format!(
+                "channel `{}` is at version {head}: only an earlier version can be rolled back to",
+                own.record.name
+            );
+            return Err(Failure::new(Kind::Usage, message).hint("give it with --to HEIGHT; 0 is genesis"));
         }
         let version =
             self.drafts.publish_version(call, &own.record, &own.lineage, Next::Rollback(to), rollback.threads).await?;

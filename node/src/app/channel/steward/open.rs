@@ -192,9 +192,8 @@ fn suites(asked: &[SuiteRows]) -> Outcome<Vec<(Name, &SuiteRows)>> {
         return Err(usage(format!("{} suites, at most {SUITES_MAX} are possible", suites.len())));
     }
     if !suites.iter().any(|(_, suite)| suite.role == Role::Improve) {
-        return Err(usage("there are no rows whose loss is to fall".to_owned()).hint(
-            "give some with --improve NAME=ROWS.jsonl: without them nothing tells a good adapter from a bad one",
-        ));
+        return Err(usage("there are no --improve rows".to_owned())
+            .hint("give some with --improve NAME=ROWS.jsonl: they are what adapters are scored on"));
     }
     Ok(suites)
 }
@@ -203,7 +202,7 @@ fn suites(asked: &[SuiteRows]) -> Outcome<Vec<(Name, &SuiteRows)>> {
 fn allowed(text: &str) -> Outcome<String> {
     let licence = licence::stated(text)?;
     if licence.is_empty() {
-        return Err(Failure::new(Kind::Usage, "an empty licence is allowed by leaving out --allow-licence")
+        return Err(Failure::new(Kind::Usage, "--allow-licence is empty")
             .hint("without it an adapter may state any licence, or none"));
     }
     Ok(licence)

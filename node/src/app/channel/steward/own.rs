@@ -48,13 +48,13 @@ impl Steward {
                 format!("the steward of channel `{}` is {}{peer}, and this node is another", record.name, steward.0),
             )
             .hint(
-                "go on from any of its versions in a channel of your own: `potluck channel open NAME --genesis VERSION`",
+                "continue from any of its versions in a channel of your own: `potluck channel open NAME --genesis VERSION`",
             ));
         }
         match &record.halted {
             Some(halt) => Err(Failure::new(
                 Kind::Verification,
-                format!("channel `{}` is halted, nobody follows it any more: {}", record.name, describe_halt(halt)),
+                format!("channel `{}` is halted and takes no more versions: {}", record.name, describe_halt(halt)),
             )
             .hint("open another one from its last good version: `potluck channel open NAME --genesis VERSION`")),
             None => Ok(()),
@@ -74,7 +74,7 @@ impl Steward {
         if let Some(broken) = chain.broken {
             return Err(broken
                 .context(format!(
-                    "a newer version of `{}` by this node's key is known, and cannot be gone on from",
+                    "a newer version of `{}` signed by this node's key is known, but cannot be continued from",
                     record.name
                 ))
                 .hint("nothing was signed: run the command again when a peer that has the version is connected"));
@@ -117,7 +117,7 @@ impl Steward {
             }
         }
         call.phase(format!(
-            "nobody could be asked whether newer versions of `{}` exist: if this home was restored from a copy, connect it first",
+            "no peer could be asked for newer versions of `{}`: if this home was restored from a copy, connect it first",
             record.name
         ))
         .await;

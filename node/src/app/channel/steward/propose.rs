@@ -97,7 +97,7 @@ impl Proposer {
         if !rules.admission.admits(&self.identity.public()) {
             return Err(Failure::new(
                 Kind::Denied,
-                "the channel admits listed publishers only, and this node is not among them",
+                "the channel admits only listed publishers, and this node is not one of them",
             )
             .hint("ask its steward to open another channel that admits you, or open one of your own"));
         }
@@ -105,7 +105,7 @@ impl Proposer {
             let stated = if adapter.licence.is_empty() { "no licence" } else { &adapter.licence };
             return Err(Failure::new(
                 Kind::Incompatible,
-                format!("`{}` states {stated}, the channel takes {}", adapter.name, rules.licences.join(", ")),
+                format!("`{}` states {stated}, the channel allows {}", adapter.name, rules.licences.join(", ")),
             )
             .hint("publish it again with --licence, if it is yours"));
         }

@@ -101,13 +101,13 @@ impl Steward {
             return Err(Failure::new(
                 Kind::Conflict,
                 format!(
-                    "all {} sealed shards of `{}` are used up: nothing is left to score with",
+                    "all {} sealed shards of `{}` are opened: there is none left to score with",
                     all.len(),
                     lineage.name()
                 ),
             )
             .hint(format!(
-                "go on in a new channel with fresh rows: `potluck channel open NAME --genesis {head} --improve ...`"
+                "continue in a new channel with fresh rows: `potluck channel open NAME --genesis {head} --improve ...`"
             )));
         };
         let shard = self.disk.on_store(move |store| store.sealed(&commitment)).await?;
@@ -115,7 +115,7 @@ impl Steward {
             Failure::new(
                 Kind::NotFound,
                 format!(
-                    "the rows of sealed shard {index} of `{}` are not in this home, or not as they were",
+                    "the rows of sealed shard {index} of `{}` are missing from this home, or were changed",
                     lineage.name()
                 ),
             )

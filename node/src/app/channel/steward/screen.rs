@@ -149,7 +149,7 @@ pub fn admission(keys: &[String]) -> Outcome<Admission> {
 
 fn key(text: &str) -> Outcome<PublicKey> {
     let wrong = || {
-        Failure::new(Kind::Usage, format!("`{text}` is no key of a publisher"))
+        Failure::new(Kind::Usage, format!("`{text}` is not a publisher's key"))
             .hint("give the peer id that `potluck status` shows there, or the publisher that `potluck show` names")
     };
     let key = match text.parse::<Digest>() {

@@ -179,7 +179,7 @@ impl Drafts {
         record: ChannelRecord,
     ) -> Outcome<(ChannelRecord, Option<ManifestId>)> {
         let Some((id, promise)) = self.promised_version(&record.id)? else { return Ok((record, None)) };
-        // A steward who went back for himself alone has finished what he promised before.
+        // A steward that rolled back locally has finished what it promised before.
         let in_force = record.current == Some(id) || record.held;
         if self.disk.store.is_well_formed(&id) && in_force && self.disk.store.pins().contains(&id) {
             return Ok((record, None));
@@ -200,7 +200,7 @@ impl Drafts {
     ) -> Outcome<(ManifestId, bool)> {
         let manifest: Manifest = codec::decode(&promise.body).map_err(StoreError::from)?;
         let ManifestKind::Version(version) = &manifest.kind else {
-            return Err(Failure::new(Kind::Verification, "what was promised for the channel is no version"));
+            return Err(Failure::new(Kind::Verification, "the promised version of the channel is invalid"));
         };
         let adapters: Vec<ManifestId> = version.recipe.inputs().iter().map(|(adapter, _)| *adapter).collect();
         call.phase(format!("signing version {} of {}", version.height, record.name)).await;
@@ -243,7 +243,7 @@ fn recipe(lineage: &Lineage, next: &Next, revoked: &[ManifestId]) -> Outcome<Rec
     };
     lineage.recipe(inputs).ok_or_else(|| {
         Failure::new(Kind::Usage, "the adapters are too many for one recipe, or a weight is beyond 1024").hint(
-            "go on in a new channel: `potluck channel open NAME --genesis VERSION` folds what is there into its genesis",
+            "continue in a new channel: `potluck channel open NAME --genesis VERSION` starts from the folded version",
         )
     })
 }
@@ -258,5 +258,5 @@ fn taken(verdicts: &[Verdict]) -> impl Iterator<Item = (ManifestId, Weight)> + '
 
 /// What was made here breaks the rules: nothing is promised.
 fn impossible(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(Kind::Failed, format!("the next version cannot be: {error}")).hint("nothing was published")
+    Failure::new(Kind::Failed, format!("the next version would be invalid: {error}")).hint("nothing was published")
 }

@@ -42,7 +42,7 @@ pub fn render_proposed(proposed: &Proposed) -> Vec<String> {
     vec![
         format!("proposed to channel {} at weight {}", proposed.name, proposed.weight),
         render_announced(proposed.announced),
-        format!("what becomes of it: `potluck show {}`", proposed.proposal.short()),
+        format!("see the verdict later with `potluck show {}`", proposed.proposal.short()),
         proposed.proposal.to_string(),
     ]
 }
@@ -70,7 +70,7 @@ fn render_release(release: &NewRelease, terminal: Terminal) -> Vec<String> {
 
 fn render_nothing(nothing: &NothingReleased) -> Vec<String> {
     let mut lines = render_verdicts(nothing.name.as_str(), &nothing.verdicts, nothing.later, nothing.finished.as_ref());
-    lines.push("nothing is released, and no sealed shard was opened".to_owned());
+    lines.push("nothing was released, and no sealed shard was opened".to_owned());
     lines.extend(nothing.version.map(|version| version.to_string()));
     lines
 }
@@ -118,7 +118,8 @@ pub fn render_revoked(revoked: &Revoked) -> Vec<String> {
     lines.extend(revoked.revoked.iter().map(|adapter| format!("revoked {adapter}")));
     lines.push(format!("version {height} of {name}: {adapters} adapters"));
     lines.push(
-        "what was trained on a version that held it stays, and is marked stale in `potluck channel show`".to_owned(),
+        "adapters trained on a version that contained it stay, and are marked stale in `potluck channel show`"
+            .to_owned(),
     );
     lines.push(render_announced(revoked.version.announced));
     lines.push(version.to_string());
@@ -130,7 +131,7 @@ fn render_announced(announced: bool) -> String {
 }
 
 fn render_finished(version: Option<&ManifestId>) -> Vec<String> {
-    let line = |version| format!("version {version} was promised by a command that ended early: it is finished now");
+    let line = |version| format!("version {version} was promised by an interrupted command, and is now finished");
     version.map(line).into_iter().collect()
 }
 
