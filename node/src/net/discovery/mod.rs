@@ -1,4 +1,4 @@
-//! Discovery peers, and who provides what.
+//! Finds peers, and who provides what.
 //!
 //! Goals: a node that knows one peer comes to know more; what a node holds can be found by its id alone; nothing that a
 //! stranger says makes us dial, remember or tell without bound, or pushes out what is ours. Non-goals: to be the only
