@@ -1,7 +1,8 @@
 //! How a command fails: what happened, and why, what to type next, and the exit code.
 //!
 //! The one error type at the edges (command line, local socket, worker process). Inside, every family of operations
-//! has its own enum, by which others decide; `app/failures.rs` and `worker/failures.rs` make kind and hint of them.
+//! has its own enum, by which others decide; `app/failures.rs`, `worker/failures.rs` and `hub/hints.rs` make kind and
+//! hint of them.
 
 use std::fmt::Display;
 use std::path::PathBuf;
