@@ -132,6 +132,11 @@ impl Failure {
         }
     }
 
+    /// It was ended before it was done, and not for a fault.
+    pub fn is_interrupted(&self) -> bool {
+        self.kind == Kind::Interrupted
+    }
+
     /// A command that was stopped by a signal.
     pub fn interrupted() -> Self {
         Self::new(Kind::Interrupted, "interrupted")

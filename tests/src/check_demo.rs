@@ -27,7 +27,7 @@ pub struct Demands {
     pub heldout: u64,
 }
 
-/// The object that `potluck demo --json` prints, schema `potluck.demo/1`.
+/// The object that `potluck demo --json` prints, schema `potluck.demo/2`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Report {
     pub schema: Schema,
@@ -43,7 +43,7 @@ pub struct Report {
 /// The one schema that is understood here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum Schema {
-    #[serde(rename = "potluck.demo/1")]
+    #[serde(rename = "potluck.demo/2")]
     Demo1,
 }
 

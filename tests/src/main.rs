@@ -112,7 +112,7 @@ fn check_demo(file: &std::path::Path, demands: &Demands) -> ExitCode {
     let report = match check_demo::Report::parse(&text) {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("{}: the last line is no `potluck.demo/1` report: {error}", file.display());
+            eprintln!("{}: the last line is no `potluck.demo/2` report: {error}", file.display());
             return ExitCode::FAILURE;
         }
     };

@@ -213,16 +213,16 @@ macro_rules! asks {
 }
 
 asks! {
-    Status: AskStatus, AskStatus => Request::Status, ["status"], "potluck.status/1" => Status;
-    Peers: AskPeers, AskPeers => Request::Peers, ["peers"], "potluck.peers/1" => Peers;
+    Status: AskStatus, AskStatus => Request::Status, ["status"], "potluck.status/2" => Status;
+    Peers: AskPeers, AskPeers => Request::Peers, ["peers"], "potluck.peers/2" => Peers;
     Stop: AskStop, AskStop => Request::Stop, ["stop"], "potluck.stop/1" => Stopped;
     Heard: proto::Heard, own => Request::Heard(own), ["heard"], "potluck.heard/1" => Heard;
     BaseAdd: proto::BaseAdd, own => Request::BaseAdd(own), ["base_add"], "potluck.base.add/1" => Base;
     BaseFetch: proto::BaseFetch, own => Request::BaseFetch(own), ["base_fetch"], "potluck.base.add/1" => Base;
     BaseShow: proto::BaseShow, own => Request::BaseShow(own), ["base_show"], "potluck.base.show/1" => Base;
     BaseList: AskBases, AskBases => Request::BaseList, ["base_list"], "potluck.base.list/1" => Bases;
-    Train: proto::Train, own => Request::Train(Box::new(own)), ["train"], "potluck.train/1" => Trained;
-    Eval: proto::Eval, own => Request::Eval(own), ["eval"], "potluck.eval/1" => Measured;
+    Train: proto::Train, own => Request::Train(Box::new(own)), ["train"], "potluck.train/2" => Trained;
+    Eval: proto::Eval, own => Request::Eval(own), ["eval"], "potluck.eval/2" => Measured;
     Generate: proto::Generate, own => Request::Generate(own), ["generate"], "potluck.generate/1" => Generated;
     DataCheck: proto::DataCheck, own => Request::DataCheck(own),
         ["data_check"], "potluck.data.check/1" => Report as json_forms::Report;
@@ -230,11 +230,11 @@ asks! {
     PublishBase: proto::PublishBase, own => Request::PublishBase(own),
         ["publish_base"], "potluck.publish/1" => Published;
     Search: Search, own => Request::Search(Box::new(own)), ["search"], "potluck.search/1" => Found;
-    Show: proto::Show, own => Request::Show(own), ["show"], "potluck.show/1" => Shown;
+    Show: proto::Show, own => Request::Show(own), ["show"], "potluck.show/2" => Shown;
     Pull: proto::Pull, own => Request::Pull(own), ["pull"], "potluck.pull/1" => Pulled;
     Fetch: proto::Fetch, own => Request::Fetch(own), ["fetch"], "potluck.fetch/1" => FetchedShards;
-    Verify: proto::Verify, own => Request::Verify(own), ["verify"], "potluck.verify/1" => Verified;
-    Merge: proto::Merge, own => Request::Merge(own), ["merge"], "potluck.merge/1" => Merged;
+    Verify: proto::Verify, own => Request::Verify(own), ["verify"], "potluck.verify/2" => Verified;
+    Merge: proto::Merge, own => Request::Merge(own), ["merge"], "potluck.merge/2" => Merged;
     ChannelOpen: channel::Open, own => in_channel(channel::Request::Open(own)),
         ["channel", "open"], "potluck.channel.open/1" => OpenedChannel;
     ChannelPropose: channel::Propose, own => in_channel(channel::Request::Propose(own)),

@@ -69,7 +69,7 @@ fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
-/// The name of a component holds no slash: `potluck.status/1` is `potluck.status.1`.
+/// The name of a component holds no slash: `potluck.status/2` is `potluck.status.2`.
 fn sealed_name(schema: &str) -> String {
     schema.replace('/', ".")
 }

@@ -70,7 +70,11 @@ impl ObjectError {
 
     /// The request was cancelled.
     pub fn is_cancelled(&self) -> bool {
-        matches!(self, Self::Pull { error: PullError::Cancelled(_), .. })
+        match self {
+            Self::Pull { error, .. } => matches!(error, PullError::Cancelled(_)),
+            Self::OurBase(failure) => failure.is_interrupted(),
+            _ => false,
+        }
     }
 
     fn verify_error(&self) -> Option<&VerifyError> {

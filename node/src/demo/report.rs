@@ -128,7 +128,7 @@ impl SkillLine {
 
 impl Report {
     /// Name and version of its form.
-    pub const SCHEMA: &'static str = "potluck.demo/1";
+    pub const SCHEMA: &'static str = "potluck.demo/2";
 
     /// Whether every node came to the version that was signed.
     pub fn outcome(&self) -> Outcome<()> {

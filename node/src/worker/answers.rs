@@ -34,20 +34,24 @@ pub struct Identified {
     pub shapes: Architecture,
 }
 
-/// What the head of a base's files tells a person.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// What the head of a base's files says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
-    /// E.g. `llama, 30 layers of 576, vocabulary 49152, Q4_1`.
-    pub architecture: String,
-    /// Elements of all its tensors.
-    pub parameters: u64,
+    /// What the shapes of its tensors follow from.
+    pub shapes: Architecture,
+    /// The type of its matrices.
+    pub dtype: DType,
 }
 
 impl Described {
-    /// Of these shapes, with matrices of that type.
-    pub fn of(architecture: &Architecture, dtype: DType) -> Self {
-        let parameters = architecture.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
-        Self { architecture: format!("{architecture}, {dtype}"), parameters }
+    /// For people, e.g. `llama, 30 layers of 576, vocabulary 49152, Q4_1`.
+    pub fn architecture(&self) -> String {
+        format!("{}, {}", self.shapes, self.dtype)
+    }
+
+    /// Elements of all its tensors.
+    pub fn parameters(&self) -> u64 {
+        self.shapes.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum()
     }
 }
 

@@ -21,7 +21,7 @@ fn good() -> Report {
         })
     };
     let report = serde_json::json!({
-        "schema": "potluck.demo/1", "seconds": 60.0, "base": {"name": "tiny", "id": "a".repeat(64)},
+        "schema": "potluck.demo/2", "seconds": 60.0, "base": {"name": "tiny", "id": "a".repeat(64)},
         "nodes": [node(0), node(1), node(2)], "skills": [skill(0), skill(1), skill(2)],
         "channel": {
             "id": "c".repeat(64), "version": "b".repeat(64), "height": 1, "digest": "d".repeat(64),

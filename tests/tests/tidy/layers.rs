@@ -95,10 +95,14 @@ fn protocol_and_trainer_stay_away_from_the_world() {
 #[test]
 fn the_daemon_opens_no_model() {
     for source in sources::all() {
-        if !source.path.starts_with("node/src/") || source.path.starts_with("node/src/worker/") {
+        if !source.path.starts_with("node/src/") || source.path.starts_with("node/src/worker/jobs/") {
             continue;
         }
-        let opened = source.code.iter().find(|(_, code)| code.contains("Base::open"));
+        // Of the worker's jobs the daemon calls two functions that open nothing of a person's.
+        let harmless = ["worker::jobs::describe_tiny;", "worker::jobs::rows::measured_length;"];
+        let opens = |code: &str| code.contains("Base::open") || code.contains("worker::jobs::");
+        let wrong = |code: &str| opens(code) && !harmless.iter().any(|call| code.ends_with(call));
+        let opened = source.code.iter().find(|(_, code)| wrong(code.trim_end()));
         assert!(opened.is_none(), "{}: {:?}: ask the worker, or `app/shapes.rs`", source.path, opened);
     }
 }
@@ -110,7 +114,8 @@ fn no_part_decides_by_an_exit_code() {
         if !source.path.starts_with("node/src/app/") || source.path == "node/src/app/failures.rs" {
             continue;
         }
-        let decided = source.code.iter().find(|(_, code)| code.contains("failure.kind"));
+        let asks = |code: &str| code.contains(".kind ==") || code.contains(".kind !=") || code.contains("failure.kind");
+        let decided = source.code.iter().find(|(_, code)| asks(code));
         assert!(decided.is_none(), "{}: {:?}: match on an error of `app/errors.rs`", source.path, decided);
     }
 }

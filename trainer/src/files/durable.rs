@@ -19,7 +19,7 @@ enum Access {
 /// power cut; on an error the old one is as it was.
 ///
 /// The bytes are written to `PATH.tmp` beside it and synced, the file is renamed, and its folder is synced. What could not
-/// be written whole is removed, since it would keep space from what comes next. One process at a time may replace a path.
+/// be written whole is removed, since it would keep space from what comes next. One process, and one thread of it, at a time may replace a path.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_as(path, bytes, Access::Umask)
 }
@@ -46,9 +46,21 @@ pub fn sync_parent(path: &Path) -> io::Result<()> {
     sync_folder(parent(path))
 }
 
-/// Makes the names in a folder durable. Windows has no such call: its file systems journal names by themselves.
+/// Makes the names in a folder durable. Windows has no such call, and some network file systems refuse it: there names are
+/// as durable as the system makes them by itself.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match File::open(folder)?.sync_all() {
+        Err(error) if is_no_such_call(&error) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// What file systems answer that cannot sync a folder: `EINVAL`, `ENOTSUP`, `ENOSYS`.
+fn is_no_such_call(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported)
 }
 
 /// The folder that a path lies in: the current one for a bare name.
@@ -117,6 +129,14 @@ mod tests {
         assert!(replace(&path, b"new").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert!(create_private(&path).is_err());
+    }
+
+    #[test]
+    fn a_file_system_that_cannot_sync_folders_is_no_error() {
+        for answer in [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported] {
+            assert!(is_no_such_call(&io::Error::from(answer)));
+        }
+        assert!(!is_no_such_call(&io::Error::from(io::ErrorKind::StorageFull)));
     }
 
     #[cfg(unix)]

@@ -81,7 +81,7 @@ impl Bases {
     pub async fn describe_known(&self, call: &Call<'_>, known: &KnownBase) -> Outcome<Base> {
         let identified = self.worker.identify(call, &known.source).await?;
         if known.id == Some(identified.base) && known.source != BaseSource::Tiny {
-            self.shapes.note(&identified).await?;
+            self.shapes.try_note(&identified.base, &identified.shapes, identified.dtype).await;
         }
         Ok(describe(&known.name, &place(&known.source), identified))
     }
@@ -130,23 +130,17 @@ impl Bases {
         let known: Vec<_> = [tiny].into_iter().chain(added).collect();
         let mut bases = Vec::with_capacity(known.len());
         for known in known {
-            let described = self.shapes_here(call, &known).await;
+            // Of some the files may have gone.
+            let described = match known.source {
+                BaseSource::Tiny => self.disk.on_store(|_| describe_tiny()).await.ok(),
+                BaseSource::Path(_) => self.shapes.now(call, &known).await.ok(),
+            };
+            if call.cancel.is_cancelled() {
+                return Err(Failure::interrupted());
+            }
             bases.extend(list_entry(known, described));
         }
         Ok(answers::Bases { bases })
-    }
-
-    /// What a base is, for the list: as it was noted if its files are as they were, else as the head of its files says.
-    /// `None` if it cannot be read: some of the files may have gone.
-    async fn shapes_here(&self, call: &Call<'_>, known: &KnownBase) -> Option<Described> {
-        if known.source == BaseSource::Tiny {
-            return describe_tiny().ok();
-        }
-        let record = known.id.and_then(|id| self.disk.store.base(&id)).filter(unchanged);
-        if let Some(noted) = record.and_then(|record| self.disk.store.shapes(&record.id)) {
-            return Some(Described::of(&noted.architecture, noted.dtype));
-        }
-        self.worker.compute(call, 1, Task::Describe { base: known.source.clone() }).await.ok()
     }
 
     /// The id of a base; read whole only if it is not known yet, or its files have changed since. What was read whole is
@@ -227,8 +221,8 @@ fn place(source: &BaseSource) -> String {
 
 /// A line of the list: what `base show` says as well, as far as it is known.
 fn list_entry(known: KnownBase, described: Option<Described>) -> Option<ListedBase> {
-    let parameters = described.as_ref().map(|described| described.parameters);
-    let architecture = described.map(|described| described.architecture);
+    let parameters = described.as_ref().map(Described::parameters);
+    let architecture = described.map(|described| described.architecture());
     Some(ListedBase { name: known.name, base: known.id?, place: place(&known.source), architecture, parameters })
 }
 

@@ -113,7 +113,7 @@ async fn a_fold_leaves_its_answer_beside_the_weights() {
     assert_eq!((digest, base), (folded.digest, folded.base));
     assert_eq!(stage.store().folded(&recipe), Some(digest), "noted for `verify`");
     let expected = json!({
-        "schema": "potluck.merge/1", "folder": out, "recipe": recipe, "parent": Stage::base(), "digest": digest,
+        "schema": "potluck.merge/2", "folder": out, "recipe": recipe, "parent": Stage::base(), "digest": digest,
         "base": base, "inputs": [{ "adapter": adapter, "weight": 0.5 }], "dtype": DType::F32,
     });
     let written = std::fs::read_to_string(out.join("recipe.json")).expect("written");

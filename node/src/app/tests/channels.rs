@@ -159,7 +159,7 @@ async fn a_proposal_that_the_rules_refuse_is_not_weighed() {
 async fn a_stewards_own_damaged_base_refuses_nobodys_adapter() {
     let rest = script(folded());
     let script = Script::new(move |task| match task {
-        Task::Identify { .. } => Err(Failure::new(Kind::Verification, "model.safetensors is damaged")),
+        Task::Describe { .. } => Err(Failure::new(Kind::Verification, "model.safetensors is damaged")),
         task => (rest.answers)(task),
     });
     let stage = Stage::new(&script).await;

@@ -29,6 +29,7 @@ fn name(task: &Task) -> &'static str {
         Task::Choose(_) => "choose",
         Task::Fold { .. } => "fold",
         Task::Identify { .. } => "identify",
+        Task::Describe { .. } => "describe",
         _ => "another",
     }
 }

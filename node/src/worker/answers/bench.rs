@@ -21,6 +21,7 @@ pub struct StepMeasured {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub planned_mb: Option<f64>,
     /// Of each step.
+    #[serde(deserialize_with = "crate::ipc::numbers")]
     pub losses: Vec<f64>,
     /// BLAKE3 of the factors after the last step.
     pub params_digest: String,
@@ -73,6 +74,7 @@ pub struct MergeMeasured {
     /// Most memory that the worker process held, in 10^6 bytes, where the system tells; with making the adapters.
     pub peak_rss_mb: Option<f64>,
     /// Relative to the exact sum, Frobenius, in f64.
+    #[serde(deserialize_with = "crate::ipc::number")]
     pub error: f64,
     /// Share of the energy of the exact sum that the result keeps.
     pub kept_energy: f64,

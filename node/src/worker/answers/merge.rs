@@ -87,8 +87,10 @@ pub struct LeastKept {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Chosen {
     /// With the weights that were given.
+    #[serde(deserialize_with = "crate::ipc::number")]
     pub given_loss: f64,
     /// With those that were chosen.
+    #[serde(deserialize_with = "crate::ipc::number")]
     pub loss: f64,
     /// Sets of weights that were measured.
     pub evaluations: usize,

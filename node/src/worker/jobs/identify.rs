@@ -19,15 +19,16 @@ pub fn identify(source: &BaseSource) -> Outcome<Identified> {
             list_files(path).map_err(|error| Failure::io(format!("list {}", path.display()), &error))?
         }
     };
-    let (dtype, shapes) = (dtype(&base)?, base.architecture().clone());
-    let Described { architecture, parameters } = Described::of(&shapes, dtype);
+    let described = Described { shapes: base.architecture().clone(), dtype: dtype(&base)? };
+    let (architecture, parameters) = (described.architecture(), described.parameters());
+    let Described { shapes, dtype } = described;
     Ok(Identified { base: id, architecture, parameters, dtype, files, shapes })
 }
 
 /// What the head of a base's files says. No weight is read for it.
 pub fn describe(source: &BaseSource) -> Outcome<Described> {
     let base = open::base(source)?;
-    Ok(Described::of(base.architecture(), dtype(&base)?))
+    Ok(Described { shapes: base.architecture().clone(), dtype: dtype(&base)? })
 }
 
 /// The same of the base inside this program, which needs no worker: it is no file that could be cut short.

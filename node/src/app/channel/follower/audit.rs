@@ -184,7 +184,7 @@ impl Auditor {
             Claim::Equivocation { first, second } => self.judge_two(call, lineage, [first, second], patience).await,
         };
         match judged {
-            Err(failure) if call.cancel.is_cancelled() => Err(failure),
+            Err(failure) if call.cancel.is_cancelled() || failure.is_interrupted() => Err(failure),
             Err(failure) => Ok(Judged::Open(failure.message)),
             judged => judged,
         }

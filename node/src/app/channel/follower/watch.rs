@@ -96,7 +96,7 @@ impl Follower {
                     tracing::info!(channel = %name, "version {height} is in force, before it was {}", updated.from);
                 }
             }
-            Err(_) if cancel.is_cancelled() => {}
+            Err(failure) if failure.is_interrupted() => {}
             Err(failure) => tracing::warn!(channel = %name, "{failure}"),
         }
     }
