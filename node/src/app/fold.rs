@@ -1,6 +1,7 @@
 //! Folding: the exact sum of adapters into their base, by a recipe.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use potluck_protocol::id::RecipeId;
 use potluck_protocol::recipe::Recipe;
@@ -32,7 +33,7 @@ pub fn recipe_file<R: Ask>(answer: &R::Answer) -> Outcome<Vec<u8>> {
 pub struct Folds {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) worker: Worker,
-    pub(in crate::app) adapters: Adapters,
+    pub(in crate::app) adapters: Arc<Adapters>,
 }
 
 impl Folds {

@@ -1,6 +1,7 @@
 //! Merging: adapters into one adapter by a method, or their exact sum into the base.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::recipe::{Recipe, Weight};
@@ -28,10 +29,10 @@ use crate::worker::proto::{BenchMergeTask, BenchShape, MergeSource, MergeTask, T
 #[derive(Clone)]
 pub struct Merging {
     pub(in crate::app) disk: Disk,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) adapters: Adapters,
-    pub(in crate::app) folds: Folds,
-    pub(in crate::app) resolver: Resolver,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) adapters: Arc<Adapters>,
+    pub(in crate::app) folds: Arc<Folds>,
+    pub(in crate::app) resolver: Arc<Resolver>,
 }
 
 impl Merging {

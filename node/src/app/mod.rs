@@ -3,6 +3,9 @@
 //! [`Node`] takes each request to the part that answers it. A part is a type of one file or folder; it owns what it needs
 //! and is handed the parts below it, in the order of the modules here, each of which calls only those above it in this
 //! list. `parts` puts them together. Nothing here parses flags or prints.
+//!
+//! A part holds the parts below it behind an `Arc`: by value each would hold all those below it again, and a node would be
+//! larger than a thread's stack bears.
 
 mod call;
 mod errors;

@@ -1,6 +1,7 @@
 //! A node: takes each request to the part that answers it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -38,7 +39,7 @@ pub struct Node {
     root: PathBuf,
     network: Option<Network>,
     worker: Worker,
-    pub(in crate::app) parts: Parts,
+    pub(in crate::app) parts: Arc<Parts>,
     stop: CancellationToken,
     /// Of a node that does not exist yet: where somebody only looks and there is no home, a folder for as long as the look
     /// takes stands in for it. The last field: the folder goes when nothing uses it any more.
@@ -88,7 +89,7 @@ impl Node {
     fn on(ground: Ground, stop: CancellationToken) -> Self {
         let (network, worker) = (ground.network.clone(), ground.worker.clone());
         let root = ground.disk.home.layout().root().to_path_buf();
-        Self { root, network, worker, parts: Parts::on(ground), stop, _unmade: None }
+        Self { root, network, worker, parts: Arc::new(Parts::on(ground)), stop, _unmade: None }
     }
 
     /// The folder of its home.

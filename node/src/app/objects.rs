@@ -1,5 +1,6 @@
 //! Manifests with their shards: found, fetched, checked, and here.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use potluck_protocol::id::ManifestId;
@@ -27,7 +28,7 @@ pub const FIND_SECONDS: u64 = 60;
 pub struct Objects {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
+    pub(in crate::app) known: Arc<KnownBases>,
     pub(in crate::app) shapes: Shapes,
 }
 

@@ -59,9 +59,9 @@ pub struct Ground {
 pub struct Parts {
     pub status: NodeStatus,
     pub maintenance: Maintenance,
-    pub bases: Bases,
+    pub bases: Arc<Bases>,
     pub puller: Puller,
-    pub publisher: Publisher,
+    pub publisher: Arc<Publisher>,
     pub adapter_publisher: AdapterPublisher,
     pub base_publisher: BasePublisher,
     pub training: Training,
@@ -71,26 +71,26 @@ pub struct Parts {
     pub searcher: Searcher,
     pub shows: Shows,
     pub verifier: Verifier,
-    pub adapters: Adapters,
-    pub names: Names,
+    pub adapters: Arc<Adapters>,
+    pub names: Arc<Names>,
 }
 
 /// What is here, what can be had, and what can be signed.
 struct Lookups {
     lineages: Lineages,
-    known: KnownBases,
-    names: Names,
-    objects: Objects,
-    publisher: Publisher,
+    known: Arc<KnownBases>,
+    names: Arc<Names>,
+    objects: Arc<Objects>,
+    publisher: Arc<Publisher>,
 }
 
 /// What is computed with.
 struct Contents {
-    bases: Bases,
-    adapters: Adapters,
-    folds: Folds,
-    versions: Versions,
-    resolver: Resolver,
+    bases: Arc<Bases>,
+    adapters: Arc<Adapters>,
+    folds: Arc<Folds>,
+    versions: Arc<Versions>,
+    resolver: Arc<Resolver>,
 }
 
 /// What the parts that answer requests are handed, each what it needs of it.
@@ -102,41 +102,41 @@ struct Tools {
     network: Option<Network>,
     unmade: Option<PathBuf>,
     lineages: Lineages,
-    known: KnownBases,
-    names: Names,
-    objects: Objects,
-    publisher: Publisher,
-    bases: Bases,
-    adapters: Adapters,
-    folds: Folds,
-    versions: Versions,
-    resolver: Resolver,
+    known: Arc<KnownBases>,
+    names: Arc<Names>,
+    objects: Arc<Objects>,
+    publisher: Arc<Publisher>,
+    bases: Arc<Bases>,
+    adapters: Arc<Adapters>,
+    folds: Arc<Folds>,
+    versions: Arc<Versions>,
+    resolver: Arc<Resolver>,
 }
 
 impl Ground {
     fn lookups(&self) -> Lookups {
         let lineages = Lineages { disk: self.disk.clone() };
-        let known = KnownBases { disk: self.disk.clone(), lineages: lineages.clone() };
-        let names = Names {
+        let known = Arc::new(KnownBases { disk: self.disk.clone(), lineages: lineages.clone() });
+        let names = Arc::new(Names {
             disk: self.disk.clone(),
             network: self.network.clone(),
             known: known.clone(),
             lineages: lineages.clone(),
-        };
+        });
         let shapes = Shapes { disk: self.disk.clone(), worker: self.worker.clone() };
         let (disk, network) = (self.disk.clone(), self.network.clone());
-        let objects = Objects { disk, network, known: known.clone(), shapes };
-        let publisher = Publisher {
+        let objects = Arc::new(Objects { disk, network, known: known.clone(), shapes });
+        let publisher = Arc::new(Publisher {
             disk: self.disk.clone(),
             identity: self.identity.clone(),
             network: self.network.clone(),
             objects: objects.clone(),
-        };
+        });
         Lookups { lineages, known, names, objects, publisher }
     }
 
     fn contents(&self, lookups: &Lookups) -> Contents {
-        let bases = Bases {
+        let bases = Arc::new(Bases {
             disk: self.disk.clone(),
             worker: self.worker.clone(),
             network: self.network.clone(),
@@ -145,15 +145,16 @@ impl Ground {
             objects: lookups.objects.clone(),
             shapes: lookups.objects.shapes.clone(),
             settling: Arc::default(),
-        };
-        let adapters = Adapters {
+        });
+        let adapters = Arc::new(Adapters {
             disk: self.disk.clone(),
             known: lookups.known.clone(),
             names: lookups.names.clone(),
             bases: bases.clone(),
-        };
-        let folds = Folds { disk: self.disk.clone(), worker: self.worker.clone(), adapters: adapters.clone() };
-        let versions = Versions {
+        });
+        let folds =
+            Arc::new(Folds { disk: self.disk.clone(), worker: self.worker.clone(), adapters: adapters.clone() });
+        let versions = Arc::new(Versions {
             disk: self.disk.clone(),
             worker: self.worker.clone(),
             network: self.network.clone(),
@@ -163,8 +164,9 @@ impl Ground {
             bases: bases.clone(),
             adapters: adapters.clone(),
             folds: folds.clone(),
-        };
-        let resolver = Resolver { names: lookups.names.clone(), bases: bases.clone(), versions: versions.clone() };
+        });
+        let resolver =
+            Arc::new(Resolver { names: lookups.names.clone(), bases: bases.clone(), versions: versions.clone() });
         Contents { bases, adapters, folds, versions, resolver }
     }
 
@@ -240,19 +242,19 @@ impl Tools {
         Verifier { disk, network, known, names, objects, bases, folds, versions }
     }
 
-    fn chains(&self) -> Chains {
+    fn chains(&self) -> Arc<Chains> {
         let Self { disk, network, objects, .. } = self.clone();
-        Chains { disk, network, objects }
+        Arc::new(Chains { disk, network, objects })
     }
 
-    fn halts(&self) -> Halts {
+    fn halts(&self) -> Arc<Halts> {
         let Self { disk, lineages, publisher, .. } = self.clone();
-        Halts { disk, lineages, publisher }
+        Arc::new(Halts { disk, lineages, publisher })
     }
 
-    fn view(&self, chains: Chains) -> ChannelView {
+    fn view(&self, chains: Arc<Chains>) -> Arc<ChannelView> {
         let Self { disk, identity, known, lineages, names, .. } = self.clone();
-        ChannelView { disk, identity, known, lineages, names, chains }
+        Arc::new(ChannelView { disk, identity, known, lineages, names, chains })
     }
 
     fn exporter(&self) -> Exporter {
@@ -265,33 +267,33 @@ impl Tools {
         Proposer { disk, identity, known, lineages, names, objects, publisher, adapters }
     }
 
-    fn auditor(&self) -> Auditor {
+    fn auditor(&self) -> Arc<Auditor> {
         let Self { network, objects, versions, .. } = self.clone();
-        Auditor { network, objects, versions, rates: Rates::default() }
+        Arc::new(Auditor { network, objects, versions, rates: Rates::default() })
     }
 
-    fn follower(&self, turns: Turns, chains: Chains, halts: Halts) -> Follower {
+    fn follower(&self, turns: Turns, chains: Arc<Chains>, halts: Arc<Halts>) -> Follower {
         let Self { disk, identity, network, lineages, names, objects, versions, .. } = self.clone();
         let auditor = self.auditor();
         Follower { disk, identity, network, lineages, names, objects, versions, turns, chains, halts, auditor }
     }
 
-    fn screen(&self) -> Screen {
+    fn screen(&self) -> Arc<Screen> {
         let Self { disk, network, objects, .. } = self.clone();
-        Screen { disk, network, objects }
+        Arc::new(Screen { disk, network, objects })
     }
 
-    fn proposals(&self) -> Proposals {
+    fn proposals(&self) -> Arc<Proposals> {
         let Self { disk, network, objects, .. } = self.clone();
-        Proposals { disk, network, objects }
+        Arc::new(Proposals { disk, network, objects })
     }
 
-    fn drafts(&self, turns: Turns) -> Drafts {
+    fn drafts(&self, turns: Turns) -> Arc<Drafts> {
         let Self { disk, identity, objects, publisher, bases, folds, versions, .. } = self.clone();
-        Drafts { disk, identity, objects, publisher, bases, folds, versions, turns }
+        Arc::new(Drafts { disk, identity, objects, publisher, bases, folds, versions, turns })
     }
 
-    fn steward(&self, turns: Turns, chains: Chains, halts: Halts) -> Steward {
+    fn steward(&self, turns: Turns, chains: Arc<Chains>, halts: Arc<Halts>) -> Steward {
         let Self {
             disk,
             worker,

@@ -1,6 +1,7 @@
 //! Work for a worker process, and what becomes of its answer.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use potluck_protocol::id::RecipeId;
 use potluck_protocol::recipe::Recipe;
@@ -53,7 +54,7 @@ impl Plan {
 #[derive(Clone)]
 pub struct Plans {
     pub(in crate::app) worker: Worker,
-    pub(in crate::app) folds: Folds,
+    pub(in crate::app) folds: Arc<Folds>,
 }
 
 impl Plans {

@@ -1,5 +1,7 @@
 //! Signing as this node, and telling the network.
 
+use std::sync::Arc;
+
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::ManifestId;
@@ -27,7 +29,7 @@ pub struct Publisher {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) identity: Identity,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) objects: Objects,
+    pub(in crate::app) objects: Arc<Objects>,
 }
 
 impl Publisher {

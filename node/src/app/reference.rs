@@ -4,6 +4,7 @@
 //! changes what a word means by announcing something. What could be meant twice is an error that lists both.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::id::{BaseId, ManifestId, RecipeId};
@@ -39,7 +40,7 @@ pub const NAMED: [KindTag; 3] = [KindTag::Adapter, KindTag::Channel, KindTag::Ba
 pub struct Names {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
+    pub(in crate::app) known: Arc<KnownBases>,
     pub(in crate::app) lineages: Lineages,
 }
 

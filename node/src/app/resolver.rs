@@ -1,5 +1,7 @@
 //! What a REF means, made usable: a base that is found, fetched or folded.
 
+use std::sync::Arc;
+
 use crate::app::adapters::of_base::{Of, ToRun};
 use crate::app::bases::Bases;
 use crate::app::call::Call;
@@ -15,9 +17,9 @@ use crate::worker::proto::BaseSource;
 /// Finds what a command is to compute with, and makes it be here.
 #[derive(Clone)]
 pub struct Resolver {
-    pub(in crate::app) names: Names,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) versions: Versions,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) versions: Arc<Versions>,
 }
 
 impl Resolver {

@@ -28,11 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 pub struct Shows {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) resolver: Resolver,
-    pub(in crate::app) proposals: Proposals,
+    pub(in crate::app) known: Arc<KnownBases>,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) resolver: Arc<Resolver>,
+    pub(in crate::app) proposals: Arc<Proposals>,
     pub(in crate::app) offers: Arc<Offers>,
 }
 

@@ -1,5 +1,7 @@
 //! What a worker needs to train, evaluate, generate and measure, looked up in the home.
 
+use std::sync::Arc;
+
 use crate::api::ask::Answer;
 use crate::api::proto::{Bench, DataCheck, Eval, Generate, Train};
 use crate::app::adapters::Adapters;
@@ -16,9 +18,9 @@ use crate::worker::proto::{BenchWork, Task, TrainTask};
 /// Plans what the worker trains, evaluates, generates and measures.
 #[derive(Clone)]
 pub struct Training {
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) adapters: Adapters,
-    pub(in crate::app) resolver: Resolver,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) adapters: Arc<Adapters>,
+    pub(in crate::app) resolver: Arc<Resolver>,
 }
 
 impl Training {

@@ -1,5 +1,6 @@
 //! Verifying again what was verified before: bytes rot, and nobody need believe us.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
@@ -28,12 +29,12 @@ const VERIFIED: [KindTag; 2] = [KindTag::Adapter, KindTag::Base];
 pub struct Verifier {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) folds: Folds,
-    pub(in crate::app) versions: Versions,
+    pub(in crate::app) known: Arc<KnownBases>,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) folds: Arc<Folds>,
+    pub(in crate::app) versions: Arc<Versions>,
 }
 
 impl Verifier {

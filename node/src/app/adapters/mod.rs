@@ -4,6 +4,7 @@ pub mod of_base;
 pub mod pull;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
@@ -31,9 +32,9 @@ pub struct FoundAdapter {
 #[derive(Clone)]
 pub struct Adapters {
     pub(in crate::app) disk: Disk,
-    pub(in crate::app) known: KnownBases,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) bases: Bases,
+    pub(in crate::app) known: Arc<KnownBases>,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) bases: Arc<Bases>,
 }
 
 impl Adapters {

@@ -1,6 +1,7 @@
 //! Pulling: what peers hold becomes a checked PEFT folder here.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId};
@@ -29,11 +30,11 @@ use crate::store::Note;
 pub struct Puller {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) adapters: Adapters,
+    pub(in crate::app) known: Arc<KnownBases>,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) adapters: Arc<Adapters>,
 }
 
 impl Puller {

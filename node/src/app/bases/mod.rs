@@ -35,9 +35,9 @@ pub struct Bases {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) worker: Worker,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) objects: Objects,
+    pub(in crate::app) known: Arc<KnownBases>,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) objects: Arc<Objects>,
     pub(in crate::app) shapes: Shapes,
     /// Held while a base is put in its place.
     pub(in crate::app) settling: Arc<Mutex<()>>,

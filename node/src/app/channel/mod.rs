@@ -7,6 +7,8 @@
 pub mod follower;
 pub mod steward;
 
+use std::sync::Arc;
+
 use crate::api::answers::RolledBack;
 use crate::api::ask::Answer;
 use crate::api::channel::{Export, Request, Rollback, Show, Unfollow, Update};
@@ -22,7 +24,7 @@ use steward::propose::Proposer;
 #[derive(Clone)]
 pub struct Channels {
     pub(in crate::app) follower: Follower,
-    pub(in crate::app) view: ChannelView,
+    pub(in crate::app) view: Arc<ChannelView>,
     pub(in crate::app) exporter: Exporter,
     pub(in crate::app) proposer: Proposer,
     pub(in crate::app) steward: Steward,

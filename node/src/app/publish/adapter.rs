@@ -1,6 +1,7 @@
 //! Publishing: a PEFT folder becomes shards, a signed manifest, and an announcement.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use potluck_protocol::id::BaseId;
 use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, Manifest, Training};
@@ -36,12 +37,12 @@ pub struct AdapterPublisher {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) worker: Worker,
     pub(in crate::app) identity: Identity,
-    pub(in crate::app) known: KnownBases,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) publisher: Publisher,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) adapters: Adapters,
-    pub(in crate::app) resolver: Resolver,
+    pub(in crate::app) known: Arc<KnownBases>,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) publisher: Arc<Publisher>,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) adapters: Arc<Adapters>,
+    pub(in crate::app) resolver: Arc<Resolver>,
 }
 
 impl AdapterPublisher {

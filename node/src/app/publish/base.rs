@@ -1,6 +1,7 @@
 //! Publishing a base: its files become shards, a signed manifest, and an announcement on its own topic.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use potluck_protocol::manifest::{BaseInfo, FileEntry, Kind as ManifestKind, Manifest};
 use potluck_protocol::text::{Name, RelPath};
@@ -28,8 +29,8 @@ pub struct BasePublisher {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) worker: Worker,
     pub(in crate::app) identity: Identity,
-    pub(in crate::app) publisher: Publisher,
-    pub(in crate::app) resolver: Resolver,
+    pub(in crate::app) publisher: Arc<Publisher>,
+    pub(in crate::app) resolver: Arc<Resolver>,
 }
 
 impl BasePublisher {

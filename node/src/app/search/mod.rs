@@ -47,9 +47,9 @@ struct Candidate {
 pub struct Searcher {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) bases: Bases,
+    pub(in crate::app) known: Arc<KnownBases>,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) bases: Arc<Bases>,
     pub(in crate::app) offers: Arc<Offers>,
 }
 

@@ -8,6 +8,8 @@ use potluck_protocol::tensor::DType;
 use potluck_trainer::data::check::Report;
 use potluck_trainer::data::tokenise::Overlong;
 use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Script, Stage};
 use crate::api::answers::{self, GenerateMeasured, Generated, Merged, Presence, Stopped};
@@ -40,6 +42,15 @@ async fn what_is_asked_of_the_home_is_answered_by_its_own_type() {
     assert_eq!(stage.ask(AskStoreVerify).await.expect("whole").shards, stat.shards);
     assert_eq!(stage.ask(AskStoreRebuild).await.expect("rebuilds").held, stat.held);
     assert_eq!(stage.ask(AskStop).await.expect("ends"), Stopped {});
+}
+
+/// A command polls its request on the main thread's stack, below several frames that each hold it once.
+#[tokio::test]
+async fn a_request_under_way_is_small() {
+    let stage = Stage::new(&idle()).await;
+    let running = stage.node.run(AskStatus.into(), mpsc::channel(1).0, CancellationToken::new());
+    let (node, request) = (size_of_val(&stage.node), size_of_val(&running));
+    assert!(node < 1 << 10 && request < 64 << 10, "a node has {node} bytes, a request {request}");
 }
 
 #[tokio::test]

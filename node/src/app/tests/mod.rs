@@ -90,7 +90,7 @@ impl Stage {
         let fixture = Fixture::new();
         for file in files_below(from.root()) {
             let relative = file.strip_prefix(from.root()).expect("below it");
-            if relative == Path::new("identity") {
+            if relative == Path::new("identity.key") {
                 continue;
             }
             let target = fixture.root().join(relative);

@@ -10,6 +10,7 @@ use super::{Script, Stage};
 use crate::app::call::Call;
 use crate::app::errors::ObjectError;
 use crate::failure::{Failure, Kind};
+use crate::store::{BaseFile, BaseRecord};
 use crate::worker::answers::Described;
 use crate::worker::proto::Task;
 
@@ -49,8 +50,8 @@ async fn what_files_say_that_have_changed_is_not_noted() {
     let script = script();
     let stage = Stage::new(&script).await;
     let record = stage.store().base(&Stage::base()).expect("known");
-    let gone = crate::store::BaseRecord { path: format!("{}-gone", record.path), ..record };
-    stage.store().add_base(gone).expect("room");
+    let file = BaseFile { path: "model.safetensors".to_owned(), len: 1, mtime_nanos: 1 };
+    stage.store().add_base(BaseRecord { files: vec![file], ..record }).expect("room");
     assert_eq!(shapes_of_small(&stage).await.expect("readable"), potluck_trainer::tiny::architecture());
     assert_eq!(script.asked(), ["describe"]);
     assert_eq!(stage.store().shapes(&Stage::base()), None);

@@ -3,6 +3,7 @@
 mod adapters;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::channel::{ChannelInfo, VersionInfo};
@@ -39,12 +40,12 @@ pub struct Versions {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) worker: Worker,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) known: KnownBases,
+    pub(in crate::app) known: Arc<KnownBases>,
     pub(in crate::app) lineages: Lineages,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) adapters: Adapters,
-    pub(in crate::app) folds: Folds,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) adapters: Arc<Adapters>,
+    pub(in crate::app) folds: Arc<Folds>,
 }
 
 impl Versions {

@@ -4,6 +4,7 @@
 //! obeyed. A claim about bytes costs one fold, once for each version, and a few in an hour for each channel, whoever sends
 //! how many. Those about what is in force, or about to be, come first.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
@@ -38,8 +39,8 @@ enum Judged {
 #[derive(Clone)]
 pub struct Auditor {
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) versions: Versions,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) versions: Arc<Versions>,
     pub(in crate::app) rates: Rates,
 }
 

@@ -3,6 +3,7 @@
 //! Only announcements by the steward's key are looked at, so what others announce costs nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
@@ -27,7 +28,7 @@ use crate::net::Event;
 pub struct Chains {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) objects: Objects,
+    pub(in crate::app) objects: Arc<Objects>,
 }
 
 impl Chains {

@@ -1,6 +1,7 @@
 //! A version as a folder of merged safetensors for other programs: whole or not at all.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_trainer::files::StagedFolder;
@@ -20,8 +21,8 @@ use crate::out_folder;
 #[derive(Clone)]
 pub struct Exporter {
     pub(in crate::app) disk: Disk,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) versions: Versions,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) versions: Arc<Versions>,
 }
 
 impl Exporter {

@@ -1,5 +1,7 @@
 //! Halting: a steward was found lying, and from then on no version of the channel is taken here.
 
+use std::sync::Arc;
+
 use potluck_protocol::channel::{Claim, ProofInfo};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::lineage::Lineage;
@@ -19,7 +21,7 @@ use crate::store::{ChannelRecord, Halt};
 pub struct Halts {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) lineages: Lineages,
-    pub(in crate::app) publisher: Publisher,
+    pub(in crate::app) publisher: Arc<Publisher>,
 }
 
 impl Halts {

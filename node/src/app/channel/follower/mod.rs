@@ -24,6 +24,8 @@ pub mod show;
 pub mod export;
 pub mod watch;
 
+use std::sync::Arc;
+
 use crate::app::disk::Disk;
 use crate::app::lineages::Lineages;
 use crate::app::network::Network;
@@ -43,11 +45,11 @@ pub struct Follower {
     pub(in crate::app) identity: Identity,
     pub(in crate::app) network: Option<Network>,
     pub(in crate::app) lineages: Lineages,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) versions: Versions,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) versions: Arc<Versions>,
     pub(in crate::app) turns: Turns,
-    pub(in crate::app) chains: Chains,
-    pub(in crate::app) halts: Halts,
-    pub(in crate::app) auditor: Auditor,
+    pub(in crate::app) chains: Arc<Chains>,
+    pub(in crate::app) halts: Arc<Halts>,
+    pub(in crate::app) auditor: Arc<Auditor>,
 }

@@ -1,6 +1,7 @@
 //! The lineage as it is known here, for whoever wants to see it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use potluck_protocol::channel::{Role, Verdict, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
@@ -33,10 +34,10 @@ struct Adapters {
 pub struct ChannelView {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) identity: Identity,
-    pub(in crate::app) known: KnownBases,
+    pub(in crate::app) known: Arc<KnownBases>,
     pub(in crate::app) lineages: Lineages,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) chains: Chains,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) chains: Arc<Chains>,
 }
 
 impl ChannelView {

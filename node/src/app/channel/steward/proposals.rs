@@ -1,6 +1,7 @@
 //! Proposals to a channel: finding those that have not been judged, and what became of one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
@@ -43,7 +44,7 @@ pub struct Group {
 pub struct Proposals {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) objects: Objects,
+    pub(in crate::app) objects: Arc<Objects>,
 }
 
 impl Proposals {

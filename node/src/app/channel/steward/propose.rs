@@ -1,5 +1,6 @@
 //! `potluck channel propose`: an adapter of this node's store, offered to a channel.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::channel::{ChannelInfo, ProposalInfo};
@@ -29,12 +30,12 @@ use crate::text::shell;
 pub struct Proposer {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) identity: Identity,
-    pub(in crate::app) known: KnownBases,
+    pub(in crate::app) known: Arc<KnownBases>,
     pub(in crate::app) lineages: Lineages,
-    pub(in crate::app) names: Names,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) publisher: Publisher,
-    pub(in crate::app) adapters: Adapters,
+    pub(in crate::app) names: Arc<Names>,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) publisher: Arc<Publisher>,
+    pub(in crate::app) adapters: Arc<Adapters>,
 }
 
 impl Proposer {

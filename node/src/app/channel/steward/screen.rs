@@ -1,5 +1,6 @@
 //! Every check of a proposal that needs no numerics.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::{PeerId, identity};
@@ -32,7 +33,7 @@ pub enum Screened {
 pub struct Screen {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
-    pub(in crate::app) objects: Objects,
+    pub(in crate::app) objects: Arc<Objects>,
 }
 
 impl Screen {

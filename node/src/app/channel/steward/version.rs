@@ -1,5 +1,7 @@
 //! The next version of a channel: made, promised, signed, published; and what was promised, finished.
 
+use std::sync::Arc;
+
 use potluck_protocol::channel::{Change, Opened, Verdict, VerdictOutcome, VersionInfo};
 use potluck_protocol::codec;
 use potluck_protocol::id::{BaseId, FoldDigest, ManifestId};
@@ -45,11 +47,11 @@ pub struct Scored {
 pub struct Drafts {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) identity: Identity,
-    pub(in crate::app) objects: Objects,
-    pub(in crate::app) publisher: Publisher,
-    pub(in crate::app) bases: Bases,
-    pub(in crate::app) folds: Folds,
-    pub(in crate::app) versions: Versions,
+    pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) publisher: Arc<Publisher>,
+    pub(in crate::app) bases: Arc<Bases>,
+    pub(in crate::app) folds: Arc<Folds>,
+    pub(in crate::app) versions: Arc<Versions>,
     pub(in crate::app) turns: Turns,
 }
 
