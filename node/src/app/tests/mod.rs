@@ -107,7 +107,9 @@ impl Stage {
 
     /// Asks the node, and lets nobody know how far it is.
     pub async fn ask<R: Ask>(&self, request: R) -> Outcome<R::Answer> {
-        R::take(self.node.run(request.into(), mpsc::channel(1).0, CancellationToken::new()).await?)
+        // Its receiver goes at once: one that stayed without reading would stop the request.
+        let (progress, _) = mpsc::channel(1);
+        R::take(self.node.run(request.into(), progress, CancellationToken::new()).await?)
     }
 }
 
