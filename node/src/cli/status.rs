@@ -19,7 +19,7 @@ fn render(status: &Status) -> Vec<String> {
         _ => "not running (start it with `potluck up`)".to_owned(),
     };
     let Some(peer) = &status.peer else {
-        return vec![format!("no home yet at {home}: the first command that keeps something makes it")];
+        return vec![format!("no home yet at {home}: the first command that stores something creates it")];
     };
     let mut lines = vec![format!("{peer} {state}"), format!("home {home}")];
     lines.extend(status.addresses.iter().map(|address| format!("listening on {address}")));

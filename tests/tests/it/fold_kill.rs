@@ -6,7 +6,10 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use potluck_protocol::id::BaseId;
+use potluck_node::worker::proto::{BaseSource, Job, Task};
+use potluck_protocol::id::{BaseId, Digest};
+use potluck_protocol::recipe::Recipe;
+use potluck_protocol::tensor::DType;
 use potluck_tests::crash::draw;
 use potluck_trainer::base::Base;
 use serde_json::{Value, json};
@@ -21,8 +24,9 @@ const MICROS: u64 = 60_000;
 fn worker(home: &Path, out: &Path) -> Child {
     let mut command = program().command(home, ["worker"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program starts");
-    let job =
-        json!({ "threads": 1, "task": { "fold": { "base": "tiny", "adapters": [], "dtype": "f32", "out": out } } });
+    let recipe = Recipe::new(BaseId(Digest::of(b"a base")), DType::F32, []).expect("a recipe");
+    let fold = Task::Fold { base: BaseSource::Tiny, recipe, folders: Vec::new(), out: Some(out.to_path_buf()) };
+    let job = json!(Job { threads: 1, task: fold });
     let input = child.stdin.as_mut().expect("a pipe");
     writeln!(input, "{job}").expect("it reads");
     child
