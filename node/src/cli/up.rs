@@ -56,7 +56,8 @@ pub async fn run(global: &Global, verb: &Up) -> Outcome<()> {
     daemon.until_stopped(verb.stop_with_input).await;
     let working = daemon.at_work();
     if working > 0 && !global.quiet {
-        progress::note(&format!("stopping {working} jobs, which save their state"));
+        let jobs = if working == 1 { "job" } else { "jobs" };
+        progress::note(&format!("stopping {working} {jobs}; what is done is saved"));
     }
     daemon.stop().await;
     Ok(())

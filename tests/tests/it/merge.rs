@@ -106,7 +106,7 @@ fn what_cannot_be_merged_is_refused_and_nothing_is_written() {
     bench.refused(2, "required", &[]);
     bench.refused(2, "rank 0", &["--method", "refit", "--rank", "0", &a]);
     bench.refused(2, "rank 1025", &["--method", "refit", "--rank", "1025", &a]);
-    bench.refused(2, "--rank has a meaning", &["--rank", "4", &a]);
+    bench.refused(2, "--rank can be used only with", &["--rank", "4", &a]);
     bench.refused(2, "density", &["--method", "ties", "--density", "1.5", &a]);
     bench.refused(2, "beyond 1024", &[&format!("{a}@2000")]);
     bench.refused(2, "no other method", &["--fold", "--method", "dare", &a]);

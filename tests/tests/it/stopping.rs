@@ -340,7 +340,7 @@ fn a_daemon_that_is_told_to_stop_ends_its_runs_in_order() {
     assert_eq!(stopped.json["error"]["kept"]["step"], bench.steps("out"), "{stopped:#?}");
     let daemon = ended(daemon);
     assert_eq!(daemon.code, 0, "{daemon:#?}");
-    assert!(daemon.stderr.contains("ending 1 jobs"), "{daemon:#?}");
+    assert!(daemon.stderr.contains("stopping 1 job;"), "{daemon:#?}");
     assert!(has_ended(worker));
 }
 
