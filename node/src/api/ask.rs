@@ -337,7 +337,7 @@ mod tests {
     #[test]
     fn the_schema_comes_first_and_is_checked() {
         let written = Answer::Peers(Peers { peers: Vec::new() }).into_value().expect("JSON");
-        assert_eq!(written.to_string(), r#"{"schema":"potluck.peers/1","peers":[]}"#);
+        assert_eq!(written.to_string(), r#"{"schema":"potluck.peers/2","peers":[]}"#);
         assert_eq!(open::<AskPeers>(written.clone()).expect("its own"), Peers { peers: Vec::new() });
         let other = open::<AskStoreStat>(written).map_err(|failure| failure.kind);
         assert_eq!(other.err(), Some(Kind::Incompatible));

@@ -204,7 +204,7 @@ mod tests {
             text.contains('?') && text.contains(&format!("potluck base add {}", BaseId(Digest::of(b"b")).short())),
             "{text}"
         );
-        assert!(text.contains("and 2 more") && text.contains("3 more may fit"), "{text}");
+        assert!(text.contains("and 2 more") && text.contains("3 more may match"), "{text}");
         assert!(render(&found(Vec::new()), NARROW)[0].contains("of 9 announcements"));
     }
 
