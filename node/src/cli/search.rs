@@ -205,7 +205,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("and 2 more") && text.contains("3 more may match"), "{text}");
-        assert!(render(&found(Vec::new()), NARROW)[0].contains("9 announcements"));
+        assert!(render(&found(Vec::new()), NARROW)[0].contains("9 known announcements"));
     }
 
     #[test]
