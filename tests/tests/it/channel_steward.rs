@@ -183,7 +183,7 @@ fn revoking_is_never_having_had(lab: &Lab, release: &NewRelease) {
     let Merged::Base(folded) = lab.answer::<Merge>(&args) else { panic!("a fold") };
     assert_eq!(folded.digest, revoke.digest);
     // For good: it is neither taken back nor revoked twice.
-    lab.fails(&["channel", "revoke", "main", "units"], 3, "none of the 3 adapters");
+    lab.fails(&["channel", "revoke", "main", "units"], 3, "not one of the 3 adapters");
     lab.propose(&format!("{}@0.25", taken(release, "units").adapter));
     let Released::Nothing(again) = lab.release() else { panic!("it is revoked") };
     assert_eq!(refusal(&again.verdicts[0]), &Refusal::Revoked);
