@@ -136,6 +136,7 @@ impl Compiled {
         // Jinja2 reads every end of a line as `\n`, and takes one away behind a block.
         let source = source.replace("\r\n", "\n").replace('\r', "\n");
         filters::check_escapes(&source)?;
+        filters::check_keys(&source)?;
         let (source, marks_answers) = with_generation_calls(&source)?;
         environment.add_template_owned(name, source).map_err(|error| failed(&error))?;
         Ok(Self { name, marks_answers })

@@ -92,6 +92,20 @@ fn a_template_that_rewrites_what_was_said_is_refused() {
     assert_eq!(spans, ["<think>hello<|end|>"]);
 }
 
+/// Python has one key there; minijinja has two or one, by chance.
+#[test]
+fn a_dictionary_with_one_key_twice_is_refused_whatever_its_hash_is() {
+    for literal in ["{{ {1: 2, true: 4} | tojson }}", "{% set d = {false: 'a',\n0: 'b'} %}{{ d | length }}"] {
+        let error = sample(literal, &TURNS).unwrap_err().to_string();
+        assert!(error.contains("truth values and numbers as keys"), "{error}");
+    }
+    let computed = "{% for m in messages %}{{ m.content }}{{ {1: 2, loop.first: 4} | tojson }}{% endfor %}";
+    match sample(computed, &TURNS) {
+        Ok((text, _)) => assert!(text.contains("be kind{\"1\": 4}"), "{text}"),
+        Err(error) => assert!(error.to_string().contains("the keys True and 1"), "{error}"),
+    }
+}
+
 #[test]
 fn without_an_end_token_the_whole_turn_is_labelled_and_the_end_of_text_is_put_there() {
     let plain = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}";

@@ -39,9 +39,24 @@ pub fn add_to(environment: &mut Environment<'_>) {
     environment.add_test("upper", |value: Value| Ok::<_, Error>(is_cased(&python::text(&value)?, char::is_uppercase)));
 }
 
+fn regex(pattern: &str) -> Result<Regex, ChatError> {
+    Regex::new(pattern).map_err(|error| ChatError::Template(error.to_string()))
+}
+
+/// Python takes `1` and `true` for the same key. minijinja does so by the chance of a hash that differs from process to
+/// process, so a template with keys of both kinds is refused; [`python::keys`] finds those that are computed.
+pub fn check_keys(source: &str) -> Result<(), ChatError> {
+    if regex(r"[{,]\s*([tT]rue|[fF]alse)\s*:")?.is_match(source) && regex(r"[{,]\s*\d[\d.]*\s*:")?.is_match(source) {
+        return Err(ChatError::Template(
+            "dictionaries with truth values and numbers as keys are not supported: they would not be as in Jinja2"
+                .to_owned(),
+        ));
+    }
+    Ok(())
+}
+
 /// `e` makes a text that escapes what is put beside it. Only where nothing is put beside it is it a plain text.
 pub fn check_escapes(source: &str) -> Result<(), ChatError> {
-    let regex = |pattern: &str| Regex::new(pattern).map_err(|error| ChatError::Template(error.to_string()));
     let any = regex(r"\|\s*(e|escape)\b")?;
     let alone = regex(r"\{\{[-+]?\s*[\w.\[\]'\x22]+\s*\|\s*(e|escape)\s*[-+]?\}\}")?;
     if any.find_iter(source).count() > alone.find_iter(source).count() {

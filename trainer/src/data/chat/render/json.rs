@@ -89,7 +89,7 @@ impl Style {
     }
 
     fn map(&self, value: &Value, depth: usize, out: &mut String) -> Result<(), Error> {
-        let mut keys = value.try_iter()?.checked().collect::<Result<Vec<_>, Error>>()?;
+        let mut keys = python::keys(value)?;
         if self.sorted {
             // As Python does: by their values and not as they are written, and only what can be compared.
             let texts = |key: &Value| key.kind() == ValueKind::String;

@@ -78,6 +78,17 @@ pub fn is_map(value: &Value) -> bool {
     value.kind() == ValueKind::Map && !value.as_object().is_some_and(|object| object.type_name().contains("Namespace"))
 }
 
+/// The keys of a `dict`. Python takes `1` and `true` for the same key; minijinja keeps both, but for those that its hash,
+/// another one in each process, puts together.
+pub fn keys(map: &Value) -> Result<Vec<Value>, Error> {
+    let keys: Vec<_> = map.try_iter()?.checked().collect::<Result<_, Error>>()?;
+    let truths = keys.iter().filter(|key| key.kind() == ValueKind::Bool);
+    match truths.clone().find(|truth| keys.iter().any(|key| key.kind() == ValueKind::Number && key == *truth)) {
+        Some(truth) => Err(refused(format!("a dictionary with the keys {truth} and {}", u8::from(truth.is_true())))),
+        None => Ok(keys),
+    }
+}
+
 /// Whether it is a `list` or `tuple`: its length is known.
 pub fn is_list(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable) && value.len().is_some()
@@ -105,8 +116,7 @@ fn repr(value: &Value, depth: usize) -> Result<String, Error> {
         ValueKind::Number => Ok(float(value).map_or_else(|| value.to_string(), float_text)),
         ValueKind::Map if is_map(value) => {
             let mut items = Vec::new();
-            for key in value.try_iter()?.checked() {
-                let key = key?;
+            for key in keys(value)? {
                 items.push(format!("{}: {}", repr(&key, depth + 1)?, item(value.get_item(&key)?)?));
             }
             Ok(format!("{{{}}}", items.join(", ")))
