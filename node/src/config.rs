@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the one file that reads the environment")]
 
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,16 @@ pub fn hub() -> Outcome<hub::Settings> {
     let home = directories::BaseDirs::new().map(|dirs| dirs.home_dir().to_path_buf());
     let settings = hub::read_settings(|name| std::env::var_os(name), home.as_deref()).map_err(hub::HubError::from)?;
     Ok(hub::Settings { cache: absolute(&settings.cache)?, ..settings })
+}
+
+/// What a worker gets of the environment: where the system's libraries and short-lived files are, and what tests set.
+/// Nothing else, least of all tokens: it reads what strangers wrote.
+const WORKERS: [&str; 7] =
+    ["TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "RUST_BACKTRACE", "POTLUCK_FAILPOINT"];
+
+/// The environment of a worker.
+pub fn worker_environment() -> impl Iterator<Item = (&'static str, OsString)> {
+    WORKERS.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 /// A folder for short-lived files.

@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal;
 
+use potluck_protocol::text::steers;
+
 /// Sizes: `1.5 MiB`.
 pub fn bytes(count: u64) -> String {
     indicatif::BinaryBytes(count).to_string()
@@ -195,10 +197,22 @@ fn widths(columns: &[Column], rows: &[Vec<String>], most: usize) -> Vec<usize> {
 /// A stranger's text for a terminal: control characters, which could move the cursor or rename the window, are shown as
 /// blanks, and so are the invisible ones that change the direction in which text is read.
 pub fn plain(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars().map(|c| if steers(c) { ' ' } else { c }).collect()
+}
+
+/// The same of a text of several lines that comes in parts: the ends of its lines and its tabs stay.
+pub fn plain_text(text: &str) -> String {
+    text.chars().map(|c| if steers(c) && !matches!(c, '\n' | '\t') { ' ' } else { c }).collect()
+}
+
+/// JSON that means the same, for a person who looks at it on a terminal: serde escapes the control characters of ASCII, and
+/// here the other ones are. They stand in texts alone.
+pub fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) { plain.push_str(&format!("\\u{:04x}", u32::from(c))) } else { plain.push(c) }
+    }
+    plain
 }
 
 /// The same of what we say with a stranger's words in it: the lines are ours and stay.
@@ -286,6 +300,13 @@ mod tests {
     fn a_strangers_text_cannot_steer_the_terminal() {
         assert_eq!(plain("good\u{1b}[2J\r\nbad\u{9b}31m é"), "good [2J  bad 31m é");
         assert_eq!(plain("a\u{202e}b\u{2066}c"), "a b c");
+        let json = serde_json::to_string("a\u{1b}[2J\u{9b}b\u{202e}\u{7f}é").expect("JSON");
+        assert_eq!(plain_json(&json), r#""a\u001b[2J\u009bb\u202e\u007fé""#);
+        assert_eq!(
+            serde_json::from_str::<String>(&plain_json(&json)).expect("the same"),
+            "a\u{1b}[2J\u{9b}b\u{202e}\u{7f}é"
+        );
+        assert_eq!(plain_text("a\u{1b}]0;PWNED\u{7}\r\n\tb\u{9b}c"), "a ]0;PWNED  \n\tb c");
         assert_eq!(plain_lines("not whole\n  `a\u{1b}]0;b\u{7}\rc`"), "not whole\n  `a ]0;b  c`");
     }
 }

@@ -67,6 +67,12 @@ text! {
     RelPath, check_path
 }
 
+/// Whether a character steers what shows a text instead of being shown: control characters, which move a terminal's
+/// cursor or rename its window, and invisible ones that change the direction in which the text is read.
+pub fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 fn is_portable(part: &str) -> bool {
     !part.is_empty()
         && !part.starts_with(['.', '-'])

@@ -69,7 +69,9 @@ enum Command {
 
 fn main() -> ExitCode {
     // Long runs start the program that they were built with: it is this one.
-    if std::env::var_os(kit::AS_PROGRAM).is_some() {
+    // A worker of the program is given nothing of the environment that says so.
+    let worker = std::env::args_os().nth(1).is_some_and(|verb| verb == "worker");
+    if worker || std::env::var_os(kit::AS_PROGRAM).is_some() {
         return potluck_node::cli::main();
     }
     match Args::parse().command {

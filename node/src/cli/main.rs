@@ -110,7 +110,7 @@ fn print_error(failure: &Failure) {
     let error = Failed { code: failure.kind as u8, error: failure };
     // A failure that is no JSON is told on standard error alone.
     if let Ok(text) = serde_json::to_string(&Envelope { schema: Failed::SCHEMA, body: &error }) {
-        output::line(&text);
+        output::object(&text);
     }
 }
 

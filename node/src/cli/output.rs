@@ -14,10 +14,27 @@ use crate::worker::proto::Measured;
 /// The first answer that could not be written.
 static LOST: OnceLock<Failure> = OnceLock::new();
 
-/// Prints one line for a person. What cannot be written for another reason than a closed pipe is remembered: see [`lost`].
+/// Prints what a person reads. Strangers have written parts of it (names, refusals, settings): here it is made harmless for
+/// a terminal, whoever put it together.
 pub fn line(text: &str) {
+    write(&format!("{}\n", plain_lines(text)));
+}
+
+/// Prints an object for programs.
+pub fn object(json: &str) {
+    write(&format!("{}\n", plain_json(json)));
+}
+
+/// Prints a part of a text that a model generates. A terminal obeys no character of it but the ends of lines; a file and
+/// another program get the text as it is.
+pub fn generated(text: &str, terminal: bool) {
+    write(&if terminal { plain_text(text) } else { text.to_owned() });
+}
+
+/// What cannot be written for another reason than a closed pipe is remembered: see [`lost`].
+fn write(text: &str) {
     let mut out = std::io::stdout().lock();
-    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     if let Err(error) = written.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
     {
         let _first = LOST.set(Failure::io("write the answer to standard output", &error));
@@ -38,7 +55,7 @@ pub fn answer<T: Serialize>(
 ) -> Outcome<()> {
     if global.json {
         let object = serde_json::to_string(&Envelope { schema, body: answer });
-        line(&object.map_err(|error| Failure::new(Kind::Failed, format!("write the answer: {error}")))?);
+        self::object(&object.map_err(|error| Failure::new(Kind::Failed, format!("write the answer: {error}")))?);
     } else {
         render(answer, Terminal::stdout()).iter().for_each(|text| line(text));
     }
@@ -75,4 +92,6 @@ pub fn exact(measured: &Measured) -> String {
     }
 }
 
-pub use crate::text::{Column, HEAD, Terminal, bytes, cut, date, percent, plain, plain_lines, shell, table};
+pub use crate::text::{
+    Column, HEAD, Terminal, bytes, cut, date, percent, plain, plain_json, plain_lines, plain_text, shell, table,
+};

@@ -31,12 +31,9 @@ impl Reporter {
     /// Shows one report. Text that a model generates goes to standard output, everything else to standard error.
     pub fn report(&mut self, progress: Progress) {
         if let Progress::Text { text } = progress {
-            use std::io::Write;
-            if self.json {
-                return;
+            if !self.json {
+                output::generated(&text, std::io::stdout().is_terminal());
             }
-            let mut stdout = std::io::stdout().lock();
-            let _closed_pipe = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
             return;
         }
         if self.quiet {
@@ -72,7 +69,7 @@ impl Reporter {
             let bar = self.bar.get_or_insert_with(|| new_bar(total));
             bar.set_length(total);
             bar.set_position(done);
-            bar.set_message(text.to_owned());
+            bar.set_message(output::plain(text));
             if done >= total {
                 self.clear();
                 note(text);

@@ -8,6 +8,7 @@ pub mod proto;
 pub mod answers;
 pub mod note;
 pub mod parent;
+pub(crate) mod bounded;
 pub(crate) mod context;
 pub mod child;
 pub(crate) mod failures;

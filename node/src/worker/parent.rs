@@ -1,5 +1,6 @@
 //! The parent's side: starts the worker, passes on its progress, and says what happened if it dies.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -9,10 +10,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::proto::{Job, Task};
-use super::stopping;
+use super::{bounded, stopping};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::{self, Line, Progress};
+use crate::text::bytes;
 
 /// What is kept of a dead worker's last words.
 const LAST_WORDS_MAX: u64 = 4 << 10;
@@ -71,15 +73,23 @@ fn explain(failure: Failure, task: &Task) -> Failure {
 
 fn start(threads: usize) -> std::io::Result<Child> {
     let program = config::program().map_err(std::io::Error::other)?;
-    Command::new(program)
-        .arg("worker")
+    command(&program, threads).arg("worker").spawn()
+}
+
+/// What starts a program as a worker. It reads what strangers wrote, and so gets no more of this process's environment
+/// than it needs: no token, and nothing that tells who runs it.
+fn command(program: &Path, threads: usize) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(config::worker_environment())
         // Without it candle reads /proc/cpuinfo on every product, which costs more than a small product itself.
         .env("RAYON_NUM_THREADS", threads.max(1).to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
+        .kill_on_drop(true);
+    command
 }
 
 /// The first bytes of what the worker wrote to its standard error; the rest is read and forgotten, so that it never
@@ -97,8 +107,11 @@ fn explain_death(status: std::process::ExitStatus, words: &str, task: &Task) -> 
         // In its first instants, before it listens.
         return explain(Failure::interrupted(), task);
     }
-    // SIGKILL, which is what the kernel sends when memory runs out.
-    let failure = if signal(status) == Some(KILL) {
+    // An allocation that was refused: the first words are the standard library's.
+    let failure = if signal(status) == Some(ABORT) && words.contains("memory allocation of") {
+        explain_memory(task)
+    } else if signal(status) == Some(KILL) {
+        // SIGKILL, which is what the kernel sends when memory runs out.
         let smaller = "take a smaller batch or a shorter length";
         let hint = match task {
             Task::Train(task) => format!("{smaller}; {}", stopping::describe_left(task)),
@@ -112,10 +125,24 @@ fn explain_death(status: std::process::ExitStatus, words: &str, task: &Task) -> 
     if words.is_empty() { failure } else { failure.context(words.lines().next().unwrap_or_default()) }
 }
 
+/// A worker that only reads a base needs no more than [`bounded::MEMORY`], whoever made it.
+fn explain_memory(task: &Task) -> Failure {
+    match task {
+        Task::Identify { .. } | Task::Describe { .. } => Failure::new(
+            Kind::Verification,
+            format!("the base takes more than {} of memory to open, which no base's files do", bytes(bounded::MEMORY)),
+        ),
+        _ => Failure::new(Kind::NoSpace, "the worker process could not get the memory that it asked for").hint(
+            "close other programs, or take a smaller batch; if the base is a stranger's, its tokenizer or template may be made to do this",
+        ),
+    }
+}
+
 /// The same numbers on every system that has signals.
 const HANGUP: i32 = 1;
 const INTERRUPT: i32 = 2;
 const QUIT: i32 = 3;
+const ABORT: i32 = 6;
 const KILL: i32 = 9;
 const TERMINATE: i32 = 15;
 
@@ -127,4 +154,41 @@ fn signal(status: std::process::ExitStatus) -> Option<i32> {
 #[cfg(not(unix))]
 fn signal(_status: std::process::ExitStatus) -> Option<i32> {
     None
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    /// `env` prints what it was given. A test always has a `PATH` of its own, and may have a token.
+    #[tokio::test]
+    async fn a_worker_gets_nothing_of_the_environment_but_what_it_needs() {
+        let output = command(Path::new("/usr/bin/env"), 3).output().await.expect("it is there");
+        let given = String::from_utf8(output.stdout).expect("text");
+        let names: Vec<_> = given.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        assert!(names.contains(&"RAYON_NUM_THREADS"), "{given}");
+        let own = config::worker_environment().map(|(name, _)| name).collect::<Vec<_>>();
+        for name in names.iter().filter(|name| **name != "RAYON_NUM_THREADS") {
+            assert!(own.contains(name), "{name} is given to a worker");
+        }
+        assert!(!own.iter().any(|name| name.contains("TOKEN") || *name == "PATH" || *name == "HOME"), "{own:?}");
+    }
+
+    #[test]
+    fn a_base_that_takes_too_much_memory_is_its_publishers_fault_and_no_lack_of_ours() {
+        use std::os::unix::process::ExitStatusExt;
+        let status = std::process::ExitStatus::from_raw(ABORT);
+        let base = super::super::proto::BaseSource::Tiny;
+        let identify = Task::Identify { base: base.clone() };
+        let words = "memory allocation of 8589934592 bytes failed";
+        assert_eq!(explain_death(status, words, &identify).kind, Kind::Verification);
+        assert_eq!(explain_death(status, "something else", &identify).kind, Kind::Failed);
+        let train = Task::CheckData { base, data: "rows.jsonl".into(), settings: check_settings() };
+        assert_eq!(explain_death(status, words, &train).kind, Kind::NoSpace);
+    }
+
+    fn check_settings() -> super::super::proto::CheckSettings {
+        let overlong = potluck_trainer::data::tokenise::Overlong::Refuse;
+        super::super::proto::CheckSettings { max_length: 1, overlong, batch_tokens: 1, preview: 0 }
+    }
 }

@@ -8,6 +8,7 @@ use crate::codec::Malformed;
 use crate::id::ManifestId;
 use crate::limits::REASON_MAX;
 use crate::recipe::Weight;
+use crate::text::steers;
 
 /// One proposal's fate in one release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,10 +77,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// [`Self::Malformed`] with the start of a reason: at most [`REASON_MAX`] bytes, as a verdict takes it.
+    /// [`Self::Malformed`] with the start of a reason: at most [`REASON_MAX`] bytes, as a verdict takes it. A reason quotes
+    /// what is wrong in a stranger's file, and a steward signs it for everybody to read: nothing in it steers a terminal.
     pub fn malformed(reason: &str) -> Self {
-        let end = (0..=reason.len().min(REASON_MAX)).rev().find(|end| reason.is_char_boundary(*end));
-        Self::Malformed(reason[..end.unwrap_or(0)].to_owned())
+        let shown: String = reason.chars().take(REASON_MAX).map(|c| if steers(c) { ' ' } else { c }).collect();
+        let end = (0..=shown.len().min(REASON_MAX)).rev().find(|end| shown.is_char_boundary(*end));
+        Self::Malformed(shown[..end.unwrap_or(0)].to_owned())
     }
 }
 
@@ -136,6 +139,12 @@ impl Verdict {
 mod tests {
     use super::*;
     use crate::id::Digest;
+
+    #[test]
+    fn a_reason_that_a_steward_signs_steers_no_terminal() {
+        let refusal = Refusal::malformed("`x\u{1b}]0;PWNED\u{7}\u{202e}y`: no tensor name\n");
+        assert_eq!(refusal, Refusal::Malformed("`x ]0;PWNED  y`: no tensor name ".to_owned()));
+    }
 
     #[test]
     fn a_long_reason_is_cut_between_characters_so_that_the_verdict_can_be_signed() {

@@ -1,15 +1,16 @@
 //! Which files make a base: on this machine, to publish them; in a manifest, to take them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use potluck_protocol::limits::JSON_MAX;
-use potluck_protocol::manifest::Manifest;
+use potluck_protocol::limits::{JSON_MAX, SAFETENSORS_HEADER_MAX};
+use potluck_protocol::manifest::{BaseInfo, Kind as ManifestKind, Manifest};
 use potluck_protocol::text::RelPath;
 use potluck_trainer::base;
 use serde_json::Value;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::store::Source;
+use crate::text::{bytes, shell};
 use crate::worker::failures;
 
 /// What a published GGUF file is called, whatever it is called here.
@@ -36,8 +37,8 @@ const SMALL: [&str; 8] = [
 /// Where libraries note what they loaded, often a path of the machine that saved the model.
 const ORIGINS: [&str; 2] = ["_name_or_path", "name_or_path"];
 
-/// The bounds of the files that are rewritten: those of the reader.
-const REWRITTEN_MAX: u64 = 64 * JSON_MAX as u64;
+/// The bound of a small file: that of the longest that its reader takes, a tokenizer.
+const SMALL_MAX: u64 = 64 * JSON_MAX as u64;
 
 /// The file that is wrong, and why.
 pub type Wrong = (String, String);
@@ -48,7 +49,33 @@ pub fn here(place: &Path) -> Outcome<Vec<(RelPath, Source)>> {
         return Ok(vec![(portable(GGUF)?, Source::Path(place.to_path_buf()))]);
     }
     let names = base::folder_files(place).map_err(|error| failures::base(&error))?;
-    names.into_iter().map(|name| Ok((portable(&name)?, source(place, &name)?))).collect()
+    let looking = |error| Failure::io(format!("look at {}", place.display()), &error);
+    let whole = std::fs::canonicalize(place).map_err(looking)?;
+    names.into_iter().map(|name| Ok((portable(&name)?, source(&inside(place, &whole, &name)?, &name)?))).collect()
+}
+
+/// Where a file of a folder lies. Whoever made the folder may have put a link in it to any file of this machine, which
+/// must not be published for it: what it leads to is in the folder too, or among the blobs of the hub's cache.
+fn inside(place: &Path, whole: &Path, name: &str) -> Outcome<PathBuf> {
+    let path = place.join(name);
+    let target =
+        std::fs::canonicalize(&path).map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
+    // `models--OWNER--NAME/snapshots/COMMIT/FILE` is a link to `models--OWNER--NAME/blobs/ETAG`.
+    let snapshots = whole.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "snapshots"));
+    let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
+    if target.starts_with(whole) || blobs.is_some_and(|blobs| target.starts_with(blobs)) {
+        return Ok(target);
+    }
+    let message = format!(
+        "{} is a link that leads out of the folder, to {}, and would publish what is there",
+        path.display(),
+        target.display()
+    );
+    Err(Failure::new(Kind::Usage, message).hint(format!(
+        "if that file is one of the base, put it in the place of the link, then publish again: `cp --remove-destination {} {}`",
+        shell(&target.to_string_lossy()),
+        shell(&path.to_string_lossy())
+    )))
 }
 
 fn portable(name: &str) -> Outcome<RelPath> {
@@ -57,17 +84,16 @@ fn portable(name: &str) -> Outcome<RelPath> {
     })
 }
 
-fn source(place: &Path, name: &str) -> Outcome<Source> {
-    let path = place.join(name);
+fn source(path: &Path, name: &str) -> Outcome<Source> {
     if !matches!(name, CONFIG | TOKENIZER_CONFIG) {
-        return Ok(Source::Path(path));
+        return Ok(Source::Path(path.to_path_buf()));
     }
     let reading = |error| Failure::io(format!("read {}", path.display()), &error);
     // Whoever opened the base has read it; a file that grew since is left as it is, and the digests notice.
-    if std::fs::metadata(&path).map_err(reading)?.len() > REWRITTEN_MAX {
-        return Ok(Source::Path(path));
+    if std::fs::metadata(path).map_err(reading)?.len() > SMALL_MAX {
+        return Ok(Source::Path(path.to_path_buf()));
     }
-    Ok(Source::Bytes(without_paths(potluck_trainer::files::read(&path, REWRITTEN_MAX).map_err(reading)?)))
+    Ok(Source::Bytes(without_paths(potluck_trainer::files::read(path, SMALL_MAX).map_err(reading)?)))
 }
 
 /// A configuration without the paths of this machine; the very same bytes if there are none. // I16
@@ -100,6 +126,7 @@ pub fn check(manifest: &Manifest) -> Result<Option<&str>, Wrong> {
         && gguf.ends_with(".gguf")
         && !gguf.contains('/')
     {
+        check_sizes(manifest)?;
         return Ok(Some(gguf));
     }
     let weights = |path: &str| path.ends_with(".safetensors") && !path.contains('/');
@@ -121,14 +148,43 @@ pub fn check(manifest: &Manifest) -> Result<Option<&str>, Wrong> {
     if !paths.iter().any(|path| weights(path)) {
         return Err(("*.safetensors".to_owned(), "the base comes without weights".to_owned()));
     }
+    check_sizes(manifest)?;
     Ok(None)
+}
+
+/// Before a byte is fetched: the files can be those of the architecture that the manifest states, and the small ones what
+/// their reader takes.
+fn check_sizes(manifest: &Manifest) -> Result<(), Wrong> {
+    let ManifestKind::Base(info) = &manifest.kind else { return Ok(()) };
+    let is_weights = |path: &str| path.ends_with(".safetensors") || path.ends_with(".gguf");
+    let (weights, small): (Vec<_>, Vec<_>) = manifest.files.iter().partition(|file| is_weights(file.path.as_str()));
+    if let Some(long) = small.iter().find(|file| file.len > SMALL_MAX) {
+        let reason = format!("it has {}, and no reader takes more than {}", bytes(long.len), bytes(SMALL_MAX));
+        return Err((long.path.to_string(), reason));
+    }
+    let (total, most) = (weights.iter().map(|file| file.len).sum::<u64>(), weights_max(info, weights.len()));
+    if total <= most {
+        return Ok(());
+    }
+    let path = weights.first().map_or_else(String::new, |file| file.path.to_string());
+    let (total, most) = (bytes(total), bytes(most));
+    Err((path, format!("its weights have {total}, and those of the architecture that it states at most {most}")))
+}
+
+/// The most that weights of an architecture can take: in f64, with an output projection beside the embedding that it may
+/// equal, the headers, and in a GGUF file the tokenizer.
+fn weights_max(info: &BaseInfo, files: usize) -> u64 {
+    let shapes = &info.architecture;
+    let parameters: u64 = shapes.tensors().iter().map(|(_, shape)| shape.iter().product::<u64>()).sum();
+    let projection = u64::from(shapes.vocab_size) * u64::from(shapes.hidden_size);
+    8 * (parameters + projection) + files as u64 * (SAFETENSORS_HEADER_MAX as u64 + 8) + SMALL_MAX
 }
 
 #[cfg(test)]
 mod tests {
     use libp2p::identity::ed25519::Keypair;
     use potluck_protocol::id::{Digest, FileDigest};
-    use potluck_protocol::manifest::{DatasetInfo, FileEntry, Kind as ManifestKind};
+    use potluck_protocol::manifest::{DatasetInfo, FileEntry};
     use potluck_protocol::signed::PublicKey;
     use potluck_protocol::text::Name;
 
@@ -178,6 +234,60 @@ mod tests {
         ] {
             assert_eq!(wrong("MIT", &[&folder[..], &[other]].concat()), other);
         }
+    }
+
+    #[test]
+    fn a_base_states_no_more_bytes_than_its_architecture_can_have() {
+        let mut base = manifest("MIT", &["config.json", "model.safetensors", "tokenizer.json"]);
+        let architecture = potluck_trainer::tiny::architecture();
+        let id = potluck_protocol::id::BaseId(Digest::of(b"base"));
+        base.kind = ManifestKind::Base(BaseInfo { base: id, architecture, recipe: None });
+        let with = |index: usize, len: u64| {
+            let mut base = base.clone();
+            base.files[index].len = len;
+            check(&base).map(|gguf| gguf.map(str::to_owned))
+        };
+        let ours =
+            potluck_trainer::tiny::FILES.iter().find(|(name, _)| *name == "model.safetensors").expect("its weights");
+        assert_eq!(with(1, ours.1.len() as u64), Ok(None));
+        for (index, len) in [(0, SMALL_MAX + 1), (1, 1 << 30), (2, 1 << 40)] {
+            assert_eq!(with(index, len).expect_err("more than can be").0, base.files[index].path.as_str());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_out_of_the_folder_is_not_published_and_the_hubs_own_are() {
+        let root = tempfile::tempdir().expect("a folder");
+        let (folder, cached) = (root.path().join("dl"), root.path().join("models--a--b/snapshots/c"));
+        let blobs = root.path().join("models--a--b/blobs");
+        for folder in [&folder, &cached, &blobs] {
+            std::fs::create_dir_all(folder).expect("writable");
+        }
+        for (name, bytes) in potluck_trainer::tiny::FILES {
+            std::fs::write(folder.join(name), bytes).expect("writable");
+            std::fs::write(blobs.join(name), bytes).expect("writable");
+            std::os::unix::fs::symlink(format!("../../blobs/{name}"), cached.join(name)).expect("linked");
+        }
+        let names = |place: &Path| here(place).map(|files| files.len()).map_err(|failure| failure.message);
+        assert_eq!(names(&cached), Ok(potluck_trainer::tiny::FILES.len()));
+        assert_eq!(names(&folder), Ok(potluck_trainer::tiny::FILES.len()));
+        let secret = root.path().join("secrets.json");
+        std::fs::write(&secret, "{}").expect("writable");
+        for place in [&folder, &cached] {
+            std::os::unix::fs::symlink(&secret, place.join("generation_config.json")).expect("linked");
+            let failure = here(place).map(drop).expect_err("it would be published");
+            assert!(failure.kind == Kind::Usage && failure.message.contains("secrets.json"), "{failure:?}");
+            assert!(failure.hint.is_some_and(|hint| hint.contains("cp --remove-destination")));
+        }
+        // The cache's own folder of blobs is no way out either.
+        let other = root.path().join("other/snapshots/c");
+        std::fs::create_dir_all(&other).expect("writable");
+        std::os::unix::fs::symlink(root.path().join("dl"), root.path().join("other/blobs")).expect("linked");
+        for (name, _) in potluck_trainer::tiny::FILES {
+            std::os::unix::fs::symlink(format!("../../blobs/{name}"), other.join(name)).expect("linked");
+        }
+        assert!(names(&other).is_err_and(|message| message.contains("leads out of the folder")));
     }
 
     #[test]

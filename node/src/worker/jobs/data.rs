@@ -6,8 +6,8 @@ use potluck_trainer::data::check::{self, Options, Report};
 
 use super::open;
 use crate::failure::Outcome;
-use crate::worker::failures;
 use crate::worker::proto::{BaseSource, CheckSettings};
+use crate::worker::{bounded, failures};
 
 pub fn check(base: &BaseSource, data: &Path, settings: &CheckSettings) -> Outcome<Report> {
     let base = open::base(base)?;
@@ -18,5 +18,7 @@ pub fn check(base: &BaseSource, data: &Path, settings: &CheckSettings) -> Outcom
         preview: settings.preview,
         positions: base.positions().map(|positions| positions as usize),
     };
-    check::check(data, base.tokenizer(), &options).map_err(|error| failures::check(data, &error))
+    let bytes = std::fs::metadata(data).map_or(0, |metadata| metadata.len());
+    let check = || check::check(data, base.tokenizer(), &options).map_err(|error| failures::check(data, &error));
+    bounded::tokenise(bytes, check)
 }

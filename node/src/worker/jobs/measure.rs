@@ -19,8 +19,8 @@ use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::Progress;
 use crate::worker::answers::Generated;
 use crate::worker::context::Context;
-use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, BaseSource, Measured};
+use crate::worker::{bounded, failures};
 
 /// Rows that go through the model at once: enough to keep the matrix products large.
 pub const BATCH: usize = 50;
@@ -62,8 +62,11 @@ pub fn generate(
     let model = open::model_to_generate(&base)?;
     let attached = open::attach(&model, &adapters)?;
     let tokenizer = base.tokenizer();
-    let format = chat.then(|| ChatFormat::new(tokenizer)).transpose().map_err(|error| failures::chat(&error))?;
-    let ids = encode(tokenizer, format.as_ref(), prompt)?;
+    let (format, ids) = bounded::tokenise(prompt.len() as u64, || {
+        let format = chat.then(|| ChatFormat::new(tokenizer)).transpose().map_err(|error| failures::chat(&error))?;
+        let ids = encode(tokenizer, format.as_ref(), prompt)?;
+        Ok((format, ids))
+    })?;
     let stop = super::rows::stop_tokens(&base, format.as_ref());
     let ending = format.as_ref().and_then(|format| format.ending().text());
     let mut answer =

@@ -10,8 +10,8 @@ use potluck_trainer::lora::attached::Attached;
 use potluck_trainer::model::decoder::Model;
 
 use crate::failure::{Failure, Kind, Outcome};
-use crate::worker::failures;
 use crate::worker::proto::{AdapterSource, Auto, BackendName, BaseSource, Engine};
+use crate::worker::{bounded, failures};
 
 /// Bytes of a base in f32 up to which it is widened to generate: no contributor's machine is short of that.
 const WIDENED_MAX: u64 = 2 << 30;
@@ -20,7 +20,7 @@ const WIDENED_MAX: u64 = 2 << 30;
 pub fn base(source: &BaseSource) -> Outcome<Base> {
     match source {
         BaseSource::Tiny => potluck_trainer::tiny::base().map_err(|error| failures::base(&error)),
-        BaseSource::Path(path) => Base::open(path).map_err(|error| failures::base(&error)),
+        BaseSource::Path(path) => bounded::open(|| Base::open(path).map_err(|error| failures::base(&error))),
     }
 }
 

@@ -15,8 +15,8 @@ use super::open;
 use crate::failure::{Failure, Outcome};
 use crate::ipc::Progress;
 use crate::worker::context::Context;
-use crate::worker::failures;
 use crate::worker::proto::TrainSettings;
+use crate::worker::{bounded, failures};
 
 /// Rows are measured whole: as long as a base's positions go.
 const WHOLE_MAX: usize = 1 << 20;
@@ -59,6 +59,11 @@ impl Rows {
     }
 
     fn tokenise(rows: &jsonl::Rows, base: &Base, max_length: usize, overlong: Overlong) -> Outcome<Self> {
+        let bytes = std::fs::metadata(&rows.path).map_or(0, |metadata| metadata.len());
+        bounded::tokenise(bytes, || Self::tokenise_within(rows, base, max_length, overlong))
+    }
+
+    fn tokenise_within(rows: &jsonl::Rows, base: &Base, max_length: usize, overlong: Overlong) -> Outcome<Self> {
         let tokenizer = base.tokenizer();
         let tokenised = tokenise::samples(rows, tokenizer, max_length, overlong);
         let tokenised = tokenised.map_err(|error| failures::tokenise(&error))?;

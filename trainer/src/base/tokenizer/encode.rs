@@ -7,11 +7,9 @@
 use std::ops::Range;
 
 use serde_json::Value;
-use tokenizers::{
-    Model, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential, OffsetType, PreTokenizedString,
-    PreTokenizer, PreTokenizerWrapper,
-};
+use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
 
+use super::growth::{Bounded, Steps, normalize};
 use super::{Tokenizer, TokenizerError};
 
 /// A token of its own beside the model's vocabulary.
@@ -81,7 +79,7 @@ impl Encoded {
 /// Normalizer and pre-tokenizer without what they put before a text.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Bare {
-    normalizer: Option<NormalizerWrapper>,
+    normalizer: Steps,
     pre_tokenizer: Option<PreTokenizerWrapper>,
 }
 
@@ -92,7 +90,7 @@ impl Bare {
         let normalizer = json.get("normalizer").and_then(without_prefix);
         let pre_tokenizer = json.get("pre_tokenizer").and_then(without_prefix);
         Ok(Self {
-            normalizer: normalizer.map(serde_json::from_value).transpose().map_err(invalid)?,
+            normalizer: Steps::new(normalizer.as_ref())?,
             pre_tokenizer: pre_tokenizer.map(serde_json::from_value).transpose().map_err(invalid)?,
         })
     }
@@ -190,7 +188,9 @@ impl Tokenizer {
     /// Ids of a text that stands there; nothing is put before or behind it as a whole.
     pub fn encode(&self, text: &str, place: Place) -> Result<Encoded, TokenizerError> {
         let mut encoded = Encoded::default();
-        let mut split = self.inner.get_added_vocabulary().extract_and_normalize(self.inner.get_normalizer(), text);
+        let bounded = Bounded::new(&self.steps);
+        let mut split = self.inner.get_added_vocabulary().extract_and_normalize(Some(&bounded), text);
+        bounded.finish()?;
         let first = split.get_splits(OffsetReferential::Original, OffsetType::Byte).into_iter().next();
         let first = first.filter(|(_, _, tokens)| tokens.is_none()).map(|(_, (_, end), _)| end);
         // Only the text before the first added token is inside of something: behind such a token the tokenizer does
@@ -211,15 +211,11 @@ impl Tokenizer {
     ///
     /// Whoever puts other people's words into a chat needs this: a message that says `<|im_end|>` must not end its turn.
     pub fn encode_verbatim(&self, text: &str, place: Place) -> Result<Encoded, TokenizerError> {
-        let (normalizer, pre_tokenizer) = match place {
-            Place::Start => (self.inner.get_normalizer(), self.inner.get_pre_tokenizer()),
-            Place::Inside => (self.bare.normalizer.as_ref(), self.bare.pre_tokenizer.as_ref()),
+        let (steps, pre_tokenizer) = match place {
+            Place::Start => (&self.steps, self.inner.get_pre_tokenizer()),
+            Place::Inside => (&self.bare.normalizer, self.bare.pre_tokenizer.as_ref()),
         };
-        let mut normalized = NormalizedString::from(text);
-        if let Some(normalizer) = normalizer {
-            normalizer.normalize(&mut normalized).map_err(failed)?;
-        }
-        let mut split = PreTokenizedString::from(normalized);
+        let mut split = PreTokenizedString::from(normalize(steps, text)?);
         if let Some(pre_tokenizer) = pre_tokenizer {
             pre_tokenizer.pre_tokenize(&mut split).map_err(failed)?;
         }

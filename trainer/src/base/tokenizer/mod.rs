@@ -4,6 +4,7 @@ mod assemble;
 mod class;
 mod encode;
 mod gguf;
+mod growth;
 mod stated;
 pub mod template;
 
@@ -18,6 +19,7 @@ use super::json::{self, JsonError};
 pub(super) use assemble::{Assembled, Files, assemble};
 use encode::Bare;
 pub use encode::{AddedToken, Encoded, Joined, Place};
+use growth::Steps;
 pub use template::Template;
 
 /// Bytes of a `tokenizer.json`: the longest in use have about 30 MiB.
@@ -61,6 +63,8 @@ pub enum TokenizerError {
 #[derive(Clone, Debug)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Its normalizer, part by part.
+    steps: Steps,
     /// For pieces inside of a text.
     bare: Bare,
     special: SpecialTokens,
@@ -102,6 +106,7 @@ impl Tokenizer {
         let invalid = |error: tokenizers::Error| TokenizerError::Invalid(error.to_string());
         let mut parsed = json::parse(&json, TOKENIZER_MAX)?;
         let bare = Bare::new(&parsed)?;
+        let steps = bounded_steps(&parsed)?;
         // Merges that are dropped at random are for training a model from nothing: the same text has the same ids.
         if let Some(dropout) = parsed.pointer_mut("/model/dropout") {
             *dropout = Value::Null;
@@ -121,6 +126,7 @@ impl Tokenizer {
         let prefix = encode::prefix(&inner)?;
         Ok(Self {
             inner,
+            steps,
             bare,
             special,
             prefix,
@@ -251,6 +257,17 @@ impl Tokenizer {
     }
 }
 
+/// The normalizer's parts. Before the library reads the file: it takes every added token through its normalizer as it does.
+fn bounded_steps(json: &Value) -> Result<Steps, TokenizerError> {
+    growth::check_rest(json)?;
+    let steps = Steps::new(json.get("normalizer"))?;
+    let tokens = json.get("added_tokens").and_then(Value::as_array).into_iter().flatten();
+    let texts = tokens.filter_map(|token| token.get("content")?.as_str());
+    // What is put before a text is found by a letter.
+    texts.chain(["a"]).try_for_each(|text| steps.check_short(text))?;
+    Ok(steps)
+}
+
 /// Length-prefixed content, then the special tokens.
 fn digest(context: &str, content: &[u8], special: &SpecialTokens) -> Digest {
     let mut bytes = (content.len() as u64).to_le_bytes().to_vec();
@@ -314,6 +331,28 @@ mod tests {
             template::from_folder(&config, template::TemplateFiles::default(), tokens.clone()).unwrap()
         };
         assert_eq!((read(&with), read(&tokenizer)), (Some(template), None));
+    }
+
+    /// Before anything is done with it: the library would take a letter, and each added token, through all of it.
+    #[test]
+    fn a_tokenizer_that_makes_megabytes_of_a_letter_is_refused() {
+        let doubles = r#"{"type":"Replace","pattern":{"String":"a"},"content":"aa"}"#;
+        let many = vec![doubles; 40].join(",");
+        let bombs = [
+            SMALL.replace(
+                r#""normalizer":null"#,
+                &format!(r#""normalizer":{{"type":"Sequence","normalizers":[{many}]}}"#),
+            ),
+            SMALL.replace(
+                r#""decoder":{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}"#,
+                &format!(r#""decoder":{{"type":"Sequence","decoders":[{many}]}}"#),
+            ),
+        ];
+        for bomb in bombs {
+            assert_ne!(bomb, SMALL);
+            let error = Tokenizer::from_json(bomb.as_bytes(), special(), 4).unwrap_err().to_string();
+            assert!(error.contains("could make"), "{error}");
+        }
     }
 
     #[test]
