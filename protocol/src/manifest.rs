@@ -201,7 +201,8 @@ impl Wire for Manifest {
         match &self.kind {
             Kind::Adapter(adapter) => adapter.check(),
             Kind::Base(base) => base.architecture.check(),
-            Kind::Dataset(_) | Kind::Proof(_) => Ok(()),
+            Kind::Dataset(_) => Ok(()),
+            Kind::Proof(proof) => proof.check(),
             Kind::Channel(channel) => channel.check(),
             Kind::Proposal(proposal) => proposal.check(),
             Kind::Version(version) => version.check(),

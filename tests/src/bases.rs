@@ -69,8 +69,8 @@ pub enum Lie {
 /// Makes `home` publish files as `base` that are something else. Its daemon announces them as its own.
 pub fn lie(home: &Path, base: BaseId, lie: Lie) -> ManifestId {
     let home = Home::open(home).expect("free");
-    let identity = Identity::open(&home).expect("readable");
     let store = Store::open(&home).expect("opens");
+    let identity = Identity::open(&home).expect("readable");
     let mut content = files(&["model.norm.weight"], if lie == Lie::OtherWeights { 3 } else { 1 });
     match lie {
         Lie::NoTokenizer => content.retain(|(name, _)| *name != "tokenizer.json"),

@@ -93,9 +93,9 @@ pub fn publish(store: &Store, keypair: &Keypair, name: &str, len: usize) -> Outc
 /// Works in `root` for `steps` steps drawn from `seed`, telling `ack` what has been acknowledged.
 pub fn child(root: &Path, seed: u64, steps: u64, mut ack: impl FnMut(Ack)) -> Outcome<()> {
     let home = Home::open(root)?;
+    let mut store = Store::open(&home)?;
     let identity = Identity::open(&home)?;
     ack(Ack::Identity(identity.peer_id().to_string()));
-    let mut store = Store::open(&home)?;
     let mut published = Vec::new();
     for step in 0..steps {
         let name = format!("s{seed}-{step}");

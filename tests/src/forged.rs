@@ -106,8 +106,8 @@ pub fn id<T: std::str::FromStr>(value: &Value) -> T {
 
 fn sign(home: &Path, name: &str, kind: Kind) -> ManifestId {
     let home = Home::open(home).expect("no daemon runs on it");
-    let identity = Identity::open(&home).expect("readable");
     let store = Store::open(&home).expect("opens");
+    let identity = Identity::open(&home).expect("readable");
     let manifest = Manifest {
         kind,
         name: Name::new(name).expect("a name"),

@@ -13,10 +13,10 @@ use crate::crash::{Ack, Outcome, bytes, check, publish};
 pub fn child(disk: &Path) -> Outcome<()> {
     let root = disk.join("home");
     let home = Home::open(&root)?;
+    let store = Store::open(&home)?;
     let identity = Identity::open(&home)?;
     let ballast = disk.join("ballast");
     fs::write(&ballast, bytes("ballast", 4 << 20))?;
-    let store = Store::open(&home)?;
     let mut acks = Vec::new();
     let full = |acks: &mut Vec<Ack>, store: &Store, round: &str| -> Outcome<()> {
         for n in 0..1000 {

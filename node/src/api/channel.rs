@@ -104,10 +104,13 @@ pub struct Propose {
 pub struct Release {
     /// Which.
     pub channel: String,
-    /// Time limit for fetching each adapter that is not here.
+    /// Time limit for finding and fetching all that was proposed and is not here.
     pub timeout_seconds: Seconds,
     /// For scoring and folding; the result does not depend on it.
     pub threads: usize,
+    /// Sign without asking peers whether this key has signed newer versions elsewhere.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// The next version, without some adapters.
@@ -120,6 +123,9 @@ pub struct Revoke {
     pub adapters: Vec<String>,
     /// For folding; the result does not depend on it.
     pub threads: usize,
+    /// Sign without asking peers whether this key has signed newer versions elsewhere.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// A channel to be followed.
@@ -148,6 +154,9 @@ pub struct Rollback {
     pub publish: bool,
     /// For folding; the result does not depend on it.
     pub threads: usize,
+    /// With `publish`: sign without asking peers whether this key has signed newer versions elsewhere.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// Follows a channel no longer; what is here of it stays.

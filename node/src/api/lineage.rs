@@ -24,6 +24,9 @@ pub struct Shown {
     pub steward: PublicKey,
     /// This node's key is the steward's.
     pub own: bool,
+    /// When the steward was last heard from, in seconds since 1970: connected here then, or signing an announcement that is
+    /// known here, by their clock. Versions newer than that may exist. `null`: never.
+    pub steward_heard: Option<u64>,
     /// The base that every version is folded from.
     #[schema(value_type = json_forms::BaseId)]
     pub genesis: BaseId,

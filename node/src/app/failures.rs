@@ -66,7 +66,9 @@ impl From<StoreError> for Failure {
             ),
             StoreError::Io { source, .. } => Self { message: error.to_string(), ..Self::io("", source) },
             StoreError::Newer { .. } => Self::new(Kind::Incompatible, &error),
-            StoreError::LogDamaged { .. } | StoreError::Index(_) => Self::new(Kind::Verification, &error),
+            StoreError::LogDamaged { .. } | StoreError::LogMissing { .. } | StoreError::Index(_) => {
+                Self::new(Kind::Verification, &error)
+            }
             StoreError::NoManifest(_) | StoreError::NoShard(_) => Self::new(Kind::NotFound, &error).hint(pull_again),
             StoreError::NotWellFormed(_) => {
                 Self::new(Kind::Verification, &error).hint("check it with `potluck verify ID`")

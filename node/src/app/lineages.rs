@@ -1,11 +1,13 @@
 //! Channels and their versions as they are in the store.
 
+use std::collections::BTreeSet;
+
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::VersionInfo;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::lineage::{Lineage, LineageError};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
-use potluck_protocol::signed::Authentic;
+use potluck_protocol::signed::{Authentic, PublicKey};
 
 use crate::app::disk::Disk;
 use crate::app::errors::{ChannelError, ObjectError};
@@ -67,6 +69,21 @@ impl Lineages {
                     }
                 }
                 Ok(versions)
+            })
+            .await
+    }
+
+    /// The publishers of all adapters that the channel's versions took, as far as their manifests are here.
+    pub async fn publishers(&self, lineage: &Lineage) -> Outcome<BTreeSet<PublicKey>> {
+        let inputs = lineage.versions().iter().flat_map(|release| release.version.recipe.inputs());
+        let taken: BTreeSet<ManifestId> = inputs.map(|(adapter, _)| *adapter).collect();
+        self.disk
+            .on_store(move |store| {
+                let mut publishers = BTreeSet::new();
+                for adapter in taken {
+                    publishers.extend(store.manifest(&adapter)?.map(|manifest| manifest.body().publisher));
+                }
+                Ok::<_, StoreError>(publishers)
             })
             .await
     }

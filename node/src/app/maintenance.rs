@@ -65,6 +65,7 @@ fn damaged(store: &Store, report: &Report) -> Result<Failure, StoreError> {
     );
     lines.extend(report.damaged_manifests.iter().map(|id| format!("manifest {id} is damaged, moved to quarantine")));
     lines.extend(report.unreadable.iter().map(|text| format!("the disk cannot read shard {text}")));
+    lines.extend(report.state_log_put_back.then(|| "state.log was gone, and is written again from memory".to_owned()));
     let mut again = Vec::new();
     for one in &report.incomplete {
         let (what, kind) = called(store, one.manifest)?;

@@ -82,7 +82,17 @@ impl Node {
 
     /// A node on a network; `stop` is cancelled by [`Request::Stop`].
     pub fn online(home: Home, store: Store, identity: Identity, network: Network, stop: CancellationToken) -> Self {
-        let (disk, worker) = (Disk { home, store }, Worker::processes());
+        Self::online_by(Disk { home, store }, identity, network, Worker::processes(), stop)
+    }
+
+    /// The same, with somebody else to compute.
+    pub(in crate::app) fn online_by(
+        disk: Disk,
+        identity: Identity,
+        network: Network,
+        worker: Worker,
+        stop: CancellationToken,
+    ) -> Self {
         Self::on(Ground { disk, worker, identity, network: Some(network), unmade: None }, stop)
     }
 

@@ -15,11 +15,12 @@ use super::channel::follower::halt::Halts;
 use super::channel::follower::rate_limit::Rates;
 use super::channel::follower::show::ChannelView;
 use super::channel::follower::turns::Turns;
+use super::channel::rests::Rests;
+use super::channel::steward::Steward;
 use super::channel::steward::proposals::Proposals;
 use super::channel::steward::propose::Proposer;
 use super::channel::steward::screen::Screen;
 use super::channel::steward::version::Drafts;
-use super::channel::steward::{AskedChannels, Steward};
 use super::disk::Disk;
 use super::fold::Folds;
 use super::known_bases::KnownBases;
@@ -253,8 +254,8 @@ impl Tools {
     }
 
     fn view(&self, chains: Arc<Chains>) -> Arc<ChannelView> {
-        let Self { disk, identity, known, lineages, names, .. } = self.clone();
-        Arc::new(ChannelView { disk, identity, known, lineages, names, chains })
+        let Self { disk, network, identity, known, lineages, names, .. } = self.clone();
+        Arc::new(ChannelView { disk, network, identity, known, lineages, names, chains })
     }
 
     fn exporter(&self) -> Exporter {
@@ -269,7 +270,7 @@ impl Tools {
 
     fn auditor(&self) -> Arc<Auditor> {
         let Self { network, objects, versions, .. } = self.clone();
-        Arc::new(Auditor { network, objects, versions, rates: Rates::default() })
+        Arc::new(Auditor { network, objects, versions, rates: Rates::default(), rests: Rests::default() })
     }
 
     fn follower(&self, turns: Turns, chains: Arc<Chains>, halts: Arc<Halts>) -> Follower {
@@ -278,19 +279,19 @@ impl Tools {
         Follower { disk, identity, network, lineages, names, objects, versions, turns, chains, halts, auditor }
     }
 
-    fn screen(&self) -> Arc<Screen> {
+    fn screen(&self, rests: Rests) -> Arc<Screen> {
         let Self { disk, network, objects, .. } = self.clone();
-        Arc::new(Screen { disk, network, objects })
+        Arc::new(Screen { disk, network, objects, rests })
     }
 
-    fn proposals(&self) -> Arc<Proposals> {
+    fn proposals(&self, rests: Rests) -> Arc<Proposals> {
         let Self { disk, network, objects, .. } = self.clone();
-        Arc::new(Proposals { disk, network, objects })
+        Arc::new(Proposals { disk, network, objects, rests })
     }
 
-    fn drafts(&self, turns: Turns) -> Arc<Drafts> {
-        let Self { disk, identity, objects, publisher, bases, folds, versions, .. } = self.clone();
-        Arc::new(Drafts { disk, identity, objects, publisher, bases, folds, versions, turns })
+    fn drafts(&self, turns: Turns, chains: Arc<Chains>) -> Arc<Drafts> {
+        let Self { disk, identity, lineages, objects, publisher, bases, folds, versions, .. } = self.clone();
+        Arc::new(Drafts { disk, identity, lineages, objects, publisher, bases, folds, versions, turns, chains })
     }
 
     fn steward(&self, turns: Turns, chains: Arc<Chains>, halts: Arc<Halts>) -> Steward {
@@ -310,7 +311,9 @@ impl Tools {
             resolver,
             ..
         } = self.clone();
-        let (screen, proposals, drafts) = (self.screen(), self.proposals(), self.drafts(turns));
+        let rests = Rests::default();
+        let (screen, proposals) = (self.screen(rests.clone()), self.proposals(rests));
+        let drafts = self.drafts(turns, chains.clone());
         Steward {
             disk,
             worker,
@@ -330,7 +333,6 @@ impl Tools {
             screen,
             proposals,
             drafts,
-            asked: AskedChannels::default(),
             making: Arc::default(),
         }
     }

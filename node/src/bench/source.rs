@@ -48,9 +48,9 @@ pub fn sequential_write(path: &Path, size: u64) -> io::Result<f64> {
 /// one manifest.
 pub fn publish(home: &Path, file: &Path, publisher: &Keypair) -> Outcome<ManifestId> {
     let home = Home::open(home)?;
+    let store = Store::open(&home)?;
     // The daemon takes it up as its own.
     Identity::open(&home)?;
-    let store = Store::open(&home)?;
     let wrong = |error: String| Failure::new(FailureKind::Failed, format!("the benchmark's manifest: {error}"));
     let path = RelPath::new("noise.bin").map_err(|error| wrong(error.to_string()))?;
     let body = Manifest {

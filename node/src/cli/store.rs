@@ -22,8 +22,8 @@ pub enum Store {
     Verify,
     /// Rebuild the index from the files
     Rebuild {
-        /// Open the home even if its state.log is damaged in the middle, and keep the readable records; the others
-        /// (pins, names, added bases) are lost
+        /// Open the home even if its state.log is missing or damaged in the middle, and keep the readable records; the
+        /// others (pins, names, added bases, followed channels) are lost
         #[arg(long)]
         salvage_state: bool,
     },

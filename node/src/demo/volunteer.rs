@@ -178,7 +178,7 @@ impl Volunteer {
     /// Judges what was proposed, and signs the next version.
     pub async fn release(&mut self, plan: &Plan) -> Outcome<NewRelease> {
         let (channel, threads) = (CHANNEL.to_owned(), plan.settings.threads * plan.volunteers.len());
-        let release = channel::Release { channel, timeout_seconds: TIMEOUT_SECONDS.into(), threads };
+        let release = channel::Release { channel, timeout_seconds: TIMEOUT_SECONDS.into(), threads, offline: false };
         match self.daemon.ask(release).await? {
             Released::Version(release) => Ok(*release),
             Released::Nothing(_) => {

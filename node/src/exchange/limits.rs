@@ -74,6 +74,9 @@ pub const CATALOGUE_QUESTIONS: Rate = Rate { burst: 256, refill_ms: 250 };
 /// Peers whose questions are counted.
 pub const CATALOGUE_ASKERS: usize = 1024;
 
+/// Peers whose catalogues an inquiry compares with ours at once: one of them that is honest and knows is enough.
+pub const INQUIRED: usize = 16;
+
 /// Comparisons that showed a difference and that our own have not followed yet. Full: the next ones find it.
 pub const CATALOGUE_ASKED: usize = 64;
 

@@ -49,6 +49,13 @@ impl Remembered {
         }
     }
 
+    /// Whether a home's file names any peer, of whatever network: the node has met somebody then, who may know more of it
+    /// than it does itself.
+    pub fn any(path: &Path) -> bool {
+        // One that cannot be read may have named somebody.
+        read(path).map_or(true, |text| text.is_some_and(|text| lines(&text).nth(1).is_some()))
+    }
+
     fn parse(text: &str, network: Name, now: u64) -> Self {
         let mut remembered = Self::new(network);
         let mut lines = lines(text).map(|(_, line)| line);
@@ -147,6 +154,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("peers");
         let mut remembered = Remembered::open(&path, network(), NOW);
+        assert!(!Remembered::any(&path), "there is no file yet");
         let (first, second) = (PeerId::random(), PeerId::random());
         remembered.update(vec![(first, vec![address(1), address(2)]), (PeerId::random(), vec![])], NOW);
         remembered.update(vec![(second, vec![address(3)])], NOW + 5);
@@ -154,6 +162,7 @@ mod tests {
         let again = Remembered::open(&path, network(), NOW + 10);
         assert_eq!(again, remembered);
         assert_eq!(again.peers(), [(second, vec![address(3)]), (first, vec![address(1), address(2)])]);
+        assert!(Remembered::any(&path), "somebody was met");
         let other = Name::new("other").expect("a name");
         assert!(Remembered::open(&path, other, NOW).peers().is_empty());
         let later = NOW + REMEMBERED_AGE.as_secs();

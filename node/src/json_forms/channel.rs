@@ -273,4 +273,11 @@ pub enum Claim {
         /// The manifest of the other.
         second: ManifestId,
     },
+    /// The same, and both are here.
+    Enclosed {
+        /// The signed manifest of one of them, as it travels: hex digits.
+        first: String,
+        /// That of the other.
+        second: String,
+    },
 }

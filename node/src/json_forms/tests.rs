@@ -218,9 +218,10 @@ fn claims_and_admissions_have_their_forms() {
     for claim in [
         C::Mismatch { version: manifest_id(1), digest: id::FoldDigest(digest(2)) },
         C::Equivocation { first: manifest_id(1), second: manifest_id(2) },
+        C::Enclosed { first: channel::Envelope(vec![0x0f]), second: channel::Envelope(vec![0xf0, 1]) },
     ] {
         match claim {
-            C::Mismatch { .. } | C::Equivocation { .. } => {}
+            C::Mismatch { .. } | C::Equivocation { .. } | C::Enclosed { .. } => {}
         }
         same::<Claim>(&claim);
     }

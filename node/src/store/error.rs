@@ -23,6 +23,14 @@ pub enum StoreError {
         path.display()
     )]
     LogDamaged { path: PathBuf, offset: u64, reason: &'static str },
+    /// Whoever took the home's key for a new one would forget its promises, and number what it has numbered before.
+    #[error(
+        "{} is missing, and {what} in this home says that there was one: what was pinned, named, followed and promised is \
+         not known. Put back a copy of this file, or run `potluck store rebuild --salvage-state` to begin a new one, and \
+         then follow each channel again by its id (your own too) before you release",
+        path.display()
+    )]
+    LogMissing { path: PathBuf, what: &'static str },
     /// Whole, and of a kind that this version does not know. It is never cut, moved or rewritten.
     #[error(
         "{} was made by a newer potluck: {what}. It is left as it is; run the version of potluck that this home was used \

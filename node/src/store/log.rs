@@ -13,6 +13,9 @@
 //! number up. Both are told apart from damage (a record of an unknown kind has a right checksum) and refused, also when
 //! salvaging: what this version cannot read it must not rewrite.
 //!
+//! A missing file is a new home's only if nothing else was written there: a key and manifests come after it. Otherwise it is
+//! an error like damage, since what it said (promises above all) is lost.
+//!
 //! The file is rewritten from the state (tmp, fsync, rename) when it is long and mostly history, and after any failed
 //! append: what a failed fsync left behind is unknowable.
 
@@ -53,14 +56,14 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Reads the log, or makes an empty one. With `salvage` it keeps every record that can be read, wherever the damage
-    /// is.
+    /// Reads the log, or makes an empty one in a new home. With `salvage` it keeps every record that can be read, wherever
+    /// the damage is, and makes one where it is missing.
     pub fn open(layout: &Layout, salvage: bool) -> Result<Self> {
         let path = layout.state_log();
         let mut log =
             Self { layout: layout.clone(), file: None, len: 0, compact_len: 0, state: State::default(), lost: None };
         let Some(bytes) = durable::read(&path, FILE_MAX)? else {
-            log.rewrite()?;
+            log.begin(salvage)?;
             return Ok(log);
         };
         if bytes.len() as u64 > FILE_MAX {
@@ -75,6 +78,22 @@ impl Log {
             log.recover(&bytes, good)?;
         }
         Ok(log)
+    }
+
+    /// Makes the log where there is none.
+    fn begin(&mut self, salvage: bool) -> Result<()> {
+        match written_after(&self.layout)? {
+            Some(what) if !salvage => return Err(StoreError::LogMissing { path: self.layout.state_log(), what }),
+            Some(what) => {
+                tracing::warn!(
+                    "state.log is missing beside {what}: a new one begins, and what the old one said is lost"
+                );
+                self.lost = Some(0);
+                self.state.sequence += SEQUENCE_GAP;
+            }
+            None => {}
+        }
+        self.rewrite()
     }
 
     /// Applies all valid records; gives the offset up to which the file is good.
@@ -183,6 +202,15 @@ impl Log {
         Ok(())
     }
 
+    /// Writes the file again if somebody took it away while it was in use; whether it was gone.
+    pub fn put_back(&mut self) -> Result<bool> {
+        let gone = !self.layout.state_log().exists();
+        if gone {
+            self.rewrite()?;
+        }
+        Ok(gone)
+    }
+
     fn encode(&self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for record in self.state.records() {
@@ -207,6 +235,15 @@ impl Log {
         let path = self.layout.state_log();
         OpenOptions::new().append(true).open(&path).map_err(StoreError::io("open", &path))
     }
+}
+
+/// Something in the home that is only ever written when the log is there.
+fn written_after(layout: &Layout) -> Result<Option<&'static str>> {
+    if layout.identity().exists() {
+        return Ok(Some("identity.key"));
+    }
+    let manifests = durable::names_in::<potluck_protocol::id::ManifestId>(&layout.manifests())?;
+    Ok((!manifests.is_empty()).then_some("a manifest"))
 }
 
 /// The header is that of a later version. One flipped bit makes 3, 5 or 9 of our 1: those numbers are never used.

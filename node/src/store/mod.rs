@@ -65,7 +65,7 @@ use space::Space;
 pub struct Options {
     /// Writes that would leave fewer bytes free on the disk are refused; 0 sets no minimum.
     pub min_free_bytes: u64,
-    /// Open even if `state.log` is damaged in its middle, keeping the records that can be read.
+    /// Open even if `state.log` is missing or damaged in its middle, keeping the records that can be read.
     pub salvage_state: bool,
 }
 

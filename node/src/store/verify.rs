@@ -48,6 +48,8 @@ pub struct Report {
     pub incomplete: Vec<Incomplete>,
     /// Marked as well-formed, or pinned, or named, and not here.
     pub lost_manifests: Vec<ManifestId>,
+    /// `state.log` had been taken away from the running program, and was written again from memory.
+    pub state_log_put_back: bool,
     /// Files in `shards/` under no shard's name. Left as they are.
     pub strangers: Vec<String>,
     /// Whole manifests and recipes that only a newer version can read. Left as they are.
@@ -63,6 +65,7 @@ impl Report {
             && self.damaged_recipes.is_empty()
             && self.incomplete.is_empty()
             && self.lost_manifests.is_empty()
+            && !self.state_log_put_back
     }
 }
 
@@ -78,6 +81,9 @@ impl fmt::Display for Report {
         let lacks = |one: &Incomplete| format!("manifest {} lacks {} shards", one.manifest, one.missing.len());
         lines.extend(self.incomplete.iter().map(lacks));
         lines.extend(self.lost_manifests.iter().map(|id| format!("manifest {id} is not here any more")));
+        if self.state_log_put_back {
+            lines.push("state.log was missing, and is written again from what this process knows of it".to_owned());
+        }
         f.write_str(if lines.is_empty() { "clean" } else { "" })?;
         f.write_str(&lines.join("\n"))
     }
@@ -90,7 +96,7 @@ impl Store {
         self.verify_shards(&mut report, &mut progress)?;
         self.verify_manifests(&mut report)?;
         self.verify_recipes(&mut report)?;
-        self.verify_state(&mut report);
+        self.verify_state(&mut report)?;
         Ok(report)
     }
 
@@ -168,13 +174,15 @@ impl Store {
         Ok(())
     }
 
-    fn verify_state(&self, report: &mut Report) {
-        let log = crate::store::lock(&self.0.log);
+    fn verify_state(&self, report: &mut Report) -> Result<()> {
+        let mut log = crate::store::lock(&self.0.log);
+        report.state_log_put_back = log.put_back()?;
         let state = log.state();
         let said = state.well_formed.iter().chain(&state.pins).chain(state.names.values());
         let lost: BTreeSet<ManifestId> =
             said.filter(|id| !self.layout().manifests().join(id.to_string()).exists()).copied().collect();
         report.lost_manifests = lost.into_iter().filter(|id| !report.damaged_manifests.contains(id)).collect();
+        Ok(())
     }
 }
 
@@ -211,6 +219,20 @@ mod tests {
         let again = store.verify(|_, _| ()).expect("readable");
         assert!(again.damaged_shards.is_empty() && !again.is_clean(), "moved aside, still missing");
         assert_eq!(again.incomplete, report.incomplete);
+    }
+
+    #[test]
+    fn a_log_that_was_taken_away_from_a_running_store_is_written_again_and_said() {
+        let fixture = Fixture::new();
+        let store = fixture.open();
+        let id = fixture.add(&store, "a", 100);
+        store.pin(id).expect("room");
+        fs::remove_file(store.layout().state_log()).expect("there");
+        let report = store.verify(|_, _| ()).expect("readable");
+        assert!(!report.is_clean() && report.to_string().contains("state.log was missing"), "{report}");
+        assert!(store.verify(|_, _| ()).expect("readable").is_clean());
+        drop(store);
+        assert_eq!(fixture.open().pins(), [id], "nothing is lost");
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod verdict;
 mod version;
 
 pub use choose::{Candidate, Choice, Losses, Scorer, choose, clip, scores_max};
-pub use proof::{Claim, ProofInfo};
+pub use proof::{Claim, Envelope, ProofInfo};
 pub use proposal::ProposalInfo;
 pub use sealed::{Opened, Role, Score, Sealed, Suite};
 pub use spec::{Admission, ChannelInfo, Gate, NormBound};

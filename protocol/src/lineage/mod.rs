@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::channel::{Change, ChannelInfo, Opened, VerdictOutcome, VersionInfo};
+use crate::channel::{Change, ChannelInfo, Claim, Envelope, Opened, ProofInfo, VerdictOutcome, VersionInfo};
 use crate::id::{BaseId, ManifestId};
-use crate::limits::VERSIONS_MAX;
+use crate::limits::{MANIFEST_MAX, VERSIONS_MAX};
 use crate::manifest::{AdapterInfo, Kind, Manifest};
 use crate::recipe::{Recipe, Weight};
-use crate::signed::{Authentic, PublicKey};
+use crate::signed::{Authentic, PublicKey, SignatureError, Signed};
 use crate::text::Name;
 
 /// A channel with its versions so far.
@@ -331,6 +331,43 @@ pub fn is_conflict(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> bo
         && one.body().publisher == other.body().publisher
         && one.id() != other.id()
 }
+
+/// Why enclosed versions prove nothing. Always the prover's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProofError {
+    /// One of them is not signed, or cannot be read.
+    #[error("an enclosed version: {0}")]
+    Signature(#[from] SignatureError),
+    /// Signed, and no contradiction.
+    #[error("what it encloses is not two versions of that channel, signed by one key for one height")]
+    NoConflict,
+}
+
+/// The two manifests that a proof encloses, if they are two versions of its channel that one key signed for one height;
+/// `None` if it encloses nothing. Whether the key is the steward's, the channel's manifest says.
+pub fn enclosed(proof: &ProofInfo) -> Option<Result<[Authentic<Manifest>; 2], ProofError>> {
+    let Claim::Enclosed { first, second } = &proof.claim else { return None };
+    let open = |envelope: &Envelope| Signed::<Manifest>::decode(&envelope.0).map_err(SignatureError::from)?.verify();
+    Some(open(first).and_then(|first| Ok([first, open(second)?])).map_err(ProofError::from).and_then(
+        |[first, second]| {
+            let of_channel = matches!(&first.body().kind, Kind::Version(version) if version.channel == proof.channel);
+            if of_channel && is_conflict(&first, &second) { Ok([first, second]) } else { Err(ProofError::NoConflict) }
+        },
+    ))
+}
+
+/// The claim that encloses two conflicting versions, whichever is first; `None` if both together are too long for one
+/// manifest.
+pub fn enclose(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> Option<Claim> {
+    let mut both = [one.signed().encode().ok()?, other.signed().encode().ok()?];
+    both.sort();
+    let [first, second] = both;
+    let fits = first.len() + second.len() + PROOF_ROOM <= MANIFEST_MAX;
+    fits.then_some(Claim::Enclosed { first: Envelope(first), second: Envelope(second) })
+}
+
+/// Bytes that a proof needs beside what it encloses: its name and description above all.
+const PROOF_ROOM: usize = 8 << 10;
 
 #[cfg(test)]
 mod tests;

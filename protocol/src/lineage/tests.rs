@@ -227,3 +227,32 @@ fn what_was_trained_on_a_revoked_adapter_is_stale() {
     assert_eq!(lineage.stale(&adapters), BTreeSet::from([id("c"), id("d"), id("e")]));
     assert!(grown(&[&["a"]]).stale(&adapters).is_empty(), "nothing is revoked");
 }
+
+#[test]
+fn a_proof_that_encloses_two_versions_is_checked_without_asking_anybody() {
+    let lineage = Lineage::open(&spec()).expect("a channel");
+    let version =
+        |adapters: &[&str], seed| signed(Kind::Version(Box::new(release(&lineage, adapters))), Vec::new(), seed);
+    let proof = |claim| ProofInfo { genesis: base("genesis"), channel: lineage.channel(), claim };
+    let (one, other) = (version(&["a"], 1), version(&["b"], 1));
+    let claim = enclose(&one, &other).expect("short");
+    assert_eq!(Some(&claim), enclose(&other, &one).as_ref(), "whoever finds them says the same");
+    let found = enclosed(&proof(claim.clone())).expect("it encloses them").expect("it holds");
+    assert_eq!(BTreeSet::from(found.map(|found| found.id())), BTreeSet::from([one.id(), other.id()]));
+
+    // What is no contradiction proves nothing: other keys, one version twice, another channel.
+    for (first, second) in [(&one, &version(&["b"], 2)), (&one, &one), (&one, &spec())] {
+        let claim = enclose(first, second).expect("short");
+        assert_eq!(enclosed(&proof(claim)), Some(Err(ProofError::NoConflict)));
+    }
+    let elsewhere = ProofInfo { channel: id("another channel"), ..proof(claim.clone()) };
+    assert_eq!(enclosed(&elsewhere), Some(Err(ProofError::NoConflict)));
+    // Nor does what the steward has not signed.
+    let Claim::Enclosed { mut first, second } = claim else { panic!("it encloses them") };
+    let last = first.0.len() - 1;
+    first.0[last] ^= 1;
+    let forged = enclosed(&proof(Claim::Enclosed { first, second }));
+    assert!(matches!(forged, Some(Err(ProofError::Signature(_)))), "{forged:?}");
+    let (first, second) = (one.id(), other.id());
+    assert_eq!(enclosed(&proof(Claim::Equivocation { first, second })), None, "a pointer encloses nothing");
+}

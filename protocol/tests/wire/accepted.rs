@@ -122,6 +122,7 @@ fn manifest() -> Vec<Accepted> {
         of("rollback", "a way back", &channels::bare_version(Change::Rollback(7))),
         of("mismatch", "a version does not follow from its recipe", &channels::proof(channels::mismatch())),
         of("equivocation", "two versions for one height", &channels::proof(channels::equivocation())),
+        of("enclosed", "two versions for one height, enclosed", &channels::proof(channels::enclosed())),
     ]
 }
 

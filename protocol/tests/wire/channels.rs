@@ -1,8 +1,8 @@
 //! What channels are made of: fixed values, their bytes by hand, and what must be refused.
 
 use potluck_protocol::channel::{
-    Admission, Change, ChannelInfo, Claim, Gate, NormBound, Opened, ProofInfo, ProposalInfo, Refusal, Role, Score,
-    Sealed, Suite, Verdict, VerdictOutcome, VersionInfo,
+    Admission, Change, ChannelInfo, Claim, Envelope, Gate, NormBound, Opened, ProofInfo, ProposalInfo, Refusal, Role,
+    Score, Sealed, Suite, Verdict, VerdictOutcome, VersionInfo,
 };
 use potluck_protocol::id::{BaseId, FileDigest, FoldDigest, ManifestId};
 use potluck_protocol::manifest::{Kind, Manifest};
@@ -141,6 +141,10 @@ pub fn equivocation() -> Claim {
     Claim::Equivocation { first: manifest_id("one"), second: manifest_id("other") }
 }
 
+pub fn enclosed() -> Claim {
+    Claim::Enclosed { first: Envelope(b"one envelope".to_vec()), second: Envelope(b"other envelope".to_vec()) }
+}
+
 pub fn put_channel(out: &mut Bytes, info: &ChannelInfo) {
     let ChannelInfo { genesis, forked_from, dtype, admission, licences, gate, norm, evaluation } = info;
     let Gate { gain_ppm, guard_ppm } = gate;
@@ -234,6 +238,7 @@ pub fn put_proof(out: &mut Bytes, info: &ProofInfo) {
     match claim {
         Claim::Mismatch { version, digest } => out.u32(0).digest(&version.0).digest(&digest.0),
         Claim::Equivocation { first, second } => out.u32(1).digest(&first.0).digest(&second.0),
+        Claim::Enclosed { first, second } => out.u32(2).bytes(&first.0).bytes(&second.0),
     };
 }
 
@@ -304,6 +309,11 @@ fn refused_others() -> Vec<Refused> {
         let info = ProposalInfo { weight, ..proposal_info() };
         by_hand::manifest(&manifest(Kind::Proposal(info), "p", vec![]))
     };
+    let Claim::Enclosed { first, second } = enclosed() else { unreachable!() };
+    let enclosing = |first: &Envelope, second: &Envelope| {
+        by_hand::manifest(&proof(Claim::Enclosed { first: first.clone(), second: second.clone() }))
+    };
+    let of = |name: &str, says: &str, bytes| Refused::new(name, says, bytes, "Malformed: the enclosed versions");
     let tag = |bytes: Vec<u8>, at: usize| crate::refused::patch(&bytes, at, &[9]);
     vec![
         Refused::new("proposal_0", "a weight of zero", weight(Weight(0)), "Malformed: the weight"),
@@ -313,6 +323,9 @@ fn refused_others() -> Vec<Refused> {
             weight(Weight(i32::MIN)),
             "Malformed: the weight",
         ),
+        of("proof_enclosed_order", "enclosed versions in the wrong order", enclosing(&second, &first)),
+        of("proof_enclosed_same", "one version enclosed twice", enclosing(&first, &first)),
+        of("proof_enclosed_none", "an enclosed version of no bytes", enclosing(&Envelope(vec![]), &second)),
         Refused::new("proof_claim", "an unknown claim", tag(by_hand::manifest(&proof(mismatch())), 68), "Undecodable"),
     ]
 }

@@ -138,8 +138,11 @@ pub struct NewRelease {
     pub shards_left: usize,
     /// Norms of the proposed adapters.
     pub weighed: Vec<Weighed>,
-    /// Proposals that nothing could be said of: their adapters are not here, and this node is on no network.
+    /// Proposals that are left for another release: this node is on no network, what they offer could not be had lately
+    /// or did not come in time, or they are too many of one publisher.
     pub later: usize,
+    /// Proposals that could not be had, or whose adapters could not: no peer that was asked has them.
+    pub missing: usize,
     /// A version that an earlier command had promised and this one has finished.
     #[schema(value_type = Option<json_forms::ManifestId>)]
     pub finished: Option<ManifestId>,
@@ -165,8 +168,11 @@ pub struct NothingReleased {
     pub height: u32,
     /// One for each proposal, sorted by its id.
     pub verdicts: Vec<ProposalVerdict>,
-    /// Proposals that nothing could be said of: their adapters are not here, and this node is on no network.
+    /// Proposals that are left for another release: this node is on no network, what they offer could not be had lately
+    /// or did not come in time, or they are too many of one publisher.
     pub later: usize,
+    /// Proposals that could not be had, or whose adapters could not: no peer that was asked has them.
+    pub missing: usize,
     /// A version that an earlier command had promised and this one has finished.
     #[schema(value_type = Option<json_forms::ManifestId>)]
     pub finished: Option<ManifestId>,

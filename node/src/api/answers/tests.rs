@@ -51,14 +51,14 @@ fn a_release_is_a_version_or_nothing() {
         version(),
         &json!({
             "released": true, "verdicts": [verdict], "opened": { "index": 0, "suites": [score] }, "shards_left": 3,
-            "weighed": [{ "adapter": id("a"), "ppm": 7 }], "later": 0, "finished": null, "asked": true,
+            "weighed": [{ "adapter": id("a"), "ppm": 7 }], "later": 0, "missing": 0, "finished": null, "asked": true,
         }),
     );
     let Released::Version(release) = again::<Release>(Answer::ChannelRelease, made) else { panic!("no version") };
     assert_eq!(release.version.height, 1);
     let nothing = json!({
         "released": false, "channel": id("c"), "name": "helpers", "version": null, "height": 0, "verdicts": [],
-        "later": 1, "finished": id("v"), "asked": false,
+        "later": 1, "missing": 2, "finished": id("v"), "asked": false,
     });
     let Released::Nothing(nothing) = again::<Release>(Answer::ChannelRelease, nothing) else { panic!("a version") };
     assert_eq!(nothing.later, 1);
@@ -228,7 +228,7 @@ fn a_lineage_is_shown_link_by_link() {
     });
     let proof = json!({ "mismatch": { "version": id("v"), "digest": id("d") } });
     let shown = json!({
-        "channel": id("c"), "name": "helpers", "steward": id("k"), "own": false, "genesis": id("b"),
+        "channel": id("c"), "name": "helpers", "steward": id("k"), "own": false, "steward_heard": 7, "genesis": id("b"),
         "genesis_name": "small", "forked_from": null, "rules": ["1 sealed evaluation shards"], "height": 1,
         "held": false, "audit": true, "halted": { "proof": proof, "reason": "it lied" }, "broken": null,
         "versions": [link],

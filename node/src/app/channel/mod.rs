@@ -4,6 +4,8 @@
 //! record in `state.log` ([`ChannelRecord`](crate::store::ChannelRecord)); a command that dies half way leaves the old
 //! version in force.
 
+pub mod order;
+pub mod rests;
 pub mod follower;
 pub mod steward;
 

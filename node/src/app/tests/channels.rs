@@ -1,21 +1,29 @@
 //! A steward's release and a follower's update, without a swarm and without a worker process: the store holds what peers
 //! would have sent, and a script answers for the numerics.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use potluck_protocol::announce::KindTag;
-use potluck_protocol::channel::{ProposalInfo, Refusal, Role, Score, Verdict, VerdictOutcome};
+use libp2p::identity::ed25519::Keypair;
+use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::channel::{Claim, ProofInfo, ProposalInfo, Refusal, Role, Score, Verdict, VerdictOutcome};
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
-use potluck_protocol::manifest::Kind as ManifestKind;
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::recipe::Weight;
+use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_trainer::data::check::Report;
 use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{Script, Stage};
 use crate::api::answers::{InForce, NewRelease, NothingReleased, Released};
 use crate::api::channel::{Follow, Open, Propose, Release, SuiteRows, Unfollow, Update};
+use crate::app::call::Call;
+use crate::app::channel::follower::chain::Found;
+use crate::app::channel::follower::limits::PROOFS_AT_ONCE;
+use crate::app::channel::follower::update::Asked;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::store::Halt;
+use crate::store::{Halt, Store};
 use crate::worker::answers::Folded;
 use crate::worker::proto::Task;
 use crate::worker::proto::choose::{ChooseTask, Chosen};
@@ -74,7 +82,7 @@ async fn open(stage: &Stage, licences: &[&str]) -> ManifestId {
 }
 
 async fn release(stage: &Stage) -> Released {
-    let release = Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1 };
+    let release = Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1, offline: false };
     stage.ask(release).await.expect("releases")
 }
 
@@ -135,6 +143,45 @@ async fn a_release_takes_what_was_proposed_and_judges_it_once() {
     assert!(script.asked().is_empty(), "nothing new: no shard is opened and nothing is folded");
 }
 
+/// F19: while a fold goes on, a copy of this home may sign.
+#[tokio::test]
+async fn a_version_that_a_copy_signs_while_ours_is_folded_is_not_signed_twice() {
+    let (meanwhile, rest) = (Arc::<Mutex<Option<(Store, Authentic<Manifest>)>>>::default(), script(folded()));
+    let heard = meanwhile.clone();
+    let script = Script::new(move |task| {
+        let heard = || heard.lock().expect("no test panicked with it").take();
+        if let Task::Fold { .. } = task
+            && let Some((store, version)) = heard()
+        {
+            let mapped = store.map(version).expect("readable").expect("it fits");
+            let complete = mapped.complete(|id| store.has_shard(id)).expect("readable").expect("the same rows");
+            store.commit(&complete).expect("room");
+        }
+        (rest.answers)(task)
+    });
+    let stage = Stage::new(&script).await;
+    let channel = open(&stage, &[]).await;
+    propose(&stage, "three").await;
+    let copy = stage.copy(&script).await;
+    stage.fixture.add(stage.store(), "four", 100);
+    propose(&copy, "four").await;
+    let theirs = release_version(&copy).await.version.version;
+    let signed = copy.store().manifest(&theirs).expect("readable").expect("just signed");
+    *meanwhile.lock().expect("no test panicked with it") = Some((stage.store().clone(), signed));
+
+    let release = || Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1, offline: false };
+    let failure = stage.ask(release()).await.expect_err("signed elsewhere");
+    assert_eq!(failure.kind, Kind::Conflict, "{failure}");
+    assert!(failure.message.contains(&theirs.to_string()), "{failure}");
+    assert_eq!(stage.store().promised(&channel), None, "nothing is promised for that height");
+    // The next command goes on from the copy's version.
+    propose(&stage, "five").await;
+    let again = release_version(&stage).await;
+    assert_eq!((again.version.height, stage.store().promised(&channel).map(|kept| kept.height)), (2, Some(2)));
+    let versions = stage.store().manifests().expect("readable").into_iter().filter(|one| one.kind == KindTag::Version);
+    assert_eq!(versions.count(), 2, "one for each height");
+}
+
 #[tokio::test]
 async fn a_proposal_that_the_rules_refuse_is_not_weighed() {
     let script = script(folded());
@@ -173,7 +220,7 @@ async fn a_stewards_own_damaged_base_refuses_nobodys_adapter() {
     let publisher = &stage.node.parts.publisher;
     publisher.publish_record(ManifestKind::Proposal(info), &name, "", String::new()).await.expect("signed");
 
-    let release = Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1 };
+    let release = Release { channel: "ours".to_owned(), timeout_seconds: 1.into(), threads: 1, offline: false };
     let failure = stage.ask(release).await.expect_err("a damaged base");
     assert_eq!(failure.kind, Kind::Verification, "{failure}");
     assert_eq!(failure.message, "base `small`: model.safetensors is damaged");
@@ -213,6 +260,54 @@ async fn a_follower_halts_a_channel_whose_version_folds_to_something_else() {
 
     let update = Update { channel: "ours".to_owned(), timeout_seconds: 1.into() };
     assert_eq!(follower.ask(update).await.map_err(|failure| failure.kind), Err(Kind::Verification));
+}
+
+/// F6: proofs by keys that cost nothing are read once each, in an order that nobody chooses.
+#[tokio::test]
+async fn a_true_proof_is_found_among_hundreds_that_name_what_nobody_has() {
+    const JUNK: usize = 500;
+    let (steward, channel, version) = released().await;
+    let first = steward.store().manifest(&version).expect("readable").expect("just signed");
+    let other = Manifest { description: "the same height again".to_owned(), ..first.body().clone() };
+    let other = steward.node.parts.publisher.sign(&other).expect("its own key");
+    let (follower, tasks) = steward.hand_over(&script(folded())).await.online(&script(folded())).await;
+    let network = follower.node.network().expect("it is online").clone();
+    network.handle.subscribe(Stage::base()).await.expect("one base is not too many");
+    for n in 0..JUNK {
+        let key = Keypair::generate();
+        let said = Announcement {
+            manifest: ManifestId(Digest::of(&n.to_le_bytes())),
+            manifest_len: 1,
+            kind: KindTag::Proof,
+            name: "proof".parse().expect("a name"),
+            base: Stage::base(),
+            total_bytes: 0,
+            publisher: PublicKey::of(&key),
+            sequence: 1,
+        };
+        let said = Signed::sign(&said, &key).expect("encodes").expect("its key").verify().expect("just signed");
+        network.handle.announce(said).await.expect("there is room");
+    }
+    let claim = Found::equivocation(&first, &other).claim;
+    assert!(matches!(claim, Claim::Enclosed { .. }), "the proof needs nobody who has the versions");
+    let info = ProofInfo { genesis: Stage::base(), channel, claim };
+    let name = "proof".parse().expect("a name");
+    let publisher = &follower.node.parts.publisher;
+    publisher.publish_record(ManifestKind::Proof(info), &name, "", String::new()).await.expect("signed");
+
+    let (progress, cancel) = (mpsc::channel(1).0, CancellationToken::new());
+    let call = Call { progress: &progress, cancel: &cancel };
+    let mut updates = 0;
+    while follower.store().channel(&channel).is_some_and(|record| record.halted.is_none()) {
+        updates += 1;
+        assert!(updates <= JUNK.div_ceil(PROOFS_AT_ONCE) + 1, "what led nowhere was read again");
+        // As the daemon does it of its own accord.
+        let _halts_or_not = follower.node.parts.channels.follower.update(&call, channel, Asked::Daemon).await;
+    }
+    let halted = follower.store().channel(&channel).and_then(|record| record.halted);
+    let both = [first.id().min(other.id()), first.id().max(other.id())];
+    assert_eq!(halted, Some(Halt::Equivocation { first: both[0], second: both[1] }));
+    assert!(tasks.finish().await);
 }
 
 /// Follows with audits. The home was another's: the channel is no longer this node's own.

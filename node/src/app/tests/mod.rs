@@ -15,11 +15,18 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::ask::Ask;
 use crate::app::call::Call;
+use crate::app::disk::Disk;
+use crate::app::network::Network;
 use crate::app::node::Node;
 use crate::app::worker::{Numerics, Running, Worker};
+use crate::exchange::{Exchange, Speeds};
 use crate::failure::Outcome;
+use crate::home::Home;
+use crate::identity::Identity;
+use crate::net;
 use crate::store::testing::{Fixture, files_below};
 use crate::store::{BaseRecord, Options, Store};
+use crate::task::Tasks;
 use crate::worker::proto::{Job, Task};
 
 /// What a task is called in a script.
@@ -87,18 +94,34 @@ impl Stage {
     pub async fn hand_over(self, script: &Arc<Script>) -> Self {
         let Self { fixture: from, node } = self;
         drop(node);
-        let fixture = Fixture::new();
-        for file in files_below(from.root()) {
-            let relative = file.strip_prefix(from.root()).expect("below it");
-            if relative == Path::new("identity.key") {
-                continue;
-            }
-            let target = fixture.root().join(relative);
-            std::fs::create_dir_all(target.parent().expect("a folder")).expect("writable");
-            std::fs::copy(&file, target).expect("room");
-        }
+        let fixture = copied(&from);
+        std::fs::remove_file(fixture.root().join("identity.key")).expect("there");
         let node = open(fixture.root(), script).await;
         Self { fixture, node }
+    }
+
+    /// A copy of the home, with the same key, while this one runs on.
+    pub async fn copy(&self, script: &Arc<Script>) -> Self {
+        let fixture = copied(&self.fixture);
+        let node = open(fixture.root(), script).await;
+        Self { fixture, node }
+    }
+
+    /// The same home on a network on which nobody else is, and the tasks of that network.
+    pub async fn online(self, script: &Arc<Script>) -> (Self, Tasks) {
+        let Self { fixture, node } = self;
+        drop(node);
+        let home = Home::open(fixture.root()).expect("free");
+        let store = Store::open(&home).expect("opens");
+        let identity = Identity::open(&home).expect("readable");
+        let (handle, inbound) = net::start(net::testing::config(), identity.libp2p()).await.expect("starts");
+        let tasks = Tasks::default();
+        let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, Speeds::default()).await;
+        let network = Network { name: "test".parse().expect("a name"), handle, exchange };
+        let numerics: Arc<dyn Numerics> = script.clone();
+        let disk = Disk { home, store };
+        let node = Node::online_by(disk, identity, network, Worker::with(numerics), CancellationToken::new());
+        (Self { fixture, node }, tasks)
     }
 
     pub fn store(&self) -> &Store {
@@ -111,6 +134,16 @@ impl Stage {
         let (progress, _) = mpsc::channel(1);
         R::take(self.node.run(request.into(), progress, CancellationToken::new()).await?)
     }
+}
+
+fn copied(from: &Fixture) -> Fixture {
+    let fixture = Fixture { keypair: from.keypair.clone(), ..Fixture::new() };
+    for file in files_below(from.root()) {
+        let target = fixture.root().join(file.strip_prefix(from.root()).expect("below it"));
+        std::fs::create_dir_all(target.parent().expect("a folder")).expect("writable");
+        std::fs::copy(&file, target).expect("room");
+    }
+    fixture
 }
 
 async fn open(root: &Path, script: &Arc<Script>) -> Node {

@@ -93,6 +93,10 @@ pub struct Rollback {
     /// Threads for folding, with --publish; the result does not depend on it
     #[arg(long, value_name = "N", requires = "publish")]
     threads: Option<usize>,
+    /// With --publish: sign without asking peers for newer versions by this key; wrong in a home that was restored or
+    /// copied
+    #[arg(long, requires = "publish")]
+    offline: bool,
 }
 
 pub async fn run(global: &Global, verb: &Verb) -> Outcome<()> {
@@ -184,6 +188,7 @@ impl Rollback {
             to: self.to,
             publish: self.publish,
             threads: self.threads.unwrap_or_else(config::processors),
+            offline: self.offline,
         }
     }
 }

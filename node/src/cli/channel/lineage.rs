@@ -8,7 +8,7 @@ use crate::api::lineage::{Input, Shown, Version};
 /// Lines, the newest version first.
 pub fn render(shown: &Shown) -> Vec<String> {
     let mut lines = vec![format!("channel {} {}", shown.name, shown.channel)];
-    lines.push(format!("steward {}{}", shown.steward.0, if shown.own { " (this node)" } else { "" }));
+    lines.push(format!("steward {}{}", shown.steward.0, last_heard(shown)));
     lines.extend(shown.rules.iter().cloned());
     if let Some(halted) = &shown.halted {
         lines.push(format!("HALTED: {}", halted.reason));
@@ -34,6 +34,15 @@ pub fn render(shown: &Shown) -> Vec<String> {
         lines.push(format!("/    version {} of another channel", version.short()));
     }
     lines
+}
+
+/// Nothing else dates the newest version that is known: newer ones may be withheld by those who are connected.
+fn last_heard(shown: &Shown) -> String {
+    match shown.steward_heard {
+        _ if shown.own => " (this node)".to_owned(),
+        Some(seconds) => format!(", last heard from {}", date(seconds)),
+        None => ", never heard from".to_owned(),
+    }
 }
 
 fn state(shown: &Shown, in_force: bool) -> &'static str {

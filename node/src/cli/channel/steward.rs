@@ -104,12 +104,15 @@ pub struct Propose {
 pub struct Release {
     #[arg(value_name = "CHANNEL")]
     channel: String,
-    /// Time limit for fetching each adapter that is not here
-    #[arg(long, default_value = "60", value_name = "SECONDS")]
+    /// Time limit for finding and fetching all that was proposed and is not here; one adapter may take a quarter of it
+    #[arg(long, default_value = "600", value_name = "SECONDS")]
     timeout: Seconds,
     /// Threads for scoring and folding; the result does not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Sign without asking peers for newer versions by this key; wrong in a home that was restored or copied
+    #[arg(long)]
+    offline: bool,
 }
 
 /// Remove adapters from a channel permanently, and publish a version without them.
@@ -123,6 +126,9 @@ pub struct Revoke {
     /// Threads for folding; the result does not depend on it
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Sign without asking peers for newer versions by this key; wrong in a home that was restored or copied
+    #[arg(long)]
+    offline: bool,
 }
 
 pub async fn run(global: &Global, verb: &Verb) -> Outcome<()> {
@@ -185,6 +191,7 @@ impl Release {
             channel: self.channel.clone(),
             timeout_seconds: self.timeout,
             threads: self.threads.unwrap_or_else(config::processors),
+            offline: self.offline,
         }
     }
 }
@@ -195,6 +202,7 @@ impl Revoke {
             channel: self.channel.clone(),
             adapters: self.adapters.clone(),
             threads: self.threads.unwrap_or_else(config::processors),
+            offline: self.offline,
         }
     }
 }

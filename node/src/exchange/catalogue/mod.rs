@@ -4,6 +4,7 @@
 //! One task owns the machine; each round has a task of its own, which asks one question at a time on one stream and
 //! verifies what comes. Rounds are bounded by the machine.
 
+mod inquiry;
 mod keeper;
 mod round;
 #[cfg(test)]

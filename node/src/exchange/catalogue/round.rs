@@ -19,16 +19,27 @@ pub(super) async fn run(
 ) {
     let mut stream = None;
     while let Some(question) = questions.recv().await {
-        let event = match ask(&net, peer, &mut stream, question).await {
-            Ok(reply) => understood(round, reply).await,
-            Err(error) if error.is_fault() => wrong(round, &error),
-            Err(error) => {
-                tracing::debug!(%peer, %error, "a catalogue was not compared");
-                Event::Unanswered { round }
-            }
-        };
+        let event = put(&net, peer, &mut stream, round, question).await;
         if answers.send(event).await.is_err() {
             return;
+        }
+    }
+}
+
+/// Asks one question; what the machine is told of it.
+pub(super) async fn put(
+    net: &Handle,
+    peer: PeerId,
+    stream: &mut Option<Outbound>,
+    round: RoundId,
+    question: Question,
+) -> Event {
+    match ask(net, peer, stream, question).await {
+        Ok(reply) => understood(round, reply).await,
+        Err(error) if error.is_fault() => wrong(round, &error),
+        Err(error) => {
+            tracing::debug!(%peer, %error, "a catalogue was not compared");
+            Event::Unanswered { round }
         }
     }
 }

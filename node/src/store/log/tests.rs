@@ -117,3 +117,25 @@ fn a_log_of_a_newer_version_is_refused_and_stays_as_it_is() {
         }
     }
 }
+
+#[test]
+fn a_missing_log_beside_a_key_or_a_manifest_is_an_error_and_no_new_state() {
+    for beside in ["identity.key", "manifests/6b2a7a6c1e0c1d7e5d8f9f0e7a6b5c4d3e2f1a0b9c8d7e6f5a4b3c2d1e0f9a8b"] {
+        let (folder, home, bytes, _) = three();
+        let path = home.layout().state_log();
+        std::fs::write(folder.path().join(beside), b"written when there was a log").expect("writable");
+        drop(Log::open(home.layout(), false).expect("it is there"));
+        std::fs::remove_file(&path).expect("there");
+        let error = Log::open(home.layout(), false).expect_err("what it said is lost");
+        assert!(matches!(error, StoreError::LogMissing { .. }), "{beside}: {error}");
+        assert!(error.to_string().contains("--salvage-state"), "{error}");
+        assert!(!path.exists(), "{beside}: nothing came in its place");
+        std::fs::write(&path, &bytes).expect("writable");
+        assert_eq!(Log::open(home.layout(), false).expect("put back").state().pins, [id(1), id(3)].into());
+        std::fs::remove_file(&path).expect("there");
+        let log = Log::open(home.layout(), true).expect("a person says so");
+        assert_eq!((log.lost(), log.state().sequence), (Some(0), SEQUENCE_GAP), "numbers in use are passed over");
+        drop(log);
+        Log::open(home.layout(), false).expect("from now on it is there");
+    }
+}

@@ -2,23 +2,47 @@
 
 use std::collections::BTreeMap;
 
-use potluck_protocol::channel::VersionInfo;
-use potluck_protocol::id::ManifestId;
-use potluck_protocol::lineage::{Lineage, is_conflict};
+use potluck_protocol::channel::{Claim, VersionInfo};
+use potluck_protocol::id::{FoldDigest, ManifestId};
+use potluck_protocol::lineage::{Lineage, enclose, is_conflict};
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 
 use crate::app::errors::ChannelError;
 use crate::failure::Failure;
+use crate::store::Halt;
+
+/// What a steward was found to have done, and how it is said to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub halt: Halt,
+    pub claim: Claim,
+}
+
+impl Found {
+    /// Two versions for one height. The claim encloses both, if they fit.
+    pub fn equivocation(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> Self {
+        let (first, second) = (one.id().min(other.id()), one.id().max(other.id()));
+        let claim = enclose(one, other).unwrap_or(Claim::Equivocation { first, second });
+        Self { halt: Halt::Equivocation { first, second }, claim }
+    }
+
+    /// A version whose recipe gives something else.
+    pub fn mismatch(version: ManifestId, digest: FoldDigest) -> Self {
+        Self { halt: Halt::Mismatch { version, digest }, claim: Claim::Mismatch { version, digest } }
+    }
+}
 
 /// What was found.
 #[derive(Default)]
 pub struct Gathered {
     pub by_height: BTreeMap<u32, Authentic<Manifest>>,
     /// Two that the steward signed for one height.
-    pub conflict: Option<(ManifestId, ManifestId)>,
+    pub conflict: Option<Found>,
     /// Why a link of the chain is not among them.
     pub gap: Option<Failure>,
+    /// Announced by the steward as versions, and handed out by nobody: whether they are of this channel is not known.
+    pub unobtained: Vec<ManifestId>,
     /// Bytes of rows that came over the network.
     pub fetched_bytes: u64,
 }
@@ -36,8 +60,7 @@ impl Gathered {
     pub fn compare(&mut self, lineage: &Lineage, manifest: &Authentic<Manifest>) {
         let other = version_of(lineage, manifest).and_then(|version| self.by_height.get(&version.height));
         if let Some(other) = other.filter(|other| is_conflict(other, manifest)) {
-            let (first, second) = (other.id().min(manifest.id()), other.id().max(manifest.id()));
-            self.conflict.get_or_insert((first, second));
+            self.conflict.get_or_insert_with(|| Found::equivocation(other, manifest));
         }
     }
 }

@@ -52,7 +52,9 @@ impl Chains {
     /// Those, the announced ones, and what lies between them. Everything that is found is kept.
     pub async fn gather(&self, call: &Call<'_>, lineage: &Lineage, patience: Duration) -> Outcome<Gathered> {
         let mut gathered = self.gather_local(lineage).await?;
-        for manifest in self.announced_versions(lineage).await? {
+        let (announced, unobtained) = self.announced_versions(lineage).await?;
+        gathered.unobtained = unobtained;
+        for manifest in announced {
             // Kept before it is believed: it may be half of a proof.
             if version_of(lineage, &manifest).is_none() {
                 continue;
@@ -73,9 +75,9 @@ impl Chains {
         Ok(gathered)
     }
 
-    /// Manifests that the steward announces as versions and that are not here.
-    async fn announced_versions(&self, lineage: &Lineage) -> Outcome<Vec<Authentic<Manifest>>> {
-        let Some(network) = &self.network else { return Ok(Vec::new()) };
+    /// Manifests that the steward announces as versions and that are not here; and those of them that nobody hands out.
+    async fn announced_versions(&self, lineage: &Lineage) -> Outcome<(Vec<Authentic<Manifest>>, Vec<ManifestId>)> {
+        let Some(network) = &self.network else { return Ok(Default::default()) };
         let announced = network.handle.announcements(lineage.spec().genesis);
         let mut new: Vec<_> = announced
             .iter()
@@ -86,8 +88,12 @@ impl Chains {
         new.sort();
         let here: BTreeSet<_> =
             self.disk.on_store(|store| store.manifests()).await?.into_iter().map(|summary| summary.id).collect();
-        let wanted = new.into_iter().map(|(_, id)| id).filter(|id| !here.contains(id)).take(ANNOUNCED_MAX).collect();
-        Ok(network.exchange.look_at(wanted, LOOK).await)
+        let wanted: Vec<_> =
+            new.into_iter().map(|(_, id)| id).filter(|id| !here.contains(id)).take(ANNOUNCED_MAX).collect();
+        let seen = network.exchange.look_at(wanted.clone(), LOOK).await;
+        let missing = |id: &ManifestId| seen.iter().all(|manifest| manifest.id() != *id);
+        let unobtained = wanted.into_iter().filter(missing).collect();
+        Ok((seen, unobtained))
     }
 
     /// Walks from the highest version back, and fetches what nobody announced.

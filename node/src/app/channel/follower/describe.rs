@@ -23,7 +23,7 @@ pub fn describe(kind: &ManifestKind) -> Vec<String> {
             version.base.short()
         )],
         ManifestKind::Proof(proof) => {
-            vec![format!("against channel {}: {}", proof.channel.short(), describe_claim(proof.claim))]
+            vec![format!("against channel {}: {}", proof.channel.short(), describe_claim(&proof.claim))]
         }
         ManifestKind::Adapter(_) | ManifestKind::Base(_) | ManifestKind::Dataset(_) => Vec::new(),
     }
@@ -55,9 +55,10 @@ pub fn describe_halt(halt: &Halt) -> String {
 }
 
 /// What a proof says that the steward did.
-pub fn describe_claim(claim: Claim) -> String {
-    describe_halt(&match claim {
-        Claim::Equivocation { first, second } => Halt::Equivocation { first, second },
-        Claim::Mismatch { version, digest } => Halt::Mismatch { version, digest },
-    })
+pub fn describe_claim(claim: &Claim) -> String {
+    match claim {
+        Claim::Equivocation { first, second } => describe_halt(&Halt::Equivocation { first: *first, second: *second }),
+        Claim::Mismatch { version, digest } => describe_halt(&Halt::Mismatch { version: *version, digest: *digest }),
+        Claim::Enclosed { .. } => "its steward signed two versions for one height; the proof encloses both".to_owned(),
+    }
 }

@@ -8,7 +8,7 @@ use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::Kind as ManifestKind;
 
 use crate::app::call::Call;
-use crate::app::channel::follower::chain::height_of;
+use crate::app::channel::follower::chain::{Found, height_of};
 use crate::app::channel::follower::describe::describe_halt;
 use crate::app::disk::Disk;
 use crate::app::lineages::Lineages;
@@ -47,10 +47,11 @@ impl Halts {
         call: &Call<'_>,
         record: ChannelRecord,
         lineage: &Lineage,
-        halt: Halt,
+        found: Found,
     ) -> Outcome<Failure> {
+        let Found { halt, claim } = found;
         let record = self.halt(record, halt).await?;
-        match self.prove(lineage, halt).await {
+        match self.prove(lineage, halt, claim).await {
             Ok(proof) => call.phase(format!("proof {proof} is published")).await,
             // Halted all the same; others find it out by themselves.
             Err(failure) => tracing::warn!(channel = %record.name, "the proof is not published: {failure}"),
@@ -58,20 +59,12 @@ impl Halts {
         Ok(halted(&record, &halt))
     }
 
-    /// Signs, keeps and announces a pointer to what was found.
-    async fn prove(&self, lineage: &Lineage, halt: Halt) -> Outcome<ManifestId> {
-        let claim = claim(halt);
+    /// Signs, keeps and announces what was found.
+    async fn prove(&self, lineage: &Lineage, halt: Halt, claim: Claim) -> Outcome<ManifestId> {
         let info = ProofInfo { genesis: lineage.spec().genesis, channel: lineage.channel(), claim };
         let record =
             self.publisher.publish_record(ManifestKind::Proof(info), lineage.name(), "", describe_halt(&halt)).await?;
         Ok(record.0)
-    }
-}
-
-fn claim(halt: Halt) -> Claim {
-    match halt {
-        Halt::Equivocation { first, second } => Claim::Equivocation { first, second },
-        Halt::Mismatch { version, digest } => Claim::Mismatch { version, digest },
     }
 }
 

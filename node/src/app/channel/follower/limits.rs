@@ -25,8 +25,8 @@ pub const EVERY: Duration = Duration::from_secs(300);
 /// Between two updates that announcements ask for: a flood of them is one update each so often.
 pub const PAUSE: Duration = Duration::from_secs(1);
 
-/// Proofs of one channel whose manifests are read in one go.
-pub const PROOFS_AT_ONCE: usize = 32;
+/// Proofs of one channel whose manifests are read in one go, drawn by turns among their provers.
+pub const PROOFS_AT_ONCE: usize = 64;
 
 /// Proofs that one key may send within [`SPAN`].
 pub const PROOFS_PER_KEY: usize = 8;
@@ -35,7 +35,11 @@ pub const PROOFS_PER_KEY: usize = 8;
 /// one fold however many make it.
 pub const RERUNS: usize = 4;
 
-/// The span of [`PROOFS_PER_KEY`] and [`RERUNS`].
+/// The same for versions that are neither in force nor next: what they were made of may be revoked by now, and would have
+/// to be fetched for the claim alone.
+pub const RERUNS_OF_OLD: usize = 1;
+
+/// The span of [`PROOFS_PER_KEY`], [`RERUNS`] and [`RERUNS_OF_OLD`].
 pub const SPAN: Duration = Duration::from_secs(3600);
 
 /// What the ledger remembers: proofs, keys, results. The oldest are forgotten first.

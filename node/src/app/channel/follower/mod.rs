@@ -5,7 +5,7 @@
 //!                           |                                            |
 //!                       two at one height                     bytes do not follow
 //!                           +------> halt, and a proof that is announced <+
-//! proofs of others -> looked at again here, within bounds -> halt, or ignored and said so
+//! proofs of others -> looked at again here, beside that and within bounds -> halt, or ignored and said so
 //! ```
 //!
 //! Nothing is in force but what one record in `state.log` says, and that is written last.
@@ -18,6 +18,7 @@ pub mod chain_fetch;
 pub mod halt;
 pub mod rate_limit;
 pub mod audit;
+pub mod proofs;
 pub mod update;
 pub mod follow;
 pub mod show;

@@ -8,7 +8,7 @@ use potluck_protocol::id::{FoldDigest, ManifestId};
 use potluck_protocol::signed::PublicKey;
 use tokio::time::Instant;
 
-use crate::app::channel::follower::limits::{LEDGER_MAX, PROOFS_PER_KEY, RERUNS, SPAN};
+use crate::app::channel::follower::limits::{LEDGER_MAX, PROOFS_PER_KEY, SPAN};
 use crate::lock::lock;
 
 /// What folding a version gave here.
@@ -36,6 +36,8 @@ pub struct Ledger {
     /// Proofs that were judged.
     judged: BTreeSet<ManifestId>,
     order: VecDeque<ManifestId>,
+    /// Against which channel a proof is that was read.
+    about: BTreeMap<ManifestId, ManifestId>,
     /// By version.
     results: BTreeMap<ManifestId, Refolded>,
     /// By channel and by key: when.
@@ -61,6 +63,20 @@ impl Ledger {
         }
     }
 
+    /// Whether a proof was read and is against another channel than this one.
+    pub fn is_elsewhere(&self, proof: &ManifestId, channel: &ManifestId) -> bool {
+        self.about.get(proof).is_some_and(|about| about != channel)
+    }
+
+    /// Notes against which channel a proof is.
+    pub fn read(&mut self, proof: ManifestId, channel: ManifestId) {
+        if self.about.len() >= LEDGER_MAX {
+            // It can be read again.
+            self.about.pop_first();
+        }
+        self.about.insert(proof, channel);
+    }
+
     /// What folding a version gave here, if that is remembered.
     pub fn result(&self, version: &ManifestId) -> Option<Refolded> {
         self.results.get(version).copied()
@@ -75,9 +91,16 @@ impl Ledger {
         self.results.insert(version, result);
     }
 
-    /// Whether one more version of this channel may be folded now because of a claim; counts it.
-    pub fn may_rerun(&mut self, channel: ManifestId, now: Instant) -> bool {
-        take(&mut self.reruns, channel, RERUNS, now)
+    /// Whether one more version of this channel may be folded now because of a claim, when `most` may be within the span;
+    /// counts it.
+    pub fn may_rerun(&mut self, channel: ManifestId, most: usize, now: Instant) -> bool {
+        take(&mut self.reruns, channel, most, now)
+    }
+
+    /// Whether proofs by this key may be looked at now.
+    pub fn has_looks(&self, key: &PublicKey, now: Instant) -> bool {
+        let recent = |all: &VecDeque<Instant>| all.iter().filter(|at| now.duration_since(**at) < SPAN).count();
+        self.proofs.get(key).is_none_or(|all| recent(all) < PROOFS_PER_KEY)
     }
 
     /// Whether one more proof by this key is looked at now; counts it.
@@ -93,7 +116,11 @@ fn take<K: Ord + Copy>(times: &mut BTreeMap<K, VecDeque<Instant>>, key: K, most:
         !all.is_empty()
     });
     if times.len() >= LEDGER_MAX && !times.contains_key(&key) {
-        return false;
+        // Keys are free: whoever makes many must not keep others out. The one that was looked at longest ago makes room.
+        let oldest = times.iter().min_by_key(|(_, all)| all.back().copied()).map(|(key, _)| *key);
+        if let Some(oldest) = oldest {
+            times.remove(&oldest);
+        }
     }
     let all = times.entry(key).or_default();
     let fits = all.len() < most;
@@ -108,6 +135,7 @@ mod tests {
     use potluck_protocol::id::Digest;
 
     use super::*;
+    use crate::app::channel::follower::limits::{RERUNS, RERUNS_OF_OLD};
 
     fn id(n: usize) -> ManifestId {
         ManifestId(Digest::of(&n.to_le_bytes()))
@@ -116,12 +144,14 @@ mod tests {
     #[test]
     fn a_crowd_of_claims_costs_a_few_folds_an_hour() {
         let (mut ledger, now) = (Ledger::default(), Instant::now());
-        let granted = (0..100).filter(|_| ledger.may_rerun(id(0), now)).count();
+        let granted = (0..100).filter(|_| ledger.may_rerun(id(0), RERUNS, now)).count();
         assert_eq!(granted, RERUNS);
-        assert!(ledger.may_rerun(id(1), now), "another channel is not held up");
-        assert!(ledger.may_rerun(id(0), now + SPAN));
+        assert!(ledger.may_rerun(id(1), RERUNS, now), "another channel is not held up");
+        assert!(!ledger.may_rerun(id(1), RERUNS_OF_OLD, now), "an old version waits for an hour without any");
+        assert!(ledger.may_rerun(id(0), RERUNS_OF_OLD, now + SPAN));
         let key = PublicKey(Digest::of(b"key"));
         assert_eq!((0..100).filter(|_| ledger.may_look(key, now)).count(), PROOFS_PER_KEY);
+        assert!(!ledger.has_looks(&key, now) && ledger.has_looks(&key, now + SPAN));
     }
 
     #[test]
@@ -130,10 +160,13 @@ mod tests {
         for n in 0..LEDGER_MAX + 10 {
             ledger.judged(id(n));
             ledger.set_result(id(n), Refolded::Same);
-            let _bounded = ledger.may_look(PublicKey(id(n).0), now);
+            ledger.read(id(n), id(0));
+            let look = now + std::time::Duration::from_millis(n as u64);
+            assert!(ledger.may_look(PublicKey(id(n).0), look), "a crowd of keys keeps no new one out");
         }
         assert_eq!((ledger.judged.len(), ledger.order.len()), (LEDGER_MAX, LEDGER_MAX));
         assert_eq!((ledger.results.len(), ledger.proofs.len()), (LEDGER_MAX, LEDGER_MAX));
+        assert_eq!(ledger.about.len(), LEDGER_MAX);
         assert!(!ledger.is_judged(&id(0)) && ledger.is_judged(&id(LEDGER_MAX + 9)));
     }
 }

@@ -8,13 +8,14 @@ use potluck_protocol::lineage::Lineage;
 use crate::api::answers::InForce;
 use crate::app::call::Call;
 use crate::app::channel::follower::Follower;
-use crate::app::channel::follower::chain::{Chain, Gathered, height_of};
+use crate::app::channel::follower::chain::{Found, height_of};
 use crate::app::channel::follower::halt::halted;
 use crate::app::channel::follower::limits::PATIENCE;
+use crate::app::channel::follower::proofs::Claims;
 use crate::app::errors::ChannelError;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::seconds::Seconds;
-use crate::store::{ChannelRecord, Halt};
+use crate::store::ChannelRecord;
 
 /// Who wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +61,17 @@ impl Follower {
             self.chains.catch_up(call, opened.spec().genesis, id).await?;
         }
         let gathered = self.chains.gather(call, &opened, asked.patience()).await?;
-        let chain = self.check_proofs(call, &record, &gathered, opened, asked).await?;
-        let from = height_of(&chain.lineage, record.current).ok_or_else(|| lost(&record))?;
-        let mut fetched_bytes = gathered.fetched_bytes;
-        if chain.lineage.next_height() > from + 1 {
-            fetched_bytes += self.put_in_force(call, &mut record, &chain.lineage, from, asked).await?;
+        if let Some(found) = gathered.conflict {
+            return Err(self.halts.halt_and_prove(call, record.clone(), &opened, found).await?);
         }
-        if record.held {
-            record.held = false;
-            let noted = record.clone();
-            self.disk.on_store(move |store| store.set_channel(noted)).await?;
-        }
+        let chain = gathered.chain(opened);
+        let before = record.current;
+        // Whoever proves what does not hold, or does not answer, holds up no version.
+        let taking = self.take(call, &mut record, &chain.lineage, asked);
+        let (taken, claims) = tokio::join!(taking, self.auditor.read_proofs(&chain.lineage));
+        self.obey_proofs(call, id, &chain.lineage, claims, before, asked).await?;
+        let (from, bytes) = taken?;
+        let fetched_bytes = gathered.fetched_bytes + bytes;
         match chain.broken {
             Some(broken) => Err(broken.context(format!("`{}`", record.name)).hint(format!(
                 "version {} is in force; `potluck channel show {}` shows what is known",
@@ -89,27 +90,44 @@ impl Follower {
         })
     }
 
-    /// The chain, if its steward was not found lying; otherwise the channel is halted.
-    async fn check_proofs(
+    /// Takes what is new, and ends what a rollback holds; the height before, and the bytes that came.
+    async fn take(
         &self,
         call: &Call<'_>,
-        record: &ChannelRecord,
-        gathered: &Gathered,
-        opened: Lineage,
+        record: &mut ChannelRecord,
+        lineage: &Lineage,
         asked: Asked,
-    ) -> Outcome<Chain> {
-        if let Some((first, second)) = gathered.conflict {
-            let halt = Halt::Equivocation { first, second };
-            return Err(self.halts.halt_and_prove(call, record.clone(), &opened, halt).await?);
+    ) -> Outcome<(u32, u64)> {
+        let from = height_of(lineage, record.current).ok_or_else(|| lost(record))?;
+        let mut bytes = 0;
+        if lineage.next_height() > from + 1 {
+            bytes = self.put_in_force(call, record, lineage, from, asked).await?;
         }
-        let chain = gathered.chain(opened);
-        let important: Vec<_> = record.current.into_iter().chain(chain.lineage.head().map(|head| head.id)).collect();
-        match self.auditor.judge_proofs(call, &chain.lineage, &important, asked.patience()).await? {
-            None => Ok(chain),
-            Some(halt) => {
-                let record = self.halts.halt(record.clone(), halt).await?;
-                Err(halted(&record, &halt))
-            }
+        if record.held {
+            record.held = false;
+            let noted = record.clone();
+            self.disk.on_store(move |store| store.set_channel(noted)).await?;
+        }
+        Ok((from, bytes))
+    }
+
+    /// Halts the channel if a proof against its steward holds, whatever came of its versions. `before` was in force when the
+    /// proofs were read.
+    async fn obey_proofs(
+        &self,
+        call: &Call<'_>,
+        id: ManifestId,
+        lineage: &Lineage,
+        claims: Claims,
+        before: Option<ManifestId>,
+        asked: Asked,
+    ) -> Outcome<()> {
+        let Some(record) = self.disk.store.channel(&id).filter(|record| record.halted.is_none()) else { return Ok(()) };
+        let head = lineage.head().map(|head| head.id);
+        let important: Vec<_> = before.into_iter().chain(record.current).chain(head).collect();
+        match self.auditor.judge_proofs(call, lineage, claims, &important, asked.patience()).await? {
+            None => Ok(()),
+            Some(halt) => Err(halted(&self.halts.halt(record, halt).await?, &halt)),
         }
     }
 
@@ -127,8 +145,8 @@ impl Follower {
         if record.audit
             && let Some((version, digest)) = self.auditor.audit_new(call, lineage, from, asked.patience()).await?
         {
-            let halt = Halt::Mismatch { version, digest };
-            return Err(self.halts.halt_and_prove(call, record.clone(), lineage, halt).await?);
+            let found = Found::mismatch(version, digest);
+            return Err(self.halts.halt_and_prove(call, record.clone(), lineage, found).await?);
         }
         record.current = lineage.head().map(|head| head.id);
         record.held = false;

@@ -61,7 +61,7 @@ pub async fn watch(follower: Follower, stop: CancellationToken) {
 fn concerned(follower: &Follower, followed: &Followed, heard: &Announcement) -> Vec<ManifestId> {
     let matters = |steward: &PublicKey| match heard.kind {
         KindTag::Version => heard.publisher == *steward,
-        KindTag::Proof => !follower.auditor.is_judged(&heard.manifest),
+        KindTag::Proof => !follower.auditor.is_settled(&heard.manifest),
         KindTag::Adapter | KindTag::Base | KindTag::Dataset | KindTag::Channel | KindTag::Proposal => false,
     };
     let ours = followed.iter().filter(|(_, (genesis, steward))| *genesis == heard.base && matters(steward));

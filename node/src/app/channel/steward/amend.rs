@@ -15,7 +15,7 @@ impl Steward {
     /// A version without these adapters.
     pub async fn revoke(&self, call: &Call<'_>, revoke: Revoke) -> Outcome<Revoked> {
         let _one = self.making.lock().await;
-        let own = self.load_own_channel(call, &revoke.channel).await?;
+        let own = self.load_own_channel(call, &revoke.channel, revoke.offline).await?;
         let mut adapters = Vec::with_capacity(revoke.adapters.len());
         for reference in &revoke.adapters {
             adapters.push(self.find_in_force(&own.lineage, reference).await?);
@@ -24,7 +24,7 @@ impl Steward {
         adapters.dedup();
         let revoked = adapters.clone();
         let next = Next::Revoke(adapters);
-        let version = self.drafts.publish_version(call, &own.record, &own.lineage, next, revoke.threads).await?;
+        let version = self.drafts.publish_version(call, &own, next, revoke.threads).await?;
         Ok(Revoked { version, revoked, finished: own.finished })
     }
 
@@ -61,7 +61,7 @@ impl Steward {
     /// A version with the inputs of an earlier height, less what was revoked since.
     pub async fn rollback(&self, call: &Call<'_>, rollback: &Rollback) -> Outcome<RolledBackForAll> {
         let _one = self.making.lock().await;
-        let own = self.load_own_channel(call, &rollback.channel).await?;
+        let own = self.load_own_channel(call, &rollback.channel, rollback.offline).await?;
         let head = own.lineage.next_height() - 1;
         let to = rollback.to.unwrap_or(head.saturating_sub(1));
         if to >= head {
@@ -71,8 +71,7 @@ impl Steward {
             );
             return Err(Failure::new(Kind::Usage, message).hint("give it with --to HEIGHT; 0 is genesis"));
         }
-        let version =
-            self.drafts.publish_version(call, &own.record, &own.lineage, Next::Rollback(to), rollback.threads).await?;
+        let version = self.drafts.publish_version(call, &own, Next::Rollback(to), rollback.threads).await?;
         Ok(RolledBackForAll { version, back_to: to, finished: own.finished })
     }
 }

@@ -4,8 +4,8 @@
 //! version in force and the new one to be finished, never two for one height:
 //!
 //! ```text
-//! rows of the opened shard in the store -> promise of the whole body -> signature -> manifest, well-formed
-//!   -> in force here -> pinned -> announced
+//! peers asked -> rows of the opened shard in the store -> height still free -> promise of the whole body -> signature
+//!   -> manifest, well-formed -> in force here -> pinned -> announced
 //! ```
 
 pub mod proposals;
@@ -19,10 +19,7 @@ mod open;
 mod release;
 mod amend;
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-
-use potluck_protocol::id::ManifestId;
+use std::sync::Arc;
 
 use super::follower::chain_fetch::Chains;
 use super::follower::halt::Halts;
@@ -39,7 +36,6 @@ use crate::app::resolver::Resolver;
 use crate::app::versions::Versions;
 use crate::app::worker::Worker;
 use crate::identity::Identity;
-use crate::lock::lock;
 use proposals::Proposals;
 use screen::Screen;
 use version::Drafts;
@@ -65,23 +61,6 @@ pub struct Steward {
     pub(in crate::app) screen: Arc<Screen>,
     pub(in crate::app) proposals: Arc<Proposals>,
     pub(in crate::app) drafts: Arc<Drafts>,
-    pub(in crate::app) asked: AskedChannels,
     /// Held while this node makes a version: one at a time.
     pub(in crate::app) making: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// Channels of our own for which peers were asked what our key has signed, in this process. As many as there are. // I12
-#[derive(Clone, Default)]
-pub struct AskedChannels(Arc<Mutex<BTreeSet<ManifestId>>>);
-
-impl AskedChannels {
-    /// Whether peers were asked.
-    pub fn contains(&self, channel: &ManifestId) -> bool {
-        lock(&self.0).contains(channel)
-    }
-
-    /// Notes that peers were asked.
-    pub fn insert(&self, channel: ManifestId) {
-        lock(&self.0).insert(channel);
-    }
 }

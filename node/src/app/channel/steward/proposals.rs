@@ -1,8 +1,10 @@
 //! Proposals to a channel: finding those that have not been judged, and what became of one.
+//!
+//! What strangers announce is looked for by turns and all at once, so that who announces much that does not exist costs a
+//! release a moment, and costs it once: what nobody had rests.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::{ProposalInfo, VerdictOutcome, VersionInfo};
@@ -13,6 +15,9 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::{Authentic, PublicKey};
 
 use crate::app::call::Call;
+use crate::app::channel::follower::limits::LOOK;
+use crate::app::channel::order::{Budget, Turns, by_turns, secret_seed};
+use crate::app::channel::rests::Rests;
 use crate::app::disk::Disk;
 use crate::app::network::Network;
 use crate::app::objects::Objects;
@@ -39,18 +44,41 @@ pub struct Group {
     pub others: Vec<Proposal>,
 }
 
+impl Group {
+    /// How many proposals it is.
+    pub fn len(&self) -> usize {
+        1 + self.others.len()
+    }
+}
+
 /// Finds proposals.
 #[derive(Clone)]
 pub struct Proposals {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
     pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) rests: Rests,
+}
+
+/// What was found.
+pub struct Pending {
+    pub proposals: Vec<Proposal>,
+    /// Announced ones that are looked for another time: they could not be had lately, or were too many.
+    pub later: usize,
+    /// Announced ones that nobody handed out now.
+    pub missing: usize,
 }
 
 impl Proposals {
     /// What is proposed to the channel and was judged by none of its versions: what is here, and what is announced and
-    /// handed out within `patience`.
-    pub async fn find_pending(&self, call: &Call<'_>, lineage: &Lineage, patience: Duration) -> Outcome<Vec<Proposal>> {
+    /// handed out in time. `proven` are the publishers of what its versions took.
+    pub async fn find_pending(
+        &self,
+        call: &Call<'_>,
+        lineage: &Lineage,
+        proven: &BTreeSet<PublicKey>,
+        budget: Budget,
+    ) -> Outcome<Pending> {
         let (channel, genesis) = (lineage.channel(), lineage.spec().genesis);
         let judged: BTreeSet<ManifestId> = lineage
             .versions()
@@ -63,7 +91,9 @@ impl Proposals {
             }
             _ => None,
         };
-        self.collect_announced(call, lineage, patience, &judged).await?;
+        let wanted = self.announced(lineage, &judged, proven);
+        let later = wanted.later;
+        let missing = self.collect(call, lineage, wanted.now, budget).await?;
         let mut pending = self
             .disk
             .on_store(move |store| {
@@ -78,32 +108,42 @@ impl Proposals {
             .await?;
         pending.retain(|proposal| !judged.contains(&proposal.id));
         pending.sort_by_key(|proposal| proposal.id);
-        Ok(pending)
+        Ok(Pending { proposals: pending, later, missing })
     }
 
-    /// Keeps the announced proposals to this channel that peers hand out.
-    async fn collect_announced(
+    /// Announced proposals that are neither here nor judged, as many as are looked at in one release.
+    fn announced(
+        &self,
+        lineage: &Lineage,
+        judged: &BTreeSet<ManifestId>,
+        proven: &BTreeSet<PublicKey>,
+    ) -> Turns<ManifestId> {
+        let Some(network) = &self.network else { return Turns { now: Vec::new(), later: 0 } };
+        // The network's own catalogue: the store notes later what it heard.
+        let heard = network.handle.announcements(lineage.spec().genesis);
+        let heard = heard.iter().map(|record| record.body()).filter(|heard| heard.kind == KindTag::Proposal);
+        let new = |id: &ManifestId| !judged.contains(id) && !self.disk.store.is_well_formed(id);
+        // One that many announce is its first announcer's.
+        let heard: BTreeMap<_, _> = heard.map(|heard| (heard.manifest, heard.publisher)).collect();
+        let all = heard.into_iter().filter(|(id, _)| new(id)).map(|(id, announcer)| (announcer, id));
+        let (resting, awake): (Vec<_>, Vec<_>) = all.partition(|(_, id)| self.rests.is_resting(id));
+        let turns = by_turns(awake, proven, LOOKED_AT_MAX, secret_seed());
+        Turns { later: turns.later + resting.len(), ..turns }
+    }
+
+    /// Keeps those of them that peers hand out and that are for this channel; how many nobody handed out.
+    async fn collect(
         &self,
         call: &Call<'_>,
         lineage: &Lineage,
-        patience: Duration,
-        judged: &BTreeSet<ManifestId>,
-    ) -> Outcome<()> {
-        let Some(network) = &self.network else { return Ok(()) };
-        let genesis = lineage.spec().genesis;
-        // The network's own catalogue: the store notes later what it heard.
-        let heard = network.handle.announcements(genesis);
-        let heard = heard.iter().map(|record| record.body()).filter(|heard| heard.kind == KindTag::Proposal);
-        let mut wanted: Vec<_> = heard.map(|heard| heard.manifest).collect();
-        wanted.retain(|id| !judged.contains(id) && !self.disk.store.is_well_formed(id));
-        wanted.sort();
-        wanted.dedup();
-        wanted.truncate(LOOKED_AT_MAX);
-        if wanted.is_empty() {
-            return Ok(());
-        }
+        wanted: Vec<ManifestId>,
+        budget: Budget,
+    ) -> Outcome<usize> {
+        let Some(network) = self.network.as_ref().filter(|_| !wanted.is_empty()) else { return Ok(0) };
         call.phase(format!("looking at {} announced proposals", wanted.len())).await;
-        for manifest in network.exchange.look_at(wanted, patience).await {
+        let mut missing: BTreeSet<ManifestId> = wanted.iter().copied().collect();
+        for manifest in network.exchange.look_at(wanted, budget.part(LOOK)).await {
+            missing.remove(&manifest.id());
             let ours =
                 matches!(&manifest.body().kind, ManifestKind::Proposal(info) if info.channel == lineage.channel());
             if !ours {
@@ -119,34 +159,38 @@ impl Proposals {
                 .await?;
             self.objects.inspect_record(complete).await?;
         }
-        Ok(())
+        missing.iter().for_each(|id| self.rests.missed(*id));
+        Ok(missing.len())
     }
 
-    /// Who published the adapters, by their manifests: what an announcement says of somebody else's is not believed.
-    pub async fn publishers(
+    /// The manifests of adapters, from here and from connected peers, all asked at once: what an announcement says of
+    /// somebody else's is not believed. Those that rest are looked for here only.
+    pub async fn adapters(
         &self,
         mut adapters: Vec<ManifestId>,
-        patience: Duration,
-    ) -> Outcome<BTreeMap<ManifestId, PublicKey>> {
+        budget: Budget,
+    ) -> Outcome<BTreeMap<ManifestId, Authentic<Manifest>>> {
         adapters.sort();
         adapters.dedup();
-        let wanted = adapters.clone();
-        let mut publishers = self
-            .disk
-            .on_store(move |store| {
-                let mut publishers = BTreeMap::new();
-                for id in wanted {
-                    publishers.extend(store.manifest(&id)?.map(|manifest| (id, manifest.body().publisher)));
-                }
-                Ok::<_, StoreError>(publishers)
-            })
-            .await?;
-        adapters.retain(|id| !publishers.contains_key(id));
+        let mut found = self.stored(adapters.clone()).await?;
+        adapters.retain(|id| !found.contains_key(id) && !self.rests.is_resting(id));
         if let Some(network) = self.network.as_ref().filter(|_| !adapters.is_empty()) {
-            let seen = network.exchange.look_at(adapters, patience).await;
-            publishers.extend(seen.iter().map(|manifest| (manifest.id(), manifest.body().publisher)));
+            let seen = network.exchange.look_at(adapters, budget.part(LOOK)).await;
+            found.extend(seen.into_iter().map(|manifest| (manifest.id(), manifest)));
         }
-        Ok(publishers)
+        Ok(found)
+    }
+
+    async fn stored(&self, wanted: Vec<ManifestId>) -> Outcome<BTreeMap<ManifestId, Authentic<Manifest>>> {
+        self.disk
+            .on_store(move |store| {
+                let mut found = BTreeMap::new();
+                for id in wanted {
+                    found.extend(store.manifest(&id)?.map(|manifest| (id, manifest)));
+                }
+                Ok::<_, StoreError>(found)
+            })
+            .await
     }
 
     /// Lines on a proposal's fate, by the versions that are here.
@@ -184,14 +228,14 @@ impl Proposals {
 
 /// One adapter counts once: as its own publisher proposed it, else as the first proposal by id did. Nobody can take
 /// another's adapter out of a release by proposing it at a useless weight.
-pub fn grouped(pending: Vec<Proposal>, publisher: &BTreeMap<ManifestId, PublicKey>) -> Vec<Group> {
+pub fn grouped(pending: Vec<Proposal>, publisher: impl Fn(&ManifestId) -> Option<PublicKey>) -> Vec<Group> {
     let mut groups: BTreeMap<ManifestId, Vec<Proposal>> = BTreeMap::new();
     for proposal in pending {
         groups.entry(proposal.info.adapter).or_default().push(proposal);
     }
     let group = |(adapter, mut proposals): (ManifestId, Vec<Proposal>)| {
-        let own = publisher.get(&adapter);
-        proposals.sort_by_key(|proposal| (own != Some(&proposal.proposer), proposal.id));
+        let own = publisher(&adapter);
+        proposals.sort_by_key(|proposal| (own != Some(proposal.proposer), proposal.id));
         let mut proposals = proposals.into_iter();
         Some(Group { first: proposals.next()?, others: proposals.collect() })
     };
@@ -237,11 +281,12 @@ mod tests {
         };
         let all: Vec<_> = (0..9).map(|n| proposal(n, 100, if n == 5 { own } else { stranger })).collect();
         let publisher = BTreeMap::from([(id(100), own)]);
-        let groups = grouped(all.iter().cloned().chain([proposal(20, 101, stranger)]).collect(), &publisher);
+        let of = |id: &ManifestId| publisher.get(id).copied();
+        let groups = grouped(all.iter().cloned().chain([proposal(20, 101, stranger)]).collect(), of);
         assert_eq!(groups.len(), 2);
         let group = groups.iter().find(|group| group.first.info.adapter == id(100)).expect("there");
         assert_eq!((group.first.id, group.others.len()), (id(5), 8));
-        let unknown = grouped(all.clone(), &BTreeMap::new());
+        let unknown = grouped(all.clone(), |_| None);
         assert_eq!(unknown[0].first.id, all.iter().map(|one| one.id).min().expect("some"));
     }
 }

@@ -1,20 +1,24 @@
 //! `potluck channel release`: gather, screen, weigh, score, choose, fold, publish.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use potluck_protocol::channel::{Opened, Verdict, VerdictOutcome};
+use futures::{StreamExt, TryStreamExt};
+use potluck_protocol::channel::{Opened, Refusal, Verdict, VerdictOutcome};
 use potluck_protocol::limits::VERDICTS_MAX;
 use potluck_protocol::lineage::Lineage;
-use potluck_protocol::manifest::FileEntry;
+use potluck_protocol::manifest::{FileEntry, Manifest};
+use potluck_protocol::signed::Authentic;
 use potluck_protocol::text::RelPath;
 
 use crate::api::answers::{NewRelease, NothingReleased, OpenedShard, ProposalVerdict, Released, SuiteScore};
 use crate::api::channel::Release;
 use crate::app::call::Call;
+use crate::app::channel::order::{Budget, by_turns, secret_seed};
 use crate::app::channel::steward::Steward;
 use crate::app::channel::steward::own::Own;
-use crate::app::channel::steward::proposals::{Group, grouped};
-use crate::app::channel::steward::screen::Screened;
+use crate::app::channel::steward::proposals::{Group, Pending, grouped};
+use crate::app::channel::steward::screen::{Screen, Screened};
 use crate::app::channel::steward::verdicts::{Screening, verdicts};
 use crate::app::channel::steward::version::{Next, Scored};
 use crate::failure::{Failure, Kind, Outcome};
@@ -22,11 +26,17 @@ use crate::store::{SealedShard, Source, StoreError};
 use crate::worker::proto::choose::{ChooseTask, Chosen, Proposed, SuiteFile};
 use crate::worker::proto::{FoldSource, Task};
 
+/// Adapters that are fetched at once.
+const AT_ONCE: usize = 16;
+
+/// Adapters that no connected peer handed out, of which others are asked in one release.
+const FOUND_MAX: usize = 64;
+
 impl Steward {
     /// Judges what was proposed since the last version on a fresh sealed shard, and publishes the next version.
     pub async fn release(&self, call: &Call<'_>, release: Release) -> Outcome<Released> {
         let _one = self.making.lock().await;
-        let own = self.load_own_channel(call, &release.channel).await?;
+        let own = self.load_own_channel(call, &release.channel, release.offline).await?;
         let screening = self.screen_pending(call, &own.lineage, release.timeout_seconds.duration()).await?;
         if screening.fit.is_empty() {
             return self.answer_without_release(&own, &screening, &[]).await;
@@ -42,7 +52,7 @@ impl Steward {
         let described = self.describe_verdicts(&verdicts).await?;
         let scored = Scored { opened: opened.clone(), verdicts, files };
         let next = Next::Release(Box::new(scored));
-        let version = self.drafts.publish_version(call, &own.record, &own.lineage, next, release.threads).await?;
+        let version = self.drafts.publish_version(call, &own, next, release.threads).await?;
         Ok(Released::Version(Box::new(NewRelease {
             version,
             released: true,
@@ -51,27 +61,78 @@ impl Steward {
             shards_left: own.lineage.spec().evaluation.len().saturating_sub(index as usize + 1),
             weighed: chosen.weighed,
             later: screening.later,
+            missing: screening.missing,
             finished: own.finished,
             asked: own.asked,
         })))
     }
 
-    /// Every check of what was proposed that needs no numerics.
-    async fn screen_pending(&self, call: &Call<'_>, lineage: &Lineage, patience: Duration) -> Outcome<Screening> {
-        let pending = self.proposals.find_pending(call, lineage, patience).await?;
-        let adapters = pending.iter().map(|proposal| proposal.info.adapter).collect();
-        let publishers = self.proposals.publishers(adapters, patience).await?;
-        let mut screening = Screening::default();
-        for group in grouped(pending, &publishers) {
-            match self.screen.screen(call, lineage, &group.first, patience).await? {
-                Screened::Fit => screening.fit.push(group),
-                Screened::Refused(refusal) => screening.refused.push((group, refusal)),
-                Screened::Later => screening.later += 1 + group.others.len(),
+    /// Every check of what was proposed that needs no numerics. Whatever strangers proposed, it ends when the time that a
+    /// person gave has run out.
+    async fn screen_pending(&self, call: &Call<'_>, lineage: &Lineage, time: Duration) -> Outcome<Screening> {
+        let budget = Budget::new(time);
+        let proven = self.lineages.publishers(lineage).await?;
+        let Pending { proposals, later, missing } = self.proposals.find_pending(call, lineage, &proven, budget).await?;
+        let adapters = proposals.iter().map(|proposal| proposal.info.adapter).collect();
+        let mut adapters = self.proposals.adapters(adapters, budget).await?;
+        let publishers: BTreeMap<_, _> =
+            adapters.iter().map(|(id, manifest)| (*id, manifest.body().publisher)).collect();
+        let mut screening = Screening { later, missing, ..Screening::default() };
+        // The rules first, which cost nothing: nobody fills a release with proposals that cannot be taken.
+        let mut allowed = Vec::new();
+        for group in grouped(proposals, |id| publishers.get(id).copied()) {
+            let adapter = group.first.info.adapter;
+            match Screen::refuse(lineage, &group.first, adapters.get(&adapter)) {
+                Some(refusal) => screening.refused.push((group, refusal)),
+                None if !adapters.contains_key(&adapter) && self.screen.rests.is_resting(&adapter) => {
+                    screening.later += group.len();
+                }
+                None => allowed.push((group.first.proposer, group)),
             }
         }
-        // What may pass comes before what is refused: nobody fills a release with proposals that cannot be taken.
-        screening.fit.truncate(VERDICTS_MAX);
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            allowed.into_iter().partition(|(_, group)| adapters.contains_key(&group.first.info.adapter));
+        // What peers are known to have, and then what is still to be found.
+        for (candidates, most) in [(here, VERDICTS_MAX), (elsewhere, FOUND_MAX)] {
+            let turns = by_turns(candidates, &proven, most.min(VERDICTS_MAX - screening.fit.len()), secret_seed());
+            screening.later += turns.later;
+            let candidates = turns.now.into_iter().map(|group| {
+                let adapter = adapters.remove(&group.first.info.adapter);
+                (group, adapter)
+            });
+            let candidates: Vec<_> = candidates.collect();
+            self.screen_all(call, lineage, candidates, budget, &mut screening).await?;
+        }
+        screening.fit.sort_by_key(|group| group.first.id);
         Ok(screening)
+    }
+
+    /// Fetches and checks adapters, several at once.
+    async fn screen_all(
+        &self,
+        call: &Call<'_>,
+        lineage: &Lineage,
+        candidates: Vec<(Group, Option<Authentic<Manifest>>)>,
+        budget: Budget,
+        screening: &mut Screening,
+    ) -> Outcome<()> {
+        let screened = candidates.into_iter().map(|(group, adapter)| async move {
+            let time = budget.part(Duration::MAX);
+            let screened = self.screen.screen(call, lineage, &group.first, adapter, time).await?;
+            Ok::<_, Failure>((group, screened))
+        });
+        let mut screened = futures::stream::iter(screened).buffer_unordered(AT_ONCE);
+        while let Some((group, screened)) = screened.try_next().await? {
+            match screened {
+                Screened::Fit => screening.fit.push(group),
+                Screened::Later => screening.later += group.len(),
+                Screened::Refused(refusal) => {
+                    screening.missing += if refusal == Refusal::Missing { group.len() } else { 0 };
+                    screening.refused.push((group, refusal));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Nobody passed what needs no score: no shard is opened and nothing is released. The next release says it again, in
@@ -87,6 +148,7 @@ impl Steward {
             height: head.map_or(0, |head| head.version.height),
             verdicts: self.describe_verdicts(&verdicts).await?,
             later: screening.later,
+            missing: screening.missing,
             finished: own.finished,
             asked: own.asked,
         }))

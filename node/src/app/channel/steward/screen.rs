@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use libp2p::{PeerId, identity};
 use potluck_protocol::channel::{Admission, Refusal};
-use potluck_protocol::id::{Digest, ManifestId};
+use potluck_protocol::id::Digest;
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::{Authentic, PublicKey};
+use tokio::time::timeout;
 
 use crate::app::call::Call;
+use crate::app::channel::follower::limits::LOOK;
+use crate::app::channel::rests::Rests;
 use crate::app::channel::steward::proposals::Proposal;
 use crate::app::disk::{Disk, complete};
 use crate::app::errors::ObjectError;
@@ -24,8 +27,8 @@ pub enum Screened {
     /// Its adapter is here, whole and checked.
     Fit,
     Refused(Refusal),
-    /// Nothing can be said: the adapter is not here, and this node is on no network, or has fetched all that it may fetch
-    /// in a day of what strangers chose.
+    /// Nothing can be said yet: the adapter is not here, and this node is on no network, or it did not come in time, or
+    /// this node has fetched all that it may fetch in a day of what strangers chose.
     Later,
 }
 
@@ -35,45 +38,65 @@ pub struct Screen {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) network: Option<Network>,
     pub(in crate::app) objects: Arc<Objects>,
+    pub(in crate::app) rests: Rests,
 }
 
 impl Screen {
-    /// Admission, licence and lineage first, so that nothing is fetched that is refused anyway; then the files.
+    /// What the rules say of a proposal by itself and by its adapter's manifest, if that is known: nothing is fetched that is
+    /// refused anyway.
+    pub fn refuse(lineage: &Lineage, proposal: &Proposal, adapter: Option<&Authentic<Manifest>>) -> Option<Refusal> {
+        refuse_proposal(lineage, proposal)
+            .or_else(|| adapter.and_then(|manifest| refuse_adapter(lineage, manifest.body())))
+    }
+
+    /// The adapter of a proposal that the rules allow. It is looked for and fetched within `time`, so that whoever sends it
+    /// slowly holds up nobody else; what is here needs none.
     pub async fn screen(
         &self,
         call: &Call<'_>,
         lineage: &Lineage,
         proposal: &Proposal,
-        patience: Duration,
+        adapter: Option<Authentic<Manifest>>,
+        time: Duration,
     ) -> Outcome<Screened> {
-        if let Some(refusal) = refuse_proposal(lineage, proposal) {
-            return Ok(Screened::Refused(refusal));
-        }
-        let manifest = match self.adapter_manifest(call, proposal.info.adapter, patience).await {
-            Ok(manifest) => manifest,
-            Err(error) => return self.judge_missing(error),
+        let id = proposal.info.adapter;
+        let manifest = match adapter {
+            Some(manifest) => Ok(manifest),
+            // Beyond the end nobody is asked, and nothing is called missing.
+            None if time.is_zero() => return Ok(Screened::Later),
+            None => self.objects.find_manifest(call, id, time.min(LOOK)).await,
         };
-        match refuse_adapter(lineage, manifest.body()) {
-            Some(refusal) => Ok(Screened::Refused(refusal)),
-            None => self.screen_files(call, &manifest, patience).await,
+        let screened = match manifest {
+            Ok(manifest) => match refuse_adapter(lineage, manifest.body()) {
+                Some(refusal) => Screened::Refused(refusal),
+                None => self.screen_files(call, &manifest, time).await?,
+            },
+            Err(error) => self.judge_missing(error)?,
+        };
+        match &screened {
+            Screened::Refused(Refusal::Missing) => self.rests.missed(id),
+            Screened::Fit => self.rests.found(&id),
+            Screened::Refused(_) | Screened::Later => {}
         }
+        Ok(screened)
     }
 
     /// The files, fetched if they are not here, and looked at. // I8
-    async fn screen_files(
-        &self,
-        call: &Call<'_>,
-        manifest: &Authentic<Manifest>,
-        patience: Duration,
-    ) -> Outcome<Screened> {
+    async fn screen_files(&self, call: &Call<'_>, manifest: &Authentic<Manifest>, time: Duration) -> Outcome<Screened> {
         let id = manifest.id();
         if self.disk.store.is_well_formed(&id) {
             return Ok(Screened::Fit);
         }
         if !self.disk.try_store(move |store| Ok(complete(store, &id).is_ok())).await? {
             call.phase(format!("fetching {} from its publisher or others", manifest.body().name)).await;
-            if let Err(error) = self.objects.fetch(&call.for_others(), manifest.clone(), patience).await {
-                return self.judge_missing(error);
+            match timeout(time, self.objects.fetch(&call.for_others(), manifest.clone(), time)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return self.judge_missing(error),
+                // What came of it stays: another release goes on from there.
+                Err(_) => {
+                    self.rests.missed(id);
+                    return Ok(Screened::Later);
+                }
             }
         }
         let complete = self.disk.complete(id).await?;
@@ -81,18 +104,6 @@ impl Screen {
         match self.objects.inspect(call, complete).await {
             Ok(_) => Ok(Screened::Fit),
             Err(error) => judge_content(error),
-        }
-    }
-
-    async fn adapter_manifest(
-        &self,
-        call: &Call<'_>,
-        id: ManifestId,
-        find: Duration,
-    ) -> Result<Authentic<Manifest>, ObjectError> {
-        match self.disk.try_store(move |store| store.manifest(&id)).await? {
-            Some(manifest) => Ok(manifest),
-            None => self.objects.find_manifest(call, id, find).await,
         }
     }
 

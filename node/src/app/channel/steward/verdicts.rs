@@ -10,8 +10,10 @@ use crate::app::channel::steward::proposals::Group;
 pub struct Screening {
     pub fit: Vec<Group>,
     pub refused: Vec<(Group, Refusal)>,
-    /// Proposals of adapters that nobody could be asked for.
+    /// Proposals that are left for another release: nobody could be asked, what they offer rests, or they were too many.
     pub later: usize,
+    /// Proposals that could not be had now, or whose adapters could not.
+    pub missing: usize,
 }
 
 /// One for each proposal, sorted, as many as a version holds.
@@ -71,7 +73,7 @@ mod tests {
         let screening = Screening {
             fit: vec![Group { first: first.clone(), others }],
             refused: vec![(refused.clone(), Refusal::Licence)],
-            later: 0,
+            ..Screening::default()
         };
         let all = verdicts(&screening, &[chosen]);
         assert_eq!(all.len(), VERDICTS_MAX);

@@ -13,9 +13,13 @@ use potluck_protocol::signed::body_id;
 use crate::api::answers::NewVersion;
 use crate::app::bases::Bases;
 use crate::app::call::Call;
+use crate::app::channel::follower::chain_fetch::Chains;
+use crate::app::channel::follower::limits::PATIENCE;
 use crate::app::channel::follower::turns::Turns;
+use crate::app::channel::steward::own::{Own, unobtained};
 use crate::app::disk::Disk;
 use crate::app::fold::Folds;
+use crate::app::lineages::Lineages;
 use crate::app::objects::Objects;
 use crate::app::publisher::Publisher;
 use crate::app::versions::Versions;
@@ -47,25 +51,21 @@ pub struct Scored {
 pub struct Drafts {
     pub(in crate::app) disk: Disk,
     pub(in crate::app) identity: Identity,
+    pub(in crate::app) lineages: Lineages,
     pub(in crate::app) objects: Arc<Objects>,
     pub(in crate::app) publisher: Arc<Publisher>,
     pub(in crate::app) bases: Arc<Bases>,
     pub(in crate::app) folds: Arc<Folds>,
     pub(in crate::app) versions: Arc<Versions>,
     pub(in crate::app) turns: Turns,
+    pub(in crate::app) chains: Arc<Chains>,
 }
 
 impl Drafts {
-    /// Makes, promises, signs and publishes the next version after `lineage`, which must be all that this node has ever
+    /// Makes, promises, signs and publishes the next version after those of `own`, which must be all that this node has ever
     /// promised for the channel.
-    pub async fn publish_version(
-        &self,
-        call: &Call<'_>,
-        channel: &ChannelRecord,
-        lineage: &Lineage,
-        next: Next,
-        threads: usize,
-    ) -> Outcome<NewVersion> {
+    pub async fn publish_version(&self, call: &Call<'_>, own: &Own, next: Next, threads: usize) -> Outcome<NewVersion> {
+        let (channel, lineage) = (&own.record, &own.lineage);
         let manifest = self.draft_version(call, channel, lineage, next, threads).await?;
         let version = lineage.check(&manifest).map_err(|error| impossible(&error))?;
         let (height, recipe) = (version.height, version.recipe.clone());
@@ -77,6 +77,7 @@ impl Drafts {
                 store.set_folded(id, digest)
             })
             .await?;
+        self.check_free(call, own, height).await?;
         let promise = Promise { channel: channel.id, height, body };
         let wanted = promise.clone();
         let kept = self.disk.on_store(move |store| store.promise(promise)).await?;
@@ -100,6 +101,28 @@ impl Drafts {
             adapters: recipe.inputs().len(),
             announced,
         })
+    }
+
+    /// Our key has signed nothing for that height elsewhere, as far as is known now: a fold takes long, and what was heard
+    /// meanwhile counts.
+    async fn check_free(&self, call: &Call<'_>, own: &Own, height: u32) -> Outcome<()> {
+        let channel = &own.record;
+        let opened = self.lineages.read(channel.id, None).await?;
+        let gathered = self.chains.gather(call, &opened, PATIENCE).await?;
+        let unknown: Vec<_> = gathered.unobtained.into_iter().filter(|id| !own.waived.contains(id)).collect();
+        if !unknown.is_empty() {
+            return Err(unobtained(channel, &unknown));
+        }
+        let Some((known, manifest)) = gathered.by_height.range(height..).next() else { return Ok(()) };
+        Err(Failure::new(
+            Kind::Conflict,
+            format!(
+                "version {known} of `{}` was signed with this node's key elsewhere meanwhile ({}): nothing was signed here",
+                channel.name,
+                manifest.id()
+            ),
+        )
+        .hint("stop the other copy of this home, and run the command again: it goes on from that version"))
     }
 
     /// The unsigned manifest.

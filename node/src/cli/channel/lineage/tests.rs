@@ -43,6 +43,7 @@ fn shown() -> Shown {
         name: "helpers".to_owned(),
         steward: PublicKey(Digest::of(b"key")),
         own: false,
+        steward_heard: Some(1_795_305_600),
         genesis: BaseId(Digest::of(b"genesis")),
         genesis_name: Some("tiny".to_owned()),
         forked_from: None,
@@ -94,6 +95,6 @@ fn a_picture_holds_strangers_words_as_words() {
 #[test]
 fn what_is_seen() {
     check("channel-show", |_| render(&shown()));
-    let empty = Shown { versions: Vec::new(), halted: None, height: 0, held: false, ..shown() };
+    let empty = Shown { versions: Vec::new(), halted: None, height: 0, held: false, steward_heard: None, ..shown() };
     check("channel-show-empty", |_| render(&empty));
 }

@@ -56,7 +56,8 @@ pub fn render_released(released: &Released, terminal: Terminal) -> Vec<String> {
 
 fn render_release(release: &NewRelease, terminal: Terminal) -> Vec<String> {
     let NewVersion { name, height, adapters, base, version, .. } = &release.version;
-    let mut lines = render_verdicts(name.as_str(), &release.verdicts, release.later, release.finished.as_ref());
+    let mut lines = render_verdicts(&release.verdicts, release.finished.as_ref());
+    lines.extend(render_left(name.as_str(), &release.verdicts, release.later, release.missing));
     lines.extend(render_scores(&release.opened, terminal));
     lines.push(format!(
         "the rows of shard {} ARE PUBLIC NOW, as files of the version; {} sealed ones are left",
@@ -69,22 +70,32 @@ fn render_release(release: &NewRelease, terminal: Terminal) -> Vec<String> {
 }
 
 fn render_nothing(nothing: &NothingReleased) -> Vec<String> {
-    let mut lines = render_verdicts(nothing.name.as_str(), &nothing.verdicts, nothing.later, nothing.finished.as_ref());
+    let mut lines = render_verdicts(&nothing.verdicts, nothing.finished.as_ref());
+    lines.extend(render_left(nothing.name.as_str(), &nothing.verdicts, nothing.later, nothing.missing));
     lines.push("nothing was released, and no sealed shard was opened".to_owned());
     lines.extend(nothing.version.map(|version| version.to_string()));
     lines
 }
 
-fn render_verdicts(name: &str, verdicts: &[ProposalVerdict], later: usize, done: Option<&ManifestId>) -> Vec<String> {
+fn render_verdicts(verdicts: &[ProposalVerdict], done: Option<&ManifestId>) -> Vec<String> {
     let mut lines = render_finished(done);
-    if verdicts.is_empty() {
+    lines.extend(verdicts.iter().map(render_verdict));
+    lines
+}
+
+/// What was proposed and not judged, and why.
+fn render_left(name: &str, verdicts: &[ProposalVerdict], later: usize, missing: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    if verdicts.is_empty() && later + missing == 0 {
         lines.push(format!("nothing is proposed to {name} that was not judged before"));
     }
-    lines.extend(verdicts.iter().map(render_verdict));
+    if missing > 0 {
+        lines.push(format!("{missing} proposals, or their adapters, could not be had from any peer that was asked"));
+    }
     if later > 0 {
         lines.push(format!(
-            "{later} proposals wait: their adapters are not here, and this node is on no network, or has fetched all that \
-             it fetches unasked in a day"
+            "{later} proposals wait for another release: this node is on no network, or has fetched all that it fetches \
+             unasked in a day, they could not be had lately or in time, or they are too many of one publisher"
         ));
     }
     lines
@@ -230,6 +241,7 @@ mod tests {
             shards_left: 3,
             weighed: Vec::new(),
             later: 1,
+            missing: 2,
             finished: None,
             asked: true,
         };
@@ -244,6 +256,7 @@ mod tests {
             height: 0,
             verdicts: Vec::new(),
             later: 0,
+            missing: 0,
             finished: Some(manifest("v1")),
             asked: false,
         };
