@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p_identity::PeerId;
 
-use super::backoff::Backoff;
 use super::records::{Catalogue, Inserted};
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step};
 use super::timing::{
-    BASES, HEDGE_MS, MEET_MS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
+    BACKOFF_MAX_MS, BACKOFF_MS, BASES, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD,
+    SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
 use crate::announce::Announcement;
+use crate::backoff::{Backoff, Delays};
 use crate::id::BaseId;
 use crate::signed::Authentic;
 use crate::splitmix::{SplitMix64, mix};
@@ -23,7 +24,7 @@ pub struct Reconcile {
     /// Rounds that are to be, and not before which time.
     due: BTreeMap<(BaseId, PeerId), u64>,
     rounds: BTreeMap<RoundId, Round>,
-    backoff: Backoff,
+    backoff: Backoff<PeerId>,
     next_round: u64,
 }
 
@@ -47,7 +48,7 @@ impl Reconcile {
             bases: BTreeMap::new(),
             due: BTreeMap::new(),
             rounds: BTreeMap::new(),
-            backoff: Backoff::default(),
+            backoff: Backoff::new(Delays { first_ms: 2 * BACKOFF_MS, longest_ms: BACKOFF_MAX_MS }, PEERS),
             next_round: 0,
         }
     }
@@ -257,9 +258,6 @@ impl Reconcile {
         // It may have disappointed since this became due.
         let rested = |peer: &PeerId| self.backoff.until_ms(peer) <= now_ms;
         let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && rested(peer) && free(base, peer));
-        ready
-            .map(|((base, peer), at)| (self.backoff.fruitless_rounds(peer), *at, *base, *peer))
-            .min()
-            .map(|one| (one.2, one.3))
+        ready.map(|((base, peer), at)| (self.backoff.failures(peer), *at, *base, *peer)).min().map(|one| (one.2, one.3))
     }
 }

@@ -22,7 +22,6 @@
 
 mod machine;
 mod messages;
-mod backoff;
 mod round;
 mod base_records;
 mod records;
