@@ -31,6 +31,7 @@ pub mod verify;
 pub mod splitmix;
 pub mod rate_limit;
 pub mod backoff;
+pub mod ask;
 pub mod fetch;
 pub mod catalogue;
 pub mod bulk;

@@ -50,6 +50,7 @@ mod silence;
 mod sizes;
 mod stopping;
 mod stranger;
+mod strangers_asked;
 mod swarm;
 #[cfg(unix)]
 mod attended;

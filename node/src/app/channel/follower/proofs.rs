@@ -52,11 +52,10 @@ impl Auditor {
         if chosen.is_empty() {
             return Claims::default();
         }
-        let mut missing: BTreeSet<ManifestId> = chosen.iter().copied().collect();
+        let looked = network.exchange.look_at(chosen, LOOK).await;
         let mut proofs = Vec::new();
-        for manifest in network.exchange.look_at(chosen, LOOK).await {
+        for manifest in looked.found {
             let id = manifest.id();
-            missing.remove(&id);
             match &manifest.body().kind {
                 ManifestKind::Proof(proof) => {
                     self.rates.with(|ledger| ledger.read(id, proof.channel));
@@ -68,12 +67,12 @@ impl Auditor {
                 _ => self.rates.with(|ledger| ledger.judged(id)),
             }
         }
-        missing.into_iter().for_each(|id| self.rests.missed(id));
+        looked.missing.into_iter().for_each(|id| self.rests.missed(id));
         let named: BTreeSet<ManifestId> = proofs.iter().flat_map(|(_, proof)| named(&proof.claim)).collect();
         let versions = match named.is_empty() {
             true => Vec::new(),
             // Whoever names what does not exist makes nobody wait but for all at once.
-            false => network.exchange.look_at(named.into_iter().collect(), LOOK).await,
+            false => network.exchange.look_at(named.into_iter().collect(), LOOK).await.found,
         };
         Claims { proofs, versions: versions.into_iter().map(|manifest| (manifest.id(), manifest)).collect() }
     }

@@ -141,9 +141,8 @@ impl Proposals {
     ) -> Outcome<usize> {
         let Some(network) = self.network.as_ref().filter(|_| !wanted.is_empty()) else { return Ok(0) };
         call.phase(format!("looking at {} announced proposals", wanted.len())).await;
-        let mut missing: BTreeSet<ManifestId> = wanted.iter().copied().collect();
-        for manifest in network.exchange.look_at(wanted, budget.part(LOOK)).await {
-            missing.remove(&manifest.id());
+        let looked = network.exchange.look_at(wanted, budget.part(LOOK)).await;
+        for manifest in looked.found {
             let ours =
                 matches!(&manifest.body().kind, ManifestKind::Proposal(info) if info.channel == lineage.channel());
             if !ours {
@@ -159,8 +158,8 @@ impl Proposals {
                 .await?;
             self.objects.inspect_record(complete).await?;
         }
-        missing.iter().for_each(|id| self.rests.missed(*id));
-        Ok(missing.len())
+        looked.missing.iter().for_each(|id| self.rests.missed(*id));
+        Ok(looked.missing.len())
     }
 
     /// The manifests of adapters, from here and from connected peers, all asked at once: what an announcement says of
@@ -175,7 +174,7 @@ impl Proposals {
         let mut found = self.stored(adapters.clone()).await?;
         adapters.retain(|id| !found.contains_key(id) && !self.rests.is_resting(id));
         if let Some(network) = self.network.as_ref().filter(|_| !adapters.is_empty()) {
-            let seen = network.exchange.look_at(adapters, budget.part(LOOK)).await;
+            let seen = network.exchange.look_at(adapters, budget.part(LOOK)).await.found;
             found.extend(seen.into_iter().map(|manifest| (manifest.id(), manifest)));
         }
         Ok(found)
