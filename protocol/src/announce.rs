@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{CodecError, Malformed, Wire};
 use crate::id::{AnnouncementId, BaseId, ManifestId};
-use crate::limits::{ANNOUNCEMENT_MAX, BASE_BYTES_MAX, SIGNED_MANIFEST_MAX};
+use crate::limits::{ANNOUNCEMENT_MAX, BASE_BYTES_MAX, CATALOGUE_RECORD_MAX, SIGNED_MANIFEST_MAX};
 use crate::manifest::Kind;
-use crate::signed::{Authentic, PublicKey, Signable, SignatureError, Signed};
+use crate::signed::{Authentic, Claimed, PublicKey, Signable, SignatureError, Signed};
 use crate::text::Name;
 
 /// The kind of a manifest, without its fields. Append only.
@@ -91,8 +91,8 @@ pub fn topic(network: &Name, base: &BaseId) -> String {
 /// Why an announcement is provably wrong: by its bytes alone, so that whoever passed it on could have known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnnouncementError {
-    /// More than [`ANNOUNCEMENT_MAX`] bytes.
-    #[error("{len} bytes, at most {ANNOUNCEMENT_MAX} are allowed")]
+    /// More than [`CATALOGUE_RECORD_MAX`] bytes, which no announcement needs that its publisher alone has signed.
+    #[error("{len} bytes, at most {CATALOGUE_RECORD_MAX} are allowed")]
     TooLong {
         /// Bytes that came.
         len: usize,
@@ -113,14 +113,20 @@ pub enum AnnouncementError {
     },
 }
 
-/// Takes an announcement's bytes apart, checks its signature, and that it belongs to `base`. // I8
-pub fn verify(base: BaseId, bytes: &[u8]) -> Result<Authentic<Announcement>, AnnouncementError> {
-    if bytes.len() > ANNOUNCEMENT_MAX {
+/// Takes an announcement's bytes apart, and checks what costs next to nothing: its length, its form, that it belongs to
+/// `base`, and that its publisher is among its signers. Its signatures are not checked.
+pub fn read(base: BaseId, bytes: &[u8]) -> Result<Claimed<Announcement>, AnnouncementError> {
+    if bytes.len() > CATALOGUE_RECORD_MAX {
         return Err(AnnouncementError::TooLong { len: bytes.len() });
     }
-    let announcement = Signed::<Announcement>::decode(bytes)?.verify()?;
-    let named = announcement.body().base;
-    if named == base { Ok(announcement) } else { Err(AnnouncementError::OtherBase { named, expected: base }) }
+    let claimed = Signed::<Announcement>::decode(bytes)?.read()?;
+    let named = claimed.claim().base;
+    if named == base { Ok(claimed) } else { Err(AnnouncementError::OtherBase { named, expected: base }) }
+}
+
+/// The same, and checks its signatures. // I8
+pub fn verify(base: BaseId, bytes: &[u8]) -> Result<Authentic<Announcement>, AnnouncementError> {
+    Ok(read(base, bytes)?.verify()?)
 }
 
 /// The announcement's name: of its body alone, whoever signed it beside its publisher.

@@ -36,6 +36,12 @@ impl TokenBucket {
         allowed
     }
 
+    /// Whether [`Self::take`] would give a token: what is dear need not be done for one that it would not.
+    pub fn has(&self, now_ms: u64) -> bool {
+        let after = self.missing_ms(now_ms).saturating_add(self.rate.refill_ms);
+        after <= self.rate.burst.saturating_mul(self.rate.refill_ms)
+    }
+
     fn missing_ms(&self, now_ms: u64) -> u64 {
         self.missing_ms.saturating_sub(now_ms.saturating_sub(self.at_ms))
     }
@@ -61,6 +67,11 @@ impl<K: Ord + Copy> RateLimiter<K> {
             self.forget(now_ms);
         }
         self.buckets.entry(key).or_insert_with(|| TokenBucket::new(self.rate)).take(now_ms)
+    }
+
+    /// Whether [`Self::take`] would give `key` a token.
+    pub fn has(&self, key: &K, now_ms: u64) -> bool {
+        self.buckets.get(key).map_or(self.rate.burst > 0, |tokens| tokens.has(now_ms))
     }
 
     /// Forgets all full buckets, which are as new ones, or else the fullest.
@@ -89,6 +100,16 @@ mod tests {
         assert!(!tokens.take(5 + RATE.refill_ms));
         assert_eq!((0..50).filter(|_| tokens.take(u64::MAX / 2)).count(), 12, "no more than full");
         assert!(!tokens.take(0), "a clock that goes back gives nothing");
+    }
+
+    #[test]
+    fn to_look_takes_nothing_and_says_what_taking_would() {
+        let mut all = RateLimiter::new(RATE, 3);
+        for n in 0..50 {
+            let at_ms = n * RATE.refill_ms / 7;
+            assert!((0..9).all(|_| all.has(&0, at_ms) == all.has(&0, at_ms)));
+            assert_eq!(all.has(&0, at_ms), all.take(0, at_ms), "{n}");
+        }
     }
 
     #[test]

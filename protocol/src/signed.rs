@@ -1,7 +1,8 @@
 //! Signatures: beside the body, over the exact bytes, one context per type.
 //!
-//! `Signed<T>` is what travels and lies on disk. Nothing can be read from it before [`Signed::verify`] has made an
-//! [`Authentic<T>`] of it, and there is no other way to make one. // I3
+//! `Signed<T>` is what travels and lies on disk. [`Signed::verify`] makes an [`Authentic<T>`] of it, and there is no
+//! other way to make one. Whoever must decide whether that is worth the time reads a [`Claimed<T>`] first, which
+//! nothing takes that stores or passes on. // I3
 
 use std::marker::PhantomData;
 
@@ -140,11 +141,50 @@ impl<T: Signable> Signed<T> {
         body_id::<T>(&self.bytes)
     }
 
+    /// Reads the body and looks whether its own signer is among those who signed. Nothing is believed of it yet: this is
+    /// for those who want to know whether checking its signatures is worth the time.
+    pub fn read(self) -> Result<Claimed<T>, SignatureError> {
+        let body: T = codec::decode(&self.bytes)?;
+        if !self.certificate.0.iter().any(|one| one.key == body.signer()) {
+            return Err(SignatureError::Missing);
+        }
+        Ok(Claimed { id: body_id::<T>(&self.bytes), body, signed: self })
+    }
+
     /// Checks every signature, strictly, over the bytes as received. // I3
     pub fn verify(self) -> Result<Authentic<T>, SignatureError> {
-        let body: T = codec::decode(&self.bytes)?;
-        let message = message::<T>(&self.bytes);
-        for SignatureOf { key, signature } in &self.certificate.0 {
+        self.read()?.verify()
+    }
+}
+
+/// A body that was read and whose signatures have not been checked: anybody may have made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed<T> {
+    id: Digest,
+    body: T,
+    signed: Signed<T>,
+}
+
+impl<T: Signable> Claimed<T> {
+    /// What it says; whoever made it may have lied.
+    pub fn claim(&self) -> &T {
+        &self.body
+    }
+
+    /// BLAKE3 of the body under its context.
+    pub fn digest(&self) -> Digest {
+        self.id
+    }
+
+    /// How many signatures [`Self::verify`] checks.
+    pub fn signature_count(&self) -> usize {
+        self.signed.certificate.0.len()
+    }
+
+    /// Checks every signature, strictly, over the bytes as received. // I3
+    pub fn verify(self) -> Result<Authentic<T>, SignatureError> {
+        let message = message::<T>(&self.signed.bytes);
+        for SignatureOf { key, signature } in &self.signed.certificate.0 {
             let key = VerifyingKey::from_bytes(&key.0.0).map_err(|_| SignatureError::WeakKey)?;
             if key.is_weak() {
                 return Err(SignatureError::WeakKey);
@@ -152,10 +192,8 @@ impl<T: Signable> Signed<T> {
             // Strict: no small-order points, no second form of one signature.
             key.verify_strict(&message, &join(signature)).map_err(|_| SignatureError::Invalid)?;
         }
-        if !self.certificate.0.iter().any(|one| one.key == body.signer()) {
-            return Err(SignatureError::Missing);
-        }
-        Ok(Authentic { id: body_id::<T>(&self.bytes), body, signed: self })
+        let Self { id, body, signed } = self;
+        Ok(Authentic { id, body, signed })
     }
 }
 

@@ -34,6 +34,11 @@ impl NodeStatus {
             reach = Some(network.handle.reach().await?);
             bootstrap = network.handle.bootstrap().await?;
         }
+        // The network's own catalogue while there is one: the store notes later what it heard.
+        let heard = match &self.network {
+            Some(network) => network.handle.catalogue_len(),
+            None => self.disk.heard().await?.len(),
+        };
         let home = self.unmade.as_deref().unwrap_or_else(|| self.disk.home.layout().root());
         let bootstrap = bootstrap.into_iter().map(|(address, health)| Bootstrap { health, address });
         Ok(Status {
@@ -53,7 +58,7 @@ impl NodeStatus {
             relaying: reach.as_ref().is_some_and(|reach| reach.relaying),
             adapters: stat.held.adapters,
             held: stat.held,
-            heard: self.disk.heard().await?.len(),
+            heard,
             bases: self.disk.store.bases().len() + 1,
             shard_bytes: stat.shard_bytes,
         })

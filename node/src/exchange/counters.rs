@@ -65,6 +65,8 @@ pub struct ExchangeCounters {
     pub providers_blamed: Counter,
     /// Comparisons of catalogues.
     pub compared: Count<Compared>,
+    /// Records of the catalogue that were written to disk.
+    pub records_written: Counter,
 }
 
 impl Counters for ExchangeCounters {
@@ -73,5 +75,7 @@ impl Counters for ExchangeCounters {
         registry.register("shards_verified", "Shards that came and were right", self.shards_verified.clone());
         registry.register("providers_blamed", "Providers caught sending what is wrong", self.providers_blamed.clone());
         self.compared.register(registry, "catalogue_comparisons", "Comparisons of catalogues with peers");
+        let written = self.records_written.clone();
+        registry.register("catalogue_records_written", "Announcements written to the index", written);
     }
 }

@@ -81,12 +81,19 @@ pub const UNSETTLED: usize = 512;
 /// A provider's stream is closed after this long without a question, before the provider's own patience ends.
 pub const STREAM_KEEP: Duration = Duration::from_secs(10);
 
-/// Questions about our catalogue that one peer may ask: a node that follows many bases asks once for each when it comes,
-/// and seventeen times for all of a full one. At most 130 KiB go out for each. More: `Busy`.
-pub const CATALOGUE_QUESTIONS: Rate = Rate { burst: 256, refill_ms: 250 };
+/// Small questions that one peer may ask, of whatever kind: 36 bytes may make us look for a signed manifest of 260 KiB.
+/// A pull of the largest base asks twenty a second while it waits for others, a release a thousand at once. More: `Busy`.
+pub const QUESTIONS: Rate = Rate { burst: 2_048, refill_ms: 20 };
 
 /// Peers whose questions are counted.
-pub const CATALOGUE_ASKERS: usize = 1024;
+pub const ASKERS: usize = 1024;
+
+/// Of those who are said to have a manifest, so many are looked at for an answer, drawn by lot: anybody may say it.
+pub const PROVIDERS_LOOKED_AT: usize = 64;
+
+/// Of these, questions about our catalogue: a node that follows many bases asks once for each when it comes,
+/// and seventeen times for all of a full one. At most 130 KiB go out for each. More: `Busy`.
+pub const CATALOGUE_QUESTIONS: Rate = Rate { burst: 256, refill_ms: 250 };
 
 /// Peers whose catalogues an inquiry compares with ours at once: one of them that is honest and knows is enough.
 pub const INQUIRED: usize = 16;
@@ -94,8 +101,12 @@ pub const INQUIRED: usize = 16;
 /// Comparisons that showed a difference and that our own have not followed yet. Full: the next ones find it.
 pub const CATALOGUE_ASKED: usize = 64;
 
-/// Changes of the catalogue are written together: so long after the first. Less than what gossip takes to come again.
+/// Changes of the catalogue are written together: so long after the first.
 pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
+
+/// And not again before so long after that: whoever says something new every second has it written twice a minute. What
+/// a crash loses is heard again.
+pub const CATALOGUE_PAUSE: Duration = Duration::from_secs(30);
 
 /// Manifests that are looked for together, each up to 260 KiB. One for which only late answers are waited for does not
 /// count: nobody's silence keeps the next one waiting.

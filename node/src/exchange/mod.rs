@@ -83,8 +83,10 @@ struct Inner {
     downloads: Downloads,
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
-    /// What each peer may still ask of the catalogue.
+    /// What small questions each peer may still ask.
     questions: Mutex<RateLimiter<PeerId>>,
+    /// Of these, questions about the catalogue.
+    comparisons: Mutex<RateLimiter<PeerId>>,
     /// What the store holds has changed.
     holdings_changed: Notify,
     /// How often each peer may still ask whom we know.
@@ -103,7 +105,7 @@ impl Exchange {
         tasks: &Tasks,
         speeds: Speeds,
     ) -> Self {
-        let (asked, comparisons) = mpsc::channel(limits::CATALOGUE_ASKED);
+        let (asked, differences) = mpsc::channel(limits::CATALOGUE_ASKED);
         let exchange = Self(Arc::new(Inner {
             net,
             store,
@@ -118,7 +120,8 @@ impl Exchange {
             uploads: Arc::new(Uploads::new(speeds)),
             downloads: Downloads::new(speeds),
             asked,
-            questions: Mutex::new(RateLimiter::new(limits::CATALOGUE_QUESTIONS, limits::CATALOGUE_ASKERS)),
+            questions: Mutex::new(RateLimiter::new(limits::QUESTIONS, limits::ASKERS)),
+            comparisons: Mutex::new(RateLimiter::new(limits::CATALOGUE_QUESTIONS, limits::ASKERS)),
             holdings_changed: Notify::new(),
             peer_questions: Mutex::new(RateLimiter::new(ASKED, ASKERS)),
             started: Instant::now(),
@@ -128,7 +131,7 @@ impl Exchange {
         // Listening before the first event can come.
         let events = exchange.0.net.events();
         tasks.spawn("serve", serve::run(exchange.clone(), inbound));
-        tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, comparisons));
+        tasks.spawn("catalogue", catalogue::run(exchange.clone(), events, differences));
         tasks.spawn("catalogue on disk", kept.run(exchange.clone()));
         tasks.spawn("what is provided", reprovider::run(exchange.clone(), exchange.0.net.events()));
         tasks.spawn("meeting peers", peer_exchange::run(exchange.clone(), exchange.0.net.events()));

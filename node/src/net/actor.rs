@@ -18,10 +18,10 @@ use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, Swarm, identify, mdns};
 use potluck_protocol::id::BaseId;
-use potluck_protocol::rate_limit::RateLimiter;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
+use super::announcements::Forwarders;
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
 use super::discovery::Named;
 use super::error::NetError;
@@ -48,8 +48,8 @@ pub struct Actor<'a> {
     alone: Again,
     /// While some bootstrap peer is not.
     bootstrap: Again,
-    /// What each forwarder may still bring that is ignored because too much comes.
-    forwarded: RateLimiter<PeerId>,
+    /// What each forwarder may still bring that is ignored.
+    forwarders: Forwarders,
     watch: Interval,
     /// Dials on whose outcome something is said.
     knocks: twin::Knocks,
@@ -69,7 +69,7 @@ impl<'a> Actor<'a> {
             dials: HashMap::new(),
             alone: Again::new(limits::REDIAL_FIRST, limits::REDIAL_MAX),
             bootstrap: Again::new(limits::BOOTSTRAP_FIRST, limits::BOOTSTRAP_MAX),
-            forwarded: RateLimiter::new(limits::FORWARDED, limits::FORWARDERS),
+            forwarders: Forwarders::default(),
             watch: interval(limits::WATCH),
             knocks: twin::Knocks::default(),
             failures: Repeats::default(),

@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use libp2p::PeerId;
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
 use potluck_protocol::catalogue::{Catalogue, Inserted, Record};
 use potluck_protocol::id::BaseId;
@@ -12,7 +13,8 @@ use potluck_protocol::rate_limit::{RateLimiter, TokenBucket};
 use potluck_protocol::signed::{Authentic, PublicKey};
 use tokio::sync::Notify;
 
-use super::limits::{MISSED_PAUSE_MS, NEWCOMERS, PUBLISHERS, PUBLISHERS_REMEMBERED};
+use super::limits::{FAMILIAR, FORWARDED, FORWARDERS, MISSED_PAUSE_MS, NEWCOMERS, PUBLISHERS, PUBLISHERS_REMEMBERED};
+use super::misdeed::Misdeed;
 use super::twin::Twin;
 use crate::lock;
 
@@ -65,8 +67,31 @@ pub enum Reason {
     TooMany,
     /// The catalogue is full of ones that come before it.
     NoRoom,
-    /// It carries more signatures than its publisher's.
-    TooLong,
+    /// Others than its publisher have signed it: an announcement needs no second signature, and each costs a check.
+    Cosigned,
+}
+
+/// What forwarders may bring that is not passed on, whatever the reason: an honest one brings some, because it knows
+/// less or more than we do, and no more than it may accept in its turn. // I12
+#[derive(Debug)]
+pub struct Forwarders(RateLimiter<PeerId>);
+
+impl Default for Forwarders {
+    /// Nobody has brought anything yet.
+    fn default() -> Self {
+        Self(RateLimiter::new(FORWARDED, FORWARDERS))
+    }
+}
+
+impl Forwarders {
+    /// What the forwarder of a message did wrong, if anything.
+    pub fn misdeed(&mut self, from: PeerId, verdict: &Verdict, now_ms: u64) -> Option<Misdeed> {
+        match verdict {
+            Verdict::Accept(_) => None,
+            Verdict::Reject(_) => Some(Misdeed::Gossip),
+            Verdict::Ignore(_) => (!self.0.take(from, now_ms)).then_some(Misdeed::Flood),
+        }
+    }
 }
 
 /// The judge of gossip. // I12
@@ -80,6 +105,8 @@ pub struct Announcements {
     /// Limits of known publishers, one for each, so that one who floods is not heard for a while and nobody else
     /// notices.
     publishers: RateLimiter<PublicKey>,
+    /// What all known publishers may say together: it bounds what we pass on.
+    familiar: TokenBucket,
     /// What all others may say together, because keys are free.
     newcomers: TokenBucket,
     /// When it may next be told that something was missed.
@@ -96,37 +123,38 @@ impl Announcements {
             own,
             twin,
             publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
+            familiar: TokenBucket::new(FAMILIAR),
             newcomers: TokenBucket::new(NEWCOMERS),
             tell_missed_ms: 0,
             rejected: 0,
         }
     }
 
-    /// The verdict over gossip that came on the topic of `topic`. // I8
+    /// The verdict over gossip that came on the topic of `topic`. What costs least comes first, and signatures last:
+    /// only one that would be kept is worth a check. // I8
     pub fn judge(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
-        let announcement = match announce::verify(topic, bytes) {
-            Ok(announcement) => announcement,
-            Err(fault) => {
-                self.rejected += 1;
-                return Verdict::Reject(fault);
-            }
+        let claimed = match announce::read(topic, bytes) {
+            Ok(claimed) => claimed,
+            Err(fault) => return self.reject(fault),
         };
-        let publisher = announcement.body().publisher;
+        if claimed.signature_count() > 1 {
+            return Verdict::Ignore(Reason::Cosigned);
+        }
+        let publisher = claimed.claim().publisher;
         let (stale, familiar) =
-            self.known.with(|catalogue| (catalogue.is_stale(&announcement), catalogue.knows(&publisher)));
+            self.known.with(|catalogue| (catalogue.would_be_stale(&claimed), catalogue.knows(&publisher)));
         if stale {
             return Verdict::Ignore(Reason::Stale);
         }
-        let allowed = if publisher == self.own {
-            true
-        } else if familiar {
-            self.publishers.take(publisher, now_ms)
-        } else {
-            self.newcomers.take(now_ms)
-        };
-        if !allowed {
+        if !self.has_allowance(publisher, familiar, now_ms) {
             return Verdict::Ignore(Reason::TooMany);
         }
+        let announcement = match claimed.verify() {
+            Ok(announcement) => announcement,
+            Err(fault) => return self.reject(fault.into()),
+        };
+        // After the signature: what others forge in a publisher's name does not use up its allowance.
+        self.take_allowance(publisher, familiar, now_ms);
         match self.insert(announcement) {
             Inserted::New { record, .. } => {
                 if publisher == self.own {
@@ -135,8 +163,33 @@ impl Announcements {
                 Verdict::Accept(record)
             }
             Inserted::Stale => Verdict::Ignore(Reason::Stale),
-            Inserted::NoRoom => Verdict::Ignore(Reason::NoRoom),
-            Inserted::TooLong => Verdict::Ignore(Reason::TooLong),
+            Inserted::NoRoom | Inserted::TooLong => Verdict::Ignore(Reason::NoRoom),
+        }
+    }
+
+    fn reject(&mut self, fault: AnnouncementError) -> Verdict {
+        self.rejected += 1;
+        Verdict::Reject(fault)
+    }
+
+    fn has_allowance(&self, publisher: PublicKey, familiar: bool, now_ms: u64) -> bool {
+        match (publisher == self.own, familiar) {
+            (true, _) => true,
+            (false, true) => self.publishers.has(&publisher, now_ms) && self.familiar.has(now_ms),
+            (false, false) => self.newcomers.has(now_ms),
+        }
+    }
+
+    fn take_allowance(&mut self, publisher: PublicKey, familiar: bool, now_ms: u64) {
+        match (publisher == self.own, familiar) {
+            (true, _) => {}
+            (false, true) => {
+                self.publishers.take(publisher, now_ms);
+                self.familiar.take(now_ms);
+            }
+            (false, false) => {
+                self.newcomers.take(now_ms);
+            }
         }
     }
 
@@ -159,9 +212,11 @@ impl Announcements {
 
 #[cfg(test)]
 mod tests {
-    use potluck_protocol::limits::ANNOUNCEMENT_MAX;
+    use libp2p::identity::ed25519::Keypair;
+    use potluck_protocol::limits::CATALOGUE_RECORD_MAX;
 
     use super::*;
+    use crate::net::limits::SAID;
     use crate::net::testing::{announcement, base, key};
     use crate::net::twin::Sign;
 
@@ -204,7 +259,7 @@ mod tests {
         let other = BaseId(potluck_protocol::id::Digest::of(b"other"));
         assert!(matches!(known.judge(other, &bytes(&good), 0), Verdict::Reject(AnnouncementError::OtherBase { .. })));
         assert!(matches!(
-            known.judge(base, &[0; ANNOUNCEMENT_MAX + 1], 0),
+            known.judge(base, &[0; CATALOGUE_RECORD_MAX + 1], 0),
             Verdict::Reject(AnnouncementError::TooLong { .. })
         ));
         for index in 0..bytes(&good).len() {
@@ -213,6 +268,75 @@ mod tests {
             assert!(matches!(known.judge(base, &wrong, 0), Verdict::Reject(_)), "byte {index}");
         }
         assert_eq!((count(&known), known.rejected), (0, 2 + bytes(&good).len() as u64));
+    }
+
+    /// The same announcement with `extra` further signatures, all of them zero bytes: whoever checks one sees it.
+    fn cosigned(announcement: &Authentic<Announcement>, extra: usize) -> Vec<u8> {
+        let bytes = bytes(announcement);
+        // Eight bytes of length, the body, eight bytes of count, then 96 for each signature.
+        let (head, own) = bytes.split_at(bytes.len() - 96);
+        let of = |n: usize| [&PublicKey::of(&Keypair::generate()).0.0[..], &[n as u8; 64]].concat();
+        let mut entries: Vec<_> = (0..extra).map(of).chain([own.to_vec()]).collect();
+        entries.sort();
+        [&head[..head.len() - 8], &(entries.len() as u64).to_le_bytes(), &entries.concat()].concat()
+    }
+
+    #[test]
+    fn long_and_cosigned_announcements_are_refused_before_a_signature_is_checked() {
+        let mut known = judge();
+        let good = announcement(1, "a", 1);
+        let base = good.body().base;
+        let long = known.judge(base, &cosigned(&good, 15), 0);
+        assert!(matches!(long, Verdict::Reject(AnnouncementError::TooLong { .. })), "{long:?}");
+        let two = known.judge(base, &cosigned(&good, 1), 0);
+        assert!(matches!(two, Verdict::Ignore(Reason::Cosigned)), "{two:?}");
+        assert_eq!(count(&known), 0);
+        // Their twenty a second are untouched: none of these was a newcomer's.
+        (0..1000).for_each(|_| drop(known.judge(base, &cosigned(&good, 1), 0)));
+        assert_eq!(accepted(&mut known, "first", 2..12, 1, 0), 10);
+    }
+
+    #[test]
+    fn what_would_not_be_kept_costs_no_signature_check_and_no_allowance_of_its_publisher() {
+        let mut known = judge();
+        let one = announcement(1, "a", 5);
+        let base = one.body().base;
+        assert!(matches!(known.judge(base, &bytes(&one), 0), Verdict::Accept(_)));
+        let forged = |announcement: &Authentic<Announcement>| {
+            let mut bytes = bytes(announcement);
+            *bytes.last_mut().expect("it has bytes") ^= 1;
+            bytes
+        };
+        // Whoever checked the signature would reject it.
+        assert!(matches!(known.judge(base, &forged(&one), 0), Verdict::Ignore(Reason::Stale)));
+        for n in 0..100 {
+            let name = format!("forged{n}");
+            assert!(matches!(known.judge(base, &forged(&announcement(1, &name, 6)), 0), Verdict::Reject(_)));
+        }
+        assert_eq!(accepted(&mut known, "own", 1..2, 100, 0), PUBLISHERS.burst as usize);
+        let beyond = known.judge(base, &forged(&announcement(1, "beyond", 7)), 0);
+        assert!(matches!(beyond, Verdict::Ignore(Reason::TooMany)), "{beyond:?}");
+    }
+
+    #[test]
+    fn whoever_brings_more_of_anything_than_an_honest_node_can_is_counted() {
+        let ignored = [Reason::Stale, Reason::TooMany, Reason::NoRoom, Reason::Cosigned];
+        for reason in ignored {
+            let (mut forwarders, peer) = (Forwarders::default(), PeerId::random());
+            let counted = |now_ms: u64, forwarders: &mut Forwarders| {
+                forwarders.misdeed(peer, &Verdict::Ignore(reason), now_ms) == Some(Misdeed::Flood)
+            };
+            // What an honest node says and passes on at most, for an hour, none of which is new here.
+            let at_once = SAID.burst + FAMILIAR.burst + NEWCOMERS.burst;
+            assert!((0..at_once).all(|_| !counted(0, &mut forwarders)), "{reason:?}");
+            for second in 1..3_600 {
+                let each = [SAID, FAMILIAR, NEWCOMERS].iter().map(|rate| 1_000 / rate.refill_ms).sum::<u64>();
+                assert!((0..each).all(|_| !counted(second * 1_000, &mut forwarders)), "{reason:?} {second}");
+            }
+            let (mut forwarders, now_ms) = (Forwarders::default(), 0);
+            let misdeeds = (0..8_000).filter(|_| counted(now_ms, &mut forwarders)).count();
+            assert_eq!(misdeeds, 4_000, "{reason:?}");
+        }
     }
 
     /// How many of so many announcements by each of these keys are accepted at a time. `tag` makes them others.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use potluck_protocol::catalogue::timing::PER_PUBLISHER;
 use potluck_protocol::rate_limit::Rate;
 
 /// Commands waiting for the actor. Full: callers wait.
@@ -89,9 +90,14 @@ pub const BANNED_PER_GROUP: usize = 5;
 /// Peers whose misdeeds are remembered; the least is forgotten first.
 pub const BANS: usize = 4096;
 
-/// Announcements of one forwarder that are ignored because too many come: an honest one passes on what it accepted, and
-/// that is at most twenty a second of newcomers. More is a misdeed.
-pub const FORWARDED: Rate = Rate { burst: 2_000, refill_ms: 20 };
+/// Announcements of one forwarder that are ignored, for whatever reason. An honest one says what is its own ([`SAID`]),
+/// and passes on what it accepted ([`FAMILIAR`] and [`NEWCOMERS`]): 2,100 at once and 45 a second, even if none of it
+/// is new here. More is a misdeed.
+pub const FORWARDED: Rate = Rate { burst: 4_000, refill_ms: 20 };
+
+/// Our own announcements that go out by gossip: a thousand at once, five a second. More is found by comparing
+/// catalogues.
+pub const SAID: Rate = Rate { burst: 1_000, refill_ms: 200 };
 
 /// Forwarders that are counted.
 pub const FORWARDERS: usize = 1024;
@@ -143,12 +149,15 @@ pub const BOOTSTRAP_MAX: Duration = Duration::from_secs(600);
 /// Pause before a swarm that panicked is built anew: under the promised second.
 pub const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
-/// New announcements of one publisher of whom something is known already: twelve at once, six an hour. Nobody trains
-/// adapters faster; what is ignored is found by comparing catalogues.
-pub const PUBLISHERS: Rate = Rate { burst: 12, refill_ms: 600_000 };
+/// New announcements of one publisher of whom something is known already; what is ignored is found by comparing
+/// catalogues.
+pub const PUBLISHERS: Rate = PER_PUBLISHER;
 
 /// Publishers whose allowance is remembered.
 pub const PUBLISHERS_REMEMBERED: usize = 4096;
+
+/// The same of all of these publishers together: a thousand at once, twenty a second.
+pub const FAMILIAR: Rate = Rate { burst: 1_000, refill_ms: 50 };
 
 /// New announcements of all other publishers together: a hundred at once, twenty a second.
 pub const NEWCOMERS: Rate = Rate { burst: 100, refill_ms: 50 };

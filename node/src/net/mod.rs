@@ -56,6 +56,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::pnet::PreSharedKey;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::id::Digest;
+use potluck_protocol::rate_limit::TokenBucket;
 use potluck_protocol::signed::PublicKey;
 use potluck_protocol::text::Name;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -173,6 +174,7 @@ pub async fn start(config: Config, identity: Keypair) -> Result<(Handle, mpsc::R
         listening: Vec::new(),
         discovery: Discovery::default(),
         outbox: VecDeque::new(),
+        said: TokenBucket::new(limits::SAID),
         started: Instant::now(),
         guard,
         life,

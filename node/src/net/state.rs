@@ -8,6 +8,7 @@ use libp2p::metrics::Registry;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, Swarm, relay};
 use potluck_protocol::id::BaseId;
+use potluck_protocol::rate_limit::TokenBucket;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,8 @@ pub struct NetState {
     pub listening: Vec<Multiaddr>,
     /// Own announcements that wait for a listener, by their base.
     pub outbox: VecDeque<(BaseId, Vec<u8>)>,
+    /// What may still be said by gossip.
+    pub said: TokenBucket,
     /// The zero of [`Self::now_ms`].
     pub started: Instant,
     /// Bans, and what is counted.

@@ -52,7 +52,11 @@ struct Rank {
 
 impl Rank {
     fn of(record: &Authentic<Announcement>) -> Self {
-        Self { sequence: Reverse(record.body().sequence), id: announce::id(record) }
+        Self::at(record.body(), announce::id(record))
+    }
+
+    fn at(body: &Announcement, id: AnnouncementId) -> Self {
+        Self { sequence: Reverse(body.sequence), id }
     }
 }
 
@@ -110,15 +114,14 @@ impl BaseRecords {
     }
 
     /// Whether this record, or a better one for its key, is there.
-    pub fn has_better(&self, record: &Authentic<Announcement>) -> bool {
-        let body = record.body();
+    pub fn has_better(&self, body: &Announcement, id: AnnouncementId) -> bool {
         let known = self.publishers.get(&body.publisher).and_then(|own| own.by_manifest.get(&body.manifest));
-        known.is_some_and(|known| *known <= Rank::of(record))
+        known.is_some_and(|known| *known <= Rank::at(body, id))
     }
 
     /// Puts a record in the place of an older one for its key; `false` if a better one is there.
     pub fn insert(&mut self, record: Record) -> bool {
-        if self.has_better(&record) {
+        if self.has_better(record.body(), announce::id(&record)) {
             return false;
         }
         let (publisher, manifest) = (record.body().publisher, record.body().manifest);

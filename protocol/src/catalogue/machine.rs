@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p_identity::PeerId;
 
+use super::admission::Admission;
+use super::base_records::Record;
 use super::records::{Catalogue, Inserted};
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step};
 use super::timing::{
     BACKOFF_MAX_MS, BACKOFF_MS, BASES, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD,
     SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
-use crate::announce::Announcement;
+use crate::announce::{self, Announcement};
 use crate::backoff::{Backoff, Delays};
 use crate::id::BaseId;
 use crate::signed::Authentic;
@@ -25,6 +27,7 @@ pub struct Reconcile {
     due: BTreeMap<(BaseId, PeerId), u64>,
     rounds: BTreeMap<RoundId, Round>,
     backoff: Backoff<PeerId>,
+    admission: Admission,
     next_round: u64,
 }
 
@@ -49,6 +52,7 @@ impl Reconcile {
             due: BTreeMap::new(),
             rounds: BTreeMap::new(),
             backoff: Backoff::new(Delays { first_ms: 2 * BACKOFF_MS, longest_ms: BACKOFF_MAX_MS }, PEERS),
+            admission: Admission::default(),
             next_round: 0,
         }
     }
@@ -87,7 +91,7 @@ impl Reconcile {
             Event::Missed { base } => self.plan_sooner(&base, now_ms),
             Event::Differs { round, differing } => {
                 if let Some(one) = self.rounds.get_mut(&round) {
-                    let next = one.take_differing(&differing, catalogue, now_ms);
+                    let next = one.take_differing(&differing, catalogue, &self.admission, now_ms);
                     self.proceed(round, next, now_ms, actions);
                 }
             }
@@ -137,14 +141,25 @@ impl Reconcile {
     ) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let count = records.len();
+        let (learned, mut declined) = (round.learned, 0);
         for record in records {
             if let Err(blame) = round.accept(&record) {
                 return self.proceed(id, Step::Wrong(blame), now_ms, actions);
             }
-            if let Inserted::New { record, .. } = catalogue.insert(record) {
-                round.learned += 1;
-                actions.push(Action::Learned(record));
+            match take(&mut self.admission, catalogue, record, now_ms) {
+                Taken::New(record) => {
+                    round.learned += 1;
+                    actions.push(Action::Learned(record));
+                }
+                Taken::Declined => declined += 1,
+                Taken::Stale => {}
             }
+        }
+        round.declined += declined;
+        // A page of which little is taken says what the next ones are like.
+        if declined > round.learned - learned {
+            let outcome = round.outcome();
+            return self.proceed(id, Step::End(outcome), now_ms, actions);
         }
         let next = round.take_page(count, catalogue, now_ms);
         self.proceed(id, next, now_ms, actions);
@@ -164,8 +179,10 @@ impl Reconcile {
     }
 
     fn end(&mut self, id: RoundId, outcome: RoundOutcome, now_ms: u64, actions: &mut Vec<Action>) {
-        let Some(Round { peer, base, learned, .. }) = self.rounds.remove(&id) else { return };
+        let Some(Round { peer, base, learned, declined, .. }) = self.rounds.remove(&id) else { return };
         match outcome {
+            // Most of what it has is not taken now: to ask it often is of no use, though a little was new.
+            RoundOutcome::Learned(_) if declined > learned => self.backoff.back_off(peer, now_ms),
             RoundOutcome::Equal | RoundOutcome::Learned(_) => self.backoff.reset(&peer),
             RoundOutcome::Nothing | RoundOutcome::Unanswered => self.backoff.back_off(peer, now_ms),
             RoundOutcome::Wrong => self.backoff.penalize(peer, now_ms),
@@ -260,4 +277,28 @@ impl Reconcile {
         let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && rested(peer) && free(base, peer));
         ready.map(|((base, peer), at)| (self.backoff.failures(peer), *at, *base, *peer)).min().map(|one| (one.2, one.3))
     }
+}
+
+/// What became of a record that a peer sent.
+enum Taken {
+    New(Record),
+    Declined,
+    Stale,
+}
+
+fn take(admission: &mut Admission, catalogue: &mut Catalogue, record: Authentic<Announcement>, now_ms: u64) -> Taken {
+    let id = announce::id(&record);
+    if catalogue.is_stale(&record) {
+        return Taken::Stale;
+    }
+    let renews = catalogue.has_key(record.body());
+    if !renews || admission.take_renewal(record.body().publisher, now_ms) {
+        match catalogue.insert(record) {
+            Inserted::New { record, .. } => return Taken::New(record),
+            Inserted::Stale => return Taken::Stale,
+            Inserted::NoRoom | Inserted::TooLong => {}
+        }
+    }
+    admission.decline(id, now_ms);
+    Taken::Declined
 }

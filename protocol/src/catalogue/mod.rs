@@ -22,6 +22,7 @@
 
 mod machine;
 mod messages;
+mod admission;
 mod round;
 mod base_records;
 mod records;

@@ -1,14 +1,14 @@
 //! The catalogue: the records of each base, and the bounds of all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::base_records::{BaseRecords, Key, Record};
 use super::messages::{Compare, Differing, Wanted};
 use crate::announce::{self, Announcement};
-use crate::id::{AnnouncementId, BaseId, ManifestId};
+use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_MAX, CATALOGUE_PER_BASE, CATALOGUE_PER_PUBLISHER, CATALOGUE_RECORD_MAX};
-use crate::signed::{Authentic, PublicKey};
+use crate::signed::{Authentic, Claimed, PublicKey};
 
 /// How many records are kept. Two nodes keep the same of a base if they have the same bounds and, when the bound on
 /// all is reached, follow the same bases.
@@ -51,6 +51,8 @@ pub enum Inserted {
 pub struct Catalogue {
     bounds: Bounds,
     bases: BTreeMap<BaseId, BaseRecords>,
+    /// The same records by what they announce: peers ask who has a manifest as often as they like.
+    by_manifest: BTreeSet<(ManifestId, PublicKey, BaseId)>,
     len: usize,
 }
 
@@ -74,6 +76,7 @@ impl Catalogue {
             return Inserted::Stale;
         }
         self.len += records.len() - before;
+        self.by_manifest.insert((key.manifest, key.publisher, key.base));
         let evicted = self.make_room(&key);
         if evicted == Some(key) { Inserted::NoRoom } else { Inserted::New { record, evicted } }
     }
@@ -92,13 +95,29 @@ impl Catalogue {
         } else {
             None
         };
-        self.len -= usize::from(evicted.is_some());
-        evicted.map(|record| Key::of(record.body()))
+        let key = Key::of(evicted?.body());
+        self.len -= 1;
+        self.by_manifest.remove(&(key.manifest, key.publisher, key.base));
+        Some(key)
     }
 
     /// Whether the announcement, or a better one for its key, is there.
     pub fn is_stale(&self, announcement: &Authentic<Announcement>) -> bool {
-        self.bases.get(&announcement.body().base).is_some_and(|records| records.has_better(announcement))
+        self.has_better(announcement.body(), announce::id(announcement))
+    }
+
+    /// The same of one whose signatures have not been checked: whoever made it, it would be nothing new.
+    pub fn would_be_stale(&self, claimed: &Claimed<Announcement>) -> bool {
+        self.has_better(claimed.claim(), AnnouncementId(claimed.digest()))
+    }
+
+    fn has_better(&self, body: &Announcement, id: AnnouncementId) -> bool {
+        self.bases.get(&body.base).is_some_and(|records| records.has_better(body, id))
+    }
+
+    /// Whether something of the same publisher, base and manifest is kept, which a newer one would replace.
+    pub(super) fn has_key(&self, body: &Announcement) -> bool {
+        self.by_manifest.contains(&(body.manifest, body.publisher, body.base))
     }
 
     /// Whether the record of that id is kept.
@@ -133,9 +152,9 @@ impl Catalogue {
 
     /// Who announced a manifest, sorted.
     pub fn publishers(&self, manifest: &ManifestId) -> Vec<PublicKey> {
-        let of = self.records().filter(|record| record.body().manifest == *manifest);
-        let mut publishers: Vec<_> = of.map(|record| record.body().publisher).collect();
-        publishers.sort_unstable();
+        let first = (*manifest, PublicKey(Digest::smallest(0)), BaseId(Digest::smallest(0)));
+        let of = self.by_manifest.range(first..).take_while(|(other, ..)| other == manifest);
+        let mut publishers: Vec<_> = of.map(|(_, publisher, _)| *publisher).collect();
         publishers.dedup();
         publishers
     }

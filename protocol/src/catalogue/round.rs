@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use libp2p_identity::PeerId;
 
+use super::admission::Admission;
 use super::base_records::Record;
 use super::messages::{Compare, Differing, Wanted};
 use super::records::Catalogue;
@@ -105,6 +106,8 @@ pub(super) struct Round {
     pub answer_by_ms: u64,
     /// Records that are new here by this round.
     pub learned: usize,
+    /// Records that came and were not taken.
+    pub declined: usize,
     compared: bool,
     /// Still to be asked for.
     wanted: BTreeSet<AnnouncementId>,
@@ -128,6 +131,7 @@ impl Round {
             started_ms: now_ms,
             answer_by_ms: now_ms + ANSWER_MS,
             learned: 0,
+            declined: 0,
             compared: false,
             wanted: BTreeSet::new(),
             asked: BTreeSet::new(),
@@ -140,14 +144,21 @@ impl Round {
     }
 
     /// Takes the answer to the first question, and asks for the first page of what is lacking here.
-    pub fn take_differing(&mut self, differing: &Differing, catalogue: &Catalogue, now_ms: u64) -> Step {
+    pub fn take_differing(
+        &mut self,
+        differing: &Differing,
+        catalogue: &Catalogue,
+        admission: &Admission,
+        now_ms: u64,
+    ) -> Step {
         if std::mem::replace(&mut self.compared, true) || !differing.is_bounded() {
             return Step::Wrong(Violation::Protocol("it answered another question than the one asked".to_owned()));
         }
         if differing.0.is_empty() {
             return Step::End(RoundOutcome::Equal);
         }
-        self.wanted.extend(catalogue.lacking(&self.base, differing));
+        let lacking = catalogue.lacking(&self.base, differing);
+        self.wanted.extend(lacking.into_iter().filter(|id| !admission.is_declined(id, now_ms)));
         self.next_page(catalogue, now_ms)
     }
 
@@ -155,6 +166,11 @@ impl Round {
     pub fn accept(&mut self, record: &Authentic<Announcement>) -> Result<(), Violation> {
         let id = crate::announce::id(record);
         if self.asked.remove(&id) && record.body().base == self.base { Ok(()) } else { Err(Violation::NotAsked(id)) }
+    }
+
+    /// How it ends if nothing more is asked.
+    pub fn outcome(&self) -> RoundOutcome {
+        if self.learned > 0 { RoundOutcome::Learned(self.learned) } else { RoundOutcome::Nothing }
     }
 
     /// After a page of so many records.
@@ -177,11 +193,7 @@ impl Round {
             }
         }
         if self.asked.is_empty() {
-            return Step::End(if self.learned > 0 {
-                RoundOutcome::Learned(self.learned)
-            } else {
-                RoundOutcome::Nothing
-            });
+            return Step::End(self.outcome());
         }
         self.answer_by_ms = now_ms + ANSWER_MS;
         Step::Ask(Question::Records(Wanted { base: self.base, ids: self.asked.iter().copied().collect() }))

@@ -3,12 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use libp2p_identity::PeerId;
 use libp2p_identity::ed25519::{Keypair, SecretKey};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::messages::bucket_of;
-use super::{Bounds, Catalogue, Compare, Inserted, Wanted};
+use super::timing::RENEWALS;
+use super::{Action, Bounds, Catalogue, Compare, Event, Inserted, Question, Reconcile, Wanted, verify_records};
 use crate::announce::{self, Announcement, KindTag};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_BUCKETS, CATALOGUE_RECORD_MAX};
@@ -130,6 +132,16 @@ proptest! {
     }
 
     #[test]
+    fn who_announced_a_manifest_is_what_a_look_at_every_record_finds(all in announcements(60), bounds in tight()) {
+        let kept = catalogue(bounds, &all);
+        for manifest in (0..6u16).map(|manifest| ManifestId(Digest::of(&manifest.to_le_bytes()))) {
+            let of = kept.records().filter(|one| one.body().manifest == manifest);
+            let scanned: BTreeSet<PublicKey> = of.map(|one| one.body().publisher).collect();
+            prop_assert_eq!(kept.publishers(&manifest), scanned.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
     fn digests_tell_what_differs(a in announcements(30), b in announcements(30)) {
         let (mut one, mut other) = (catalogue(Bounds::default(), &a), catalogue(Bounds::default(), &b));
         for n in 0..2 {
@@ -188,10 +200,13 @@ fn an_envelope_that_others_signed_too_is_the_same_record_or_none() {
         entries.push(message_of(seed));
         entries.sort();
         let envelope = [head, &(entries.len() as u64).to_le_bytes(), &entries.concat()].concat();
-        let many_signed = announce::verify(base(0), &envelope).expect("every signature is right");
+        let authentic = || Signed::<Announcement>::decode(&envelope).expect("it is well formed").verify();
+        let many_signed = authentic().expect("every signature is right");
         assert_eq!(announce::id(&many_signed), announce::id(&one));
-        let expected = if envelope.len() <= CATALOGUE_RECORD_MAX { Inserted::Stale } else { Inserted::TooLong };
-        assert_eq!(kept.insert(many_signed), expected);
+        let short = envelope.len() <= CATALOGUE_RECORD_MAX;
+        assert_eq!(kept.insert(many_signed), if short { Inserted::Stale } else { Inserted::TooLong });
+        let read = announce::read(base(0), &envelope);
+        assert_eq!(read.map(|claimed| claimed.signature_count()).ok(), short.then_some(entries.len()));
     }
     assert_eq!(kept.len(), 1);
 }
@@ -207,4 +222,76 @@ fn questions_about_bases_that_nobody_follows_leave_nothing_behind() {
     assert!(!answer.0.is_empty() && answer.ids().next().is_none());
     let ids = full.of_base(&base(0)).map(|one| announce::id(one)).collect();
     assert!(kept.answer(&Wanted { base: base(7), ids }).is_empty());
+}
+
+/// A peer whose catalogue a machine compares with its own, one second after the other.
+struct Pair {
+    machine: Reconcile,
+    ours: Catalogue,
+    theirs: Catalogue,
+    peer: PeerId,
+    now_ms: u64,
+    /// Records that were asked for, and those that were taken.
+    asked: usize,
+    learned: usize,
+}
+
+impl Pair {
+    fn new(ours: Catalogue, theirs: Catalogue) -> Self {
+        let peer = PeerId::from_public_key(&libp2p_identity::PublicKey::from(keypair(200).public()));
+        let mut pair = Self { machine: Reconcile::new(1), ours, theirs, peer, now_ms: 0, asked: 0, learned: 0 };
+        pair.give(Event::Met { peer, base: base(0) });
+        pair
+    }
+
+    /// The machine gets an event, and the peer answers what it asks then.
+    fn give(&mut self, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            for action in self.machine.handle(event, self.now_ms, &mut self.ours) {
+                match action {
+                    Action::Ask { round, question: Question::Compare(compare), .. } => {
+                        events.push(Event::Differs { round, differing: self.theirs.compare(&compare) });
+                    }
+                    Action::Ask { round, question: Question::Records(wanted), .. } => {
+                        self.asked += wanted.ids.len();
+                        let records = verify_records(wanted.base, &self.theirs.answer(&wanted)).expect("all are right");
+                        events.push(Event::Records { round, records });
+                    }
+                    Action::Learned(_) => self.learned += 1,
+                    Action::Blame { blame, .. } => panic!("{blame}"),
+                    Action::Ended { .. } => {}
+                }
+            }
+        }
+    }
+
+    fn run_until(&mut self, until_ms: u64) {
+        while self.now_ms < until_ms {
+            self.now_ms += 1_000;
+            self.give(Event::Tick);
+        }
+    }
+}
+
+#[test]
+fn what_is_signed_anew_every_few_seconds_is_taken_at_the_rate_of_gossip() {
+    const KEYS: u64 = 255;
+    let of_all = |sequence| (1..=KEYS as u8).map(move |publisher| announce(publisher, base(0), 1, sequence, 0));
+    let first: Vec<_> = of_all(1).collect();
+    let mut pair = Pair::new(Catalogue::default(), catalogue(Bounds::default(), &first));
+    pair.run_until(1_000);
+    assert_eq!(pair.learned, KEYS as usize, "what is new is taken at once");
+    for renewal in 1..=40 {
+        of_all(1 + renewal).for_each(|one| drop(pair.theirs.insert(one)));
+        // It asks us, so that we ask it.
+        pair.give(Event::Asked { peer: pair.peer, base: base(0) });
+        pair.run_until(1_000 + renewal * 5_000);
+    }
+    let most = KEYS + RENEWALS.burst + pair.now_ms / RENEWALS.refill_ms;
+    assert!(pair.learned as u64 <= most, "{} of {} were taken, at most {most}", pair.learned, 41 * KEYS);
+    assert!(pair.asked < 10 * KEYS as usize, "{} were fetched", pair.asked);
+    // Once that has ended, all is had in the end.
+    pair.run_until(pair.now_ms + 4 * 3_600_000);
+    assert_eq!(ids(&pair.ours), ids(&pair.theirs));
 }

@@ -1,4 +1,6 @@
-//! When catalogues are compared, and for how long a peer may keep us waiting.
+//! When catalogues are compared, for how long a peer may keep us waiting, and how much is taken in which time.
+
+use crate::rate_limit::Rate;
 
 /// Between two comparisons of a base with a peer chosen at random, give or take a quarter: gossip delivers nearly
 /// everything, this finds the rest.
@@ -45,3 +47,18 @@ pub(super) const BASES: usize = 128;
 pub(super) const PEERS_PER_BASE: usize = 512;
 /// Peers whose backoff is remembered. // I12
 pub(super) const PEERS: usize = 1024;
+
+/// Announcements of one publisher of whom something is known already: twelve at once, six an hour. Nobody trains
+/// adapters faster. Gossip takes so many new ones, and comparing so many newer ones of what is known (a record that is
+/// new is taken at once there: whoever comes late lacks hundreds).
+pub const PER_PUBLISHER: Rate = Rate { burst: 12, refill_ms: 600_000 };
+/// Publishers whose allowance is remembered. // I12
+pub const PUBLISHERS: usize = 4_096;
+/// Newer announcements of what is known, of all publishers together. An honest one is needed where a home has lost its
+/// records; each costs every node a write.
+pub const RENEWALS: Rate = Rate { burst: 256, refill_ms: 2_000 };
+
+/// A record that was not taken is not asked for again for so long: until then its publisher has another allowance.
+pub const DECLINED_MS: u64 = 600_000;
+/// Records that are remembered as declined: those of two full bases. // I12
+pub(super) const DECLINED: usize = 8_192;

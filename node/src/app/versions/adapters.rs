@@ -70,7 +70,12 @@ impl Versions {
 
     async fn describe_gone(&self, id: ManifestId) -> Outcome<Gone> {
         let here = self.disk.on_store(move |store| store.manifest(&id)).await?;
-        let heard: Option<Announcement> = self.disk.heard().await?.into_iter().find(|heard| heard.manifest == id);
+        // The network's own catalogue while there is one: the store notes later what it heard.
+        let all: Vec<Announcement> = match &self.network {
+            Some(network) => network.handle.every_announcement().iter().map(|record| record.body().clone()).collect(),
+            None => self.disk.heard().await?,
+        };
+        let heard = all.into_iter().find(|heard| heard.manifest == id);
         let of = |manifest: &Manifest| (manifest.name.to_string(), manifest.publisher.0.short());
         let known = here
             .map(|manifest| of(manifest.body()))

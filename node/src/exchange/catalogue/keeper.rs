@@ -1,4 +1,4 @@
-//! The catalogue on disk: what changed is written in one go, a moment after it changed.
+//! The catalogue on disk: what changed is written in one go, a moment after it changed, and not again for a while.
 //!
 //! What is written is the difference between what is kept and what is known, so nothing is missed however much changes
 //! at once, and no list of changes has to be bounded. It is not durable at once: what a crash loses is heard again.
@@ -10,7 +10,7 @@ use potluck_protocol::catalogue::{Key, Record};
 use potluck_protocol::id::AnnouncementId;
 
 use super::super::Exchange;
-use super::super::limits::CATALOGUE_KEEP;
+use super::super::limits::{CATALOGUE_KEEP, CATALOGUE_PAUSE};
 
 /// Knows what the store has.
 pub(in crate::exchange) struct Keeper {
@@ -32,6 +32,8 @@ impl Keeper {
         while stop.run_until_cancelled(exchange.0.net.known().changed()).await.is_some() {
             let _ = stop.run_until_cancelled(tokio::time::sleep(CATALOGUE_KEEP)).await;
             self.write(&exchange).await;
+            // Whatever changes meanwhile, and however often, is one more write.
+            let _ = stop.run_until_cancelled(tokio::time::sleep(CATALOGUE_PAUSE)).await;
         }
         self.write(&exchange).await;
     }
@@ -44,6 +46,7 @@ impl Keeper {
         for (id, _) in &gone {
             self.kept.remove(id);
         }
+        exchange.0.metrics.records_written.inc_by(new.len() as u64);
         self.kept.extend(new.iter().map(|one| (announce::id(one), Key::of(one.body()))));
         exchange
             .blocking(move |store| {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Bucket, Differing, Record};
-use potluck_protocol::id::{AnnouncementId, Digest};
+use potluck_protocol::id::{AnnouncementId, Digest, ManifestId, ShardId};
 use potluck_protocol::signed::Authentic;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::super::limits::CATALOGUE_QUESTIONS;
+use super::super::limits::{CATALOGUE_QUESTIONS, QUESTIONS};
 use super::super::testing::{Node, honest, restarted};
 use crate::net::testing::{announcement, base, connect, node};
 use crate::net::{Event, FrameError, Handle, Inbound};
@@ -247,6 +247,46 @@ async fn a_peer_that_asks_without_end_is_told_to_wait() {
         }
     }
     assert!(busy > CATALOGUE_QUESTIONS.burst / 2, "{busy}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_questions_of_all_kinds_share_one_allowance_and_shards_have_their_own() {
+    let (asker, node) = (follower(1).await, follower(2).await);
+    connect(&asker.net, &node.net).await;
+    let mut stream = asker.net.open(node.net.peer_id()).await.expect("connected");
+    let (manifest, shard) = (ManifestId(Digest::of(b"none")), ShardId(Digest::of(b"none")));
+    let kinds = [
+        Request::Providers(manifest),
+        Request::Manifest(manifest),
+        Request::Announcements(base()),
+        Request::Have(vec![shard]),
+    ];
+    let mut busy = 0;
+    for request in kinds.iter().cycle().take(2 * QUESTIONS.burst as usize) {
+        let reply = stream.ask(request).await.expect("an answer");
+        busy += u64::from(matches!(reply, Reply::Refused(Refusal::Busy { .. })));
+    }
+    assert!(busy > QUESTIONS.burst / 2, "{busy}");
+    let shard = stream.ask(&Request::Shard(shard)).await.expect("an answer");
+    assert_eq!(shard, Reply::Refused(Refusal::NotFound));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_changes_again_and_again_is_written_now_and_then() {
+    let node = follower(1).await;
+    let written = |node: &Node| node.exchange.metrics().records_written.get();
+    give(&node, &said(10, 50));
+    while written(&node) == 0 {
+        tokio::task::yield_now().await;
+    }
+    for round in 1..=40 {
+        let newer = (0..50).map(|n| announcement(10, &format!("a10.{n}"), 1_000 * round + n));
+        give(&node, &newer.collect::<Vec<_>>());
+    }
+    assert!(node.tasks.finish().await, "the rest is written at the end");
+    // Fifty at first, and fifty for all the forty rounds; a machine that was stopped for half a minute writes once more.
+    assert!((100..=200).contains(&written(&node)), "{}", written(&node));
+    assert_eq!(node.store.heard().len(), 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

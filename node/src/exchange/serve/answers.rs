@@ -1,15 +1,16 @@
 //! What is answered to each request.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
-use potluck_protocol::catalogue::{Compare, Wanted};
+use potluck_protocol::catalogue::{Catalogue, Compare, Record, Wanted};
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, PROVIDERS_MAX};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::limits::BUSY_RETRY_MS;
+use super::super::limits::{BUSY_RETRY_MS, PROVIDERS_LOOKED_AT};
 use super::super::uploads::Uploader;
 use super::super::{Exchange, lock};
 use super::asked::Pending;
@@ -24,6 +25,7 @@ impl Exchange {
         }
         let reply = match &pending.request {
             Request::Shard(id) => return self.shard(uploader, *id).await,
+            _ if !self.may_ask(asker) => busy(),
             Request::Manifest(id) => self.manifest(asker, *id).await?,
             Request::Have(shards) => self.have(shards.clone()).await?,
             Request::Providers(id) => self.providers(asker, *id).await,
@@ -64,7 +66,7 @@ impl Exchange {
 
     async fn providers(&self, asker: PeerId, id: ManifestId) -> Reply {
         let mut peers = self.holders().of(&id);
-        peers.extend(self.0.net.announcers(id));
+        peers.extend(some_of(self.0.net.announcers(id)));
         peers.extend(self.holders().askers(&id));
         let mut providers: Vec<Provider> = Vec::new();
         for peer in peers {
@@ -85,13 +87,13 @@ impl Exchange {
 
     /// For nodes from before the catalogue.
     fn announcements(&self, base: BaseId) -> Reply {
-        let known = self.0.net.announcements(base);
-        let some = known.iter().take(ANNOUNCEMENTS_MAX);
-        Reply::Announcements(some.filter_map(|one| one.signed().encode().ok()).collect())
+        let some = |catalogue: &mut Catalogue| catalogue.of_base(&base).take(ANNOUNCEMENTS_MAX).cloned().collect();
+        let some: Vec<Record> = self.0.net.known().with(some);
+        Reply::Announcements(some.iter().filter_map(|one| one.signed().encode().ok()).collect())
     }
 
     fn compare(&self, asker: PeerId, compare: &Compare) -> Reply {
-        if !self.may_ask(asker) {
+        if !self.may_compare(asker) {
             return busy();
         }
         let differing = self.0.net.known().with(|catalogue| catalogue.compare(compare));
@@ -103,7 +105,7 @@ impl Exchange {
     }
 
     fn records(&self, asker: PeerId, wanted: &Wanted) -> Reply {
-        if !self.may_ask(asker) {
+        if !self.may_compare(asker) {
             return busy();
         }
         Reply::Records(self.0.net.known().with(|catalogue| catalogue.answer(wanted)))
@@ -113,10 +115,22 @@ impl Exchange {
         lock(&self.0.questions).take(asker, self.now_ms())
     }
 
+    fn may_compare(&self, asker: PeerId) -> bool {
+        lock(&self.0.comparisons).take(asker, self.now_ms())
+    }
+
     fn place(&self) -> Option<OwnedSemaphorePermit> {
         let place = Arc::clone(&self.0.serving).try_acquire_owned();
         place.inspect_err(|_| self.0.stalls.make_room()).ok()
     }
+}
+
+/// Thousands of keys may be said to have a manifest, and each of them costs a look at its addresses.
+fn some_of(mut peers: Vec<PeerId>) -> Vec<PeerId> {
+    let lots = RandomState::new();
+    peers.sort_by_cached_key(|peer| lots.hash_one(peer));
+    peers.truncate(PROVIDERS_LOOKED_AT);
+    peers
 }
 
 pub(in crate::exchange) fn busy() -> Reply {

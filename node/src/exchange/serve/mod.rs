@@ -11,7 +11,7 @@ mod answers;
 mod asked;
 
 use futures::future;
-use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::limits::DATA_MAX;
 use potluck_protocol::shard::VerifiedShard;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -134,7 +134,10 @@ impl Exchange {
     ) -> Result<(), ServeError> {
         while let Some((pending, answer)) = answers.recv().await {
             match answer {
-                Answer::Whole(reply) => replier.send(&reply).await?,
+                Answer::Whole(reply) => {
+                    uploader.turn(size(&reply)).await;
+                    replier.send(&reply).await?;
+                }
                 Answer::Shard(shard, _places) => {
                     let peer = replier.peer();
                     let sending = self.send_shard(replier, uploader, &pending, &shard);
@@ -166,6 +169,21 @@ impl Exchange {
     }
 }
 
+/// What a reply counts for where the speed of uploads is limited: the bytes that it carries.
+fn size(reply: &Reply) -> usize {
+    match reply {
+        Reply::Manifest(bytes) | Reply::Shard { bytes, .. } => bytes.len(),
+        Reply::Have(flags) => flags.len(),
+        Reply::Providers(peers) | Reply::Peers(peers) => {
+            let addresses = |peer: &Provider| peer.addresses.iter().map(Vec::len).sum::<usize>();
+            peers.iter().map(|peer| peer.peer.len() + addresses(peer)).sum()
+        }
+        Reply::Announcements(all) | Reply::Records(all) => all.iter().map(Vec::len).sum(),
+        Reply::Differing(differing) => differing.ids().map(|id| id.0.0.len()).sum(),
+        Reply::Refused(_) => 0,
+    }
+}
+
 /// Reads requests until the peer is done. One that was called back keeps its place in the order.
 async fn read(mut requests: Requests, asked: &Asked, queue: mpsc::Sender<Pending>) -> Result<(), ServeError> {
     while let Some(request) = requests.receive().await? {
@@ -179,4 +197,35 @@ async fn read(mut requests: Requests, asked: &Asked, queue: mpsc::Sender<Pending
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use potluck_protocol::catalogue::Differing;
+    use potluck_protocol::codec;
+    use potluck_protocol::id::{AnnouncementId, Digest};
+
+    use super::*;
+
+    #[test]
+    fn every_reply_counts_for_the_bytes_that_it_carries() {
+        let provider = Provider { peer: vec![1; 38], addresses: vec![vec![2; 20]; 4] };
+        let id = |n: u8| AnnouncementId(Digest::of(&[n]));
+        let replies = [
+            Reply::Manifest(vec![0; 5_000]),
+            Reply::Have(vec![true; 1_024]),
+            Reply::Shard { len: 9_000, offset: 0, bytes: vec![0; 9_000] },
+            Reply::Providers(vec![provider.clone(); 16]),
+            Reply::Peers(vec![provider; 16]),
+            Reply::Announcements(vec![vec![0; 300]; 64]),
+            Reply::Records(vec![vec![0; 300]; 256]),
+            Reply::Differing(Differing::of((0..200).map(id))),
+            Reply::Refused(Refusal::NotFound),
+        ];
+        for reply in replies {
+            let (counted, encoded) = (size(&reply), codec::encode(&reply).expect("it is within its bounds").len());
+            // Lengths and tags are not counted.
+            assert!(counted <= encoded && (counted * 10 >= encoded * 6 || encoded < 16), "{counted} of {encoded}");
+        }
+    }
 }

@@ -53,11 +53,24 @@ impl Actor<'_> {
         self.publish(base, bytes)
     }
 
-    /// Sends an announcement, or keeps it until somebody listens.
+    /// Sends an announcement, or keeps it until somebody listens. It is in the catalogue already, so that one which is
+    /// not sent is found.
     fn publish(&mut self, base: BaseId, bytes: Vec<u8>) -> Result<(), NetError> {
+        let now_ms = self.state.now_ms();
+        if !self.state.said.has(now_ms) {
+            tracing::debug!(
+                ?base,
+                "too much is said at once: peers find this announcement when they compare catalogues"
+            );
+            return Ok(());
+        }
         let topic = gossip::topic(&self.state.config.network, &base);
         match self.swarm.behaviour_mut().gossipsub.publish(topic, bytes.clone()) {
-            Ok(_) | Err(PublishError::Duplicate) => Ok(()),
+            Ok(_) => {
+                self.state.said.take(now_ms);
+                Ok(())
+            }
+            Err(PublishError::Duplicate) => Ok(()),
             Err(PublishError::NoPeersSubscribedToTopic | PublishError::AllQueuesFull(_)) => {
                 self.state.keep_for_later(base, bytes);
                 Ok(())

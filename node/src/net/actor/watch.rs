@@ -5,7 +5,7 @@ use libp2p::swarm::SwarmEvent;
 use libp2p::{PeerId, identify};
 use tokio::time::Instant;
 
-use super::super::announcements::{Reason, Verdict};
+use super::super::announcements::Verdict;
 use super::super::behaviour::BehaviourEvent;
 use super::super::gossip;
 use super::Actor;
@@ -36,17 +36,14 @@ impl Actor<'_> {
         }
     }
 
-    /// Counts a verdict, and reports a forwarder that could have known better.
+    /// Counts a verdict, and reports a forwarder that could have known better, or that brings too much.
     pub(super) fn count_verdict(&mut self, from: PeerId, verdict: &Verdict) {
-        let (judged, misdeed) = match verdict {
-            Verdict::Accept(_) => (Judged::Accepted, None),
-            Verdict::Reject(_) => (Judged::Rejected, Some(Misdeed::Gossip)),
-            Verdict::Ignore(Reason::TooMany) => {
-                let allowed = self.forwarded.take(from, self.state.now_ms());
-                (Judged::Ignored, (!allowed).then_some(Misdeed::Flood))
-            }
-            Verdict::Ignore(_) => (Judged::Ignored, None),
+        let judged = match verdict {
+            Verdict::Accept(_) => Judged::Accepted,
+            Verdict::Reject(_) => Judged::Rejected,
+            Verdict::Ignore(_) => Judged::Ignored,
         };
+        let misdeed = self.forwarders.misdeed(from, verdict, self.state.now_ms());
         self.state.guard.metrics().judged.inc(judged);
         if let Some(misdeed) = misdeed {
             self.swarm.behaviour_mut().guard.report(from, misdeed);

@@ -7,17 +7,16 @@ use super::{Ledger, Message, Setting};
 use crate::sim::{Actor, Input, Out};
 use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::bulk::{Reply, Request};
+use potluck_protocol::catalogue::timing::PER_PUBLISHER;
 use potluck_protocol::catalogue::{
     Action, Catalogue, Event, Inserted, Question, Reconcile, Record, RoundId, RoundOutcome, Violation, verify_records,
 };
 use potluck_protocol::codec;
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId};
-use potluck_protocol::rate_limit::{Rate, RateLimiter};
+use potluck_protocol::rate_limit::RateLimiter;
 use potluck_protocol::signed::{Authentic, PublicKey};
 use potluck_protocol::splitmix::{SplitMix64, mix};
 
-/// What one publisher may say by gossip: more is found by comparing.
-const PUBLISHERS: Rate = Rate { burst: 12, refill_ms: 600_000 };
 /// Between two notes that something was missed.
 const MISSED_PAUSE_MS: u64 = 1_000;
 
@@ -80,7 +79,7 @@ impl Node {
             diary: Vec::new(),
             later: BTreeMap::new(),
             seen: BTreeSet::new(),
-            rate_limiter: RateLimiter::new(PUBLISHERS, 64),
+            rate_limiter: RateLimiter::new(PER_PUBLISHER, 64),
             tell_missed_ms: 0,
             news: Vec::new(),
             done: setting.until_ms == 0,

@@ -1,0 +1,91 @@
+//! What is taken of what comparing brings. Keys are free and signing costs nothing, so that what comes is bounded by who
+//! says it and by time, as it is where gossip comes in; the rest is left for later.
+
+use std::collections::BTreeMap;
+
+use super::timing::{DECLINED, DECLINED_MS, PER_PUBLISHER, PUBLISHERS, RENEWALS};
+use crate::id::AnnouncementId;
+use crate::rate_limit::{RateLimiter, TokenBucket};
+use crate::signed::PublicKey;
+
+/// What is still allowed, and what was declined. // I12
+#[derive(Clone, Debug)]
+pub(super) struct Admission {
+    /// Newer announcements of what is known already, for each publisher.
+    renewals: RateLimiter<PublicKey>,
+    /// The same of all publishers together.
+    renewals_in_all: TokenBucket,
+    /// Records that are not asked for again before a time.
+    declined: BTreeMap<AnnouncementId, u64>,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            renewals: RateLimiter::new(PER_PUBLISHER, PUBLISHERS),
+            renewals_in_all: TokenBucket::new(RENEWALS),
+            declined: BTreeMap::new(),
+        }
+    }
+}
+
+impl Admission {
+    /// Whether a publisher's newer announcement of a manifest may take the place of the older one now.
+    pub fn take_renewal(&mut self, publisher: PublicKey, now_ms: u64) -> bool {
+        self.renewals.has(&publisher, now_ms)
+            && self.renewals_in_all.take(now_ms)
+            && self.renewals.take(publisher, now_ms)
+    }
+
+    /// A record was not taken: for a while it is not worth another question.
+    pub fn decline(&mut self, id: AnnouncementId, now_ms: u64) {
+        if self.declined.len() >= DECLINED {
+            self.declined.retain(|_, until| *until > now_ms);
+        }
+        if self.declined.len() >= DECLINED
+            && let Some((_, first)) = self.declined.iter().map(|(id, until)| (*until, *id)).min()
+        {
+            self.declined.remove(&first);
+        }
+        self.declined.insert(id, now_ms.saturating_add(DECLINED_MS));
+    }
+
+    /// Whether a record was declined lately.
+    pub fn is_declined(&self, id: &AnnouncementId, now_ms: u64) -> bool {
+        self.declined.get(id).is_some_and(|until| *until > now_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Digest;
+
+    fn key(n: u64) -> PublicKey {
+        PublicKey(Digest::of(&n.to_le_bytes()))
+    }
+
+    #[test]
+    fn renewals_are_as_rare_as_in_gossip_however_many_keys_there_are() {
+        let mut admission = Admission::default();
+        assert_eq!((0..50).filter(|_| admission.take_renewal(key(0), 0)).count(), PER_PUBLISHER.burst as usize);
+        let taken = (0..4_000).filter(|n| admission.take_renewal(key(n + 1), 0)).count();
+        assert_eq!(taken, (RENEWALS.burst - PER_PUBLISHER.burst) as usize);
+        // A day of it.
+        let day_ms = 24 * 3_600_000;
+        let times = (1..=day_ms / 5_000).flat_map(|n| (0..8).map(move |other| (n * 5_000, other * 500 + n % 500)));
+        let taken = times.filter(|(at_ms, n)| admission.take_renewal(key(n + 1), *at_ms)).count() as u64;
+        assert!(taken <= day_ms / RENEWALS.refill_ms + RENEWALS.burst, "{taken}");
+    }
+
+    #[test]
+    fn what_was_declined_is_bounded_and_comes_back() {
+        let mut admission = Admission::default();
+        let id = |n: usize| AnnouncementId(Digest::of(&n.to_le_bytes()));
+        (0..DECLINED + 9).for_each(|n| admission.decline(id(n), n as u64));
+        assert_eq!(admission.declined.len(), DECLINED);
+        let (last, now_ms) = (id(DECLINED + 8), DECLINED as u64 + 8);
+        assert!(admission.is_declined(&last, now_ms + DECLINED_MS - 1));
+        assert!(!admission.is_declined(&last, now_ms + DECLINED_MS) && !admission.is_declined(&id(0), now_ms));
+    }
+}
