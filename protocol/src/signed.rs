@@ -155,6 +155,26 @@ impl<T: Signable> Signed<T> {
     pub fn verify(self) -> Result<Authentic<T>, SignatureError> {
         self.read()?.verify()
     }
+
+    /// The body's bytes, which nothing is known of yet.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether every signature is its key's over the body, whatever the body holds: what can be checked of a body that
+    /// only a later version can read. Whose signature must be there, only the body says.
+    pub fn check_signatures(&self) -> Result<(), SignatureError> {
+        let message = message::<T>(&self.bytes);
+        for SignatureOf { key, signature } in &self.certificate.0 {
+            let key = VerifyingKey::from_bytes(&key.0.0).map_err(|_| SignatureError::WeakKey)?;
+            if key.is_weak() {
+                return Err(SignatureError::WeakKey);
+            }
+            // Strict: no small-order points, no second form of one signature.
+            key.verify_strict(&message, &join(signature)).map_err(|_| SignatureError::Invalid)?;
+        }
+        Ok(())
+    }
 }
 
 /// A body that was read and whose signatures have not been checked: anybody may have made it.
@@ -183,15 +203,7 @@ impl<T: Signable> Claimed<T> {
 
     /// Checks every signature, strictly, over the bytes as received. // I3
     pub fn verify(self) -> Result<Authentic<T>, SignatureError> {
-        let message = message::<T>(&self.signed.bytes);
-        for SignatureOf { key, signature } in &self.signed.certificate.0 {
-            let key = VerifyingKey::from_bytes(&key.0.0).map_err(|_| SignatureError::WeakKey)?;
-            if key.is_weak() {
-                return Err(SignatureError::WeakKey);
-            }
-            // Strict: no small-order points, no second form of one signature.
-            key.verify_strict(&message, &join(signature)).map_err(|_| SignatureError::Invalid)?;
-        }
+        self.signed.check_signatures()?;
         let Self { id, body, signed } = self;
         Ok(Authentic { id, body, signed })
     }

@@ -69,6 +69,8 @@ pub enum Reason {
     NoRoom,
     /// Others than its publisher have signed it: an announcement needs no second signature, and each costs a check.
     Cosigned,
+    /// Only a later version knows what it announces. It is found by those who do.
+    LaterKind,
 }
 
 /// What forwarders may bring that is not passed on, whatever the reason: an honest one brings some, because it knows
@@ -109,6 +111,8 @@ pub struct Announcements {
     familiar: TokenBucket,
     /// What all others may say together, because keys are free.
     newcomers: TokenBucket,
+    /// What may be said together of kinds that only later versions know.
+    later: TokenBucket,
     /// When it may next be told that something was missed.
     tell_missed_ms: u64,
     /// How many were provably wrong.
@@ -125,6 +129,7 @@ impl Announcements {
             publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
             familiar: TokenBucket::new(FAMILIAR),
             newcomers: TokenBucket::new(NEWCOMERS),
+            later: TokenBucket::new(NEWCOMERS),
             tell_missed_ms: 0,
             rejected: 0,
         }
@@ -135,6 +140,7 @@ impl Announcements {
     pub fn judge(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
         let claimed = match announce::read(topic, bytes) {
             Ok(claimed) => claimed,
+            Err(AnnouncementError::LaterKind { .. }) => return self.judge_later(topic, bytes, now_ms),
             Err(fault) => return self.reject(fault),
         };
         if claimed.signature_count() > 1 {
@@ -164,6 +170,17 @@ impl Announcements {
             }
             Inserted::Stale => Verdict::Ignore(Reason::Stale),
             Inserted::NoRoom | Inserted::TooLong => Verdict::Ignore(Reason::NoRoom),
+        }
+    }
+
+    /// Of a kind that only a later version knows: signatures are checked of as many as newcomers may say.
+    fn judge_later(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
+        if !self.later.take(now_ms) {
+            return Verdict::Ignore(Reason::TooMany);
+        }
+        match announce::verify(topic, bytes) {
+            Err(fault) if fault.is_fault() => self.reject(fault),
+            Ok(_) | Err(_) => Verdict::Ignore(Reason::LaterKind),
         }
     }
 
@@ -217,7 +234,7 @@ mod tests {
 
     use super::*;
     use crate::net::limits::SAID;
-    use crate::net::testing::{announcement, base, key};
+    use crate::net::testing::{announcement, base, key, later_announcement};
     use crate::net::twin::Sign;
 
     const OWN: u8 = 250;
@@ -320,7 +337,7 @@ mod tests {
 
     #[test]
     fn whoever_brings_more_of_anything_than_an_honest_node_can_is_counted() {
-        let ignored = [Reason::Stale, Reason::TooMany, Reason::NoRoom, Reason::Cosigned];
+        let ignored = [Reason::Stale, Reason::TooMany, Reason::NoRoom, Reason::Cosigned, Reason::LaterKind];
         for reason in ignored {
             let (mut forwarders, peer) = (Forwarders::default(), PeerId::random());
             let counted = |now_ms: u64, forwarders: &mut Forwarders| {
@@ -337,6 +354,39 @@ mod tests {
             let misdeeds = (0..8_000).filter(|_| counted(now_ms, &mut forwarders)).count();
             assert_eq!(misdeeds, 4_000, "{reason:?}");
         }
+    }
+
+    #[test]
+    fn a_kind_that_only_a_later_version_knows_is_nobodys_fault_and_damage_is() {
+        let mut known = judge();
+        let later = later_announcement(1, "later");
+        for _ in 0..2 {
+            let verdict = known.judge(base(), &later, 0);
+            assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind)), "{verdict:?}");
+        }
+        assert_eq!((count(&known), known.rejected), (0, 0));
+        for index in 0..later.len() {
+            let mut wrong = later.clone();
+            wrong[index] ^= 1;
+            // A second for each: they are said by as few as newcomers are.
+            let verdict = known.judge(base(), &wrong, 1_000 * index as u64);
+            assert!(matches!(verdict, Verdict::Reject(_)), "byte {index}");
+        }
+        let other = BaseId(potluck_protocol::id::Digest::of(b"other"));
+        assert!(matches!(known.judge(other, &later, 0), Verdict::Reject(AnnouncementError::OtherBase { .. })));
+    }
+
+    #[test]
+    fn a_flood_of_later_kinds_silences_nobody_and_is_too_many() {
+        let mut known = judge();
+        let mut few = 0;
+        for n in 0..2 * NEWCOMERS.burst {
+            let verdict = known.judge(base(), &later_announcement(1, &format!("n{n}")), 0);
+            few += u64::from(matches!(verdict, Verdict::Ignore(Reason::LaterKind)));
+            assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind | Reason::TooMany)), "{verdict:?}");
+        }
+        assert_eq!(few, NEWCOMERS.burst);
+        assert_eq!(accepted(&mut known, "new", 2..12, 1, 0), 10, "newcomers are heard");
     }
 
     /// How many of so many announcements by each of these keys are accepted at a time. `tag` makes them others.

@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 
 use super::admission::Admission;
 use super::base_records::Record;
-use super::records::{Catalogue, Inserted};
+use super::records::{Catalogue, Inserted, Page};
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step};
 use super::timing::{
     BACKOFF_MAX_MS, BACKOFF_MS, BASES, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD,
@@ -95,7 +95,7 @@ impl Reconcile {
                     self.proceed(round, next, now_ms, actions);
                 }
             }
-            Event::Records { round, records } => self.records(round, records, now_ms, catalogue, actions),
+            Event::Records { round, page } => self.records(round, page, now_ms, catalogue, actions),
             Event::Unanswered { round } => self.end(round, RoundOutcome::Unanswered, now_ms, actions),
             Event::Wrong { round, blame } => self.proceed(round, Step::Wrong(blame), now_ms, actions),
             Event::Tick => {}
@@ -131,18 +131,11 @@ impl Reconcile {
         }
     }
 
-    fn records(
-        &mut self,
-        id: RoundId,
-        records: Vec<Authentic<Announcement>>,
-        now_ms: u64,
-        catalogue: &mut Catalogue,
-        actions: &mut Vec<Action>,
-    ) {
+    fn records(&mut self, id: RoundId, page: Page, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
-        let count = records.len();
+        let count = page.count();
         let (learned, mut declined) = (round.learned, 0);
-        for record in records {
+        for record in page.records {
             if let Err(blame) = round.accept(&record) {
                 return self.proceed(id, Step::Wrong(blame), now_ms, actions);
             }

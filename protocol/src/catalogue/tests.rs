@@ -11,7 +11,7 @@ use proptest::test_runner::RngSeed;
 use super::messages::bucket_of;
 use super::timing::RENEWALS;
 use super::{Action, Bounds, Catalogue, Compare, Event, Inserted, Question, Reconcile, Wanted, verify_records};
-use crate::announce::{self, Announcement, KindTag};
+use crate::announce::{self, Announcement, KindTag, LaterAnnouncement};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_BUCKETS, CATALOGUE_RECORD_MAX};
 use crate::signed::{Authentic, PublicKey, Signed};
@@ -212,6 +212,21 @@ fn an_envelope_that_others_signed_too_is_the_same_record_or_none() {
 }
 
 #[test]
+fn records_of_kinds_that_a_later_version_added_are_left_out_and_nobodys_fault() {
+    let one = many(1, 1).remove(0);
+    let Announcement { manifest, manifest_len, kind: _, name, base: of, total_bytes, publisher, sequence } =
+        one.body().clone();
+    let kind = KindTag::KNOWN;
+    let later = LaterAnnouncement { manifest, manifest_len, kind, name, base: of, total_bytes, publisher, sequence };
+    let later = Signed::sign(&later, &keypair(1)).expect("it encodes").expect("its own signer");
+    let mut bytes = vec![one.signed().encode().expect("it encodes"), later.encode().expect("it encodes")];
+    let page = verify_records(base(0), &bytes).expect("nothing is wrong");
+    assert_eq!((page.records.len(), page.later, page.count()), (1, 1, 2));
+    bytes[1][50] ^= 1;
+    assert!(verify_records(base(0), &bytes).is_err_and(|error| error.is_fault()), "damage is a fault");
+}
+
+#[test]
 fn questions_about_bases_that_nobody_follows_leave_nothing_behind() {
     let mut kept = catalogue(Bounds::default(), &many(1, 3));
     let question = kept.question(base(7));
@@ -255,8 +270,8 @@ impl Pair {
                     }
                     Action::Ask { round, question: Question::Records(wanted), .. } => {
                         self.asked += wanted.ids.len();
-                        let records = verify_records(wanted.base, &self.theirs.answer(&wanted)).expect("all are right");
-                        events.push(Event::Records { round, records });
+                        let page = verify_records(wanted.base, &self.theirs.answer(&wanted)).expect("all are right");
+                        events.push(Event::Records { round, page });
                     }
                     Action::Learned(_) => self.learned += 1,
                     Action::Blame { blame, .. } => panic!("{blame}"),

@@ -133,6 +133,8 @@ impl Session {
                     self.exchange.holders().note(self.id, peer);
                     return Ok(*found);
                 }
+                // Nobody else has other bytes of that id.
+                Wakeup::Answer(Answer::Manifest(_, Err(ask::AskError::Unreadable(error)))) => return Err(error.into()),
                 Wakeup::Answer(Answer::Manifest(peer, result)) => self.note_no_manifest(peer, result.map(|_| ())),
                 Wakeup::Answer(Answer::Named(by, peers)) => self.candidates.dial_named(by, peers),
                 Wakeup::Cancelled => return Err(PullError::Cancelled(self.id)),
