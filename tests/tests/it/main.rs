@@ -47,7 +47,6 @@ mod readme;
 mod remembered;
 mod search;
 mod silence;
-mod sizes;
 mod stopping;
 mod stranger;
 mod strangers_asked;
