@@ -9,6 +9,7 @@
 //! The tests in `tests/tests/simulated` and the soak `simulated-swarm` use it.
 
 mod actor;
+pub mod asking;
 mod both;
 pub mod catalogue;
 mod ledger;

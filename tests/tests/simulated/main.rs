@@ -1,6 +1,7 @@
-//! The transfer scheduler and the catalogue in the simulated world. Time is simulated, so it may be asserted: it is the
+//! The protocol's machines in the simulated world. Time is simulated, so it may be asserted: it is the
 //! same on any machine.
 //!
+//! - `asking`: one node asks many for what a few of them have.
 //! - `events`: the scheduler among arbitrary events.
 //! - `catalogues`: catalogues that compare themselves with each other.
 //! - `providers`: one downloader among good and bad providers.
@@ -16,6 +17,7 @@
     reason = "a test: what fails here fails it"
 )]
 
+mod asking;
 mod catalogues;
 mod events;
 mod figures;
