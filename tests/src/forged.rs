@@ -6,13 +6,14 @@ use std::path::Path;
 use potluck_node::home::Home;
 use potluck_node::identity::Identity;
 use potluck_node::store::{Store, StoreError};
+use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::channel::{
     Admission, Change, ChannelInfo, Claim, Gate, NormBound, ProofInfo, Verdict, VerdictOutcome, VersionInfo,
 };
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
 use potluck_protocol::manifest::{Kind, Manifest};
 use potluck_protocol::recipe::{Recipe, Weight};
-use potluck_protocol::signed::{PublicKey, Signed};
+use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::tensor::DType;
 use potluck_protocol::text::Name;
 use serde_json::Value;
@@ -80,7 +81,14 @@ pub fn version(home: &Path, draft: &Draft) -> ManifestId {
         opened: None,
         verdicts,
     };
-    sign(home, "version", Kind::Version(Box::new(info)))
+    sign(home, &name_of(home, &draft.channel), Kind::Version(Box::new(info)))
+}
+
+/// The channel's name, which its versions bear; another one where the channel is not known.
+fn name_of(home: &Path, channel: &ManifestId) -> String {
+    let store = Store::open(&Home::open(home).expect("no daemon runs on it")).expect("opens");
+    let manifest = store.manifest(channel).expect("readable");
+    manifest.map_or_else(|| "version".to_owned(), |manifest| manifest.body().name.to_string())
 }
 
 /// Signs a claim against a channel's steward.
@@ -102,6 +110,24 @@ pub fn weights(program: &Program, home: &Path, base: &str, inputs: &[(ManifestId
 pub fn id<T: std::str::FromStr>(value: &Value) -> T {
     let text = value.as_str().expect("a text");
     text.parse().unwrap_or_else(|_| panic!("{text} is no id"))
+}
+
+/// The announcement of something that nobody has, signed with the key of `home`.
+pub fn announcement(home: &Path, base: BaseId, kind: KindTag, name: &str, sequence: u64) -> Authentic<Announcement> {
+    let home = Home::open(home).expect("no daemon runs on it");
+    let identity = Identity::open(&home).expect("readable");
+    let body = Announcement {
+        manifest: ManifestId(Digest::of(format!("{name} {sequence}").as_bytes())),
+        manifest_len: 100,
+        kind,
+        name: Name::new(name).expect("a name"),
+        base,
+        total_bytes: 1,
+        publisher: PublicKey::of(identity.keypair()),
+        sequence,
+    };
+    let signed = Signed::sign(&body, identity.keypair()).expect("encodes").expect("its own key");
+    signed.verify().expect("just signed")
 }
 
 fn sign(home: &Path, name: &str, kind: Kind) -> ManifestId {

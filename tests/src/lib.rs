@@ -25,6 +25,7 @@ pub mod kit;
 pub mod planted;
 pub mod processes;
 pub mod side_by_side;
+pub mod silent;
 pub mod sim;
 pub mod skills;
 pub mod soak;

@@ -17,6 +17,17 @@ pub enum AddressGroup {
     V6([u8; 7]),
 }
 
+impl AddressGroup {
+    /// A number of its own for each.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Other => 0,
+            Self::V4([a, b, c]) => u64::from_be_bytes([1, 0, 0, 0, 0, a, b, c]),
+            Self::V6([a, b, c, d, e, f, g]) => u64::from_be_bytes([2, a, b, c, d, e, f, g]),
+        }
+    }
+}
+
 impl From<&Multiaddr> for AddressGroup {
     /// By the first part of the address: a relayed peer counts as its relay.
     fn from(address: &Multiaddr) -> Self {
@@ -54,5 +65,9 @@ mod tests {
         assert_ne!(group("/ip6/2001:db8:0:1::1/tcp/1"), group("/ip6/2001:db8:0:101::1/tcp/1"));
         assert_eq!(group("/ip6/::ffff:192.0.2.7/tcp/1"), group("/ip4/192.0.2.7/tcp/1"));
         assert_eq!(group("/dns4/example.org/tcp/1"), AddressGroup::Other);
+        let all = ["/ip4/192.0.2.7/tcp/1", "/ip4/192.0.3.7/tcp/1", "/ip6/::c0:2/tcp/1", "/ip6/2001:db8::1/tcp/1"];
+        let mut numbers = all.map(|text| group(text).number());
+        numbers.sort_unstable();
+        assert!(numbers.is_sorted_by(|one, next| one < next) && !numbers.contains(&AddressGroup::Other.number()));
     }
 }

@@ -144,6 +144,7 @@ impl Ground {
             names: lookups.names.clone(),
             objects: lookups.objects.clone(),
             shapes: lookups.objects.shapes.clone(),
+            publishers: Arc::default(),
             settling: Arc::default(),
         });
         let adapters = Arc::new(Adapters {

@@ -85,7 +85,7 @@ impl Shows {
     /// not known is `null`, never empty.
     async fn describe_heard(&self, heard: &Announcement) -> Shown {
         let manifests = match &self.network {
-            Some(network) => network.exchange.look_at(vec![heard.manifest], PATIENCE).await,
+            Some(network) => network.exchange.look_at(vec![heard.manifest], PATIENCE).await.found,
             None => Vec::new(),
         };
         let mut shown = match manifests.first() {

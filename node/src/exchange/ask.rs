@@ -89,14 +89,17 @@ fn parse_providers(providers: Vec<Provider>) -> Vec<(PeerId, Vec<Multiaddr>)> {
     providers.into_iter().filter_map(one).collect()
 }
 
+/// One question with its answer, in [`QUESTION`]: a peer that says `Busy` is asked again within it.
 async fn one(net: &Handle, peer: PeerId, request: &Request) -> Result<Reply, AskError> {
-    for _ in 0..QUESTION_TRIES {
-        let question = async { Ok::<_, AskError>(net.open(peer).await?.ask(request).await?) };
-        let reply = timeout(QUESTION, question).await.unwrap_or(Err(AskError::Timeout))?;
-        let Reply::Refused(Refusal::Busy { retry_ms }) = reply else { return Ok(reply) };
-        tokio::time::sleep(Duration::from_millis(retry_ms.clamp(50, 2_000).into())).await;
-    }
-    Err(AskError::Busy)
+    let question = async {
+        for _ in 0..QUESTION_TRIES {
+            let reply = net.open(peer).await?.ask(request).await?;
+            let Reply::Refused(Refusal::Busy { retry_ms }) = reply else { return Ok(reply) };
+            tokio::time::sleep(Duration::from_millis(retry_ms.clamp(50, 2_000).into())).await;
+        }
+        Err(AskError::Busy)
+    };
+    timeout(QUESTION, question).await.unwrap_or(Err(AskError::Timeout))
 }
 
 pub(super) fn unexpected(reply: &Reply) -> AskError {

@@ -7,17 +7,46 @@ use potluck_protocol::id::ManifestId;
 
 use super::limits::{HOLDERS_EACH, HOLDERS_MANIFESTS};
 
-/// Peers that served a manifest's shards or fetched it from us. // I12
+/// Peers by manifest. Whoever asks for something takes no place from those that gave it.
 #[derive(Debug, Default)]
 pub struct Holders {
+    gave: Peers,
+    asked: Peers,
+}
+
+impl Holders {
+    /// A peer gave us a manifest or its shards.
+    pub fn note(&mut self, manifest: ManifestId, peer: PeerId) {
+        self.gave.note(manifest, peer);
+    }
+
+    /// A peer asked us for a manifest, and was given it: soon it may hold the shards too.
+    pub fn note_asker(&mut self, manifest: ManifestId, peer: PeerId) {
+        self.asked.note(manifest, peer);
+    }
+
+    /// Those that gave it, the newest first.
+    pub fn of(&self, manifest: &ManifestId) -> Vec<PeerId> {
+        self.gave.of(manifest)
+    }
+
+    /// Those that asked for it, the newest first. Anybody can ask: they are named to others, and not asked before others.
+    pub fn askers(&self, manifest: &ManifestId) -> Vec<PeerId> {
+        self.asked.of(manifest)
+    }
+}
+
+/// The newest peers of the newest manifests. // I12
+#[derive(Debug, Default)]
+struct Peers {
     /// Newest last.
     by_manifest: HashMap<ManifestId, VecDeque<PeerId>>,
     order: VecDeque<ManifestId>,
 }
 
-impl Holders {
-    /// A peer holds a manifest's shards. The oldest notes go when there are too many.
-    pub fn note(&mut self, manifest: ManifestId, peer: PeerId) {
+impl Peers {
+    /// The oldest notes go when there are too many.
+    fn note(&mut self, manifest: ManifestId, peer: PeerId) {
         if !self.by_manifest.contains_key(&manifest) {
             self.order.push_back(manifest);
             if self.order.len() > HOLDERS_MANIFESTS
@@ -34,8 +63,7 @@ impl Holders {
         }
     }
 
-    /// Newest first.
-    pub fn of(&self, manifest: &ManifestId) -> Vec<PeerId> {
+    fn of(&self, manifest: &ManifestId) -> Vec<PeerId> {
         self.by_manifest.get(manifest).into_iter().flatten().rev().copied().collect()
     }
 }
@@ -58,6 +86,16 @@ mod tests {
         assert!(!known.contains(&peers[0]));
         (1..=HOLDERS_MANIFESTS).for_each(|n| holders.note(id(n), peers[0]));
         assert!(holders.of(&id(0)).is_empty());
-        assert_eq!(holders.by_manifest.len(), HOLDERS_MANIFESTS);
+        assert_eq!(holders.gave.by_manifest.len(), HOLDERS_MANIFESTS);
+    }
+
+    #[test]
+    fn who_asks_is_no_holder_and_pushes_none_out() {
+        let mut holders = Holders::default();
+        let (id, holder) = (ManifestId(Digest::of(b"one")), PeerId::random());
+        holders.note(id, holder);
+        (0..2 * HOLDERS_EACH).for_each(|_| holders.note_asker(id, PeerId::random()));
+        assert_eq!(holders.of(&id), [holder]);
+        assert_eq!(holders.askers(&id).len(), HOLDERS_EACH);
     }
 }

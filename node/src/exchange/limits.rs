@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use potluck_protocol::ask::ANSWER_MS;
+use potluck_protocol::backoff::Delays;
 use potluck_protocol::rate_limit::Rate;
 
 /// Shards being read or sent at once, each up to 1 MiB of memory. More: `Busy`.
@@ -29,9 +31,9 @@ pub const REQUEST_IDLE: Duration = Duration::from_secs(30);
 /// A peer that does not take a whole shard in this time (9 KiB/s) gives its slot to others.
 pub const SEND_SHARD: Duration = Duration::from_secs(120);
 
-/// Manifests whose holders are remembered, and holders of each; the oldest are forgotten first.
+/// Manifests whose holders are remembered, and likewise those whose askers are; the oldest are forgotten first.
 pub const HOLDERS_MANIFESTS: usize = 1024;
-/// Holders of each manifest that are remembered.
+/// Holders of each manifest that are remembered, and likewise askers.
 pub const HOLDERS_EACH: usize = 16;
 
 /// How long a peer that sent wrong bytes is not asked, and how many such peers are remembered.
@@ -39,17 +41,29 @@ pub const BLAME: Duration = Duration::from_secs(600);
 /// Peers that sent wrong bytes and are remembered.
 pub const BLAMED: usize = 1024;
 
-/// One small question and its answer.
-pub const QUESTION: Duration = Duration::from_secs(10);
+/// One small question and its answer, however often the peer is busy meanwhile.
+pub const QUESTION: Duration = Duration::from_millis(ANSWER_MS);
 
 /// How often one question is repeated to a peer that says `Busy`.
 pub const QUESTION_TRIES: u32 = 4;
 
-/// Peers that one pull looks at.
-pub const CANDIDATES: usize = 64;
+/// Peers of one pull that say they have it and are used at once; with those, nobody more is asked. More of them once they
+/// deliver nothing: each may have one shard in memory.
+pub const PROVIDERS_AT_ONCE: usize = 64;
 
-/// A peer that had nothing is asked again after this, as long as something is missing.
-pub const ASK_AGAIN: Duration = Duration::from_secs(3);
+/// A pull without a new shard for so long uses more providers, and again each time after so long.
+pub const FRUITLESS: Duration = Duration::from_secs(3);
+
+/// Peers that one pull dials within [`DIAL_AGAIN`] because they say that they have it, and as many because others do.
+pub const DIALLED: usize = 32;
+/// Of those that others name, so many because of one peer.
+pub const DIALLED_OF_ONE: usize = 4;
+
+/// A peer that is said to have it and is not connected is dialled again after this.
+pub const DIAL_AGAIN: Duration = Duration::from_secs(6);
+
+/// How often a pull looks at who is connected: cheaper than to follow every event of the network.
+pub const LOOK_AROUND: Duration = Duration::from_millis(250);
 
 /// Events of all providers of one pull that wait to be looked at. Full: the providers' streams wait, and so do they.
 pub const EVENTS: usize = 64;
@@ -80,8 +94,11 @@ pub const CATALOGUE_ASKED: usize = 64;
 /// Changes of the catalogue are written together: so long after the first. Less than what gossip takes to come again.
 pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
 
-/// Manifests that are looked at together, each up to 260 KiB, and peers that are asked for one: a search is not worth a
-/// question to everybody.
+/// Manifests that are looked for together, each up to 260 KiB. One for which only late answers are waited for does not
+/// count: nobody's silence keeps the next one waiting.
 pub const LOOK_AT_ONCE: usize = 8;
-/// Peers that are asked for a manifest which a search looks at.
-pub const LOOK_PEERS: usize = 4;
+
+/// A manifest that nobody handed out is looked for after the others, for a time that doubles.
+pub const MISSING_RESTS: Delays = Delays { first_ms: 10_000, longest_ms: 3_600_000 };
+/// Such manifests that are remembered.
+pub const MISSING: usize = 4096;

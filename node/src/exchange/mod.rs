@@ -10,6 +10,7 @@
 //! ```
 
 mod ask;
+mod asking;
 mod catalogue;
 pub mod counters;
 mod error;
@@ -34,6 +35,8 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use libp2p::PeerId;
+use potluck_protocol::ask::Memory;
+use potluck_protocol::backoff::Backoff;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::rate_limit::RateLimiter;
@@ -42,6 +45,7 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
 pub use error::PullError;
+pub use look::Looked;
 pub use pace::Speed;
 pub use pull::{Options, Phases, Progress, Pulled};
 pub use uploads::Speeds;
@@ -66,6 +70,10 @@ struct Inner {
     tasks: Tasks,
     holders: Mutex<Holders>,
     reputation: Mutex<Reputation>,
+    /// What is remembered of peers that were asked for something.
+    memory: Mutex<Memory>,
+    /// Manifests that nobody handed out.
+    missing: Mutex<Backoff<ManifestId>>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
     stalls: stalls::Stalls,
@@ -102,6 +110,8 @@ impl Exchange {
             tasks: tasks.clone(),
             holders: Mutex::default(),
             reputation: Mutex::default(),
+            memory: Mutex::default(),
+            missing: Mutex::new(Backoff::new(limits::MISSING_RESTS, limits::MISSING)),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             stalls: stalls::Stalls::default(),
             asking: Arc::new(Semaphore::new(limits::ASKING)),
@@ -146,7 +156,7 @@ impl Exchange {
         self.0.holdings_changed.notify_one();
     }
 
-    /// Peers that served a manifest's shards or fetched it from us, as far as that is remembered; the newest first.
+    /// Peers that gave us a manifest or its shards, as far as that is remembered; the newest first.
     pub fn holders_of(&self, manifest: &ManifestId) -> Vec<PeerId> {
         self.holders().of(manifest)
     }

@@ -61,6 +61,18 @@ pub async fn restarted(node: Node, seed: u8) -> Node {
     Node { net, store, exchange, tasks, _home: home }
 }
 
+/// A node that takes every question and never answers.
+pub async fn silent(seed: u8) -> Handle {
+    let (net, mut inbound) = node(seed).await;
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Some(stream) = inbound.recv().await {
+            kept.push(stream);
+        }
+    });
+    net
+}
+
 /// So many bytes that no compressor or deduplication shortens.
 pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];

@@ -10,9 +10,9 @@ use potluck_protocol::signed::{PublicKey, Signed};
 use tokio_util::sync::CancellationToken;
 
 use super::error::Why;
-use super::testing::{Fault, Node, base, connect_to, faulty, find_and_pull, honest, noise, publish, rows};
+use super::testing::{Fault, Node, base, connect_to, faulty, find_and_pull, honest, noise, publish, rows, silent};
 use super::{Options, PullError, Pulled};
-use crate::net::testing::{connect, key, wait};
+use crate::net::testing::{connect, key, peer_id, wait};
 use crate::net::{Event, Handle};
 
 const MIB: usize = 1 << 20;
@@ -144,6 +144,47 @@ async fn a_peer_that_sends_nothing_does_not_stop_a_pull() {
 async fn a_peer_that_stops_half_way_does_not_stop_a_pull() {
     let (pulled, bad) = survives(Fault::HalfWay).await;
     assert!(pulled.blamed.is_empty() && pulled.fetched_from.get(&bad.peer_id()).is_none_or(|n| *n < MIB as u64));
+}
+
+/// What the security review found of pulls: only the sixty-four connected peers with the lowest ids were ever asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_of_idle_peers_does_not_stop_a_pull_from_a_connected_publisher() {
+    let mut seeds: Vec<u8> = (2..=255).collect();
+    seeds.sort_by_key(|seed| peer_id(*seed));
+    let (node, good) = (honest(1).await, honest(seeds.pop().expect("many")).await);
+    let id = publish(&good.store, MIB);
+    connect(&good.net, &node.net).await;
+    let mut idlers = Vec::new();
+    for seed in seeds.into_iter().take(80) {
+        let idler = silent(seed).await;
+        connect(&idler, &node.net).await;
+        idlers.push(idler);
+    }
+    let connected = node.net.peers().await.expect("running");
+    assert_eq!(connected.last().map(|info| info.peer), Some(good.net.peer_id()), "the last one by its id");
+    assert!(connected.len() > 64);
+    pull(&node, id).await;
+    assert_whole(&node, id, MIB);
+}
+
+/// Whoever asks for something may have it soon; whoever only asks takes no place from those that gave it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_for_a_manifest_is_named_to_others_and_is_no_holder() {
+    let (publisher, asker) = (honest(1).await, honest(2).await);
+    let id = publish(&publisher.store, MIB);
+    connect(&asker.net, &publisher.net).await;
+    asker.exchange.find(id, Options::default()).await.expect("it is handed out");
+    assert!(publisher.exchange.holders_of(&id).is_empty());
+    assert_eq!(asker.exchange.holders_of(&id), [publisher.net.peer_id()]);
+    let mut stream = asker.net.open(publisher.net.peer_id()).await.expect("connected");
+    let reply = stream.ask(&Request::Providers(id)).await.expect("an answer");
+    assert_eq!(reply, Reply::Providers(Vec::new()), "nobody is named to themselves");
+    let late = honest(3).await;
+    connect(&late.net, &publisher.net).await;
+    let mut stream = late.net.open(publisher.net.peer_id()).await.expect("connected");
+    let reply = stream.ask(&Request::Providers(id)).await.expect("an answer");
+    let Reply::Providers(named) = reply else { panic!("{reply:?}") };
+    assert_eq!(named.iter().map(|one| one.peer.clone()).collect::<Vec<_>>(), [asker.net.peer_id().to_bytes()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,6 +22,7 @@ use super::misdeed::Misdeed;
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
 use super::twin::{Sign, Twin};
+use crate::addresses::AddressGroup;
 use crate::metrics::page::Life;
 use crate::net::counters::{NetCounters, Queue};
 
@@ -38,6 +39,8 @@ pub struct PeerInfo {
     pub connected_for: Duration,
     /// One connection at least does not lead through a relay.
     pub direct: bool,
+    /// The neighbourhood at the other end of its newest connection: not what it states of itself.
+    pub group: AddressGroup,
 }
 
 /// What happened on the network.

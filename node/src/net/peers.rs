@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::handle::PeerInfo;
 use super::limits::{BOOK_ADDRESSES, BOOK_PEERS};
-use crate::addresses::{AddressScope, is_private, is_relayed, without_peer};
+use crate::addresses::{AddressGroup, AddressScope, is_private, is_relayed, without_peer};
 
 /// Connected peers and the address book.
 #[derive(Debug, Default)]
@@ -139,6 +139,7 @@ impl Peers {
             agent: connected.agent.clone(),
             connected_for: connected.since.elapsed(),
             direct: direct(peer),
+            group: AddressGroup::from(&connected.remote),
         };
         let mut infos: Vec<_> = self.connected.iter().map(info).collect();
         infos.sort_by_key(|info| info.peer);

@@ -243,7 +243,7 @@ fn beside_a_liar_an_honest_publisher_is_found() {
     let folder = bench.folder("true", &CHANGED, 1);
     let honest = bench.up("honest", &[]);
     let (base, manifest) = bench.publish("honest", &folder, "small");
-    // Smaller than the truth, so that it is tried first.
+    // Whichever is tried first.
     bases::lie(&bench.home("liar"), base.parse().expect("an id"), Lie::NoTokenizer);
     let liar = bench.up("liar", &[&honest]);
     let _puller = bench.up("puller", &[&liar, &honest]);

@@ -49,6 +49,7 @@ mod search;
 mod silence;
 mod stopping;
 mod stranger;
+mod strangers_asked;
 mod swarm;
 #[cfg(unix)]
 mod attended;

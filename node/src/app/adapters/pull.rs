@@ -48,7 +48,7 @@ impl Puller {
         let manifest = self.objects.find_manifest(call, id, patience).await?;
         match KindTag::from(&manifest.body().kind) {
             KindTag::Adapter => {}
-            KindTag::Base => return self.pull_base(call, id, pull).await,
+            KindTag::Base => return self.pull_base(call, manifest, pull).await,
             other => return Err(no_adapter(&pull.reference, other)),
         }
         let apart = self.check_base_here(&manifest, &pull).await?;
@@ -130,9 +130,9 @@ impl Puller {
     }
 
     /// A person who gives the id of a base's manifest asks for that base.
-    async fn pull_base(&self, call: &Call<'_>, id: ManifestId, pull: Pull) -> Outcome<Pulled> {
-        let patience = pull.timeout_seconds.duration();
-        let fetched = self.bases.fetch_publication(call, id, None, None, patience).await?;
+    async fn pull_base(&self, call: &Call<'_>, manifest: Authentic<Manifest>, pull: Pull) -> Outcome<Pulled> {
+        let (id, patience) = (manifest.id(), pull.timeout_seconds.duration());
+        let fetched = self.bases.fetch_publication(call, manifest, None, None, patience).await?;
         let folder = match pull.out {
             Some(out) => self.write_folder(id, Some(out), None).await?,
             None => PathBuf::from(&fetched.record.path),

@@ -1,24 +1,24 @@
 //! A base from the swarm, because a person asked for it by its id: found by what is announced of it, fetched, held against
 //! its id, and known here from then on.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use potluck_protocol::announce::KindTag;
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::BaseId;
+use potluck_protocol::manifest::Manifest;
+use potluck_protocol::signed::Authentic;
 use potluck_protocol::text::Name;
 use potluck_protocol::verify::Complete;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::api::answers::{Base, PulledFrom};
 use crate::api::proto::BaseFetch;
 use crate::app::bases::check::{Staged, base_info, publishers_fault};
+use crate::app::bases::hunt::Hunt;
 use crate::app::bases::{Bases, describe, files};
 use crate::app::call::Call;
 use crate::app::errors::BaseError;
 use crate::app::known_bases::{stamps, unchanged};
-use crate::app::network::{Network, next_heard};
 use crate::app::objects::providers;
 use crate::app::shapes::noted;
 use crate::failure::{Failure, Kind, Outcome};
@@ -27,8 +27,35 @@ use crate::store::BaseRecord;
 use crate::worker::answers::Identified;
 use crate::{naming, out_folder};
 
-/// Publications of one base that are tried: each wrong one may cost as much as the base.
-const TRIED_MAX: usize = 4;
+/// Wrong publications of one base that are tried.
+const WRONG_MAX: usize = 64;
+
+/// Of these, so many that are large, or of which nobody sends the shards: each of them may cost as much as the base.
+const LARGE_WRONG_MAX: usize = 4;
+
+/// A publication of more bytes is large.
+const LARGE: u64 = 64 << 20;
+
+/// How long a publication may go on without a shard while others of the base are known.
+const STALLED: Duration = Duration::from_secs(15);
+
+/// The publications that were wrong. One that nobody hands out the manifest of is none.
+#[derive(Default)]
+struct Tried {
+    wrong: usize,
+    large: usize,
+}
+
+impl Tried {
+    fn note(&mut self, bytes: u64, error: &BaseError) {
+        self.wrong += 1;
+        self.large += usize::from(bytes > LARGE || matches!(error, BaseError::Object(error) if error.is_missing()));
+    }
+
+    fn leaves_room(&self) -> bool {
+        self.wrong < WRONG_MAX && self.large < LARGE_WRONG_MAX
+    }
+}
 
 /// A base that was fetched.
 pub struct Fetched {
@@ -55,7 +82,7 @@ impl Bases {
         Ok(Base { fetched_bytes: Some(fetched.bytes), fetched_from: Some(fetched.from), ..base })
     }
 
-    /// Tries who announces the base, one after the other, until one publication gives its id.
+    /// Tries the publications of the base whose manifests somebody hands out, until one gives its id.
     pub async fn fetch_by_id(
         &self,
         call: &Call<'_>,
@@ -67,33 +94,42 @@ impl Bases {
         network.handle.subscribe(id).await?;
         call.phase(format!("looking for base {}", id.short())).await;
         let patience = seconds.duration();
-        let (mut tried, mut failed) = (BTreeSet::new(), None);
-        while tried.len() < TRIED_MAX {
+        let until = Instant::now() + patience;
+        let mut hunt = Hunt::new(call, network, id, &self.publishers);
+        let (mut tried, mut failed) = (Tried::default(), None);
+        while tried.leaves_room() {
             // Once one publication was wrong, the others that are known are tried and no more are waited for.
-            let until = Instant::now() + if failed.is_some() { Duration::ZERO } else { patience };
-            let Some(manifest) = next(call, network, id, &tried, until).await? else { break };
-            tried.insert(manifest);
-            match self.fetch_publication(call, manifest, Some(id), name.clone(), patience).await {
+            let until = if failed.is_some() { Instant::now() + patience } else { until };
+            let Some((publisher, manifest)) = hunt.next(until, failed.is_none()).await? else { break };
+            let bytes = manifest.body().total_bytes();
+            let stalled = if hunt.has_more() { patience.min(STALLED) } else { patience };
+            match self.fetch_publication(call, manifest, Some(id), name.clone(), stalled).await {
                 Err(error) if error.is_theirs() => {
                     call.phase(format!("{error}; looking for another")).await;
+                    self.publishers.led_nowhere(publisher);
+                    tried.note(bytes, &error);
                     failed.get_or_insert(error);
                 }
-                other => return other,
+                Ok(fetched) => {
+                    self.publishers.kept_word(&publisher);
+                    return Ok(fetched);
+                }
+                Err(error) => return Err(error),
             }
         }
-        Err(failed.unwrap_or_else(|| nobody(id, seconds).into()))
+        Err(failed.unwrap_or_else(|| nobody(id, hunt.announced(), seconds).into()))
     }
 
     /// The base of one manifest. `asked` is the base that it must be.
     pub async fn fetch_publication(
         &self,
         call: &Call<'_>,
-        id: ManifestId,
+        manifest: Authentic<Manifest>,
         asked: Option<BaseId>,
         name: Option<Name>,
         patience: Duration,
     ) -> Result<Fetched, BaseError> {
-        let manifest = self.objects.find_manifest(call, id, patience).await?;
+        let id = manifest.id();
         let info = base_info(manifest.body())?;
         if let Some(asked) = asked.filter(|asked| *asked != info.base) {
             let reason = format!("it is announced for base {}, and is of base {}", asked.short(), info.base.short());
@@ -175,42 +211,39 @@ fn settle(staged: Staged, target: &Path, name: Name, store: &crate::store::Store
     Ok(record)
 }
 
-/// The next publication of the base: the smallest first, so that a liar costs no more than the truth. `None` if none
-/// is heard of in time.
-async fn next(
-    call: &Call<'_>,
-    network: &Network,
-    base: BaseId,
-    tried: &BTreeSet<ManifestId>,
-    until: Instant,
-) -> Outcome<Option<ManifestId>> {
-    // Listening first: what is heard before the look at the catalogue is in it.
-    let mut events = network.handle.events();
-    loop {
-        let announced = network.handle.announcements(base);
-        let bases = announced.iter().map(|record| record.body()).filter(|body| body.kind == KindTag::Base);
-        let untried = bases.filter(|body| !tried.contains(&body.manifest));
-        if let Some(next) = untried.min_by_key(|body| (body.total_bytes, body.manifest)) {
-            return Ok(Some(next.manifest));
-        }
-        tokio::select! {
-            biased;
-            () = call.cancel.cancelled() => return Err(Failure::interrupted()),
-            heard = timeout_at(until, next_heard(&mut events)) => match heard {
-                Ok(heard) => heard?,
-                Err(_) => return Ok(None),
-            },
-        }
-    }
-}
-
 fn unheard(reference: &str) -> Failure {
     Failure::new(Kind::NotFound, format!("no known base has an id that starts with {reference}"))
         .hint("give the full id (64 hex digits), or list known bases with `potluck search --kind base`")
 }
 
-fn nobody(id: BaseId, seconds: Seconds) -> Failure {
-    Failure::new(Kind::NotFound, format!("nobody announced the files of base {} within {seconds} s", id.short())).hint(
+fn nobody(id: BaseId, announced: usize, seconds: Seconds) -> Failure {
+    let what = match announced {
+        0 => format!("nobody announced the files of base {} within {seconds} s", id.short()),
+        1 => format!("base {} is announced, and nobody handed out its manifest within {seconds} s", id.short()),
+        count => format!(
+            "{count} publications of base {} are announced, and nobody handed out the manifest of any within {seconds} s",
+            id.short()
+        ),
+    };
+    Failure::new(Kind::NotFound, what).hint(
         "see who is connected with `potluck peers`; if it is a manifest's id, use `potluck pull ID`; or add the base from a folder, a .gguf file or the hub: `potluck base add PATH | OWNER/NAME`",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_lies_cost_less_than_large_ones() {
+        let wrong = || BaseError::NotABase("x".to_owned());
+        let mut tried = Tried::default();
+        (0..WRONG_MAX - 1).for_each(|_| tried.note(LARGE, &wrong()));
+        assert!(tried.leaves_room());
+        (0..LARGE_WRONG_MAX).for_each(|_| tried.note(LARGE + 1, &wrong()));
+        assert!(!tried.leaves_room());
+        let mut tried = Tried::default();
+        (0..WRONG_MAX).for_each(|_| tried.note(0, &wrong()));
+        assert!(!tried.leaves_room());
+    }
 }

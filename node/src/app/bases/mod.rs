@@ -3,6 +3,7 @@
 
 pub mod files;
 pub mod check;
+pub mod hunt;
 pub mod fetch;
 
 use std::path::Path;
@@ -39,6 +40,8 @@ pub struct Bases {
     pub(in crate::app) names: Arc<Names>,
     pub(in crate::app) objects: Arc<Objects>,
     pub(in crate::app) shapes: Shapes,
+    /// Those whose publications of bases led nowhere.
+    pub(in crate::app) publishers: Arc<hunt::Publishers>,
     /// Held while a base is put in its place.
     pub(in crate::app) settling: Arc<Mutex<()>>,
 }

@@ -1,7 +1,7 @@
 //! The conditions of a search: which announcements and manifests fit, and which come first.
 
 use potluck_protocol::announce::{Announcement, KindTag};
-use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::id::BaseId;
 
 use crate::api::search::Search;
 use crate::app::search::offers::Words;
@@ -54,9 +54,9 @@ fn has_words(wanted: &str, text: &str) -> bool {
     wanted.to_lowercase().split_whitespace().all(|word| text.contains(word))
 }
 
-/// Which manifests are asked for first: those of fitting names, then by chance of their ids.
-pub fn promise(search: &Search, announced: &Announcement) -> (bool, ManifestId) {
-    (!has_words(&search.text, announced.name.as_str()), announced.manifest)
+/// Its name alone has the words: its manifest is asked for before those of others.
+pub fn fits_name(search: &Search, announced: &Announcement) -> bool {
+    has_words(&search.text, announced.name.as_str())
 }
 
 /// Best first: the very name, a name that holds the words, a description that does; then the best figure if one is asked
@@ -79,7 +79,7 @@ pub fn standing(search: &Search, now: u64, announced: &Announcement, words: Opti
 #[cfg(test)]
 mod tests {
     use libp2p::identity::ed25519::Keypair;
-    use potluck_protocol::id::Digest;
+    use potluck_protocol::id::{Digest, ManifestId};
     use potluck_protocol::manifest::{AdapterInfo, Evaluation, Kind as ManifestKind, Manifest};
     use potluck_protocol::signed::PublicKey;
     use potluck_protocol::text::Name;

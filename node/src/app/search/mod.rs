@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use potluck_protocol::announce::Announcement;
+use potluck_protocol::ask::spread;
 use potluck_protocol::id::{BaseId, ManifestId};
+use potluck_protocol::splitmix::SplitMix64;
 use tokio::time::{Instant, timeout_at};
 
 use crate::api::search::{Found, Offer, Search};
@@ -21,7 +23,7 @@ use crate::app::disk::Disk;
 use crate::app::known_bases::KnownBases;
 use crate::app::network::{Network, next_heard};
 use crate::app::reference::{Names, no_base_called};
-use crate::app::search::conditions::{asks_announcement_alone, fits_announcement, fits_words, promise, standing};
+use crate::app::search::conditions::{asks_announcement_alone, fits_announcement, fits_name, fits_words, standing};
 use crate::app::search::offers::{Offers, Words};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
@@ -39,6 +41,8 @@ const FIRST: Duration = Duration::from_secs(5);
 /// An announcement and what its manifest says, if that is known.
 struct Candidate {
     announced: Announcement,
+    /// Its name has the words that are searched for.
+    fits: bool,
     words: Option<Arc<Words>>,
 }
 
@@ -72,9 +76,12 @@ impl Searcher {
             .iter()
             .map(|record| record.body())
             .filter(|announced| fits_announcement(&search, base, announced))
-            .map(|announced| Candidate { words: self.offers.get(&announced.manifest), announced: announced.clone() })
+            .map(|announced| Candidate {
+                words: self.offers.get(&announced.manifest),
+                fits: fits_name(&search, announced),
+                announced: announced.clone(),
+            })
             .collect();
-        candidates.sort_by_key(|candidate| promise(&search, &candidate.announced));
         self.look_closer(call, network, &mut candidates).await?;
         self.answer(&search, candidates, heard.len()).await
     }
@@ -89,20 +96,17 @@ impl Searcher {
 
     /// Asks for the manifests of the most promising candidates of which only the announcement is known.
     async fn look_closer(&self, call: &Call<'_>, network: &Network, candidates: &mut [Candidate]) -> Outcome<()> {
-        let mut wanted: Vec<_> =
-            candidates.iter().filter(|one| one.words.is_none()).map(|one| one.announced.manifest).collect();
-        wanted.dedup();
-        wanted.truncate(LOOKED_AT);
+        let wanted = worth_asking_for(candidates, &mut SplitMix64::new(network.exchange.draw()));
         if wanted.is_empty() {
             return Ok(());
         }
         call.phase(format!("asking for {} manifests", wanted.len())).await;
-        let manifests = tokio::select! {
+        let looked = tokio::select! {
             biased;
             () = call.cancel.cancelled() => return Err(Failure::interrupted()),
-            manifests = network.exchange.look_at(wanted, PATIENCE) => manifests,
+            looked = network.exchange.look_at(wanted, PATIENCE) => looked,
         };
-        for manifest in manifests {
+        for manifest in looked.found {
             self.offers.put(manifest.id(), Words::of(manifest.body()));
         }
         for candidate in candidates {
@@ -113,7 +117,7 @@ impl Searcher {
 
     async fn answer(&self, search: &Search, candidates: Vec<Candidate>, heard: usize) -> Outcome<Found> {
         let (mut fitting, mut unanswered) = (Vec::new(), 0);
-        for Candidate { announced, words } in candidates {
+        for Candidate { announced, words, .. } in candidates {
             match words {
                 // What its manifest does not bear out is a lie, and no offer.
                 Some(words) if !words.bears_out(&announced) => {}
@@ -153,6 +157,22 @@ impl Searcher {
             details: words.map(|words| words.details.clone()),
         }
     }
+}
+
+/// Manifests to ask for: those of fitting names first, and of these one of each publisher before a second of any, by
+/// chance. Whoever announces a thousand takes no place from the others.
+fn worth_asking_for(candidates: &[Candidate], rng: &mut SplitMix64) -> Vec<ManifestId> {
+    let silent = candidates.iter().filter(|one| one.words.is_none());
+    let (fitting, others): (Vec<_>, Vec<_>) = silent.partition(|one| one.fits);
+    let mut wanted = Vec::new();
+    for some in [fitting, others] {
+        let some = spread(some, |one| one.announced.publisher, rng);
+        wanted.extend(some.into_iter().map(|one| one.announced.manifest));
+    }
+    let mut seen = BTreeSet::new();
+    wanted.retain(|id| seen.insert(*id));
+    wanted.truncate(LOOKED_AT);
+    wanted
 }
 
 /// The id, if all of it is here.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::ask::Answer as Had;
 use potluck_protocol::fetch::{Action, Event, Fetch, Holdings};
 use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::shard::VerifiedShard;
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::error::Why;
-use super::super::limits::{ASK_AGAIN, COMMANDS, EVENTS};
+use super::super::limits::{COMMANDS, EVENTS};
 use super::super::{Exchange, PullError, ask};
 use super::candidates::{self, Candidates};
 use super::provider::{self, Ask, ProviderCommand, ProviderEvent};
@@ -33,6 +34,8 @@ pub struct Session {
     /// The scheduler's zero. Moves on while we wait for our own disk, so that no provider is thought silent for that.
     epoch: Instant,
     candidates: Candidates,
+    /// Those that are being asked what they have.
+    looking: HashSet<PeerId>,
     providers: HashMap<PeerId, Provider>,
     events: Channel<(PeerId, ProviderEvent)>,
     answers: Channel<Answer>,
@@ -79,7 +82,7 @@ enum Answer {
     Manifest(PeerId, Result<Option<Box<Found>>, ask::AskError>),
     Have(PeerId, Result<Vec<bool>, ask::AskError>),
     /// Further peers that may have it.
-    Named(Vec<(PeerId, Vec<Multiaddr>)>),
+    Named(PeerId, Vec<(PeerId, Vec<Multiaddr>)>),
 }
 
 /// What the loop woke up for.
@@ -97,10 +100,11 @@ impl Session {
         Self {
             exchange: exchange.clone(),
             id,
-            candidates: Candidates::new(options.hints.clone()),
+            candidates: Candidates::new(exchange, id, options.hints.clone()),
             options,
             started: now,
             epoch: now,
+            looking: HashSet::new(),
             providers: HashMap::new(),
             events: mpsc::channel(EVENTS),
             answers: mpsc::channel(EVENTS),
@@ -116,25 +120,34 @@ impl Session {
     pub async fn find(&mut self) -> Result<Found, PullError> {
         let until = self.started + self.options.find;
         loop {
-            for peer in self.candidates.due(&self.exchange, self.id).await {
+            for peer in self.candidates.due().await {
                 self.ask_manifest(peer);
             }
             if Instant::now() >= until.min(self.deadline()) {
                 let (manifest, asked) = (self.id, self.candidates.asked());
                 return Err(PullError::NotFound { manifest, asked, waited: self.started.elapsed() });
             }
-            // Looks at who is connected a few times a second: cheaper to follow than every event of the network.
-            match self.next_wakeup(until.min(Instant::now() + ASK_AGAIN / 12)).await {
-                Wakeup::Answer(Answer::Manifest(_, Ok(Some(found)))) => return Ok(*found),
-                Wakeup::Answer(Answer::Manifest(peer, result)) => {
-                    self.candidates.ask_again(peer);
-                    if let Err(error) = result {
-                        self.note_failure(peer, &error);
-                    }
+            match self.next_wakeup(until.min(self.candidates.wake())).await {
+                Wakeup::Answer(Answer::Manifest(peer, Ok(Some(found)))) => {
+                    self.candidates.delivered(peer);
+                    self.exchange.holders().note(self.id, peer);
+                    return Ok(*found);
                 }
-                Wakeup::Answer(Answer::Named(peers)) => self.dial(peers),
+                Wakeup::Answer(Answer::Manifest(peer, result)) => self.note_no_manifest(peer, result.map(|_| ())),
+                Wakeup::Answer(Answer::Named(by, peers)) => self.candidates.dial_named(by, peers),
                 Wakeup::Cancelled => return Err(PullError::Cancelled(self.id)),
                 Wakeup::Answer(Answer::Have(..)) | Wakeup::Event(..) | Wakeup::Time => {}
+            }
+        }
+    }
+
+    /// It does not have it, or did not answer.
+    fn note_no_manifest(&mut self, peer: PeerId, result: Result<(), ask::AskError>) {
+        match result {
+            Ok(()) => self.candidates.answered(peer, Had::Lacks),
+            Err(error) => {
+                self.note_failure(peer, &error);
+                self.candidates.failed(peer, &error);
             }
         }
     }
@@ -153,23 +166,22 @@ impl Session {
         self.begin_stage(&fetch);
         let wants: Vec<ShardId> = fetch.wants().iter().map(|row| row.id).collect();
         self.feed(&mut fetch, Event::Tick);
-        let mut look_at = Instant::now();
         while !fetch.is_done() {
-            if Instant::now() >= look_at {
-                look_at = Instant::now() + ASK_AGAIN / 12;
-                for peer in self.candidates.due(&self.exchange, self.id).await {
+            for peer in self.candidates.due().await {
+                // With many shards an answer takes many questions, and longer than is waited for: it is not asked twice.
+                if self.looking.insert(peer) {
                     self.ask_have(peer, wants.clone());
                 }
             }
             self.check_time(&fetch)?;
-            match self.next_wakeup(self.next_wake(&fetch, look_at)).await {
+            match self.next_wakeup(self.next_wake(&fetch)).await {
                 Wakeup::Event(peer, event) => {
                     if !self.handle_event(&mut fetch, writer, peer, event).await? {
                         return Ok(());
                     }
                 }
                 Wakeup::Answer(Answer::Have(peer, result)) => self.add_holdings(&mut fetch, peer, result),
-                Wakeup::Answer(Answer::Named(peers)) => self.dial(peers),
+                Wakeup::Answer(Answer::Named(by, peers)) => self.candidates.dial_named(by, peers),
                 Wakeup::Time => self.feed(&mut fetch, Event::Tick),
                 Wakeup::Cancelled => return Err(PullError::Cancelled(self.id)),
                 Wakeup::Answer(Answer::Manifest(..)) => {}
@@ -201,7 +213,8 @@ impl Session {
         self.providers.clear();
         self.events = mpsc::channel(EVENTS);
         self.answers = mpsc::channel(EVENTS);
-        self.candidates.ask_all();
+        self.candidates.begin_stage();
+        self.looking.clear();
         let bytes_total = fetch.wants().iter().map(|row| u64::from(row.len)).sum();
         self.progress = Progress { shards_total: fetch.wants().len(), bytes_total, ..Progress::default() };
         self.report();
@@ -219,12 +232,12 @@ impl Session {
         }
     }
 
-    fn next_wake(&self, fetch: &Fetch, look_at: Instant) -> Instant {
+    fn next_wake(&self, fetch: &Fetch) -> Instant {
         let now_ms = self.now_ms();
         let scheduler = fetch.wake_at_ms(now_ms).map(|at| self.epoch + Duration::from_millis(at));
         let stuck = self.advanced + self.options.patience;
-        let all = [Some(look_at), scheduler, Some(stuck), Some(self.deadline())];
-        all.into_iter().flatten().min().unwrap_or(look_at)
+        let others = [self.candidates.wake(), stuck, self.deadline()];
+        scheduler.into_iter().chain(others).min().unwrap_or(stuck)
     }
 
     fn deadline(&self) -> Instant {
@@ -266,6 +279,7 @@ impl Session {
                 if self.received.add(peer, &shard) && !self.write(writer, shard).await {
                     return Ok(false);
                 }
+                self.candidates.delivered(peer);
                 self.advanced = Instant::now();
                 Event::Arrived { peer, request: ask.request }
             }
@@ -278,7 +292,7 @@ impl Session {
             ProviderEvent::Lost(reason) => {
                 tracing::debug!(%peer, %reason, "a provider was lost");
                 self.providers.remove(&peer);
-                self.candidates.ask_again(peer);
+                self.candidates.answered(peer, Had::Nothing);
                 Event::Lost { peer }
             }
         };
@@ -311,7 +325,12 @@ impl Session {
                         let _ = provider.commands.try_send(ProviderCommand::Cancel(request));
                     }
                 }
-                Action::Reset { peer } | Action::Drop { peer } => drop(self.providers.remove(&peer)),
+                Action::Reset { peer } => {
+                    self.providers.remove(&peer);
+                    // It said that it has something, and does not deliver: its place is another's.
+                    self.candidates.answered(peer, Had::Nothing);
+                }
+                Action::Drop { peer } => drop(self.providers.remove(&peer)),
                 Action::Done => {}
             }
         }
@@ -367,7 +386,7 @@ impl Session {
             // The pull may have ended.
             let _ = answers.send(Answer::Manifest(peer, manifest)).await;
             if let Ok(peers) = ask::providers(&net, peer, id).await {
-                let _ = answers.send(Answer::Named(peers)).await;
+                let _ = answers.send(Answer::Named(peer, peers)).await;
             }
         });
     }
@@ -377,31 +396,29 @@ impl Session {
         self.exchange.0.tasks.spawn("ask for shards", async move {
             let _ = answers.send(Answer::Have(peer, ask::have(&net, peer, &wants).await)).await;
             if let Ok(peers) = ask::providers(&net, peer, id).await {
-                let _ = answers.send(Answer::Named(peers)).await;
+                let _ = answers.send(Answer::Named(peer, peers)).await;
             }
         });
     }
 
     fn add_holdings(&mut self, fetch: &mut Fetch, peer: PeerId, result: Result<Vec<bool>, ask::AskError>) {
+        self.looking.remove(&peer);
         match result {
             Ok(flags) => {
-                let all = flags.iter().all(|flag| *flag);
-                if !all {
-                    self.candidates.ask_again(peer);
-                }
+                let (all, some) = (flags.iter().all(|flag| *flag), flags.contains(&true));
+                let had = match (all, some) {
+                    (true, _) => Had::Has,
+                    (false, true) => Had::HasSome,
+                    (false, false) => Had::Lacks,
+                };
+                self.candidates.answered(peer, had);
                 let holdings = if all { Holdings::All } else { Holdings::These(flags) };
                 self.feed(fetch, Event::Found { peer, holdings });
             }
             Err(error) => {
-                self.candidates.ask_again(peer);
                 self.note_failure(peer, &error);
+                self.candidates.failed(peer, &error);
             }
-        }
-    }
-
-    fn dial(&mut self, peers: Vec<(PeerId, Vec<Multiaddr>)>) {
-        for (peer, addresses) in peers {
-            self.candidates.dial(&self.exchange, peer, addresses);
         }
     }
 }

@@ -42,8 +42,8 @@ impl Exchange {
         let Some(manifest) = self.blocking(move |store| store.manifest(&id)).await? else {
             return Ok(Reply::Refused(Refusal::NotFound));
         };
-        // Who asks for it will have it soon.
-        self.holders().note(id, asker);
+        // Who asks for it may have it soon: something to tell others, and no reason to ask it ourselves.
+        self.holders().note_asker(id, asker);
         Ok(Reply::Manifest(manifest.signed().encode().map_err(StoreError::from)?))
     }
 
@@ -65,6 +65,7 @@ impl Exchange {
     async fn providers(&self, asker: PeerId, id: ManifestId) -> Reply {
         let mut peers = self.holders().of(&id);
         peers.extend(self.0.net.announcers(id));
+        peers.extend(self.holders().askers(&id));
         let mut providers: Vec<Provider> = Vec::new();
         for peer in peers {
             let bytes = peer.to_bytes();

@@ -160,7 +160,7 @@ impl Auditor {
         });
         let wanted = new.map(|body| body.manifest).take(PROOFS_AT_ONCE).collect();
         let mut proofs = Vec::new();
-        for manifest in network.exchange.look_at(wanted, LOOK).await {
+        for manifest in network.exchange.look_at(wanted, LOOK).await.found {
             match &manifest.body().kind {
                 ManifestKind::Proof(proof) if proof.channel == lineage.channel() => {
                     let proof = proof.clone();
@@ -176,7 +176,7 @@ impl Auditor {
     /// A manifest that is here, or that a connected peer hands out at once: whoever names one that does not exist must not
     /// make anybody wait.
     async fn look_up(&self, id: ManifestId) -> Option<Authentic<Manifest>> {
-        self.network.as_ref()?.exchange.look_at(vec![id], LOOK).await.pop()
+        self.network.as_ref()?.exchange.look_at(vec![id], LOOK).await.found.pop()
     }
 
     async fn judge(&self, call: &Call<'_>, lineage: &Lineage, claim: Claim, patience: Duration) -> Outcome<Judged> {

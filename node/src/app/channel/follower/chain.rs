@@ -9,7 +9,7 @@ use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 
 use crate::app::errors::ChannelError;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// What was found.
 #[derive(Default)]
@@ -17,8 +17,10 @@ pub struct Gathered {
     pub by_height: BTreeMap<u32, Authentic<Manifest>>,
     /// Two that the steward signed for one height.
     pub conflict: Option<(ManifestId, ManifestId)>,
-    /// Why a link of the chain is not among them.
-    pub gap: Option<Failure>,
+    /// The height of a version that is not among them, and why.
+    pub gap: Option<(u32, Failure)>,
+    /// Newer versions that were announced and that nobody handed out.
+    pub withheld: usize,
     /// Bytes of rows that came over the network.
     pub fetched_bytes: u64,
 }
@@ -47,6 +49,8 @@ pub struct Chain {
     pub lineage: Lineage,
     /// Why the next one is not taken.
     pub broken: Option<Failure>,
+    /// It exists, and nobody who is connected hands it out.
+    pub withheld: bool,
 }
 
 impl Gathered {
@@ -59,10 +63,22 @@ impl Gathered {
                 let not_of = ChannelError::NotOf { id: manifest.id(), error };
                 Failure::from(not_of).context(format!("version {height} is refused"))
             };
-            broken = Some(self.gap.clone().unwrap_or_else(refused));
+            broken = Some(self.gap.clone().map_or_else(refused, |(_, gap)| gap));
             break;
         }
-        Chain { lineage, broken }
+        let lacking = if broken.is_some() { None } else { self.lacking(lineage.next_height()) };
+        Chain { lineage, withheld: lacking.is_some(), broken: broken.or(lacking) }
+    }
+
+    /// That something newer exists is known, and what it says is not: it is no reason to say that nothing is new.
+    fn lacking(&self, next_height: u32) -> Option<Failure> {
+        let gap = self.gap.clone().filter(|(height, _)| *height >= next_height);
+        let what = match self.withheld {
+            0 => return gap.map(|(_, failure)| failure),
+            1 => "a newer version was announced and could not be had".to_owned(),
+            count => format!("{count} newer versions were announced and could not be had"),
+        };
+        Some(Failure::new(Kind::NotFound, format!("{what}: no connected peer handed out its manifest")))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use potluck_protocol::announce::KindTag;
+use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::Manifest;
@@ -20,6 +20,7 @@ use crate::app::disk::Disk;
 use crate::app::errors::ChannelError;
 use crate::app::network::Network;
 use crate::app::objects::Objects;
+use crate::exchange::Looked;
 use crate::failure::{Failure, Outcome};
 use crate::net::Event;
 
@@ -52,11 +53,11 @@ impl Chains {
     /// Those, the announced ones, and what lies between them. Everything that is found is kept.
     pub async fn gather(&self, call: &Call<'_>, lineage: &Lineage, patience: Duration) -> Outcome<Gathered> {
         let mut gathered = self.gather_local(lineage).await?;
-        for manifest in self.announced_versions(lineage).await? {
+        let announced = self.announced_versions(lineage);
+        let looked = self.look_for_new(&announced).await?;
+        for manifest in looked.found {
             // Kept before it is believed: it may be half of a proof.
-            if version_of(lineage, &manifest).is_none() {
-                continue;
-            }
+            let Some(height) = version_of(lineage, &manifest).map(|version| version.height) else { continue };
             match self.objects.ensure_present(call, manifest.id(), patience).await {
                 Ok(bytes) => {
                     gathered.fetched_bytes += bytes;
@@ -65,29 +66,34 @@ impl Chains {
                 Err(error) if error.is_cancelled() => return Err(error.into()),
                 Err(error) => {
                     gathered.compare(lineage, &manifest);
-                    gathered.gap.get_or_insert(Failure::from(error).context("the records of a version"));
+                    let failure = Failure::from(error).context(format!("the records of version {height}"));
+                    gathered.gap.get_or_insert((height, failure));
                 }
             }
         }
+        gathered.withheld = withheld(lineage, &gathered, &announced, &looked.missing);
         self.fill(call, lineage, &mut gathered, patience).await?;
         Ok(gathered)
     }
 
-    /// Manifests that the steward announces as versions and that are not here.
-    async fn announced_versions(&self, lineage: &Lineage) -> Outcome<Vec<Authentic<Manifest>>> {
-        let Some(network) = &self.network else { return Ok(Vec::new()) };
+    /// What the steward announces as versions, the newest first.
+    fn announced_versions(&self, lineage: &Lineage) -> Vec<Announcement> {
+        let Some(network) = &self.network else { return Vec::new() };
         let announced = network.handle.announcements(lineage.spec().genesis);
-        let mut new: Vec<_> = announced
-            .iter()
-            .map(|record| record.body())
-            .filter(|body| body.kind == KindTag::Version && body.publisher == lineage.steward())
-            .map(|body| (std::cmp::Reverse(body.sequence), body.manifest))
-            .collect();
-        new.sort();
+        let bodies = announced.iter().map(|record| record.body());
+        let versions = bodies.filter(|body| body.kind == KindTag::Version && body.publisher == lineage.steward());
+        let mut versions: Vec<Announcement> = versions.cloned().collect();
+        versions.sort_by_key(|body| (std::cmp::Reverse(body.sequence), body.manifest));
+        versions
+    }
+
+    /// The manifests of those that are not here.
+    async fn look_for_new(&self, announced: &[Announcement]) -> Outcome<Looked> {
+        let Some(network) = &self.network else { return Ok(Looked::default()) };
         let here: BTreeSet<_> =
             self.disk.on_store(|store| store.manifests()).await?.into_iter().map(|summary| summary.id).collect();
-        let wanted = new.into_iter().map(|(_, id)| id).filter(|id| !here.contains(id)).take(ANNOUNCED_MAX).collect();
-        Ok(network.exchange.look_at(wanted, LOOK).await)
+        let new = announced.iter().map(|body| body.manifest).filter(|id| !here.contains(id));
+        Ok(network.exchange.look_at(new.take(ANNOUNCED_MAX).collect(), LOOK).await)
     }
 
     /// Walks from the highest version back, and fetches what nobody announced.
@@ -113,7 +119,8 @@ impl Chains {
                 }
                 Err(error) if error.is_cancelled() => return Err(error.into()),
                 Err(error) => {
-                    gathered.gap = Some(Failure::from(error).context(format!("version {height} of the channel")));
+                    let failure = Failure::from(error).context(format!("version {height} of the channel"));
+                    gathered.gap = Some((height, failure));
                     return Ok(());
                 }
             }
@@ -168,6 +175,16 @@ impl Chains {
             _ = timeout_at(until, caught_up) => Ok(()),
         }
     }
+}
+
+/// How many versions of this channel were announced after the newest one that is here, and handed out by nobody. An
+/// announcement says no channel; its name is the channel's.
+fn withheld(lineage: &Lineage, gathered: &Gathered, announced: &[Announcement], missing: &[ManifestId]) -> usize {
+    let had: BTreeSet<ManifestId> = gathered.by_height.values().map(Authentic::id).collect();
+    let newest = announced.iter().filter(|body| had.contains(&body.manifest)).map(|body| body.sequence).max();
+    let newer = |body: &&Announcement| newest.is_none_or(|newest| body.sequence > newest);
+    let ours = announced.iter().filter(newer).filter(|body| body.name == *lineage.name());
+    ours.filter(|body| missing.contains(&body.manifest)).count()
 }
 
 /// Until something was heard, or some of it was missed, or somebody is there who follows a base: that base. For ever once

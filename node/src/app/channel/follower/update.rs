@@ -72,11 +72,18 @@ impl Follower {
             self.disk.on_store(move |store| store.set_channel(noted)).await?;
         }
         match chain.broken {
-            Some(broken) => Err(broken.context(format!("`{}`", record.name)).hint(format!(
-                "version {} is in force; `potluck channel show {}` shows what is known",
-                chain.lineage.next_height() - 1,
-                record.name
-            ))),
+            Some(broken) => {
+                let (height, name) = (chain.lineage.next_height() - 1, &record.name);
+                let next = if chain.withheld {
+                    format!(
+                        "see who is connected with `potluck peers`, and run `potluck channel update {name}` again later: the \
+                         steward, or whoever follows the channel, has it"
+                    )
+                } else {
+                    format!("`potluck channel show {name}` shows what is known")
+                };
+                Err(broken.context(format!("`{name}`")).hint(format!("version {height} is in force; {next}")))
+            }
             None => Ok(Updated { record, lineage: chain.lineage, from, fetched_bytes }),
         }
     }

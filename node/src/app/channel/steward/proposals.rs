@@ -103,7 +103,12 @@ impl Proposals {
             return Ok(());
         }
         call.phase(format!("looking at {} announced proposals", wanted.len())).await;
-        for manifest in network.exchange.look_at(wanted, patience).await {
+        let looked = network.exchange.look_at(wanted, patience).await;
+        if !looked.missing.is_empty() {
+            call.phase(format!("{} of them could not be had: no connected peer handed them out", looked.missing.len()))
+                .await;
+        }
+        for manifest in looked.found {
             let ours =
                 matches!(&manifest.body().kind, ManifestKind::Proposal(info) if info.channel == lineage.channel());
             if !ours {
@@ -144,7 +149,7 @@ impl Proposals {
         adapters.retain(|id| !publishers.contains_key(id));
         if let Some(network) = self.network.as_ref().filter(|_| !adapters.is_empty()) {
             let seen = network.exchange.look_at(adapters, patience).await;
-            publishers.extend(seen.iter().map(|manifest| (manifest.id(), manifest.body().publisher)));
+            publishers.extend(seen.found.iter().map(|manifest| (manifest.id(), manifest.body().publisher)));
         }
         Ok(publishers)
     }
