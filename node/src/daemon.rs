@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::ask::Answer;
 use crate::api::proto::{Progress, Request};
 use crate::api::server::{self, Server};
-use crate::app::{self, Network, Node};
+use crate::app::{self, Network, Node, unasked};
 use crate::exchange::{Exchange, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::peers::Remembered;
@@ -52,6 +52,23 @@ pub struct Settings {
     pub speeds: Speeds,
     /// How it is reached from outside.
     pub nat: net::nat::Settings,
+    /// Limits on what it takes of the disk, and of what nobody here asked for.
+    pub space: Space,
+}
+
+/// What a node may take of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Writes that would leave less free are refused; 0 sets no minimum.
+    pub min_free_bytes: u64,
+    /// Bytes a day that are fetched although nobody here chose them.
+    pub unasked_per_day: u64,
+}
+
+impl Default for Space {
+    fn default() -> Self {
+        Self { min_free_bytes: 0, unasked_per_day: unasked::PER_DAY }
+    }
 }
 
 /// A running daemon.
@@ -77,7 +94,8 @@ pub struct Ready {
 impl Daemon {
     /// Brings a node onto its network. The home's lock keeps a second one away.
     pub async fn start(root: &Path, settings: Settings) -> Outcome<Self> {
-        let (home, store, identity) = app::open(root, Options::default()).await?;
+        let options = Options { min_free_bytes: settings.space.min_free_bytes, ..Options::default() };
+        let (home, store, identity) = app::open(root, options).await?;
         let remembered =
             Remembered::open(&home.layout().peers(), settings.network.clone(), config::seconds_since_1970());
         let begun = begun(&store).await?;
@@ -93,7 +111,8 @@ impl Daemon {
         notes::restore_bans(&home.layout().bans(), &handle);
         let keeping = notes::keep_bans(handle.clone(), home.layout().bans(), tasks.stop().clone());
         tasks.spawn("bans on disk", keeping);
-        let network = Network { name: settings.network, handle: handle.clone(), exchange };
+        let unasked = Arc::new(unasked::Budget::new(settings.space.unasked_per_day));
+        let network = Network { name: settings.network, handle: handle.clone(), exchange, unasked };
         let node = Arc::new(Node::online(home, store, identity, network, stop.clone()));
         node.join().await?;
         tasks.spawn("channels", node.watch_channels(tasks.stop().clone()));

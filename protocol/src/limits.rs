@@ -17,6 +17,13 @@ pub const DECODE_MAX: usize = 4 * MIB;
 /// Rows of one shard table: [`DECODE_MAX`] over 36 bytes a row, less some room for the head.
 pub const SHARDS_PER_FILE_MAX: usize = 100_000;
 
+/// One shard may stand in a table again and again: layers that are alike, an embedding stored twice, factors that are
+/// still zero. Beyond so many bytes the files of a manifest are at most so many times as long as their distinct shards:
+/// what comes over the network for them is at least an eighth of what is written to disk.
+pub const REPEATED_FREE: u64 = 64 << 20;
+/// See [`REPEATED_FREE`].
+pub const REPEATED_FACTOR: u64 = 8;
+
 /// An encoded manifest body. What grows (shard tables) lies outside it.
 pub const MANIFEST_MAX: usize = 256 << 10;
 

@@ -7,8 +7,11 @@
 //! Each step takes only the type of the step before. Gossip is passed on at `Authentic`; shards may be served once
 //! verified; announcing, merging and using need `WellFormed`.
 
+use std::collections::HashSet;
+
 use crate::codec::{self, CodecError};
-use crate::id::{Digest, FileDigest, ManifestId, ShardId};
+use crate::id::{FileDigest, ManifestId, ShardId};
+use crate::limits::{REPEATED_FACTOR, REPEATED_FREE};
 use crate::manifest::{FileEntry, Manifest};
 use crate::shard::{Cut, ShardError, ShardTable, TableError, VerifiedShard};
 use crate::signed::{Authentic, SignatureError};
@@ -57,6 +60,14 @@ pub enum VerifyError {
         /// What does not fit.
         error: TableError,
     },
+    /// The tables name so few shards so often that a little traffic would become very much data.
+    #[error("its files are {total} bytes made of {distinct} different ones: more than any adapter or base repeats")]
+    Repeated {
+        /// Bytes of all rows of all tables.
+        total: u64,
+        /// The same with each shard counted once.
+        distinct: u64,
+    },
     /// All shards are right, and the file is not: the manifest contradicts itself.
     #[error("`{path}` hashes to something else than its manifest says")]
     FileDigest {
@@ -88,9 +99,11 @@ impl VerifyError {
             // Whoever passes on bytes can check signatures and hashes as we do.
             Self::Signature(_) | Self::OtherManifest { .. } | Self::Shard(_) => Blame::Peer,
             // Signed by the publisher, and only visible once the content is there.
-            Self::TableBytes { .. } | Self::Table { .. } | Self::FileDigest { .. } | Self::Content { .. } => {
-                Blame::Publisher
-            }
+            Self::TableBytes { .. }
+            | Self::Table { .. }
+            | Self::Repeated { .. }
+            | Self::FileDigest { .. }
+            | Self::Content { .. } => Blame::Publisher,
             Self::Incomplete { .. } => Blame::Nobody,
         }
     }
@@ -127,7 +140,8 @@ pub struct Mapped {
 }
 
 impl Mapped {
-    /// Reads every file's table through `shard`, which gives a shard's bytes if they are there.
+    /// Reads every file's table through `shard`, which gives a shard's bytes if they are there. What is named here is
+    /// what will be fetched and written, so tables that repeat a shard beyond what can be honest are refused.
     pub fn read<E>(
         manifest: Authentic<Manifest>,
         mut shard: impl FnMut(&ShardId) -> Result<Option<VerifiedShard>, E>,
@@ -150,7 +164,19 @@ impl Mapped {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        Ok(Ok(Self { manifest, tables }))
+        let mapped = Self { manifest, tables };
+        Ok(mapped.check_repeats().map(|()| mapped))
+    }
+
+    /// See [`REPEATED_FREE`].
+    fn check_repeats(&self) -> Result<(), VerifyError> {
+        let (mut seen, mut total, mut distinct) = (HashSet::new(), 0u64, 0u64);
+        for row in self.shards() {
+            total += u64::from(row.len);
+            distinct += if seen.insert(row.id) { u64::from(row.len) } else { 0 };
+        }
+        let fits = total <= REPEATED_FREE.saturating_add(distinct.saturating_mul(REPEATED_FACTOR));
+        if fits { Ok(()) } else { Err(VerifyError::Repeated { total, distinct }) }
     }
 
     /// The manifest whose tables these are.
@@ -197,42 +223,25 @@ impl Complete {
         &self.0.manifest
     }
 
-    /// Checks the files themselves: digest and cut of each, then their meaning by `inspect`, which gets every file's
-    /// bytes through `read`. `inspect` is the caller's because the meaning of an adapter (names, shapes, finite
+    /// Checks the files themselves: `scans` is what reading each of them once, piece by piece, gave, in the order of the
+    /// manifest's files. Digest and cut of each are compared with the manifest, then `inspect` judges their meaning by
+    /// what it knows of them otherwise. It is the caller's because the meaning of an adapter (names, shapes, finite
     /// values) is the trainer's to know; its error is the publisher's fault.
-    pub fn inspect<E>(
-        self,
-        read: impl FnMut(&FileEntry, &ShardTable) -> Result<Vec<u8>, E>,
-        inspect: impl FnOnce(&Manifest, &[Vec<u8>]) -> Result<(), (String, String)>,
-    ) -> Result<Result<WellFormed, VerifyError>, E> {
-        Ok(self.inspect_apart(read, inspect)?.map(|()| WellFormed(self)))
-    }
-
-    /// [`Self::inspect`] by somebody who can judge a part of the meaning only: nothing follows from it.
-    pub fn inspect_apart<E>(
-        &self,
-        mut read: impl FnMut(&FileEntry, &ShardTable) -> Result<Vec<u8>, E>,
-        inspect: impl FnOnce(&Manifest, &[Vec<u8>]) -> Result<(), (String, String)>,
-    ) -> Result<Result<(), VerifyError>, E> {
-        let mut contents = Vec::new();
-        for (file, table) in self.0.files() {
-            let bytes = read(file, table)?;
-            if let Err(error) = check_file(file, table, FileDigest(Digest::of(&bytes)), &bytes) {
-                return Ok(Err(error));
-            }
-            contents.push(bytes);
-        }
-        let judged = inspect(self.manifest().body(), &contents);
-        Ok(judged.map_err(|(path, reason)| VerifyError::Content { path, reason }))
-    }
-
-    /// [`Self::inspect`] for files that are too large to be held: `scans` is what reading each of them once gave, in
-    /// the order of the manifest's files; `inspect` judges their meaning by what it knows of them otherwise.
     pub fn inspect_scanned(
         self,
         scans: &[Scan],
         inspect: impl FnOnce(&Manifest) -> Result<(), (String, String)>,
     ) -> Result<WellFormed, VerifyError> {
+        self.inspect_apart(scans, inspect)?;
+        Ok(WellFormed(self))
+    }
+
+    /// [`Self::inspect_scanned`] by somebody who can judge a part of the meaning only: nothing follows from it.
+    pub fn inspect_apart(
+        &self,
+        scans: &[Scan],
+        inspect: impl FnOnce(&Manifest) -> Result<(), (String, String)>,
+    ) -> Result<(), VerifyError> {
         let total = self.manifest().body().files.len();
         if scans.len() != total {
             return Err(VerifyError::Incomplete { missing: total.abs_diff(scans.len()), total });
@@ -240,10 +249,7 @@ impl Complete {
         for ((file, table), scan) in self.0.files().zip(scans) {
             check_file(file, table, scan.digest, &scan.head)?;
         }
-        match inspect(self.manifest().body()) {
-            Ok(()) => Ok(WellFormed(self)),
-            Err((path, reason)) => Err(VerifyError::Content { path, reason }),
-        }
+        inspect(self.manifest().body()).map_err(|(path, reason)| VerifyError::Content { path, reason })
     }
 }
 

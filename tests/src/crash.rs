@@ -13,7 +13,7 @@ use libp2p::identity::ed25519::Keypair;
 use potluck_node::home::Home;
 use potluck_node::identity::Identity;
 use potluck_node::store::{Source, Store};
-use potluck_protocol::id::{BaseId, Digest, ManifestId, RecipeId, ShardId};
+use potluck_protocol::id::{BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
 use potluck_protocol::manifest::{AdapterInfo, DatasetInfo, FileEntry, Kind, Manifest};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_protocol::shard::VerifiedShard;
@@ -84,7 +84,8 @@ pub fn publish(store: &Store, keypair: &Keypair, name: &str, len: usize) -> Outc
     let entries = store.import_files(files.into_iter().collect::<Outcome<_>>()?)?;
     let manifest = sign(keypair, name, entries)?;
     let complete = store.map(manifest)??.complete(|id| store.has_shard(id))??;
-    let well_formed = complete.inspect(|file, table| store.read_file(file, table), |_, _| Ok(()))??;
+    let scans = store.scan(&complete, None)?;
+    let well_formed = complete.inspect_scanned(&scans, |_| Ok(()))?;
     store.commit_well_formed(&well_formed)?;
     Ok(well_formed.manifest().id())
 }
@@ -216,8 +217,8 @@ fn later_unacknowledged(store: &Store, acks: &[Ack], name: &Name) -> bool {
 }
 
 fn is_whole(store: &Store, id: &ManifestId, out: &Path) -> Outcome<bool> {
-    for (file, table) in store.mapped(id)?.files() {
-        if fs::read(out.join(file.path.as_str()))? != store.read_file(file, table)? {
+    for (file, _) in store.mapped(id)?.files() {
+        if FileDigest(Digest::of(&fs::read(out.join(file.path.as_str()))?)) != file.digest {
             return Ok(false);
         }
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::call::Call;
+use super::call::{Call, ChosenBy};
 use super::known_bases::KnownBase;
 use super::node::{Node, check_output};
 use super::plan::{Finish, PendingFold};
@@ -29,7 +29,7 @@ pub async fn run_apart(
     progress: mpsc::Sender<Progress>,
     cancel: CancellationToken,
 ) -> Outcome<Answer> {
-    let call = Call { progress: &progress, cancel: &cancel };
+    let call = Call { progress: &progress, cancel: &cancel, chosen_by: ChosenBy::Us };
     let root = node.root().to_path_buf();
     let worker = Worker::processes();
     check_output(&request)?;

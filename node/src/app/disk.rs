@@ -74,7 +74,7 @@ impl Disk {
     /// download that cannot end. // I14
     pub async fn check_room(&self, bytes: u64, what: &'static str) -> Result<(), ObjectError> {
         let free = self.try_store(|store| store.free_bytes()).await?;
-        if free >= bytes.saturating_add(RESERVE) {
+        if free >= bytes.saturating_add(RESERVE.max(self.store.min_free_bytes())) {
             return Ok(());
         }
         Err(ObjectError::NoRoom { what, needed: bytes, free })

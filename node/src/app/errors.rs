@@ -10,6 +10,7 @@ use potluck_protocol::manifest::Manifest;
 use potluck_protocol::verify::{Blame, VerifyError};
 use tokio::task::JoinError;
 
+use crate::app::unasked::Over;
 use crate::exchange::PullError;
 use crate::failure::Failure;
 use crate::home::HomeError;
@@ -36,6 +37,12 @@ pub enum ObjectError {
     /// It would fill the disk.
     #[error("{what}: {} are needed and {} are free", text::bytes(*needed), text::bytes(*free))]
     NoRoom { what: &'static str, needed: u64, free: u64 },
+    /// Nobody here has chosen it, and what may be fetched of that kind in a day is used up.
+    #[error(
+        "it has {}, and {} are left of the {} a day that are fetched unasked",
+        text::bytes(*needed), text::bytes(over.left), text::bytes(over.per_day)
+    )]
+    OverBudget { needed: u64, over: Over },
     /// Its base is not here to hold it against.
     #[error("`{name}` is for base {base}, which is not known here")]
     UnknownBase { name: String, base: String },
@@ -59,7 +66,11 @@ impl ObjectError {
             Self::Pull { error, .. } => matches!(error, PullError::NotFound { .. } | PullError::Incomplete { .. }),
             Self::Store(error) => matches!(error, StoreError::NoManifest(_) | StoreError::NoShard(_)),
             Self::OffNetwork(_) => true,
-            Self::NoRoom { .. } | Self::UnknownBase { .. } | Self::OurBase(_) | Self::Crashed(_) => false,
+            Self::NoRoom { .. }
+            | Self::OverBudget { .. }
+            | Self::UnknownBase { .. }
+            | Self::OurBase(_)
+            | Self::Crashed(_) => false,
         }
     }
 

@@ -136,6 +136,9 @@ impl From<ObjectError> for Failure {
             }
             ObjectError::NoRoom { .. } => Self::new(Kind::NoSpace, error)
                 .hint("free some space on the disk of the home folder, or use another one with `--home DIR`"),
+            ObjectError::OverBudget { .. } => Self::new(Kind::NoSpace, error).hint(
+                "ask for it: `potluck channel update NAME` fetches whatever a version needs; or start the daemon with a larger `--unasked-per-day SIZE`",
+            ),
             ObjectError::UnknownBase { ref base, .. } => Self::new(Kind::Incompatible, &error).hint(format!(
                 "add that base with `potluck base add PATH`, or from peers with `potluck base add {base}`"
             )),

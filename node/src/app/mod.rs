@@ -8,6 +8,7 @@
 //! larger than a thread's stack bears.
 
 mod call;
+pub mod unasked;
 mod errors;
 pub mod failures;
 mod network;

@@ -1,9 +1,12 @@
 //! The network that a node is on.
 
+use std::sync::Arc;
+
 use potluck_protocol::text::Name;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use crate::app::unasked::Budget;
 use crate::exchange::Exchange;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net::{Event, Handle};
@@ -17,6 +20,8 @@ pub struct Network {
     pub handle: Handle,
     /// Pulls from peers, and serves them.
     pub exchange: Exchange,
+    /// What may still be fetched that nobody here asked for.
+    pub unasked: Arc<Budget>,
 }
 
 /// Until something was heard, or so much that some of it was missed.

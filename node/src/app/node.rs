@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::call::Call;
+use super::call::{Call, ChosenBy};
 use super::channel::follower::watch;
 use super::disk::Disk;
 use super::errors::OpenError;
@@ -131,7 +131,7 @@ impl Node {
         progress: mpsc::Sender<Progress>,
         cancel: CancellationToken,
     ) -> Outcome<Answer> {
-        let call = Call { progress: &progress, cancel: &cancel };
+        let call = Call { progress: &progress, cancel: &cancel, chosen_by: ChosenBy::Us };
         check_output(&request)?;
         match self.plan(&call, &request).await? {
             Some(plan) => self.parts.plans.work(&call, plan).await,

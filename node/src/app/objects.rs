@@ -4,21 +4,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use potluck_protocol::id::ManifestId;
-use potluck_protocol::manifest::Manifest;
+use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::{Complete, WellFormed};
 use tokio::sync::watch;
 
 use crate::api::answers::PulledFrom;
-use crate::app::call::Call;
+use crate::app::call::{Call, ChosenBy};
 use crate::app::disk::Disk;
 use crate::app::errors::ObjectError;
-use crate::app::inspect::{check, is_record};
+use crate::app::inspect::{check_adapter, check_stated, is_record};
 use crate::app::known_bases::KnownBases;
 use crate::app::network::Network;
 use crate::app::shapes::Shapes;
 use crate::exchange::{self, Options, PullError};
 use crate::net;
+use crate::store::StoreError;
 
 /// How long somebody is looked for who has a base that a command names, in seconds.
 pub const FIND_SECONDS: u64 = 60;
@@ -67,7 +68,9 @@ impl Objects {
         Ok(pulled)
     }
 
-    /// Fetches the shards of a manifest that was found from whoever has them, and reports how far it is. Nothing is inspected.
+    /// Fetches the shards of a manifest that was found from whoever has them, and reports how far it is. Nothing is
+    /// inspected, and nothing is fetched of an adapter that states sizes which it cannot have, or for which there is no
+    /// room, or no budget if nobody here has chosen it.
     pub async fn fetch(
         &self,
         call: &Call<'_>,
@@ -75,6 +78,30 @@ impl Objects {
         timeout: Duration,
     ) -> Result<exchange::Pulled, ObjectError> {
         let network = self.network.as_ref().ok_or_else(|| ObjectError::OffNetwork(manifest.id()))?;
+        self.check_stated(call, manifest.body()).await?;
+        let stated = manifest.body().total_bytes();
+        // Once as shards, and once as the folder that is made of them. // I14
+        let folder = if matches!(manifest.body().kind, ManifestKind::Dataset(_)) { 0 } else { stated };
+        self.disk.check_room(stated.saturating_add(folder), "shards and files of what is fetched").await?;
+        if call.chosen_by == ChosenBy::Others {
+            network.unasked.take(stated).map_err(|over| ObjectError::OverBudget { needed: stated, over })?;
+        }
+        let (pulled, fetched) = self.pull(call, network, manifest, timeout).await;
+        if call.chosen_by == ChosenBy::Others {
+            // What came is here, also of a pull that failed.
+            network.unasked.give_back(stated.saturating_sub(fetched));
+        }
+        pulled
+    }
+
+    /// The pull itself, and the bytes that came for it.
+    async fn pull(
+        &self,
+        call: &Call<'_>,
+        network: &Network,
+        manifest: Authentic<Manifest>,
+        timeout: Duration,
+    ) -> (Result<exchange::Pulled, ObjectError>, u64) {
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
         let options =
             Options { patience: timeout, cancel: call.cancel.clone(), progress: Some(steps), ..Options::default() };
@@ -85,10 +112,13 @@ impl Objects {
             tokio::select! {
                 biased;
                 pulled = &mut pulling => match pulled {
-                    Ok(pulled) => return Ok(pulled),
+                    Ok(pulled) => {
+                        let fetched = pulled.fetched_bytes;
+                        return (Ok(pulled), fetched);
+                    }
                     Err(error) => {
                         let relayed = count_relayed(&error, &network.handle).await;
-                        return Err(ObjectError::Pull { error, relayed });
+                        return (Err(ObjectError::Pull { error, relayed }), seen.borrow().bytes);
                     }
                 },
                 changed = seen.changed(), if reporting => {
@@ -98,6 +128,16 @@ impl Objects {
                 }
             }
         }
+    }
+
+    /// What can be said of an adapter before it is here.
+    async fn check_stated(&self, call: &Call<'_>, manifest: &Manifest) -> Result<(), ObjectError> {
+        let ManifestKind::Adapter(adapter) = &manifest.kind else { return Ok(()) };
+        let architecture = match self.known.shapes_of(adapter.base).await? {
+            Some(base) => Some(self.shapes.of(call, &base).await?),
+            None => None,
+        };
+        Ok(check_stated(manifest, architecture.as_ref()).map_err(StoreError::from)?)
     }
 
     /// Makes a manifest be here whole and checked; how many bytes came for it. // I8
@@ -115,8 +155,6 @@ impl Objects {
             Ok(complete) => (complete, 0),
             Err(_) => {
                 let manifest = self.find_manifest(call, id, patience).await?;
-                // Once as shards, and once as the folder that a fold reads.
-                self.disk.check_room(manifest.body().total_bytes().saturating_mul(2), "records and adapters").await?;
                 let pulled = self.fetch(call, manifest, patience).await?;
                 (pulled.complete, pulled.fetched_bytes)
             }
@@ -139,9 +177,7 @@ impl Objects {
         let architecture = self.shapes.of(call, &base).await?;
         self.disk
             .try_store(move |store| {
-                let read = |file: &_, table: &_| store.read_file(file, table);
-                let checked = complete.inspect(read, |manifest, files| check(manifest, files, &architecture))?;
-                let well_formed = checked?;
+                let well_formed = check_adapter(store, complete, &architecture)?;
                 store.commit_well_formed(&well_formed)?;
                 Ok(well_formed)
             })

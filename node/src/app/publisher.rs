@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::answers::Published;
-use crate::app::call::Call;
+use crate::app::call::{Call, ChosenBy};
 use crate::app::disk::Disk;
 use crate::app::inspect::is_record;
 use crate::app::network::Network;
@@ -154,7 +154,7 @@ impl Publisher {
                 _ => {
                     // Nobody is told how far it is.
                     let (progress, cancel) = (mpsc::channel(1).0, CancellationToken::new());
-                    let call = Call { progress: &progress, cancel: &cancel };
+                    let call = Call { progress: &progress, cancel: &cancel, chosen_by: ChosenBy::Us };
                     self.objects.inspect(&call, complete).await?.manifest().clone()
                 }
             };

@@ -5,7 +5,7 @@ use libp2p::{Multiaddr, PeerId};
 
 use super::output;
 use crate::addresses::{is_loopback, undialable, unlistenable};
-use crate::daemon::Settings;
+use crate::daemon::{Settings, Space};
 use crate::exchange::{Speed, Speeds};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::net::discovery::Dht;
@@ -62,7 +62,20 @@ pub struct Network {
     #[command(flatten)]
     speeds: Limits,
     #[command(flatten)]
+    space: SpaceLimits,
+    #[command(flatten)]
     reach: Reach,
+}
+
+/// How much of the disk this node may take, and how much of what strangers choose.
+#[derive(Debug, Args)]
+pub struct SpaceLimits {
+    /// Space to leave free on the disk of the home: writes that would leave less are refused
+    #[arg(long, value_name = "SIZE", value_parser = crate::text::parse_bytes, default_value = "0")]
+    min_free: u64,
+    /// Limit on bytes fetched in a day without being asked for: what stewards of followed channels and proposers chose
+    #[arg(long, value_name = "SIZE", value_parser = crate::text::parse_bytes, default_value = "16GiB")]
+    unasked_per_day: u64,
 }
 
 /// How much of the line this node may take.
@@ -137,6 +150,7 @@ impl Network {
             metrics: None,
             speeds: self.speeds.speeds(),
             nat,
+            space: Space { min_free_bytes: self.space.min_free, unasked_per_day: self.space.unasked_per_day },
         })
     }
 }

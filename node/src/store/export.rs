@@ -1,4 +1,4 @@
-//! Files out of shards: into memory, only looked at, or as a folder that appears whole or not at all.
+//! Files out of shards: only looked at, piece by piece, or as a folder that appears whole or not at all.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,22 +18,23 @@ use crate::store::{Store, durable, scan};
 pub type Note<'a> = (&'a str, Vec<u8>);
 
 impl Store {
-    /// A file's bytes, joined from its shards, each verified. The caller bounds `file.len`.
-    pub fn read_file(&self, file: &FileEntry, table: &ShardTable) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        for row in &table.rows {
-            bytes.extend_from_slice(self.shard(&row.id)?.ok_or(StoreError::NoShard(row.id))?.bytes());
-        }
-        if bytes.len() as u64 != file.len {
-            return Err(VerifyError::FileDigest { path: file.path.to_string() }.into());
-        }
-        Ok(bytes)
-    }
-
     /// Reads every file of a complete manifest, each shard verified, and with `folder` writes it there, durably: for a
     /// look at what is not known to be well-formed yet, so below `tmp/`.
     pub fn scan(&self, complete: &Complete, folder: Option<&Path>) -> Result<Vec<Scan>> {
-        scan::scan_files(self, complete, folder)
+        match folder {
+            Some(folder) => scan::write_files(self, complete, folder),
+            None => self.scan_each(complete, |_, _| Ok(())),
+        }
+    }
+
+    /// Reads every file of a complete manifest, each shard verified, and shows it to `each` shard by shard, in the order
+    /// of the file. An error of `each` ends the look.
+    pub fn scan_each(
+        &self,
+        complete: &Complete,
+        mut each: impl FnMut(&FileEntry, &[u8]) -> Result<()>,
+    ) -> Result<Vec<Scan>> {
+        scan::scan_files(self, complete, &mut each)
     }
 
     /// Writes the files of a well-formed manifest, and notes of ours beside them, to a folder that must be empty or not

@@ -136,6 +136,11 @@ impl Store {
         &self.0.recovery
     }
 
+    /// What stays free on the disk, see [`Options::min_free_bytes`].
+    pub fn min_free_bytes(&self) -> u64 {
+        self.0.space.min_free()
+    }
+
     /// Where the store's files are.
     pub fn layout(&self) -> &Layout {
         self.0.home.layout()

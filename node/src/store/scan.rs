@@ -16,28 +16,37 @@ use crate::store::{Store, durable};
 /// Bytes of a file's start that are kept: a safetensors header with its length field.
 const HEAD_MAX: usize = SAFETENSORS_HEADER_MAX + 8;
 
+/// What becomes of a file's pieces as they are read.
+pub(crate) type Each<'a> = &'a mut dyn FnMut(&FileEntry, &[u8]) -> Result<()>;
+
 /// See [`Store::scan`]. Holds one shard and the start of one file. The paths are a manifest's and cannot leave the
 /// folder. // I13
-pub(crate) fn scan_files(store: &Store, complete: &Complete, folder: Option<&Path>) -> Result<Vec<Scan>> {
-    let files = complete.mapped().files();
-    files.map(|(file, table)| scan_file(store, file, table, folder)).collect()
+pub(crate) fn write_files(store: &Store, complete: &Complete, folder: &Path) -> Result<Vec<Scan>> {
+    let write = |(file, table): (&FileEntry, &ShardTable)| {
+        let (path, mut out) = create(&folder.join(file.path.as_str()))?;
+        let scan = scan_file(store, file, table, &mut |_, piece| {
+            out.write_all(piece).map_err(StoreError::io("write", &path))
+        })?;
+        out.sync_all().map_err(StoreError::io("write", &path))?;
+        durable::sync_parent(&path)?;
+        Ok(scan)
+    };
+    complete.mapped().files().map(write).collect()
 }
 
-fn scan_file(store: &Store, file: &FileEntry, table: &ShardTable, folder: Option<&Path>) -> Result<Scan> {
-    let mut out = folder.map(|folder| create(&folder.join(file.path.as_str()))).transpose()?;
+/// See [`Store::scan_each`].
+pub(crate) fn scan_files(store: &Store, complete: &Complete, each: Each) -> Result<Vec<Scan>> {
+    complete.mapped().files().map(|(file, table)| scan_file(store, file, table, each)).collect()
+}
+
+pub(crate) fn scan_file(store: &Store, file: &FileEntry, table: &ShardTable, each: Each) -> Result<Scan> {
     let (mut digest, mut head) = (blake3::Hasher::new(), Vec::new());
     for row in &table.rows {
         let shard = store.shard(&row.id)?.ok_or(StoreError::NoShard(row.id))?;
         digest.update(shard.bytes());
-        if let Some((path, out)) = &mut out {
-            out.write_all(shard.bytes()).map_err(StoreError::io("write", path))?;
-        }
+        each(file, shard.bytes())?;
         let rest = bytes_wanted(&head).saturating_sub(head.len());
         head.extend_from_slice(&shard.bytes()[..rest.min(shard.bytes().len())]);
-    }
-    if let Some((path, out)) = &out {
-        out.sync_all().map_err(StoreError::io("write", path))?;
-        durable::sync_parent(path)?;
     }
     Ok(Scan { digest: FileDigest(Digest(*digest.finalize().as_bytes())), head })
 }

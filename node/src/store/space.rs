@@ -19,6 +19,11 @@ impl Space {
         Self { root, min_free }
     }
 
+    /// Bytes that stay free; 0 for no minimum.
+    pub fn min_free(&self) -> u64 {
+        self.min_free
+    }
+
     /// Bytes that this user can still write to it.
     pub fn free_bytes(&self) -> Result<u64> {
         disk::free_bytes(&self.root).map_err(StoreError::io("ask for the free space of", &self.root))

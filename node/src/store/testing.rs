@@ -63,7 +63,11 @@ impl Fixture {
             publisher: PublicKey::of(&self.keypair),
             files,
         };
-        Signed::sign(&manifest, &self.keypair).expect("encodes").expect("its key").verify().expect("just signed")
+        self.sign_manifest(&manifest)
+    }
+
+    pub fn sign_manifest(&self, manifest: &Manifest) -> Authentic<Manifest> {
+        Signed::sign(manifest, &self.keypair).expect("encodes").expect("its key").verify().expect("just signed")
     }
 
     /// Imports two files of `len` bytes and all that follows.
@@ -75,8 +79,8 @@ impl Fixture {
 
     pub fn well_formed(&self, store: &Store, name: &str, len: usize) -> Result<WellFormed, StoreError> {
         let complete = self.complete(store, name, len)?;
-        let inspected = complete.inspect(|file, table| store.read_file(file, table), |_, _| Ok(()))?;
-        Ok(inspected?)
+        let scans = store.scan(&complete, None)?;
+        Ok(complete.inspect_scanned(&scans, |_| Ok(()))?)
     }
 
     pub fn complete(&self, store: &Store, name: &str, len: usize) -> Result<Complete, StoreError> {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use potluck_protocol::codec;
 use potluck_protocol::id::{Digest, FileDigest, ShardId};
+use potluck_protocol::limits::{REPEATED_FACTOR, REPEATED_FREE, SHARD_MAX};
 use potluck_protocol::manifest::{FileEntry, Manifest};
 use potluck_protocol::shard::{Cut, ShardError, ShardRow, ShardTable, TableError, VerifiedShard};
 use potluck_protocol::signed::{Authentic, Signed};
 use potluck_protocol::text::RelPath;
-use potluck_protocol::verify::{Blame, Complete, Mapped, VerifyError, WellFormed, verify_manifest};
+use potluck_protocol::verify::{Blame, Complete, Mapped, Scan, VerifyError, WellFormed, verify_manifest};
 
 use crate::samples::{self, keypair};
 
@@ -74,9 +75,11 @@ fn complete(manifest: &Manifest, shards: &Shards) -> Result<Complete, VerifyErro
 }
 
 fn inspected(manifest: &Manifest, shards: &Shards, content: &[u8]) -> Result<WellFormed, VerifyError> {
-    let read = |_: &FileEntry, _: &ShardTable| Ok::<_, std::convert::Infallible>(content.to_vec());
-    let Ok(result) = complete(manifest, shards)?.inspect(read, |_, _| Ok(()));
-    result
+    complete(manifest, shards)?.inspect_scanned(&[scan(content)], |_| Ok(()))
+}
+
+fn scan(content: &[u8]) -> Scan {
+    Scan { digest: FileDigest(Digest::of(content)), head: content.to_vec() }
 }
 
 #[test]
@@ -126,8 +129,8 @@ fn a_cut_that_is_not_the_rules_is_the_publishers_fault() {
     let cases = [(Cut::Fixed, vec![len]), (Cut::Safetensors, vec![len]), (Cut::Safetensors, vec![100, len - 100])];
     for (cut, lens) in cases {
         let (manifest, shards) = published(cut, &lens);
-        let read = |_: &FileEntry, _: &ShardTable| Ok::<_, std::convert::Infallible>(safetensors());
-        let Ok(apart) = complete(&manifest, &shards).expect("all is there").inspect_apart(read, |_, _| Ok(()));
+        let whole = complete(&manifest, &shards).expect("all is there");
+        let apart = whole.inspect_apart(&[scan(&safetensors())], |_| Ok(()));
         let error = inspected(&manifest, &shards, &safetensors()).expect_err("not the rule's cut");
         assert_eq!(apart.as_ref(), Err(&error), "whoever judges a part of it sees that too");
         assert!(matches!(error, VerifyError::Table { error: TableError::WrongCut, .. }), "{cut:?}: {error}");
@@ -170,8 +173,35 @@ fn content_that_is_not_the_manifests_is_the_publishers_fault() {
     assert!(matches!(error, VerifyError::FileDigest { .. }));
     assert_eq!(error.blame(), Blame::Publisher);
 
-    let read = |_: &FileEntry, _: &ShardTable| Ok::<_, std::convert::Infallible>(safetensors());
     let complete = complete(&manifest, &shards).expect("complete");
-    let Ok(result) = complete.inspect(read, |_, _| Err(("adapter_model.safetensors".into(), "NaN".into())));
+    let wrong = |_: &Manifest| Err(("adapter_model.safetensors".into(), "NaN".into()));
+    let result = complete.inspect_scanned(&[scan(&safetensors())], wrong);
     assert_eq!(result.expect_err("refused by its meaning").blame(), Blame::Publisher);
+}
+
+/// A megabyte of traffic that is to become gigabytes on disk: seen by the tables alone, before a shard is fetched.
+#[test]
+fn a_table_that_repeats_a_shard_beyond_what_is_honest_is_refused_before_it_is_fetched() {
+    let (manifest, mut shards) = honest();
+    let piece = VerifiedShard::of(vec![0; SHARD_MAX]).expect("short enough");
+    let mut of_repeats = |rows: u64| {
+        let len = SHARD_MAX as u32;
+        let table = ShardTable { cut: Cut::Fixed, rows: vec![ShardRow { id: piece.id(), len }; rows as usize] };
+        let table = VerifiedShard::of(codec::encode(&table).expect("a valid table")).expect("short enough");
+        let file = FileEntry {
+            path: RelPath::new("adapter_model.safetensors").expect("a path"),
+            len: rows * u64::from(len),
+            digest: FileDigest(Digest::of(b"nobody has read it yet")),
+            table: vec![table.id()],
+            table_len: table.bytes().len() as u32,
+        };
+        shards.insert(table.id(), table);
+        mapped(&Manifest { files: vec![file], ..manifest.clone() }, &shards).map(drop)
+    };
+    let most = REPEATED_FREE / SHARD_MAX as u64 + REPEATED_FACTOR;
+    assert_eq!(of_repeats(most), Ok(()), "zeros, as factors have that were never trained");
+    let error = of_repeats(most + 1).expect_err("a bomb");
+    assert!(matches!(error, VerifyError::Repeated { distinct, .. } if distinct == SHARD_MAX as u64), "{error}");
+    assert_eq!(error.blame(), Blame::Publisher);
+    assert!(matches!(of_repeats(4000), Err(VerifyError::Repeated { .. })));
 }

@@ -13,7 +13,6 @@ use super::{Digest, Outcome};
 pub struct Adapter {
     pub r: u32,
     pub target_module: String,
-    pub config: Vec<u8>,
     pub model: Vec<u8>,
 }
 
@@ -45,16 +44,35 @@ impl Adapter {
         }
         let header = serde_json::to_vec(&header)?;
         let model = [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat();
-        let config = serde_json::json!({
-            "peft_type": "LORA", "task_type": "CAUSAL_LM", "r": r, "lora_alpha": r, "target_modules": ["q_proj"],
-            "lora_dropout": 0.0, "bias": "none",
-        });
-        Ok(Self { r, target_module: "q_proj".to_owned(), config: serde_json::to_vec(&config)?, model })
+        Ok(Self { r, target_module: "q_proj".to_owned(), model })
+    }
+
+    /// `adapter_config.json`, as the page gives it.
+    fn config(&self, base: Digest) -> String {
+        let Self { r, target_module, .. } = self;
+        let base: String = base.iter().take(20).map(|byte| format!("{byte:02x}")).collect();
+        let lines = [
+            format!(r#"  "base_model_name_or_path": "base/{base}","#),
+            r#"  "bias": "none","#.to_owned(),
+            r#"  "fan_in_fan_out": false,"#.to_owned(),
+            r#"  "inference_mode": true,"#.to_owned(),
+            r#"  "init_lora_weights": true,"#.to_owned(),
+            format!(r#"  "lora_alpha": {r},"#),
+            r#"  "lora_dropout": 0.0,"#.to_owned(),
+            r#"  "modules_to_save": null,"#.to_owned(),
+            r#"  "peft_type": "LORA","#.to_owned(),
+            format!(r#"  "r": {r},"#),
+            r#"  "target_modules": ["#.to_owned(),
+            format!(r#"    "{target_module}""#),
+            "  ],".to_owned(),
+            r#"  "task_type": "CAUSAL_LM""#.to_owned(),
+        ];
+        format!("{{\n{}\n}}\n", lines.join("\n"))
     }
 
     pub fn publish(&self, name: &str, base: Digest, sequence: u64, keypair: &Keypair) -> Published {
         let mut shards = BTreeMap::new();
-        let config = entry("adapter_config.json", &self.config, &mut shards);
+        let config = entry("adapter_config.json", self.config(base).as_bytes(), &mut shards);
         let model = entry("adapter_model.safetensors", &self.model, &mut shards);
         let total_bytes = config.len + model.len;
         let publisher = keypair.public().to_bytes();

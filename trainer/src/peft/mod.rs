@@ -8,19 +8,22 @@
 mod aim;
 mod config;
 mod error;
+mod inspection;
 mod plan;
 mod positioned;
 mod read;
+mod size;
 mod stored;
 mod stream;
 mod write;
 
 pub use error::PeftError;
-pub use read::{check, check_apart, inspect, read};
+pub use inspection::{Inspected, Inspection};
+pub use read::{check, read};
+pub use size::model_bytes;
 pub use stored::Stored;
 pub use stream::FactorsWriter;
-pub(crate) use write::target_modules;
-pub use write::{Files, encode, write};
+pub use write::{Files, encode, portable_settings, target_modules, write};
 
 /// The settings.
 pub const CONFIG_FILE: &str = "adapter_config.json";

@@ -140,6 +140,11 @@ impl Placed {
         Ok(rank)
     }
 
+    /// What `B A` is multiplied with.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+
     /// A with `rank` rows, zeros below the module's own.
     pub fn a(&self, bytes: &[u8], rank: usize) -> Result<Vec<f32>, FactorsError> {
         let mut a = values(&self.a, bytes)?;

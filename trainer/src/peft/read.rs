@@ -54,30 +54,6 @@ pub fn check(config: &[u8], model: &[u8], architecture: &Architecture) -> Result
     Ok(Adapter { config: LoraConfig::new(rank, rank as f32, target_modules), tensors })
 }
 
-/// What can be said without the base: the two files fit each other, and every value is finite. The rank.
-pub fn check_apart(config: &[u8], model: &[u8]) -> Result<usize, PeftError> {
-    let plan = Plan::apart(config, Layout::parse(model, model.len())?)?;
-    check_values(&plan, model)?;
-    Ok(plan.rank)
-}
-
-/// [`check`] by somebody who needs no value: the settings of the adapter. No more than one module's values are held.
-pub fn inspect(config: &[u8], model: &[u8], architecture: &Architecture) -> Result<LoraConfig, PeftError> {
-    let plan = Plan::new(config, Layout::parse(model, model.len())?, architecture)?;
-    check_values(&plan, model)?;
-    let target_modules = target_modules(&plan.modules.into_keys().collect::<BTreeSet<_>>(), architecture);
-    Ok(LoraConfig::new(plan.rank, plan.rank as f32, target_modules))
-}
-
-/// Every value is finite, with its scale too.
-fn check_values(plan: &Plan, model: &[u8]) -> Result<(), PeftError> {
-    for placed in plan.modules.values() {
-        placed.a(&model[placed.a.begin..placed.a.end], plan.rank)?;
-        placed.b(&model[placed.b.begin..placed.b.end], plan.rank)?;
-    }
-    Ok(())
-}
-
 /// What a file in the place of a folder is, by its first bytes.
 fn kind_of(path: &Path) -> &'static str {
     if let Some(special) = files::special_kind(path) {

@@ -67,6 +67,14 @@ fn stored(config: &[u8], model: &[u8]) -> Result<BTreeMap<String, AdapterTensor>
     Ok(tensors)
 }
 
+/// A file that comes in pieces of that many bytes.
+fn inspect(config: &[u8], model: &[u8], piece: usize) -> Result<Inspected, PeftError> {
+    let architecture = small::architecture();
+    let mut inspection = Inspection::new(config, Some(&architecture), model.len());
+    model.chunks(piece).try_for_each(|piece| inspection.feed(piece))?;
+    inspection.finish()
+}
+
 fn bits(tensors: &BTreeMap<String, AdapterTensor>) -> Vec<(&str, [usize; 2], Vec<u32>)> {
     let bits = |tensor: &AdapterTensor| tensor.values.iter().map(|value| value.to_bits()).collect();
     tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.shape, bits(tensor))).collect()
@@ -90,6 +98,19 @@ fn what_is_written_is_read_with_its_scale_in_b() {
         assert_eq!(read.factor(module, Factor::B).unwrap().values, doubled);
     }
     assert_eq!(encode(&read, &small::architecture()).unwrap(), files, "the portable profile is a fixed point");
+}
+
+/// What PEFT is given is a function of what a manifest states, and so nobody's own to write.
+#[test]
+fn the_settings_of_a_published_adapter_follow_from_rank_modules_and_base() {
+    let names = target_modules(&[QUERY.to_owned(), UP.to_owned()].into(), &small::architecture()).names();
+    assert_eq!(portable_settings(2, &names, None), files().config);
+    let base = potluck_protocol::id::BaseId(potluck_protocol::id::Digest::of(b"base"));
+    let of_base: Value = serde_json::from_slice(&portable_settings(2, &names, Some(&base))).unwrap();
+    assert_eq!(of_base["base_model_name_or_path"], json!(format!("base/{}", &base.to_string()[..40])));
+    let mut of_none = of_base;
+    of_none["base_model_name_or_path"] = Value::Null;
+    assert_eq!(format!("{of_none:#}\n").into_bytes(), files().config);
 }
 
 #[test]
@@ -309,16 +330,21 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// One bit anywhere: an error, or a finite adapter of another content.
+    /// One bit anywhere: an error, or a finite adapter of another content; the same whether the file comes whole or in
+    /// pieces of any length.
     #[test]
-    fn a_bit_flipped_adapter_is_refused_or_another(at in any::<prop::sample::Index>(), bit in 0u8..8) {
+    fn a_bit_flipped_adapter_is_refused_or_another(
+        at in any::<prop::sample::Index>(), bit in 0u8..8, piece in 1usize..700,
+    ) {
         let Files { config, mut model } = files();
         let at = at.index(model.len());
         model[at] ^= 1 << bit;
-        let (checked, inspected) =
-            (check(&config, &model, &small::architecture()), inspect(&config, &model, &small::architecture()));
+        let (checked, inspected) = (check(&config, &model, &small::architecture()), inspect(&config, &model, piece));
         match (&checked, &inspected) {
-            (Ok(adapter), Ok(config)) => prop_assert_eq!(&adapter.config, config),
+            (Ok(adapter), Ok(inspected)) => {
+                let targets = target_modules(&inspected.modules, &small::architecture());
+                prop_assert_eq!(&adapter.config, &LoraConfig::new(inspected.rank, inspected.rank as f32, targets));
+            }
             (checked, inspected) => prop_assert_eq!(
                 inspected.as_ref().err().map(ToString::to_string),
                 checked.as_ref().err().map(ToString::to_string),

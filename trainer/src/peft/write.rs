@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use potluck_protocol::base::{Architecture, LINEARS};
+use potluck_protocol::id::BaseId;
 use potluck_protocol::tensor::DType;
 use serde_json::json;
 
@@ -53,10 +54,17 @@ pub fn encode(adapter: &Adapter, architecture: &Architecture) -> io::Result<File
     Ok(Files { config: settings(adapter.config.r, &modules, architecture), model })
 }
 
-/// The keys that PEFT 0.2 and later know, sorted: older readers refuse unknown keys.
+/// The settings of an adapter that names no base.
 pub fn settings(r: usize, modules: &BTreeSet<String>, architecture: &Architecture) -> Vec<u8> {
+    portable_settings(r, &target_modules(modules, architecture).names(), None)
+}
+
+/// `adapter_config.json` in the portable profile, with the keys that PEFT 0.2 and later know, sorted: older readers refuse
+/// unknown keys. It follows from rank, modules and base alone, so that nothing in the file of a published adapter is its
+/// publisher's own to write: PEFT loads what was checked.
+pub fn portable_settings(r: usize, target_modules: &[String], base: Option<&BaseId>) -> Vec<u8> {
     let fields = json!({
-        "base_model_name_or_path": null,
+        "base_model_name_or_path": base.map(base_name),
         "bias": "none",
         "fan_in_fan_out": false,
         "inference_mode": true,
@@ -66,10 +74,15 @@ pub fn settings(r: usize, modules: &BTreeSet<String>, architecture: &Architectur
         "modules_to_save": null,
         "peft_type": "LORA",
         "r": r,
-        "target_modules": target_modules(modules, architecture),
+        "target_modules": target_modules,
         "task_type": "CAUSAL_LM",
     });
     format!("{fields:#}\n").into_bytes()
+}
+
+/// What a published adapter calls its base: a name by the form of the hub's, which says which weights it means.
+fn base_name(base: &BaseId) -> String {
+    format!("base/{:.40}", base.to_string())
 }
 
 /// The shortest names that select exactly these modules: `q_proj` for the query projections of all layers, whole paths

@@ -54,8 +54,6 @@ impl Puller {
         let apart = self.check_base_here(&manifest, &pull).await?;
         let (mut bytes, mut providers) = (0, Vec::new());
         if !self.disk.is_whole(id).await? {
-            // Once as shards and once as the folder.
-            self.disk.check_room(manifest.body().total_bytes().saturating_mul(2), "shards and files").await?;
             let fetched = self.objects.fetch(call, manifest.clone(), patience).await?;
             (bytes, providers) = (fetched.fetched_bytes, objects::providers(&fetched));
         }

@@ -100,11 +100,12 @@ impl Bases {
             return Err(publishers_fault(manifest.body(), (String::new(), reason)));
         }
         files::check(manifest.body()).map_err(|wrong| publishers_fault(manifest.body(), wrong))?;
-        // Once as shards, to pass them on, and once as the files that a training run maps.
-        self.disk.check_room(manifest.body().total_bytes().saturating_mul(2), "shards and files of the base").await?;
         let whole = self.disk.complete(id).await;
         let (bytes, from, complete) = match whole {
-            Ok(complete) => (0, Vec::new(), complete),
+            Ok(complete) => {
+                self.disk.check_room(manifest.body().total_bytes(), "the files of the base").await?;
+                (0, Vec::new(), complete)
+            }
             Err(_) => {
                 let pulled = self.objects.fetch(call, manifest, patience).await?;
                 (pulled.fetched_bytes, providers(&pulled), pulled.complete)

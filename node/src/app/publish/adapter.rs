@@ -57,7 +57,7 @@ impl AdapterPublisher {
         let portable = temporary::folder(&self.disk.home.layout().tmp(), temporary::Purpose::Publish);
         let portable = portable.map_err(|error| Failure::io("make a folder to publish from", &error))?;
         let out = portable.path().join("adapter");
-        let task = Task::Normalise { base, folder: publish.folder.clone(), out: out.clone() };
+        let task = Task::Normalise { base, of: base_id, folder: publish.folder.clone(), out: out.clone() };
         let normalised: Normalised = self.worker.compute(call, config::processors(), task).await?;
 
         let files = self.disk.on_store(move |store| store.import_files(adapter_files(&out))).await?;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Script, Stage};
-use crate::app::call::Call;
+use crate::app::call::{Call, ChosenBy};
 use crate::app::errors::ObjectError;
 use crate::failure::{Failure, Kind};
 use crate::store::{BaseFile, BaseRecord};
@@ -28,7 +28,12 @@ async fn shapes_of_small(stage: &Stage) -> Result<Architecture, ObjectError> {
     let parts = &stage.node.parts;
     let known = parts.names.known.by_id(&Stage::base()).expect("known");
     let (progress, cancel) = (mpsc::channel(1).0, CancellationToken::new());
-    parts.publisher.objects.shapes.of(&Call { progress: &progress, cancel: &cancel }, &known).await
+    parts
+        .publisher
+        .objects
+        .shapes
+        .of(&Call { progress: &progress, cancel: &cancel, chosen_by: ChosenBy::Us }, &known)
+        .await
 }
 
 #[tokio::test]

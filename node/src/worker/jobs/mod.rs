@@ -41,7 +41,7 @@ pub fn run(job: &Job, context: &Context) -> Outcome<Value> {
         }
         Task::Choose(task) => to_value(choose::choose(task, context)?),
         Task::CompareView { view, original } => to_value(view::compare(view, original)?),
-        Task::Normalise { base, folder, out } => to_value(adapt::normalise(base, folder, out)?),
+        Task::Normalise { base, of, folder, out } => to_value(adapt::normalise(base, of, folder, out)?),
         Task::Bench { base, work: BenchWork::Step(settings) } => to_value(bench::step(base, settings, context)?),
         Task::Bench { base, work: BenchWork::Generate(settings) } => to_value(bench::generate(base, settings)?),
         Task::BenchMerge(task) => to_value(merge::bench(task, context)?),

@@ -4,7 +4,7 @@ pub mod choose;
 
 use std::path::PathBuf;
 
-use potluck_protocol::id::ManifestId;
+use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_trainer::data::tokenise::Overlong;
 use serde::{Deserialize, Serialize};
@@ -102,10 +102,12 @@ pub enum Task {
         /// What it would be a view of.
         original: BaseSource,
     },
-    /// Checks a PEFT folder against a base and writes it in the portable profile.
+    /// Checks a PEFT folder against a base and writes it as it is published: in the portable profile, with the base's name.
     Normalise {
         /// What the adapter is for.
         base: BaseSource,
+        /// The id of that base.
+        of: BaseId,
         /// The PEFT folder to read.
         folder: PathBuf,
         /// The PEFT folder to write; it must not exist.

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::call::Call;
+use crate::app::call::{Call, ChosenBy};
 use crate::app::channel::follower::Follower;
 use crate::app::channel::follower::limits::{EVERY, PAUSE};
 use crate::app::channel::follower::update::Asked;
@@ -89,7 +89,8 @@ impl Follower {
         let Some(ChannelRecord { name, held: false, halted: None, .. }) = self.disk.store.channel(&id) else { return };
         // Nobody is told how far it is.
         let (progress, cancel) = (mpsc::channel(1).0, stop.child_token());
-        match self.update(&Call { progress: &progress, cancel: &cancel }, id, Asked::Daemon).await {
+        let call = Call { progress: &progress, cancel: &cancel, chosen_by: ChosenBy::Others };
+        match self.update(&call, id, Asked::Daemon).await {
             Ok(updated) => {
                 let height = updated.lineage.next_height() - 1;
                 if height > updated.from {

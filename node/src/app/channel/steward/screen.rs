@@ -24,7 +24,8 @@ pub enum Screened {
     /// Its adapter is here, whole and checked.
     Fit,
     Refused(Refusal),
-    /// Nothing can be said: this node is on no network, and the adapter is not here.
+    /// Nothing can be said: the adapter is not here, and this node is on no network, or has fetched all that it may fetch
+    /// in a day of what strangers chose.
     Later,
 }
 
@@ -70,10 +71,8 @@ impl Screen {
             return Ok(Screened::Fit);
         }
         if !self.disk.try_store(move |store| Ok(complete(store, &id).is_ok())).await? {
-            let bytes = manifest.body().total_bytes().saturating_mul(2);
-            self.disk.check_room(bytes, "shards and files of a proposed adapter").await?;
             call.phase(format!("fetching {} from its publisher or others", manifest.body().name)).await;
-            if let Err(error) = self.objects.fetch(call, manifest.clone(), patience).await {
+            if let Err(error) = self.objects.fetch(&call.for_others(), manifest.clone(), patience).await {
                 return self.judge_missing(error);
             }
         }
@@ -99,6 +98,9 @@ impl Screen {
 
     /// What is nobody's trouble but the publisher's and the network's is a refusal; ours ends the release.
     fn judge_missing(&self, error: ObjectError) -> Outcome<Screened> {
+        if matches!(error, ObjectError::OverBudget { .. }) {
+            return Ok(Screened::Later);
+        }
         match error.is_missing() {
             true if self.network.is_none() => Ok(Screened::Later),
             true => Ok(Screened::Refused(Refusal::Missing)),

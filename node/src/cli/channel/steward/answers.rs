@@ -82,7 +82,10 @@ fn render_verdicts(name: &str, verdicts: &[ProposalVerdict], later: usize, done:
     }
     lines.extend(verdicts.iter().map(render_verdict));
     if later > 0 {
-        lines.push(format!("{later} proposals wait: their adapters are not here, and this node is on no network"));
+        lines.push(format!(
+            "{later} proposals wait: their adapters are not here, and this node is on no network, or has fetched all that \
+             it fetches unasked in a day"
+        ));
     }
     lines
 }
