@@ -43,7 +43,12 @@ pub struct Draft {
 
 /// A channel without sealed shards: whoever is told to is taken.
 pub fn open(home: &Path, name: &str, genesis: BaseId, forked_from: Option<ManifestId>) -> ManifestId {
-    let info = ChannelInfo {
+    sign(home, name, channel(genesis, forked_from))
+}
+
+/// What such a channel's manifest says.
+pub fn channel(genesis: BaseId, forked_from: Option<ManifestId>) -> Kind {
+    Kind::Channel(ChannelInfo {
         genesis,
         forked_from,
         dtype: DType::F32,
@@ -52,12 +57,16 @@ pub fn open(home: &Path, name: &str, genesis: BaseId, forked_from: Option<Manife
         gate: Gate { gain_ppm: 0, guard_ppm: 0 },
         norm: NormBound { clip_ppm: 1, refuse_ppm: 2 },
         evaluation: Vec::new(),
-    };
-    sign(home, name, Kind::Channel(info))
+    })
 }
 
 /// Signs a version with the key of `home`.
 pub fn version(home: &Path, draft: &Draft) -> ManifestId {
+    sign(home, "version", version_of(draft))
+}
+
+/// What a version's manifest says.
+pub fn version_of(draft: &Draft) -> Kind {
     let taken = |adapter: &ManifestId| {
         let weight = draft.inputs.iter().find(|(id, _)| id == adapter).map_or(Weight::ONE, |(_, weight)| *weight);
         Verdict {
@@ -68,7 +77,7 @@ pub fn version(home: &Path, draft: &Draft) -> ManifestId {
     };
     let mut verdicts: Vec<Verdict> = draft.taken.iter().map(taken).collect();
     verdicts.sort_by_key(|verdict| verdict.proposal);
-    let info = VersionInfo {
+    Kind::Version(Box::new(VersionInfo {
         channel: draft.channel,
         height: draft.height,
         previous: draft.previous,
@@ -79,8 +88,7 @@ pub fn version(home: &Path, draft: &Draft) -> ManifestId {
         revoked: draft.revoked.clone(),
         opened: None,
         verdicts,
-    };
-    sign(home, "version", Kind::Version(Box::new(info)))
+    }))
 }
 
 /// Signs a claim against a channel's steward.
