@@ -10,7 +10,7 @@ use potluck_protocol::id::BaseId;
 use potluck_protocol::limits::SIGNATURES_MAX;
 use potluck_protocol::splitmix::SplitMix64;
 use serde_json::json;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::keys::key;
 use super::peer::{Manner, Peer};
@@ -25,6 +25,8 @@ const COUNT: usize = 2000;
 const A_SECOND: u64 = 500;
 const KEYS: usize = 30;
 const BOUND: f64 = 2.5;
+/// After so long a node has done what it was asked to do.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// Makes envelopes of one body.
 pub struct Envelopes {
@@ -100,10 +102,10 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
 fn cost(scene: &Scene, up: &Up, who: &str, messages: Vec<Vec<u8>>) -> Outcome<(usize, f64)> {
     let key = key(&format!("{} says {who}", scene.seed))?;
     let mut peer = scene.follower(up, &key, Manner::Serving(Shelf::default()))?;
-    scene.block_on(sleep(Duration::from_secs(1)));
+    std::thread::sleep(SETTLED);
     let before = processes::processor_seconds(up.pid())?;
     let said = scene.block_on(say(&mut peer, &scene.tiny, messages.into_iter(), A_SECOND));
     // What is on its way is looked at as well.
-    scene.block_on(sleep(Duration::from_secs(1)));
+    std::thread::sleep(SETTLED);
     Ok((said, processes::processor_seconds(up.pid())? - before))
 }
