@@ -44,7 +44,12 @@ pub struct Draft {
 
 /// A channel without sealed shards: whoever is told to is taken.
 pub fn open(home: &Path, name: &str, genesis: BaseId, forked_from: Option<ManifestId>) -> ManifestId {
-    let info = ChannelInfo {
+    sign(home, name, channel(genesis, forked_from))
+}
+
+/// What such a channel's manifest says.
+pub fn channel(genesis: BaseId, forked_from: Option<ManifestId>) -> Kind {
+    Kind::Channel(ChannelInfo {
         genesis,
         forked_from,
         dtype: DType::F32,
@@ -53,12 +58,23 @@ pub fn open(home: &Path, name: &str, genesis: BaseId, forked_from: Option<Manife
         gate: Gate { gain_ppm: 0, guard_ppm: 0 },
         norm: NormBound { clip_ppm: 1, refuse_ppm: 2 },
         evaluation: Vec::new(),
-    };
-    sign(home, name, Kind::Channel(info))
+    })
 }
 
 /// Signs a version with the key of `home`.
 pub fn version(home: &Path, draft: &Draft) -> ManifestId {
+    sign(home, &name_of(home, &draft.channel), version_of(draft))
+}
+
+/// The channel's name, which its versions bear; another one where the channel is not known.
+fn name_of(home: &Path, channel: &ManifestId) -> String {
+    let store = Store::open(&Home::open(home).expect("no daemon runs on it")).expect("opens");
+    let manifest = store.manifest(channel).expect("readable");
+    manifest.map_or_else(|| "version".to_owned(), |manifest| manifest.body().name.to_string())
+}
+
+/// What a version's manifest says.
+pub fn version_of(draft: &Draft) -> Kind {
     let taken = |adapter: &ManifestId| {
         let weight = draft.inputs.iter().find(|(id, _)| id == adapter).map_or(Weight::ONE, |(_, weight)| *weight);
         Verdict {
@@ -69,7 +85,7 @@ pub fn version(home: &Path, draft: &Draft) -> ManifestId {
     };
     let mut verdicts: Vec<Verdict> = draft.taken.iter().map(taken).collect();
     verdicts.sort_by_key(|verdict| verdict.proposal);
-    let info = VersionInfo {
+    Kind::Version(Box::new(VersionInfo {
         channel: draft.channel,
         height: draft.height,
         previous: draft.previous,
@@ -80,15 +96,7 @@ pub fn version(home: &Path, draft: &Draft) -> ManifestId {
         revoked: draft.revoked.clone(),
         opened: None,
         verdicts,
-    };
-    sign(home, &name_of(home, &draft.channel), Kind::Version(Box::new(info)))
-}
-
-/// The channel's name, which its versions bear; another one where the channel is not known.
-fn name_of(home: &Path, channel: &ManifestId) -> String {
-    let store = Store::open(&Home::open(home).expect("no daemon runs on it")).expect("opens");
-    let manifest = store.manifest(channel).expect("readable");
-    manifest.map_or_else(|| "version".to_owned(), |manifest| manifest.body().name.to_string())
+    }))
 }
 
 /// Signs a claim against a channel's steward.

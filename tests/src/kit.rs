@@ -43,6 +43,14 @@ impl Program {
         Ok(Self { path: std::env::current_exe()?, within: Vec::new(), disguised: true })
     }
 
+    /// The program at a path, or else [`Self::this`].
+    pub fn at(path: Option<&Path>) -> std::io::Result<Self> {
+        match path {
+            Some(path) => Ok(Self { path: std::path::absolute(path)?, within: Vec::new(), disguised: false }),
+            None => Self::this(),
+        }
+    }
+
     /// The same program, in a network namespace. Homes are shared through the file system.
     pub fn inside(&self, namespace: &str) -> Self {
         let within = ["ip", "netns", "exec", namespace].map(str::to_owned).to_vec();

@@ -18,6 +18,7 @@ pub mod check_demo;
 pub mod check_losses;
 pub mod crash;
 pub mod full_disk;
+pub mod hostile;
 pub mod hub;
 pub mod interrupting;
 pub mod killing;

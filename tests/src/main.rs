@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use potluck_tests::check_demo::{self, Demands};
+use potluck_tests::hostile::{self, Setting, Sizes};
 use potluck_tests::{check_losses, crash, full_disk, kit, side_by_side, skills, soak};
 
 #[derive(Parser)]
@@ -53,9 +54,26 @@ enum Command {
         /// For `skew`: the program of another version that runs beside this one
         #[arg(long, value_name = "PATH")]
         old: Option<PathBuf>,
+        #[command(flatten)]
+        hostile: soak::hostile::Options,
     },
     /// List the soaks
     Soaks,
+    /// Attack daemons of a program on loopback, and hold what comes of it against what is promised
+    Attack {
+        /// A name that `attacks` lists
+        name: String,
+        /// The program [default: the one that this one was built with]
+        #[arg(long, value_name = "PATH")]
+        potluck: Option<PathBuf>,
+        /// The same seed gives the same keys
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        #[command(flatten)]
+        sizes: Sizes,
+    },
+    /// List the attacks
+    Attacks,
     /// Work in a home until killed: for tests
     #[command(hide = true)]
     CrashChild { home: PathBuf, seed: u64, steps: u64 },
@@ -82,7 +100,7 @@ fn main() -> ExitCode {
         Command::CheckLosses { measured, reference, demands } => check_losses(&measured, &reference, &demands),
         Command::SideBySide(args) => side_by_side(&args),
         Command::Skills(args) => skills(&args),
-        Command::Soak { name, seed, old } => run_soak(&name, seed, old.as_deref()),
+        Command::Soak { name, seed, old, hostile } => run_soak(&name, seed, old.as_deref(), &hostile),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
         Command::CrashCheck { home } => end(crash::check_input(&home)),
         Command::FloodTarget { home } => end(soak::flood::child(&home)),
@@ -92,6 +110,31 @@ fn main() -> ExitCode {
                 println!("{:16} {}", soak.name, soak.about);
             }
             ExitCode::SUCCESS
+        }
+        Command::Attack { name, potluck, seed, sizes } => attack(&name, potluck.as_deref(), seed, sizes),
+        Command::Attacks => {
+            for attack in hostile::ALL {
+                println!("{:4} {}", attack.name, attack.about);
+            }
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn attack(name: &str, potluck: Option<&std::path::Path>, seed: u64, sizes: Sizes) -> ExitCode {
+    let Some(attack) = hostile::ALL.iter().find(|attack| attack.name == name) else {
+        eprintln!("there is no attack `{name}`; `potluck-tests attacks` lists those that are");
+        return ExitCode::from(2);
+    };
+    let found = kit::Program::at(potluck).map_err(Into::into);
+    match found.and_then(|program| attack.run(&Setting { program, seed, sizes })) {
+        Ok(found) => {
+            println!("{}", found.figures);
+            if found.holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("{name} with seed {seed}: {error}");
+            ExitCode::FAILURE
         }
     }
 }
@@ -144,14 +187,23 @@ fn skills(args: &skills::Skills) -> ExitCode {
     }
 }
 
-fn run_soak(name: &str, seed: u64, old: Option<&std::path::Path>) -> ExitCode {
+fn run_soak(name: &str, seed: u64, old: Option<&std::path::Path>, hostile: &soak::hostile::Options) -> ExitCode {
     let Some(soak) = soak::ALL.iter().find(|soak| soak.name == name) else {
         eprintln!("there is no soak `{name}`; `potluck-tests soaks` lists those that are");
         return ExitCode::from(2);
     };
-    let outcome = match old.filter(|_| name == soak::skew::NAME) {
-        Some(old) => soak::skew::run(seed, old),
-        None => (soak.run)(seed),
+    let outcome = match (name, old) {
+        ("hostile", None) => soak::hostile::run_with(seed, hostile),
+        (soak::skew::NAME, Some(old)) if !hostile.are_given() => soak::skew::run(seed, old),
+        (_, Some(_)) => {
+            eprintln!("`--old` belongs to the soak `skew`");
+            return ExitCode::from(2);
+        }
+        _ if hostile.are_given() => {
+            eprintln!("`--minutes` and `--potluck` belong to the soak `hostile`");
+            return ExitCode::from(2);
+        }
+        _ => (soak.run)(seed),
     };
     match outcome {
         Ok(figures) => {

@@ -4,6 +4,7 @@ mod churn;
 pub mod copies;
 pub mod flood;
 mod fold_digests;
+pub mod hostile;
 mod interruptions;
 mod lab;
 mod links;
@@ -46,6 +47,11 @@ pub const ALL: &[Soak] = &[
         name: "fold-digests",
         about: "1,000 random recipes: one digest each on all instructions and threads, that of a second program",
         run: fold_digests::run,
+    },
+    Soak {
+        name: "hostile",
+        about: "8 nodes and 4 attackers for an hour: all that is published is pulled, versions and proofs are followed",
+        run: hostile::run,
     },
     Soak {
         name: "interruptions",

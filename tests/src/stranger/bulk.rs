@@ -5,8 +5,10 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::wire::{Reader, Writer};
 use super::{Digest, Outcome, rule};
 
-const REQUEST_MAX: usize = 40 << 10;
-const REPLY_MAX: usize = 264 << 10;
+/// The longest question.
+pub const REQUEST_MAX: usize = 40 << 10;
+/// The longest answer.
+pub const REPLY_MAX: usize = 264 << 10;
 /// Bytes of a shard in one reply: fewer than there may be.
 pub const PIECE_MAX: usize = 64 << 10;
 
@@ -123,13 +125,14 @@ impl Reply {
     }
 }
 
-async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Outcome<()> {
+/// After its length.
+pub async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Outcome<()> {
     stream.write_all(&[&(bytes.len() as u32).to_le_bytes(), bytes].concat()).await?;
     Ok(stream.flush().await?)
 }
 
 /// `None` at the end of the stream.
-async fn read_frame(stream: &mut (impl AsyncRead + Unpin), max: usize) -> Outcome<Option<Vec<u8>>> {
+pub async fn read_frame(stream: &mut (impl AsyncRead + Unpin), max: usize) -> Outcome<Option<Vec<u8>>> {
     let mut len = [0; 4];
     if stream.read(&mut len[..1]).await? == 0 {
         return Ok(None);

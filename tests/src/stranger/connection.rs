@@ -43,6 +43,11 @@ impl Connection {
         Ok((Self(open), inbound))
     }
 
+    /// Whether it has ended.
+    pub fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// A stream that speaks a protocol.
     pub async fn open(&self, protocol: &str) -> Outcome<Stream> {
         let (back, stream) = oneshot::channel();

@@ -7,15 +7,15 @@
 //! Non-goals: to be fast, to serve many peers, to look for peers.
 
 mod adapter;
-mod bulk;
-mod connection;
+pub mod bulk;
+pub mod connection;
 mod cut;
-mod gossip;
-mod identify;
-mod negotiate;
+pub mod gossip;
+pub mod identify;
+pub mod negotiate;
 mod node;
 mod objects;
-mod protobuf;
+pub mod protobuf;
 mod pull;
 mod wire;
 

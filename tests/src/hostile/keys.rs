@@ -1,0 +1,72 @@
+//! Keys that follow from a seed, and keys that were ground: made until they stand where their owner wants them.
+
+use libp2p::PeerId;
+use libp2p::identity::{Keypair, ed25519};
+use potluck_protocol::id::{BaseId, Digest};
+use potluck_protocol::signed::PublicKey;
+use rayon::prelude::*;
+
+use super::Outcome;
+
+/// The lots by which catalogues ordered publishers when they could be ground once and for all.
+const LOT_CONTEXT: &str = "potluck 2026 catalogue lot/1";
+
+/// More draws than this mean that the bound is too low to grind for.
+const DRAWS_MAX: usize = 4_000_000;
+const DRAWS_AT_ONCE: usize = 4096;
+
+/// A key that follows from a text.
+pub fn key(seed: &str) -> Outcome<ed25519::Keypair> {
+    let mut secret = *blake3::hash(seed.as_bytes()).as_bytes();
+    Ok(ed25519::SecretKey::try_from_bytes(&mut secret)?.into())
+}
+
+/// The peer of a key.
+pub fn peer(key: &ed25519::Keypair) -> PeerId {
+    Keypair::from(key.clone()).public().to_peer_id()
+}
+
+/// `count` keys whose peers all come before `bound` in the order of their ids.
+pub fn peers_below(seed: &str, bound: &PeerId, count: usize) -> Outcome<Vec<ed25519::Keypair>> {
+    let mut found = Vec::new();
+    for from in (0..DRAWS_MAX).step_by(DRAWS_AT_ONCE) {
+        let draws = (from..from + DRAWS_AT_ONCE).into_par_iter().map(|n| key(&format!("{seed} low {n}")));
+        let drawn = draws.collect::<Outcome<Vec<_>>>()?;
+        found.extend(drawn.into_iter().filter(|key| peer(key) < *bound));
+        if found.len() >= count {
+            found.truncate(count);
+            return Ok(found);
+        }
+    }
+    Err(format!("{} of {count} keys were found below {bound} in {DRAWS_MAX} draws", found.len()).into())
+}
+
+/// Of `draws` keys the `count` that come first by their lots for a base.
+pub fn lowest_lots(seed: &str, base: &BaseId, count: usize, draws: usize) -> Outcome<Vec<ed25519::Keypair>> {
+    let drawn = (0..draws.max(count)).into_par_iter().map(|n| {
+        let key = key(&format!("{seed} lot {n}"))?;
+        let lot = Digest::of_context(LOT_CONTEXT, &[base.0.0, PublicKey::of(&key).0.0].concat());
+        Ok((lot, key))
+    });
+    let mut drawn = drawn.collect::<Outcome<Vec<_>>>()?;
+    drawn.sort_by_key(|(lot, _)| *lot);
+    Ok(drawn.into_iter().take(count).map(|(_, key)| key).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ground_keys_stand_where_they_were_wanted() {
+        let bound = peer(&key("somebody").expect("a key"));
+        let low = peers_below("test", &bound, 5).expect("found");
+        assert!(low.len() == 5 && low.iter().all(|key| peer(key) < bound));
+        let base = BaseId(Digest::of(b"base"));
+        let lot =
+            |key: &ed25519::Keypair| Digest::of_context(LOT_CONTEXT, &[base.0.0, PublicKey::of(key).0.0].concat());
+        let lots = lowest_lots("test", &base, 3, 30).expect("made");
+        let all = lowest_lots("test", &base, 30, 30).expect("made");
+        assert!(lots.iter().map(lot).max() < all[3..].iter().map(lot).min());
+    }
+}
