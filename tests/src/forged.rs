@@ -8,7 +8,8 @@ use potluck_node::identity::Identity;
 use potluck_node::store::{Store, StoreError};
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::channel::{
-    Admission, Change, ChannelInfo, Claim, Gate, NormBound, ProofInfo, Verdict, VerdictOutcome, VersionInfo,
+    Admission, Change, ChannelInfo, Claim, Gate, NormBound, ProofInfo, ProposalInfo, Verdict, VerdictOutcome,
+    VersionInfo,
 };
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
 use potluck_protocol::manifest::{Kind, Manifest};
@@ -102,6 +103,11 @@ pub fn version_of(draft: &Draft) -> Kind {
 /// Signs a claim against a channel's steward.
 pub fn proof(home: &Path, genesis: BaseId, channel: ManifestId, claim: Claim) -> ManifestId {
     sign(home, "proof", Kind::Proof(ProofInfo { genesis, channel, claim }))
+}
+
+/// Signs a proposal of an adapter, which need not exist.
+pub fn proposal(home: &Path, genesis: BaseId, channel: ManifestId, adapter: ManifestId) -> ManifestId {
+    sign(home, "proposal", Kind::Proposal(ProposalInfo { genesis, channel, adapter, weight: Weight::ONE }))
 }
 
 /// What folding these adapters into a base gives, as the program itself does it.

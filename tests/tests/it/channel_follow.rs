@@ -8,7 +8,8 @@ use potluck_node::api::ask::{AskBases, AskChannels};
 use potluck_node::api::lineage::Shown;
 use potluck_node::api::proto::{BaseAdd, BaseShow, Eval, Publish, Verify};
 use potluck_node::api::{channel, proto};
-use potluck_node::store::Halt;
+use potluck_node::home::Home;
+use potluck_node::store::{ChannelRecord, Halt, Store};
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::channel::Change;
 use potluck_protocol::id::{BaseId, Digest, FoldDigest, ManifestId};
@@ -50,6 +51,14 @@ impl Scene {
 
     pub fn steward(&self) -> PathBuf {
         self.home("steward")
+    }
+
+    /// The steward knows its channel as `potluck channel open` would have left it.
+    pub fn take_as_own(&self) {
+        let name = "helpers".parse().expect("a name");
+        let record = ChannelRecord { id: self.channel, name, current: None, held: false, audit: false, halted: None };
+        let home = Home::open(self.steward()).expect("no daemon runs on it");
+        Store::open(&home).expect("opens").set_channel(record).expect("room");
     }
 
     pub fn up(&self, name: &str, bootstrap: &[&str]) -> Up {
@@ -301,4 +310,19 @@ fn two_versions_for_one_height_halt_whoever_sees_them() {
     let _late = scene.up("late", &[&follower.address]);
     let refused = scene.follow(&late, &[]);
     assert_eq!(refused.code, 4, "{refused:#?}");
+}
+
+/// F18(g): what is newest is only as new as the last word of the steward.
+#[test]
+fn a_follower_sees_when_the_steward_was_last_heard_from() {
+    let scene = Scene::new("last-heard", 0);
+    let steward = scene.up("steward", &[]);
+    let home = scene.home("follower");
+    let follower = scene.up("follower", &[&steward.address]);
+    assert_eq!(scene.follow(&home, &[]).code, 0);
+    let connected = scene.shown(&home).steward_heard.expect("it is connected");
+    follower.stop();
+    steward.stop();
+    let alone = scene.shown(&home).steward_heard.expect("what it announced is known");
+    assert!(alone <= connected && alone > 0, "{alone} {connected}");
 }

@@ -170,3 +170,29 @@ fn a_record_with_one_wrong_byte_is_set_aside_and_fetched_again() {
     assert_eq!(updated.json["height"], 1, "{updated:#?}");
     assert_eq!(scene.program.ok(&home, ["verify", &made[0].to_string()])["kind"], "version");
 }
+
+/// F5: whoever proposes what does not exist costs a release a moment, and the next one nothing.
+#[test]
+fn proposals_of_adapters_that_nobody_has_are_missed_together_and_rest_until_later() {
+    const MADE_UP: u64 = 8;
+    let scene = Scene::new("no-adapters", 0);
+    scene.take_as_own();
+    let stranger = scene.home("stranger");
+    scene.program.make_home(&stranger);
+    for n in 0..MADE_UP {
+        forged::proposal(&stranger, scene.genesis, scene.channel, made_up(&format!("adapter {n}")));
+    }
+    let steward = scene.up("steward", &[]);
+    let _stranger = scene.up("stranger", &[&steward.address]);
+    let release = || scene.program.run(&scene.steward(), ["channel", "release", "helpers", "--timeout", "8"]);
+    let mut missed = 0;
+    let rested = until("all are heard of, looked for, and left alone", || {
+        let answer = release();
+        missed += answer.json["missing"].as_u64().unwrap_or_default();
+        (answer.json["later"] == MADE_UP).then_some(answer)
+    });
+    assert_eq!((rested.code, &rested.json["released"]), (0, &false.into()), "{rested:#?}");
+    assert_eq!(rested.json["missing"], 0, "they are not looked for again: {rested:#?}");
+    assert_eq!(rested.json["verdicts"].as_array().map(Vec::len), Some(0), "{rested:#?}");
+    assert!(missed >= MADE_UP, "it is said how many could not be had: {missed}");
+}
