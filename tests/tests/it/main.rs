@@ -47,6 +47,7 @@ mod readme;
 mod remembered;
 mod search;
 mod silence;
+mod sizes;
 mod stopping;
 mod stranger;
 mod strangers_asked;
