@@ -374,9 +374,8 @@ async fn requests_of_a_later_version_are_refused_in_their_turn_and_are_no_misdee
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_provider_that_refuses_as_a_later_version_does_is_not_blamed() {
-    let (pulled, bad) = survives(Fault::Later).await;
+    let (pulled, _bad) = survives(Fault::Later).await;
     assert!(pulled.blamed.is_empty(), "{:?}", pulled.blamed);
-    assert!(!pulled.fetched_from.contains_key(&bad.peer_id()));
 }
 
 /// A manifest that no version before the next can read, as it travels.
