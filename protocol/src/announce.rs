@@ -1,10 +1,13 @@
 //! What gossip carries: that a manifest exists. Never the manifest, never a shard.
+//!
+//! Kinds are a list that grows. An announcement of a kind that a later version has added differs from others in that
+//! number alone, so that everything else about it is checked here too ([`LaterAnnouncement`]).
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{CodecError, Malformed, Wire};
+use crate::codec::{self, CodecError, Malformed, Wire};
 use crate::id::{AnnouncementId, BaseId, ManifestId};
-use crate::limits::{ANNOUNCEMENT_MAX, BASE_BYTES_MAX, SIGNED_MANIFEST_MAX};
+use crate::limits::{ANNOUNCEMENT_MAX, BASE_BYTES_MAX, SIGNED_MANIFEST_MAX, TAGS_MAX};
 use crate::manifest::Kind;
 use crate::signed::{Authentic, PublicKey, Signable, SignatureError, Signed};
 use crate::text::Name;
@@ -27,6 +30,11 @@ pub enum KindTag {
     Version,
     /// A pointer at what a steward did wrong.
     Proof,
+}
+
+impl KindTag {
+    /// How many kinds this version knows.
+    pub const KNOWN: u32 = 7;
 }
 
 impl From<&Kind> for KindTag {
@@ -78,8 +86,53 @@ impl Wire for Announcement {
     const MAX: usize = ANNOUNCEMENT_MAX / 2;
 
     fn check(&self) -> Result<(), Malformed> {
-        let plausible = self.manifest_len as usize <= SIGNED_MANIFEST_MAX && self.total_bytes <= BASE_BYTES_MAX;
-        Malformed::unless(plausible, || "the sizes that it states are beyond the limits".to_owned())
+        check_sizes(self.manifest_len, self.total_bytes)
+    }
+}
+
+fn check_sizes(manifest_len: u32, total_bytes: u64) -> Result<(), Malformed> {
+    let plausible = manifest_len as usize <= SIGNED_MANIFEST_MAX && total_bytes <= BASE_BYTES_MAX;
+    Malformed::unless(plausible, || "the sizes that it states are beyond the limits".to_owned())
+}
+
+/// An announcement of a kind that this version does not know: the fields of every announcement, in the same context.
+/// No bytes are both this and an [`Announcement`]. // I3
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaterAnnouncement {
+    /// Whose existence is announced.
+    pub manifest: ManifestId,
+    /// Bytes of the signed manifest.
+    pub manifest_len: u32,
+    /// From [`KindTag::KNOWN`] on, and below [`TAGS_MAX`].
+    pub kind: u32,
+    /// The manifest's name.
+    pub name: Name,
+    /// Which base it belongs to.
+    pub base: BaseId,
+    /// Bytes of all its files.
+    pub total_bytes: u64,
+    /// Who signs this.
+    pub publisher: PublicKey,
+    /// As in every announcement.
+    pub sequence: u64,
+}
+
+impl Signable for LaterAnnouncement {
+    const CONTEXT: &'static str = Announcement::CONTEXT;
+
+    fn signer(&self) -> PublicKey {
+        self.publisher
+    }
+}
+
+impl Wire for LaterAnnouncement {
+    const NAME: &'static str = "announcement of a later version";
+    const MAX: usize = Announcement::MAX;
+
+    fn check(&self) -> Result<(), Malformed> {
+        let later = (KindTag::KNOWN..TAGS_MAX).contains(&self.kind);
+        Malformed::unless(later, || "its kind is no later version's".to_owned())?;
+        check_sizes(self.manifest_len, self.total_bytes)
     }
 }
 
@@ -88,7 +141,8 @@ pub fn topic(network: &Name, base: &BaseId) -> String {
     format!("/potluck/{network}/announce/1/{base}")
 }
 
-/// Why an announcement is provably wrong: by its bytes alone, so that whoever passed it on could have known.
+/// Why an announcement is not taken: mostly because it is provably wrong, by its bytes alone, so that whoever passed it
+/// on could have known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnnouncementError {
     /// More than [`ANNOUNCEMENT_MAX`] bytes.
@@ -111,6 +165,19 @@ pub enum AnnouncementError {
         /// The base of the topic.
         expected: BaseId,
     },
+    /// Everything about it is right, and only a later version knows what it announces.
+    #[error("kind {kind} is not known to this version of potluck")]
+    LaterKind {
+        /// The kind's number.
+        kind: u32,
+    },
+}
+
+impl AnnouncementError {
+    /// It is wrong, as opposed to unknown here.
+    pub fn is_fault(&self) -> bool {
+        !matches!(self, Self::LaterKind { .. })
+    }
 }
 
 /// Takes an announcement's bytes apart, checks its signature, and that it belongs to `base`. // I8
@@ -118,9 +185,24 @@ pub fn verify(base: BaseId, bytes: &[u8]) -> Result<Authentic<Announcement>, Ann
     if bytes.len() > ANNOUNCEMENT_MAX {
         return Err(AnnouncementError::TooLong { len: bytes.len() });
     }
-    let announcement = Signed::<Announcement>::decode(bytes)?.verify()?;
-    let named = announcement.body().base;
-    if named == base { Ok(announcement) } else { Err(AnnouncementError::OtherBase { named, expected: base }) }
+    let signed = Signed::<Announcement>::decode(bytes)?;
+    if later_kind(signed.body()).is_some() {
+        let later = Signed::<LaterAnnouncement>::decode(bytes)?.verify()?;
+        check_base(later.body().base, base)?;
+        return Err(AnnouncementError::LaterKind { kind: later.body().kind });
+    }
+    let announcement = signed.verify()?;
+    check_base(announcement.body().base, base)?;
+    Ok(announcement)
+}
+
+fn check_base(named: BaseId, expected: BaseId) -> Result<(), AnnouncementError> {
+    if named == expected { Ok(()) } else { Err(AnnouncementError::OtherBase { named, expected }) }
+}
+
+/// The kind that a body states, if a later version has added it. It stands behind the manifest's id and length.
+fn later_kind(body: &[u8]) -> Option<u32> {
+    codec::later_tag(body.get(36..)?, KindTag::KNOWN)
 }
 
 /// The announcement's name: of its body alone, whoever signed it beside its publisher.

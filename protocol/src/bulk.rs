@@ -5,20 +5,23 @@
 //! [`Request`] or [`Reply`] in the canonical encoding. Replies to one stream's requests come in the order of the
 //! requests; a shard comes in pieces of at most [`DATA_MAX`] bytes, between which the downloader may call it back.
 //!
+//! Both lists grow at their end. A request that this version does not know is refused with [`Refusal::NotFound`], a reply
+//! or refusal that it does not know counts as that; neither is a fault, for it comes from a later version.
+//!
 //! Goals: every frame bounded, nothing answered by silence. Non-goals: to verify (receivers do that by hash), to find
 //! peers.
 
 use serde::{Deserialize, Serialize};
 
 use crate::catalogue::{Compare, Differing, Question, Wanted};
-use crate::codec::{Malformed, Wire};
+use crate::codec::{Growing, Malformed, Wire, later_tag};
 use crate::id::{BaseId, ManifestId, ShardId};
 use crate::limits::{
     ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, CATALOGUE_RECORD_MAX, CATALOGUE_WANTED_MAX,
     DATA_MAX, HAVE_MAX, PROVIDERS_MAX, REPLY_MAX, REQUEST_MAX, SHARD_MAX, SIGNED_MANIFEST_MAX,
 };
 
-/// What a downloader asks.
+/// What a downloader asks. Append only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// The signed manifest of that id.
@@ -51,7 +54,7 @@ impl From<Question> for Request {
     }
 }
 
-/// What a provider answers.
+/// What a provider answers. Append only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// The signed manifest's bytes.
@@ -131,6 +134,37 @@ impl Wire for Request {
     }
 }
 
+impl Request {
+    /// How many requests this version knows.
+    const KNOWN: u32 = 9;
+}
+
+impl Growing for Request {
+    fn later_tag(bytes: &[u8]) -> Option<u32> {
+        later_tag(bytes, Self::KNOWN)
+    }
+}
+
+impl Reply {
+    /// How many replies this version knows.
+    const KNOWN: u32 = 9;
+    /// The number of [`Self::Refused`].
+    const REFUSED: u32 = 4;
+}
+
+impl Refusal {
+    /// How many refusals this version knows.
+    const KNOWN: u32 = 3;
+}
+
+impl Growing for Reply {
+    /// A later reply, or a later refusal in a reply.
+    fn later_tag(bytes: &[u8]) -> Option<u32> {
+        let refusal = bytes.strip_prefix(&Self::REFUSED.to_le_bytes());
+        later_tag(bytes, Self::KNOWN).or_else(|| later_tag(refusal?, Refusal::KNOWN))
+    }
+}
+
 impl Wire for Reply {
     const NAME: &'static str = "bulk reply";
     const MAX: usize = REPLY_MAX;
@@ -170,5 +204,47 @@ impl Provider {
         self.peer.len() <= 64
             && self.addresses.len() <= ADDRESSES_MAX
             && self.addresses.iter().all(|address| (1..=ADDRESS_MAX).contains(&address.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{self, CodecError, Heard};
+    use crate::limits::TAGS_MAX;
+
+    /// What the decoder says of a tag, and whether it is taken for a later version's.
+    fn judged<T: Growing + std::fmt::Debug>(tags: &[u32]) -> (String, Option<u32>) {
+        let bytes: Vec<u8> = tags.iter().flat_map(|tag| tag.to_le_bytes()).collect();
+        let Err(CodecError::Undecodable { reason, .. }) = codec::decode::<T>(&bytes) else { return Default::default() };
+        let later = match codec::decode_growing::<T>(&bytes) {
+            Ok(Heard::Later(tag)) => Some(tag),
+            _ => None,
+        };
+        (reason, later)
+    }
+
+    #[test]
+    fn the_first_number_that_is_not_known_is_a_later_versions() {
+        for (known, (reason, later)) in [
+            (Request::KNOWN, judged::<Request>(&[Request::KNOWN])),
+            (Reply::KNOWN, judged::<Reply>(&[Reply::KNOWN])),
+            (Refusal::KNOWN, judged::<Reply>(&[Reply::REFUSED, Refusal::KNOWN])),
+        ] {
+            assert!(reason.contains(&format!("variant index 0 <= i < {known}")), "{known}: {reason}");
+            assert_eq!(later, Some(known));
+        }
+        assert_eq!(judged::<Request>(&[Request::KNOWN - 1, 0]).1, None, "what is known and damaged is a fault");
+        assert_eq!(judged::<Request>(&[TAGS_MAX]).1, None, "no version makes it");
+        assert_eq!(judged::<Reply>(&[Reply::REFUSED, TAGS_MAX]).1, None);
+    }
+
+    #[test]
+    fn a_later_request_is_no_longer_than_any_request() {
+        let mut long = vec![0; Request::MAX + 1];
+        long[0] = 200;
+        assert!(matches!(codec::decode_growing::<Request>(&long), Err(CodecError::TooLong { .. })));
+        long.pop();
+        assert_eq!(codec::decode_growing::<Request>(&long), Ok(Heard::Later(200)));
     }
 }

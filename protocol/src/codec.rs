@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::limits::DECODE_MAX;
+use crate::limits::{DECODE_MAX, TAGS_MAX};
 
 const CONFIG: Configuration<LittleEndian, Fixint, Limit<DECODE_MAX>> =
     bincode::config::standard().with_fixed_int_encoding().with_limit::<DECODE_MAX>();
@@ -27,6 +27,21 @@ pub trait Wire: Serialize + DeserializeOwned {
     /// Bounds that the types of the fields cannot say. Runs in [`decode`] and in [`encode`], so that no value that
     /// breaks them comes in or goes out.
     fn check(&self) -> Result<(), Malformed>;
+}
+
+/// A type whose variants are a list that grows at its end, so that a later version may say more than this one knows.
+pub trait Growing: Wire {
+    /// The number of the variant that `bytes` begin with, if a later version has added it. Nothing else is known of them.
+    fn later_tag(bytes: &[u8]) -> Option<u32>;
+}
+
+/// What came from another node, whose version may be later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard<T> {
+    /// A value that this version knows.
+    Known(T),
+    /// A variant that a later version has added: its number in the list. Nobody's fault.
+    Later(u32),
 }
 
 /// A value broke a rule of its type; the text says which.
@@ -122,6 +137,20 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
     }
     value.check().map_err(|rule| CodecError::Malformed { what, rule })?;
     Ok(value)
+}
+
+/// The same for a list that grows: a number that a later version has added is told from bytes that no version makes.
+pub fn decode_growing<T: Growing>(bytes: &[u8]) -> Result<Heard<T>, CodecError> {
+    match T::later_tag(bytes).filter(|_| bytes.len() <= T::MAX) {
+        Some(tag) => Ok(Heard::Later(tag)),
+        None => decode(bytes).map(Heard::Known),
+    }
+}
+
+/// The number at the start of `bytes`, if it is beyond the `known` ones and below [`TAGS_MAX`].
+pub(crate) fn later_tag(bytes: &[u8], known: u32) -> Option<u32> {
+    let tag = u32::from_le_bytes(*bytes.first_chunk()?);
+    (known..TAGS_MAX).contains(&tag).then_some(tag)
 }
 
 fn write<T: Wire>(value: &T, to: &mut impl Write) -> Result<usize, CodecError> {

@@ -29,6 +29,10 @@ pub const SIGNATURES_MAX: usize = 16;
 /// An announcement on gossip, certificate included. Gossip carries what exists, never what it is made of.
 pub const ANNOUNCEMENT_MAX: usize = 2 << 10;
 
+/// Entries that a list which grows at its end (kinds, requests, replies, refusals) will ever have. What has a lower number
+/// and is not known here comes from a later version; a higher one comes from nobody who follows the protocol.
+pub const TAGS_MAX: u32 = 256;
+
 /// Files of one manifest: an adapter has two to four, a sharded base a few dozen.
 pub const FILES_MAX: usize = 256;
 

@@ -143,6 +143,21 @@ impl<T: Signable> Signed<T> {
     /// Checks every signature, strictly, over the bytes as received. // I3
     pub fn verify(self) -> Result<Authentic<T>, SignatureError> {
         let body: T = codec::decode(&self.bytes)?;
+        self.check_signatures()?;
+        if !self.certificate.0.iter().any(|one| one.key == body.signer()) {
+            return Err(SignatureError::Missing);
+        }
+        Ok(Authentic { id: body_id::<T>(&self.bytes), body, signed: self })
+    }
+
+    /// The body's bytes, which nothing is known of yet.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether every signature is its key's over the body, whatever the body holds: what can be checked of a body that
+    /// only a later version can read. Whose signature must be there, only the body says.
+    pub fn check_signatures(&self) -> Result<(), SignatureError> {
         let message = message::<T>(&self.bytes);
         for SignatureOf { key, signature } in &self.certificate.0 {
             let key = VerifyingKey::from_bytes(&key.0.0).map_err(|_| SignatureError::WeakKey)?;
@@ -152,10 +167,7 @@ impl<T: Signable> Signed<T> {
             // Strict: no small-order points, no second form of one signature.
             key.verify_strict(&message, &join(signature)).map_err(|_| SignatureError::Invalid)?;
         }
-        if !self.certificate.0.iter().any(|one| one.key == body.signer()) {
-            return Err(SignatureError::Missing);
-        }
-        Ok(Authentic { id: body_id::<T>(&self.bytes), body, signed: self })
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::codec::{self, CodecError};
 use crate::id::{Digest, FileDigest, ManifestId, ShardId};
 use crate::manifest::{FileEntry, Manifest};
 use crate::shard::{Cut, ShardError, ShardTable, TableError, VerifiedShard};
-use crate::signed::{Authentic, SignatureError};
+use crate::signed::{Authentic, SignatureError, Signed};
 
 /// Whose fault a failed verification is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,17 @@ pub enum VerifyError {
         wanted: ManifestId,
         /// The one that came.
         got: ManifestId,
+    },
+    /// The manifest that was asked for, rightly signed, and this version cannot read it: a later one may.
+    #[error(
+        "manifest {} is not one that this version of potluck can read; a later version may know what it holds ({error})",
+        manifest.short()
+    )]
+    Unreadable {
+        /// Its id.
+        manifest: ManifestId,
+        /// What stopped the reading.
+        error: CodecError,
     },
     /// A shard's bytes are not those of its id.
     #[error("a shard is not what was asked for: {0}")]
@@ -91,18 +102,27 @@ impl VerifyError {
             Self::TableBytes { .. } | Self::Table { .. } | Self::FileDigest { .. } | Self::Content { .. } => {
                 Blame::Publisher
             }
-            Self::Incomplete { .. } => Blame::Nobody,
+            // Its bytes have the id that was asked for: whoever passes them on may well understand them.
+            Self::Incomplete { .. } | Self::Unreadable { .. } => Blame::Nobody,
         }
     }
 }
 
 /// Decodes and verifies the bytes that came for `wanted`.
 pub fn verify_manifest(wanted: ManifestId, bytes: &[u8]) -> Result<Authentic<Manifest>, VerifyError> {
-    let manifest = crate::signed::Signed::<Manifest>::decode(bytes).map_err(SignatureError::from)?.verify()?;
-    if manifest.id() != wanted {
-        return Err(VerifyError::OtherManifest { wanted, got: manifest.id() });
+    let signed = Signed::<Manifest>::decode(bytes).map_err(SignatureError::from)?;
+    let got = ManifestId(signed.digest());
+    if got != wanted {
+        return Err(VerifyError::OtherManifest { wanted, got });
     }
-    Ok(manifest)
+    match signed.verify() {
+        // Not only the kind may be a later version's: so may a reason within a version, or the rule of a recipe.
+        Err(SignatureError::Codec(error)) => {
+            Signed::<Manifest>::decode(bytes).map_err(SignatureError::from)?.check_signatures()?;
+            Err(VerifyError::Unreadable { manifest: wanted, error })
+        }
+        verified => Ok(verified?),
+    }
 }
 
 /// The shard table of a file from the bytes of its table shards, joined in order. // I5

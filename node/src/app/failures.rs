@@ -1,5 +1,7 @@
 //! How the errors of the node's parts look at its edge: kind and hint.
 
+use potluck_protocol::verify::VerifyError;
+
 use crate::app::errors::{BaseError, ChannelError, ObjectError, OpenError, WorkerError};
 use crate::exchange::PullError;
 use crate::failure::{Failure, Kind};
@@ -101,6 +103,7 @@ impl From<PullError> for Failure {
             PullError::NotFound { .. } => Kind::NotFound,
             PullError::Incomplete { .. } => Kind::Timeout,
             PullError::Cancelled(_) => Kind::Interrupted,
+            PullError::Verify(VerifyError::Unreadable { .. }) => Kind::Incompatible,
             PullError::Verify(_) | PullError::Store(StoreError::Verify(_)) => Kind::Verification,
             PullError::Store(StoreError::NoSpace { .. }) => Kind::NoSpace,
             PullError::Store(_) | PullError::Net(_) => Kind::Failed,
@@ -116,6 +119,9 @@ impl From<PullError> for Failure {
             }
             PullError::Store(StoreError::NoSpace { .. }) => {
                 failure.hint("free some space, then run the same command again: it goes on from what is here")
+            }
+            PullError::Verify(VerifyError::Unreadable { .. }) => {
+                failure.hint("update potluck, then run the same command again")
             }
             PullError::Verify(_) | PullError::Store(_) | PullError::Net(_) => failure,
         }

@@ -8,7 +8,7 @@ use potluck_protocol::id::{ManifestId, ShardId};
 use potluck_protocol::limits::HAVE_MAX;
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
-use potluck_protocol::verify;
+use potluck_protocol::verify::{self, Blame, VerifyError};
 use tokio::time::timeout;
 
 use super::limits::{QUESTION, QUESTION_TRIES};
@@ -24,8 +24,13 @@ pub enum AskError {
     /// The peer broke the protocol: it could have known better.
     #[error("{0}")]
     Wrong(String),
+    /// What came is what was asked for, and this version cannot read it.
+    #[error(transparent)]
+    Unreadable(VerifyError),
     #[error("it is busy")]
     Busy,
+    #[error("it does not answer this question")]
+    Refused,
     #[error("no answer within {} s", QUESTION.as_secs())]
     Timeout,
 }
@@ -36,7 +41,7 @@ impl AskError {
         match self {
             Self::Frame(error) => error.is_fault(),
             Self::Wrong(_) => true,
-            Self::Net(_) | Self::Busy | Self::Timeout => false,
+            Self::Net(_) | Self::Unreadable(_) | Self::Busy | Self::Refused | Self::Timeout => false,
         }
     }
 }
@@ -44,11 +49,16 @@ impl AskError {
 /// The signed manifest, verified; `None` if the peer does not have it.
 pub async fn manifest(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Option<Authentic<Manifest>>, AskError> {
     match one(net, peer, &Request::Manifest(id)).await? {
-        Reply::Manifest(bytes) => {
-            verify::verify_manifest(id, &bytes).map(Some).map_err(|error| AskError::Wrong(error.to_string()))
-        }
+        Reply::Manifest(bytes) => verify::verify_manifest(id, &bytes).map(Some).map_err(judge),
         Reply::Refused(Refusal::NotFound) => Ok(None),
         other => Err(unexpected(&other)),
+    }
+}
+
+fn judge(error: VerifyError) -> AskError {
+    match error.blame() {
+        Blame::Nobody => AskError::Unreadable(error),
+        Blame::Peer | Blame::Publisher => AskError::Wrong(error.to_string()),
     }
 }
 
@@ -99,13 +109,14 @@ async fn one(net: &Handle, peer: PeerId, request: &Request) -> Result<Reply, Ask
     Err(AskError::Busy)
 }
 
+/// An answer to another question. A refusal is an answer to every one.
 pub(super) fn unexpected(reply: &Reply) -> AskError {
     let what = match reply {
         Reply::Manifest(_) => "a manifest",
         Reply::Have(_) => "flags",
         Reply::Shard { .. } => "a shard",
         Reply::Providers(_) => "providers",
-        Reply::Refused(_) => "a refusal",
+        Reply::Refused(_) => return AskError::Refused,
         Reply::Announcements(_) => "announcements",
         Reply::Differing(_) => "a comparison of catalogues",
         Reply::Records(_) => "records of a catalogue",

@@ -118,6 +118,8 @@ pub enum Fault {
     Partial(usize),
     /// Sends a length of a gigabyte.
     Gigabyte,
+    /// Refuses for a reason that only a later version knows.
+    Later,
 }
 
 /// A node that has everything, answers small questions truthfully and fails at content.
@@ -223,6 +225,7 @@ async fn fail(stream: &mut Inbound, fault: Fault, n: usize, bytes: &[u8]) -> Res
         }
         Fault::Busy(some) if n < some => stream.send(&Reply::Refused(Refusal::Busy { retry_ms: 50 })).await?,
         Fault::Gigabyte => raw(stream, &(1u32 << 30).to_le_bytes()).await?,
+        Fault::Later => raw(stream, &[12, 0, 0, 0, 4, 0, 0, 0, 3, 0, 0, 0, 1, 1, 1, 1]).await?,
         Fault::Busy(_) | Fault::Partial(_) => return Ok(false),
     }
     Ok(true)

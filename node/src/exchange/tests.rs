@@ -5,8 +5,10 @@ use std::time::Duration;
 use potluck_protocol::announce::{Announcement, KindTag};
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::id::{Digest, ManifestId, ShardId};
+use potluck_protocol::manifest::Manifest;
 use potluck_protocol::shard::VerifiedShard;
-use potluck_protocol::signed::{PublicKey, Signed};
+use potluck_protocol::signed::{PublicKey, Signable, Signed, body_id};
+use potluck_protocol::verify::VerifyError;
 use tokio_util::sync::CancellationToken;
 
 use super::error::Why;
@@ -302,6 +304,70 @@ async fn requests_that_make_no_sense_end_the_stream() {
         stream.raw().flush().await.expect("it is taken");
         assert!(matches!(stream.raw().read(&mut [0; 1]).await, Ok(0) | Err(_)), "{wrong:?} was answered");
     }
+}
+
+/// One frame: its length, then a number and what follows it.
+fn frame(tag: u32, rest: &[u8]) -> Vec<u8> {
+    let body = [&tag.to_le_bytes()[..], rest].concat();
+    [&(body.len() as u32).to_le_bytes()[..], &body].concat()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_a_later_version_are_refused_in_their_turn_and_are_no_misdeed() {
+    use futures::AsyncWriteExt;
+    let (good, node) = (honest(1).await, honest(2).await);
+    let id = publish(&good.store, 1000);
+    connect(&node.net, &good.net).await;
+    let mut stream = node.net.open(good.net.peer_id()).await.expect("connected");
+    // More than would ban whoever breaks the protocol.
+    for tag in [9, 10, 255, 9] {
+        stream.raw().write_all(&frame(tag, &[7; 40])).await.expect("it is taken");
+        stream.send(&Request::Manifest(id)).await.expect("it is taken");
+        assert_eq!(stream.receive().await.expect("an answer"), Reply::Refused(Refusal::NotFound));
+        assert!(matches!(stream.receive().await.expect("an answer"), Reply::Manifest(_)));
+    }
+    assert_eq!(good.net.metrics().bulk.requests("later"), 4);
+    assert!(!good.exchange.reputation().is_blamed(&node.net.peer_id(), tokio::time::Instant::now()));
+    pull(&node, id).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_refuses_as_a_later_version_does_is_not_blamed() {
+    let (pulled, _bad) = survives(Fault::Later).await;
+    assert!(pulled.blamed.is_empty(), "{:?}", pulled.blamed);
+}
+
+/// A manifest that no version before the next can read, as it travels.
+fn later_manifest() -> (ManifestId, Vec<u8>) {
+    let (key, context) = (key(9), <Manifest as Signable>::CONTEXT);
+    let body = [&7u32.to_le_bytes()[..], b"fields of a kind that comes later"].concat();
+    let signature = key.sign(&[&[context.len() as u8], context.as_bytes(), &body].concat());
+    let (len, one) = ((body.len() as u64).to_le_bytes(), 1u64.to_le_bytes());
+    let envelope = [&len[..], &body, &one, &key.public().to_bytes(), &signature].concat();
+    (ManifestId(body_id::<Manifest>(&body)), envelope)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manifest_that_only_a_later_version_can_read_ends_the_pull_and_is_nobodys_fault() {
+    let node = honest(1).await;
+    let (newer, mut inbound) = crate::net::testing::node(2).await;
+    let (id, bytes) = later_manifest();
+    tokio::spawn(async move {
+        while let Some(mut stream) = inbound.recv().await {
+            while let Ok(Some(request)) = stream.receive().await {
+                let reply = match request {
+                    Request::Manifest(_) => Reply::Manifest(bytes.clone()),
+                    _ => Reply::Refused(Refusal::NotFound),
+                };
+                stream.send(&reply).await.expect("it is taken");
+            }
+        }
+    });
+    connect(&node.net, &newer).await;
+    let error = find_and_pull(&node.exchange, id, Options::default()).await.expect_err("it cannot be read here");
+    assert!(matches!(error, PullError::Verify(VerifyError::Unreadable { .. })), "{error}");
+    assert!(error.to_string().contains("a later version"), "{error}");
+    assert!(!node.exchange.reputation().is_blamed(&newer.peer_id(), tokio::time::Instant::now()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

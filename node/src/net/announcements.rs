@@ -67,6 +67,8 @@ pub enum Reason {
     NoRoom,
     /// It carries more signatures than its publisher's.
     TooLong,
+    /// Only a later version knows what it announces. It is found by those who do.
+    LaterKind,
 }
 
 /// The judge of gossip. // I12
@@ -82,6 +84,8 @@ pub struct Announcements {
     publishers: RateLimiter<PublicKey>,
     /// What all others may say together, because keys are free.
     newcomers: TokenBucket,
+    /// What may be said together of kinds that only later versions know.
+    later: TokenBucket,
     /// When it may next be told that something was missed.
     tell_missed_ms: u64,
     /// How many were provably wrong.
@@ -97,6 +101,7 @@ impl Announcements {
             twin,
             publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
             newcomers: TokenBucket::new(NEWCOMERS),
+            later: TokenBucket::new(NEWCOMERS),
             tell_missed_ms: 0,
             rejected: 0,
         }
@@ -106,6 +111,10 @@ impl Announcements {
     pub fn judge(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
         let announcement = match announce::verify(topic, bytes) {
             Ok(announcement) => announcement,
+            Err(error) if !error.is_fault() => {
+                let few = self.later.take(now_ms);
+                return Verdict::Ignore(if few { Reason::LaterKind } else { Reason::TooMany });
+            }
             Err(fault) => {
                 self.rejected += 1;
                 return Verdict::Reject(fault);
@@ -162,7 +171,7 @@ mod tests {
     use potluck_protocol::limits::ANNOUNCEMENT_MAX;
 
     use super::*;
-    use crate::net::testing::{announcement, base, key};
+    use crate::net::testing::{announcement, base, key, later_announcement};
     use crate::net::twin::Sign;
 
     const OWN: u8 = 250;
@@ -213,6 +222,37 @@ mod tests {
             assert!(matches!(known.judge(base, &wrong, 0), Verdict::Reject(_)), "byte {index}");
         }
         assert_eq!((count(&known), known.rejected), (0, 2 + bytes(&good).len() as u64));
+    }
+
+    #[test]
+    fn a_kind_that_only_a_later_version_knows_is_nobodys_fault_and_damage_is() {
+        let mut known = judge();
+        let later = later_announcement(1, "later");
+        for _ in 0..2 {
+            let verdict = known.judge(base(), &later, 0);
+            assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind)), "{verdict:?}");
+        }
+        assert_eq!((count(&known), known.rejected), (0, 0));
+        for index in 0..later.len() {
+            let mut wrong = later.clone();
+            wrong[index] ^= 1;
+            assert!(matches!(known.judge(base(), &wrong, 0), Verdict::Reject(_)), "byte {index}");
+        }
+        let other = BaseId(potluck_protocol::id::Digest::of(b"other"));
+        assert!(matches!(known.judge(other, &later, 0), Verdict::Reject(AnnouncementError::OtherBase { .. })));
+    }
+
+    #[test]
+    fn a_flood_of_later_kinds_silences_nobody_and_is_too_many() {
+        let mut known = judge();
+        let mut few = 0;
+        for n in 0..2 * NEWCOMERS.burst {
+            let verdict = known.judge(base(), &later_announcement(1, &format!("n{n}")), 0);
+            few += u64::from(matches!(verdict, Verdict::Ignore(Reason::LaterKind)));
+            assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind | Reason::TooMany)), "{verdict:?}");
+        }
+        assert_eq!(few, NEWCOMERS.burst);
+        assert_eq!(accepted(&mut known, "new", 2..12, 1, 0), 10, "newcomers are heard");
     }
 
     /// How many of so many announcements by each of these keys are accepted at a time. `tag` makes them others.

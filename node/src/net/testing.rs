@@ -1,7 +1,7 @@
 //! What the tests of this folder share.
 
 use libp2p::identity::{Keypair, ed25519};
-use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::announce::{Announcement, KindTag, LaterAnnouncement};
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::text::Name;
@@ -40,6 +40,17 @@ pub fn announcement(seed: u8, name: &str, sequence: u64) -> Authentic<Announceme
     };
     let signed = Signed::sign(&body, &key).expect("it encodes").expect("it is its own signer");
     signed.verify().expect("our own signature")
+}
+
+/// The bytes of an announcement that only a later version understands.
+pub fn later_announcement(seed: u8, name: &str) -> Vec<u8> {
+    let like = announcement(seed, name, 1);
+    let Announcement { manifest, manifest_len, kind: _, name, base, total_bytes, publisher, sequence } =
+        like.body().clone();
+    let kind = KindTag::KNOWN;
+    let body = LaterAnnouncement { manifest, manifest_len, kind, name, base, total_bytes, publisher, sequence };
+    let signed = Signed::sign(&body, &key(seed)).expect("it encodes").expect("it is its own signer");
+    signed.encode().expect("it encodes")
 }
 
 /// A node of the test network on the loopback interface, on a port of its own.

@@ -4,7 +4,7 @@ use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::limits::SIGNED_MANIFEST_MAX;
 use potluck_protocol::manifest::Manifest;
-use potluck_protocol::signed::{Authentic, PublicKey, SignatureError, Signed};
+use potluck_protocol::signed::{Authentic, PublicKey};
 use potluck_protocol::text::Name;
 use potluck_protocol::verify::{self, VerifyError};
 use serde::{Deserialize, Serialize};
@@ -60,10 +60,9 @@ pub(crate) enum Loaded {
 pub(crate) fn load(layout: &Layout, id: &ManifestId) -> Result<Loaded> {
     let path = layout.manifests().join(id.to_string());
     let Some(bytes) = durable::read(&path, SIGNED_MANIFEST_MAX as u64)? else { return Ok(Loaded::None) };
-    let unread = |bytes| Signed::<Manifest>::decode(bytes).is_ok_and(|signed| signed.digest() == id.0);
     Ok(match verify::verify_manifest(*id, &bytes) {
         Ok(manifest) => Loaded::Good(Box::new(manifest)),
-        Err(VerifyError::Signature(SignatureError::Codec(_))) if unread(&bytes) => Loaded::Newer,
+        Err(VerifyError::Unreadable { .. }) => Loaded::Newer,
         Err(error) => Loaded::Damaged(error.to_string()),
     })
 }

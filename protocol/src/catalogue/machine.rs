@@ -5,14 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use libp2p_identity::PeerId;
 
 use super::backoff::Backoff;
-use super::records::{Catalogue, Inserted};
+use super::records::{Catalogue, Inserted, Page};
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step};
 use super::timing::{
     BASES, HEDGE_MS, MEET_MS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
-use crate::announce::Announcement;
 use crate::id::BaseId;
-use crate::signed::Authentic;
 use crate::splitmix::{SplitMix64, mix};
 
 /// Decides what is asked of whom, and when. Holds no record: the catalogue is handed in.
@@ -90,7 +88,7 @@ impl Reconcile {
                     self.proceed(round, next, now_ms, actions);
                 }
             }
-            Event::Records { round, records } => self.records(round, records, now_ms, catalogue, actions),
+            Event::Records { round, page } => self.records(round, page, now_ms, catalogue, actions),
             Event::Unanswered { round } => self.end(round, RoundOutcome::Unanswered, now_ms, actions),
             Event::Wrong { round, blame } => self.proceed(round, Step::Wrong(blame), now_ms, actions),
             Event::Tick => {}
@@ -126,17 +124,10 @@ impl Reconcile {
         }
     }
 
-    fn records(
-        &mut self,
-        id: RoundId,
-        records: Vec<Authentic<Announcement>>,
-        now_ms: u64,
-        catalogue: &mut Catalogue,
-        actions: &mut Vec<Action>,
-    ) {
+    fn records(&mut self, id: RoundId, page: Page, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
-        let count = records.len();
-        for record in records {
+        let count = page.count();
+        for record in page.records {
             if let Err(blame) = round.accept(&record) {
                 return self.proceed(id, Step::Wrong(blame), now_ms, actions);
             }

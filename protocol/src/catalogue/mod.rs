@@ -33,5 +33,5 @@ mod tests;
 pub use base_records::{Key, Record};
 pub use machine::Reconcile;
 pub use messages::{Bucket, Compare, Differing, Wanted};
-pub use records::{Bounds, Catalogue, Inserted, verify_records};
+pub use records::{Bounds, Catalogue, Inserted, Page, verify_records};
 pub use round::{Action, Event, Question, RoundId, RoundOutcome, Violation};

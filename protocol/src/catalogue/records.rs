@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::base_records::{BaseRecords, Key, Record};
 use super::messages::{Compare, Differing, Wanted};
-use crate::announce::{self, Announcement};
+use crate::announce::{self, Announcement, AnnouncementError};
 use crate::id::{AnnouncementId, BaseId, ManifestId};
 use crate::limits::{CATALOGUE_MAX, CATALOGUE_PER_BASE, CATALOGUE_PER_PUBLISHER, CATALOGUE_RECORD_MAX};
 use crate::signed::{Authentic, PublicKey};
@@ -170,10 +170,31 @@ impl Catalogue {
     }
 }
 
+/// Records that came in answer to one question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Each verified.
+    pub records: Vec<Authentic<Announcement>>,
+    /// How many were left out because only a later version knows their kind.
+    pub later: usize,
+}
+
+impl Page {
+    /// How many came.
+    pub fn count(&self) -> usize {
+        self.records.len() + self.later
+    }
+}
+
 /// Checks every record that came in answer to a question about `base`. // I8
-pub fn verify_records(
-    base: BaseId,
-    records: &[Vec<u8>],
-) -> Result<Vec<Authentic<Announcement>>, announce::AnnouncementError> {
-    records.iter().map(|bytes| announce::verify(base, bytes)).collect()
+pub fn verify_records(base: BaseId, records: &[Vec<u8>]) -> Result<Page, AnnouncementError> {
+    let mut page = Page::default();
+    for bytes in records {
+        match announce::verify(base, bytes) {
+            Ok(record) => page.records.push(record),
+            Err(error) if error.is_fault() => return Err(error),
+            Err(_) => page.later += 1,
+        }
+    }
+    Ok(page)
 }

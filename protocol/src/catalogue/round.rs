@@ -6,7 +6,7 @@ use libp2p_identity::PeerId;
 
 use super::base_records::Record;
 use super::messages::{Compare, Differing, Wanted};
-use super::records::Catalogue;
+use super::records::{Catalogue, Page};
 use super::timing::{ANSWER_MS, ROUND_MS};
 use crate::announce::{Announcement, AnnouncementError};
 use crate::id::{AnnouncementId, BaseId};
@@ -31,8 +31,8 @@ pub enum Event {
     Missed { base: BaseId },
     /// The answer to [`Question::Compare`].
     Differs { round: RoundId, differing: Differing },
-    /// The answer to [`Question::Records`], each verified.
-    Records { round: RoundId, records: Vec<Authentic<Announcement>> },
+    /// The answer to [`Question::Records`].
+    Records { round: RoundId, page: Page },
     /// The peer did not answer, or would not.
     Unanswered { round: RoundId },
     /// The answer makes no sense.

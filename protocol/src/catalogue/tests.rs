@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::messages::bucket_of;
-use super::{Bounds, Catalogue, Compare, Inserted, Wanted};
-use crate::announce::{self, Announcement, KindTag};
+use super::{Bounds, Catalogue, Compare, Inserted, Wanted, verify_records};
+use crate::announce::{self, Announcement, KindTag, LaterAnnouncement};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_BUCKETS, CATALOGUE_RECORD_MAX};
 use crate::signed::{Authentic, PublicKey, Signed};
@@ -194,6 +194,21 @@ fn an_envelope_that_others_signed_too_is_the_same_record_or_none() {
         assert_eq!(kept.insert(many_signed), expected);
     }
     assert_eq!(kept.len(), 1);
+}
+
+#[test]
+fn records_of_kinds_that_a_later_version_added_are_left_out_and_nobodys_fault() {
+    let one = many(1, 1).remove(0);
+    let Announcement { manifest, manifest_len, kind: _, name, base: of, total_bytes, publisher, sequence } =
+        one.body().clone();
+    let kind = KindTag::KNOWN;
+    let later = LaterAnnouncement { manifest, manifest_len, kind, name, base: of, total_bytes, publisher, sequence };
+    let later = Signed::sign(&later, &keypair(1)).expect("it encodes").expect("its own signer");
+    let mut bytes = vec![one.signed().encode().expect("it encodes"), later.encode().expect("it encodes")];
+    let page = verify_records(base(0), &bytes).expect("nothing is wrong");
+    assert_eq!((page.records.len(), page.later, page.count()), (1, 1, 2));
+    bytes[1][50] ^= 1;
+    assert!(verify_records(base(0), &bytes).is_err_and(|error| error.is_fault()), "damage is a fault");
 }
 
 #[test]

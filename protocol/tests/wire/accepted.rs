@@ -28,6 +28,7 @@ pub fn of(file: &str) -> Vec<Accepted> {
         "recipe" => recipe(),
         "manifest" => manifest(),
         "announcement" => announcement(),
+        "later_announcement" => later_announcement(),
         "request" => request(),
         "reply" => reply(),
         "sealed" => sealed(),
@@ -141,6 +142,17 @@ fn announcement() -> Vec<Accepted> {
         of("adapter", "an adapter exists", &adapter),
         of("base", "a base exists; the largest sequence number", &base),
         of("dataset", "a dataset exists; no bytes", &dataset),
+    ]
+}
+
+fn later_announcement() -> Vec<Accepted> {
+    let of = |name, says, kind| {
+        let announcement = samples::later_announcement(kind);
+        vector(name, says, &announcement, by_hand::later_announcement(&announcement))
+    };
+    vec![
+        of("first", "the first kind that this version does not know", 7),
+        of("last", "the last kind that the list can have", 255),
     ]
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Every struct is taken apart completely, so a new field or variant does not compile before it is written here.
 
-use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::announce::{Announcement, KindTag, LaterAnnouncement};
 use potluck_protocol::base::{Architecture, BaseIdentity, Family};
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Bucket, Compare, Differing, Wanted};
@@ -165,6 +165,14 @@ pub fn announcement(announcement: &Announcement) -> Vec<u8> {
             KindTag::Version => 5,
             KindTag::Proof => 6,
         });
+        out.bytes(name.as_str().as_bytes()).digest(&base.0).u64(*total_bytes).digest(&publisher.0).u64(*sequence);
+    })
+}
+
+pub fn later_announcement(announcement: &LaterAnnouncement) -> Vec<u8> {
+    let LaterAnnouncement { manifest, manifest_len, kind, name, base, total_bytes, publisher, sequence } = announcement;
+    build(|out| {
+        out.digest(&manifest.0).u32(*manifest_len).u32(*kind);
         out.bytes(name.as_str().as_bytes()).digest(&base.0).u64(*total_bytes).digest(&publisher.0).u64(*sequence);
     })
 }

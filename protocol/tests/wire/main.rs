@@ -4,6 +4,7 @@
 //!   refusals. Regenerating them (`POTLUCK_BLESS=1 cargo test --release -p potluck-protocol --test wire golden`) is an
 //!   approval of a format change: peers and homes of the version before will not understand the new one.
 //! - `by_hand` writes every type without the codec, so that the vectors do not merely repeat what the codec does.
+//! - `versions` holds what this version says, and what a later one may say, against the files of `../versions`.
 //! - `chain` walks a manifest from bytes to well-formed, and off the path at every step.
 //! - `properties` and `layouts` hold arbitrary values and mutated bytes to the same rules.
 
@@ -28,3 +29,4 @@ mod refused_manifest;
 mod samples;
 mod subjects;
 mod vectors;
+mod versions;

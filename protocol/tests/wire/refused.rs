@@ -1,6 +1,7 @@
 //! Bytes that each type must refuse, by name. The general ways (every truncation, every trailing byte, every bit of a
 //! signed body, every length out of bounds) are in `properties`; here is one of each, and what only one type has.
 
+use potluck_protocol::announce::LaterAnnouncement;
 use potluck_protocol::id::{AnnouncementId, Digest};
 use potluck_protocol::limits::{
     ANNOUNCEMENT_MAX, ANNOUNCEMENTS_MAX, CATALOGUE_RECORD_MAX, CATALOGUE_WANTED_MAX, HAVE_MAX, RECIPE_WEIGHT_MAX,
@@ -22,6 +23,7 @@ pub fn of(file: &str) -> Vec<Refused> {
         "recipe" => recipe(),
         "manifest" => refused_manifest::all(),
         "announcement" => announcement(),
+        "later_announcement" => later_announcement(),
         "request" => request(),
         "reply" => reply(),
         "sealed" => sealed(),
@@ -212,6 +214,24 @@ fn announcement() -> Vec<Refused> {
             "Undecodable",
         ),
         Refused::new("name_2_63", "a name of 2^63 bytes", patch(&bytes, 40, &HUGE), "Undecodable"),
+    ];
+    all.extend(ends(&bytes));
+    all
+}
+
+fn later_announcement() -> Vec<Refused> {
+    let good = samples::later_announcement(7);
+    let bytes = by_hand::later_announcement(&good);
+    let large = LaterAnnouncement { total_bytes: u64::MAX, ..good };
+    let mut all = vec![
+        Refused::new("known", "a kind that this version knows", patch(&bytes, 36, &[6]), "Malformed: its kind"),
+        Refused::new("noise", "a kind beyond the list", patch(&bytes, 36, &[0, 1]), "Malformed: its kind"),
+        Refused::new(
+            "large_files",
+            "2^64 - 1 bytes of files",
+            by_hand::later_announcement(&large),
+            "Malformed: the sizes that it states are beyond the limits",
+        ),
     ];
     all.extend(ends(&bytes));
     all

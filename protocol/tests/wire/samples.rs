@@ -1,7 +1,7 @@
 //! Fixed values of every type: what the golden vectors are made of.
 
 use libp2p_identity::ed25519::{Keypair, SecretKey};
-use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::announce::{Announcement, KindTag, LaterAnnouncement};
 use potluck_protocol::base::{Architecture, BaseIdentity, F32Bits, Family};
 use potluck_protocol::catalogue::{Bucket, Compare, Differing, Wanted};
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, FileDigest, ManifestId, RecipeId, ShardId};
@@ -161,6 +161,12 @@ pub fn announcement() -> Announcement {
         publisher: publisher(),
         sequence: 42,
     }
+}
+
+/// The same of a kind that a later version adds.
+pub fn later_announcement(kind: u32) -> LaterAnnouncement {
+    let Announcement { manifest, manifest_len, kind: _, name, base, total_bytes, publisher, sequence } = announcement();
+    LaterAnnouncement { manifest, manifest_len, kind, name, base, total_bytes, publisher, sequence }
 }
 
 /// An announcement's id that starts with a byte.

@@ -1,6 +1,6 @@
 //! The types that have vectors, each with the way to read it.
 
-use potluck_protocol::announce::Announcement;
+use potluck_protocol::announce::{Announcement, LaterAnnouncement};
 use potluck_protocol::base::BaseIdentity;
 use potluck_protocol::bulk::{Reply, Request};
 use potluck_protocol::channel::Sealed;
@@ -38,6 +38,7 @@ pub fn all() -> Vec<Subject> {
         plain::<Recipe>("recipe", "Recipe"),
         plain::<Manifest>("manifest", "Manifest"),
         plain::<Announcement>("announcement", "Announcement"),
+        plain::<LaterAnnouncement>("later_announcement", "LaterAnnouncement"),
         plain::<Sealed>("sealed", "Sealed"),
         plain::<Request>("request", "Request"),
         plain::<Reply>("reply", "Reply"),
@@ -66,6 +67,7 @@ impl MaybeId for Sealed {
 }
 
 impl MaybeId for Announcement {}
+impl MaybeId for LaterAnnouncement {}
 impl MaybeId for Request {}
 impl MaybeId for Reply {}
 

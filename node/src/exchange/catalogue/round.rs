@@ -66,7 +66,7 @@ async fn understood(round: RoundId, answer: Answer) -> Event {
     match answer {
         Answer::Differing(differing) => Event::Differs { round, differing },
         Answer::Records(base, records) => match task::blocking(move || verify_records(base, &records)).await {
-            Ok(Ok(records)) => Event::Records { round, records },
+            Ok(Ok(page)) => Event::Records { round, page },
             Ok(Err(fault)) => Event::Wrong { round, blame: Violation::Announcement(fault) },
             // A panic of ours is not the peer's fault.
             Err(_) => Event::Unanswered { round },

@@ -126,6 +126,8 @@ impl Session {
             // Looks at who is connected a few times a second: cheaper to follow than every event of the network.
             match self.next_wakeup(until.min(Instant::now() + ASK_AGAIN / 12)).await {
                 Wakeup::Answer(Answer::Manifest(_, Ok(Some(found)))) => return Ok(*found),
+                // Nobody else has other bytes of that id.
+                Wakeup::Answer(Answer::Manifest(_, Err(ask::AskError::Unreadable(error)))) => return Err(error.into()),
                 Wakeup::Answer(Answer::Manifest(peer, result)) => {
                     self.candidates.ask_again(peer);
                     if let Err(error) = result {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Compare, Wanted};
+use potluck_protocol::codec::Heard;
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, PROVIDERS_MAX};
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,7 +23,12 @@ impl Exchange {
         if pending.is_called_back() {
             return Ok(Answer::Whole(Reply::Refused(Refusal::Cancelled)));
         }
-        let reply = match &pending.request {
+        let request = match &pending.request {
+            Heard::Known(request) => request,
+            // A later version asks for what this one cannot have.
+            Heard::Later(_) => return Ok(Answer::Whole(Reply::Refused(Refusal::NotFound))),
+        };
+        let reply = match request {
             Request::Shard(id) => return self.shard(uploader, *id).await,
             Request::Manifest(id) => self.manifest(asker, *id).await?,
             Request::Have(shards) => self.have(shards.clone()).await?,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use potluck_protocol::bulk::Request;
+use potluck_protocol::codec::Heard;
 use potluck_protocol::id::ShardId;
 
 use super::super::lock;
@@ -17,15 +18,15 @@ pub struct Asked(Mutex<VecDeque<(Option<ShardId>, Arc<AtomicBool>)>>);
 #[derive(Debug)]
 pub struct Pending {
     /// What the peer asks.
-    pub request: Request,
+    pub request: Heard<Request>,
     called_back: Arc<AtomicBool>,
 }
 
 impl Asked {
     /// Writes a request down.
-    pub fn note(&self, request: Request) -> Pending {
+    pub fn note(&self, request: Heard<Request>) -> Pending {
         let called_back = Arc::new(AtomicBool::new(false));
-        let shard = if let Request::Shard(id) = &request { Some(*id) } else { None };
+        let shard = if let Heard::Known(Request::Shard(id)) = &request { Some(*id) } else { None };
         lock(&self.0).push_back((shard, called_back.clone()));
         Pending { request, called_back }
     }
@@ -67,10 +68,14 @@ mod tests {
         ShardId(Digest::of(name.as_bytes()))
     }
 
+    fn request(name: &str) -> Heard<Request> {
+        Heard::Known(Request::Shard(shard(name)))
+    }
+
     #[test]
     fn the_oldest_request_for_the_shard_is_called_back_and_no_other() {
         let asked = Asked::default();
-        let all = ["a", "b", "a", "a"].map(|name| asked.note(Request::Shard(shard(name))));
+        let all = ["a", "b", "a", "a"].map(|name| asked.note(request(name)));
         let back = |all: &[Pending; 4]| all.each_ref().map(Pending::is_called_back);
         asked.call_back(shard("a"));
         assert_eq!(back(&all), [true, false, false, false]);
@@ -83,7 +88,7 @@ mod tests {
     #[test]
     fn what_was_answered_is_not_called_back() {
         let asked = Asked::default();
-        let [first, second] = ["a", "a"].map(|name| asked.note(Request::Shard(shard(name))));
+        let [first, second] = ["a", "a"].map(|name| asked.note(request(name)));
         asked.answered();
         asked.call_back(shard("a"));
         assert!(!first.is_called_back() && second.is_called_back());

@@ -12,6 +12,7 @@ mod asked;
 
 use futures::future;
 use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::codec::Heard;
 use potluck_protocol::limits::DATA_MAX;
 use potluck_protocol::shard::VerifiedShard;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -112,7 +113,7 @@ impl Exchange {
                     let Ok(place) = ready.reserve().await else { return Ok(()) };
                     let answer = match &pending.request {
                         // Whoever relays pays for it: nobody who follows the protocol asks.
-                        Request::Shard(_) if relayed => Answer::Whole(Reply::Refused(Refusal::NotFound)),
+                        Heard::Known(Request::Shard(_)) if relayed => Answer::Whole(Reply::Refused(Refusal::NotFound)),
                         _ => self.answer(uploader, &pending).await?,
                     };
                     place.send((pending, answer));
@@ -170,7 +171,7 @@ impl Exchange {
 async fn read(mut requests: Requests, asked: &Asked, queue: mpsc::Sender<Pending>) -> Result<(), ServeError> {
     while let Some(request) = requests.receive().await? {
         match request {
-            Request::Cancel(id) => asked.call_back(id),
+            Heard::Known(Request::Cancel(id)) => asked.call_back(id),
             request => {
                 if queue.send(asked.note(request)).await.is_err() {
                     return Ok(());

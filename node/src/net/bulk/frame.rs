@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use potluck_protocol::codec::{self, CodecError, Wire};
+use potluck_protocol::codec::{self, CodecError, Growing, Heard, Wire};
 
 /// Why a frame could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +39,14 @@ impl FrameError {
     }
 }
 
-/// The next frame; `None` if the stream ended before it began. The declared length is compared with the type's bound
-/// before anything is allocated. // I4
-pub async fn read<T: Wire>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<T>, FrameError> {
+/// The next frame, which a peer of a later version may have sent; `None` if the stream ended before it began.
+pub async fn read<T: Growing>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Heard<T>>, FrameError> {
+    let frame = bytes(stream, T::MAX).await?;
+    Ok(frame.map(|bytes| codec::decode_growing(&bytes)).transpose()?)
+}
+
+/// A frame's bytes. The declared length is compared with the bound before anything is allocated. // I4
+async fn bytes(stream: &mut (impl AsyncRead + Unpin), max: usize) -> Result<Option<Vec<u8>>, FrameError> {
     let mut head = [0; 4];
     let first = stream.read(&mut head).await?;
     if first == 0 {
@@ -49,12 +54,12 @@ pub async fn read<T: Wire>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Opti
     }
     stream.read_exact(&mut head[first..]).await?;
     let len = u32::from_le_bytes(head);
-    if len as usize > T::MAX {
-        return Err(FrameError::TooLong { len, max: T::MAX });
+    if len as usize > max {
+        return Err(FrameError::TooLong { len, max });
     }
     let mut bytes = vec![0; len as usize];
     stream.read_exact(&mut bytes).await?;
-    Ok(Some(codec::decode(&bytes)?))
+    Ok(Some(bytes))
 }
 
 /// Writes and flushes one frame.
@@ -94,7 +99,7 @@ mod tests {
         ];
         let mut stream = Cursor::new(replies.iter().flat_map(written).collect::<Vec<_>>());
         for reply in replies {
-            assert_eq!(block_on(read(&mut stream)).expect("a frame"), Some(reply));
+            assert_eq!(block_on(read(&mut stream)).expect("a frame"), Some(Heard::Known(reply)));
         }
         assert_eq!(block_on(read::<Reply>(&mut stream)).expect("the end"), None);
     }
@@ -124,10 +129,10 @@ mod tests {
             // Half of the payloads begin with the number of a variant, so that some are read.
             let payloads = [[&kind.to_le_bytes()[..], &payload].concat(), payload];
             for frame in payloads.map(|payload| [&(payload.len() as u32).to_le_bytes()[..], &payload].concat()) {
-                if let Ok(Some(reply)) = block_on(read::<Reply>(&mut Cursor::new(frame.clone()))) {
+                if let Ok(Some(Heard::Known(reply))) = block_on(read::<Reply>(&mut Cursor::new(frame.clone()))) {
                     prop_assert_eq!(written(&reply), frame.clone());
                 }
-                if let Ok(Some(request)) = block_on(read::<Request>(&mut Cursor::new(frame.clone()))) {
+                if let Ok(Some(Heard::Known(request))) = block_on(read::<Request>(&mut Cursor::new(frame.clone()))) {
                     prop_assert_eq!(written(&request), frame);
                 }
             }
@@ -140,7 +145,8 @@ mod tests {
             block_on(write(&mut frame, &request)).expect("memory takes it");
             let mut bytes = frame.into_inner();
             bytes[4 + bit / 8] ^= 1 << (bit % 8);
-            prop_assert_ne!(block_on(read::<Request>(&mut Cursor::new(bytes))).ok().flatten(), Some(request));
+            let again = block_on(read::<Request>(&mut Cursor::new(bytes))).ok().flatten();
+            prop_assert_ne!(again, Some(Heard::Known(request)));
         }
     }
 }

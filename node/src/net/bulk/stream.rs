@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::io::{ReadHalf, WriteHalf};
-use futures::{AsyncReadExt, AsyncWriteExt};
+use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use libp2p::{PeerId, Stream};
-use potluck_protocol::bulk::{Reply, Request};
+use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::codec::Heard;
 use tokio::time::timeout;
 
 use super::super::limits::{STREAM_IDLE, STREAMS, STREAMS_PER_PEER};
@@ -40,11 +41,10 @@ impl Outbound {
         within(STREAM_IDLE, frame::write(&mut self.stream, request)).await
     }
 
-    /// The next reply frame, at most [`STREAM_IDLE`] from now.
+    /// The next reply frame, at most [`STREAM_IDLE`] from now. One that only a later version knows is as good as none:
+    /// the peer does not have what was asked for in a form that is of use here.
     pub async fn receive(&mut self) -> Result<Reply, FrameError> {
-        let reply = within(STREAM_IDLE, frame::read(&mut self.stream)).await?.ok_or(FrameError::Ended)?;
-        self.metrics.bulk.answered(Direction::In, &reply);
-        Ok(reply)
+        receive_reply(&mut self.stream, &self.metrics).await
     }
 
     /// One request with one reply frame.
@@ -86,10 +86,18 @@ pub struct Answers {
 impl Answers {
     /// As [`Outbound::receive`]. Not to be given up half-way: the rest of a frame would be taken for the next one.
     pub async fn receive(&mut self) -> Result<Reply, FrameError> {
-        let reply = within(STREAM_IDLE, frame::read(&mut self.stream)).await?.ok_or(FrameError::Ended)?;
-        self.metrics.bulk.answered(Direction::In, &reply);
-        Ok(reply)
+        receive_reply(&mut self.stream, &self.metrics).await
     }
+}
+
+async fn receive_reply(stream: &mut (impl AsyncRead + Unpin), metrics: &NetCounters) -> Result<Reply, FrameError> {
+    let heard = within(STREAM_IDLE, frame::read(stream)).await?.ok_or(FrameError::Ended)?;
+    let reply = match heard {
+        Heard::Known(reply) => reply,
+        Heard::Later(_) => Reply::Refused(Refusal::NotFound),
+    };
+    metrics.bulk.answered(Direction::In, &reply);
+    Ok(reply)
 }
 
 /// How a stream's connection came.
@@ -130,7 +138,11 @@ impl Inbound {
     /// The next request; `None` when the peer is done.
     #[cfg(test)]
     pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
-        within(STREAM_IDLE, frame::read(&mut self.stream)).await
+        match within(STREAM_IDLE, frame::read(&mut self.stream)).await? {
+            Some(Heard::Known(request)) => Ok(Some(request)),
+            Some(Heard::Later(tag)) => panic!("request {tag} is no test's"),
+            None => Ok(None),
+        }
     }
 
     /// One answer.
@@ -169,7 +181,7 @@ pub struct Requests {
 impl Requests {
     /// The next request, whenever it comes; `None` when the peer is done. How long to wait is the caller's to say: a
     /// peer that waits for an answer says nothing.
-    pub async fn receive(&mut self) -> Result<Option<Request>, FrameError> {
+    pub async fn receive(&mut self) -> Result<Option<Heard<Request>>, FrameError> {
         let request = frame::read(&mut self.stream).await?;
         if let Some(request) = &request {
             self.metrics.bulk.asked(request);

@@ -1,6 +1,7 @@
 //! Counters of bulk streams.
 
 use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::codec::Heard;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::count::{Count, Label};
@@ -29,8 +30,12 @@ impl Label for Direction {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked(&'static str);
 
-impl From<&Request> for Asked {
-    fn from(request: &Request) -> Self {
+impl From<&Heard<Request>> for Asked {
+    fn from(request: &Heard<Request>) -> Self {
+        let request = match request {
+            Heard::Known(request) => request,
+            Heard::Later(_) => return Self("later"),
+        };
         Self(match request {
             Request::Manifest(_) => "manifest",
             Request::Have(_) => "have",
@@ -85,7 +90,7 @@ pub struct Bulk {
 
 impl Bulk {
     /// A request of a peer came.
-    pub fn asked(&self, request: &Request) {
+    pub fn asked(&self, request: &Heard<Request>) {
         self.asked.inc(request.into());
     }
 

@@ -111,10 +111,10 @@ impl Ledger {
                     running.named.extend(differing.ids());
                 }
             }
-            Event::Records { round, records } => {
+            Event::Records { round, page } => {
                 if let Some(running) = self.rounds.get_mut(round) {
                     running.asked_ms = None;
-                    self.redundant += records.iter().filter(|record| catalogue.is_stale(record)).count() as u64;
+                    self.redundant += page.records.iter().filter(|record| catalogue.is_stale(record)).count() as u64;
                 }
             }
             Event::Asked { .. } | Event::Missed { .. } => self.caused += 1,

@@ -239,7 +239,7 @@ impl Node {
         let event = match codec::decode::<Reply>(bytes) {
             Ok(Reply::Differing(differing)) => Event::Differs { round, differing },
             Ok(Reply::Records(records)) => match verify_records(base, &records) {
-                Ok(records) => Event::Records { round, records },
+                Ok(page) => Event::Records { round, page },
                 Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
             },
             other => Event::Wrong { round, blame: Violation::Protocol(format!("{other:?}")) },
