@@ -1,7 +1,12 @@
 //! The one file that names bincode: canonical bytes of every wire and disk type.
 //!
-//! Goals: one value has one encoding, and every other byte string is refused; a decoder never allocates more than a
-//! small multiple of the bytes that it was given. Non-goals: to be self-describing, or readable without this crate.
+//! Goals: one value has one encoding, and every other byte string is refused; what a decoder allocates is bounded by the
+//! bytes that it was given and not by the counts that stand in them. Non-goals: to be self-describing, or readable without
+//! this crate.
+//!
+//! The bounds: what is kept is a small multiple of the bytes. Before that turns out, a text of a stated length may take
+//! 64 KiB if the bytes are few and [`DECODE_MAX`] if they are many, and each list that is being read (at most four within
+//! each other) 1 MiB: so much serde reserves by a stated count. Whatever was reserved in vain is given back at once.
 //!
 //! The fixed-width integer form is used because bincode's variable-length form accepts several encodings of one
 //! number. The crate is unmaintained upstream; golden vectors (`tests/vectors/`) pin the format, and
@@ -16,6 +21,12 @@ use crate::limits::{DECODE_MAX, TAGS_MAX};
 
 const CONFIG: Configuration<LittleEndian, Fixint, Limit<DECODE_MAX>> =
     bincode::config::standard().with_fixed_int_encoding().with_limit::<DECODE_MAX>();
+
+/// What most of what comes is no longer than.
+const SHORT: usize = 64 << 10;
+/// For those: no length in them is believed that is longer.
+const SHORT_CONFIG: Configuration<LittleEndian, Fixint, Limit<SHORT>> =
+    bincode::config::standard().with_fixed_int_encoding().with_limit::<SHORT>();
 
 /// A type with a canonical encoding.
 pub trait Wire: Serialize + DeserializeOwned {
@@ -126,8 +137,13 @@ pub fn decode<T: Wire>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > T::MAX {
         return Err(CodecError::TooLong { what, len: bytes.len(), max: T::MAX });
     }
-    let (value, consumed): (T, usize) = bincode::serde::decode_from_slice(bytes, CONFIG)
-        .map_err(|error| CodecError::Undecodable { what, reason: error.to_string() })?;
+    let read = if bytes.len() <= SHORT {
+        bincode::serde::decode_from_slice(bytes, SHORT_CONFIG)
+    } else {
+        bincode::serde::decode_from_slice(bytes, CONFIG)
+    };
+    let (value, consumed): (T, usize) =
+        read.map_err(|error| CodecError::Undecodable { what, reason: error.to_string() })?;
     if consumed != bytes.len() {
         return Err(CodecError::TrailingBytes { what, extra: bytes.len() - consumed });
     }
@@ -169,5 +185,33 @@ impl Write for Expected<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bulk::Reply;
+
+    /// The text of a manifest of so many bytes, of which five come.
+    fn reason(stated: u64) -> String {
+        let bytes = [&[0; 4][..], &stated.to_le_bytes(), &[7; 5]].concat();
+        decode::<Reply>(&bytes).expect_err("not all of them come").to_string()
+    }
+
+    #[test]
+    fn a_length_that_few_bytes_state_is_refused_before_room_is_made_for_it() {
+        for stated in [SHORT as u64, 3_800_000, u64::MAX] {
+            assert!(reason(stated).contains("LimitExceeded"), "{stated}: {}", reason(stated));
+        }
+        assert!(reason(100).contains("UnexpectedEnd"), "{}", reason(100));
+    }
+
+    #[test]
+    fn what_is_as_long_as_it_may_be_is_read_on_both_sides_of_the_short_ones() {
+        for len in [SHORT - 13, SHORT - 12, SHORT - 11, Reply::MAX - 64] {
+            let reply = Reply::Manifest(vec![7; len]);
+            assert_eq!(decode::<Reply>(&encode(&reply).expect("within bounds")).as_ref(), Ok(&reply), "{len}");
+        }
     }
 }
