@@ -43,6 +43,11 @@ pub fn temporary() -> PathBuf {
     std::env::temp_dir()
 }
 
+/// The user's own folder for sockets, where the system has one.
+pub fn runtime() -> Option<PathBuf> {
+    std::env::var_os("XDG_RUNTIME_DIR").filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// The log filter: `POTLUCK_LOG`, in the syntax of `tracing`; warnings by default.
 pub fn log_filter() -> String {
     // Kademlia warns whenever nobody is there to be asked, as at every start.

@@ -63,8 +63,7 @@ pub fn private_folder(folder: &Path) -> io::Result<()> {
     }
     let found = std::fs::symlink_metadata(folder)?;
     if !found.is_dir() || found.uid() != own_uid()? {
-        let message = format!("{} is not a folder of this user: remove it, or set TMPDIR to another", folder.display());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not a folder of this user"));
     }
     tighten(folder).map(drop)
 }

@@ -50,13 +50,9 @@ pub struct Server {
 impl Server {
     /// Binds the socket of a home whose lock the caller holds: a file that is already there is left over.
     pub fn bind(home: &Path) -> Outcome<Self> {
-        let path = socket::path(home);
+        let path = socket::prepare(home)?;
         let doing = format!("open the local socket {}", path.display());
         let fail = |error: &std::io::Error| Failure::io(&doing, error);
-        // The home itself is private already.
-        if let Some(folder) = path.parent().filter(|folder| *folder != home) {
-            owner::private_folder(folder).map_err(|error| fail(&error))?;
-        }
         removal::socket(&path).map_err(|error| fail(&error))?;
         let name = socket::name(&path).map_err(|error| fail(&error))?;
         let listener = ListenerOptions::new().name(name).create_tokio().map_err(|error| fail(&error))?;
