@@ -17,7 +17,7 @@ pub enum AddressScope {
 }
 
 impl AddressScope {
-    /// `None`: not the address of one host.
+    /// `None`: not the address of one host. A name counts as public; the swarm holds it to that when it resolves it.
     pub fn of(address: &Multiaddr) -> Option<Self> {
         match address.iter().next()? {
             Protocol::Ip4(ip) => of_v4(ip),

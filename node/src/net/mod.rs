@@ -25,6 +25,7 @@ pub(crate) mod guard;
 mod handle;
 pub mod limits;
 pub(crate) mod misdeed;
+mod names;
 pub mod nat;
 mod peers;
 mod port;
@@ -119,7 +120,12 @@ impl Config {
         }
     }
 
-    /// The nearest addresses that the DHT deals in. In a network of people who know each other, and on a node that
+    /// Whose names may lead where.
+    fn believed_names(&self) -> names::Believed {
+        names::Believed { nearest: self.nearest(), typed: self.bootstrap.clone() }
+    }
+
+    /// The nearest addresses that the DHT deals in, and that names of others may lead to. In a network of people who know each other, and on a node that
     /// listens on local addresses only, these are all; else only such as the whole world can reach.
     fn nearest(&self) -> AddressScope {
         let local = |address| AddressScope::of(address).is_some_and(|scope| scope < AddressScope::World);

@@ -121,7 +121,8 @@ impl NetState {
         let behaviour = Behaviour::new(&self.config, &self.identity, self.accepted.clone(), &self.guard, relayed)?;
         let mut registry = Registry::default();
         let key = self.config.pre_shared_key;
-        let mut swarm = transport::swarm(&self.identity, key, through, behaviour, &self.guard, &mut registry)?;
+        let ways = transport::Ways { key, names: self.config.believed_names(), relayed: through };
+        let mut swarm = transport::swarm(&self.identity, ways, behaviour, &self.guard, &mut registry)?;
         self.recorder = Some(libp2p::metrics::Metrics::new(&mut registry));
         *lock::lock(&self.life) = registry;
         self.listening.clear();

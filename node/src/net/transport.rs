@@ -1,7 +1,7 @@
 //! The ways to a peer: TCP, with the feature `quic` QUIC too, and through a relay.
 //!
 //! TCP and relayed connections are encrypted by noise (with the feature `tls` by TLS, if the peer has it too) with yamux
-//! on top; QUIC brings both of its own. Names are resolved by the system's DNS settings.
+//! on top; QUIC brings both of its own. Names are resolved by the system's DNS settings ([`super::names`]).
 
 use std::num::NonZeroUsize;
 
@@ -13,22 +13,32 @@ use libp2p::identity::Keypair;
 use libp2p::metrics::{BandwidthTransport, Registry};
 use libp2p::pnet::PreSharedKey;
 use libp2p::swarm::Config as SwarmConfig;
-use libp2p::{PeerId, Swarm, Transport, dns, noise, relay, tcp, yamux};
+use libp2p::{PeerId, Swarm, Transport, noise, relay, tcp, yamux};
 
 use super::behaviour::Behaviour;
 use super::error::NetError;
 use super::fresh_port::FreshPort;
 use super::guard::{Gate, Guard};
 use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
+use super::names::{Believed, Names};
 use super::private;
 
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
 
-/// A swarm that neither listens nor dials yet. `relayed` belongs to the relay client among its behaviours.
+/// How peers are reached.
+pub struct Ways {
+    /// Of a private network.
+    pub key: Option<PreSharedKey>,
+    /// Whose names may lead where.
+    pub names: Believed,
+    /// Belongs to the relay client among the behaviours.
+    pub relayed: relay::client::Transport,
+}
+
+/// A swarm that neither listens nor dials yet.
 pub fn swarm(
     identity: &Keypair,
-    key: Option<PreSharedKey>,
-    relayed: relay::client::Transport,
+    Ways { key, names, relayed }: Ways,
     behaviour: Behaviour,
     guard: &Guard,
     registry: &mut Registry,
@@ -42,15 +52,15 @@ pub fn swarm(
         .with_smart_dial();
     let relayed = upgrade_connection(relayed, security(identity)?);
     // First, because it takes addresses through relays only; the part before the relay's name is dialled by the others.
-    let transport = relayed.or_transport(with_dns(identity, key)?).map(|either, _| either.into_inner()).boxed();
+    let transport = relayed.or_transport(with_dns(identity, key, names)?).map(|either, _| either.into_inner()).boxed();
     let counted = BandwidthTransport::new(Gate::new(transport, guard.clone()), registry);
     let boxed = counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
     Ok(Swarm::new(boxed, behaviour, identity.public().to_peer_id(), config))
 }
 
 /// Direct connections, to addresses with names too.
-fn with_dns(identity: &Keypair, key: Option<PreSharedKey>) -> Result<Connections, NetError> {
-    match dns::tokio::Transport::system(direct(identity, key)?) {
+fn with_dns(identity: &Keypair, key: Option<PreSharedKey>, names: Believed) -> Result<Connections, NetError> {
+    match Names::new(direct(identity, key)?, names) {
         Ok(named) => Ok(named.boxed()),
         Err(error) => {
             // A machine without a resolver still reaches peers by their addresses.
