@@ -2,10 +2,13 @@
 //!
 //! Our own keys lie apart from the strangers', so that nothing that strangers say takes their place. Strangers' records
 //! are bounded for each peer, each address group and in all. When there is no more room the oldest of the largest group
-//! goes: somebody with one network's addresses pushes out their own records and nobody else's. // I12
+//! goes: somebody with one network's addresses pushes out their own records and nobody else's. Who provides a key that more
+//! networks provide than fit is a sample of them all, drawn by a lot that nobody else knows: whoever came first with many
+//! identities keeps nobody out, and whoever comes again and again gains nothing. // I12
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
 use libp2p::PeerId;
@@ -77,6 +80,8 @@ pub struct Records {
     groups: HashMap<AddressGroup, BTreeMap<u64, (Key, PeerId)>>,
     sizes: BTreeSet<(usize, AddressGroup)>,
     next: u64,
+    /// Draws the lots; another one in each process.
+    lots: RandomState,
 }
 
 impl Records {
@@ -97,6 +102,7 @@ impl Records {
             groups: HashMap::new(),
             sizes: BTreeSet::new(),
             next: 0,
+            lots: RandomState::new(),
         }
     }
 
@@ -120,7 +126,7 @@ impl Records {
         if self.groups.get(&group).is_some_and(|records| records.len() >= self.bounds.per_group) {
             return Err(Refused::Group);
         }
-        self.make_room_under(&key)?;
+        self.make_room_under(&key, group)?;
         if self.order.len() >= self.bounds.all {
             self.make_room();
         }
@@ -139,13 +145,19 @@ impl Records {
         }
     }
 
-    /// A key with enough providers gives up one of a group that has several there; else newcomers are not kept.
-    fn make_room_under(&mut self, key: &Key) -> Result<(), Refused> {
+    /// A key with enough providers gives up one of a group that has several there; else the one with the highest lot, if
+    /// the newcomer's is lower.
+    fn make_room_under(&mut self, key: &Key, newcomer: AddressGroup) -> Result<(), Refused> {
         let Some(all) = self.theirs.get(key).filter(|all| all.len() >= self.bounds.per_key) else { return Ok(()) };
         let count = |group: AddressGroup| all.iter().filter(|held| held.group == group).count();
         let crowd = all.iter().max_by_key(|held| (count(held.group), std::cmp::Reverse(held.number)));
-        let surplus = crowd.filter(|held| count(held.group) > 1).map(|held| held.record.provider);
-        surplus.map(|peer| self.remove(key, &peer)).ok_or(Refused::Enough)
+        let surplus = crowd.filter(|held| count(held.group) > 1);
+        let lot = |group: AddressGroup| self.lots.hash_one((key, group));
+        // All are of different groups; of the newcomer's there is to be no second one.
+        let highest = all.iter().filter(|_| count(newcomer) == 0).max_by_key(|held| lot(held.group));
+        let unlucky = highest.filter(|held| lot(newcomer) < lot(held.group));
+        let leaves = surplus.or(unlucky).map(|held| held.record.provider);
+        leaves.map(|peer| self.remove(key, &peer)).ok_or(Refused::Enough)
     }
 
     fn make_room(&mut self) {

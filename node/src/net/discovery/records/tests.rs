@@ -92,9 +92,34 @@ fn one_network_cannot_fill_a_key() {
     let honest: Vec<_> = (0..30).map(|n| (PeerId::random(), group(100 + n))).collect();
     for (n, (peer, group)) in honest.iter().enumerate() {
         let heard = records.hear(record(key(1), *peer), *group, Instant::now());
-        assert_eq!(heard.is_ok(), n < limits::RECORDS_PER_KEY - 1, "{n}");
+        assert!(heard.is_ok() || n >= limits::RECORDS_PER_KEY - 1, "{n}");
     }
+    let again = records.hear(record(key(1), PeerId::random()), honest[0].1, Instant::now());
+    assert!(again.is_err() || records.theirs[&key(1)].iter().filter(|held| held.group == honest[0].1).count() == 1);
     assert_eq!(records.providers(&key(1).record()).len(), limits::RECORDS_PER_KEY);
+    assert_consistent(&records);
+}
+
+#[test]
+fn whoever_came_first_with_many_networks_keeps_nobody_out_of_a_key() {
+    let mut records = Records::new(PeerId::random());
+    let first: Vec<_> = (0..limits::RECORDS_PER_KEY as u16).map(|n| (PeerId::random(), group(n))).collect();
+    for (peer, group) in &first {
+        records.hear(record(key(1), *peer), *group, Instant::now()).expect("there is room");
+    }
+    let mut kept = 0;
+    for n in 0..200 {
+        kept += usize::from(records.hear(record(key(1), PeerId::random()), group(1000 + n), Instant::now()).is_ok());
+        // Those who were there come again after each of them.
+        for (peer, group) in &first {
+            let _ = records.hear(record(key(1), *peer), *group, Instant::now());
+        }
+    }
+    assert!(kept > 0, "ten times as many networks, and none of them is heard of");
+    let here = records.providers(&key(1).record());
+    assert_eq!(here.len(), limits::RECORDS_PER_KEY);
+    let of_first = here.iter().filter(|one| first.iter().any(|(peer, _)| *peer == one.provider)).count();
+    assert!(of_first < limits::RECORDS_PER_KEY, "nobody else is left");
     assert_consistent(&records);
 }
 
