@@ -87,7 +87,7 @@ impl Said {
 impl<'a> Client<'a> {
     /// Reads the token, if there is one. Nothing is asked yet.
     pub fn new(settings: &'a Settings, id: &'a HubId, talk: &'a Talk) -> Result<Self, HubError> {
-        let token = token::read(&settings.token, talk)?;
+        let token = token::read(&settings.token, talk)?.filter(|token| may_send(token, settings, talk));
         Ok(Self { agent: agent::new(settings)?, settings, id, token, talk })
     }
 
@@ -268,6 +268,18 @@ impl<'a> Client<'a> {
     }
 }
 
+/// A token that anybody on the way could read is not sent; what is public needs none.
+fn may_send(token: &Token, settings: &Settings, talk: &Talk) -> bool {
+    let may = settings.endpoint.is_confidential();
+    if !may {
+        let (hub, from) = (settings.endpoint.public_url(), &token.from);
+        talk.note(format!(
+            "the token of {from} is not sent: anybody on the way to {hub} could read it; name an https address with HF_ENDPOINT"
+        ));
+    }
+    may
+}
+
 fn asking(error: HubError, asked: Duration) -> HubError {
     match error {
         HubError::Status { what, status, said, .. } => HubError::Status { what, status, said, wait: Some(asked) },
@@ -380,6 +392,28 @@ mod tests {
             assert!(matches!(refused.error, HubError::Denied { status: 403, said: None, .. }), "{}", refused.error);
         }
         assert!(begun.elapsed() < settings.stall, "no read came to its own end");
+    }
+
+    #[test]
+    fn a_token_is_never_sent_over_http_to_another_machine() {
+        for (endpoint, sent) in
+            [("http://hub.example", false), ("https://hub.example", true), ("http://127.0.0.1:9", true)]
+        {
+            let value = |name: &str| match name {
+                "HF_ENDPOINT" => Some(endpoint.into()),
+                "HF_TOKEN" => Some("hf_secret".into()),
+                _ => None,
+            };
+            let settings = read_settings(value, Some(Path::new("/home/me"))).expect("good settings");
+            let (talk, told) = recorded();
+            let id: HubId = "a/b".parse().expect("an id");
+            let client = Client::new(&settings, &id, &talk).expect("a client");
+            assert_eq!(client.token.is_some(), sent, "{endpoint}");
+            drop(client);
+            let told = told.take();
+            assert_eq!(told.is_empty(), sent, "{endpoint}: {told:?}");
+            assert!(!format!("{told:?}").contains("hf_secret"));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use url::{Origin, Url};
+use url::{Host, Origin, Url};
 
 /// An http address without a slash at its end.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +32,17 @@ impl Endpoint {
     /// What people see.
     pub fn public_url(&self) -> &str {
         &self.shown
+    }
+
+    /// Nobody between here and there can read what is sent: it is encrypted, or does not leave this machine.
+    pub fn is_confidential(&self) -> bool {
+        let here = match self.url.host() {
+            Some(Host::Ipv4(ip)) => ip.is_loopback(),
+            Some(Host::Ipv6(ip)) => ip.is_loopback(),
+            Some(Host::Domain(name)) => name == "localhost",
+            None => false,
+        };
+        here || self.url.scheme() == "https"
     }
 
     /// Scheme, host and port: whoever is to hear the token.
@@ -65,6 +76,21 @@ mod tests {
             ["huggingface.co", "hub.example:443", "ftp://hub.example", "https://", "https://hub.example?a=b", ""]
         {
             assert!(Endpoint::read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_goes_over_http_to_another_machine_can_be_read_on_the_way() {
+        for (text, confidential) in [
+            ("https://hub.example", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]:8080/hf", true),
+            ("http://localhost", true),
+            ("http://hub.example", false),
+            ("http://192.168.1.7:8080", false),
+            ("http://localhost.example", false),
+        ] {
+            assert_eq!(Endpoint::read(text).expect("an address").is_confidential(), confidential, "{text}");
         }
     }
 
