@@ -14,8 +14,8 @@ use crate::text::{cut, plain};
 
 /// The file. It is never published.
 pub const NOTE: &str = "potluck.json";
-/// A note is a few short fields.
-const NOTE_MAX: u64 = 1 << 20;
+/// A note is a few short fields: more than this is none, and is not read.
+const NOTE_MAX: u64 = 64 << 10;
 
 /// Which base a folder's adapter is of: in every note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,6 +125,8 @@ mod tests {
             std::fs::write(&path, damaged).expect("writable");
             assert_eq!(read(folder.path()).expect_err("damaged").kind, Kind::Usage);
         }
+        std::fs::write(&path, vec![b' '; NOTE_MAX as usize + 1]).expect("writable");
+        assert!(read(folder.path()).is_err(), "no longer than a note may be");
     }
 
     /// A folder comes from anywhere.
