@@ -17,4 +17,5 @@ mod rules;
 mod sources;
 mod spread;
 mod stranger;
+mod supply;
 mod tables;
