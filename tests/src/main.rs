@@ -50,6 +50,9 @@ enum Command {
         /// The same seed gives the same run
         #[arg(long)]
         seed: u64,
+        /// For `skew`: the program of another version that runs beside this one
+        #[arg(long, value_name = "PATH")]
+        old: Option<PathBuf>,
     },
     /// List the soaks
     Soaks,
@@ -77,7 +80,7 @@ fn main() -> ExitCode {
         Command::CheckLosses { measured, reference, demands } => check_losses(&measured, &reference, &demands),
         Command::SideBySide(args) => side_by_side(&args),
         Command::Skills(args) => skills(&args),
-        Command::Soak { name, seed } => run_soak(&name, seed),
+        Command::Soak { name, seed, old } => run_soak(&name, seed, old.as_deref()),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
         Command::CrashCheck { home } => end(crash::check_input(&home)),
         Command::FloodTarget { home } => end(soak::flood::child(&home)),
@@ -139,12 +142,16 @@ fn skills(args: &skills::Skills) -> ExitCode {
     }
 }
 
-fn run_soak(name: &str, seed: u64) -> ExitCode {
+fn run_soak(name: &str, seed: u64, old: Option<&std::path::Path>) -> ExitCode {
     let Some(soak) = soak::ALL.iter().find(|soak| soak.name == name) else {
         eprintln!("there is no soak `{name}`; `potluck-tests soaks` lists those that are");
         return ExitCode::from(2);
     };
-    match (soak.run)(seed) {
+    let outcome = match old.filter(|_| name == soak::skew::NAME) {
+        Some(old) => soak::skew::run(seed, old),
+        None => (soak.run)(seed),
+    };
+    match outcome {
         Ok(figures) => {
             println!("{figures}");
             ExitCode::SUCCESS

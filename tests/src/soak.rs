@@ -10,6 +10,7 @@ mod links;
 mod nat;
 pub mod partition;
 mod simulated_swarm;
+pub mod skew;
 mod store_kill;
 mod store_scale;
 
@@ -67,6 +68,11 @@ pub const ALL: &[Soak] = &[
         name: "simulated-swarm",
         about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends, all catalogues equal",
         run: simulated_swarm::run,
+    },
+    Soak {
+        name: skew::NAME,
+        about: "two daemons of another version (--old PATH) beside two of this one: all works both ways, nobody is blamed",
+        run: skew::alone,
     },
     Soak { name: "store-kill", about: "kill -9 of a growing home, 300 times: nothing is lost", run: store_kill::run },
     Soak { name: "store-scale", about: "a store of 10,000 shards: rates, and times to open", run: store_scale::run },
