@@ -51,7 +51,7 @@ impl Envelopes {
     }
 
     /// The next one: nobody has seen it, and every signature in it is right.
-    pub fn next(&mut self) -> Vec<u8> {
+    pub fn make(&mut self) -> Vec<u8> {
         let mut signatures = self.rng.sample(self.others.clone(), SIGNATURES_MAX - 1);
         signatures.push(self.publisher);
         signed::envelope(&self.body, signatures)
@@ -77,7 +77,7 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let count = setting.sizes.count.unwrap_or(COUNT);
     let seed = format!("{} many", scene.seed);
     let mut envelopes = Envelopes::new(&seed, scene.tiny)?;
-    let many: Vec<Vec<u8>> = (0..count).map(|_| envelopes.next()).collect();
+    let many: Vec<Vec<u8>> = (0..count).map(|_| envelopes.make()).collect();
     let single = |n: usize| {
         let manifest = signed::nowhere(&format!("{seed} signed once {n}"));
         let key = key(&format!("{seed} once {n}"))?;

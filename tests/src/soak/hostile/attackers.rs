@@ -220,7 +220,7 @@ async fn talk_once(place: &Place, seed: &str, counts: &Counts) -> Outcome<()> {
     sleep(Duration::from_secs(1)).await;
     let mut envelopes = Envelopes::new(seed, place.base)?;
     for turn in 0.. {
-        let messages = (0..MESSAGES_AT_ONCE).map(|_| envelopes.next());
+        let messages = (0..MESSAGES_AT_ONCE).map(|_| envelopes.make());
         let said = many_signatures::say(&mut peer, &place.base, messages, MESSAGES_A_SECOND).await;
         counts.messages.fetch_add(said as u64, Ordering::Relaxed);
         if said < MESSAGES_AT_ONCE || peer.is_gone() {
