@@ -19,6 +19,7 @@ pub mod check_losses;
 pub mod crash;
 pub mod full_disk;
 pub mod hub;
+pub mod fuzz;
 pub mod interrupting;
 pub mod killing;
 pub mod kit;
