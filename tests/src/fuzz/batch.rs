@@ -1,7 +1,7 @@
 //! One batch: a process that reads so many inputs one after the other. What it cannot catch (a stack that overflows,
 //! memory that is not to be had, an input without end) ends it; its parent finds the input in a file.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::panic::{self, AssertUnwindSafe};
@@ -41,7 +41,7 @@ pub struct Length {
     pub time: Duration,
 }
 
-/// What a batch came to.
+/// What a batch came to: the last line of its output.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Counts {
     pub inputs: u64,
@@ -51,10 +51,10 @@ pub struct Counts {
     /// The most memory that one input took, and how long it was.
     pub most_memory: usize,
     pub of_bytes: usize,
-    pub finds: Vec<Find>,
 }
 
-/// An input for which a promise does not hold.
+/// An input for which a promise does not hold: a line of a batch's output as soon as it is found, since the next input may
+/// end the process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Find {
     /// What happened.
@@ -133,7 +133,8 @@ struct Batch {
     corpus: Vec<Vec<u8>>,
     /// How inputs have ended.
     known: HashSet<String>,
-    finds: BTreeMap<String, Find>,
+    /// Kinds of finds that were told.
+    finds: BTreeSet<String>,
     counts: Counts,
 }
 
@@ -142,7 +143,7 @@ impl Batch {
         // What was found once comes first.
         let corpus = [seeds::found(target.name), (target.seeds)()].concat();
         let rng = SplitMix64::new(mix(seed));
-        let (known, finds, counts) = (HashSet::new(), BTreeMap::new(), Counts::default());
+        let (known, finds, counts) = (HashSet::new(), BTreeSet::new(), Counts::default());
         Self { target, rng, file, corpus, known, finds, counts }
     }
 
@@ -161,7 +162,6 @@ impl Batch {
             self.one(input)?;
         }
         self.counts.outcomes = self.known.len() as u64;
-        self.counts.finds = self.finds.into_values().collect();
         Ok(self.counts)
     }
 
@@ -181,7 +181,7 @@ impl Batch {
                 format!("accepted {}", words(&what))
             }
             Ok(Outcome::Refused(why)) => words(&why),
-            Err(what) => return Ok(self.find(what, input)),
+            Err(what) => return self.find(what, input),
         };
         if self.known.insert(end) && self.corpus.len() < CORPUS_MAX {
             self.corpus.push(input);
@@ -189,12 +189,14 @@ impl Batch {
         Ok(())
     }
 
-    fn find(&mut self, what: String, input: Vec<u8>) {
+    fn find(&mut self, what: String, input: Vec<u8>) -> io::Result<()> {
         let kind = words(&what);
-        if self.finds.len() < FINDS_MAX && !self.finds.contains_key(&kind) {
-            let input = self.shorten(&kind, input);
-            self.finds.insert(kind, Find { what, input: seeds::hex(&input) });
+        if self.finds.len() < FINDS_MAX && !self.finds.contains(&kind) {
+            let input = seeds::hex(&self.shorten(&kind, input));
+            println!("{}", serde_json::to_value(Find { what, input })?);
+            self.finds.insert(kind);
         }
+        Ok(())
     }
 
     /// Leaves out what is not needed for the same fault.

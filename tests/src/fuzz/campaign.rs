@@ -84,24 +84,23 @@ pub fn run(plan: &Plan, target: &Target) -> io::Result<Report> {
         let time = if plan.time.is_some() { left.min(BATCH) } else { Duration::from_secs(u64::from(u32::MAX)) };
         let output = batch(plan, target, batches, Length { inputs, time }, &current)?;
         batches += 1;
-        match serde_json::from_slice::<Counts>(&output.stdout).ok().filter(|_| output.status.success()) {
-            Some(counts) => {
-                for find in &counts.finds {
-                    finds.entry(kind(&find.what)).or_insert_with(|| find.clone());
-                }
-                total = together(total, counts);
-            }
-            None => {
-                broken += 1;
-                let (begun, input) = last_input(&current)?;
-                total.inputs += begun;
-                let find = Find { what: last_words(&output), input: seeds::hex(&input) };
-                finds.entry(kind(&find.what)).or_insert(find);
-            }
+        for find in
+            output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Find>(line).ok())
+        {
+            finds.entry(kind(&find.what)).or_insert(find);
         }
+        if let Some(counts) = last_line(&output.stdout).filter(|_| output.status.success()) {
+            total = together(total, counts);
+            continue;
+        }
+        broken += 1;
+        let (begun, input) = last_input(&current)?;
+        total.inputs += begun;
+        let find = Find { what: last_words(&output), input: seeds::hex(&input) };
+        finds.entry(kind(&find.what)).or_insert(find);
     }
     let finds = finds.into_values().map(|find| save(plan, target, find)).collect::<io::Result<_>>()?;
-    let Counts { inputs, accepted, outcomes, most_memory, of_bytes, .. } = total;
+    let Counts { inputs, accepted, outcomes, most_memory, of_bytes } = total;
     let (seed, seconds, target) = (plan.seed, begun.elapsed().as_secs(), target.name);
     Ok(Report { target, seed, seconds, batches, broken, inputs, accepted, outcomes, most_memory, of_bytes, finds })
 }
@@ -111,7 +110,13 @@ fn batch(plan: &Plan, target: &Target, number: u64, length: Length, current: &Pa
     let mut command = Command::new(&plan.program);
     command.args(["fuzz-batch", target.name, "--seed", &seed.to_string(), "--inputs", &length.inputs.to_string()]);
     command.args(["--milliseconds", &length.time.as_millis().to_string()]).arg("--current").arg(current);
-    command.stdin(Stdio::null()).output()
+    // The last words of a process that dies are why, not where.
+    command.env("RUST_BACKTRACE", "0").stdin(Stdio::null()).output()
+}
+
+/// The counts of a batch that came through.
+fn last_line(output: &[u8]) -> Option<Counts> {
+    serde_json::from_slice(output.trim_ascii_end().rsplit(|byte| *byte == b'\n').next()?).ok()
 }
 
 fn together(one: Counts, other: Counts) -> Counts {
@@ -122,7 +127,6 @@ fn together(one: Counts, other: Counts) -> Counts {
         outcomes: one.outcomes.max(other.outcomes),
         most_memory: larger.most_memory,
         of_bytes: larger.of_bytes,
-        finds: Vec::new(),
     }
 }
 
