@@ -20,6 +20,7 @@ pub mod crash;
 pub mod full_disk;
 pub mod hostile;
 pub mod hub;
+pub mod fuzz;
 pub mod interrupting;
 pub mod killing;
 pub mod kit;

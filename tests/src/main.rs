@@ -13,7 +13,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use potluck_tests::check_demo::{self, Demands};
 use potluck_tests::hostile::{self, Setting, Sizes};
-use potluck_tests::{check_losses, crash, full_disk, kit, side_by_side, skills, soak};
+use potluck_tests::{check_losses, crash, full_disk, fuzz, kit, side_by_side, skills, soak};
+
+/// Counts only while an input is read.
+#[global_allocator]
+static ALLOCATOR: fuzz::Counting = fuzz::Counting;
 
 #[derive(Parser)]
 #[command(about = "Checks potluck from outside")]
@@ -74,6 +78,11 @@ enum Command {
     },
     /// List the attacks
     Attacks,
+    /// Give every parser of strangers' bytes changed inputs
+    Fuzz(fuzz::command::Fuzz),
+    /// Be one batch of `fuzz`
+    #[command(hide = true)]
+    FuzzBatch(fuzz::command::FuzzBatch),
     /// Work in a home until killed: for tests
     #[command(hide = true)]
     CrashChild { home: PathBuf, seed: u64, steps: u64 },
@@ -101,6 +110,8 @@ fn main() -> ExitCode {
         Command::SideBySide(args) => side_by_side(&args),
         Command::Skills(args) => skills(&args),
         Command::Soak { name, seed, old, hostile } => run_soak(&name, seed, old.as_deref(), &hostile),
+        Command::Fuzz(args) => fuzz::command::run(&args),
+        Command::FuzzBatch(args) => fuzz::command::run_batch(&args),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
         Command::CrashCheck { home } => end(crash::check_input(&home)),
         Command::FloodTarget { home } => end(soak::flood::child(&home)),

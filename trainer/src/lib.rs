@@ -10,6 +10,7 @@ use gemm as _;
 
 pub mod files;
 pub mod removal;
+mod strangers;
 
 pub mod names;
 pub mod random;

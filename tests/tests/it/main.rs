@@ -23,6 +23,7 @@ mod endings;
 mod data;
 mod fold_kill;
 mod full_disk;
+mod fuzz;
 mod holds;
 mod hub;
 mod ids;

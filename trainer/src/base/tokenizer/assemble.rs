@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use tokenizers::AddedToken;
 
 use super::class::Class;
+use super::guard::{check_sizes, guarded};
 use super::stated::{Stated, Token};
 use super::{TOKENIZER_MAX, TokenizerError};
 use crate::base::json::{self as strict, describe};
@@ -34,8 +35,14 @@ pub struct Assembled {
 
 /// Puts the files together for a model with this many rows of embedding.
 pub fn assemble(files: &Files, vocabulary: u32) -> Result<Assembled, TokenizerError> {
+    guarded(|| put_together(files, vocabulary))
+}
+
+fn put_together(files: &Files, vocabulary: u32) -> Result<Assembled, TokenizerError> {
     refuse_unsupported(&files.tokenizer_config)?;
-    let Value::Object(mut tokenizer) = strict::parse(&files.tokenizer, TOKENIZER_MAX)? else {
+    let parsed = strict::parse(&files.tokenizer, TOKENIZER_MAX)?;
+    check_sizes(&parsed)?;
+    let Value::Object(mut tokenizer) = parsed else {
         return Err(TokenizerError::Invalid("the file is no JSON object".to_owned()));
     };
     let class = Class::of(&files.config, &files.tokenizer_config, &files.tokenizer)?;

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokenizers::{Model, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper};
 
 use super::growth::{Bounded, Steps, normalize};
+use super::guard::guarded;
 use super::{Tokenizer, TokenizerError};
 
 /// A token of its own beside the model's vocabulary.
@@ -187,6 +188,10 @@ impl Tokenizer {
 
     /// Ids of a text that stands there; nothing is put before or behind it as a whole.
     pub fn encode(&self, text: &str, place: Place) -> Result<Encoded, TokenizerError> {
+        guarded(|| self.encode_with_added(text, place))
+    }
+
+    fn encode_with_added(&self, text: &str, place: Place) -> Result<Encoded, TokenizerError> {
         let mut encoded = Encoded::default();
         let bounded = Bounded::new(&self.steps);
         let mut split = self.inner.get_added_vocabulary().extract_and_normalize(Some(&bounded), text);
@@ -196,8 +201,8 @@ impl Tokenizer {
         // Only the text before the first added token is inside of something: behind such a token the tokenizer does
         // what it does there in a whole text too.
         if let (Place::Inside, Some(end)) = (place, first) {
-            encoded.append(self.encode_verbatim(&text[..end], Place::Inside)?, 0);
-            encoded.append(self.encode(&text[end..], Place::Start)?, end);
+            encoded.append(self.encode_without_added(&text[..end], Place::Inside)?, 0);
+            encoded.append(self.encode_with_added(&text[end..], Place::Start)?, end);
             return Ok(encoded);
         }
         let added = added_spans(&split);
@@ -211,6 +216,10 @@ impl Tokenizer {
     ///
     /// Whoever puts other people's words into a chat needs this: a message that says `<|im_end|>` must not end its turn.
     pub fn encode_verbatim(&self, text: &str, place: Place) -> Result<Encoded, TokenizerError> {
+        guarded(|| self.encode_without_added(text, place))
+    }
+
+    fn encode_without_added(&self, text: &str, place: Place) -> Result<Encoded, TokenizerError> {
         let (steps, pre_tokenizer) = match place {
             Place::Start => (&self.steps, self.inner.get_pre_tokenizer()),
             Place::Inside => (&self.bare.normalizer, self.bare.pre_tokenizer.as_ref()),

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod class;
+mod guard;
 mod encode;
 mod gguf;
 mod growth;
@@ -20,6 +21,7 @@ pub(super) use assemble::{Assembled, Files, assemble};
 use encode::Bare;
 pub use encode::{AddedToken, Encoded, Joined, Place};
 use growth::Steps;
+use guard::guarded;
 pub use template::Template;
 
 /// Bytes of a `tokenizer.json`: the longest in use have about 30 MiB.
@@ -53,6 +55,8 @@ pub enum TokenizerError {
     NotBpe { class: &'static str },
     #[error("`{key}`: {reason}")]
     Field { key: &'static str, reason: String },
+    #[error("the tokenizer library cannot work with these files: {0}")]
+    Library(String),
     #[error("the text cannot be tokenised: {0}")]
     Encode(String),
     #[error("the ids cannot be turned into text: {0}")]
@@ -103,8 +107,13 @@ impl Tokenizer {
     }
 
     fn new(json: Vec<u8>, digest: Digest, special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
+        guarded(|| Self::build(json, digest, special, vocabulary))
+    }
+
+    fn build(json: Vec<u8>, digest: Digest, special: SpecialTokens, vocabulary: u32) -> Result<Self, TokenizerError> {
         let invalid = |error: tokenizers::Error| TokenizerError::Invalid(error.to_string());
         let mut parsed = json::parse(&json, TOKENIZER_MAX)?;
+        guard::check_sizes(&parsed)?;
         let bare = Bare::new(&parsed)?;
         let steps = bounded_steps(&parsed)?;
         // Merges that are dropped at random are for training a model from nothing: the same text has the same ids.
@@ -191,12 +200,16 @@ impl Tokenizer {
 
     /// The text of these ids, without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        self.inner.decode(ids, true).map_err(|error| TokenizerError::Decode(error.to_string()))
+        self.text_of(ids, true)
     }
 
     /// The text of these ids with special tokens as they are written.
     pub fn decode_all(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        self.inner.decode(ids, false).map_err(|error| TokenizerError::Decode(error.to_string()))
+        self.text_of(ids, false)
+    }
+
+    fn text_of(&self, ids: &[u32], skip_special: bool) -> Result<String, TokenizerError> {
+        guarded(|| self.inner.decode(ids, skip_special).map_err(|error| TokenizerError::Decode(error.to_string())))
     }
 
     /// The token that ends a completion in training.

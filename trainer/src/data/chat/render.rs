@@ -21,6 +21,7 @@ use serde_json::Map;
 use super::ChatError;
 use super::marks::LABEL;
 use crate::base::Template;
+use crate::strangers;
 
 /// Instructions of one chat: a template that compares every message with every other has room for a thousand.
 const FUEL: u64 = 20_000_000;
@@ -82,8 +83,18 @@ struct Compiled {
     marks_answers: bool,
 }
 
+/// Runs what calls the engine. A panic in it is an error of the template that it was given.
+fn guarded<T>(work: impl FnOnce() -> Result<T, ChatError>) -> Result<T, ChatError> {
+    strangers::catch(work)
+        .unwrap_or_else(|words| Err(ChatError::Template(format!("the engine cannot run it: {words}"))))
+}
+
 impl Renderer {
     pub fn new(template: &Template) -> Result<Self, ChatError> {
+        guarded(|| Self::compile(template))
+    }
+
+    fn compile(template: &Template) -> Result<Self, ChatError> {
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         environment.set_syntax(syntax.map_err(|error| failed(&error))?);
@@ -122,12 +133,11 @@ impl Renderer {
         let messages: Value = given.messages.iter().take(count).cloned().collect();
         let tools = given.tools.clone();
         let chat = context! { messages, add_generation_prompt, tools, documents => (), ..self.tokens.clone() };
-        let mut text = Bounded(Vec::new());
-        let rendered = template.render_captured_to(chat, &mut text);
-        match rendered.map(drop) {
-            Ok(()) => String::from_utf8(text.0).map_err(|error| ChatError::Template(error.to_string())),
-            Err(error) => Err(failed(&error)),
-        }
+        guarded(|| {
+            let mut text = Bounded(Vec::new());
+            template.render_captured_to(chat, &mut text).map(drop).map_err(|error| failed(&error))?;
+            String::from_utf8(text.0).map_err(|error| ChatError::Template(error.to_string()))
+        })
     }
 }
 

@@ -134,6 +134,13 @@ fn templates_that_fail_loop_or_flood_are_errors() {
     assert!(matches!(ChatFormat::new(&none.unwrap()), Err(ChatError::NoTemplate)));
 }
 
+/// minijinja 3.0.5 takes the first item of a text that has none.
+#[test]
+fn a_template_at_which_the_engine_panics_is_an_error() {
+    let error = sample("{{ ''[::-1] }}", &TURNS).unwrap_err();
+    assert!(matches!(error, ChatError::Template(_)), "{error}");
+}
+
 #[test]
 fn templates_have_what_transformers_gives_them() {
     let shown = |template: &str| {
