@@ -5,13 +5,15 @@ use std::sync::OnceLock;
 use potluck_protocol::base::Architecture;
 use potluck_protocol::limits::JSON_MAX;
 use potluck_trainer::base::{config, json};
-use potluck_trainer::peft;
+use potluck_trainer::peft::{self, Inspected, Inspection, PeftError};
 use serde_json::{Value, json as value};
 
 use super::{Form, Memory, Outcome, Target, hold, seeds};
 
 /// Bytes of data behind a header.
 const DATA_MAX: usize = 256 << 10;
+/// Bytes that come at once.
+const PIECE: usize = 1_000;
 
 /// What settings and headers are made of.
 #[rustfmt::skip]
@@ -58,13 +60,13 @@ fn run(bytes: &[u8]) -> Result<Outcome, String> {
     let mut model = (header.len() as u64).to_le_bytes().to_vec();
     model.extend_from_slice(&header);
     model.resize(model.len() + (number("data") as usize).min(DATA_MAX), number("byte") as u8);
-    let apart = peft::check_apart(&settings, &model);
+    let apart = inspect(&settings, &model, None);
     let whole = peft::check(&settings, &model, architecture());
-    let inspected = peft::inspect(&settings, &model, architecture());
+    let inspected = inspect(&settings, &model, Some(architecture()));
     hold(whole.is_ok() == inspected.is_ok(), || "the two ways to check disagree".to_owned())?;
     let adapter = match (whole, apart) {
-        (Ok(adapter), Ok(rank)) => {
-            hold(adapter.config.r == rank, || "it has another rank without its base".to_owned())?;
+        (Ok(adapter), Ok(apart)) => {
+            hold(adapter.config.r == apart.rank, || "it has another rank without its base".to_owned())?;
             adapter
         }
         (Ok(_), Err(error)) => return Err(format!("it fits a base and not itself: {error}")),
@@ -80,6 +82,13 @@ fn run(bytes: &[u8]) -> Result<Outcome, String> {
         });
     hold(same, || "what was read is written as another adapter".to_owned())?;
     Outcome::accepted("adapter")
+}
+
+/// As a daemon looks at an adapter: piece by piece.
+fn inspect(settings: &[u8], model: &[u8], architecture: Option<&Architecture>) -> Result<Inspected, PeftError> {
+    let mut inspection = Inspection::new(settings, architecture, model.len());
+    model.chunks(PIECE).try_for_each(|piece| inspection.feed(piece))?;
+    inspection.finish()
 }
 
 fn inputs() -> Vec<Vec<u8>> {

@@ -11,7 +11,7 @@ use potluck_protocol::manifest::{DatasetInfo, FileEntry, Kind, Manifest};
 use potluck_protocol::shard::{Cut, ShardRow, ShardTable, VerifiedShard};
 use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::text::{Name, RelPath};
-use potluck_protocol::verify::Mapped;
+use potluck_protocol::verify::{Mapped, Scan};
 
 use super::{Form, Memory, Outcome, Target, hold, seeds};
 
@@ -136,12 +136,13 @@ fn assemble(manifest: Authentic<Manifest>, published: &Published, lies: u8) -> R
         Ok(complete) => complete,
         Err(error) => return Outcome::refused(error),
     };
-    let read = |_: &FileEntry, table: &ShardTable| {
+    let scan = |(_, table): (&FileEntry, &ShardTable)| {
         let shard = |row: &ShardRow| published.shards.get(&row.id).cloned().unwrap_or_default();
-        Ok::<_, Infallible>(table.rows.iter().flat_map(shard).collect::<Vec<u8>>())
+        let head: Vec<u8> = table.rows.iter().flat_map(shard).collect();
+        Scan { digest: FileDigest(Digest::of(&head)), head }
     };
-    let Ok(whole) = complete.inspect(read, |_, _| Ok(()));
-    match whole {
+    let scans: Vec<_> = complete.mapped().files().map(scan).collect();
+    match complete.inspect_scanned(&scans, |_| Ok(())) {
         Err(error) => Outcome::refused(error),
         Ok(whole) => {
             let right = whole.manifest().body().files.iter().all(|file| {

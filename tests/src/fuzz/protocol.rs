@@ -52,7 +52,7 @@ pub fn targets() -> Vec<Target> {
             "signed-manifest",
             "a manifest with its signatures",
             || seeds::vectors("signed_manifest"),
-            |bytes| signed::<Manifest>(bytes),
+            signed::<Manifest>,
         ),
         plain("gossip", "an announcement as it comes by gossip", || seeds::vectors("signed_announcement"), gossip),
     ];

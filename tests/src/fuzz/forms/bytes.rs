@@ -149,7 +149,7 @@ mod tests {
     fn texts_are_found_by_their_lengths() {
         let bytes = [&[7][..], &3u64.to_le_bytes(), b"abc", &9u64.to_le_bytes()].concat();
         let found: Vec<_> = (0..bytes.len() - 8).filter_map(|at| text_at(&bytes, at)).collect();
-        assert_eq!(found, [9..12]);
+        assert_eq!(found, vec![9..12; 1]);
     }
 
     #[test]
