@@ -87,6 +87,8 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::signed::{PublicKey, Signable};
+
     use super::*;
     use crate::failpoint;
     use crate::store::testing::Fixture;
@@ -156,11 +158,17 @@ mod tests {
         let store = fixture.open();
         let known = fixture.add(&store, "x", 100);
         // Eight bytes of length, then the body, which begins with the tag of its kind.
-        let mut bytes = std::fs::read(store.layout().manifests().join(known.to_string())).expect("there");
-        let (len, _) = bytes.split_first_chunk::<8>().expect("long");
-        let end = 8 + u64::from_le_bytes(*len) as usize;
-        bytes[8] = 99;
-        let id = ManifestId(potluck_protocol::signed::body_id::<Manifest>(&bytes[8..end]));
+        let bytes = std::fs::read(store.layout().manifests().join(known.to_string())).expect("there");
+        let (len, rest) = bytes.split_first_chunk::<8>().expect("long");
+        let mut body = rest[..u64::from_le_bytes(*len) as usize].to_vec();
+        body[0] = 99;
+        let id = ManifestId(potluck_protocol::signed::body_id::<Manifest>(&body));
+        // A later version signs as this one does.
+        let key = crate::net::testing::key(7);
+        let context = Manifest::CONTEXT.as_bytes();
+        let signature = key.sign(&[&[context.len() as u8], context, &body].concat());
+        let one = [&1u64.to_le_bytes()[..], &PublicKey::of(&key).0.0, &signature].concat();
+        let bytes = [&len[..], &body, &one].concat();
         let path = store.layout().manifests().join(id.to_string());
         std::fs::write(&path, &bytes).expect("writable");
         let error = store.manifest(&id).expect_err("unknown");

@@ -131,7 +131,8 @@ mod tests {
         let sign = |key: &Keypair| signature::<Announcement>(key, &body).expect("signs");
         assert_eq!(record(&keys[0], &one).expect("signs").bytes, envelope(&body, vec![sign(&keys[0])]));
         let all = envelope(&body, keys.iter().map(sign).collect());
-        assert_eq!(announce::verify(base, &all).expect("right").body(), &one);
+        let all = Signed::<Announcement>::decode(&all).expect("an envelope");
+        assert_eq!(all.verify().expect("right").body(), &one);
         let known = unknown_kind(&keys[0], base, "a", KindTag::Adapter as u32).expect("signs");
         assert_eq!(announce::verify(base, &known).expect("right").body(), &one);
     }
