@@ -171,7 +171,11 @@ mod tests {
         for name in names.iter().filter(|name| **name != "RAYON_NUM_THREADS") {
             assert!(own.contains(name), "{name} is given to a worker");
         }
-        assert!(!own.iter().any(|name| name.contains("TOKEN") || *name == "PATH" || *name == "HOME"), "{}", own.join(" "));
+        assert!(
+            !own.iter().any(|name| name.contains("TOKEN") || *name == "PATH" || *name == "HOME"),
+            "{}",
+            own.join(" ")
+        );
     }
 
     #[test]
