@@ -74,6 +74,20 @@ impl ObjectError {
         }
     }
 
+    /// Signed, and not to be read by this version: a later one may, and anybody can sign bytes that none can.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.verify_error(), Some(VerifyError::Unreadable { .. }))
+    }
+
+    /// What it states does not fit on the disk. Whoever states it may lie.
+    pub fn is_no_room(&self) -> bool {
+        match self {
+            Self::NoRoom { .. } => true,
+            Self::Pull { error: PullError::Store(error), .. } | Self::Store(error) => error.is_no_space(),
+            _ => false,
+        }
+    }
+
     /// Its publisher signed what does not hold: nobody else can have it right.
     pub fn is_publishers_fault(&self) -> bool {
         self.verify_error().is_some_and(|error| error.blame() == Blame::Publisher)
@@ -126,6 +140,16 @@ impl BaseError {
             Self::NotABase(_) | Self::Wrong { .. } | Self::Unusable(_) => true,
             Self::OffNetwork(_) | Self::Other(_) => false,
         }
+    }
+
+    /// Nobody who can be asked now sends it whole.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Object(error) if error.is_missing())
+    }
+
+    /// What one publication states does not fit on the disk: another may state less.
+    pub fn is_no_room(&self) -> bool {
+        matches!(self, Self::Object(error) if error.is_no_room())
     }
 
     /// Nobody can be asked for it.
@@ -200,6 +224,7 @@ impl OpenError {
 mod tests {
     use std::time::Duration;
 
+    use potluck_protocol::codec::CodecError;
     use potluck_protocol::id::Digest;
 
     use super::*;
@@ -211,6 +236,17 @@ mod tests {
 
     fn content() -> VerifyError {
         VerifyError::Content { path: "adapter_model.safetensors".to_owned(), reason: "not finite".to_owned() }
+    }
+
+    #[test]
+    fn what_anybody_can_sign_or_state_ends_nobodys_work() {
+        let id = ManifestId(Digest::of(b"later"));
+        let error = CodecError::TooLong { what: "manifest", len: 2, max: 1 };
+        let unreadable = pull(VerifyError::Unreadable { manifest: id, error }.into());
+        assert!(unreadable.is_unreadable() && !unreadable.is_publishers_fault() && !unreadable.is_missing());
+        assert!(!pull(content().into()).is_unreadable());
+        let no_room = || ObjectError::NoRoom { what: "shards", needed: 2, free: 1 };
+        assert!(no_room().is_no_room() && BaseError::from(no_room()).is_no_room() && !unreadable.is_no_room());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::app::inspect::{check_adapter, check_stated, is_record};
 use crate::app::known_bases::KnownBases;
 use crate::app::network::Network;
 use crate::app::shapes::Shapes;
+use crate::app::unasked::Reservation;
 use crate::exchange::{self, Options, PullError};
 use crate::net;
 use crate::store::StoreError;
@@ -83,25 +84,25 @@ impl Objects {
         // Once as shards, and once as the folder that is made of them. // I14
         let folder = if matches!(manifest.body().kind, ManifestKind::Dataset(_)) { 0 } else { stated };
         self.disk.check_room(stated.saturating_add(folder), "shards and files of what is fetched").await?;
-        if call.chosen_by == ChosenBy::Others {
-            network.unasked.take(stated).map_err(|over| ObjectError::OverBudget { needed: stated, over })?;
-        }
-        let (pulled, fetched) = self.pull(call, network, manifest, timeout).await;
-        if call.chosen_by == ChosenBy::Others {
-            // What came is here, also of a pull that failed.
-            network.unasked.give_back(stated.saturating_sub(fetched));
-        }
-        pulled
+        let reservation = match call.chosen_by {
+            ChosenBy::Us => None,
+            ChosenBy::Others => {
+                let reserved = network.unasked.reserve(stated);
+                Some(reserved.map_err(|over| ObjectError::OverBudget { needed: stated, over })?)
+            }
+        };
+        self.pull(call, network, manifest, timeout, reservation).await
     }
 
-    /// The pull itself, and the bytes that came for it.
+    /// The pull itself. What comes is here, also of a pull that fails or is dropped.
     async fn pull(
         &self,
         call: &Call<'_>,
         network: &Network,
         manifest: Authentic<Manifest>,
         timeout: Duration,
-    ) -> (Result<exchange::Pulled, ObjectError>, u64) {
+        mut reservation: Option<Reservation<'_>>,
+    ) -> Result<exchange::Pulled, ObjectError> {
         let (steps, mut seen) = watch::channel(exchange::Progress::default());
         let options =
             Options { patience: timeout, cancel: call.cancel.clone(), progress: Some(steps), ..Options::default() };
@@ -113,17 +114,18 @@ impl Objects {
                 biased;
                 pulled = &mut pulling => match pulled {
                     Ok(pulled) => {
-                        let fetched = pulled.fetched_bytes;
-                        return (Ok(pulled), fetched);
+                        reservation.iter_mut().for_each(|one| one.came(pulled.fetched_bytes));
+                        return Ok(pulled);
                     }
                     Err(error) => {
                         let relayed = count_relayed(&error, &network.handle).await;
-                        return (Err(ObjectError::Pull { error, relayed }), seen.borrow().bytes);
+                        return Err(ObjectError::Pull { error, relayed });
                     }
                 },
                 changed = seen.changed(), if reporting => {
                     reporting = changed.is_ok();
                     let (done, total) = { let now = seen.borrow_and_update(); (now.bytes, now.bytes_total) };
+                    reservation.iter_mut().for_each(|one| one.came(done));
                     call.count("fetched", done, total).await;
                 }
             }

@@ -36,12 +36,16 @@ impl Budget {
     }
 
     /// Takes bytes before they are fetched.
-    pub fn take(&self, bytes: u64) -> Result<(), Over> {
+    fn take(&self, bytes: u64) -> Result<(), Over> {
         self.take_at(bytes, Instant::now())
     }
 
-    /// Gives back what was taken and not fetched.
-    pub fn give_back(&self, bytes: u64) {
+    /// The same, until it is known how much came.
+    pub fn reserve(&self, bytes: u64) -> Result<Reservation<'_>, Over> {
+        self.take(bytes).map(|()| Reservation { budget: self, stated: bytes, fetched: 0 })
+    }
+
+    fn give_back(&self, bytes: u64) {
         let mut left = lock(&self.left);
         left.0 = left.0.saturating_add(bytes).min(self.per_day);
     }
@@ -63,6 +67,27 @@ impl Budget {
     }
 }
 
+/// Bytes that were taken for one fetch. What did not come is given back when it ends, however it ends.
+#[derive(Debug)]
+pub struct Reservation<'a> {
+    budget: &'a Budget,
+    stated: u64,
+    fetched: u64,
+}
+
+impl Reservation<'_> {
+    /// So many of them came.
+    pub fn came(&mut self, bytes: u64) {
+        self.fetched = bytes;
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        self.budget.give_back(self.stated.saturating_sub(self.fetched));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +105,19 @@ mod tests {
         budget.give_back(5000);
         assert_eq!(budget.take_at(1001, begun + DAY * 9).map_err(|over| over.left), Err(1000));
         assert_eq!(Budget::new(0).take_at(1, begun + DAY), Err(Over { left: 0, per_day: 0 }));
+    }
+
+    #[test]
+    fn what_did_not_come_of_a_fetch_comes_back_however_it_ends() {
+        let budget = Budget::new(1000);
+        let left = |budget: &Budget| budget.take(1001).expect_err("more than there is").left;
+        let mut reservation = budget.reserve(900).expect("room");
+        assert_eq!(left(&budget), 100);
+        reservation.came(300);
+        drop(reservation);
+        assert_eq!(left(&budget), 700, "three hundred were fetched");
+        assert_eq!(budget.reserve(701).map(drop), Err(Over { left: 700, per_day: 1000 }));
+        drop(budget.reserve(700).expect("room"));
+        assert_eq!(left(&budget), 700, "nobody sent anything");
     }
 }

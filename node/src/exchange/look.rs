@@ -1,6 +1,7 @@
 //! Many manifests and none of what they name: what searches, followers and stewards look at. Every connected peer may be
 //! asked for each, in the order of [`potluck_protocol::ask`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -25,6 +26,15 @@ pub struct Looked {
     pub found: Vec<Authentic<Manifest>>,
     /// Those that nobody handed out, in the order in which they were asked for.
     pub missing: Vec<ManifestId>,
+    /// Those for which nobody was asked: there was no time.
+    pub unasked: Vec<ManifestId>,
+}
+
+/// What came of a look for one.
+enum Sought {
+    Found(Box<Authentic<Manifest>>),
+    Missing(ManifestId),
+    Unasked(ManifestId),
 }
 
 impl Exchange {
@@ -39,23 +49,30 @@ impl Exchange {
         order.sort_by_key(|id| lock(&self.0.missing).is_resting(id, self.now_ms()));
         let looks = order.into_iter().map(|id| self.look(id, &connected, &places, until));
         let looks: FuturesUnordered<_> = looks.collect();
-        let found: Vec<_> = looks.filter_map(std::future::ready).collect().await;
-        let missing: Vec<_> = manifests.into_iter().filter(|id| !found.iter().any(|one| one.id() == *id)).collect();
-        self.note_missing(&found, &missing);
-        Looked { found, missing }
+        let sought: Vec<_> = looks.collect().await;
+        let places: BTreeMap<_, _> = manifests.into_iter().enumerate().map(|(place, id)| (id, place)).collect();
+        let mut looked = Looked::default();
+        for one in sought {
+            match one {
+                Sought::Found(manifest) => looked.found.push(*manifest),
+                Sought::Missing(id) => looked.missing.push(id),
+                Sought::Unasked(id) => looked.unasked.push(id),
+            }
+        }
+        looked.missing.sort_by_key(|id| places.get(id));
+        looked.unasked.sort_by_key(|id| places.get(id));
+        self.note_missing(&looked.found, &looked.missing);
+        looked
     }
 
-    async fn look(
-        &self,
-        id: ManifestId,
-        connected: &[PeerInfo],
-        places: &Semaphore,
-        until: Instant,
-    ) -> Option<Authentic<Manifest>> {
+    async fn look(&self, id: ManifestId, connected: &[PeerInfo], places: &Semaphore, until: Instant) -> Sought {
         // Closed by nobody.
-        let place = places.acquire().await.ok()?;
+        let Ok(place) = places.acquire().await else { return Sought::Unasked(id) };
         if let Ok(Some(manifest)) = self.blocking(move |store| store.manifest(&id)).await {
-            return Some(manifest);
+            return Sought::Found(Box::new(manifest));
+        }
+        if Instant::now() >= until {
+            return Sought::Unasked(id);
         }
         let mut place = Some(place);
         let mut asking = Asking::new(self, id, 1);
@@ -64,7 +81,7 @@ impl Exchange {
         while Instant::now() < until {
             questions.extend(due.into_iter().map(|peer| self.question(peer, id)));
             if asking.is_exhausted() {
-                return None;
+                return Sought::Missing(id);
             }
             if asking.is_idle() {
                 place = None;
@@ -76,7 +93,7 @@ impl Exchange {
                     Ok(manifest) => {
                         asking.delivered(peer);
                         self.holders().note(id, peer);
-                        return Some(manifest);
+                        return Sought::Found(Box::new(manifest));
                     }
                     Err(answer) => asking.answered(peer, answer),
                 },
@@ -84,14 +101,15 @@ impl Exchange {
             };
         }
         drop(place);
-        None
+        Sought::Missing(id)
     }
 
     /// Asks one peer. Who breaks a rule is to blame.
     async fn question(&self, peer: PeerId, id: ManifestId) -> (PeerId, Result<Authentic<Manifest>, Answer>) {
         let answer = match ask::manifest(&self.0.net, peer, id).await {
             Ok(Some(manifest)) => Ok(manifest),
-            Ok(None) => Err(Answer::Lacks),
+            // Whoever passes on what only a later version can read has done nothing wrong.
+            Ok(None) | Err(ask::AskError::Unreadable(_)) => Err(Answer::Lacks),
             Err(error) => {
                 tracing::debug!(%peer, %error, "a manifest was not handed out");
                 if error.is_fault() {

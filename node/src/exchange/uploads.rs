@@ -120,6 +120,14 @@ impl Uploader {
         sleep_until(self.uploads.slot(self.peer, self.group, bytes)).await;
     }
 
+    /// Counts bytes that are sent without a turn: small answers, which are bounded by how many may be asked for. Whoever
+    /// waits for one waits behind nobody's shards.
+    pub fn charge(&self, bytes: usize) {
+        if self.uploads.speeds.limits_uploads() {
+            self.uploads.slot(self.peer, self.group, bytes);
+        }
+    }
+
     /// A place in memory for one shard, if the peer has one left.
     pub fn place(&self) -> Option<OwnedSemaphorePermit> {
         self.places.clone().try_acquire_owned().ok()

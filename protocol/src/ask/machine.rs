@@ -180,13 +180,17 @@ impl Ask {
             // It broke a rule before.
             return;
         }
+        let in_time = one.is_fresh();
         one.close(&peer, memory);
         one.has = matches!(answer, Answer::Has | Answer::HasSome);
         match answer {
             Answer::Has => one.state = State::Settled,
             Answer::HasSome => one.state = State::Waiting { at_ms: now_ms + AGAIN_MS },
             Answer::Lacks => {
-                memory.delivered(&peer);
+                // Whoever says so when nobody waits any more has been silent all the same.
+                if in_time {
+                    memory.delivered(&peer);
+                }
                 one.wait(now_ms);
             }
             Answer::Nothing => {

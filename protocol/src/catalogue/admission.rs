@@ -15,6 +15,8 @@ pub(super) struct Admission {
     renewals: RateLimiter<PublicKey>,
     /// The same of all publishers together.
     renewals_in_all: TokenBucket,
+    /// Whether there is a bound.
+    limited: bool,
     /// Records that are not asked for again before a time.
     declined: BTreeMap<AnnouncementId, u64>,
 }
@@ -24,14 +26,23 @@ impl Default for Admission {
         Self {
             renewals: RateLimiter::new(PER_PUBLISHER, PUBLISHERS),
             renewals_in_all: TokenBucket::new(RENEWALS),
+            limited: true,
             declined: BTreeMap::new(),
         }
     }
 }
 
 impl Admission {
+    /// For a comparison that somebody waits for, and that must miss nothing.
+    pub fn unlimited() -> Self {
+        Self { limited: false, ..Self::default() }
+    }
+
     /// Whether a publisher's newer announcement of a manifest may take the place of the older one now.
     pub fn take_renewal(&mut self, publisher: PublicKey, now_ms: u64) -> bool {
+        if !self.limited {
+            return true;
+        }
         self.renewals.has(&publisher, now_ms)
             && self.renewals_in_all.take(now_ms)
             && self.renewals.take(publisher, now_ms)
@@ -76,6 +87,12 @@ mod tests {
         let times = (1..=day_ms / 5_000).flat_map(|n| (0..8).map(move |other| (n * 5_000, other * 500 + n % 500)));
         let taken = times.filter(|(at_ms, n)| admission.take_renewal(key(n + 1), *at_ms)).count() as u64;
         assert!(taken <= day_ms / RENEWALS.refill_ms + RENEWALS.burst, "{taken}");
+    }
+
+    #[test]
+    fn a_comparison_that_must_miss_nothing_has_no_bound() {
+        let mut admission = Admission::unlimited();
+        assert!((0..4_000).all(|n| admission.take_renewal(key(n % 7), 0)));
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Reconcile {
         }
     }
 
+    /// The same for one comparison that somebody waits for and that must miss nothing. Its time is the only bound.
+    pub fn unlimited(seed: u64) -> Self {
+        Self { admission: Admission::unlimited(), ..Self::new(seed) }
+    }
+
     /// Takes an event at a time (milliseconds of any clock that does not go back) and says what to do. What is learned
     /// is in `catalogue` when it returns.
     pub fn handle(&mut self, event: Event, now_ms: u64, catalogue: &mut Catalogue) -> Vec<Action> {

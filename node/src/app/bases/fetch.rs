@@ -1,6 +1,7 @@
 //! A base from the swarm, because a person asked for it by its id: found by what is announced of it, fetched, held against
 //! its id, and known here from then on.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::{naming, out_folder};
 /// Wrong publications of one base that are tried.
 const WRONG_MAX: usize = 64;
 
-/// Of these, so many that are large, or of which nobody sends the shards: each of them may cost as much as the base.
+/// Of these, so many that are large and came: each of them may cost as much as the base.
 const LARGE_WRONG_MAX: usize = 4;
 
 /// A publication of more bytes is large.
@@ -48,8 +49,9 @@ struct Tried {
 
 impl Tried {
     fn note(&mut self, bytes: u64, error: &BaseError) {
+        let came = !error.is_no_room() && !error.is_missing();
         self.wrong += 1;
-        self.large += usize::from(bytes > LARGE || matches!(error, BaseError::Object(error) if error.is_missing()));
+        self.large += usize::from(bytes > LARGE && came);
     }
 
     fn leaves_room(&self) -> bool {
@@ -97,17 +99,28 @@ impl Bases {
         let until = Instant::now() + patience;
         let mut hunt = Hunt::new(call, network, id, &self.publishers);
         let (mut tried, mut failed) = (Tried::default(), None);
+        // Those that sent no shard for a while when others were known, and no more: they may only be slow.
+        let mut slow = VecDeque::new();
         while tried.leaves_room() {
             // Once one publication was wrong, the others that are known are tried and no more are waited for.
             let until = if failed.is_some() { Instant::now() + patience } else { until };
-            let Some((publisher, manifest)) = hunt.next(until, failed.is_none()).await? else { break };
+            let (publisher, manifest, stalled) = match hunt.next(until, failed.is_none()).await? {
+                Some((publisher, manifest)) if hunt.has_more() => (publisher, manifest, patience.min(STALLED)),
+                Some((publisher, manifest)) => (publisher, manifest, patience),
+                None => match slow.pop_front() {
+                    Some((publisher, manifest)) => (publisher, manifest, patience),
+                    None => break,
+                },
+            };
             let bytes = manifest.body().total_bytes();
-            let stalled = if hunt.has_more() { patience.min(STALLED) } else { patience };
-            match self.fetch_publication(call, manifest, Some(id), name.clone(), stalled).await {
-                Err(error) if error.is_theirs() => {
+            match self.fetch_publication(call, manifest.clone(), Some(id), name.clone(), stalled).await {
+                Err(error) if error.is_theirs() || error.is_no_room() => {
                     call.phase(format!("{error}; looking for another")).await;
                     self.publishers.led_nowhere(publisher);
                     tried.note(bytes, &error);
+                    if error.is_missing() && stalled < patience {
+                        slow.push_back((publisher, manifest));
+                    }
                     failed.get_or_insert(error);
                 }
                 Ok(fetched) => {
@@ -117,7 +130,8 @@ impl Bases {
                 Err(error) => return Err(error),
             }
         }
-        Err(failed.unwrap_or_else(|| nobody(id, hunt.announced(), seconds).into()))
+        let nobody = nobody(id, hunt.announced(), seconds);
+        Err(failed.unwrap_or_else(|| hunt.unreadable().unwrap_or(nobody).into()))
     }
 
     /// The base of one manifest. `asked` is the base that it must be.

@@ -98,6 +98,8 @@ pub struct Hunt<'a> {
     turns: BTreeMap<ManifestId, (Instant, CancellationToken)>,
     running: FuturesUnordered<Finding>,
     found: BTreeSet<ManifestId>,
+    /// Why the first manifest that could not be read could not.
+    unreadable: Option<PullError>,
 }
 
 impl<'a> Hunt<'a> {
@@ -116,6 +118,7 @@ impl<'a> Hunt<'a> {
             turns: BTreeMap::new(),
             running: FuturesUnordered::new(),
             found: BTreeSet::new(),
+            unreadable: None,
         }
     }
 
@@ -231,7 +234,18 @@ impl<'a> Hunt<'a> {
                 }
                 Ok(None)
             }
+            // Anybody can sign what no version can read.
+            Err(PullError::Verify(error)) => {
+                self.publishers.led_nowhere(wanted.publisher);
+                self.unreadable.get_or_insert(PullError::Verify(error));
+                Ok(None)
+            }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Why a manifest that somebody handed out could not be read.
+    pub fn unreadable(self) -> Option<Failure> {
+        self.unreadable.map(Failure::from)
     }
 }

@@ -1,4 +1,4 @@
-//! What nobody had lately: it is not looked for again until it has rested, twice as long after each time.
+//! What nobody had lately: it is looked for after all others until it has rested, twice as long after each time.
 
 use std::sync::{Arc, Mutex};
 
@@ -35,7 +35,7 @@ impl Rests {
 
     /// Nobody had it.
     pub fn missed(&self, id: ManifestId) {
-        lock(&self.resting).back_off(id, self.now_ms());
+        lock(&self.resting).back_off_once(id, self.now_ms());
     }
 
     /// It is here.

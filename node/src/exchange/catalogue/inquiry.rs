@@ -38,7 +38,7 @@ impl Exchange {
     /// By a machine that knows this peer alone, so that it waits for no other. Its time stands still: that of the inquiry
     /// is the caller's.
     async fn inquire_of(&self, peer: PeerId, base: BaseId) -> bool {
-        let mut machine = Reconcile::new(0);
+        let mut machine = Reconcile::unlimited(0);
         let mut actions = self.advance(&mut machine, Event::Met { peer, base }, 0);
         let begin_ms = machine.wake_at_ms(0).unwrap_or_default();
         if actions.is_empty() {

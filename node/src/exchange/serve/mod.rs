@@ -136,7 +136,7 @@ impl Exchange {
         while let Some((pending, answer)) = answers.recv().await {
             match answer {
                 Answer::Whole(reply) => {
-                    uploader.turn(size(&reply)).await;
+                    uploader.charge(size(&reply));
                     replier.send(&reply).await?;
                 }
                 Answer::Shard(shard, _places) => {

@@ -71,8 +71,8 @@ impl Chains {
                 }
             }
         }
-        gathered.withheld = withheld(lineage, &gathered, &announced, &looked.missing);
-        gathered.unobtained = looked.missing;
+        gathered.unobtained = [looked.missing, looked.unasked].concat();
+        gathered.withheld = withheld(lineage, &gathered, &announced);
         self.fill(call, lineage, &mut gathered, patience).await?;
         Ok(gathered)
     }
@@ -180,12 +180,12 @@ impl Chains {
 
 /// How many versions of this channel were announced after the newest one that is here, and handed out by nobody. An
 /// announcement says no channel; its name is the channel's.
-fn withheld(lineage: &Lineage, gathered: &Gathered, announced: &[Announcement], missing: &[ManifestId]) -> usize {
+fn withheld(lineage: &Lineage, gathered: &Gathered, announced: &[Announcement]) -> usize {
     let had: BTreeSet<ManifestId> = gathered.by_height.values().map(Authentic::id).collect();
     let newest = announced.iter().filter(|body| had.contains(&body.manifest)).map(|body| body.sequence).max();
     let newer = |body: &&Announcement| newest.is_none_or(|newest| body.sequence > newest);
     let ours = announced.iter().filter(newer).filter(|body| body.name == *lineage.name());
-    ours.filter(|body| missing.contains(&body.manifest)).count()
+    ours.filter(|body| gathered.unobtained.contains(&body.manifest)).count()
 }
 
 /// Until something was heard, or some of it was missed, or somebody is there who follows a base: that base. For ever once

@@ -78,7 +78,11 @@ impl Steward {
     ) -> Outcome<(bool, Vec<ManifestId>)> {
         let opened = self.lineages.read(record.id, None).await?;
         let asked = self.ask_for_own(call, record, offline).await?;
-        let gathered = self.chains.gather(call, &opened, PATIENCE).await?;
+        let mut gathered = self.chains.gather(call, &opened, PATIENCE).await?;
+        if offline {
+            // Whoever says so vouches that these are none of the channel's.
+            gathered.withheld = 0;
+        }
         if let Some(found) = gathered.conflict {
             return Err(self.halts.halt_and_prove(call, record.clone(), &opened, found).await?);
         }

@@ -92,8 +92,8 @@ impl Proposals {
             _ => None,
         };
         let wanted = self.announced(lineage, &judged, proven);
-        let later = wanted.later;
-        let missing = self.collect(call, lineage, wanted.now, budget).await?;
+        let (missing, unasked) = self.collect(call, lineage, wanted.now, budget).await?;
+        let later = wanted.later + unasked;
         let mut pending = self
             .disk
             .on_store(move |store| {
@@ -127,19 +127,23 @@ impl Proposals {
         let heard: BTreeMap<_, _> = heard.map(|heard| (heard.manifest, heard.publisher)).collect();
         let all = heard.into_iter().filter(|(id, _)| new(id)).map(|(id, announcer)| (announcer, id));
         let (resting, awake): (Vec<_>, Vec<_>) = all.partition(|(_, id)| self.rests.is_resting(id));
-        let turns = by_turns(awake, proven, LOOKED_AT_MAX, secret_seed());
-        Turns { later: turns.later + resting.len(), ..turns }
+        let mut turns = by_turns(awake, proven, LOOKED_AT_MAX, secret_seed());
+        // To rest is to come last, not never: whoever proposed it may be there by now.
+        let last = by_turns(resting, proven, LOOKED_AT_MAX - turns.now.len().min(LOOKED_AT_MAX), secret_seed());
+        turns.now.extend(last.now);
+        Turns { later: turns.later + last.later, ..turns }
     }
 
-    /// Keeps those of them that peers hand out and that are for this channel; how many nobody handed out.
+    /// Keeps those of them that peers hand out and that are for this channel; how many nobody handed out, and for how many
+    /// there was no time to ask.
     async fn collect(
         &self,
         call: &Call<'_>,
         lineage: &Lineage,
         wanted: Vec<ManifestId>,
         budget: Budget,
-    ) -> Outcome<usize> {
-        let Some(network) = self.network.as_ref().filter(|_| !wanted.is_empty()) else { return Ok(0) };
+    ) -> Outcome<(usize, usize)> {
+        let Some(network) = self.network.as_ref().filter(|_| !wanted.is_empty()) else { return Ok((0, 0)) };
         call.phase(format!("looking at {} announced proposals", wanted.len())).await;
         let looked = network.exchange.look_at(wanted, budget.part(LOOK)).await;
         for manifest in looked.found {
@@ -159,11 +163,11 @@ impl Proposals {
             self.objects.inspect_record(complete).await?;
         }
         looked.missing.iter().for_each(|id| self.rests.missed(*id));
-        Ok(looked.missing.len())
+        Ok((looked.missing.len(), looked.unasked.len()))
     }
 
     /// The manifests of adapters, from here and from connected peers, all asked at once: what an announcement says of
-    /// somebody else's is not believed. Those that rest are looked for here only.
+    /// somebody else's is not believed. Those that rest are asked for last.
     pub async fn adapters(
         &self,
         mut adapters: Vec<ManifestId>,
@@ -172,7 +176,8 @@ impl Proposals {
         adapters.sort();
         adapters.dedup();
         let mut found = self.stored(adapters.clone()).await?;
-        adapters.retain(|id| !found.contains_key(id) && !self.rests.is_resting(id));
+        adapters.retain(|id| !found.contains_key(id));
+        adapters.sort_by_key(|id| self.rests.is_resting(id));
         if let Some(network) = self.network.as_ref().filter(|_| !adapters.is_empty()) {
             let seen = network.exchange.look_at(adapters, budget.part(LOOK)).await.found;
             found.extend(seen.into_iter().map(|manifest| (manifest.id(), manifest)));

@@ -28,7 +28,8 @@ pub enum Screened {
     Fit,
     Refused(Refusal),
     /// Nothing can be said yet: the adapter is not here, and this node is on no network, or it did not come in time, or
-    /// this node has fetched all that it may fetch in a day of what strangers chose.
+    /// this node has fetched all that it may fetch in a day of what strangers chose, or has no room for it, or only a later
+    /// version can read it.
     Later,
 }
 
@@ -109,7 +110,8 @@ impl Screen {
 
     /// What is nobody's trouble but the publisher's and the network's is a refusal; ours ends the release.
     fn judge_missing(&self, error: ObjectError) -> Outcome<Screened> {
-        if matches!(error, ObjectError::OverBudget { .. }) {
+        // Strangers choose sizes and bytes: neither ends a release.
+        if matches!(error, ObjectError::OverBudget { .. }) || error.is_no_room() || error.is_unreadable() {
             return Ok(Screened::Later);
         }
         match error.is_missing() {
