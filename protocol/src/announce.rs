@@ -13,7 +13,7 @@ use crate::signed::{Authentic, Claimed, PublicKey, Signable, SignatureError, Sig
 use crate::text::Name;
 
 /// The kind of a manifest, without its fields. Append only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum KindTag {
     /// A LoRA adapter.
@@ -35,6 +35,17 @@ pub enum KindTag {
 impl KindTag {
     /// How many kinds this version knows.
     pub const KNOWN: u32 = 7;
+
+    /// How many 32nds of the places of a base its announcements of this kind have: no kind pushes out another, so that
+    /// a flood of adapters leaves versions and proofs where they are.
+    pub(crate) const fn share(self) -> usize {
+        match self {
+            Self::Adapter => 16,
+            Self::Base | Self::Dataset | Self::Channel => 2,
+            Self::Proposal => 4,
+            Self::Version | Self::Proof => 3,
+        }
+    }
 }
 
 impl From<&Kind> for KindTag {
@@ -141,6 +152,12 @@ pub fn topic(network: &Name, base: &BaseId) -> String {
     format!("/potluck/{network}/announce/1/{base}")
 }
 
+/// The base whose topic within a network this is, if it is one.
+pub fn base_of_topic(network: &Name, topic: &str) -> Option<BaseId> {
+    let base = topic.rsplit('/').next()?.parse().ok()?;
+    (self::topic(network, &base) == topic).then_some(base)
+}
+
 /// Why an announcement is not taken: mostly because it is provably wrong, by its bytes alone, so that whoever passed it
 /// on could have known.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -226,4 +243,21 @@ fn later_kind(body: &[u8]) -> Option<u32> {
 /// The announcement's name: of its body alone, whoever signed it beside its publisher.
 pub fn id(announcement: &Authentic<Announcement>) -> AnnouncementId {
     AnnouncementId(announcement.digest())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Digest;
+
+    #[test]
+    fn a_topic_names_its_base_and_nothing_else_does() {
+        let (network, base) = (Name::new("main").expect("a name"), BaseId(Digest::of(b"base")));
+        let topic = topic(&network, &base);
+        assert_eq!(base_of_topic(&network, &topic), Some(base));
+        let others =
+            [topic.to_uppercase(), format!("{topic}/"), format!("/x{topic}"), topic[1..].to_owned(), String::new()];
+        assert!(others.iter().all(|other| base_of_topic(&network, other).is_none()));
+        assert_eq!(base_of_topic(&Name::new("other").expect("a name"), &topic), None);
+    }
 }

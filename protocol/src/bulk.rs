@@ -32,7 +32,7 @@ pub enum Request {
     Shard(ShardId),
     /// Peers that the provider believes to hold the manifest.
     Providers(ManifestId),
-    /// Some announcements of a base that the provider knows. Nodes before the catalogue asked so; it is answered still.
+    /// Announcements of a base that the provider stands behind; of a node from before that, some that it knows.
     Announcements(BaseId),
     /// Where the provider's catalogue of a base differs from ours.
     Compare(Compare),
@@ -49,6 +49,7 @@ impl From<Question> for Request {
     fn from(question: Question) -> Self {
         match question {
             Question::Compare(compare) => Self::Compare(compare),
+            Question::StoodBehind(base) => Self::Announcements(base),
             Question::Records(wanted) => Self::Records(wanted),
         }
     }

@@ -42,6 +42,13 @@ impl TokenBucket {
         after <= self.rate.burst.saturating_mul(self.rate.refill_ms)
     }
 
+    /// How many times in a row [`Self::take`] would give a token.
+    pub fn count(&self, now_ms: u64) -> u64 {
+        let full_ms = self.rate.burst.saturating_mul(self.rate.refill_ms);
+        let here_ms = full_ms.saturating_sub(self.missing_ms(now_ms));
+        here_ms.checked_div(self.rate.refill_ms).unwrap_or(self.rate.burst)
+    }
+
     fn missing_ms(&self, now_ms: u64) -> u64 {
         self.missing_ms.saturating_sub(now_ms.saturating_sub(self.at_ms))
     }
@@ -72,6 +79,11 @@ impl<K: Ord + Copy> RateLimiter<K> {
     /// Whether [`Self::take`] would give `key` a token.
     pub fn has(&self, key: &K, now_ms: u64) -> bool {
         self.buckets.get(key).map_or(self.rate.burst > 0, |tokens| tokens.has(now_ms))
+    }
+
+    /// How many tokens of `key` there are.
+    pub fn count(&self, key: &K, now_ms: u64) -> u64 {
+        self.buckets.get(key).map_or(self.rate.burst, |tokens| tokens.count(now_ms))
     }
 
     /// Forgets all full buckets, which are as new ones, or else the fullest.
@@ -108,7 +120,10 @@ mod tests {
         for n in 0..50 {
             let at_ms = n * RATE.refill_ms / 7;
             assert!((0..9).all(|_| all.has(&0, at_ms) == all.has(&0, at_ms)));
+            let before = all.count(&0, at_ms);
+            assert_eq!(all.has(&0, at_ms), before > 0, "{n}");
             assert_eq!(all.has(&0, at_ms), all.take(0, at_ms), "{n}");
+            assert_eq!(all.count(&0, at_ms), before.saturating_sub(1), "{n}");
         }
     }
 

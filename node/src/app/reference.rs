@@ -142,11 +142,13 @@ impl Names {
         Ok(heard.into_iter().map(known).collect())
     }
 
-    /// The network's own catalogue while there is one: the store notes later what it heard.
+    /// The network's own catalogue while there is one, for the store notes later what it heard; and what the last search
+    /// saw of other bases.
     pub async fn heard_now(&self) -> Outcome<Vec<Announcement>> {
         match &self.network {
             Some(network) => {
-                Ok(network.handle.every_announcement().iter().map(|record| record.body().clone()).collect())
+                let all = network.handle.every_announcement().into_iter().chain(network.exchange.seen_around());
+                Ok(all.map(|record| record.body().clone()).collect())
             }
             None => self.disk.heard().await,
         }

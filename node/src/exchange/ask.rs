@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
+use potluck_protocol::announce::Announcement;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
-use potluck_protocol::id::{ManifestId, ShardId};
+use potluck_protocol::catalogue::verify_records;
+use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::HAVE_MAX;
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
@@ -13,6 +15,7 @@ use tokio::time::timeout;
 
 use super::limits::{QUESTION, QUESTION_TRIES};
 use crate::net::{FrameError, Handle, NetError};
+use crate::task;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +82,18 @@ pub async fn have(net: &Handle, peer: PeerId, shards: &[ShardId]) -> Result<Vec<
 pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, AskError> {
     match one(net, peer, &Request::Providers(id)).await? {
         Reply::Providers(providers) => Ok(net.filter_believed(peer, parse_providers(providers)).await?),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// What the peer stands behind of a base, each verified; what only a later version knows is left out.
+pub async fn announcements(net: &Handle, peer: PeerId, base: BaseId) -> Result<Vec<Authentic<Announcement>>, AskError> {
+    match one(net, peer, &Request::Announcements(base)).await? {
+        Reply::Announcements(records) => match task::blocking(move || verify_records(base, &records)).await {
+            Ok(page) => page.map(|page| page.records).map_err(|error| AskError::Wrong(error.to_string())),
+            // A panic of ours is not the peer's fault.
+            Err(_) => Err(AskError::Timeout),
+        },
         other => Err(unexpected(&other)),
     }
 }

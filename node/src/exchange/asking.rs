@@ -33,7 +33,7 @@ impl Asking {
         let now = Instant::now();
         let mut first: BTreeSet<PeerId> = likely.iter().copied().collect();
         first.extend(self.exchange.0.net.announcers(self.id));
-        first.extend(self.exchange.holders().of(&self.id));
+        first.extend(self.exchange.holders().likely(&self.id));
         let reputation = self.exchange.reputation();
         let able = connected.iter().filter(|info| !reputation.is_blamed(&info.peer, now));
         let peers: Vec<Candidate> = able

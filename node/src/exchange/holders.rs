@@ -12,6 +12,7 @@ use super::limits::{HOLDERS_EACH, HOLDERS_MANIFESTS};
 pub struct Holders {
     gave: Peers,
     asked: Peers,
+    named: Peers,
 }
 
 impl Holders {
@@ -23,6 +24,16 @@ impl Holders {
     /// A peer asked us for a manifest, and was given it: soon it may hold the shards too.
     pub fn note_asker(&mut self, manifest: ManifestId, peer: PeerId) {
         self.asked.note(manifest, peer);
+    }
+
+    /// A peer says that it stands behind what announces a manifest.
+    pub fn note_named(&mut self, manifest: ManifestId, peer: PeerId) {
+        self.named.note(manifest, peer);
+    }
+
+    /// Those that may have it, as far as they gave it or say so: asked before others, and not told to others.
+    pub fn likely(&self, manifest: &ManifestId) -> Vec<PeerId> {
+        [self.gave.of(manifest), self.named.of(manifest)].concat()
     }
 
     /// Those that gave it, the newest first.
@@ -87,6 +98,16 @@ mod tests {
         (1..=HOLDERS_MANIFESTS).for_each(|n| holders.note(id(n), peers[0]));
         assert!(holders.of(&id(0)).is_empty());
         assert_eq!(holders.gave.by_manifest.len(), HOLDERS_MANIFESTS);
+    }
+
+    #[test]
+    fn who_says_that_it_has_it_is_asked_and_takes_no_place_from_those_that_gave_it() {
+        let mut holders = Holders::default();
+        let (id, holder) = (ManifestId(Digest::of(b"one")), PeerId::random());
+        holders.note(id, holder);
+        (0..2 * HOLDERS_EACH).for_each(|_| holders.note_named(id, PeerId::random()));
+        assert_eq!(holders.of(&id), [holder]);
+        assert_eq!((holders.likely(&id).len(), holders.likely(&id)[0]), (1 + HOLDERS_EACH, holder));
     }
 
     #[test]

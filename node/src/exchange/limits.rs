@@ -101,6 +101,9 @@ pub const INQUIRED: usize = 16;
 /// Comparisons that showed a difference and that our own have not followed yet. Full: the next ones find it.
 pub const CATALOGUE_ASKED: usize = 64;
 
+/// What is trusted in the catalogue follows what the store has within this time, if nothing else is heard.
+pub const CATALOGUE_TRUST: Duration = Duration::from_secs(60);
+
 /// Changes of the catalogue are written together: so long after the first.
 pub const CATALOGUE_KEEP: Duration = Duration::from_millis(200);
 

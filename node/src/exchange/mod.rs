@@ -9,6 +9,7 @@
 //!                 catalogue: what others have announced, compared with theirs, and kept
 //! ```
 
+mod around;
 mod ask;
 mod asking;
 mod catalogue;
@@ -37,6 +38,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use libp2p::PeerId;
 use potluck_protocol::ask::Memory;
 use potluck_protocol::backoff::Backoff;
+use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::rate_limit::RateLimiter;
@@ -72,6 +74,8 @@ struct Inner {
     reputation: Mutex<Reputation>,
     /// What is remembered of peers that were asked for something.
     memory: Mutex<Memory>,
+    /// What the last look at offers for other bases saw.
+    around: Mutex<Vec<Record>>,
     /// Manifests that nobody handed out.
     missing: Mutex<Backoff<ManifestId>>,
     /// Shards being read or sent at once.
@@ -113,6 +117,7 @@ impl Exchange {
             holders: Mutex::default(),
             reputation: Mutex::default(),
             memory: Mutex::default(),
+            around: Mutex::default(),
             missing: Mutex::new(Backoff::new(limits::MISSING_RESTS, limits::MISSING)),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             stalls: stalls::Stalls::default(),

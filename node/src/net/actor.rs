@@ -119,6 +119,7 @@ impl<'a> Actor<'a> {
             }
             Command::Addresses(peer, back) => answer(back, self.state.peers.addresses(&peer)),
             Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
+            Command::BasesOfOthers(back) => answer(back, self.bases_of_others()),
             Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),
             Command::Open(peer, way, back) => self.swarm.behaviour_mut().bulk.open(peer, way, back),
             Command::Reach(back) => answer(back, self.nat.info(Instant::now())),

@@ -1,19 +1,23 @@
 //! The announcements that are known, and the verdict over each that comes by gossip.
 //!
-//! The verdict is a function of the bytes and of our own state, never of who forwarded them: gossipsub delivers one
-//! content once, so an honest copy behind a judged one would never be heard.
+//! The verdict is a function of the bytes and of our own state: gossipsub delivers one content once, so an honest copy
+//! behind a judged one would never be heard. Of who forwards it, this alone matters: a neighbourhood that has brought
+//! too many newcomers is not listened to for more. What an honest one would have brought is found by comparing then.
 
 use std::sync::{Arc, Mutex};
 
 use libp2p::PeerId;
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
-use potluck_protocol::catalogue::{Catalogue, Inserted, Record};
+use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbourhood, Record, Voucher};
 use potluck_protocol::id::BaseId;
 use potluck_protocol::rate_limit::{RateLimiter, TokenBucket};
 use potluck_protocol::signed::{Authentic, PublicKey};
 use tokio::sync::Notify;
 
-use super::limits::{FAMILIAR, FORWARDED, FORWARDERS, MISSED_PAUSE_MS, NEWCOMERS, PUBLISHERS, PUBLISHERS_REMEMBERED};
+use super::limits::{
+    FAMILIAR, FORWARDED, FORWARDERS, MISSED_PAUSE_MS, NEIGHBOURHOODS, NEWCOMERS, NEWCOMERS_NEAR, PUBLISHERS,
+    PUBLISHERS_REMEMBERED,
+};
 use super::misdeed::Misdeed;
 use super::twin::Twin;
 use crate::lock;
@@ -96,6 +100,25 @@ impl Forwarders {
     }
 }
 
+/// What an announcement's allowance is counted by.
+#[derive(Clone, Copy)]
+enum Standing {
+    Own,
+    /// Something of its publisher is known.
+    Familiar,
+    /// Nothing is; who brings it.
+    Newcomer(Neighbourhood),
+}
+
+/// Who brings an announcement.
+#[derive(Clone, Copy, Debug)]
+pub struct Forwarder {
+    /// The peer from which it comes.
+    pub peer: PeerId,
+    /// Where it is.
+    pub near: Neighbourhood,
+}
+
 /// The judge of gossip. // I12
 #[derive(Debug)]
 pub struct Announcements {
@@ -111,6 +134,8 @@ pub struct Announcements {
     familiar: TokenBucket,
     /// What all others may say together, because keys are free.
     newcomers: TokenBucket,
+    /// The same for each neighbourhood that brings them.
+    newcomers_near: RateLimiter<Neighbourhood>,
     /// What may be said together of kinds that only later versions know.
     later: TokenBucket,
     /// When it may next be told that something was missed.
@@ -122,13 +147,16 @@ pub struct Announcements {
 impl Announcements {
     /// Of the node with the key `own`, which knows no announcement yet.
     pub fn new(own: PublicKey, twin: Twin) -> Self {
+        let known = Known::default();
+        known.with(|catalogue| catalogue.set_own(own));
         Self {
-            known: Known::default(),
+            known,
             own,
             twin,
             publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
             familiar: TokenBucket::new(FAMILIAR),
             newcomers: TokenBucket::new(NEWCOMERS),
+            newcomers_near: RateLimiter::new(NEWCOMERS_NEAR, NEIGHBOURHOODS),
             later: TokenBucket::new(NEWCOMERS),
             tell_missed_ms: 0,
             rejected: 0,
@@ -137,7 +165,7 @@ impl Announcements {
 
     /// The verdict over gossip that came on the topic of `topic`. What costs least comes first, and signatures last:
     /// only one that would be kept is worth a check. // I8
-    pub fn judge(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
+    pub fn judge(&mut self, from: Forwarder, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
         let claimed = match announce::read(topic, bytes) {
             Ok(claimed) => claimed,
             Err(AnnouncementError::LaterKind { .. }) => return self.judge_later(topic, bytes, now_ms),
@@ -148,11 +176,17 @@ impl Announcements {
         }
         let publisher = claimed.claim().publisher;
         let (stale, familiar) =
-            self.known.with(|catalogue| (catalogue.would_be_stale(&claimed), catalogue.knows(&publisher)));
+            self.known.with(|catalogue| (catalogue.would_be_stale(&claimed), catalogue.expects(&publisher)));
         if stale {
             return Verdict::Ignore(Reason::Stale);
         }
-        if !self.has_allowance(publisher, familiar, now_ms) {
+        let voucher = Voucher::of_publisher(&from.peer, from.near, &publisher);
+        let standing = match familiar {
+            _ if publisher == self.own => Standing::Own,
+            true => Standing::Familiar,
+            false => Standing::Newcomer(from.near),
+        };
+        if !self.has_allowance(publisher, standing, now_ms) {
             return Verdict::Ignore(Reason::TooMany);
         }
         let announcement = match claimed.verify() {
@@ -160,8 +194,8 @@ impl Announcements {
             Err(fault) => return self.reject(fault.into()),
         };
         // After the signature: what others forge in a publisher's name does not use up its allowance.
-        self.take_allowance(publisher, familiar, now_ms);
-        match self.insert(announcement) {
+        self.take_allowance(publisher, standing, now_ms);
+        match self.insert_vouched(announcement, voucher) {
             Inserted::New { record, .. } => {
                 if publisher == self.own {
                     self.twin.check_number(record.body().sequence);
@@ -189,22 +223,23 @@ impl Announcements {
         Verdict::Reject(fault)
     }
 
-    fn has_allowance(&self, publisher: PublicKey, familiar: bool, now_ms: u64) -> bool {
-        match (publisher == self.own, familiar) {
-            (true, _) => true,
-            (false, true) => self.publishers.has(&publisher, now_ms) && self.familiar.has(now_ms),
-            (false, false) => self.newcomers.has(now_ms),
+    fn has_allowance(&self, publisher: PublicKey, standing: Standing, now_ms: u64) -> bool {
+        match standing {
+            Standing::Own => true,
+            Standing::Familiar => self.publishers.has(&publisher, now_ms) && self.familiar.has(now_ms),
+            Standing::Newcomer(near) => self.newcomers_near.has(&near, now_ms) && self.newcomers.has(now_ms),
         }
     }
 
-    fn take_allowance(&mut self, publisher: PublicKey, familiar: bool, now_ms: u64) {
-        match (publisher == self.own, familiar) {
-            (true, _) => {}
-            (false, true) => {
+    fn take_allowance(&mut self, publisher: PublicKey, standing: Standing, now_ms: u64) {
+        match standing {
+            Standing::Own => {}
+            Standing::Familiar => {
                 self.publishers.take(publisher, now_ms);
                 self.familiar.take(now_ms);
             }
-            (false, false) => {
+            Standing::Newcomer(near) => {
+                self.newcomers_near.take(near, now_ms);
                 self.newcomers.take(now_ms);
             }
         }
@@ -212,7 +247,11 @@ impl Announcements {
 
     /// Remembers an announcement of our own.
     pub fn insert(&self, announcement: Authentic<Announcement>) -> Inserted {
-        let inserted = self.known.with(|catalogue| catalogue.insert(announcement));
+        self.insert_vouched(announcement, None)
+    }
+
+    fn insert_vouched(&self, announcement: Authentic<Announcement>, voucher: Option<Voucher>) -> Inserted {
+        let inserted = self.known.with(|catalogue| catalogue.insert_vouched(announcement, voucher));
         self.known.tell_changed();
         inserted
     }
@@ -244,6 +283,11 @@ mod tests {
         Announcements::new(PublicKey::of(&key(OWN)), Twin::new(100))
     }
 
+    /// A forwarder in that neighbourhood.
+    fn somebody(near: u64) -> Forwarder {
+        Forwarder { peer: PeerId::random(), near: Neighbourhood(near) }
+    }
+
     fn bytes(announcement: &Authentic<Announcement>) -> Vec<u8> {
         announcement.signed().encode().expect("it was encoded before")
     }
@@ -257,10 +301,10 @@ mod tests {
         let mut known = judge();
         let (first, second) = (announcement(1, "a", 1), announcement(1, "a", 2));
         let base = first.body().base;
-        assert!(matches!(known.judge(base, &bytes(&first), 0), Verdict::Accept(_)));
-        assert!(matches!(known.judge(base, &bytes(&first), 0), Verdict::Ignore(Reason::Stale)));
-        assert!(matches!(known.judge(base, &bytes(&second), 0), Verdict::Accept(_)));
-        assert!(matches!(known.judge(base, &bytes(&first), 0), Verdict::Ignore(Reason::Stale)));
+        assert!(matches!(known.judge(somebody(0), base, &bytes(&first), 0), Verdict::Accept(_)));
+        assert!(matches!(known.judge(somebody(0), base, &bytes(&first), 0), Verdict::Ignore(Reason::Stale)));
+        assert!(matches!(known.judge(somebody(0), base, &bytes(&second), 0), Verdict::Accept(_)));
+        assert!(matches!(known.judge(somebody(0), base, &bytes(&first), 0), Verdict::Ignore(Reason::Stale)));
         known.known.with(|catalogue| {
             let sequences: Vec<_> = catalogue.of_base(&base).map(|one| one.body().sequence).collect();
             assert_eq!(sequences, [2]);
@@ -274,15 +318,18 @@ mod tests {
         let good = announcement(1, "a", 1);
         let base = good.body().base;
         let other = BaseId(potluck_protocol::id::Digest::of(b"other"));
-        assert!(matches!(known.judge(other, &bytes(&good), 0), Verdict::Reject(AnnouncementError::OtherBase { .. })));
         assert!(matches!(
-            known.judge(base, &[0; CATALOGUE_RECORD_MAX + 1], 0),
+            known.judge(somebody(0), other, &bytes(&good), 0),
+            Verdict::Reject(AnnouncementError::OtherBase { .. })
+        ));
+        assert!(matches!(
+            known.judge(somebody(0), base, &[0; CATALOGUE_RECORD_MAX + 1], 0),
             Verdict::Reject(AnnouncementError::TooLong { .. })
         ));
         for index in 0..bytes(&good).len() {
             let mut wrong = bytes(&good);
             wrong[index] ^= 1;
-            assert!(matches!(known.judge(base, &wrong, 0), Verdict::Reject(_)), "byte {index}");
+            assert!(matches!(known.judge(somebody(0), base, &wrong, 0), Verdict::Reject(_)), "byte {index}");
         }
         assert_eq!((count(&known), known.rejected), (0, 2 + bytes(&good).len() as u64));
     }
@@ -303,13 +350,13 @@ mod tests {
         let mut known = judge();
         let good = announcement(1, "a", 1);
         let base = good.body().base;
-        let long = known.judge(base, &cosigned(&good, 15), 0);
+        let long = known.judge(somebody(0), base, &cosigned(&good, 15), 0);
         assert!(matches!(long, Verdict::Reject(AnnouncementError::TooLong { .. })), "{long:?}");
-        let two = known.judge(base, &cosigned(&good, 1), 0);
+        let two = known.judge(somebody(0), base, &cosigned(&good, 1), 0);
         assert!(matches!(two, Verdict::Ignore(Reason::Cosigned)), "{two:?}");
         assert_eq!(count(&known), 0);
         // Their twenty a second are untouched: none of these was a newcomer's.
-        (0..1000).for_each(|_| drop(known.judge(base, &cosigned(&good, 1), 0)));
+        (0..1000).for_each(|_| drop(known.judge(somebody(0), base, &cosigned(&good, 1), 0)));
         assert_eq!(accepted(&mut known, "first", 2..12, 1, 0), 10);
     }
 
@@ -318,20 +365,23 @@ mod tests {
         let mut known = judge();
         let one = announcement(1, "a", 5);
         let base = one.body().base;
-        assert!(matches!(known.judge(base, &bytes(&one), 0), Verdict::Accept(_)));
+        assert!(matches!(known.judge(somebody(0), base, &bytes(&one), 0), Verdict::Accept(_)));
         let forged = |announcement: &Authentic<Announcement>| {
             let mut bytes = bytes(announcement);
             *bytes.last_mut().expect("it has bytes") ^= 1;
             bytes
         };
         // Whoever checked the signature would reject it.
-        assert!(matches!(known.judge(base, &forged(&one), 0), Verdict::Ignore(Reason::Stale)));
+        assert!(matches!(known.judge(somebody(0), base, &forged(&one), 0), Verdict::Ignore(Reason::Stale)));
         for n in 0..100 {
             let name = format!("forged{n}");
-            assert!(matches!(known.judge(base, &forged(&announcement(1, &name, 6)), 0), Verdict::Reject(_)));
+            assert!(matches!(
+                known.judge(somebody(0), base, &forged(&announcement(1, &name, 6)), 0),
+                Verdict::Reject(_)
+            ));
         }
         assert_eq!(accepted(&mut known, "own", 1..2, 100, 0), PUBLISHERS.burst as usize);
-        let beyond = known.judge(base, &forged(&announcement(1, "beyond", 7)), 0);
+        let beyond = known.judge(somebody(0), base, &forged(&announcement(1, "beyond", 7)), 0);
         assert!(matches!(beyond, Verdict::Ignore(Reason::TooMany)), "{beyond:?}");
     }
 
@@ -361,7 +411,7 @@ mod tests {
         let mut known = judge();
         let later = later_announcement(1, "later");
         for _ in 0..2 {
-            let verdict = known.judge(base(), &later, 0);
+            let verdict = known.judge(somebody(0), base(), &later, 0);
             assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind)), "{verdict:?}");
         }
         assert_eq!((count(&known), known.rejected), (0, 0));
@@ -369,11 +419,14 @@ mod tests {
             let mut wrong = later.clone();
             wrong[index] ^= 1;
             // A second for each: they are said by as few as newcomers are.
-            let verdict = known.judge(base(), &wrong, 1_000 * index as u64);
+            let verdict = known.judge(somebody(0), base(), &wrong, 1_000 * index as u64);
             assert!(matches!(verdict, Verdict::Reject(_)), "byte {index}");
         }
         let other = BaseId(potluck_protocol::id::Digest::of(b"other"));
-        assert!(matches!(known.judge(other, &later, 0), Verdict::Reject(AnnouncementError::OtherBase { .. })));
+        assert!(matches!(
+            known.judge(somebody(0), other, &later, 0),
+            Verdict::Reject(AnnouncementError::OtherBase { .. })
+        ));
     }
 
     #[test]
@@ -381,7 +434,7 @@ mod tests {
         let mut known = judge();
         let mut few = 0;
         for n in 0..2 * NEWCOMERS.burst {
-            let verdict = known.judge(base(), &later_announcement(1, &format!("n{n}")), 0);
+            let verdict = known.judge(somebody(0), base(), &later_announcement(1, &format!("n{n}")), 0);
             few += u64::from(matches!(verdict, Verdict::Ignore(Reason::LaterKind)));
             assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind | Reason::TooMany)), "{verdict:?}");
         }
@@ -392,7 +445,9 @@ mod tests {
     /// How many of so many announcements by each of these keys are accepted at a time. `tag` makes them others.
     fn accepted(known: &mut Announcements, tag: &str, keys: std::ops::Range<u8>, each: usize, now_ms: u64) -> usize {
         let judged = keys.flat_map(|key| (0..each).map(move |n| announcement(key, &format!("{tag}.{key}.{n}"), 1)));
-        let verdicts = judged.map(|one| known.judge(one.body().base, &bytes(&one), now_ms));
+        let verdicts = judged.map(|one| {
+            known.judge(somebody(u64::from(one.body().publisher.0.0[0])), one.body().base, &bytes(&one), now_ms)
+        });
         verdicts.filter(|verdict| matches!(verdict, Verdict::Accept(_))).count()
     }
 
@@ -418,15 +473,32 @@ mod tests {
     }
 
     #[test]
+    fn a_neighbourhood_that_makes_keys_silences_newcomers_of_its_own_alone() {
+        let mut known = judge();
+        let mut taken = |near: u64, keys: std::ops::Range<u8>| {
+            let announced = keys.map(|key| announcement(key, &format!("of.{key}"), 1));
+            let verdicts = announced.map(|one| known.judge(somebody(near), base(), &bytes(&one), 0));
+            verdicts.filter(|verdict| matches!(verdict, Verdict::Accept(_))).count()
+        };
+        assert_eq!(taken(1, 1..200), NEWCOMERS_NEAR.burst as usize);
+        assert_eq!(taken(2, 200..220), 20);
+        // What its publisher brings itself has a place, and is one more of its neighbourhood's.
+        assert_eq!(taken(1, 220..230), 0);
+    }
+
+    #[test]
     fn our_own_announcements_that_come_back_are_taken_however_many_there_are() {
         let mut known = judge();
         for n in 1..=100 {
             let own = announcement(OWN, &format!("own{n}"), n);
-            assert!(matches!(known.judge(base(), &bytes(&own), 0), Verdict::Accept(_)), "{n}");
-            assert!(matches!(known.judge(base(), &bytes(&own), 0), Verdict::Ignore(Reason::Stale)), "{n}");
+            assert!(matches!(known.judge(somebody(0), base(), &bytes(&own), 0), Verdict::Accept(_)), "{n}");
+            assert!(matches!(known.judge(somebody(0), base(), &bytes(&own), 0), Verdict::Ignore(Reason::Stale)), "{n}");
         }
         assert_eq!(known.twin.now(), None, "a process before this one may have made them");
-        assert!(matches!(known.judge(base(), &bytes(&announcement(OWN, "new", 101)), 0), Verdict::Accept(_)));
+        assert!(matches!(
+            known.judge(somebody(0), base(), &bytes(&announcement(OWN, "new", 101)), 0),
+            Verdict::Accept(_)
+        ));
         assert_eq!(known.twin.now(), Some(Sign::Announces(101)));
     }
 }

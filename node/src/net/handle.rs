@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::announce::Announcement;
-use potluck_protocol::catalogue::Record;
+use potluck_protocol::catalogue::{Neighbourhood, Record};
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::signed::{Authentic, PublicKey};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -64,6 +64,8 @@ pub enum Event {
         peer: PeerId,
         /// The base that both follow.
         base: BaseId,
+        /// Where the peer is.
+        near: Neighbourhood,
     },
     /// An announcement that is authentic and new to us.
     Heard(Record),
@@ -112,6 +114,7 @@ pub(super) enum Command {
     Bootstrap(oneshot::Sender<Vec<(Multiaddr, Health)>>),
     Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
     Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
+    BasesOfOthers(oneshot::Sender<Vec<(BaseId, Vec<PeerId>)>>),
     Open(PeerId, Way, oneshot::Sender<Result<Outbound, OpenError>>),
     Reach(oneshot::Sender<ReachInfo>),
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
@@ -167,9 +170,20 @@ impl Handle {
         self.ask(|back| Command::Announce(Box::new(announcement), back)).await?
     }
 
+    /// Bases that connected peers follow and this node does not, those of most neighbourhoods first, each with some of
+    /// these peers. What is announced for them does not come by itself.
+    pub async fn bases_of_others(&self) -> Result<Vec<(BaseId, Vec<PeerId>)>, NetError> {
+        self.ask(Command::BasesOfOthers).await
+    }
+
     /// The announcements of a base that are known now, ours included.
     pub fn announcements(&self, base: BaseId) -> Vec<Record> {
         self.known.with(|catalogue| catalogue.of_base(&base).cloned().collect())
+    }
+
+    /// From now on nothing that a key says is given up for what strangers say.
+    pub fn follow(&self, key: PublicKey) {
+        self.known.with(|catalogue| catalogue.follow(key));
     }
 
     /// The announcements of all bases that are known now.

@@ -133,6 +133,11 @@ pub const BOOK_ADDRESSES: usize = 8;
 /// Bases that one node follows, and topics that one peer may subscribe to.
 pub const TOPICS: usize = 100;
 
+/// Bases that peers follow and this node does not, of which a search looks at some offers: at most 20 KiB each.
+pub const BASES_OF_OTHERS: usize = 32;
+/// Peers that are asked for the offers of one of them, each from another neighbourhood.
+pub const FOLLOWERS_ASKED: usize = 3;
+
 /// Own announcements that wait for a listener, oldest dropped first.
 pub const OUTBOX: usize = 1024;
 
@@ -161,6 +166,12 @@ pub const FAMILIAR: Rate = Rate { burst: 1_000, refill_ms: 50 };
 
 /// New announcements of all other publishers together: a hundred at once, twenty a second.
 pub const NEWCOMERS: Rate = Rate { burst: 100, refill_ms: 50 };
+
+/// The same of those that come from one neighbourhood: so whoever makes keys in one silences nobody elsewhere.
+pub const NEWCOMERS_NEAR: Rate = Rate { burst: 50, refill_ms: 250 };
+
+/// Neighbourhoods whose newcomers are counted.
+pub const NEIGHBOURHOODS: usize = 1_024;
 
 /// Between two notes that announcements were ignored because too many came.
 pub const MISSED_PAUSE_MS: u64 = 1_000;

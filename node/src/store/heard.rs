@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::catalogue::Key;
-use potluck_protocol::limits::{ANNOUNCEMENT_MAX, CATALOGUE_MAX};
+use potluck_protocol::limits::{ANNOUNCEMENT_MAX, CATALOGUE_ALL};
 use potluck_protocol::signed::{Authentic, Signed};
 
 use crate::store::index::{Doubt, guard};
@@ -36,7 +36,7 @@ impl Heard {
         if let Some(key) = entries.iter().find(|key| key.len() != size_of::<Name>()) {
             return Err(Doubt(format!("an announcement's key has {} bytes", key.len())));
         }
-        Ok(Self { tree, len: Mutex::new(entries.len()), max: CATALOGUE_MAX })
+        Ok(Self { tree, len: Mutex::new(entries.len()), max: CATALOGUE_ALL })
     }
 
     /// Keeps an announcement, in place of an older one of its key. `false` if a newer one is there, or no room.

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::timing::{DECLINED, DECLINED_MS, PER_PUBLISHER, PUBLISHERS, RENEWALS};
+use super::shelf::Neighbourhood;
+use super::timing::{
+    ARRIVALS, DECLINED, DECLINED_MS, NEIGHBOURHOODS, NEWCOMERS, PER_PUBLISHER, PUBLISHERS, RENEWALS, STOOD_BEHIND,
+};
 use crate::id::AnnouncementId;
 use crate::rate_limit::{RateLimiter, TokenBucket};
 use crate::signed::PublicKey;
@@ -15,6 +18,12 @@ pub(super) struct Admission {
     renewals: RateLimiter<PublicKey>,
     /// The same of all publishers together.
     renewals_in_all: TokenBucket,
+    /// Publishers of whom nothing is known, for each neighbourhood that brings them.
+    newcomers: RateLimiter<Neighbourhood>,
+    /// New things of publishers who are known, likewise.
+    arrivals: RateLimiter<Neighbourhood>,
+    /// What has a place because a peer stands behind it, for each neighbourhood.
+    stood_behind: RateLimiter<Neighbourhood>,
     /// Whether there is a bound.
     limited: bool,
     /// Records that are not asked for again before a time.
@@ -26,6 +35,9 @@ impl Default for Admission {
         Self {
             renewals: RateLimiter::new(PER_PUBLISHER, PUBLISHERS),
             renewals_in_all: TokenBucket::new(RENEWALS),
+            newcomers: RateLimiter::new(NEWCOMERS, NEIGHBOURHOODS),
+            arrivals: RateLimiter::new(ARRIVALS, NEIGHBOURHOODS),
+            stood_behind: RateLimiter::new(STOOD_BEHIND, NEIGHBOURHOODS),
             limited: true,
             declined: BTreeMap::new(),
         }
@@ -46,6 +58,29 @@ impl Admission {
         self.renewals.has(&publisher, now_ms)
             && self.renewals_in_all.take(now_ms)
             && self.renewals.take(publisher, now_ms)
+    }
+
+    /// Whether a neighbourhood may bring a publisher of whom nothing is known.
+    pub fn take_newcomer(&mut self, near: Neighbourhood, now_ms: u64) -> bool {
+        !self.limited || self.newcomers.take(near, now_ms)
+    }
+
+    /// Whether a neighbourhood may bring something new of a publisher who is known.
+    pub fn take_arrival(&mut self, near: Neighbourhood, now_ms: u64) -> bool {
+        !self.limited || self.arrivals.take(near, now_ms)
+    }
+
+    /// How many records a neighbourhood may bring now, of whichever publishers they are.
+    pub fn left(&self, near: &Neighbourhood, now_ms: u64) -> u64 {
+        if !self.limited {
+            return u64::MAX;
+        }
+        self.newcomers.count(near, now_ms).min(self.arrivals.count(near, now_ms))
+    }
+
+    /// Whether a neighbourhood may bring a record for one of its own places.
+    pub fn take_stood_behind(&mut self, near: Neighbourhood, now_ms: u64) -> bool {
+        !self.limited || self.stood_behind.take(near, now_ms)
     }
 
     /// A record was not taken: for a while it is not worth another question.
@@ -93,6 +128,27 @@ mod tests {
     fn a_comparison_that_must_miss_nothing_has_no_bound() {
         let mut admission = Admission::unlimited();
         assert!((0..4_000).all(|n| admission.take_renewal(key(n % 7), 0)));
+        let (one, mut taken) = (Neighbourhood(1), 0);
+        for _ in 0..20_000 {
+            let all = [admission.take_newcomer(one, 0), admission.take_arrival(one, 0), admission.take_stood_behind(one, 0)];
+            taken += usize::from(all == [true; 3]);
+        }
+        assert_eq!((taken, admission.left(&one, 0)), (20_000, u64::MAX));
+    }
+
+    #[test]
+    fn what_a_neighbourhood_brings_is_limited_and_costs_no_other_one() {
+        let mut admission = Admission::default();
+        let (one, other) = (Neighbourhood(1), Neighbourhood(2));
+        let most = NEWCOMERS.burst.min(ARRIVALS.burst);
+        assert_eq!((admission.left(&one, 0), admission.left(&other, 0)), (most, most));
+        assert_eq!((0..20_000).filter(|_| admission.take_arrival(one, 0)).count(), ARRIVALS.burst as usize);
+        assert_eq!((0..20_000).filter(|_| admission.take_newcomer(one, 0)).count(), NEWCOMERS.burst as usize);
+        assert_eq!((admission.left(&one, 0), admission.left(&other, 0)), (0, most));
+        assert!(admission.take_newcomer(other, 0) && admission.take_arrival(other, 0));
+        // An hour of it.
+        let arrivals = (1..=36_000).filter(|n| admission.take_arrival(one, n * 100)).count() as u64;
+        assert_eq!(arrivals, 3_600_000 / ARRIVALS.refill_ms);
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! When to compare with whom: the machine that keeps a catalogue equal to its neighbours'.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use libp2p_identity::PeerId;
 
 use super::admission::Admission;
 use super::base_records::Record;
 use super::records::{Catalogue, Inserted, Page};
-use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step};
+use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step, another_question};
+use super::shelf::{Neighbourhood, Voucher};
 use super::timing::{
     BACKOFF_MAX_MS, BACKOFF_MS, BASES, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD,
     SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
@@ -15,6 +16,7 @@ use super::timing::{
 use crate::announce::{self, Announcement};
 use crate::backoff::{Backoff, Delays};
 use crate::id::BaseId;
+use crate::limits::ANNOUNCEMENTS_MAX;
 use crate::signed::Authentic;
 use crate::splitmix::{SplitMix64, mix};
 
@@ -34,7 +36,7 @@ pub struct Reconcile {
 /// A base that we and others follow.
 #[derive(Clone, Debug)]
 struct FollowedBase {
-    peers: BTreeSet<PeerId>,
+    peers: BTreeMap<PeerId, Neighbourhood>,
     /// The next round with a random peer.
     next_ms: u64,
     /// When some neighbours are asked because we learned something; `None`: we did not.
@@ -85,7 +87,7 @@ impl Reconcile {
 
     fn note(&mut self, event: Event, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
         match event {
-            Event::Met { peer, base } => self.note_met(peer, base, now_ms),
+            Event::Met { peer, base, near } => self.note_met(peer, near, base, now_ms),
             Event::Gone { peer } => self.note_gone(&peer, now_ms, actions),
             Event::Asked { peer, base } => {
                 if self.bases.contains_key(&base) {
@@ -100,6 +102,7 @@ impl Reconcile {
                     self.proceed(round, next, now_ms, actions);
                 }
             }
+            Event::StoodBehind { round, page } => self.stood_behind(round, page, now_ms, catalogue, actions),
             Event::Records { round, page } => self.records(round, page, now_ms, catalogue, actions),
             Event::Unanswered { round } => self.end(round, RoundOutcome::Unanswered, now_ms, actions),
             Event::Wrong { round, blame } => self.proceed(round, Step::Wrong(blame), now_ms, actions),
@@ -107,19 +110,19 @@ impl Reconcile {
         }
     }
 
-    fn note_met(&mut self, peer: PeerId, base: BaseId, now_ms: u64) {
+    fn note_met(&mut self, peer: PeerId, near: Neighbourhood, base: BaseId, now_ms: u64) {
         if self.bases.len() >= BASES && !self.bases.contains_key(&base) {
             return;
         }
         let next_ms = now_ms + self.vary(PERIOD_MS);
         let followed = self.bases.entry(base).or_insert_with(|| FollowedBase {
-            peers: BTreeSet::new(),
+            peers: BTreeMap::new(),
             next_ms,
             spread_ms: None,
             spread_again_ms: 0,
         });
-        if followed.peers.len() < PEERS_PER_BASE || followed.peers.contains(&peer) {
-            followed.peers.insert(peer);
+        if followed.peers.len() < PEERS_PER_BASE || followed.peers.contains_key(&peer) {
+            followed.peers.insert(peer, near);
             let at_ms = now_ms + self.rng.below(MEET_MS);
             self.schedule(base, peer, at_ms);
         }
@@ -144,7 +147,8 @@ impl Reconcile {
             if let Err(blame) = round.accept(&record) {
                 return self.proceed(id, Step::Wrong(blame), now_ms, actions);
             }
-            match take(&mut self.admission, catalogue, record, now_ms) {
+            let voucher = Voucher::of_publisher(&round.peer, round.near, &record.body().publisher);
+            match take(&mut self.admission, catalogue, record, (round.near, voucher), now_ms) {
                 Taken::New(record) => {
                     round.learned += 1;
                     actions.push(Action::Learned(record));
@@ -160,6 +164,36 @@ impl Reconcile {
             return self.proceed(id, Step::End(outcome), now_ms, actions);
         }
         let next = round.take_page(count, catalogue, now_ms);
+        self.proceed(id, next, now_ms, actions);
+    }
+
+    /// What a peer stands behind has the places of its neighbourhood, so that it is had however much else there is.
+    fn stood_behind(
+        &mut self,
+        id: RoundId,
+        page: Page,
+        now_ms: u64,
+        catalogue: &mut Catalogue,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(round) = self.rounds.get_mut(&id) else { return };
+        if !round.awaits_stood_behind() || page.records.iter().any(|record| record.body().base != round.base) {
+            return self.proceed(id, another_question(), now_ms, actions);
+        }
+        for record in page.records.into_iter().take(ANNOUNCEMENTS_MAX) {
+            let own = Voucher::of_publisher(&round.peer, round.near, &record.body().publisher);
+            let voucher = own.unwrap_or(Voucher::Neighbour(round.near));
+            if catalogue.has_place(&record, voucher) || !self.admission.take_stood_behind(round.near, now_ms) {
+                continue;
+            }
+            if let Taken::New(record) =
+                take(&mut self.admission, catalogue, record, (round.near, Some(voucher)), now_ms)
+            {
+                round.learned += 1;
+                actions.push(Action::Learned(record));
+            }
+        }
+        let next = round.fetch(catalogue, now_ms);
         self.proceed(id, next, now_ms, actions);
     }
 
@@ -242,7 +276,7 @@ impl Reconcile {
                 count = count.max(1);
             }
             if count > 0 {
-                let peers = followed.peers.iter().filter(rested).copied().collect();
+                let peers = followed.peers.keys().filter(rested).copied().collect();
                 chosen.extend(self.rng.sample(peers, count).into_iter().map(|peer| (*base, peer)));
             }
         }
@@ -259,7 +293,8 @@ impl Reconcile {
             self.due.remove(&(base, peer));
             let id = RoundId(self.next_round);
             self.next_round += 1;
-            self.rounds.insert(id, Round::new(peer, base, now_ms));
+            let near = self.bases.get(&base).and_then(|followed| followed.peers.get(&peer));
+            self.rounds.insert(id, Round::new(peer, near.copied().unwrap_or_default(), base, now_ms));
             actions.push(Action::Ask { round: id, peer, question: Question::Compare(catalogue.question(base)) });
         }
     }
@@ -284,14 +319,32 @@ enum Taken {
     Stale,
 }
 
-fn take(admission: &mut Admission, catalogue: &mut Catalogue, record: Authentic<Announcement>, now_ms: u64) -> Taken {
-    let id = announce::id(&record);
+/// Takes a record if it is new and its kind of news is allowed now. What is trusted always is, and what a peer stands
+/// behind has been counted.
+fn take(
+    admission: &mut Admission,
+    catalogue: &mut Catalogue,
+    record: Authentic<Announcement>,
+    (near, voucher): (Neighbourhood, Option<Voucher>),
+    now_ms: u64,
+) -> Taken {
+    let (id, publisher) = (announce::id(&record), record.body().publisher);
     if catalogue.is_stale(&record) {
+        // It may have a better place than before.
+        drop(catalogue.insert_vouched(record, voucher));
         return Taken::Stale;
     }
-    let renews = catalogue.has_key(record.body());
-    if !renews || admission.take_renewal(record.body().publisher, now_ms) {
-        match catalogue.insert(record) {
+    let allowed = if catalogue.has_key(record.body()) {
+        admission.take_renewal(publisher, now_ms)
+    } else if catalogue.trusts(record.body()) || matches!(voucher, Some(Voucher::Neighbour(_))) {
+        true
+    } else if voucher.is_some() || catalogue.knows(&publisher) {
+        admission.take_arrival(near, now_ms)
+    } else {
+        admission.take_newcomer(near, now_ms)
+    };
+    if allowed {
+        match catalogue.insert_vouched(record, voucher) {
             Inserted::New { record, .. } => return Taken::New(record),
             Inserted::Stale => return Taken::Stale,
             Inserted::NoRoom | Inserted::TooLong => {}

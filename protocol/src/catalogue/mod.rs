@@ -5,8 +5,8 @@
 //!
 //! Goals: whoever has heard the same announcements keeps the same records, in whatever order they came and however
 //! many were forgotten for want of room; two catalogues that meet end equal; a peer that lies or stalls wastes its
-//! own turns; one seed, one trace. Non-goals: to judge what is announced, to tell when (there is no time in it), to
-//! keep a forger of keys from filling it (keys are free: see `docs/decisions/0008-catalogue.md`).
+//! own turns; whoever makes keys fills the places of strangers and no others; one seed, one trace. Non-goals: to judge
+//! what is announced, to tell when. (`docs/decisions/0008-catalogue.md` and `0020-strangers.md` say why.)
 //!
 //! ```text
 //! bytes -announce::verify-> Authentic<Announcement> -> Catalogue (a BaseRecords for each base)
@@ -14,6 +14,8 @@
 //! asker                                   answerer
 //! Compare { base, 64 digests }        ->
 //!                                     <-  Differing: its ids in the parts that differ
+//! StoodBehind { base }                ->                              (if more is lacking than may come)
+//!                                     <-  records that it stands behind: they have places of their own
 //! Wanted { base, ids that we lack }   ->                              (again, until nothing is lacking)
 //!                                     <-  records, verified before they are believed
 //! ```
@@ -25,13 +27,15 @@ mod messages;
 mod admission;
 mod round;
 mod base_records;
+mod shelf;
 mod records;
 pub mod timing;
 #[cfg(test)]
 mod tests;
 
-pub use base_records::{Key, Record};
+pub use base_records::{Key, Record, lot};
 pub use machine::Reconcile;
 pub use messages::{Bucket, Compare, Differing, Wanted};
 pub use records::{Bounds, Catalogue, Inserted, Page, verify_records};
 pub use round::{Action, Event, Question, RoundId, RoundOutcome, Violation};
+pub use shelf::{Neighbourhood, Trusted, Voucher};

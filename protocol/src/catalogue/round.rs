@@ -1,4 +1,5 @@
-//! One round with one peer: what differs, then the records that we lack, page by page.
+//! One round with one peer: what differs, what it stands behind where not all of that may come, then the records that we
+//! lack, page by page.
 
 use std::collections::BTreeSet;
 
@@ -8,6 +9,7 @@ use super::admission::Admission;
 use super::base_records::Record;
 use super::messages::{Compare, Differing, Wanted};
 use super::records::{Catalogue, Page};
+use super::shelf::Neighbourhood;
 use super::timing::{ANSWER_MS, ROUND_MS};
 use crate::announce::{Announcement, AnnouncementError};
 use crate::id::{AnnouncementId, BaseId};
@@ -22,8 +24,8 @@ pub struct RoundId(pub u64);
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "peer, round and the like mean the same in every variant, whose line says the rest")]
 pub enum Event {
-    /// A connected peer follows a base that we follow.
-    Met { peer: PeerId, base: BaseId },
+    /// A connected peer follows a base that we follow; where it is.
+    Met { peer: PeerId, base: BaseId, near: Neighbourhood },
     /// A peer is gone.
     Gone { peer: PeerId },
     /// A peer compared its catalogue with ours, and they differ: it may have what we lack.
@@ -32,6 +34,8 @@ pub enum Event {
     Missed { base: BaseId },
     /// The answer to [`Question::Compare`].
     Differs { round: RoundId, differing: Differing },
+    /// The answer to [`Question::StoodBehind`].
+    StoodBehind { round: RoundId, page: Page },
     /// The answer to [`Question::Records`].
     Records { round: RoundId, page: Page },
     /// The peer did not answer, or would not.
@@ -61,6 +65,8 @@ pub enum Action {
 pub enum Question {
     /// Where its records of a base differ from ours.
     Compare(Compare),
+    /// Which records of a base it stands behind.
+    StoodBehind(BaseId),
     /// Some of its records, by id.
     Records(Wanted),
 }
@@ -98,6 +104,8 @@ pub enum Violation {
 pub(super) struct Round {
     /// With whom.
     pub peer: PeerId,
+    /// Where it is.
+    pub near: Neighbourhood,
     /// About which base.
     pub base: BaseId,
     /// When it began.
@@ -108,11 +116,21 @@ pub(super) struct Round {
     pub learned: usize,
     /// Records that came and were not taken.
     pub declined: usize,
-    compared: bool,
+    stage: Stage,
+    /// Nothing differed.
+    equal: bool,
     /// Still to be asked for.
     wanted: BTreeSet<AnnouncementId>,
     /// On their way.
     asked: BTreeSet<AnnouncementId>,
+}
+
+/// Which answer a round waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Comparing,
+    AskingWhatItStandsBehind,
+    Fetching,
 }
 
 /// What a round does after an answer.
@@ -122,17 +140,24 @@ pub(super) enum Step {
     Wrong(Violation),
 }
 
+/// It answered something that was not asked.
+pub(super) fn another_question() -> Step {
+    Step::Wrong(Violation::Protocol("it answered another question than the one asked".to_owned()))
+}
+
 impl Round {
     /// A round whose first question, [`Question::Compare`], is asked now.
-    pub fn new(peer: PeerId, base: BaseId, now_ms: u64) -> Self {
+    pub fn new(peer: PeerId, near: Neighbourhood, base: BaseId, now_ms: u64) -> Self {
         Self {
             peer,
+            near,
             base,
             started_ms: now_ms,
             answer_by_ms: now_ms + ANSWER_MS,
             learned: 0,
             declined: 0,
-            compared: false,
+            stage: Stage::Comparing,
+            equal: false,
             wanted: BTreeSet::new(),
             asked: BTreeSet::new(),
         }
@@ -143,7 +168,8 @@ impl Round {
         self.answer_by_ms.min(self.started_ms + ROUND_MS)
     }
 
-    /// Takes the answer to the first question, and asks for the first page of what is lacking here.
+    /// Takes the answer to the first question. If more is lacking here than all that may come, or there is no room, what
+    /// the peer stands behind comes first.
     pub fn take_differing(
         &mut self,
         differing: &Differing,
@@ -151,14 +177,34 @@ impl Round {
         admission: &Admission,
         now_ms: u64,
     ) -> Step {
-        if std::mem::replace(&mut self.compared, true) || !differing.is_bounded() {
-            return Step::Wrong(Violation::Protocol("it answered another question than the one asked".to_owned()));
+        if self.stage != Stage::Comparing || !differing.is_bounded() {
+            return another_question();
         }
-        if differing.0.is_empty() {
-            return Step::End(RoundOutcome::Equal);
-        }
+        self.equal = differing.0.is_empty();
         let lacking = catalogue.lacking(&self.base, differing);
         self.wanted.extend(lacking.into_iter().filter(|id| !admission.is_declined(id, now_ms)));
+        // Where there is no room, what the peer stands behind may be among what neither has room for.
+        if !catalogue.is_crowded(&self.base) {
+            if self.wanted.is_empty() {
+                return Step::End(self.outcome());
+            }
+            if self.wanted.len() as u64 <= admission.left(&self.near, now_ms) {
+                return self.fetch(catalogue, now_ms);
+            }
+        }
+        self.stage = Stage::AskingWhatItStandsBehind;
+        self.answer_by_ms = now_ms + ANSWER_MS;
+        Step::Ask(Question::StoodBehind(self.base))
+    }
+
+    /// Whether this is the moment for the records that the peer stands behind.
+    pub fn awaits_stood_behind(&self) -> bool {
+        self.stage == Stage::AskingWhatItStandsBehind
+    }
+
+    /// Asks for the first page of what is lacking still.
+    pub fn fetch(&mut self, catalogue: &Catalogue, now_ms: u64) -> Step {
+        self.stage = Stage::Fetching;
         self.next_page(catalogue, now_ms)
     }
 
@@ -170,7 +216,11 @@ impl Round {
 
     /// How it ends if nothing more is asked.
     pub fn outcome(&self) -> RoundOutcome {
-        if self.learned > 0 { RoundOutcome::Learned(self.learned) } else { RoundOutcome::Nothing }
+        match (self.learned, self.equal) {
+            (0, true) => RoundOutcome::Equal,
+            (0, false) => RoundOutcome::Nothing,
+            (learned, _) => RoundOutcome::Learned(learned),
+        }
     }
 
     /// After a page of so many records.

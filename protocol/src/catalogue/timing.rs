@@ -49,8 +49,8 @@ pub(super) const PEERS_PER_BASE: usize = 512;
 pub(super) const PEERS: usize = 1024;
 
 /// Announcements of one publisher of whom something is known already: twelve at once, six an hour. Nobody trains
-/// adapters faster. Gossip takes so many new ones, and comparing so many newer ones of what is known (a record that is
-/// new is taken at once there: whoever comes late lacks hundreds).
+/// adapters faster. Gossip takes so many new ones, and comparing so many newer ones of what is known (of new ones
+/// comparing takes more, see [`ARRIVALS`]).
 pub const PER_PUBLISHER: Rate = Rate { burst: 12, refill_ms: 600_000 };
 /// Publishers whose allowance is remembered. // I12
 pub const PUBLISHERS: usize = 4_096;
@@ -62,3 +62,25 @@ pub const RENEWALS: Rate = Rate { burst: 256, refill_ms: 2_000 };
 pub const DECLINED_MS: u64 = 600_000;
 /// Records that are remembered as declined: those of two full bases. // I12
 pub(super) const DECLINED: usize = 8_192;
+
+/// Publishers of whom nothing is known, as far as they come by comparing with the peers of one neighbourhood: so many
+/// at once and one a minute. Keys are free, and this is what a neighbourhood may bring of them. Whoever comes late and
+/// has four neighbourhoods around has all of a full base at once.
+pub const NEWCOMERS: Rate = Rate { burst: 512, refill_ms: 60_000 };
+/// New things of publishers who are known, as far as they come by comparing with the peers of one neighbourhood: whoever
+/// comes late lacks thousands, and each costs every node a write.
+pub const ARRIVALS: Rate = Rate { burst: 8_192, refill_ms: 1_000 };
+/// Records that have a place because a peer of a neighbourhood stands behind them: as many at once as there are places,
+/// and one a minute.
+pub const STOOD_BEHIND: Rate = Rate { burst: 64, refill_ms: 60_000 };
+/// Neighbourhoods whose allowance is remembered. // I12
+pub(super) const NEIGHBOURHOODS: usize = 1_024;
+
+/// How long a draw of lots lasts. Short, because whoever makes keys until their lots are good has a full base of them
+/// within minutes; and long, because what has just lost its place is brought back then by whoever stands behind it.
+pub const EPOCH_S: u64 = 6 * 3_600;
+
+/// The epoch of a time of day.
+pub fn epoch(seconds_since_1970: u64) -> u64 {
+    seconds_since_1970 / EPOCH_S
+}

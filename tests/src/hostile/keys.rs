@@ -1,15 +1,15 @@
 //! Keys that follow from a seed, and keys that were ground: made until they stand where their owner wants them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use libp2p::PeerId;
 use libp2p::identity::{Keypair, ed25519};
-use potluck_protocol::id::{BaseId, Digest};
+use potluck_protocol::catalogue::{lot, timing};
+use potluck_protocol::id::BaseId;
 use potluck_protocol::signed::PublicKey;
 use rayon::prelude::*;
 
 use super::Outcome;
-
-/// The lots by which catalogues ordered publishers when they could be ground once and for all.
-const LOT_CONTEXT: &str = "potluck 2026 catalogue lot/1";
 
 /// More draws than this mean that the bound is too low to grind for.
 const DRAWS_MAX: usize = 4_000_000;
@@ -41,12 +41,22 @@ pub fn peers_below(seed: &str, bound: &PeerId, count: usize) -> Outcome<Vec<ed25
     Err(format!("{} of {count} keys were found below {bound} in {DRAWS_MAX} draws", found.len()).into())
 }
 
-/// Of `draws` keys the `count` that come first by their lots for a base.
-pub fn lowest_lots(seed: &str, base: &BaseId, count: usize, draws: usize) -> Outcome<Vec<ed25519::Keypair>> {
+/// The epoch whose lots count now.
+pub fn this_epoch() -> Outcome<u64> {
+    Ok(timing::epoch(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))
+}
+
+/// Of `draws` keys the `count` that come first by their lots for a base in an epoch.
+pub fn lowest_lots(
+    seed: &str,
+    epoch: u64,
+    base: &BaseId,
+    count: usize,
+    draws: usize,
+) -> Outcome<Vec<ed25519::Keypair>> {
     let drawn = (0..draws.max(count)).into_par_iter().map(|n| {
         let key = key(&format!("{seed} lot {n}"))?;
-        let lot = Digest::of_context(LOT_CONTEXT, &[base.0.0, PublicKey::of(&key).0.0].concat());
-        Ok((lot, key))
+        Ok((lot(epoch, base, &PublicKey::of(&key)), key))
     });
     let mut drawn = drawn.collect::<Outcome<Vec<_>>>()?;
     drawn.sort_by_key(|(lot, _)| *lot);
@@ -55,6 +65,8 @@ pub fn lowest_lots(seed: &str, base: &BaseId, count: usize, draws: usize) -> Out
 
 #[cfg(test)]
 mod tests {
+    use potluck_protocol::id::Digest;
+
     use super::*;
 
     #[test]
@@ -63,10 +75,9 @@ mod tests {
         let low = peers_below("test", &bound, 5).expect("found");
         assert!(low.len() == 5 && low.iter().all(|key| peer(key) < bound));
         let base = BaseId(Digest::of(b"base"));
-        let lot =
-            |key: &ed25519::Keypair| Digest::of_context(LOT_CONTEXT, &[base.0.0, PublicKey::of(key).0.0].concat());
-        let lots = lowest_lots("test", &base, 3, 30).expect("made");
-        let all = lowest_lots("test", &base, 30, 30).expect("made");
-        assert!(lots.iter().map(lot).max() < all[3..].iter().map(lot).min());
+        let lot_of = |key: &ed25519::Keypair| lot(7, &base, &PublicKey::of(key));
+        let lots = lowest_lots("test", 7, &base, 3, 30).expect("made");
+        let all = lowest_lots("test", 7, &base, 30, 30).expect("made");
+        assert!(lots.iter().map(lot_of).max() < all[3..].iter().map(lot_of).min());
     }
 }

@@ -7,7 +7,7 @@ use libp2p::identity::ed25519::Keypair;
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Compare, Differing};
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId, ShardId};
-use potluck_protocol::limits::{CATALOGUE_BUCKETS, DATA_MAX};
+use potluck_protocol::limits::{ANNOUNCEMENTS_MAX, CATALOGUE_BUCKETS, DATA_MAX};
 
 use super::Outcome;
 use super::signed::{self, SignedManifest, SignedRecord};
@@ -80,6 +80,13 @@ impl Shelf {
             Request::Shard(id) => things.shards.get(id).map_or_else(nothing, |shard| pieces(shard)),
             Request::Providers(_) => vec![Reply::Providers(Vec::new())],
             Request::Peers => vec![Reply::Peers(Vec::new())],
+            Request::Announcements(base) => {
+                let here = things.records.get(base);
+                let some = here.into_iter().flat_map(BTreeMap::values).take(ANNOUNCEMENTS_MAX).cloned();
+                let some: Vec<Vec<u8>> = some.collect();
+                things.said += some.iter().map(|record| record.len() as u64).sum::<u64>();
+                vec![Reply::Announcements(some)]
+            }
             Request::Compare(compare) => vec![Reply::Differing(things.differing(compare))],
             Request::Records(wanted) => {
                 let here = things.records.get(&wanted.base);

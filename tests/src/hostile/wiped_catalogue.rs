@@ -7,7 +7,7 @@ use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{AnnouncementId, BaseId};
 use serde_json::json;
 
-use super::keys::{key, lowest_lots};
+use super::keys::{key, lowest_lots, this_epoch};
 use super::peer::Manner;
 use super::scene::{Scene, until};
 use super::shelf::Shelf;
@@ -68,7 +68,8 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let first = scene.publish("publisher", &folder, "before")?;
     let heard_first = until(Duration::from_secs(30), || finds(&scene, "before"));
 
-    let keys = lowest_lots(&scene.seed.to_string(), &scene.tiny, RECORDS, setting.sizes.count.unwrap_or(DRAWS))?;
+    let (seed, draws) = (scene.seed.to_string(), setting.sizes.count.unwrap_or(DRAWS));
+    let keys = lowest_lots(&seed, this_epoch()?, &scene.tiny, RECORDS, draws)?;
     let wiping = Shelf::default();
     let strange = say(&wiping, &keys, scene.tiny, 1)?;
     let wiper = key(&format!("{} wiper", scene.seed))?;

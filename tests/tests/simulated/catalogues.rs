@@ -135,16 +135,18 @@ proptest! {
 
 #[test]
 fn a_late_comer_gets_a_full_base_in_one_round() {
+    // Half of a base's places are for adapters.
+    const FULL: usize = CATALOGUE_PER_BASE / 2;
     let full = (1..=16).flat_map(|publisher| many(publisher, 256)).collect();
     let mut world = world(1, 0, &[(Honest, full), (Honest, Vec::new())]);
-    assert_eq!(node(&world, 0).catalogue().len(), CATALOGUE_PER_BASE);
+    assert_eq!(node(&world, 0).catalogue().len(), FULL);
     world.link(0, 1, 20, 0);
     run_until(&mut world, SOON);
     assert_eq!(ids(node(&world, 0).catalogue()), ids(node(&world, 1).catalogue()));
-    assert_eq!(node(&world, 1).outcomes[0], (0, RoundOutcome::Learned(CATALOGUE_PER_BASE)));
+    assert_eq!(node(&world, 1).outcomes[0], (0, RoundOutcome::Learned(FULL)));
     // Records, their ids twice, and a little talk.
     let bytes = sum(&world, |node| node.figures.bytes);
-    assert!(bytes < (CATALOGUE_PER_BASE * (CATALOGUE_RECORD_MAX + 2 * 32)) as u64, "{bytes} bytes");
+    assert!(bytes < (FULL * (CATALOGUE_RECORD_MAX + 2 * 32)) as u64, "{bytes} bytes");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! - `asking`: one node asks many for what a few of them have.
 //! - `events`: the scheduler among arbitrary events.
 //! - `catalogues`: catalogues that compare themselves with each other.
+//! - `strangers`: catalogues among thousands of keys that strangers made.
 //! - `providers`: one downloader among good and bad providers.
 //! - `figures`: what several sources gain, and what a slow one costs.
 //! - `swarm`: nodes that pull from each other.
@@ -22,6 +23,7 @@ mod catalogues;
 mod events;
 mod figures;
 mod providers;
+mod strangers;
 mod swarm;
 mod whole;
 

@@ -10,8 +10,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use libp2p::PeerId;
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::ask::spread;
+use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::splitmix::SplitMix64;
 use tokio::time::{Instant, timeout_at};
@@ -35,6 +37,9 @@ const LOOKED_AT: usize = 64;
 /// How long all of them may take: a person waits.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// How long peers may take to say what they offer for bases that are not followed here.
+const AROUND: Duration = Duration::from_secs(3);
+
 /// How long the first announcement of a base may take that was not followed before.
 const FIRST: Duration = Duration::from_secs(5);
 
@@ -44,6 +49,8 @@ struct Candidate {
     /// Its name has the words that are searched for.
     fits: bool,
     words: Option<Arc<Words>>,
+    /// Who stands behind it, of one that was not in the catalogue.
+    from: Option<PeerId>,
 }
 
 /// Answers `potluck search`.
@@ -71,19 +78,31 @@ impl Searcher {
         if let Some(base) = base {
             listen(call, network, base).await?;
         }
+        // A base that was named is followed by now. Otherwise whatever is offered counts, for this node's bases or not.
+        let around = if base.is_none() { self.look_around(call, network).await? } else { Vec::new() };
         let heard = network.handle.every_announcement();
-        let mut candidates: Vec<_> = heard
-            .iter()
-            .map(|record| record.body())
-            .filter(|announced| fits_announcement(&search, base, announced))
-            .map(|announced| Candidate {
+        let known = heard.iter().map(|record| (None, record.body()));
+        let all = known.chain(around.iter().map(|(peer, record)| (Some(*peer), record.body())));
+        let mut candidates: Vec<_> = all
+            .filter(|(_, announced)| fits_announcement(&search, base, announced))
+            .map(|(from, announced)| Candidate {
                 words: self.offers.get(&announced.manifest),
                 fits: fits_name(&search, announced),
                 announced: announced.clone(),
+                from,
             })
             .collect();
         self.look_closer(call, network, &mut candidates).await?;
-        self.answer(&search, candidates, heard.len()).await
+        self.answer(&search, candidates, heard.len() + around.len()).await
+    }
+
+    /// What peers offer for bases that are not followed here.
+    async fn look_around(&self, call: &Call<'_>, network: &Network) -> Outcome<Vec<(PeerId, Record)>> {
+        tokio::select! {
+            biased;
+            () = call.cancel.cancelled() => Err(Failure::interrupted()),
+            around = network.exchange.look_around(AROUND) => Ok(around),
+        }
     }
 
     /// A base need not be here to be searched for.
@@ -97,6 +116,11 @@ impl Searcher {
     /// Asks for the manifests of the most promising candidates of which only the announcement is known.
     async fn look_closer(&self, call: &Call<'_>, network: &Network, candidates: &mut [Candidate]) -> Outcome<()> {
         let wanted = worth_asking_for(candidates, &mut SplitMix64::new(network.exchange.draw()));
+        for candidate in candidates.iter().filter(|one| wanted.contains(&one.announced.manifest)) {
+            if let Some(peer) = candidate.from {
+                network.exchange.note_named(candidate.announced.manifest, peer);
+            }
+        }
         if wanted.is_empty() {
             return Ok(());
         }

@@ -5,8 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use futures::future::join_all;
-use libp2p::PeerId;
-use potluck_protocol::catalogue::{Action, Event, Question, Reconcile, RoundId, RoundOutcome};
+use potluck_protocol::catalogue::{Action, Event, Neighbourhood, Question, Reconcile, RoundId, RoundOutcome};
 use potluck_protocol::id::BaseId;
 use potluck_protocol::splitmix::SplitMix64;
 use tokio::time::timeout;
@@ -14,7 +13,7 @@ use tokio::time::timeout;
 use super::super::Exchange;
 use super::super::limits::INQUIRED;
 use super::round;
-use crate::net::Misdeed;
+use crate::net::{Misdeed, PeerInfo};
 
 /// Where an inquiry of one peer stands.
 enum Step {
@@ -29,17 +28,18 @@ impl Exchange {
     pub async fn inquire(&self, base: BaseId, patience: Duration) -> usize {
         // A network that is being restarted has nobody connected.
         let peers = self.0.net.peers().await.unwrap_or_default();
-        let here = peers.into_iter().filter(|info| info.agent.is_some()).map(|info| info.peer).collect();
+        let here = peers.into_iter().filter(|info| info.agent.is_some()).collect();
         let chosen = SplitMix64::new(RandomState::new().hash_one(base)).sample(here, INQUIRED);
-        let inquiries = chosen.into_iter().map(|peer| timeout(patience, self.inquire_of(peer, base)));
+        let inquiries = chosen.iter().map(|info| timeout(patience, self.inquire_of(info, base)));
         join_all(inquiries).await.into_iter().filter(|answered| *answered == Ok(true)).count()
     }
 
     /// By a machine that knows this peer alone, so that it waits for no other. Its time stands still: that of the inquiry
     /// is the caller's.
-    async fn inquire_of(&self, peer: PeerId, base: BaseId) -> bool {
+    async fn inquire_of(&self, of: &PeerInfo, base: BaseId) -> bool {
+        let (peer, near) = (of.peer, Neighbourhood(of.group.number()));
         let mut machine = Reconcile::unlimited(0);
-        let mut actions = self.advance(&mut machine, Event::Met { peer, base }, 0);
+        let mut actions = self.advance(&mut machine, Event::Met { peer, base, near }, 0);
         let begin_ms = machine.wake_at_ms(0).unwrap_or_default();
         if actions.is_empty() {
             actions = self.advance(&mut machine, Event::Tick, begin_ms);

@@ -15,7 +15,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use libp2p::PeerId;
-use potluck_protocol::catalogue::{Action, Event, Question, Reconcile, RoundId};
+use potluck_protocol::catalogue::{Action, Event, Question, Reconcile, RoundId, timing};
 use potluck_protocol::id::BaseId;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::{Instant, sleep_until};
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use keeper::Keeper;
 
 use super::Exchange;
-use crate::net;
+use crate::{config, net};
 
 /// Answers that wait for the machine: one for each round at most. Full: the rounds' tasks wait.
 const ANSWERS: usize = 16;
@@ -61,7 +61,7 @@ pub(super) async fn run(
 
 fn translate(event: net::Event) -> Option<Event> {
     match event {
-        net::Event::Subscribed { peer, base } => Some(Event::Met { peer, base }),
+        net::Event::Subscribed { peer, base, near } => Some(Event::Met { peer, base, near }),
         net::Event::Disconnected(peer) => Some(Event::Gone { peer }),
         net::Event::Missed(base) => Some(Event::Missed { base }),
         _ => None,
@@ -102,7 +102,11 @@ impl Driver {
     fn handle(&mut self, event: Event) {
         let now_ms = self.exchange.now_ms();
         let machine = &mut self.machine;
-        let actions = self.exchange.0.net.known().with(|catalogue| machine.handle(event, now_ms, catalogue));
+        let epoch = timing::epoch(config::seconds_since_1970());
+        let actions = self.exchange.0.net.known().with(|catalogue| {
+            catalogue.set_epoch(epoch);
+            machine.handle(event, now_ms, catalogue)
+        });
         if actions.iter().any(|action| matches!(action, Action::Learned(_))) {
             self.exchange.0.net.known().tell_changed();
         }

@@ -2,7 +2,8 @@
 
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Reply, Request};
-use potluck_protocol::catalogue::{Event, Question, RoundId, Violation, verify_records};
+use potluck_protocol::catalogue::{Differing, Event, Page, Question, RoundId, Violation, verify_records};
+use potluck_protocol::id::BaseId;
 use tokio::sync::mpsc;
 
 use super::super::ask::{AskError, unexpected};
@@ -46,8 +47,9 @@ pub(super) async fn put(
 
 /// A reply of the kind that was asked for.
 enum Answer {
-    Differing(potluck_protocol::catalogue::Differing),
-    Records(potluck_protocol::id::BaseId, Vec<Vec<u8>>),
+    Differing(Differing),
+    StoodBehind(BaseId, Vec<Vec<u8>>),
+    Records(BaseId, Vec<Vec<u8>>),
 }
 
 async fn ask(
@@ -60,13 +62,12 @@ async fn ask(
         Some(stream) => stream,
         None => stream.insert(net.open(peer).await?),
     };
-    let about = match &question {
-        Question::Compare(_) => None,
-        Question::Records(wanted) => Some(wanted.base),
-    };
-    match (about, stream.ask(&Request::from(question)).await?) {
-        (None, Reply::Differing(differing)) => Ok(Answer::Differing(differing)),
-        (Some(base), Reply::Records(records)) => Ok(Answer::Records(base, records)),
+    match (&question, stream.ask(&Request::from(question.clone())).await?) {
+        (Question::Compare(_), Reply::Differing(differing)) => Ok(Answer::Differing(differing)),
+        (Question::StoodBehind(base), Reply::Announcements(records)) => Ok(Answer::StoodBehind(*base, records)),
+        (Question::Records(wanted), Reply::Records(records)) => Ok(Answer::Records(wanted.base, records)),
+        // The rest can be had all the same.
+        (Question::StoodBehind(base), Reply::Refused(_)) => Ok(Answer::StoodBehind(*base, Vec::new())),
         (_, Reply::Refused(_)) => Err(AskError::Busy),
         (_, other) => Err(unexpected(&other)),
     }
@@ -76,12 +77,19 @@ async fn ask(
 async fn understood(round: RoundId, answer: Answer) -> Event {
     match answer {
         Answer::Differing(differing) => Event::Differs { round, differing },
-        Answer::Records(base, records) => match task::blocking(move || verify_records(base, &records)).await {
-            Ok(Ok(page)) => Event::Records { round, page },
-            Ok(Err(fault)) => Event::Wrong { round, blame: Violation::Announcement(fault) },
-            // A panic of ours is not the peer's fault.
-            Err(_) => Event::Unanswered { round },
-        },
+        Answer::StoodBehind(base, records) => {
+            verified(round, base, records, |page| Event::StoodBehind { round, page }).await
+        }
+        Answer::Records(base, records) => verified(round, base, records, |page| Event::Records { round, page }).await,
+    }
+}
+
+async fn verified(round: RoundId, base: BaseId, records: Vec<Vec<u8>>, event: impl FnOnce(Page) -> Event) -> Event {
+    match task::blocking(move || verify_records(base, &records)).await {
+        Ok(Ok(page)) => event(page),
+        Ok(Err(fault)) => Event::Wrong { round, blame: Violation::Announcement(fault) },
+        // A panic of ours is not the peer's fault.
+        Err(_) => Event::Unanswered { round },
     }
 }
 

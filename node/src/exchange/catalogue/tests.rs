@@ -6,14 +6,17 @@ use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Bucket, Differing, Record};
 use potluck_protocol::id::{AnnouncementId, Digest, ManifestId, ShardId};
-use potluck_protocol::signed::Authentic;
+use potluck_protocol::limits::CATALOGUE_PER_PUBLISHER;
+use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::text::Name;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::super::limits::{CATALOGUE_QUESTIONS, QUESTIONS};
-use super::super::testing::{Node, honest, restarted};
-use crate::net::testing::{announcement, base, connect, node};
+use super::super::testing::{Node, honest, publish, restarted};
+use crate::net::testing::{announcement, base, connect, key, node};
 use crate::net::{Event, FrameError, Handle, Inbound};
+use crate::store::ChannelRecord;
 
 /// A node that follows the base of all these tests.
 async fn follower(seed: u8) -> Node {
@@ -132,6 +135,23 @@ async fn a_restart_keeps_the_catalogue() {
     assert_eq!((before.len(), node.store.heard().len()), (42, 42));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_keeps_all_that_a_followed_key_says() {
+    // More than there is room for of one key.
+    const SAID: usize = CATALOGUE_PER_PUBLISHER + 44;
+    let node = follower(1).await;
+    // Whoever published what is noted as a channel is its steward.
+    let id = publish(&node.store, 100);
+    let name = Name::new("fjord").expect("a name");
+    let channel = ChannelRecord { id, name, current: None, held: false, audit: false, halted: None };
+    node.store.set_channel(channel).expect("it is noted");
+    node.net.follow(PublicKey::of(&key(99)));
+    give(&node, &said(99, SAID));
+    assert_eq!(node.net.announcements(base()).len(), SAID);
+    let node = restarted(node, 1).await;
+    assert_eq!(node.net.announcements(base()).len(), SAID);
+}
+
 /// How a peer answers questions about its catalogue.
 #[derive(Clone, Copy, Debug)]
 enum Manner {
@@ -176,6 +196,7 @@ async fn lie(mut stream: Inbound, manner: Manner) -> Result<(), FrameError> {
         }
         let reply = match request {
             Request::Compare(_) => Reply::Differing(boast()),
+            Request::Announcements(_) => Reply::Announcements(Vec::new()),
             Request::Records(_) if matches!(manner, Manner::Unasked) => {
                 Reply::Records(vec![announcement(66, "unasked", 1).signed().encode().expect("it encodes")])
             }
@@ -290,9 +311,10 @@ async fn what_changes_again_and_again_is_written_now_and_then() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn questions_of_nodes_from_before_the_catalogue_are_answered() {
+async fn what_a_node_stands_behind_is_its_own_and_not_what_it_has_heard() {
     let (old, node) = (follower(1).await, follower(2).await);
-    give(&node, &said(10, 3));
+    give(&node, &said(10, 30));
+    give(&node, &said(2, 3));
     connect(&old.net, &node.net).await;
     let mut stream = old.net.open(node.net.peer_id()).await.expect("connected");
     let Reply::Announcements(all) = stream.ask(&Request::Announcements(base())).await.expect("an answer") else {

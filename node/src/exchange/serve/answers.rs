@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
-use potluck_protocol::catalogue::{Catalogue, Compare, Record, Wanted};
+use potluck_protocol::catalogue::{Compare, Wanted};
 use potluck_protocol::codec::Heard;
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
-use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, ANNOUNCEMENTS_MAX, PROVIDERS_MAX};
+use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, PROVIDERS_MAX};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::limits::{BUSY_RETRY_MS, PROVIDERS_LOOKED_AT};
@@ -91,11 +91,11 @@ impl Exchange {
         Reply::Providers(providers)
     }
 
-    /// For nodes from before the catalogue.
+    /// What we stand behind: it has places of its own in others' catalogues, and is what a search sees of a base that
+    /// its node does not follow.
     fn announcements(&self, base: BaseId) -> Reply {
-        let some = |catalogue: &mut Catalogue| catalogue.of_base(&base).take(ANNOUNCEMENTS_MAX).cloned().collect();
-        let some: Vec<Record> = self.0.net.known().with(some);
-        Reply::Announcements(some.iter().filter_map(|one| one.signed().encode().ok()).collect())
+        let records = self.0.net.known().with(|catalogue| catalogue.stood_behind(base));
+        Reply::Announcements(records.iter().filter_map(|one| one.signed().encode().ok()).collect())
     }
 
     fn compare(&self, asker: PeerId, compare: &Compare) -> Reply {

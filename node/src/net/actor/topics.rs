@@ -1,16 +1,21 @@
 //! What is followed, said and heard: one topic for each base.
 
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+
 use libp2p::PeerId;
 use libp2p::gossipsub::{self, MessageAcceptance, PublishError};
-use potluck_protocol::announce::Announcement;
+use potluck_protocol::announce::{Announcement, base_of_topic};
+use potluck_protocol::catalogue::Neighbourhood;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::signed::Authentic;
 
-use super::super::announcements::{Reason, Verdict};
+use super::super::announcements::{Forwarder, Reason, Verdict};
 use super::super::error::NetError;
 use super::super::handle::Event;
 use super::super::{gossip, limits};
 use super::Actor;
+use crate::addresses::AddressGroup;
 
 impl Actor<'_> {
     pub(super) fn subscribe(&mut self, base: BaseId) -> Result<(), NetError> {
@@ -24,7 +29,7 @@ impl Actor<'_> {
         self.state.bases.push(base);
         // Who followed it before we did is news now.
         for peer in self.followers(base) {
-            self.state.emit(Event::Subscribed { peer, base });
+            self.state.emit(Event::Subscribed { peer, base, near: self.near(&peer) });
         }
         Ok(())
     }
@@ -43,6 +48,36 @@ impl Actor<'_> {
         let topic = gossip::topic(&self.state.config.network, &base).hash();
         let peers = self.swarm.behaviour().gossipsub.all_peers();
         peers.filter(|(_, topics)| topics.contains(&&topic)).map(|(peer, _)| *peer).collect()
+    }
+
+    /// See [`crate::net::Handle::bases_of_others`]. Peers may name as many bases as they like: what counts is from how
+    /// many neighbourhoods a base is followed.
+    pub(super) fn bases_of_others(&self) -> Vec<(BaseId, Vec<PeerId>)> {
+        let mut bases: BTreeMap<BaseId, BTreeMap<Neighbourhood, PeerId>> = BTreeMap::new();
+        for (peer, topics) in self.swarm.behaviour().gossipsub.all_peers() {
+            let near = self.near(peer);
+            let foreign = topics.into_iter().filter(|topic| !self.topics.contains_key(topic));
+            for base in foreign.filter_map(|topic| base_of_topic(&self.state.config.network, topic.as_str())) {
+                bases.entry(base).or_default().insert(near, *peer);
+            }
+        }
+        let lots = RandomState::new();
+        let mut ranked: Vec<_> = bases.into_iter().collect();
+        ranked.sort_by_cached_key(|(base, peers)| (std::cmp::Reverse(peers.len()), lots.hash_one(base)));
+        ranked.truncate(limits::BASES_OF_OTHERS);
+        let some = |peers: BTreeMap<Neighbourhood, PeerId>| {
+            let mut peers: Vec<_> = peers.into_values().collect();
+            peers.sort_by_cached_key(|peer| lots.hash_one(peer));
+            peers.truncate(limits::FOLLOWERS_ASKED);
+            peers
+        };
+        ranked.into_iter().map(|(base, peers)| (base, some(peers))).collect()
+    }
+
+    /// Where a connected peer is.
+    fn near(&self, peer: &PeerId) -> Neighbourhood {
+        let group = self.state.peers.remote(peer).map(AddressGroup::from).unwrap_or_default();
+        Neighbourhood(group.number())
     }
 
     pub(super) fn announce(&mut self, announcement: Authentic<Announcement>) -> Result<(), NetError> {
@@ -93,7 +128,7 @@ impl Actor<'_> {
             gossipsub::Event::Subscribed { peer_id, topic } => {
                 if let Some(&base) = self.topics.get(&topic) {
                     self.publish_kept(base);
-                    self.state.emit(Event::Subscribed { peer: peer_id, base });
+                    self.state.emit(Event::Subscribed { peer: peer_id, base, near: self.near(&peer_id) });
                 }
             }
             gossipsub::Event::SlowPeer { peer_id, .. } => tracing::debug!(%peer_id, "a peer is slow to take gossip"),
@@ -104,7 +139,8 @@ impl Actor<'_> {
     fn judge(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
         let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
         let now_ms = self.state.now_ms();
-        let verdict = self.state.announcements.judge(base, &message.data, now_ms);
+        let forwarder = Forwarder { peer: *from, near: self.near(from) };
+        let verdict = self.state.announcements.judge(forwarder, base, &message.data, now_ms);
         self.count_verdict(*from, &verdict);
         match verdict {
             Verdict::Accept(announcement) => {

@@ -42,6 +42,8 @@ struct Running {
     /// What the peer said that it has, and what of it was asked for.
     named: BTreeSet<AnnouncementId>,
     asked: BTreeSet<AnnouncementId>,
+    /// What it stands behind.
+    stood_behind: BTreeSet<AnnouncementId>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,7 +100,7 @@ impl Ledger {
 
     fn note(&mut self, event: &Event, catalogue: &Catalogue) {
         match event {
-            Event::Met { peer, base } => {
+            Event::Met { peer, base, .. } => {
                 self.caused += 1;
                 self.met.entry(*peer).or_default().insert(*base);
             }
@@ -109,6 +111,12 @@ impl Ledger {
                 if let Some(running) = self.rounds.get_mut(round) {
                     running.asked_ms = None;
                     running.named.extend(differing.ids());
+                }
+            }
+            Event::StoodBehind { round, page } => {
+                if let Some(running) = self.rounds.get_mut(round) {
+                    running.asked_ms = None;
+                    running.stood_behind.extend(page.records.iter().map(announce::id));
                 }
             }
             Event::Records { round, page } => {
@@ -126,6 +134,14 @@ impl Ledger {
         match action {
             Action::Ask { round, peer, question: Question::Compare(compare) } => {
                 self.check_start(*round, *peer, compare.base, now_ms)
+            }
+            Action::Ask { round, peer, question: Question::StoodBehind(base) } => {
+                let running = self.rounds.get_mut(round).ok_or("what a peer stands behind is asked in a round")?;
+                rule(running.asked_ms.is_none(), "one question of a round at a time")?;
+                rule(running.asked.is_empty(), "what a peer stands behind comes before the rest")?;
+                rule(running.peer == *peer && running.base == *base, "the round's peer is asked about its base")?;
+                running.asked_ms = Some(now_ms);
+                Ok(())
             }
             Action::Ask { round, peer, question: Question::Records(wanted) } => {
                 self.check_page(*round, *peer, wanted, now_ms, catalogue)
@@ -163,8 +179,9 @@ impl Ledger {
         rule(now_ms >= until_ms, "a peer that taught nothing is left alone for a while")?;
         rule(self.started < self.caused + regular, "no round without a cause")?;
         self.started += 1;
-        let (named, asked) = (BTreeSet::new(), BTreeSet::new());
-        self.rounds.insert(round, Running { peer, base, started_ms: now_ms, asked_ms: Some(now_ms), named, asked });
+        let (named, asked, stood_behind) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let asked_ms = Some(now_ms);
+        self.rounds.insert(round, Running { peer, base, started_ms: now_ms, asked_ms, named, asked, stood_behind });
         self.last = Some(round);
         Ok(())
     }
@@ -185,7 +202,8 @@ impl Ledger {
 
     fn check_learned(&self, record: &Record) -> Rule {
         let (id, base) = (announce::id(record), record.body().base);
-        let asked = self.rounds.values().any(|running| running.base == base && running.asked.contains(&id));
+        let brought = |running: &Running| running.asked.contains(&id) || running.stood_behind.contains(&id);
+        let asked = self.rounds.values().any(|running| running.base == base && brought(running));
         rule(asked, "only what was asked for is learned")
     }
 

@@ -22,6 +22,8 @@ pub enum Manner {
     Dribbler,
     /// Says that nothing differs.
     Hider,
+    /// Stands behind whatever it says, and has thousands of keys to say it with.
+    Crowd,
 }
 
 /// Records that a boaster names.

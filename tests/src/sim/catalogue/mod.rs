@@ -16,10 +16,12 @@ pub use offer::Offer;
 use std::collections::BTreeMap;
 
 use libp2p::PeerId;
+use libp2p::identity::ed25519::Keypair;
 
 use super::swarm::peer_id;
 use potluck_protocol::catalogue::{Bounds, RoundId};
 use potluck_protocol::id::BaseId;
+use potluck_protocol::signed::PublicKey;
 
 /// What nodes say.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +57,8 @@ pub struct Setting {
     peers: Vec<PeerId>,
     numbers: BTreeMap<PeerId, usize>,
     pub bounds: Bounds,
+    /// The keys of the nodes, if they are publishers themselves.
+    keys: Vec<PublicKey>,
     /// How many bases there are.
     pub bases: u64,
     /// Of a thousand messages so many are lost.
@@ -67,7 +71,19 @@ impl Setting {
     pub fn new(manners: Vec<Manner>) -> Self {
         let peers: Vec<PeerId> = (0..manners.len()).map(peer_id).collect();
         let numbers = peers.iter().enumerate().map(|(n, peer)| (*peer, n)).collect();
-        Self { manners, peers, numbers, bounds: Bounds::default(), bases: 2, loss: 0, until_ms: 0 }
+        Self { manners, peers, numbers, bounds: Bounds::default(), keys: Vec::new(), bases: 2, loss: 0, until_ms: 0 }
+    }
+
+    /// Nodes that publish with the keys by which they are known.
+    pub fn of_publishers(manners: Vec<Manner>, keys: &[Keypair]) -> Self {
+        let peers: Vec<PeerId> = keys.iter().map(|key| PublicKey::of(key).peer_id().expect("a key")).collect();
+        let numbers = peers.iter().enumerate().map(|(n, peer)| (*peer, n)).collect();
+        Self { peers, numbers, keys: keys.iter().map(PublicKey::of).collect(), ..Self::new(manners) }
+    }
+
+    /// A node's own key.
+    fn key(&self, node: usize) -> Option<PublicKey> {
+        self.keys.get(node).copied()
     }
 
     pub fn manner(&self, node: usize) -> Manner {

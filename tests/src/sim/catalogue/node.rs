@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Ledger, Message, Setting};
+use super::{Ledger, Manner, Message, Setting};
 use crate::sim::{Actor, Input, Out};
 use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::bulk::{Reply, Request};
 use potluck_protocol::catalogue::timing::PER_PUBLISHER;
 use potluck_protocol::catalogue::{
-    Action, Catalogue, Event, Inserted, Question, Reconcile, Record, RoundId, RoundOutcome, Violation, verify_records,
+    Action, Catalogue, Event, Inserted, Neighbourhood, Question, Reconcile, Record, RoundId, RoundOutcome, Violation,
+    verify_records,
 };
 use potluck_protocol::codec;
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId};
+use potluck_protocol::limits::ANNOUNCEMENTS_MAX;
 use potluck_protocol::rate_limit::RateLimiter;
 use potluck_protocol::signed::{Authentic, PublicKey};
 use potluck_protocol::splitmix::{SplitMix64, mix};
@@ -68,10 +70,14 @@ impl Node {
     /// Follows these bases and knows nothing.
     pub fn new(setting: Rc<Setting>, number: usize, bases: Vec<BaseId>, seed: u64) -> Self {
         let seed = mix(seed ^ mix(number as u64));
+        let mut catalogue = Catalogue::new(setting.bounds);
+        if let Some(own) = setting.key(number) {
+            catalogue.set_own(own);
+        }
         Self {
             number,
             bases,
-            catalogue: Catalogue::new(setting.bounds),
+            catalogue,
             sync: Reconcile::new(seed),
             ledger: Ledger::new(setting.clone()),
             neighbours: BTreeMap::new(),
@@ -219,6 +225,7 @@ impl Node {
                 }
                 Reply::Differing(differing)
             }
+            Ok(Request::Announcements(base)) => Reply::Announcements(self.stands_behind(base)),
             Ok(Request::Records(wanted)) => Reply::Records(self.catalogue.answer(&wanted)),
             other => return out.fail(format!("a catalogue does not ask {other:?}")),
         };
@@ -233,10 +240,22 @@ impl Node {
         }
     }
 
+    fn stands_behind(&mut self, base: BaseId) -> Vec<Vec<u8>> {
+        let records: Vec<_> = match self.setting.manner(self.number) {
+            Manner::Crowd => self.catalogue.of_base(&base).take(ANNOUNCEMENTS_MAX).cloned().collect(),
+            _ => self.catalogue.stood_behind(base),
+        };
+        records.iter().filter_map(|record| record.signed().encode().ok()).collect()
+    }
+
     fn take_answer(&mut self, round: RoundId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
         let Some(base) = self.ledger.base(&round) else { return };
         let event = match codec::decode::<Reply>(bytes) {
             Ok(Reply::Differing(differing)) => Event::Differs { round, differing },
+            Ok(Reply::Announcements(records)) => match verify_records(base, &records) {
+                Ok(page) => Event::StoodBehind { round, page },
+                Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
+            },
             Ok(Reply::Records(records)) => match verify_records(base, &records) {
                 Ok(page) => Event::Records { round, page },
                 Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
@@ -276,7 +295,8 @@ impl Actor for Node {
             Input::Message { from, message: Message::Follows(bases) } => {
                 let peer = self.setting.peer(from);
                 for base in self.bases.clone().into_iter().filter(|base| bases.contains(base)) {
-                    self.feed(Event::Met { peer, base }, now_ms, out);
+                    // Each is far from all others: what one neighbourhood may do is counted for each node.
+                    self.feed(Event::Met { peer, base, near: Neighbourhood(from as u64) }, now_ms, out);
                 }
                 self.neighbours.insert(from, bases);
             }

@@ -39,7 +39,11 @@ impl Offer {
 
     /// The announcement, signed.
     pub fn sign(self) -> Authentic<Announcement> {
-        let keypair = Self::keypair(self.publisher);
+        self.sign_by(&Self::keypair(self.publisher))
+    }
+
+    /// The same by another key than its publisher's.
+    pub fn sign_by(self, keypair: &Keypair) -> Authentic<Announcement> {
         let body = Announcement {
             manifest: Self::manifest(self.manifest),
             manifest_len: 100,
@@ -47,11 +51,11 @@ impl Offer {
             name: Name::new("n").expect("a letter is a name"),
             base: Self::base(self.base),
             total_bytes: self.variant.into(),
-            publisher: PublicKey::of(&keypair),
+            publisher: PublicKey::of(keypair),
             sequence: self.sequence,
         };
         let signed =
-            Signed::sign(&body, &keypair).expect("it is within its bounds").expect("the key is the publisher's");
+            Signed::sign(&body, keypair).expect("it is within its bounds").expect("the key is the publisher's");
         signed.verify().expect("it was just signed")
     }
 }

@@ -11,8 +11,8 @@ use potluck_protocol::catalogue::timing::PERIOD_MS;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::splitmix::{SplitMix64, mix};
 
-/// So small that records are given up, and so large that everybody's newest is kept.
-const BOUNDS: Bounds = Bounds { per_publisher: 8, per_base: 60, in_all: 1_000 };
+/// So small that records are given up, and so large that everybody's newest is kept: half of it is for adapters.
+const BOUNDS: Bounds = Bounds { per_publisher: 8, per_base: 120, in_all: 1_000 };
 /// What is announced beside the swarm's manifests is numbered from here.
 const TALK: u16 = 1_000;
 /// Announcements at once of the node that says too much.

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::hostile::bomb::{self, Like};
 use crate::hostile::crowd::{Place, at, hold};
-use crate::hostile::keys::{key, lowest_lots, peers_below};
+use crate::hostile::keys::{key, lowest_lots, peers_below, this_epoch};
 use crate::hostile::many_signatures::{self, Envelopes};
 use crate::hostile::peer::Manner;
 use crate::hostile::shelf::Shelf;
@@ -135,7 +135,7 @@ fn crowd(stage: &Stage) -> Outcome<Tasks> {
 /// F4 and F20: ground records, said again and again under higher numbers.
 fn wiper(stage: &Stage, counts: &Arc<Counts>) -> Outcome<Tasks> {
     let seed = stage.seed.to_string();
-    let keys = lowest_lots(&seed, &stage.tiny, WIPING, DRAWS)?;
+    let keys = lowest_lots(&seed, this_epoch()?, &stage.tiny, WIPING, DRAWS)?;
     let shelf = Shelf::default();
     wiped_catalogue::say(&shelf, &keys, stage.tiny, 1)?;
     let own = key(&format!("{seed} wiper"))?;

@@ -41,9 +41,9 @@ fn what_was_heard_of_is_told_truly_and_taken_by_short_ids_and_names() {
     let second = bench.open("three", "fjord", 3);
 
     let two = up(&bench, "two", &[&one, &three]);
-    hear(&bench, "two", 4);
+    hear(&bench, "two", 5);
     known_before_it_is_fetched(&bench, &id);
-    searched_and_typed_again(&bench, &one, &[&id, &other, &first, &second]);
+    searched_and_typed_again(&bench, &one, &[&id, &other, &first, &second], &base);
     channels_by_name_and_id(&bench, [&first, &second]);
 
     // A base by the start of an id that was heard of.
@@ -101,7 +101,7 @@ fn known_before_it_is_fetched(bench: &Bench, id: &str) {
 }
 
 /// Every id in the table is one.
-fn searched_and_typed_again(bench: &Bench, one: &Up, known: &[&str]) {
+fn searched_and_typed_again(bench: &Bench, one: &Up, known: &[&str], base: &str) {
     let told = bench.says("two", &["search"]);
     assert!(told.contains("tiny") && told.contains("rank 4, Apache-2.0"), "{told}");
     let keys: BTreeSet<String> = bench.ok("two", &["search"])["results"]
@@ -116,6 +116,9 @@ fn searched_and_typed_again(bench: &Bench, one: &Up, known: &[&str]) {
             assert!(found["results"].as_array().is_some_and(|all| !all.is_empty()), "{word}: {found}");
         } else if known.iter().any(|id| id.starts_with(&word)) {
             assert!(bench.ok("two", &["show", &word])["manifest"].as_str().is_some_and(|id| id.starts_with(&word)));
+        } else if base.starts_with(&word) {
+            let found = bench.ok("two", &["search", "--base", &word]);
+            assert_eq!(found["results"][0]["base"], base, "{found}");
         } else {
             panic!("`{word}` is none of {known:?}: {told}");
         }

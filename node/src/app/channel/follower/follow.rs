@@ -29,6 +29,9 @@ impl Follower {
         }
         self.versions.shapes(call, lineage.spec()).await?;
         let record = self.save_record(&follow, &lineage).await?;
+        if let Some(network) = &self.network {
+            network.handle.follow(lineage.steward());
+        }
         let updated = self.update(call, id, Asked::Person(patience)).await;
         let updated = updated.map_err(|failure| failure.context(format!("`{}` is followed, but", record.name)))?;
         Ok(updated.in_force())
