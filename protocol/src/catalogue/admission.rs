@@ -130,7 +130,8 @@ mod tests {
         assert!((0..4_000).all(|n| admission.take_renewal(key(n % 7), 0)));
         let (one, mut taken) = (Neighbourhood(1), 0);
         for _ in 0..20_000 {
-            let all = [admission.take_newcomer(one, 0), admission.take_arrival(one, 0), admission.take_stood_behind(one, 0)];
+            let all =
+                [admission.take_newcomer(one, 0), admission.take_arrival(one, 0), admission.take_stood_behind(one, 0)];
             taken += usize::from(all == [true; 3]);
         }
         assert_eq!((taken, admission.left(&one, 0)), (20_000, u64::MAX));

@@ -96,7 +96,6 @@ impl Shelf {
                 vec![Reply::Records(found)]
             }
             Request::Cancel(_) => Vec::new(),
-            _ => nothing(),
         }
     }
 }
