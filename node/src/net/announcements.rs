@@ -11,7 +11,7 @@ use potluck_protocol::announce::{self, Announcement, AnnouncementError};
 use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbourhood, Record, Voucher};
 use potluck_protocol::id::BaseId;
 use potluck_protocol::rate_limit::{RateLimiter, TokenBucket};
-use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::signed::{Authentic, Claimed, PublicKey, SignatureError};
 use tokio::sync::Notify;
 
 use super::limits::{
@@ -166,6 +166,19 @@ impl Announcements {
     /// The verdict over gossip that came on the topic of `topic`. What costs least comes first, and signatures last:
     /// only one that would be kept is worth a check. // I8
     pub fn judge(&mut self, from: Forwarder, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
+        self.judge_by(from, topic, bytes, now_ms, Claimed::verify)
+    }
+
+    /// The same with another way to check signatures, such as one that remembers what it has checked before. Whatever it
+    /// does, only a check makes an [`Authentic`].
+    pub fn judge_by(
+        &mut self,
+        from: Forwarder,
+        topic: BaseId,
+        bytes: &[u8],
+        now_ms: u64,
+        verify: impl FnOnce(Claimed<Announcement>) -> Result<Authentic<Announcement>, SignatureError>,
+    ) -> Verdict {
         let claimed = match announce::read(topic, bytes) {
             Ok(claimed) => claimed,
             Err(AnnouncementError::LaterKind { .. }) => return self.judge_later(topic, bytes, now_ms),
@@ -189,7 +202,7 @@ impl Announcements {
         if !self.has_allowance(publisher, standing, now_ms) {
             return Verdict::Ignore(Reason::TooMany);
         }
-        let announcement = match claimed.verify() {
+        let announcement = match verify(claimed) {
             Ok(announcement) => announcement,
             Err(fault) => return self.reject(fault.into()),
         };

@@ -12,7 +12,7 @@
 //! full stands in [`limits`].
 
 mod actor;
-pub(crate) mod announcements;
+pub mod announcements;
 mod behaviour;
 mod bootstrap;
 pub mod bulk;
@@ -44,10 +44,10 @@ mod twin;
 pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use error::NetError;
-pub use guard::Ban;
+pub use guard::{Ban, Bans, PeerGroup};
 pub use handle::{Event, Handle, PeerInfo};
 pub use misdeed::Misdeed;
-pub use twin::{Sign, UNSURE};
+pub use twin::{Sign, Twin, UNSURE};
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -71,7 +71,6 @@ use discovery::{Dht, Discovery};
 use guard::Guard;
 use peers::Peers;
 use state::NetState;
-use twin::Twin;
 
 /// What a swarm is started with.
 #[derive(Clone, Debug)]
