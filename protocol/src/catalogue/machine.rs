@@ -6,12 +6,13 @@ use libp2p_identity::PeerId;
 
 use super::admission::Admission;
 use super::base_records::Record;
+use super::followed_base::{FollowedBase, Follower};
 use super::records::{Catalogue, Inserted, Page};
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step, another_question};
 use super::shelf::{Neighbourhood, Voucher};
 use super::timing::{
-    BACKOFF_MAX_MS, BACKOFF_MS, BASES, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD,
-    SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
+    BACKOFF_MAX_MS, BACKOFF_MS, BASES, CROWDED_PAUSE_MS, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_CROWDED_MS,
+    PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
 use crate::announce::{self, Announcement};
 use crate::backoff::{Backoff, Delays};
@@ -31,18 +32,6 @@ pub struct Reconcile {
     backoff: Backoff<PeerId>,
     admission: Admission,
     next_round: u64,
-}
-
-/// A base that we and others follow.
-#[derive(Clone, Debug)]
-struct FollowedBase {
-    peers: BTreeMap<PeerId, Neighbourhood>,
-    /// The next round with a random peer.
-    next_ms: u64,
-    /// When some neighbours are asked because we learned something; `None`: we did not.
-    spread_ms: Option<u64>,
-    /// Not before.
-    spread_again_ms: u64,
 }
 
 impl Reconcile {
@@ -70,7 +59,7 @@ impl Reconcile {
         let mut actions = Vec::new();
         self.note(event, now_ms, catalogue, &mut actions);
         self.end_overdue(now_ms, &mut actions);
-        self.plan(now_ms);
+        self.plan(now_ms, catalogue);
         self.start_due(now_ms, catalogue, &mut actions);
         actions
     }
@@ -96,6 +85,15 @@ impl Reconcile {
                 }
             }
             Event::Missed { base } => self.plan_sooner(&base, now_ms),
+            Event::Crowded { peer, base } => {
+                let followed = self.bases.get(&base).and_then(|followed| followed.peers.get(&peer));
+                if let Some(one) = followed {
+                    let pause_ms = one.asked_ms.map_or(0, |at| at + CROWDED_PAUSE_MS);
+                    let at_ms = pause_ms.max(now_ms + self.rng.below(TURN_MS));
+                    self.backoff.shorten(&peer, at_ms);
+                    self.schedule(base, peer, at_ms);
+                }
+            }
             Event::Differs { round, differing } => {
                 if let Some(one) = self.rounds.get_mut(&round) {
                     let next = one.take_differing(&differing, catalogue, &self.admission, now_ms);
@@ -115,14 +113,9 @@ impl Reconcile {
             return;
         }
         let next_ms = now_ms + self.vary(PERIOD_MS);
-        let followed = self.bases.entry(base).or_insert_with(|| FollowedBase {
-            peers: BTreeMap::new(),
-            next_ms,
-            spread_ms: None,
-            spread_again_ms: 0,
-        });
+        let followed = self.bases.entry(base).or_insert_with(|| FollowedBase::new(next_ms));
         if followed.peers.len() < PEERS_PER_BASE || followed.peers.contains_key(&peer) {
-            followed.peers.insert(peer, near);
+            followed.peers.insert(peer, Follower { near, asked_ms: None });
             let at_ms = now_ms + self.rng.below(MEET_MS);
             self.schedule(base, peer, at_ms);
         }
@@ -260,25 +253,29 @@ impl Reconcile {
     }
 
     /// Makes rounds due whose time has come.
-    fn plan(&mut self, now_ms: u64) {
-        let next_ms = now_ms + self.vary(PERIOD_MS);
+    fn plan(&mut self, now_ms: u64, catalogue: &Catalogue) {
+        let (next_ms, next_crowded_ms) = (now_ms + self.vary(PERIOD_MS), now_ms + self.vary(PERIOD_CROWDED_MS));
         let mut chosen = Vec::new();
         for (base, followed) in &mut self.bases {
-            let rested = |peer: &&PeerId| self.backoff.until_ms(peer) <= now_ms;
-            let mut count = 0;
-            if followed.spread_ms.is_some_and(|at| at <= now_ms) {
+            let next_ms = if catalogue.is_crowded(base) { next_crowded_ms } else { next_ms };
+            // It may have become crowded since.
+            followed.next_ms = followed.next_ms.min(next_ms);
+            let backoff = &self.backoff;
+            let rested = |peer: &&PeerId| backoff.until_ms(peer) <= now_ms;
+            let peers = || followed.peers.keys().filter(rested).copied().collect();
+            let some = if followed.spread_ms.is_some_and(|at| at <= now_ms) {
                 followed.spread_ms = None;
                 followed.spread_again_ms = now_ms + SPREAD_PAUSE_MS;
-                count = SPREAD;
-            }
+                followed.some_of(peers(), SPREAD, &mut self.rng)
+            } else if followed.next_ms <= now_ms {
+                followed.next_of(peers(), &mut self.rng).into_iter().collect()
+            } else {
+                continue;
+            };
             if followed.next_ms <= now_ms {
                 followed.next_ms = next_ms;
-                count = count.max(1);
             }
-            if count > 0 {
-                let peers = followed.peers.keys().filter(rested).copied().collect();
-                chosen.extend(self.rng.sample(peers, count).into_iter().map(|peer| (*base, peer)));
-            }
+            chosen.extend(some.into_iter().map(|peer| (*base, peer)));
         }
         for (base, peer) in chosen {
             let at_ms = now_ms + self.rng.below(SPREAD_MS);
@@ -293,8 +290,12 @@ impl Reconcile {
             self.due.remove(&(base, peer));
             let id = RoundId(self.next_round);
             self.next_round += 1;
-            let near = self.bases.get(&base).and_then(|followed| followed.peers.get(&peer));
-            self.rounds.insert(id, Round::new(peer, near.copied().unwrap_or_default(), base, now_ms));
+            let follower = self.bases.get_mut(&base).and_then(|followed| followed.peers.get_mut(&peer));
+            let near = follower.map(|one| {
+                one.asked_ms = Some(now_ms);
+                one.near
+            });
+            self.rounds.insert(id, Round::new(peer, near.unwrap_or_default(), base, now_ms));
             actions.push(Action::Ask { round: id, peer, question: Question::Compare(catalogue.question(base)) });
         }
     }

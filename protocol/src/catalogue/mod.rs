@@ -27,6 +27,7 @@ mod messages;
 mod admission;
 mod round;
 mod base_records;
+mod followed_base;
 mod shelf;
 mod records;
 pub mod timing;

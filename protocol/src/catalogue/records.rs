@@ -257,7 +257,7 @@ impl Catalogue {
     }
 
     /// Whether there is no room for another record of some kind.
-    pub(super) fn is_crowded(&self, base: &BaseId) -> bool {
+    pub fn is_crowded(&self, base: &BaseId) -> bool {
         let crowded = |(kind, count): (KindTag, usize)| count >= self.bounds.of_kind(kind);
         self.heard >= self.bounds.in_all || self.bases.get(base).is_some_and(|records| records.kinds().any(crowded))
     }

@@ -32,6 +32,8 @@ pub enum Event {
     Asked { peer: PeerId, base: BaseId },
     /// Something about a base was heard and not taken, because too much came at once.
     Missed { base: BaseId },
+    /// A peer passed on something of a base for which there was no room among what is heard: it may stand behind it.
+    Crowded { peer: PeerId, base: BaseId },
     /// The answer to [`Question::Compare`].
     Differs { round: RoundId, differing: Differing },
     /// The answer to [`Question::StoodBehind`].

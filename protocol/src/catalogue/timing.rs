@@ -6,6 +6,14 @@ use crate::rate_limit::Rate;
 /// everything, this finds the rest.
 pub const PERIOD_MS: u64 = 600_000;
 
+/// The same where there is no room: what a peer stands behind is found by asking it and in no other way, for two that
+/// have heard the same look equal whatever lies beside it. Each neighbourhood has its turn.
+pub const PERIOD_CROWDED_MS: u64 = 60_000;
+
+/// A peer that passed on something for which there was no room is asked what it stands behind, and not again within
+/// this time.
+pub const CROWDED_PAUSE_MS: u64 = 5_000;
+
 /// The same, and up to as much again, when there is a reason to believe that something was missed.
 pub const SOON_MS: u64 = 10_000;
 

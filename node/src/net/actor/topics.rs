@@ -153,8 +153,12 @@ impl Actor<'_> {
             }
             Verdict::Ignore(reason) => {
                 tracing::debug!(%from, ?reason, "an announcement was ignored");
-                if reason == Reason::TooMany && self.state.announcements.tell_missed(now_ms) {
-                    self.state.emit(Event::Missed(base));
+                match reason {
+                    Reason::TooMany if self.state.announcements.tell_missed(now_ms) => {
+                        self.state.emit(Event::Missed(base));
+                    }
+                    Reason::NoRoom => self.state.emit(Event::Crowded { peer: *from, base }),
+                    _ => {}
                 }
                 MessageAcceptance::Ignore
             }

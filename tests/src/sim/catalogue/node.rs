@@ -10,7 +10,7 @@ use potluck_protocol::bulk::{Reply, Request};
 use potluck_protocol::catalogue::timing::PER_PUBLISHER;
 use potluck_protocol::catalogue::{
     Action, Catalogue, Event, Inserted, Neighbourhood, Question, Reconcile, Record, RoundId, RoundOutcome, Violation,
-    verify_records,
+    Voucher, verify_records,
 };
 use potluck_protocol::codec;
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId};
@@ -36,6 +36,11 @@ pub struct Figures {
     pub learned: u64,
     /// When its catalogue changed last.
     pub changed_ms: u64,
+}
+
+/// Each node is far from all others: what one neighbourhood may do is counted for each.
+fn near(node: usize) -> Neighbourhood {
+    Neighbourhood(node as u64)
 }
 
 /// One node.
@@ -205,12 +210,18 @@ impl Node {
             }
             return;
         }
-        if let Inserted::New { record, .. } = self.catalogue.insert(announcement) {
-            self.figures.heard += 1;
-            self.note(&record, now_ms);
-            if self.setting.manner(self.number).is_honest() {
-                self.pass_on(base, bytes, Some(from), out);
+        let peer = self.setting.peer(from);
+        let voucher = Voucher::of_publisher(&peer, near(from), &announcement.body().publisher);
+        match self.catalogue.insert_vouched(announcement, voucher) {
+            Inserted::New { record, .. } => {
+                self.figures.heard += 1;
+                self.note(&record, now_ms);
+                if self.setting.manner(self.number).is_honest() {
+                    self.pass_on(base, bytes, Some(from), out);
+                }
             }
+            Inserted::NoRoom => self.feed(Event::Crowded { peer, base }, now_ms, out),
+            Inserted::Stale | Inserted::TooLong => {}
         }
     }
 
@@ -295,8 +306,7 @@ impl Actor for Node {
             Input::Message { from, message: Message::Follows(bases) } => {
                 let peer = self.setting.peer(from);
                 for base in self.bases.clone().into_iter().filter(|base| bases.contains(base)) {
-                    // Each is far from all others: what one neighbourhood may do is counted for each node.
-                    self.feed(Event::Met { peer, base, near: Neighbourhood(from as u64) }, now_ms, out);
+                    self.feed(Event::Met { peer, base, near: near(from) }, now_ms, out);
                 }
                 self.neighbours.insert(from, bases);
             }
