@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use libp2p_identity::PeerId;
 
-use super::shelf::Neighbourhood;
+use super::voucher::Neighbourhood;
 use crate::ask::spread;
 use crate::splitmix::SplitMix64;
 

@@ -9,11 +9,11 @@ use super::base_records::Record;
 use super::followed_base::{FollowedBase, Follower};
 use super::records::{Catalogue, Inserted, Page};
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step, another_question};
-use super::shelf::{Neighbourhood, Voucher};
 use super::timing::{
     BACKOFF_MAX_MS, BACKOFF_MS, BASES, CROWDED_PAUSE_MS, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_CROWDED_MS,
     PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
+use super::voucher::{Neighbour, Neighbourhood, Trust, Voucher};
 use crate::announce::{self, Announcement};
 use crate::backoff::{Backoff, Delays};
 use crate::id::BaseId;
@@ -79,7 +79,7 @@ impl Reconcile {
             Event::Met { peer, base, near } => self.note_met(peer, near, base, now_ms),
             Event::Gone { peer } => self.note_gone(&peer, now_ms, actions),
             Event::Asked { peer, base } => {
-                if self.bases.contains_key(&base) {
+                if self.bases.get(&base).is_some_and(|followed| followed.peers.contains_key(&peer)) {
                     let at_ms = now_ms + self.rng.below(TURN_MS);
                     self.schedule(base, peer, at_ms);
                 }
@@ -96,7 +96,7 @@ impl Reconcile {
             }
             Event::Differs { round, differing } => {
                 if let Some(one) = self.rounds.get_mut(&round) {
-                    let next = one.take_differing(&differing, catalogue, &self.admission, now_ms);
+                    let next = one.take_differing(&differing, catalogue, &self.admission, &mut self.rng, now_ms);
                     self.proceed(round, next, now_ms, actions);
                 }
             }
@@ -140,10 +140,11 @@ impl Reconcile {
             if let Err(blame) = round.accept(&record) {
                 return self.proceed(id, Step::Wrong(blame), now_ms, actions);
             }
-            let voucher = Voucher::of_publisher(&round.peer, round.near, &record.body().publisher);
+            let from = Neighbour { peer: round.peer, near: round.near };
+            let voucher = Voucher::of_publisher(from, &record.body().publisher);
             match take(&mut self.admission, catalogue, record, (round.near, voucher), now_ms) {
-                Taken::New(record) => {
-                    round.learned += 1;
+                Taken::New { record, heard } => {
+                    round.learned += usize::from(heard);
                     actions.push(Action::Learned(record));
                 }
                 Taken::Declined => declined += 1,
@@ -152,7 +153,7 @@ impl Reconcile {
         }
         round.declined += declined;
         // A page of which little is taken says what the next ones are like.
-        if declined > round.learned - learned {
+        if self.admission.is_limited() && declined > round.learned - learned {
             let outcome = round.outcome();
             return self.proceed(id, Step::End(outcome), now_ms, actions);
         }
@@ -174,15 +175,17 @@ impl Reconcile {
             return self.proceed(id, another_question(), now_ms, actions);
         }
         for record in page.records.into_iter().take(ANNOUNCEMENTS_MAX) {
-            let own = Voucher::of_publisher(&round.peer, round.near, &record.body().publisher);
-            let voucher = own.unwrap_or(Voucher::Neighbour(round.near));
-            if catalogue.has_place(&record, voucher) || !self.admission.take_stood_behind(round.near, now_ms) {
+            let from = Neighbour { peer: round.peer, near: round.near };
+            let voucher = Voucher::of_publisher(from, &record.body().publisher).unwrap_or(Voucher::Neighbour(from));
+            let older = catalogue.is_stale(&record) && !catalogue.contains(&round.base, &announce::id(&record));
+            let has_place = catalogue.has_place(&record, voucher);
+            if older || has_place || !self.admission.take_stood_behind(round.near, now_ms) {
                 continue;
             }
-            if let Taken::New(record) =
-                take(&mut self.admission, catalogue, record, (round.near, Some(voucher)), now_ms)
-            {
-                round.learned += 1;
+            let taken = take(&mut self.admission, catalogue, record, (round.near, Some(voucher)), now_ms);
+            if let Taken::New { record, heard } = taken {
+                // What only has a place beside what is compared is no news that a comparison could spread.
+                round.learned += usize::from(heard);
                 actions.push(Action::Learned(record));
             }
         }
@@ -315,13 +318,17 @@ impl Reconcile {
 
 /// What became of a record that a peer sent.
 enum Taken {
-    New(Record),
+    /// It is here now, and whether it is among what was heard.
+    New {
+        record: Record,
+        heard: bool,
+    },
     Declined,
     Stale,
 }
 
-/// Takes a record if it is new and its kind of news is allowed now. What is trusted always is, and what a peer stands
-/// behind has been counted.
+/// Takes a record if it is new, has a place and its kind of news is allowed now. What a peer stands behind has been
+/// counted.
 fn take(
     admission: &mut Admission,
     catalogue: &mut Catalogue,
@@ -329,24 +336,29 @@ fn take(
     (near, voucher): (Neighbourhood, Option<Voucher>),
     now_ms: u64,
 ) -> Taken {
-    let (id, publisher) = (announce::id(&record), record.body().publisher);
+    let (id, publisher, of_channels) =
+        (announce::id(&record), record.body().publisher, record.body().kind.is_of_channels());
     if catalogue.is_stale(&record) {
         // It may have a better place than before.
         drop(catalogue.insert_vouched(record, voucher));
         return Taken::Stale;
     }
-    let allowed = if catalogue.has_key(record.body()) {
-        admission.take_renewal(publisher, now_ms)
-    } else if catalogue.trusts(record.body()) || matches!(voucher, Some(Voucher::Neighbour(_))) {
-        true
-    } else if voucher.is_some() || catalogue.knows(&publisher) {
-        admission.take_arrival(near, now_ms)
-    } else {
-        admission.take_newcomer(near, now_ms)
+    let renewal = catalogue.has_key(record.body());
+    let allowed = match catalogue.trust_in(record.body()) {
+        Some(Trust::Own) => true,
+        Some(_) if renewal => admission.take_trusted_renewal(publisher, now_ms),
+        Some(Trust::Followed) => admission.take_followed(publisher, now_ms),
+        Some(Trust::Checked) => true,
+        None if renewal => admission.take_renewal(publisher, now_ms),
+        None if matches!(voucher, Some(Voucher::Neighbour(_))) => true,
+        // No allowance is spent on what has no place.
+        None if voucher.is_none() && !catalogue.has_room(record.body(), id) => false,
+        None if voucher.is_some() || catalogue.knows(&publisher) => admission.take_arrival(near, now_ms),
+        None => admission.take_newcomer(near, of_channels, now_ms),
     };
     if allowed {
         match catalogue.insert_vouched(record, voucher) {
-            Inserted::New { record, .. } => return Taken::New(record),
+            Inserted::New { record, heard, .. } => return Taken::New { record, heard },
             Inserted::Stale => return Taken::Stale,
             Inserted::NoRoom | Inserted::TooLong => {}
         }

@@ -72,12 +72,15 @@ pub const DECLINED_MS: u64 = 600_000;
 pub(super) const DECLINED: usize = 8_192;
 
 /// Publishers of whom nothing is known, as far as they come by comparing with the peers of one neighbourhood: so many
-/// at once and one a minute. Keys are free, and this is what a neighbourhood may bring of them. Whoever comes late and
+/// at once and one a minute; and as many of what channels live by, which the others do not use up. Keys are free, and this
+/// is what a neighbourhood may bring of them. Whoever comes late and
 /// has four neighbourhoods around has all of a full base at once.
 pub const NEWCOMERS: Rate = Rate { burst: 512, refill_ms: 60_000 };
 /// New things of publishers who are known, as far as they come by comparing with the peers of one neighbourhood: whoever
 /// comes late lacks thousands, and each costs every node a write.
 pub const ARRIVALS: Rate = Rate { burst: 8_192, refill_ms: 1_000 };
+/// New things of a key that is followed: a steward's versions are found by the newest one.
+pub const FOLLOWED: Rate = Rate { burst: 256, refill_ms: 60_000 };
 /// Records that have a place because a peer of a neighbourhood stands behind them: as many at once as there are places,
 /// and one a minute.
 pub const STOOD_BEHIND: Rate = Rate { burst: 64, refill_ms: 60_000 };

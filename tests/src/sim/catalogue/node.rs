@@ -9,8 +9,8 @@ use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::bulk::{Reply, Request};
 use potluck_protocol::catalogue::timing::PER_PUBLISHER;
 use potluck_protocol::catalogue::{
-    Action, Catalogue, Event, Inserted, Neighbourhood, Question, Reconcile, Record, RoundId, RoundOutcome, Violation,
-    Voucher, verify_records,
+    Action, Catalogue, Event, Inserted, Neighbour, Neighbourhood, Question, Reconcile, Record, RoundId, RoundOutcome,
+    Violation, Voucher, verify_records,
 };
 use potluck_protocol::codec;
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId};
@@ -211,7 +211,8 @@ impl Node {
             return;
         }
         let peer = self.setting.peer(from);
-        let voucher = Voucher::of_publisher(&peer, near(from), &announcement.body().publisher);
+        let from_whom = Neighbour { peer, near: near(from) };
+        let voucher = Voucher::of_publisher(from_whom, &announcement.body().publisher);
         match self.catalogue.insert_vouched(announcement, voucher) {
             Inserted::New { record, .. } => {
                 self.figures.heard += 1;
