@@ -46,6 +46,11 @@ impl KindTag {
             Self::Version | Self::Proof => 3,
         }
     }
+
+    /// Whether channels live by it: to miss one is to miss a revocation or a proof.
+    pub const fn is_of_channels(self) -> bool {
+        matches!(self, Self::Channel | Self::Version | Self::Proof)
+    }
 }
 
 impl From<&Kind> for KindTag {

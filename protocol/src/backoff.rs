@@ -53,6 +53,13 @@ impl<K: Ord + Copy> Backoff<K> {
         self.resting.get(key).map_or(0, |rest| rest.failures)
     }
 
+    /// There is a new reason to try it: its delay ends at `at_ms` at the latest. Its failures stay.
+    pub fn shorten(&mut self, key: &K, at_ms: u64) {
+        if let Some(rest) = self.resting.get_mut(key) {
+            rest.until_ms = rest.until_ms.min(at_ms);
+        }
+    }
+
     /// It did what was wanted: it starts afresh.
     pub fn reset(&mut self, key: &K) {
         self.resting.remove(key);

@@ -138,15 +138,17 @@ pub const CATALOGUE_PER_BASE: usize = 4096;
 pub const CATALOGUE_PER_PUBLISHER: usize = 256;
 /// Records in all: some 32 MiB of memory.
 pub const CATALOGUE_MAX: usize = 32_768;
-/// Records of keys that are followed and of manifests that are here, which have a place beside those. (Our own have one
-/// without a bound: a person made each of them.)
+/// Records of keys that are followed, and as many of manifests that are here and were checked, which have a place beside
+/// those. (Our own have one without a bound: a person made each of them.)
 pub const CATALOGUE_TRUSTED: usize = 8_192;
-/// Records that have a place because a peer of one neighbourhood stands behind them: one answer's.
+/// Keys that are followed.
+pub const CATALOGUE_FOLLOWED: usize = 1_024;
+/// Records of one base that have a place because a peer of one neighbourhood stands behind them: one answer's.
 pub const CATALOGUE_NEAR: usize = ANNOUNCEMENTS_MAX;
-/// Neighbourhoods that have such places: of as many come the connections of a busy node.
-pub const CATALOGUE_NEIGHBOURHOODS: usize = 128;
-/// All records that a catalogue may hold.
-pub const CATALOGUE_ALL: usize = CATALOGUE_MAX + 2 * CATALOGUE_TRUSTED + CATALOGUE_NEIGHBOURHOODS * CATALOGUE_NEAR;
+/// Those of all neighbourhoods and bases: one base and 256 neighbourhoods, or four bases and 64.
+pub const CATALOGUE_NEAR_ALL: usize = 256 * CATALOGUE_NEAR;
+/// All records that a catalogue may hold beside our own.
+pub const CATALOGUE_ALL: usize = CATALOGUE_MAX + 2 * CATALOGUE_TRUSTED + CATALOGUE_NEAR_ALL;
 /// Parts of a base's records that are compared by their digests: 2 KiB a question, and with 4,096 records one that
 /// differs costs 64 ids.
 pub const CATALOGUE_BUCKETS: usize = 64;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use libp2p::PeerId;
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
-use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbourhood, Record, Voucher};
+use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Neighbourhood, Record, Trust, Voucher};
 use potluck_protocol::id::BaseId;
 use potluck_protocol::rate_limit::{RateLimiter, TokenBucket};
 use potluck_protocol::signed::{Authentic, Claimed, PublicKey, SignatureError};
@@ -106,18 +106,23 @@ enum Standing {
     Own,
     /// Something of its publisher is known.
     Familiar,
-    /// Nothing is; who brings it.
-    Newcomer(Neighbourhood),
+    /// Nothing is; where the peer is that brings it.
+    Newcomer(Neighbourhood, Newcomer),
 }
 
-/// Who brings an announcement.
-#[derive(Clone, Copy, Debug)]
-pub struct Forwarder {
-    /// The peer from which it comes.
-    pub peer: PeerId,
-    /// Where it is.
-    pub near: Neighbourhood,
+/// What newcomers say, each with an allowance of its own: keys are free, and these are not all alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Newcomer {
+    /// Its publisher brings it, and so is connected.
+    Present,
+    /// Others bring it, and channels live by it.
+    OfChannels,
+    /// Others bring it.
+    Other,
 }
+
+/// How many of these there are.
+const NEWCOMER_KINDS: usize = 3;
 
 /// The judge of gossip. // I12
 #[derive(Debug)]
@@ -133,9 +138,9 @@ pub struct Announcements {
     /// What all known publishers may say together: it bounds what we pass on.
     familiar: TokenBucket,
     /// What all others may say together, because keys are free.
-    newcomers: TokenBucket,
+    newcomers: RateLimiter<Newcomer>,
     /// The same for each neighbourhood that brings them.
-    newcomers_near: RateLimiter<Neighbourhood>,
+    newcomers_near: RateLimiter<(Neighbourhood, Newcomer)>,
     /// What may be said together of kinds that only later versions know.
     later: TokenBucket,
     /// When it may next be told that something was missed.
@@ -155,8 +160,8 @@ impl Announcements {
             twin,
             publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
             familiar: TokenBucket::new(FAMILIAR),
-            newcomers: TokenBucket::new(NEWCOMERS),
-            newcomers_near: RateLimiter::new(NEWCOMERS_NEAR, NEIGHBOURHOODS),
+            newcomers: RateLimiter::new(NEWCOMERS, NEWCOMER_KINDS),
+            newcomers_near: RateLimiter::new(NEWCOMERS_NEAR, NEWCOMER_KINDS * NEIGHBOURHOODS),
             later: TokenBucket::new(NEWCOMERS),
             tell_missed_ms: 0,
             rejected: 0,
@@ -165,7 +170,7 @@ impl Announcements {
 
     /// The verdict over gossip that came on the topic of `topic`. What costs least comes first, and signatures last:
     /// only one that would be kept is worth a check. // I8
-    pub fn judge(&mut self, from: Forwarder, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
+    pub fn judge(&mut self, from: Neighbour, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
         self.judge_by(from, topic, bytes, now_ms, Claimed::verify)
     }
 
@@ -173,7 +178,7 @@ impl Announcements {
     /// does, only a check makes an [`Authentic`].
     pub fn judge_by(
         &mut self,
-        from: Forwarder,
+        from: Neighbour,
         topic: BaseId,
         bytes: &[u8],
         now_ms: u64,
@@ -188,16 +193,26 @@ impl Announcements {
             return Verdict::Ignore(Reason::Cosigned);
         }
         let publisher = claimed.claim().publisher;
-        let (stale, familiar) =
-            self.known.with(|catalogue| (catalogue.would_be_stale(&claimed), catalogue.expects(&publisher)));
-        if stale {
-            return Verdict::Ignore(Reason::Stale);
+        let voucher = Voucher::of_publisher(from, &publisher);
+        let (trust, familiar, refused) = self.known.with(|catalogue| {
+            let trust = catalogue.trust_in(claimed.claim());
+            let refused = if catalogue.would_be_stale(&claimed) {
+                Some(Reason::Stale)
+            } else {
+                let has_place = trust.is_some() || voucher.is_some() || catalogue.has_room_for(&claimed);
+                (!has_place).then_some(Reason::NoRoom)
+            };
+            (trust, catalogue.expects(&publisher), refused)
+        });
+        if let Some(reason) = refused {
+            return Verdict::Ignore(reason);
         }
-        let voucher = Voucher::of_publisher(&from.peer, from.near, &publisher);
         let standing = match familiar {
-            _ if publisher == self.own => Standing::Own,
+            _ if trust == Some(Trust::Own) => Standing::Own,
             true => Standing::Familiar,
-            false => Standing::Newcomer(from.near),
+            false if voucher.is_some() => Standing::Newcomer(from.near, Newcomer::Present),
+            false if claimed.claim().kind.is_of_channels() => Standing::Newcomer(from.near, Newcomer::OfChannels),
+            false => Standing::Newcomer(from.near, Newcomer::Other),
         };
         if !self.has_allowance(publisher, standing, now_ms) {
             return Verdict::Ignore(Reason::TooMany);
@@ -240,7 +255,9 @@ impl Announcements {
         match standing {
             Standing::Own => true,
             Standing::Familiar => self.publishers.has(&publisher, now_ms) && self.familiar.has(now_ms),
-            Standing::Newcomer(near) => self.newcomers_near.has(&near, now_ms) && self.newcomers.has(now_ms),
+            Standing::Newcomer(near, kind) => {
+                self.newcomers_near.has(&(near, kind), now_ms) && self.newcomers.has(&kind, now_ms)
+            }
         }
     }
 
@@ -251,9 +268,9 @@ impl Announcements {
                 self.publishers.take(publisher, now_ms);
                 self.familiar.take(now_ms);
             }
-            Standing::Newcomer(near) => {
-                self.newcomers_near.take(near, now_ms);
-                self.newcomers.take(now_ms);
+            Standing::Newcomer(near, kind) => {
+                self.newcomers_near.take((near, kind), now_ms);
+                self.newcomers.take(kind, now_ms);
             }
         }
     }
@@ -297,8 +314,8 @@ mod tests {
     }
 
     /// A forwarder in that neighbourhood.
-    fn somebody(near: u64) -> Forwarder {
-        Forwarder { peer: PeerId::random(), near: Neighbourhood(near) }
+    fn somebody(near: u64) -> Neighbour {
+        Neighbour { peer: PeerId::random(), near: Neighbourhood(near) }
     }
 
     fn bytes(announcement: &Authentic<Announcement>) -> Vec<u8> {
@@ -407,10 +424,12 @@ mod tests {
                 forwarders.misdeed(peer, &Verdict::Ignore(reason), now_ms) == Some(Misdeed::Flood)
             };
             // What an honest node says and passes on at most, for an hour, none of which is new here.
-            let at_once = SAID.burst + FAMILIAR.burst + NEWCOMERS.burst;
+            let at_once = SAID.burst + FAMILIAR.burst + NEWCOMER_KINDS as u64 * NEWCOMERS.burst;
             assert!((0..at_once).all(|_| !counted(0, &mut forwarders)), "{reason:?}");
             for second in 1..3_600 {
-                let each = [SAID, FAMILIAR, NEWCOMERS].iter().map(|rate| 1_000 / rate.refill_ms).sum::<u64>();
+                let newcomers = [NEWCOMERS; NEWCOMER_KINDS];
+                let rates = newcomers.iter().chain(&[SAID, FAMILIAR]);
+                let each = rates.map(|rate| 1_000 / rate.refill_ms).sum::<u64>();
                 assert!((0..each).all(|_| !counted(second * 1_000, &mut forwarders)), "{reason:?} {second}");
             }
             let (mut forwarders, now_ms) = (Forwarders::default(), 0);
@@ -495,8 +514,19 @@ mod tests {
         };
         assert_eq!(taken(1, 1..200), NEWCOMERS_NEAR.burst as usize);
         assert_eq!(taken(2, 200..220), 20);
-        // What its publisher brings itself has a place, and is one more of its neighbourhood's.
         assert_eq!(taken(1, 220..230), 0);
+    }
+
+    #[test]
+    fn whoever_brings_what_is_its_own_is_heard_beside_any_flood_that_others_pass_on() {
+        let mut known = judge();
+        // From six neighbourhoods, as many as all may bring together.
+        let of = |key: u8| announcement(key, &format!("of.{key}"), 1);
+        (1..200).for_each(|key| drop(known.judge(somebody(u64::from(key % 6)), base(), &bytes(&of(key)), 0)));
+        assert!(matches!(known.judge(somebody(9), base(), &bytes(&of(200)), 0), Verdict::Ignore(Reason::TooMany)));
+        let (own, peer) = (of(201), PublicKey::of(&key(201)).peer_id().expect("a key"));
+        let itself = Neighbour { peer, near: Neighbourhood(3) };
+        assert!(matches!(known.judge(itself, base(), &bytes(&own), 0), Verdict::Accept(_)));
     }
 
     #[test]

@@ -71,6 +71,13 @@ pub enum Event {
     Heard(Record),
     /// More announcements of a base came by gossip than are looked at: some were ignored.
     Missed(BaseId),
+    /// A peer passed on an announcement of a base for which there was no room: it may stand behind it.
+    Crowded {
+        /// Who passed it on.
+        peer: PeerId,
+        /// Of which base.
+        base: BaseId,
+    },
     /// A peer that was reached through a relay is connected directly.
     Direct(PeerId),
     /// A relay holds a place for us, so that others reach us through it.

@@ -1,12 +1,13 @@
 //! What is taken of what comparing brings. Keys are free and signing costs nothing, so that what comes is bounded by who
 //! says it and by time, as it is where gossip comes in; the rest is left for later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::shelf::Neighbourhood;
 use super::timing::{
-    ARRIVALS, DECLINED, DECLINED_MS, NEIGHBOURHOODS, NEWCOMERS, PER_PUBLISHER, PUBLISHERS, RENEWALS, STOOD_BEHIND,
+    ARRIVALS, DECLINED, DECLINED_MS, FOLLOWED, NEIGHBOURHOODS, NEWCOMERS, PER_PUBLISHER, PUBLISHERS, RENEWALS,
+    STOOD_BEHIND,
 };
+use super::voucher::Neighbourhood;
 use crate::id::AnnouncementId;
 use crate::rate_limit::{RateLimiter, TokenBucket};
 use crate::signed::PublicKey;
@@ -18,16 +19,20 @@ pub(super) struct Admission {
     renewals: RateLimiter<PublicKey>,
     /// The same of all publishers together.
     renewals_in_all: TokenBucket,
-    /// Publishers of whom nothing is known, for each neighbourhood that brings them.
-    newcomers: RateLimiter<Neighbourhood>,
+    /// Publishers of whom nothing is known, for each neighbourhood that brings them, and apart what channels live by.
+    newcomers: RateLimiter<(Neighbourhood, bool)>,
     /// New things of publishers who are known, likewise.
     arrivals: RateLimiter<Neighbourhood>,
+    /// New things of each key that is followed.
+    followed: RateLimiter<PublicKey>,
     /// What has a place because a peer stands behind it, for each neighbourhood.
     stood_behind: RateLimiter<Neighbourhood>,
     /// Whether there is a bound.
     limited: bool,
     /// Records that are not asked for again before a time.
     declined: BTreeMap<AnnouncementId, u64>,
+    /// Those, by time.
+    declined_until: BTreeSet<(u64, AnnouncementId)>,
 }
 
 impl Default for Admission {
@@ -35,11 +40,13 @@ impl Default for Admission {
         Self {
             renewals: RateLimiter::new(PER_PUBLISHER, PUBLISHERS),
             renewals_in_all: TokenBucket::new(RENEWALS),
-            newcomers: RateLimiter::new(NEWCOMERS, NEIGHBOURHOODS),
+            newcomers: RateLimiter::new(NEWCOMERS, 2 * NEIGHBOURHOODS),
+            followed: RateLimiter::new(FOLLOWED, PUBLISHERS),
             arrivals: RateLimiter::new(ARRIVALS, NEIGHBOURHOODS),
             stood_behind: RateLimiter::new(STOOD_BEHIND, NEIGHBOURHOODS),
             limited: true,
             declined: BTreeMap::new(),
+            declined_until: BTreeSet::new(),
         }
     }
 }
@@ -48,6 +55,22 @@ impl Admission {
     /// For a comparison that somebody waits for, and that must miss nothing.
     pub fn unlimited() -> Self {
         Self { limited: false, ..Self::default() }
+    }
+
+    /// Whether there are bounds at all.
+    pub fn is_limited(&self) -> bool {
+        self.limited
+    }
+
+    /// Whether a trusted publisher's newer announcement of a manifest may take the place of the older one now: strangers
+    /// use up nothing of its allowance.
+    pub fn take_trusted_renewal(&mut self, publisher: PublicKey, now_ms: u64) -> bool {
+        !self.limited || self.renewals.take(publisher, now_ms)
+    }
+
+    /// Whether something new of a key that is followed may be taken.
+    pub fn take_followed(&mut self, publisher: PublicKey, now_ms: u64) -> bool {
+        !self.limited || self.followed.take(publisher, now_ms)
     }
 
     /// Whether a publisher's newer announcement of a manifest may take the place of the older one now.
@@ -60,9 +83,9 @@ impl Admission {
             && self.renewals.take(publisher, now_ms)
     }
 
-    /// Whether a neighbourhood may bring a publisher of whom nothing is known.
-    pub fn take_newcomer(&mut self, near: Neighbourhood, now_ms: u64) -> bool {
-        !self.limited || self.newcomers.take(near, now_ms)
+    /// Whether a neighbourhood may bring a publisher of whom nothing is known, by something that channels live by or not.
+    pub fn take_newcomer(&mut self, near: Neighbourhood, of_channels: bool, now_ms: u64) -> bool {
+        !self.limited || self.newcomers.take((near, of_channels), now_ms)
     }
 
     /// Whether a neighbourhood may bring something new of a publisher who is known.
@@ -75,7 +98,7 @@ impl Admission {
         if !self.limited {
             return u64::MAX;
         }
-        self.newcomers.count(near, now_ms).min(self.arrivals.count(near, now_ms))
+        self.newcomers.count(&(*near, false), now_ms).min(self.arrivals.count(near, now_ms))
     }
 
     /// Whether a neighbourhood may bring a record for one of its own places.
@@ -85,15 +108,16 @@ impl Admission {
 
     /// A record was not taken: for a while it is not worth another question.
     pub fn decline(&mut self, id: AnnouncementId, now_ms: u64) {
-        if self.declined.len() >= DECLINED {
-            self.declined.retain(|_, until| *until > now_ms);
+        let until_ms = now_ms.saturating_add(DECLINED_MS);
+        if let Some(before_ms) = self.declined.insert(id, until_ms) {
+            self.declined_until.remove(&(before_ms, id));
         }
-        if self.declined.len() >= DECLINED
-            && let Some((_, first)) = self.declined.iter().map(|(id, until)| (*until, *id)).min()
+        self.declined_until.insert((until_ms, id));
+        if self.declined.len() > DECLINED
+            && let Some((_, first)) = self.declined_until.pop_first()
         {
             self.declined.remove(&first);
         }
-        self.declined.insert(id, now_ms.saturating_add(DECLINED_MS));
     }
 
     /// Whether a record was declined lately.
@@ -130,8 +154,11 @@ mod tests {
         assert!((0..4_000).all(|n| admission.take_renewal(key(n % 7), 0)));
         let (one, mut taken) = (Neighbourhood(1), 0);
         for _ in 0..20_000 {
-            let all =
-                [admission.take_newcomer(one, 0), admission.take_arrival(one, 0), admission.take_stood_behind(one, 0)];
+            let all = [
+                admission.take_newcomer(one, false, 0),
+                admission.take_arrival(one, 0),
+                admission.take_stood_behind(one, 0),
+            ];
             taken += usize::from(all == [true; 3]);
         }
         assert_eq!((taken, admission.left(&one, 0)), (20_000, u64::MAX));
@@ -144,9 +171,9 @@ mod tests {
         let most = NEWCOMERS.burst.min(ARRIVALS.burst);
         assert_eq!((admission.left(&one, 0), admission.left(&other, 0)), (most, most));
         assert_eq!((0..20_000).filter(|_| admission.take_arrival(one, 0)).count(), ARRIVALS.burst as usize);
-        assert_eq!((0..20_000).filter(|_| admission.take_newcomer(one, 0)).count(), NEWCOMERS.burst as usize);
+        assert_eq!((0..20_000).filter(|_| admission.take_newcomer(one, false, 0)).count(), NEWCOMERS.burst as usize);
         assert_eq!((admission.left(&one, 0), admission.left(&other, 0)), (0, most));
-        assert!(admission.take_newcomer(other, 0) && admission.take_arrival(other, 0));
+        assert!(admission.take_newcomer(other, false, 0) && admission.take_arrival(other, 0));
         // An hour of it.
         let arrivals = (1..=36_000).filter(|n| admission.take_arrival(one, n * 100)).count() as u64;
         assert_eq!(arrivals, 3_600_000 / ARRIVALS.refill_ms);

@@ -165,6 +165,32 @@ impl BaseRecords {
         own.and_then(|own| own.by_manifest.get(&body.manifest)).is_some_and(|known| *known <= Rank::at(body, id))
     }
 
+    /// Whether this record would be kept, if a publisher may have `per_publisher` of its kind and all may have `of_kind`.
+    pub fn has_room(&self, body: &Announcement, id: AnnouncementId, per_publisher: usize, of_kind: usize) -> bool {
+        let own = self.publishers.get(&(body.kind, body.publisher));
+        let count = own.map_or(0, |own| own.ranked.len());
+        let place = (Rank::at(body, id), body.manifest);
+        let is_last = own.and_then(|own| own.ranked.last()).is_none_or(|last| *last < place);
+        if own.is_some_and(|own| own.by_manifest.contains_key(&body.manifest)) {
+            return true;
+        }
+        if count >= per_publisher {
+            return !is_last;
+        }
+        if self.kind_len(body.kind) < of_kind {
+            return true;
+        }
+        let lot = own.map_or_else(|| lot(self.epoch, &self.base, &body.publisher), |own| own.lot);
+        let ours = (body.kind, count + 1, lot, body.publisher);
+        !is_last || self.last_of(body.kind).is_some_and(|last| last > ours)
+    }
+
+    /// The publisher whose record is in a kind's last place.
+    fn last_of(&self, kind: KindTag) -> Option<(KindTag, usize, Digest, PublicKey)> {
+        let most = (kind, usize::MAX, Digest([u8::MAX; 32]), PublicKey(Digest([u8::MAX; 32])));
+        self.by_count.range(..=most).next_back().copied().filter(|(other, ..)| *other == kind)
+    }
+
     /// Puts a record in the place of an older one for its key; `false` if a better one is there.
     pub fn insert(&mut self, record: Record) -> bool {
         if self.has_better(record.body(), announce::id(&record)) {
@@ -195,9 +221,8 @@ impl BaseRecords {
 
     /// Removes the record in a kind's last place.
     pub fn evict(&mut self, kind: KindTag) -> Option<Record> {
-        let most = (kind, usize::MAX, Digest([u8::MAX; 32]), PublicKey(Digest([u8::MAX; 32])));
-        let (other, _, _, publisher) = *self.by_count.range(..=most).next_back()?;
-        if other == kind { self.evict_of(&(kind, publisher)) } else { None }
+        let (_, _, _, publisher) = self.last_of(kind)?;
+        self.evict_of(&(kind, publisher))
     }
 
     /// Removes the record in the last place of the kind that has most beyond its share.

@@ -6,13 +6,14 @@ use libp2p_identity::PeerId;
 
 use super::admission::Admission;
 use super::base_records::Record;
+use super::followed_base::{FollowedBase, Follower};
 use super::records::{Catalogue, Inserted, Page};
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step, another_question};
-use super::shelf::{Neighbourhood, Voucher};
 use super::timing::{
-    BACKOFF_MAX_MS, BACKOFF_MS, BASES, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_MS, ROUNDS, SOON_MS, SPREAD,
-    SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
+    BACKOFF_MAX_MS, BACKOFF_MS, BASES, CROWDED_PAUSE_MS, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_CROWDED_MS,
+    PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
+use super::voucher::{Neighbour, Neighbourhood, Trust, Voucher};
 use crate::announce::{self, Announcement};
 use crate::backoff::{Backoff, Delays};
 use crate::id::BaseId;
@@ -31,18 +32,6 @@ pub struct Reconcile {
     backoff: Backoff<PeerId>,
     admission: Admission,
     next_round: u64,
-}
-
-/// A base that we and others follow.
-#[derive(Clone, Debug)]
-struct FollowedBase {
-    peers: BTreeMap<PeerId, Neighbourhood>,
-    /// The next round with a random peer.
-    next_ms: u64,
-    /// When some neighbours are asked because we learned something; `None`: we did not.
-    spread_ms: Option<u64>,
-    /// Not before.
-    spread_again_ms: u64,
 }
 
 impl Reconcile {
@@ -70,7 +59,7 @@ impl Reconcile {
         let mut actions = Vec::new();
         self.note(event, now_ms, catalogue, &mut actions);
         self.end_overdue(now_ms, &mut actions);
-        self.plan(now_ms);
+        self.plan(now_ms, catalogue);
         self.start_due(now_ms, catalogue, &mut actions);
         actions
     }
@@ -90,15 +79,24 @@ impl Reconcile {
             Event::Met { peer, base, near } => self.note_met(peer, near, base, now_ms),
             Event::Gone { peer } => self.note_gone(&peer, now_ms, actions),
             Event::Asked { peer, base } => {
-                if self.bases.contains_key(&base) {
+                if self.bases.get(&base).is_some_and(|followed| followed.peers.contains_key(&peer)) {
                     let at_ms = now_ms + self.rng.below(TURN_MS);
                     self.schedule(base, peer, at_ms);
                 }
             }
             Event::Missed { base } => self.plan_sooner(&base, now_ms),
+            Event::Crowded { peer, base } => {
+                let followed = self.bases.get(&base).and_then(|followed| followed.peers.get(&peer));
+                if let Some(one) = followed {
+                    let pause_ms = one.asked_ms.map_or(0, |at| at + CROWDED_PAUSE_MS);
+                    let at_ms = pause_ms.max(now_ms + self.rng.below(TURN_MS));
+                    self.backoff.shorten(&peer, at_ms);
+                    self.schedule(base, peer, at_ms);
+                }
+            }
             Event::Differs { round, differing } => {
                 if let Some(one) = self.rounds.get_mut(&round) {
-                    let next = one.take_differing(&differing, catalogue, &self.admission, now_ms);
+                    let next = one.take_differing(&differing, catalogue, &self.admission, &mut self.rng, now_ms);
                     self.proceed(round, next, now_ms, actions);
                 }
             }
@@ -115,14 +113,9 @@ impl Reconcile {
             return;
         }
         let next_ms = now_ms + self.vary(PERIOD_MS);
-        let followed = self.bases.entry(base).or_insert_with(|| FollowedBase {
-            peers: BTreeMap::new(),
-            next_ms,
-            spread_ms: None,
-            spread_again_ms: 0,
-        });
+        let followed = self.bases.entry(base).or_insert_with(|| FollowedBase::new(next_ms));
         if followed.peers.len() < PEERS_PER_BASE || followed.peers.contains_key(&peer) {
-            followed.peers.insert(peer, near);
+            followed.peers.insert(peer, Follower { near, asked_ms: None });
             let at_ms = now_ms + self.rng.below(MEET_MS);
             self.schedule(base, peer, at_ms);
         }
@@ -147,10 +140,11 @@ impl Reconcile {
             if let Err(blame) = round.accept(&record) {
                 return self.proceed(id, Step::Wrong(blame), now_ms, actions);
             }
-            let voucher = Voucher::of_publisher(&round.peer, round.near, &record.body().publisher);
+            let from = Neighbour { peer: round.peer, near: round.near };
+            let voucher = Voucher::of_publisher(from, &record.body().publisher);
             match take(&mut self.admission, catalogue, record, (round.near, voucher), now_ms) {
-                Taken::New(record) => {
-                    round.learned += 1;
+                Taken::New { record, heard } => {
+                    round.learned += usize::from(heard);
                     actions.push(Action::Learned(record));
                 }
                 Taken::Declined => declined += 1,
@@ -159,7 +153,7 @@ impl Reconcile {
         }
         round.declined += declined;
         // A page of which little is taken says what the next ones are like.
-        if declined > round.learned - learned {
+        if self.admission.is_limited() && declined > round.learned - learned {
             let outcome = round.outcome();
             return self.proceed(id, Step::End(outcome), now_ms, actions);
         }
@@ -181,15 +175,17 @@ impl Reconcile {
             return self.proceed(id, another_question(), now_ms, actions);
         }
         for record in page.records.into_iter().take(ANNOUNCEMENTS_MAX) {
-            let own = Voucher::of_publisher(&round.peer, round.near, &record.body().publisher);
-            let voucher = own.unwrap_or(Voucher::Neighbour(round.near));
-            if catalogue.has_place(&record, voucher) || !self.admission.take_stood_behind(round.near, now_ms) {
+            let from = Neighbour { peer: round.peer, near: round.near };
+            let voucher = Voucher::of_publisher(from, &record.body().publisher).unwrap_or(Voucher::Neighbour(from));
+            let older = catalogue.is_stale(&record) && !catalogue.contains(&round.base, &announce::id(&record));
+            let has_place = catalogue.has_place(&record, voucher);
+            if older || has_place || !self.admission.take_stood_behind(round.near, now_ms) {
                 continue;
             }
-            if let Taken::New(record) =
-                take(&mut self.admission, catalogue, record, (round.near, Some(voucher)), now_ms)
-            {
-                round.learned += 1;
+            let taken = take(&mut self.admission, catalogue, record, (round.near, Some(voucher)), now_ms);
+            if let Taken::New { record, heard } = taken {
+                // What only has a place beside what is compared is no news that a comparison could spread.
+                round.learned += usize::from(heard);
                 actions.push(Action::Learned(record));
             }
         }
@@ -260,25 +256,29 @@ impl Reconcile {
     }
 
     /// Makes rounds due whose time has come.
-    fn plan(&mut self, now_ms: u64) {
-        let next_ms = now_ms + self.vary(PERIOD_MS);
+    fn plan(&mut self, now_ms: u64, catalogue: &Catalogue) {
+        let (next_ms, next_crowded_ms) = (now_ms + self.vary(PERIOD_MS), now_ms + self.vary(PERIOD_CROWDED_MS));
         let mut chosen = Vec::new();
         for (base, followed) in &mut self.bases {
-            let rested = |peer: &&PeerId| self.backoff.until_ms(peer) <= now_ms;
-            let mut count = 0;
-            if followed.spread_ms.is_some_and(|at| at <= now_ms) {
+            let next_ms = if catalogue.is_crowded(base) { next_crowded_ms } else { next_ms };
+            // It may have become crowded since.
+            followed.next_ms = followed.next_ms.min(next_ms);
+            let backoff = &self.backoff;
+            let rested = |peer: &&PeerId| backoff.until_ms(peer) <= now_ms;
+            let peers = || followed.peers.keys().filter(rested).copied().collect();
+            let some = if followed.spread_ms.is_some_and(|at| at <= now_ms) {
                 followed.spread_ms = None;
                 followed.spread_again_ms = now_ms + SPREAD_PAUSE_MS;
-                count = SPREAD;
-            }
+                followed.some_of(peers(), SPREAD, &mut self.rng)
+            } else if followed.next_ms <= now_ms {
+                followed.next_of(peers(), &mut self.rng).into_iter().collect()
+            } else {
+                continue;
+            };
             if followed.next_ms <= now_ms {
                 followed.next_ms = next_ms;
-                count = count.max(1);
             }
-            if count > 0 {
-                let peers = followed.peers.keys().filter(rested).copied().collect();
-                chosen.extend(self.rng.sample(peers, count).into_iter().map(|peer| (*base, peer)));
-            }
+            chosen.extend(some.into_iter().map(|peer| (*base, peer)));
         }
         for (base, peer) in chosen {
             let at_ms = now_ms + self.rng.below(SPREAD_MS);
@@ -293,8 +293,12 @@ impl Reconcile {
             self.due.remove(&(base, peer));
             let id = RoundId(self.next_round);
             self.next_round += 1;
-            let near = self.bases.get(&base).and_then(|followed| followed.peers.get(&peer));
-            self.rounds.insert(id, Round::new(peer, near.copied().unwrap_or_default(), base, now_ms));
+            let follower = self.bases.get_mut(&base).and_then(|followed| followed.peers.get_mut(&peer));
+            let near = follower.map(|one| {
+                one.asked_ms = Some(now_ms);
+                one.near
+            });
+            self.rounds.insert(id, Round::new(peer, near.unwrap_or_default(), base, now_ms));
             actions.push(Action::Ask { round: id, peer, question: Question::Compare(catalogue.question(base)) });
         }
     }
@@ -314,13 +318,17 @@ impl Reconcile {
 
 /// What became of a record that a peer sent.
 enum Taken {
-    New(Record),
+    /// It is here now, and whether it is among what was heard.
+    New {
+        record: Record,
+        heard: bool,
+    },
     Declined,
     Stale,
 }
 
-/// Takes a record if it is new and its kind of news is allowed now. What is trusted always is, and what a peer stands
-/// behind has been counted.
+/// Takes a record if it is new, has a place and its kind of news is allowed now. What a peer stands behind has been
+/// counted.
 fn take(
     admission: &mut Admission,
     catalogue: &mut Catalogue,
@@ -328,24 +336,29 @@ fn take(
     (near, voucher): (Neighbourhood, Option<Voucher>),
     now_ms: u64,
 ) -> Taken {
-    let (id, publisher) = (announce::id(&record), record.body().publisher);
+    let (id, publisher, of_channels) =
+        (announce::id(&record), record.body().publisher, record.body().kind.is_of_channels());
     if catalogue.is_stale(&record) {
         // It may have a better place than before.
         drop(catalogue.insert_vouched(record, voucher));
         return Taken::Stale;
     }
-    let allowed = if catalogue.has_key(record.body()) {
-        admission.take_renewal(publisher, now_ms)
-    } else if catalogue.trusts(record.body()) || matches!(voucher, Some(Voucher::Neighbour(_))) {
-        true
-    } else if voucher.is_some() || catalogue.knows(&publisher) {
-        admission.take_arrival(near, now_ms)
-    } else {
-        admission.take_newcomer(near, now_ms)
+    let renewal = catalogue.has_key(record.body());
+    let allowed = match catalogue.trust_in(record.body()) {
+        Some(Trust::Own) => true,
+        Some(_) if renewal => admission.take_trusted_renewal(publisher, now_ms),
+        Some(Trust::Followed) => admission.take_followed(publisher, now_ms),
+        Some(Trust::Checked) => true,
+        None if renewal => admission.take_renewal(publisher, now_ms),
+        None if matches!(voucher, Some(Voucher::Neighbour(_))) => true,
+        // No allowance is spent on what has no place.
+        None if voucher.is_none() && !catalogue.has_room(record.body(), id) => false,
+        None if voucher.is_some() || catalogue.knows(&publisher) => admission.take_arrival(near, now_ms),
+        None => admission.take_newcomer(near, of_channels, now_ms),
     };
     if allowed {
         match catalogue.insert_vouched(record, voucher) {
-            Inserted::New { record, .. } => return Taken::New(record),
+            Inserted::New { record, heard, .. } => return Taken::New { record, heard },
             Inserted::Stale => return Taken::Stale,
             Inserted::NoRoom | Inserted::TooLong => {}
         }

@@ -27,7 +27,10 @@ mod messages;
 mod admission;
 mod round;
 mod base_records;
+mod followed_base;
+mod lines;
 mod shelf;
+mod voucher;
 mod records;
 pub mod timing;
 #[cfg(test)]
@@ -38,4 +41,5 @@ pub use machine::Reconcile;
 pub use messages::{Bucket, Compare, Differing, Wanted};
 pub use records::{Bounds, Catalogue, Inserted, Page, verify_records};
 pub use round::{Action, Event, Question, RoundId, RoundOutcome, Violation};
-pub use shelf::{Neighbourhood, Trusted, Voucher};
+pub use shelf::Trusted;
+pub use voucher::{Neighbour, Neighbourhood, Trust, Voucher};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::base_records::{BaseRecords, Key, Record, is_better};
 use super::messages::{Compare, Differing, Wanted};
-use super::shelf::{Shelf, Trusted, Voucher};
+use super::shelf::{Shelf, Trusted};
+use super::voucher::{Trust, Voucher};
 use crate::announce::{self, Announcement, AnnouncementError, KindTag};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_MAX, CATALOGUE_PER_BASE, CATALOGUE_PER_PUBLISHER, CATALOGUE_RECORD_MAX};
@@ -45,6 +46,8 @@ pub enum Inserted {
         record: Record,
         /// What was given up for it.
         evicted: Option<Key>,
+        /// Whether it is among what was heard, which is compared with others'; else it only has a place beside that.
+        heard: bool,
     },
     /// It, or a better one for its key, was there.
     Stale,
@@ -116,7 +119,7 @@ impl Catalogue {
     }
 
     fn shelve_trusted(&mut self) {
-        let trusted: Vec<_> = self.records().filter(|one| self.shelf.trusts(one.body())).cloned().collect();
+        let trusted: Vec<_> = self.records().filter(|one| self.trust_in(one.body()).is_some()).cloned().collect();
         for record in &trusted {
             self.shelve(record, None);
         }
@@ -147,8 +150,21 @@ impl Catalogue {
         let own = evicted.as_ref().is_some_and(|gone| announce::id(gone) == announce::id(&record));
         match (own, shelved) {
             (true, false) => Inserted::NoRoom,
-            (true, true) => Inserted::New { record, evicted: None },
-            (false, _) => Inserted::New { record, evicted: evicted.map(|gone| Key::of(gone.body())) },
+            (true, true) => Inserted::New { record, evicted: None, heard: false },
+            (false, _) => Inserted::New { record, evicted: evicted.map(|gone| Key::of(gone.body())), heard: true },
+        }
+    }
+
+    /// Takes in what was kept before the node was restarted. Who spoke for it then is not known: a few of those for which
+    /// there is no room have a place for that.
+    pub fn restore(&mut self, all: Vec<Authentic<Announcement>>) {
+        for one in &all {
+            drop(self.insert(one.clone()));
+        }
+        for one in all {
+            if !self.contains(&one.body().base, &announce::id(&one)) {
+                drop(self.insert_vouched(one, Some(Voucher::Restored)));
+            }
         }
     }
 
@@ -251,13 +267,25 @@ impl Catalogue {
         self.knows(publisher) || self.shelf.trusts_key(publisher)
     }
 
-    /// Whether what it announces is trusted here.
-    pub(super) fn trusts(&self, body: &Announcement) -> bool {
-        self.shelf.trusts(body)
+    /// Why what it announces is trusted here, if it is.
+    pub fn trust_in(&self, body: &Announcement) -> Option<Trust> {
+        self.shelf.trust_in(body)
+    }
+
+    /// Whether it would be kept among what is heard: what would not is not worth the check of a signature.
+    pub fn has_room(&self, body: &Announcement, id: AnnouncementId) -> bool {
+        let Bounds { per_publisher, .. } = self.bounds;
+        let of_kind = self.bounds.of_kind(body.kind);
+        self.bases.get(&body.base).is_none_or(|records| records.has_room(body, id, per_publisher, of_kind))
+    }
+
+    /// The same of one whose signatures have not been checked.
+    pub fn has_room_for(&self, claimed: &Claimed<Announcement>) -> bool {
+        self.has_room(claimed.claim(), AnnouncementId(claimed.digest()))
     }
 
     /// Whether there is no room for another record of some kind.
-    pub(super) fn is_crowded(&self, base: &BaseId) -> bool {
+    pub fn is_crowded(&self, base: &BaseId) -> bool {
         let crowded = |(kind, count): (KindTag, usize)| count >= self.bounds.of_kind(kind);
         self.heard >= self.bounds.in_all || self.bases.get(base).is_some_and(|records| records.kinds().any(crowded))
     }
@@ -285,7 +313,7 @@ impl Catalogue {
 
     /// The records of a base: those heard, sorted by id, then those for which there was no room among them.
     pub fn of_base(&self, base: &BaseId) -> impl Iterator<Item = &Record> {
-        let shelved = self.shelf.of_base(*base).map(|(record, _)| record).filter(|record| !self.is_heard(record));
+        let shelved = self.shelf.of_base(*base).filter(|record| !self.is_heard(record));
         self.bases.get(base).into_iter().flat_map(BaseRecords::records).chain(shelved)
     }
 

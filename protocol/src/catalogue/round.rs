@@ -9,12 +9,13 @@ use super::admission::Admission;
 use super::base_records::Record;
 use super::messages::{Compare, Differing, Wanted};
 use super::records::{Catalogue, Page};
-use super::shelf::Neighbourhood;
 use super::timing::{ANSWER_MS, ROUND_MS};
+use super::voucher::Neighbourhood;
 use crate::announce::{Announcement, AnnouncementError};
 use crate::id::{AnnouncementId, BaseId};
 use crate::limits::CATALOGUE_WANTED_MAX;
 use crate::signed::Authentic;
+use crate::splitmix::SplitMix64;
 
 /// Names one round; never used twice by one machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,8 @@ pub enum Event {
     Asked { peer: PeerId, base: BaseId },
     /// Something about a base was heard and not taken, because too much came at once.
     Missed { base: BaseId },
+    /// A peer passed on something of a base for which there was no room among what is heard: it may stand behind it.
+    Crowded { peer: PeerId, base: BaseId },
     /// The answer to [`Question::Compare`].
     Differs { round: RoundId, differing: Differing },
     /// The answer to [`Question::StoodBehind`].
@@ -119,8 +122,8 @@ pub(super) struct Round {
     stage: Stage,
     /// Nothing differed.
     equal: bool,
-    /// Still to be asked for.
-    wanted: BTreeSet<AnnouncementId>,
+    /// Still to be asked for, the last one first.
+    wanted: Vec<AnnouncementId>,
     /// On their way.
     asked: BTreeSet<AnnouncementId>,
 }
@@ -158,7 +161,7 @@ impl Round {
             declined: 0,
             stage: Stage::Comparing,
             equal: false,
-            wanted: BTreeSet::new(),
+            wanted: Vec::new(),
             asked: BTreeSet::new(),
         }
     }
@@ -175,16 +178,21 @@ impl Round {
         differing: &Differing,
         catalogue: &Catalogue,
         admission: &Admission,
+        rng: &mut SplitMix64,
         now_ms: u64,
     ) -> Step {
         if self.stage != Stage::Comparing || !differing.is_bounded() {
             return another_question();
         }
         self.equal = differing.0.is_empty();
-        let lacking = catalogue.lacking(&self.base, differing);
-        self.wanted.extend(lacking.into_iter().filter(|id| !admission.is_declined(id, now_ms)));
-        // Where there is no room, what the peer stands behind may be among what neither has room for.
-        if !catalogue.is_crowded(&self.base) {
+        let mut lacking = catalogue.lacking(&self.base, differing);
+        lacking.retain(|id| !admission.is_declined(id, now_ms));
+        // Not all may come, and who signs something chooses its id: the order is ours.
+        let count = lacking.len();
+        self.wanted = rng.sample(lacking, count);
+        // Where there is no room, what the peer stands behind may be among what neither has room for. A comparison that
+        // must miss nothing always asks.
+        if admission.is_limited() && !catalogue.is_crowded(&self.base) {
             if self.wanted.is_empty() {
                 return Step::End(self.outcome());
             }
@@ -235,7 +243,7 @@ impl Round {
     fn next_page(&mut self, catalogue: &Catalogue, now_ms: u64) -> Step {
         self.asked.clear();
         while self.asked.len() < CATALOGUE_WANTED_MAX
-            && let Some(id) = self.wanted.pop_first()
+            && let Some(id) = self.wanted.pop()
         {
             // It may have come by gossip meanwhile.
             if !catalogue.contains(&self.base, &id) {

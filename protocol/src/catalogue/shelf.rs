@@ -1,59 +1,27 @@
 //! Records that have a place whatever else is heard, so that nobody who makes keys can push them out.
 //!
 //! ```text
-//! our own, and of keys that are followed     always
-//! of manifests that are here and checked     always, by their publisher's announcement
-//! brought by a neighbour as its own          a few for each neighbourhood, the oldest go first
-//! that a neighbour stands behind             the same places
+//! our own                                    always
+//! of keys that are followed                  the newest of each
+//! of manifests that are here and checked     by their publisher's announcement
+//! brought by a neighbour as its own          a few for each neighbourhood and base
+//! that a neighbour stands behind             the same places, where these are not taken
 //! ```
 //!
-//! What is told to others as what we stand behind ([`Shelf::stood_behind`]) is the first three: a neighbour's word is
+//! What is told to others as what we stand behind ([`Shelf::stood_behind`]) is the first four: a neighbour's word is
 //! taken, and not passed on as ours. So an honest node's announcement reaches the neighbours of its neighbours however
 //! many keys strangers have made, and strangers fill the places of their own neighbourhoods alone.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-
-use libp2p_identity::PeerId;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::base_records::{Key, Record};
+use super::lines::Lines;
+use super::voucher::{Trust, Voucher};
 use crate::announce::{self, Announcement};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
-use crate::limits::{ANNOUNCEMENTS_MAX, CATALOGUE_NEAR, CATALOGUE_NEIGHBOURHOODS, CATALOGUE_TRUSTED};
+use crate::limits::{ANNOUNCEMENTS_MAX, CATALOGUE_FOLLOWED, CATALOGUE_PER_PUBLISHER, CATALOGUE_TRUSTED};
 use crate::signed::PublicKey;
-
-/// Where a peer is, as far as it costs something to be elsewhere. Peers that are near each other have the same number;
-/// what near means is the caller's to say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Neighbourhood(pub u64);
-
-/// What speaks for a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voucher {
-    /// A peer stands behind it.
-    Neighbour(Neighbourhood),
-    /// The peer that brought it is its publisher.
-    Publisher(Neighbourhood),
-    /// It is of a key or a manifest that is trusted here.
-    Trust,
-}
-
-impl Voucher {
-    /// What speaks for a record that a peer brings, if it is its own: its name holds the key.
-    pub fn of_publisher(peer: &PeerId, near: Neighbourhood, publisher: &PublicKey) -> Option<Self> {
-        // The bytes first, for a key's own name costs arithmetic.
-        let own = peer.to_bytes().ends_with(&publisher.0.0) && publisher.peer_id() == Some(*peer);
-        own.then_some(Self::Publisher(near))
-    }
-
-    /// The greater, the better. Among equals the first one stays: nobody takes over a place to give it up.
-    fn weight(self) -> u8 {
-        match self {
-            Self::Neighbour(_) => 0,
-            Self::Publisher(_) => 1,
-            Self::Trust => 2,
-        }
-    }
-}
+use crate::splitmix::mix;
 
 /// What is trusted beside our own key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,19 +32,31 @@ pub struct Trusted {
     pub checked: BTreeSet<(ManifestId, PublicKey)>,
 }
 
+/// A record, and why it has its place.
+#[derive(Clone, Debug)]
+struct Place {
+    record: Record,
+    voucher: Voucher,
+    /// The higher, the later it came.
+    number: u64,
+}
+
 /// Those records. // I12
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shelf {
     own: Option<PublicKey>,
     trusted: Trusted,
-    places: BTreeMap<Key, (Record, Voucher)>,
+    /// Keys that have been followed since what is trusted was said last.
+    followed_since: BTreeSet<PublicKey>,
+    places: BTreeMap<Key, Place>,
     ids: BTreeMap<AnnouncementId, Key>,
-    /// Places that are taken by trust.
-    taken: usize,
-    /// What each neighbourhood has brought, the oldest first.
-    near: BTreeMap<Neighbourhood, VecDeque<Key>>,
-    /// Those, the oldest first.
-    order: VecDeque<Neighbourhood>,
+    /// Of the next place.
+    number: u64,
+    /// Of each key that is followed, by sequence number.
+    followed: BTreeMap<PublicKey, BTreeSet<(u64, Key)>>,
+    /// What announces what was checked here, by age.
+    checked: BTreeMap<u64, Key>,
+    lines: Lines,
     /// What is said of a base when somebody asks, until something changes: peers ask as often as they like.
     said: BTreeMap<BaseId, Vec<Record>>,
 }
@@ -89,20 +69,44 @@ impl Shelf {
 
     /// What this key says has a place from now on.
     pub fn follow(&mut self, key: PublicKey) {
-        if self.trusted.followed.len() < CATALOGUE_TRUSTED {
+        if self.trusted.followed.len() < CATALOGUE_FOLLOWED {
             self.trusted.followed.insert(key);
+            self.followed_since.insert(key);
         }
     }
 
-    /// This is trusted from now on, and nothing else; the records that lose their places by that. `None`: it was before.
-    pub fn trust(&mut self, trusted: Trusted) -> Option<Vec<Record>> {
+    /// This is trusted from now on, and keys that have been followed since it was put together, and nothing else; the
+    /// records that lose their places by that. `None`: it was before.
+    pub fn trust(&mut self, mut trusted: Trusted) -> Option<Vec<Record>> {
+        trusted.followed.append(&mut self.followed_since);
         if self.trusted == trusted {
             return None;
         }
         self.trusted = trusted;
-        let of_trust = self.places.iter().filter(|(_, (_, voucher))| *voucher == Voucher::Trust);
-        let lost: Vec<Key> = of_trust.filter(|(_, (one, _))| !self.trusts(one.body())).map(|(key, _)| *key).collect();
-        Some(lost.iter().filter_map(|key| self.remove(key)).collect())
+        let mut lost = Vec::new();
+        let other = |place: &&Place| matches!(place.voucher, Voucher::Trust(trust) if self.trust_in(place.record.body()) != Some(trust));
+        for record in self.places.values().filter(other).map(|place| place.record.clone()).collect::<Vec<_>>() {
+            self.remove(&Key::of(record.body()));
+            let (shelved, gone) = self.put(&record, None);
+            lost.extend(gone);
+            if !shelved {
+                lost.push(record);
+            }
+        }
+        Some(lost)
+    }
+
+    /// Why what it announces is trusted here, if it is.
+    pub fn trust_in(&self, body: &Announcement) -> Option<Trust> {
+        if self.own == Some(body.publisher) {
+            Some(Trust::Own)
+        } else if self.trusted.followed.contains(&body.publisher) {
+            Some(Trust::Followed)
+        } else if self.trusted.checked.contains(&(body.manifest, body.publisher)) {
+            Some(Trust::Checked)
+        } else {
+            None
+        }
     }
 
     /// Whether all that a key says is trusted here.
@@ -110,14 +114,9 @@ impl Shelf {
         self.own.as_ref() == Some(key) || self.trusted.followed.contains(key)
     }
 
-    /// Whether what it announces is trusted here.
-    pub fn trusts(&self, body: &Announcement) -> bool {
-        self.trusts_key(&body.publisher) || self.trusted.checked.contains(&(body.manifest, body.publisher))
-    }
-
     /// The record of a key.
     pub fn get(&self, key: &Key) -> Option<&Record> {
-        self.places.get(key).map(|(record, _)| record)
+        self.places.get(key).map(|place| &place.record)
     }
 
     /// The record of that id.
@@ -128,16 +127,20 @@ impl Shelf {
     /// Whether something speaks for that record already that weighs as much.
     pub fn has_place(&self, id: &AnnouncementId, voucher: Voucher) -> bool {
         let place = self.ids.get(id).and_then(|key| self.places.get(key));
-        place.is_some_and(|(_, here)| here.weight() >= voucher.weight())
+        place.is_some_and(|here| here.voucher.weight() >= voucher.weight())
     }
 
     /// All of them.
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.places.values().map(|(record, _)| record)
+        self.places.values().map(|place| &place.record)
     }
 
     /// Those of a base.
-    pub fn of_base(&self, base: BaseId) -> impl Iterator<Item = &(Record, Voucher)> {
+    pub fn of_base(&self, base: BaseId) -> impl Iterator<Item = &Record> {
+        self.places_of(base).map(|place| &place.record)
+    }
+
+    fn places_of(&self, base: BaseId) -> impl Iterator<Item = &Place> {
         let least = Digest::smallest(0);
         let first = Key { base, publisher: PublicKey(least), manifest: ManifestId(least) };
         self.places.range(first..).take_while(move |(key, _)| key.base == base).map(|(_, place)| place)
@@ -151,67 +154,79 @@ impl Shelf {
         if self.get(&key).is_some_and(|known| known.body().sequence > record.body().sequence) {
             return (false, Vec::new());
         }
-        let here = self.places.get(&key).map(|(_, voucher)| *voucher);
-        let room = self.own == Some(key.publisher) || self.taken < CATALOGUE_TRUSTED;
-        let trust = (self.trusts(record.body()) && room).then_some(Voucher::Trust);
+        let here = self.places.get(&key).map(|place| place.voucher);
+        let trust = self.trust_in(record.body()).map(Voucher::Trust);
         // Trust is found out here, not said.
-        let voucher = trust.or(voucher.filter(|voucher| *voucher != Voucher::Trust));
+        let voucher = trust.or(voucher.filter(|voucher| !matches!(voucher, Voucher::Trust(_))));
         let better = |voucher: &Voucher| here.is_none_or(|here| voucher.weight() > here.weight());
         let Some(voucher) = voucher.filter(better).or(here) else { return (false, Vec::new()) };
-        let mut gone = Vec::new();
-        if Some(voucher) != here {
-            gone.extend(self.remove(&key));
-            gone.extend(self.line_up(key, voucher));
+        let old = self.remove(&key);
+        let mut gone = self.place(record, voucher);
+        // What was replaced by itself has lost nothing.
+        gone.extend(old.filter(|old| announce::id(old) != announce::id(record)));
+        let shelved = self.places.contains_key(&key);
+        if !shelved {
+            gone.retain(|one| announce::id(one) != announce::id(record));
         }
-        if let Some((old, _)) = self.places.insert(key, (record.clone(), voucher)) {
-            self.ids.remove(&announce::id(&old));
-            gone.push(old);
-        }
-        self.ids.insert(announce::id(record), key);
-        self.said.remove(&key.base);
-        (true, gone)
+        (shelved, gone)
     }
 
-    /// A new place; the records that lose theirs for it.
-    fn line_up(&mut self, key: Key, voucher: Voucher) -> Vec<Record> {
-        let (Voucher::Neighbour(near) | Voucher::Publisher(near)) = voucher else {
-            self.taken += 1;
-            return Vec::new();
-        };
-        let mut gone = Vec::new();
-        if !self.near.contains_key(&near) {
-            self.order.push_back(near);
-            if self.order.len() > CATALOGUE_NEIGHBOURHOODS
-                && let Some(oldest) = self.order.pop_front()
-            {
-                gone.extend(self.near.remove(&oldest).unwrap_or_default());
+    /// A new place; the records that lose theirs for it, maybe this one.
+    fn place(&mut self, record: &Record, voucher: Voucher) -> Vec<Record> {
+        let (key, number) = (Key::of(record.body()), self.number);
+        self.number += 1;
+        self.places.insert(key, Place { record: record.clone(), voucher, number });
+        self.ids.insert(announce::id(record), key);
+        self.said.remove(&key.base);
+        let last = match voucher {
+            Voucher::Trust(Trust::Own) => None,
+            Voucher::Trust(Trust::Followed) => self.add_followed(record.body().sequence, key),
+            Voucher::Trust(Trust::Checked) => {
+                self.checked.insert(number, key);
+                let full = self.checked.len() > CATALOGUE_TRUSTED;
+                full.then(|| self.checked.first_key_value().map(|(_, key)| *key)).flatten()
             }
-        }
-        let line = self.near.entry(near).or_default();
-        line.push_back(key);
-        if line.len() > CATALOGUE_NEAR {
-            gone.extend(line.pop_front());
-        }
-        gone.iter().filter_map(|key| self.remove(key)).collect()
+            _ => self.lines.add(number, key, voucher).map(|(_, key)| key),
+        };
+        last.and_then(|key| self.remove(&key)).into_iter().collect()
+    }
+
+    /// Whoever says most gives up first: its oldest.
+    fn add_followed(&mut self, sequence: u64, key: Key) -> Option<Key> {
+        let own = self.followed.entry(key.publisher).or_default();
+        own.insert((sequence, key));
+        let crowded = if own.len() > CATALOGUE_PER_PUBLISHER {
+            Some(&*own)
+        } else if self.followed.values().map(BTreeSet::len).sum::<usize>() > CATALOGUE_TRUSTED {
+            self.followed.values().max_by_key(|own| own.len())
+        } else {
+            None
+        };
+        crowded.and_then(BTreeSet::first).map(|(_, key)| *key)
     }
 
     fn remove(&mut self, key: &Key) -> Option<Record> {
-        let (record, voucher) = self.places.remove(key)?;
+        let Place { record, voucher, number } = self.places.remove(key)?;
         self.said.remove(&key.base);
         self.ids.remove(&announce::id(&record));
         match voucher {
-            Voucher::Trust => self.taken -= 1,
-            Voucher::Neighbour(near) | Voucher::Publisher(near) => {
-                if let Some(line) = self.near.get_mut(&near) {
-                    line.retain(|other| other != key);
+            Voucher::Trust(Trust::Own) => {}
+            Voucher::Trust(Trust::Followed) => {
+                if let Some(own) = self.followed.get_mut(&key.publisher) {
+                    own.remove(&(record.body().sequence, *key));
+                    if own.is_empty() {
+                        self.followed.remove(&key.publisher);
+                    }
                 }
             }
+            Voucher::Trust(Trust::Checked) => drop(self.checked.remove(&number)),
+            _ => self.lines.remove(number, key, voucher),
         }
         Some(record)
     }
 
-    /// What we stand behind of a base, as many as one answer holds: in turn the newest of our own, of what each
-    /// neighbourhood's publishers brought, and of each publisher that is trusted.
+    /// What we stand behind of a base, as many as one answer holds: a third each our own, what is trusted, and what
+    /// publishers of our neighbourhoods brought.
     pub fn stood_behind(&mut self, base: BaseId) -> Vec<Record> {
         if let Some(said) = self.said.get(&base) {
             return said.clone();
@@ -225,31 +240,52 @@ impl Shelf {
     }
 
     fn say(&self, base: BaseId) -> Vec<Record> {
-        let mut groups: BTreeMap<Group, Vec<&Record>> = BTreeMap::new();
-        for (record, voucher) in self.of_base(base) {
-            let publisher = record.body().publisher;
-            let group = match voucher {
-                Voucher::Neighbour(_) => continue,
-                Voucher::Publisher(near) => Group::Near(*near),
-                Voucher::Trust if self.own == Some(publisher) => Group::Own,
-                Voucher::Trust => Group::Trusted(publisher),
-            };
-            groups.entry(group).or_default().push(record);
+        let [mut own, mut trusted, mut near] = [const { Turns::new() }; 3];
+        for place in self.places_of(base) {
+            let publisher = place.record.body().publisher.0.0.first_chunk().copied().map_or(0, u64::from_le_bytes);
+            match place.voucher {
+                Voucher::Restored | Voucher::Neighbour(_) => {}
+                Voucher::Publisher(one) => near.add(one.near.0, place),
+                Voucher::Trust(Trust::Own) => own.add(0, place),
+                Voucher::Trust(_) => trusted.add(publisher, place),
+            }
         }
-        let mut ranked = Vec::new();
-        for (group, mut records) in groups {
-            records.sort_by_key(|record| std::cmp::Reverse(record.body().sequence));
-            ranked.extend(records.into_iter().enumerate().map(|(rank, record)| ((rank, group), record)));
+        let mut all: [Vec<Record>; 3] = [own, trusted, near].map(|turns| turns.ranked(self.number));
+        let mut said = Vec::new();
+        for part in &mut all {
+            said.extend(part.drain(..part.len().min(ANNOUNCEMENTS_MAX / 3)));
         }
-        ranked.sort_by_key(|(turn, _)| *turn);
-        ranked.into_iter().take(ANNOUNCEMENTS_MAX).map(|(_, record)| record.clone()).collect()
+        // What one has not used is the others'.
+        said.extend(all.into_iter().flatten());
+        said.truncate(ANNOUNCEMENTS_MAX);
+        said
     }
 }
 
-/// Those who take turns in what is stood behind, our own first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Group {
-    Own,
-    Near(Neighbourhood),
-    Trusted(PublicKey),
+/// Records of several, who take turns.
+struct Turns<'a>(BTreeMap<u64, Vec<&'a Place>>);
+
+impl<'a> Turns<'a> {
+    const fn new() -> Self {
+        Self(BTreeMap::new())
+    }
+
+    fn add(&mut self, whose: u64, place: &'a Place) {
+        self.0.entry(whose).or_default().push(place);
+    }
+
+    /// Of each what channels live by first, then the newest; and among them in an order that none of them chose.
+    fn ranked(self, salt: u64) -> Vec<Record> {
+        let mut ranked = Vec::new();
+        for (whose, mut places) in self.0 {
+            places.sort_by_key(|place| {
+                let body = place.record.body();
+                (!body.kind.is_of_channels(), std::cmp::Reverse((body.sequence, place.number)))
+            });
+            let turn = |rank| (rank, mix(whose ^ mix(salt)));
+            ranked.extend(places.iter().enumerate().map(|(rank, place)| (turn(rank), place.record.clone())));
+        }
+        ranked.sort_by_key(|(turn, _)| *turn);
+        ranked.into_iter().map(|(_, record)| record).collect()
+    }
 }

@@ -1,6 +1,8 @@
 //! A catalogue as a set: what is kept is a function of what was heard. How catalogues compare themselves with each
 //! other is simulated in `tests/tests/simulated`.
 
+mod strangers;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p_identity::PeerId;
@@ -9,14 +11,17 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::messages::bucket_of;
-use super::timing::{NEWCOMERS, RENEWALS};
+use super::timing::{NEWCOMERS, PERIOD_CROWDED_MS, RENEWALS};
 use super::{
-    Action, Bounds, Catalogue, Compare, Event, Inserted, Neighbourhood, Page, Question, Reconcile, Trusted, Voucher,
-    Wanted, lot, verify_records,
+    Action, Bounds, Catalogue, Compare, Event, Inserted, Neighbour, Neighbourhood, Page, Question, Reconcile, Trusted,
+    Voucher, Wanted, lot, verify_records,
 };
 use crate::announce::{self, Announcement, KindTag, LaterAnnouncement};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
-use crate::limits::{CATALOGUE_BUCKETS, CATALOGUE_NEAR, CATALOGUE_RECORD_MAX};
+use crate::limits::{
+    ANNOUNCEMENTS_MAX, CATALOGUE_BUCKETS, CATALOGUE_NEAR, CATALOGUE_NEAR_ALL, CATALOGUE_PER_PUBLISHER,
+    CATALOGUE_RECORD_MAX,
+};
 use crate::signed::{Authentic, PublicKey, Signed};
 use crate::text::Name;
 
@@ -33,6 +38,11 @@ fn base(number: u8) -> BaseId {
     BaseId(Digest::of(&[b'b', number]))
 }
 
+/// A peer in that neighbourhood.
+fn somebody(near: u64) -> Neighbour {
+    Neighbour { peer: PeerId::random(), near: Neighbourhood(near) }
+}
+
 /// For base 0, of any kind and by any key.
 fn announce_kind(keypair: &Keypair, kind: KindTag, manifest: u16, sequence: u64) -> Authentic<Announcement> {
     let publisher = PublicKey::of(keypair);
@@ -41,8 +51,13 @@ fn announce_kind(keypair: &Keypair, kind: KindTag, manifest: u16, sequence: u64)
 
 /// Keys that nobody knows, each with one adapter.
 fn strangers(numbers: std::ops::Range<usize>) -> Vec<Authentic<Announcement>> {
+    strangers_of(KindTag::Adapter, numbers)
+}
+
+/// The same with something of another kind.
+fn strangers_of(kind: KindTag, numbers: std::ops::Range<usize>) -> Vec<Authentic<Announcement>> {
     let key = |n: usize| SecretKey::try_from_bytes(Digest::of(&n.to_le_bytes()).0).expect("any 32 bytes are a key");
-    numbers.map(|n| announce_kind(&Keypair::from(key(n)), KindTag::Adapter, 1, 1)).collect()
+    numbers.map(|n| announce_kind(&Keypair::from(key(n)), kind, 1, 1)).collect()
 }
 
 /// A signed announcement. Another `total_bytes` makes another one of the same key and sequence number: equivocation.
@@ -282,8 +297,12 @@ struct Pair {
 
 impl Pair {
     fn new(ours: Catalogue, theirs: Catalogue) -> Self {
+        Self::by(Reconcile::new(1), ours, theirs)
+    }
+
+    fn by(machine: Reconcile, ours: Catalogue, theirs: Catalogue) -> Self {
         let peer = PeerId::from_public_key(&libp2p_identity::PublicKey::from(keypair(200).public()));
-        let (machine, now_ms, asked, learned, asked_behind) = (Reconcile::new(1), 0, 0, 0, 0);
+        let (now_ms, asked, learned, asked_behind) = (0, 0, 0, 0);
         let mut pair = Self { machine, ours, theirs, peer, now_ms, asked, learned, asked_behind };
         pair.give(Event::Met { peer, base: base(0), near: Neighbourhood(1) });
         pair
@@ -344,152 +363,4 @@ fn what_is_signed_anew_every_few_seconds_is_taken_at_the_rate_of_gossip() {
     // Once that has ended, all is had in the end.
     pair.run_until(pair.now_ms + 4 * 3_600_000);
     assert_eq!(ids(&pair.ours), ids(&pair.theirs));
-}
-
-#[test]
-fn what_is_own_followed_or_checked_is_never_given_up_and_always_taken() {
-    let bounds = Bounds { per_publisher: 8, per_base: 40, in_all: 60 };
-    let key = |seed| PublicKey::of(&keypair(seed));
-    let (own, followed, checked) = (many(1, 30), many(2, 30), many(3, 1));
-    let mut kept = catalogue(bounds, own[..10].iter().chain(&followed[..10]).chain(&checked));
-    kept.set_own(key(1));
-    // Somebody else's word on the same manifest is no part of it.
-    let trusted = |checked| Trusted { followed: BTreeSet::from([key(2)]), checked };
-    kept.set_trusted(trusted(BTreeSet::from([(checked[0].body().manifest, key(3))])));
-    let before = ids(&kept);
-    for stranger in strangers(0..500) {
-        drop(kept.insert(stranger));
-    }
-    for one in own[10..].iter().chain(&followed[10..]) {
-        assert!(matches!(kept.insert(one.clone()), Inserted::New { .. }), "{one:?}");
-    }
-    let after = ids(&kept);
-    let all: Vec<_> = own[10..].iter().chain(&followed[10..]).chain(&checked).collect();
-    assert!(before.is_subset(&after) && all.iter().all(|one| after.contains(&announce::id(one))));
-    let publishers: BTreeSet<_> = kept.publishers(&own[29].body().manifest).into_iter().collect();
-    assert_eq!(publishers, BTreeSet::from([key(1), key(2)]));
-    assert_eq!(kept.len(), after.len());
-    assert_eq!(kept.of_base(&base(0)).count(), after.len());
-    let stood_behind = kept.stood_behind(base(0));
-    assert!(
-        stood_behind.len() > 32
-            && stood_behind.iter().all(|one| [key(1), key(2), key(3)].contains(&one.body().publisher))
-    );
-}
-
-#[test]
-fn what_is_trusted_no_longer_has_no_place_of_its_own() {
-    let bounds = Bounds { per_publisher: 8, per_base: 16, in_all: 60 };
-    let mut kept = Catalogue::new(bounds);
-    kept.follow(PublicKey::of(&keypair(2)));
-    let followed = many(2, 10);
-    followed.iter().cloned().chain(strangers(0..100)).for_each(|one| drop(kept.insert(one)));
-    assert_eq!(kept.stood_behind(base(0)).len(), followed.len());
-    kept.set_trusted(Trusted::default());
-    assert!(kept.stood_behind(base(0)).is_empty());
-    assert_eq!((kept.len(), ids(&kept).len()), (8, 8));
-}
-
-#[test]
-fn a_manifest_that_is_announced_as_two_kinds_is_listed_for_what_is_kept() {
-    let liar = keypair(2);
-    let mut kept = Catalogue::new(Bounds { per_publisher: 8, per_base: 2, in_all: 60 });
-    kept.follow(PublicKey::of(&liar));
-    drop(kept.insert(announce_kind(&liar, KindTag::Adapter, 1, 1)));
-    strangers(0..200).into_iter().for_each(|one| drop(kept.insert(one)));
-    assert_eq!((kept.len(), ids(&kept).len()), (2, 2), "one was heard, and one is on the shelf");
-    drop(kept.insert(announce_kind(&liar, KindTag::Proof, 1, 2)));
-    assert_eq!((kept.len(), ids(&kept).len()), (2, 2));
-    assert!(kept.records().any(|one| one.body().kind == KindTag::Proof));
-}
-
-#[test]
-fn what_a_peer_stands_behind_is_asked_where_not_all_that_is_lacking_may_come() {
-    let mut few = Pair::new(Catalogue::default(), catalogue(Bounds::default(), &many(1, 3)));
-    few.run_until(1_000);
-    assert_eq!((few.learned, few.asked_behind), (3, 0));
-    let count = NEWCOMERS.burst as usize;
-    let mut crowd = Pair::new(Catalogue::default(), catalogue(Bounds::default(), &strangers(0..count + 50)));
-    crowd.run_until(1_000);
-    assert_eq!((crowd.learned, crowd.asked_behind), (count, 1));
-}
-
-#[test]
-fn no_kind_pushes_out_another() {
-    let kinds =
-        [KindTag::Base, KindTag::Dataset, KindTag::Channel, KindTag::Proposal, KindTag::Version, KindTag::Proof];
-    let keys: Vec<_> = (1..=kinds.len() as u8).map(keypair).collect();
-    let few: Vec<_> = kinds.iter().zip(&keys).map(|(kind, key)| announce_kind(key, *kind, 7, 1)).collect();
-    let mut kept = catalogue(Bounds { per_publisher: 8, per_base: 32, in_all: 64 }, &few);
-    strangers(0..300).into_iter().for_each(|one| drop(kept.insert(one)));
-    assert!(few.iter().all(|one| kept.contains(&base(0), &announce::id(one))));
-    assert_eq!(kept.len(), kinds.len() + 16);
-}
-
-#[test]
-fn a_neighbourhood_fills_its_own_places_and_nobody_elses() {
-    let bounds = Bounds { per_publisher: 8, per_base: 8, in_all: 16 };
-    let mut kept = catalogue(bounds, &strangers(0..100));
-    let honest = many(1, 3);
-    for one in &honest {
-        let inserted = kept.insert_vouched(one.clone(), Some(Voucher::Neighbour(Neighbourhood(7))));
-        assert!(matches!(inserted, Inserted::New { .. }));
-    }
-    for stranger in strangers(100..1_100) {
-        drop(kept.insert_vouched(stranger, Some(Voucher::Publisher(Neighbourhood(8)))));
-    }
-    // To vouch for it too is no way to take its place away.
-    for one in &honest {
-        drop(kept.insert_vouched(one.clone(), Some(Voucher::Neighbour(Neighbourhood(8)))));
-    }
-    for stranger in strangers(1_100..1_200) {
-        drop(kept.insert_vouched(stranger, Some(Voucher::Neighbour(Neighbourhood(8)))));
-    }
-    assert!(honest.iter().all(|one| kept.contains(&base(0), &announce::id(one))));
-    assert!(kept.len() <= 4 + 3 + CATALOGUE_NEAR, "{}", kept.len());
-    // What a neighbour says it stands behind is not passed on as what we stand behind.
-    assert!(kept.stood_behind(base(0)).iter().all(|one| one.body().publisher != honest[0].body().publisher));
-}
-
-#[test]
-fn keys_that_are_made_for_one_epoch_have_no_better_place_in_the_next() {
-    const ROOM: usize = 64;
-    let bounds = Bounds { per_publisher: 8, per_base: 2 * ROOM, in_all: 4 * ROOM };
-    let honest: Vec<_> = (1..=ROOM as u8).map(|seed| many(seed, 1).remove(0)).collect();
-    // The best of four times as many.
-    let lowest = |epoch: u64, count: usize| {
-        let mut all = strangers(0..4 * count);
-        all.sort_by_key(|one| lot(epoch, &base(0), &one.body().publisher));
-        all.truncate(count);
-        all
-    };
-    let ground = lowest(1, 4 * ROOM);
-    let honest_in = |kept: &Catalogue| honest.iter().filter(|one| kept.contains(&base(0), &announce::id(one))).count();
-    let mut kept = Catalogue::new(bounds);
-    kept.set_epoch(1);
-    honest.iter().chain(&ground).for_each(|one| drop(kept.insert(one.clone())));
-    let first = honest_in(&kept);
-    kept.set_epoch(2);
-    // The same keys and the same records, said once more.
-    ground.iter().chain(&honest).for_each(|one| drop(kept.insert(one.clone())));
-    let second = honest_in(&kept);
-    assert!(first < ROOM / 8 && second > first, "{first} and then {second} of {ROOM}");
-}
-
-#[test]
-fn what_is_on_the_shelf_has_its_place_among_the_heard_again_when_its_lot_is_good() {
-    let bounds = Bounds { per_publisher: 8, per_base: 8, in_all: 16 };
-    let own = many(1, 1).remove(0);
-    let mut kept = Catalogue::new(bounds);
-    kept.set_own(own.body().publisher);
-    kept.insert(own.clone());
-    let mut other = Catalogue::new(bounds);
-    let mut offered = 0;
-    for epoch in 0..200 {
-        kept.set_epoch(epoch as u64);
-        strangers(8 * epoch..8 * epoch + 8).into_iter().for_each(|one| drop(kept.insert(one)));
-        let differing = kept.compare(&other.question(base(0)));
-        offered += usize::from(differing.ids().any(|id| id == announce::id(&own)));
-    }
-    assert!((10..190).contains(&offered), "{offered} of 200 epochs");
 }

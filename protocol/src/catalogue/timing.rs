@@ -6,6 +6,14 @@ use crate::rate_limit::Rate;
 /// everything, this finds the rest.
 pub const PERIOD_MS: u64 = 600_000;
 
+/// The same where there is no room: what a peer stands behind is found by asking it and in no other way, for two that
+/// have heard the same look equal whatever lies beside it. Each neighbourhood has its turn.
+pub const PERIOD_CROWDED_MS: u64 = 60_000;
+
+/// A peer that passed on something for which there was no room is asked what it stands behind, and not again within
+/// this time.
+pub const CROWDED_PAUSE_MS: u64 = 5_000;
+
 /// The same, and up to as much again, when there is a reason to believe that something was missed.
 pub const SOON_MS: u64 = 10_000;
 
@@ -64,12 +72,15 @@ pub const DECLINED_MS: u64 = 600_000;
 pub(super) const DECLINED: usize = 8_192;
 
 /// Publishers of whom nothing is known, as far as they come by comparing with the peers of one neighbourhood: so many
-/// at once and one a minute. Keys are free, and this is what a neighbourhood may bring of them. Whoever comes late and
+/// at once and one a minute; and as many of what channels live by, which the others do not use up. Keys are free, and this
+/// is what a neighbourhood may bring of them. Whoever comes late and
 /// has four neighbourhoods around has all of a full base at once.
 pub const NEWCOMERS: Rate = Rate { burst: 512, refill_ms: 60_000 };
 /// New things of publishers who are known, as far as they come by comparing with the peers of one neighbourhood: whoever
 /// comes late lacks thousands, and each costs every node a write.
 pub const ARRIVALS: Rate = Rate { burst: 8_192, refill_ms: 1_000 };
+/// New things of a key that is followed: a steward's versions are found by the newest one.
+pub const FOLLOWED: Rate = Rate { burst: 256, refill_ms: 60_000 };
 /// Records that have a place because a peer of a neighbourhood stands behind them: as many at once as there are places,
 /// and one a minute.
 pub const STOOD_BEHIND: Rate = Rate { burst: 64, refill_ms: 60_000 };

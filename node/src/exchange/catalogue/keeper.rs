@@ -29,7 +29,7 @@ impl Keeper {
         refresh_trust(exchange).await;
         exchange.0.net.known().with(|catalogue| {
             catalogue.set_epoch(timing::epoch(config::seconds_since_1970()));
-            heard.into_iter().for_each(|one| drop(catalogue.insert(one)));
+            catalogue.restore(heard);
         });
         Self { kept }
     }

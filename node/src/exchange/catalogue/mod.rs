@@ -64,6 +64,7 @@ fn translate(event: net::Event) -> Option<Event> {
         net::Event::Subscribed { peer, base, near } => Some(Event::Met { peer, base, near }),
         net::Event::Disconnected(peer) => Some(Event::Gone { peer }),
         net::Event::Missed(base) => Some(Event::Missed { base }),
+        net::Event::Crowded { peer, base } => Some(Event::Crowded { peer, base }),
         _ => None,
     }
 }

@@ -6,11 +6,11 @@ use std::hash::{BuildHasher, RandomState};
 use libp2p::PeerId;
 use libp2p::gossipsub::{self, MessageAcceptance, PublishError};
 use potluck_protocol::announce::{Announcement, base_of_topic};
-use potluck_protocol::catalogue::Neighbourhood;
+use potluck_protocol::catalogue::{Neighbour, Neighbourhood};
 use potluck_protocol::id::BaseId;
 use potluck_protocol::signed::Authentic;
 
-use super::super::announcements::{Forwarder, Reason, Verdict};
+use super::super::announcements::{Reason, Verdict};
 use super::super::error::NetError;
 use super::super::handle::Event;
 use super::super::{gossip, limits};
@@ -139,7 +139,7 @@ impl Actor<'_> {
     fn judge(&mut self, from: &PeerId, message: &gossipsub::Message) -> MessageAcceptance {
         let Some(&base) = self.topics.get(&message.topic) else { return MessageAcceptance::Ignore };
         let now_ms = self.state.now_ms();
-        let forwarder = Forwarder { peer: *from, near: self.near(from) };
+        let forwarder = Neighbour { peer: *from, near: self.near(from) };
         let verdict = self.state.announcements.judge(forwarder, base, &message.data, now_ms);
         self.count_verdict(*from, &verdict);
         match verdict {
@@ -153,8 +153,12 @@ impl Actor<'_> {
             }
             Verdict::Ignore(reason) => {
                 tracing::debug!(%from, ?reason, "an announcement was ignored");
-                if reason == Reason::TooMany && self.state.announcements.tell_missed(now_ms) {
-                    self.state.emit(Event::Missed(base));
+                match reason {
+                    Reason::TooMany if self.state.announcements.tell_missed(now_ms) => {
+                        self.state.emit(Event::Missed(base));
+                    }
+                    Reason::NoRoom => self.state.emit(Event::Crowded { peer: *from, base }),
+                    _ => {}
                 }
                 MessageAcceptance::Ignore
             }

@@ -8,10 +8,10 @@ use libp2p::PeerId;
 use super::setting::{Defence, Setting};
 use potluck_node::addresses::AddressGroup;
 use potluck_node::exchange::limits::{ASKERS, CATALOGUE_QUESTIONS, QUESTIONS};
-use potluck_node::net::announcements::{Announcements, Forwarder, Forwarders, Known, Verdict};
+use potluck_node::net::announcements::{Announcements, Forwarders, Known, Verdict};
 use potluck_node::net::{Bans, Misdeed, PeerGroup, Twin};
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
-use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbourhood, Page, Trusted};
+use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Neighbourhood, Page, Trusted};
 use potluck_protocol::id::{BaseId, Digest, ManifestId};
 use potluck_protocol::rate_limit::RateLimiter;
 use potluck_protocol::signed::{Authentic, PublicKey};
@@ -20,9 +20,9 @@ use potluck_protocol::signed::{Authentic, PublicKey};
 const CHECKED: usize = 1 << 16;
 
 /// What a node may be made to do: so much at once, and so much in each second.
-const SIGNATURES: (u64, u64) = (5_000, 5);
+const SIGNATURES: (u64, u64) = (100_000, 50);
 const ANSWERED: (u64, u64) = (20_000, 20);
-const KEPT_BYTES: (u64, u64) = (1_000_000, 200);
+const KEPT_BYTES: (u64, u64) = (10_000_000, 2_000);
 
 type Checked = Result<Authentic<Announcement>, AnnouncementError>;
 
@@ -148,8 +148,9 @@ impl Gate {
         now_ms: u64,
     ) -> (Verdict, Option<Misdeed>) {
         let (peer, near) = (setting.peer(from), setting.neighbourhood(from));
+        let forwarder = Neighbour { peer, near };
         let mut checked = 0;
-        let verdict = self.judge.judge_by(Forwarder { peer, near }, base, bytes, now_ms, |claimed| {
+        let verdict = self.judge.judge_by(forwarder, base, bytes, now_ms, |claimed| {
             checked += claimed.signature_count() as u64;
             match verify(base, bytes) {
                 Err(AnnouncementError::Signature(error)) => Err(error),
@@ -166,8 +167,13 @@ impl Gate {
     pub fn verify_records(&mut self, base: BaseId, records: &[Vec<u8>]) -> Result<Page, AnnouncementError> {
         let mut page = Page::default();
         for bytes in records {
-            self.costs.signatures += 1;
-            match verify(base, bytes) {
+            // What is here already was checked.
+            let here = |record: &Authentic<Announcement>| {
+                self.judge.known.with(|catalogue| catalogue.contains(&base, &announce::id(record)))
+            };
+            let verified = verify(base, bytes);
+            self.costs.signatures += u64::from(!verified.as_ref().is_ok_and(here));
+            match verified {
                 Ok(record) => page.records.push(record),
                 Err(error) if error.is_fault() => return Err(error),
                 Err(_) => page.later += 1,

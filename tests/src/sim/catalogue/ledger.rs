@@ -8,7 +8,8 @@ use libp2p::PeerId;
 use super::Setting;
 use potluck_protocol::announce;
 use potluck_protocol::catalogue::timing::{
-    ANSWER_MS, BACKOFF_MAX_MS, BACKOFF_MS, HEDGE_MS, PERIOD_MS, ROUND_MS, ROUNDS, SPREAD,
+    ANSWER_MS, BACKOFF_MAX_MS, BACKOFF_MS, CROWDED_PAUSE_MS, HEDGE_MS, PERIOD_CROWDED_MS, PERIOD_MS, ROUND_MS, ROUNDS,
+    SPREAD,
 };
 use potluck_protocol::catalogue::{
     Action, Catalogue, Event, Question, Reconcile, Record, RoundId, RoundOutcome, Wanted,
@@ -28,6 +29,8 @@ pub struct Ledger {
     caused: u64,
     /// Rounds that began and that ended, and records that came for nothing.
     started: u64,
+    /// There was no room in some base.
+    crowded: bool,
     pub ended: u64,
     pub redundant: u64,
 }
@@ -61,7 +64,7 @@ fn rule(holds: bool, rule: &'static str) -> Rule {
 impl Ledger {
     pub fn new(setting: Rc<Setting>) -> Self {
         let (met, rounds, rests) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { setting, met, rounds, last: None, rests, caused: 0, started: 0, ended: 0, redundant: 0 }
+        Self { setting, met, rounds, last: None, rests, caused: 0, started: 0, crowded: false, ended: 0, redundant: 0 }
     }
 
     /// The base of a round that is not over.
@@ -78,7 +81,7 @@ impl Ledger {
         catalogue: &mut Catalogue,
     ) -> Result<Vec<Action>, String> {
         let before = catalogue.len();
-        self.note(&event, catalogue);
+        self.note(&event, now_ms, catalogue);
         let actions = sync.handle(event, now_ms, catalogue);
         for action in &actions {
             self.check(action, now_ms, catalogue).map_err(|rule| format!("{rule}: {action:?}"))?;
@@ -98,7 +101,7 @@ impl Ledger {
         }
     }
 
-    fn note(&mut self, event: &Event, catalogue: &Catalogue) {
+    fn note(&mut self, event: &Event, now_ms: u64, catalogue: &Catalogue) {
         match event {
             Event::Met { peer, base, .. } => {
                 self.caused += 1;
@@ -126,6 +129,12 @@ impl Ledger {
                 }
             }
             Event::Asked { .. } | Event::Missed { .. } => self.caused += 1,
+            Event::Crowded { peer, .. } => {
+                self.caused += 1;
+                if let Some(rest) = self.rests.get_mut(peer) {
+                    rest.until_ms = rest.until_ms.min(now_ms + CROWDED_PAUSE_MS);
+                }
+            }
             Event::Unanswered { .. } | Event::Wrong { .. } | Event::Tick => {}
         }
     }
@@ -133,7 +142,7 @@ impl Ledger {
     fn check(&mut self, action: &Action, now_ms: u64, catalogue: &Catalogue) -> Rule {
         match action {
             Action::Ask { round, peer, question: Question::Compare(compare) } => {
-                self.check_start(*round, *peer, compare.base, now_ms)
+                self.check_start(*round, *peer, compare.base, now_ms, catalogue)
             }
             Action::Ask { round, peer, question: Question::StoodBehind(base) } => {
                 let running = self.rounds.get_mut(round).ok_or("what a peer stands behind is asked in a round")?;
@@ -167,10 +176,12 @@ impl Ledger {
         }
     }
 
-    fn check_start(&mut self, round: RoundId, peer: PeerId, base: BaseId, now_ms: u64) -> Rule {
+    fn check_start(&mut self, round: RoundId, peer: PeerId, base: BaseId, now_ms: u64, have: &Catalogue) -> Rule {
         let young = |running: &Running| running.base == base && now_ms < running.started_ms + HEDGE_MS;
         let until_ms = self.rests.get(&peer).map_or(0, |rest| rest.until_ms);
-        let regular = (now_ms / (PERIOD_MS * 3 / 4) + 1) * self.setting.bases;
+        self.crowded |= have.is_crowded(&base);
+        let period_ms = if self.crowded { PERIOD_CROWDED_MS } else { PERIOD_MS };
+        let regular = (now_ms / (period_ms * 3 / 4) + 1) * self.setting.bases;
         rule(self.last.is_none_or(|last| last < round), "rounds have new numbers")?;
         rule(self.met.get(&peer).is_some_and(|bases| bases.contains(&base)), "only who follows a base is asked")?;
         rule(self.rounds.values().all(|running| running.peer != peer), "one round with a peer at a time")?;

@@ -268,6 +268,9 @@ impl Node {
             Verdict::Ignore(Reason::TooMany) if self.gate.tell_missed(now_ms) => {
                 self.feed(Event::Missed { base }, now_ms, out);
             }
+            Verdict::Ignore(Reason::NoRoom) => {
+                self.feed(Event::Crowded { peer: self.setting.peer(from), base }, now_ms, out);
+            }
             Verdict::Ignore(_) | Verdict::Reject(_) => {}
         }
     }

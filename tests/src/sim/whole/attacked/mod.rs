@@ -33,7 +33,7 @@ const MINUTE_MS: u64 = 60_000;
 /// The honest nodes know each other before the first is published; the last is published, and the world ends.
 const FIRST_MS: u64 = MINUTE_MS;
 const LAST_MS: u64 = 110 * MINUTE_MS;
-const END_MS: u64 = 120 * MINUTE_MS;
+pub const END_MS: u64 = 120 * MINUTE_MS;
 
 /// Small, so that strangers overfill it many times: half of a base is for adapters, a tenth each for versions and proofs.
 const BOUNDS: Bounds = Bounds { per_publisher: 16, per_base: 256, in_all: 1_024 };
@@ -101,7 +101,10 @@ impl Plan {
     pub fn run(&self) -> Result<Outcome, Fault> {
         let mut world = self.world();
         world.run_until(END_MS)?;
-        Outcome::of(self, &world)
+        let outcome = Outcome::of(self, &world)?;
+        let late = |rule| Fault::Rule { at_ms: world.now_ms(), node: 0, rule };
+        outcome.check().map_err(late)?;
+        Ok(outcome)
     }
 }
 
