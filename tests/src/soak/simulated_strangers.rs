@@ -36,7 +36,7 @@ pub fn run_with(seed: u64, seeds: u64) -> crash::Outcome<Value> {
             "pulled": most_s(|one| one.pulled_ms),
         },
         "most_of_one_node": {
-            "signatures": most.signatures, "answered": most.answered, "busy": most.busy, "kept": most.kept,
+            "signatures": most.signatures, "answered": most.answered, "answered_one_in_a_second": most.answered_one, "busy": most.busy, "kept": most.kept,
             "kept_bytes": most.kept_bytes, "records": most.records,
         },
     });

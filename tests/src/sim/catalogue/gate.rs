@@ -1,7 +1,7 @@
 //! What a node lets in: the daemon's judge of gossip, its allowances for questions, and its bans.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use libp2p::PeerId;
 
@@ -21,7 +21,8 @@ const CHECKED: usize = 1 << 16;
 
 /// What a node may be made to do: so much at once, and so much in each second.
 const SIGNATURES: (u64, u64) = (100_000, 50);
-const ANSWERED: (u64, u64) = (20_000, 20);
+/// Questions of one peer that a node may answer within one second.
+const ANSWERED: (u64, u64) = (QUESTIONS.burst + 1_000 / QUESTIONS.refill_ms, 0);
 const KEPT_BYTES: (u64, u64) = (10_000_000, 2_000);
 
 type Checked = Result<Authentic<Announcement>, AnnouncementError>;
@@ -49,6 +50,8 @@ pub struct Costs {
     /// Questions that it answered, and those that it had no time for.
     pub answered: u64,
     pub busy: u64,
+    /// The most questions of one peer that it answered within one second.
+    pub answered_one: u64,
     /// Records that came new into its catalogue, and their bytes: each is written.
     pub kept: u64,
     pub kept_bytes: u64,
@@ -65,6 +68,7 @@ impl Costs {
             signatures: self.signatures.max(other.signatures),
             answered: self.answered.max(other.answered),
             busy: self.busy.max(other.busy),
+            answered_one: self.answered_one.max(other.answered_one),
             kept: self.kept.max(other.kept),
             kept_bytes: self.kept_bytes.max(other.kept_bytes),
             bans: self.bans.max(other.bans),
@@ -76,7 +80,7 @@ impl Costs {
     pub fn check(&self, now_ms: u64) -> Result<(), String> {
         let bounds = [
             ("signatures checked", self.signatures, SIGNATURES),
-            ("questions answered", self.answered, ANSWERED),
+            ("questions of one peer answered within a second", self.answered_one, ANSWERED),
             ("bytes of records kept", self.kept_bytes, KEPT_BYTES),
         ];
         let beyond =
@@ -96,6 +100,8 @@ pub struct Gate {
     bans: Bans,
     questions: RateLimiter<PeerId>,
     comparisons: RateLimiter<PeerId>,
+    /// How many questions of each node were answered in the second that is named.
+    asked: BTreeMap<usize, (u64, u64)>,
     trusted: Trusted,
     epoch: u64,
     pub costs: Costs,
@@ -120,6 +126,7 @@ impl Gate {
             bans: Bans::default(),
             questions: RateLimiter::new(QUESTIONS, ASKERS),
             comparisons: RateLimiter::new(CATALOGUE_QUESTIONS, ASKERS),
+            asked: BTreeMap::new(),
             trusted: Trusted { followed: setting.followed.clone(), ..Trusted::default() },
             epoch: setting.epoch(0),
             costs: Costs::default(),
@@ -187,8 +194,18 @@ impl Gate {
         let peer = setting.peer(from);
         let may = setting.lacks(Defence::Allowances)
             || self.questions.take(peer, now_ms) && (!compares || self.comparisons.take(peer, now_ms));
-        *(if may { &mut self.costs.answered } else { &mut self.costs.busy }) += 1;
-        may
+        if !may {
+            self.costs.busy += 1;
+            return false;
+        }
+        let (second, count) = self.asked.entry(from).or_default();
+        if std::mem::replace(second, now_ms / 1_000) != now_ms / 1_000 {
+            *count = 0;
+        }
+        *count += 1;
+        self.costs.answered += 1;
+        self.costs.answered_one = self.costs.answered_one.max(*count);
+        true
     }
 
     /// Whether it is time to say that gossip was too fast.

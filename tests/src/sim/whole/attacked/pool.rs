@@ -48,6 +48,8 @@ pub struct Pool {
     pub phantoms: Vec<Record>,
     /// Each stranger's announcements of all that honest nodes publish.
     pub claims: Vec<Vec<Record>>,
+    /// One of each stranger by its node's own key, so that there would be a place for it. It is never said rightly.
+    pub unsaid: Vec<Record>,
     /// Proofs that prove nothing.
     pub junk: Vec<Record>,
     /// One manifest of each of some keys, again and again under higher numbers.
@@ -143,6 +145,10 @@ impl Pool {
             ground,
             phantoms: many("phantom", STRANGERS * PHANTOMS_EACH, &kinds),
             claims: keys[HONEST..].iter().map(|key| (0..MANIFESTS).map(|n| claim(key, n)).collect()).collect(),
+            unsaid: keys[HONEST..]
+                .iter()
+                .map(|key| sign(key, signed::nowhere("unsaid"), KindTag::Adapter, 1, false))
+                .collect(),
             junk: many("junk", STRANGERS * JUNK_EACH, &[KindTag::Proof]),
             resigned: (0..STRANGERS * RESIGNED_EACH).map(again).collect(),
             later: (0..LATER).map(later).collect(),
