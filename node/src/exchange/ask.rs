@@ -6,7 +6,7 @@ use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::verify_records;
-use potluck_protocol::id::{BaseId, ManifestId, ShardId};
+use potluck_protocol::id::{AnnouncementId, BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::HAVE_MAX;
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
@@ -88,8 +88,10 @@ pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec
 
 /// What the peer stands behind of a base, each verified; what only a later version knows is left out.
 pub async fn announcements(net: &Handle, peer: PeerId, base: BaseId) -> Result<Vec<Authentic<Announcement>>, AskError> {
+    let known = net.known().clone();
+    let here = move |id: &AnnouncementId| known.with(|catalogue| catalogue.get(&base, id).cloned());
     match one(net, peer, &Request::Announcements(base)).await? {
-        Reply::Announcements(records) => match task::blocking(move || verify_records(base, &records)).await {
+        Reply::Announcements(records) => match task::blocking(move || verify_records(base, &records, here)).await {
             Ok(page) => page.map(|page| page.records).map_err(|error| AskError::Wrong(error.to_string())),
             // A panic of ours is not the peer's fault.
             Err(_) => Err(AskError::Timeout),

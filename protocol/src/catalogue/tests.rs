@@ -262,10 +262,10 @@ fn records_of_kinds_that_a_later_version_added_are_left_out_and_nobodys_fault() 
     let later = LaterAnnouncement { manifest, manifest_len, kind, name, base: of, total_bytes, publisher, sequence };
     let later = Signed::sign(&later, &keypair(1)).expect("it encodes").expect("its own signer");
     let mut bytes = vec![one.signed().encode().expect("it encodes"), later.encode().expect("it encodes")];
-    let page = verify_records(base(0), &bytes).expect("nothing is wrong");
+    let page = verify_records(base(0), &bytes, |_| None).expect("nothing is wrong");
     assert_eq!((page.records.len(), page.later, page.count()), (1, 1, 2));
     bytes[1][50] ^= 1;
-    assert!(verify_records(base(0), &bytes).is_err_and(|error| error.is_fault()), "damage is a fault");
+    assert!(verify_records(base(0), &bytes, |_| None).is_err_and(|error| error.is_fault()), "damage is a fault");
 }
 
 #[test]
@@ -324,7 +324,8 @@ impl Pair {
                     }
                     Action::Ask { round, question: Question::Records(wanted), .. } => {
                         self.asked += wanted.ids.len();
-                        let page = verify_records(wanted.base, &self.theirs.answer(&wanted)).expect("all are right");
+                        let page =
+                            verify_records(wanted.base, &self.theirs.answer(&wanted), |_| None).expect("all are right");
                         events.push(Event::Records { round, page });
                     }
                     Action::Learned(_) => self.learned += 1,

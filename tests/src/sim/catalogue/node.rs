@@ -264,14 +264,18 @@ impl Node {
         let Some(base) = self.ledger.base(&round) else { return };
         let event = match codec::decode::<Reply>(bytes) {
             Ok(Reply::Differing(differing)) => Event::Differs { round, differing },
-            Ok(Reply::Announcements(records)) => match verify_records(base, &records) {
-                Ok(page) => Event::StoodBehind { round, page },
-                Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
-            },
-            Ok(Reply::Records(records)) => match verify_records(base, &records) {
-                Ok(page) => Event::Records { round, page },
-                Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
-            },
+            Ok(Reply::Announcements(records)) => {
+                match verify_records(base, &records, |id| self.catalogue.get(&base, id).cloned()) {
+                    Ok(page) => Event::StoodBehind { round, page },
+                    Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
+                }
+            }
+            Ok(Reply::Records(records)) => {
+                match verify_records(base, &records, |id| self.catalogue.get(&base, id).cloned()) {
+                    Ok(page) => Event::Records { round, page },
+                    Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
+                }
+            }
             other => Event::Wrong { round, blame: Violation::Protocol(format!("{other:?}")) },
         };
         self.feed(event, now_ms, out);
