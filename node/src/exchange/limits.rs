@@ -88,9 +88,6 @@ pub const QUESTIONS: Rate = Rate { burst: 2_048, refill_ms: 20 };
 /// Peers whose questions are counted.
 pub const ASKERS: usize = 1024;
 
-/// Of those who are said to have a manifest, so many are looked at for an answer, drawn by lot: anybody may say it.
-pub const PROVIDERS_LOOKED_AT: usize = 64;
-
 /// Of these, questions about our catalogue: a node that follows many bases asks once for each when it comes,
 /// and seventeen times for all of a full one. At most 130 KiB go out for each. More: `Busy`.
 pub const CATALOGUE_QUESTIONS: Rate = Rate { burst: 256, refill_ms: 250 };

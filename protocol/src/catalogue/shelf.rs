@@ -40,9 +40,7 @@ pub enum Voucher {
 impl Voucher {
     /// What speaks for a record that a peer brings, if it is its own: its name holds the key.
     pub fn of_publisher(peer: &PeerId, near: Neighbourhood, publisher: &PublicKey) -> Option<Self> {
-        // The bytes first, for a key's own name costs arithmetic.
-        let own = peer.to_bytes().ends_with(&publisher.0.0) && publisher.peer_id() == Some(*peer);
-        own.then_some(Self::Publisher(near))
+        (PublicKey::of_peer(peer) == Some(*publisher)).then_some(Self::Publisher(near))
     }
 
     /// The greater, the better. Among equals the first one stays: nobody takes over a place to give it up.
