@@ -46,6 +46,17 @@ pub struct PeerInfo {
     pub group: AddressGroup,
 }
 
+/// A base that a connected peer follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// Who follows it.
+    pub peer: PeerId,
+    /// Where the peer is.
+    pub near: Neighbourhood,
+    /// What it follows.
+    pub base: BaseId,
+}
+
 /// What happened on the network.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -124,7 +135,7 @@ pub(super) enum Command {
     Bootstrap(oneshot::Sender<Vec<(Multiaddr, Health)>>),
     Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
     Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
-    BasesOfOthers(oneshot::Sender<Vec<(BaseId, Vec<PeerId>)>>),
+    BasesOfOthers(oneshot::Sender<Vec<Interest>>),
     Open(PeerId, Way, oneshot::Sender<Result<Outbound, OpenError>>),
     Reach(oneshot::Sender<ReachInfo>),
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
@@ -180,9 +191,9 @@ impl Handle {
         self.ask(|back| Command::Announce(Box::new(announcement), back)).await?
     }
 
-    /// Bases that connected peers follow and this node does not, those of most neighbourhoods first, each with some of
-    /// these peers. What is announced for them does not come by itself.
-    pub async fn bases_of_others(&self) -> Result<Vec<(BaseId, Vec<PeerId>)>, NetError> {
+    /// Bases that connected peers follow and this node does not: what is announced for them does not come by itself.
+    /// Peers may name as many as they are allowed to follow.
+    pub async fn bases_of_others(&self) -> Result<Vec<Interest>, NetError> {
         self.ask(Command::BasesOfOthers).await
     }
 

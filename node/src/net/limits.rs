@@ -137,11 +137,6 @@ pub const TOPICS: usize = 100;
 /// that did, and the name of each peer costs a check of its key, and a look at its addresses.
 pub const ANNOUNCERS: usize = 64;
 
-/// Bases that peers follow and this node does not, of which a search looks at some offers: at most 20 KiB each.
-pub const BASES_OF_OTHERS: usize = 32;
-/// Peers that are asked for the offers of one of them, each from another neighbourhood.
-pub const FOLLOWERS_ASKED: usize = 3;
-
 /// Own announcements that wait for a listener, oldest dropped first.
 pub const OUTBOX: usize = 1024;
 
