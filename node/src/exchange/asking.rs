@@ -32,7 +32,8 @@ impl Asking {
     pub fn meet(&mut self, connected: &[PeerInfo], likely: &[PeerId]) -> Vec<PeerId> {
         let now = Instant::now();
         let mut first: BTreeSet<PeerId> = likely.iter().copied().collect();
-        first.extend(self.exchange.0.net.announcers(self.id));
+        // Of those who are here alone: thousands of others may have announced it.
+        first.extend(self.exchange.0.net.announcers_among(self.id, connected.iter().map(|info| info.peer)));
         first.extend(self.exchange.holders().likely(&self.id));
         let reputation = self.exchange.reputation();
         let able = connected.iter().filter(|info| !reputation.is_blamed(&info.peer, now));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use potluck_protocol::ask::ANSWER_MS;
+use potluck_protocol::ask::{ANSWER_MS, HEDGE_MS};
 use potluck_protocol::backoff::Delays;
 use potluck_protocol::rate_limit::Rate;
 
@@ -88,9 +88,6 @@ pub const QUESTIONS: Rate = Rate { burst: 2_048, refill_ms: 20 };
 /// Peers whose questions are counted.
 pub const ASKERS: usize = 1024;
 
-/// Of those who are said to have a manifest, so many are looked at for an answer, drawn by lot: anybody may say it.
-pub const PROVIDERS_LOOKED_AT: usize = 64;
-
 /// Of these, questions about our catalogue: a node that follows many bases asks once for each when it comes,
 /// and seventeen times for all of a full one. At most 130 KiB go out for each. More: `Busy`.
 pub const CATALOGUE_QUESTIONS: Rate = Rate { burst: 256, refill_ms: 250 };
@@ -114,6 +111,15 @@ pub const CATALOGUE_PAUSE: Duration = Duration::from_secs(30);
 /// Manifests that are looked for together, each up to 260 KiB. One for which only late answers are waited for does not
 /// count: nobody's silence keeps the next one waiting.
 pub const LOOK_AT_ONCE: usize = 8;
+
+/// Bases that peers follow and this node does not, of which a search looks at some offers: at most 20 KiB from a peer each.
+pub const BASES_OF_OTHERS: usize = 32;
+/// Peers that are asked for the offers of one of them, each from another neighbourhood.
+pub const FOLLOWERS_ASKED: usize = 3;
+/// If no more than one in so many of the peers that are asked still owe an answer, they have [`AROUND_HEDGE`] more.
+pub const AROUND_FEW: usize = 4;
+/// Counted from the last answer that came.
+pub const AROUND_HEDGE: Duration = Duration::from_millis(HEDGE_MS);
 
 /// A manifest that nobody handed out is looked for after the others, for a time that doubles.
 pub const MISSING_RESTS: Delays = Delays { first_ms: 10_000, longest_ms: 3_600_000 };

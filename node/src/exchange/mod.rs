@@ -46,6 +46,7 @@ use potluck_protocol::signed::Authentic;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
+pub use around::{Backed, Backer};
 pub use error::PullError;
 pub use look::Looked;
 pub use pace::Speed;

@@ -117,7 +117,9 @@ impl<'a> Actor<'a> {
                 self.note_who_is_here();
                 answer(back, self.state.bootstrap.all().to_vec());
             }
-            Command::Addresses(peer, back) => answer(back, self.state.peers.addresses(&peer)),
+            Command::Addresses(peers, back) => {
+                answer(back, discovery::placed(peers, |peer| self.state.peers.addresses(peer)).collect());
+            }
             Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
             Command::BasesOfOthers(back) => answer(back, self.bases_of_others()),
             Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),

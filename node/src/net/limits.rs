@@ -133,10 +133,9 @@ pub const BOOK_ADDRESSES: usize = 8;
 /// Bases that one node follows, and topics that one peer may subscribe to.
 pub const TOPICS: usize = 100;
 
-/// Bases that peers follow and this node does not, of which a search looks at some offers: at most 20 KiB each.
-pub const BASES_OF_OTHERS: usize = 32;
-/// Peers that are asked for the offers of one of them, each from another neighbourhood.
-pub const FOLLOWERS_ASKED: usize = 3;
+/// Of those who announced a manifest, so many are looked at at once, drawn by lot: anybody may have made thousands of keys
+/// that did, and the name of each peer costs a check of its key, and a look at its addresses.
+pub const ANNOUNCERS: usize = 64;
 
 /// Own announcements that wait for a listener, oldest dropped first.
 pub const OUTBOX: usize = 1024;

@@ -45,7 +45,7 @@ pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use error::NetError;
 pub use guard::Ban;
-pub use handle::{Event, Handle, PeerInfo};
+pub use handle::{Event, Handle, Interest, PeerInfo};
 pub use misdeed::Misdeed;
 pub use twin::{Sign, UNSURE};
 

@@ -30,7 +30,7 @@ use libp2p_identity::PeerId;
 
 pub use machine::Ask;
 pub use memory::Memory;
-pub use spread::spread;
+pub use spread::{spread, take_turns};
 
 /// Questions of one ask that are open and not late.
 pub const AT_ONCE: usize = 8;

@@ -11,6 +11,7 @@ use crate::announce::{self, Announcement, AnnouncementError, KindTag};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_MAX, CATALOGUE_PER_BASE, CATALOGUE_PER_PUBLISHER, CATALOGUE_RECORD_MAX};
 use crate::signed::{Authentic, Claimed, PublicKey};
+use crate::splitmix::SplitMix64;
 
 /// How many records are kept. Two nodes keep the same of a base if they have the same bounds and, when the bound on
 /// all is reached, follow the same bases.
@@ -329,14 +330,33 @@ impl Catalogue {
         self.shelf.stood_behind(base)
     }
 
-    /// Who announced a manifest, sorted.
-    pub fn publishers(&self, manifest: &ManifestId) -> Vec<PublicKey> {
+    /// Whether a key announced a manifest.
+    pub fn announces(&self, manifest: &ManifestId, publisher: &PublicKey) -> bool {
+        let first = (*manifest, *publisher, BaseId(Digest::smallest(0)), KindTag::Adapter);
+        let found = self.by_manifest.range(first..).next();
+        found.is_some_and(|(of, by, ..)| (of, by) == (manifest, publisher))
+    }
+
+    /// Some of those who announced a manifest: all of them have the same chance. Anybody may have made thousands of keys
+    /// that did, and asks for it as often as they like, so what this costs beside a walk is bounded by `count`.
+    pub fn publishers(&self, manifest: &ManifestId, count: usize, rng: &mut SplitMix64) -> Vec<PublicKey> {
         let least = Digest::smallest(0);
         let first = (*manifest, PublicKey(least), BaseId(least), KindTag::Adapter);
         let of = self.by_manifest.range(first..).take_while(|(other, ..)| other == manifest);
-        let mut publishers: Vec<_> = of.map(|(_, publisher, ..)| *publisher).collect();
-        publishers.dedup();
-        publishers
+        let (mut drawn, mut seen, mut last) = (Vec::new(), 0, None);
+        for (_, publisher, ..) in of {
+            // One that announced it for several bases, or as several kinds, stands here several times in a row.
+            if last.replace(publisher) == Some(publisher) {
+                continue;
+            }
+            seen += 1;
+            if drawn.len() < count {
+                drawn.push(*publisher);
+            } else if let Some(place) = drawn.get_mut(rng.below(seen) as usize) {
+                *place = *publisher;
+            }
+        }
+        drawn
     }
 
     /// The question that finds out where another catalogue of the base differs.

@@ -23,6 +23,7 @@ use crate::limits::{
     CATALOGUE_RECORD_MAX,
 };
 use crate::signed::{Authentic, PublicKey, Signed};
+use crate::splitmix::SplitMix64;
 use crate::text::Name;
 
 /// The same cases in every run.
@@ -178,7 +179,10 @@ proptest! {
         for manifest in (0..6u16).map(|manifest| ManifestId(Digest::of(&manifest.to_le_bytes()))) {
             let of = kept.records().filter(|one| one.body().manifest == manifest);
             let scanned: BTreeSet<PublicKey> = of.map(|one| one.body().publisher).collect();
-            prop_assert_eq!(kept.publishers(&manifest), scanned.into_iter().collect::<Vec<_>>());
+            let mut keys = (1..5).map(|n| PublicKey::of(&keypair(n)));
+            let agrees = keys.all(|key| kept.announces(&manifest, &key) == scanned.contains(&key));
+            prop_assert!(agrees);
+            prop_assert_eq!(kept.publishers(&manifest, 100, &mut SplitMix64::new(1)), Vec::from_iter(scanned));
         }
     }
 

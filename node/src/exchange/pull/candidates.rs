@@ -151,12 +151,9 @@ impl Candidates {
         known.extend(self.dials.rng.sample(said, count));
         let mut away: Vec<PeerId> = known.into_iter().filter(|peer| !connected.contains(peer)).collect();
         away.sort_by_key(|peer| self.dials.times(peer));
-        for peer in away {
-            if !self.dials.may(peer, None) {
-                continue;
-            }
-            let addresses = self.exchange.0.net.addresses(peer).await.unwrap_or_default();
-            if !addresses.is_empty() {
+        // Who cannot be found takes no place: anybody can announce it by keys that nobody has met.
+        for (peer, addresses) in self.exchange.0.net.addresses(away).await.unwrap_or_default() {
+            if self.dials.may(peer, None) {
                 self.dial(peer, addresses);
             }
         }

@@ -1,6 +1,6 @@
 //! What is answered to each request.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use libp2p::PeerId;
@@ -11,11 +11,12 @@ use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, PROVIDERS_MAX};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::limits::{BUSY_RETRY_MS, PROVIDERS_LOOKED_AT};
+use super::super::limits::BUSY_RETRY_MS;
 use super::super::uploads::Uploader;
 use super::super::{Exchange, lock};
 use super::asked::Pending;
 use super::{Answer, ServeError};
+use crate::net::discovery::Named;
 use crate::store::StoreError;
 
 impl Exchange {
@@ -72,23 +73,12 @@ impl Exchange {
 
     async fn providers(&self, asker: PeerId, id: ManifestId) -> Reply {
         let mut peers = self.holders().of(&id);
-        peers.extend(some_of(self.0.net.announcers(id)));
+        peers.extend(self.0.net.announcers(id));
         peers.extend(self.holders().askers(&id));
-        let mut providers: Vec<Provider> = Vec::new();
-        for peer in peers {
-            let bytes = peer.to_bytes();
-            let new = peer != asker && peer != self.0.net.peer_id() && !providers.iter().any(|one| one.peer == bytes);
-            if !new || providers.len() == PROVIDERS_MAX {
-                continue;
-            }
-            let addresses = self.0.net.addresses_for(asker, peer).await.unwrap_or_default();
-            let addresses = addresses.iter().map(|address| address.to_vec());
-            let addresses: Vec<_> = addresses.filter(|one| one.len() <= ADDRESS_MAX).take(ADDRESSES_MAX).collect();
-            if !addresses.is_empty() {
-                providers.push(Provider { peer: bytes, addresses });
-            }
-        }
-        Reply::Providers(providers)
+        let mut seen = BTreeSet::from([asker, self.0.net.peer_id()]);
+        peers.retain(|peer| seen.insert(*peer));
+        let named = self.0.net.addresses_for(asker, peers).await.unwrap_or_default();
+        Reply::Providers(named.into_iter().filter_map(provider).take(PROVIDERS_MAX).collect())
     }
 
     /// What we stand behind: it has places of its own in others' catalogues, and is what a search sees of a base that
@@ -131,12 +121,11 @@ impl Exchange {
     }
 }
 
-/// Thousands of keys may be said to have a manifest, and each of them costs a look at its addresses.
-fn some_of(mut peers: Vec<PeerId>) -> Vec<PeerId> {
-    let lots = RandomState::new();
-    peers.sort_by_cached_key(|peer| lots.hash_one(peer));
-    peers.truncate(PROVIDERS_LOOKED_AT);
-    peers
+/// As it is said; `None` if no address of it can be.
+fn provider((peer, addresses): Named) -> Option<Provider> {
+    let addresses = addresses.iter().map(|address| address.to_vec());
+    let addresses: Vec<_> = addresses.filter(|one| one.len() <= ADDRESS_MAX).take(ADDRESSES_MAX).collect();
+    (!addresses.is_empty()).then(|| Provider { peer: peer.to_bytes(), addresses })
 }
 
 pub(in crate::exchange) fn busy() -> Reply {

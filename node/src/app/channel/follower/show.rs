@@ -114,7 +114,8 @@ impl ChannelView {
         });
         let named: BTreeSet<ManifestId> = named.collect();
         let mut adapters = Adapters::default();
-        for heard in self.names.heard_now().await?.into_iter().filter(|heard| named.contains(&heard.manifest)) {
+        for heard in self.names.heard_now().await?.into_iter().flatten().filter(|heard| named.contains(&heard.manifest))
+        {
             adapters.names.insert(heard.manifest, heard.name.to_string());
         }
         let here = self.disk.on_store(move |store| {
