@@ -370,6 +370,9 @@ pub struct Followed {
     pub halted: bool,
     /// This node's key is the steward's.
     pub own: bool,
+    /// When the steward was last heard from, in seconds since 1970: connected here then, or signing an announcement that is
+    /// known here, by their clock. Versions newer than that may exist. `null`: never.
+    pub steward_heard: Option<u64>,
 }
 
 /// A version was written as a base folder.
