@@ -107,8 +107,9 @@ fn explain_death(status: std::process::ExitStatus, words: &str, task: &Task) -> 
         // In its first instants, before it listens.
         return explain(Failure::interrupted(), task);
     }
-    // An allocation that was refused: the first words are the standard library's.
-    let failure = if signal(status) == Some(ABORT) && words.contains("memory allocation of") {
+    // An allocation that was refused: the standard library says so, on a line of its own.
+    let refused = || words.lines().any(|line| line.starts_with("memory allocation of "));
+    let failure = if signal(status) == Some(ABORT) && refused() {
         explain_memory(task)
     } else if signal(status) == Some(KILL) {
         // SIGKILL, which is what the kernel sends when memory runs out.
@@ -125,13 +126,15 @@ fn explain_death(status: std::process::ExitStatus, words: &str, task: &Task) -> 
     if words.is_empty() { failure } else { failure.context(words.lines().next().unwrap_or_default()) }
 }
 
-/// A worker that only reads a base needs no more than [`bounded::MEMORY`], whoever made it.
+/// The system does not say whether an allocation was beyond our bound or more than this machine has: so it is no word on
+/// a base, or on who published it, and another publication of the same base may open.
 fn explain_memory(task: &Task) -> Failure {
     match task {
         Task::Identify { .. } | Task::Describe { .. } => Failure::new(
-            Kind::Verification,
-            format!("the base takes more than {} of memory to open, which no base's files do", bytes(bounded::MEMORY)),
-        ),
+            Kind::Failed,
+            format!("the base took more memory to open than {}, or than this machine has", bytes(bounded::MEMORY)),
+        )
+        .hint("close other programs and try again; if that much is free, its tokenizer or chat template is made to do this"),
         _ => Failure::new(Kind::NoSpace, "the worker process could not get the memory that it asked for").hint(
             "close other programs, or take a smaller batch; if the base is a stranger's, its tokenizer or template may be made to do this",
         ),
@@ -179,16 +182,19 @@ mod tests {
     }
 
     #[test]
-    fn a_base_that_takes_too_much_memory_is_its_publishers_fault_and_no_lack_of_ours() {
+    fn memory_that_is_short_here_is_no_word_on_a_base_or_its_publisher() {
         use std::os::unix::process::ExitStatusExt;
         let status = std::process::ExitStatus::from_raw(ABORT);
         let base = super::super::proto::BaseSource::Tiny;
-        let identify = Task::Identify { base: base.clone() };
         let words = "memory allocation of 8589934592 bytes failed";
-        assert_eq!(explain_death(status, words, &identify).kind, Kind::Verification);
-        assert_eq!(explain_death(status, "something else", &identify).kind, Kind::Failed);
+        for task in [Task::Identify { base: base.clone() }, Task::Describe { base: base.clone() }] {
+            // Which `app` takes for no fault, and tries another publication.
+            assert_eq!(explain_death(status, words, &task).kind, Kind::Failed);
+        }
         let train = Task::CheckData { base, data: "rows.jsonl".into(), settings: check_settings() };
         assert_eq!(explain_death(status, words, &train).kind, Kind::NoSpace);
+        let quoted = "a file says: memory allocation of 1 bytes failed";
+        assert_eq!(explain_death(status, quoted, &train).kind, Kind::Failed);
     }
 
     fn check_settings() -> super::super::proto::CheckSettings {

@@ -65,12 +65,12 @@ fn deal<T>(publishers: BTreeMap<PublicKey, Vec<T>>, rng: &mut SplitMix64) -> Vec
 
 /// The time of a release for all that it looks for and fetches.
 #[derive(Clone, Copy, Debug)]
-pub struct Budget {
+pub struct ReleaseTime {
     total: Duration,
     until: Instant,
 }
 
-impl Budget {
+impl ReleaseTime {
     /// From now on.
     pub fn new(total: Duration) -> Self {
         Self { total, until: Instant::now() + total }

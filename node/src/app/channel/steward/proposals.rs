@@ -16,7 +16,7 @@ use potluck_protocol::signed::{Authentic, PublicKey};
 
 use crate::app::call::Call;
 use crate::app::channel::follower::limits::LOOK;
-use crate::app::channel::order::{Budget, Turns, by_turns, secret_seed};
+use crate::app::channel::order::{ReleaseTime, Turns, by_turns, secret_seed};
 use crate::app::channel::rests::Rests;
 use crate::app::disk::Disk;
 use crate::app::network::Network;
@@ -77,7 +77,7 @@ impl Proposals {
         call: &Call<'_>,
         lineage: &Lineage,
         proven: &BTreeSet<PublicKey>,
-        budget: Budget,
+        budget: ReleaseTime,
     ) -> Outcome<Pending> {
         let (channel, genesis) = (lineage.channel(), lineage.spec().genesis);
         let judged: BTreeSet<ManifestId> = lineage
@@ -141,7 +141,7 @@ impl Proposals {
         call: &Call<'_>,
         lineage: &Lineage,
         wanted: Vec<ManifestId>,
-        budget: Budget,
+        budget: ReleaseTime,
     ) -> Outcome<(usize, usize)> {
         let Some(network) = self.network.as_ref().filter(|_| !wanted.is_empty()) else { return Ok((0, 0)) };
         call.phase(format!("looking at {} announced proposals", wanted.len())).await;
@@ -171,7 +171,7 @@ impl Proposals {
     pub async fn adapters(
         &self,
         mut adapters: Vec<ManifestId>,
-        budget: Budget,
+        budget: ReleaseTime,
     ) -> Outcome<BTreeMap<ManifestId, Authentic<Manifest>>> {
         adapters.sort();
         adapters.dedup();

@@ -90,12 +90,14 @@ fn render_left(name: &str, verdicts: &[ProposalVerdict], later: usize, missing: 
         lines.push(format!("nothing is proposed to {name} that was not judged before"));
     }
     if missing > 0 {
-        lines.push(format!("{missing} proposals, or their adapters, could not be had from any peer that was asked"));
+        let what = if missing == 1 { "proposal, or its adapter," } else { "proposals, or their adapters," };
+        lines.push(format!("{missing} {what} could not be had from any peer that was asked"));
     }
     if later > 0 {
+        let wait = if later == 1 { "proposal waits" } else { "proposals wait" };
         lines.push(format!(
-            "{later} proposals wait for another release: this node is on no network, or has fetched all that it fetches \
-             unasked in a day, they could not be had lately or in time, or they are too many of one publisher"
+            "{later} {wait} for another release: too many for one, not to be had lately or in time, too large for this disk \
+             or for what is fetched unasked in a day, made by a later potluck, or this node is on no network"
         ));
     }
     lines
