@@ -1,6 +1,6 @@
 //! What `potluck channel open|propose|release|revoke` answers, in lines.
 
-use potluck_protocol::channel::Role;
+use potluck_protocol::channel::{Refusal, Role, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
 
 use crate::api::answers::{
@@ -90,7 +90,14 @@ fn render_left(name: &str, verdicts: &[ProposalVerdict], later: usize, missing: 
         lines.push(format!("nothing is proposed to {name} that was not judged before"));
     }
     if missing > 0 {
+        let signed = |one: &&ProposalVerdict| one.outcome == VerdictOutcome::Refused(Refusal::Missing);
+        let unsigned = missing.saturating_sub(verdicts.iter().filter(signed).count());
         lines.push(format!("{missing} proposals, or their adapters, could not be had from any peer that was asked"));
+        if unsigned > 0 {
+            lines.push(format!(
+                "{unsigned} of these were not handed out or not looked for in full, and wait for another release"
+            ));
+        }
     }
     if later > 0 {
         lines.push(format!(
