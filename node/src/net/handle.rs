@@ -2,6 +2,7 @@
 
 mod discovery;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
@@ -9,6 +10,7 @@ use potluck_protocol::announce::Announcement;
 use potluck_protocol::catalogue::{Neighbourhood, Record};
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::splitmix::SplitMix64;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +43,8 @@ pub struct PeerInfo {
     pub direct: bool,
     /// The neighbourhood at the other end of its newest connection: not what it states of itself.
     pub group: AddressGroup,
+    /// It is where, or whom, a bootstrap address of the settings names.
+    pub bootstrap: bool,
 }
 
 /// What happened on the network.
@@ -110,7 +114,7 @@ pub struct Handle {
 pub(super) enum Command {
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
-    Addresses(PeerId, oneshot::Sender<Vec<Multiaddr>>),
+    AddressesOf(Vec<PeerId>, oneshot::Sender<Vec<(PeerId, Vec<Multiaddr>)>>),
     Bootstrap(oneshot::Sender<Vec<(Multiaddr, Health)>>),
     Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
     Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
@@ -155,9 +159,10 @@ impl Handle {
         self.ask(Command::Peers).await
     }
 
-    /// Where a peer, connected now or before, was reached or said that it listens.
-    pub async fn addresses(&self, peer: PeerId) -> Result<Vec<Multiaddr>, NetError> {
-        self.ask(|back| Command::Addresses(peer, back)).await
+    /// Where these peers, connected now or before, were reached or said that they listen; those of whom that is not known
+    /// are left out.
+    pub async fn addresses_of(&self, peers: Vec<PeerId>) -> Result<Vec<(PeerId, Vec<Multiaddr>)>, NetError> {
+        self.ask(|back| Command::AddressesOf(peers, back)).await
     }
 
     /// Follows the announcements of a base. Doing so twice is no error.
@@ -191,10 +196,26 @@ impl Handle {
         self.known.with(|catalogue| catalogue.records().cloned().collect())
     }
 
-    /// Who announced a manifest.
-    pub fn announcers(&self, manifest: ManifestId) -> Vec<PeerId> {
+    /// So many of those who announced a manifest, drawn at random: there may be thousands, and the name of a key costs
+    /// arithmetic.
+    pub fn some_announcers(&self, manifest: ManifestId, most: usize, rng: &mut SplitMix64) -> Vec<PeerId> {
         let publishers = self.known.with(|catalogue| catalogue.publishers(&manifest));
-        publishers.iter().filter_map(|key| key.peer_id()).collect()
+        rng.sample(publishers, most).iter().filter_map(PublicKey::peer_id).collect()
+    }
+
+    /// Those who announced a manifest and brought that themselves, or are trusted here.
+    pub fn vouched_announcers(&self, manifest: ManifestId) -> Vec<PeerId> {
+        let publishers = self.known.with(|catalogue| catalogue.vouched_publishers(&manifest));
+        publishers.iter().filter_map(PublicKey::peer_id).collect()
+    }
+
+    /// Those of these peers that have announced a manifest.
+    pub fn announcers_among(&self, manifest: ManifestId, peers: &[PeerId]) -> Vec<PeerId> {
+        let publishers = self.known.with(|catalogue| catalogue.publishers(&manifest));
+        let publishers: BTreeMap<_, _> = publishers.iter().map(|key| (key.0.0, key)).collect();
+        // A peer's name ends with its key.
+        let key_of = |peer: &PeerId| peer.to_bytes().last_chunk::<32>().and_then(|key| publishers.get(key).copied());
+        peers.iter().filter(|peer| key_of(peer).and_then(PublicKey::peer_id) == Some(**peer)).copied().collect()
     }
 
     /// Everything that is known to be announced.

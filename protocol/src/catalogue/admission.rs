@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::shelf::Neighbourhood;
 use super::timing::{
-    ARRIVALS, DECLINED, DECLINED_MS, NEIGHBOURHOODS, NEWCOMERS, PER_PUBLISHER, PUBLISHERS, RENEWALS, STOOD_BEHIND,
+    ARRIVALS, DECLINED, DECLINED_MS, LATER_MS, NEIGHBOURHOODS, NEWCOMERS, PER_PUBLISHER, PUBLISHERS, RENEWALS,
+    STOOD_BEHIND,
 };
 use crate::id::AnnouncementId;
 use crate::rate_limit::{RateLimiter, TokenBucket};
@@ -27,7 +28,15 @@ pub(super) struct Admission {
     /// Whether there is a bound.
     limited: bool,
     /// Records that are not asked for again before a time.
-    declined: BTreeMap<AnnouncementId, u64>,
+    declined: BTreeMap<AnnouncementId, Declined>,
+}
+
+/// A record that was not taken.
+#[derive(Clone, Copy, Debug)]
+struct Declined {
+    until_ms: u64,
+    /// Only a later version knows its kind.
+    later: bool,
 }
 
 impl Default for Admission {
@@ -85,20 +94,34 @@ impl Admission {
 
     /// A record was not taken: for a while it is not worth another question.
     pub fn decline(&mut self, id: AnnouncementId, now_ms: u64) {
+        self.note_declined(id, Declined { until_ms: now_ms.saturating_add(DECLINED_MS), later: false }, now_ms);
+    }
+
+    /// A record is of a kind that only a later version knows.
+    pub fn decline_later(&mut self, id: AnnouncementId, now_ms: u64) {
+        self.note_declined(id, Declined { until_ms: now_ms.saturating_add(LATER_MS), later: true }, now_ms);
+    }
+
+    fn note_declined(&mut self, id: AnnouncementId, declined: Declined, now_ms: u64) {
         if self.declined.len() >= DECLINED {
-            self.declined.retain(|_, until| *until > now_ms);
+            self.declined.retain(|_, one| one.until_ms > now_ms);
         }
         if self.declined.len() >= DECLINED
-            && let Some((_, first)) = self.declined.iter().map(|(id, until)| (*until, *id)).min()
+            && let Some((_, first)) = self.declined.iter().map(|(id, one)| (one.until_ms, *id)).min()
         {
             self.declined.remove(&first);
         }
-        self.declined.insert(id, now_ms.saturating_add(DECLINED_MS));
+        self.declined.insert(id, declined);
     }
 
     /// Whether a record was declined lately.
     pub fn is_declined(&self, id: &AnnouncementId, now_ms: u64) -> bool {
-        self.declined.get(id).is_some_and(|until| *until > now_ms)
+        self.declined.get(id).is_some_and(|one| one.until_ms > now_ms)
+    }
+
+    /// Whether a record was declined because only a later version knows its kind.
+    pub fn is_later(&self, id: &AnnouncementId) -> bool {
+        self.declined.get(id).is_some_and(|one| one.later)
     }
 }
 

@@ -31,6 +31,8 @@ mod shelf;
 mod records;
 pub mod timing;
 #[cfg(test)]
+mod later_kinds;
+#[cfg(test)]
 mod tests;
 
 pub use base_records::{Key, Record, lot};

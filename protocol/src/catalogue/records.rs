@@ -246,6 +246,11 @@ impl Catalogue {
         self.publishers.contains_key(publisher)
     }
 
+    /// Whether all that a publisher says is trusted here.
+    pub fn trusts_key(&self, publisher: &PublicKey) -> bool {
+        self.shelf.trusts_key(publisher)
+    }
+
     /// Whether a publisher is no newcomer here: something of it is known, or it is trusted.
     pub fn expects(&self, publisher: &PublicKey) -> bool {
         self.knows(publisher) || self.shelf.trusts_key(publisher)
@@ -302,12 +307,25 @@ impl Catalogue {
 
     /// Who announced a manifest, sorted.
     pub fn publishers(&self, manifest: &ManifestId) -> Vec<PublicKey> {
-        let least = Digest::smallest(0);
-        let first = (*manifest, PublicKey(least), BaseId(least), KindTag::Adapter);
-        let of = self.by_manifest.range(first..).take_while(|(other, ..)| other == manifest);
-        let mut publishers: Vec<_> = of.map(|(_, publisher, ..)| *publisher).collect();
+        let mut publishers: Vec<_> = self.announcing(manifest).map(|(_, publisher, ..)| *publisher).collect();
         publishers.dedup();
         publishers
+    }
+
+    /// Those of [`Self::publishers`] for whose announcement more speaks than their signature: they brought it themselves,
+    /// or they or the manifest are trusted here.
+    pub fn vouched_publishers(&self, manifest: &ManifestId) -> Vec<PublicKey> {
+        let key = |entry: &Entry| Key { base: entry.2, publisher: entry.1, manifest: entry.0 };
+        let vouched = self.announcing(manifest).filter(|entry| self.shelf.is_vouched(&key(entry)));
+        let mut publishers: Vec<_> = vouched.map(|(_, publisher, ..)| *publisher).collect();
+        publishers.dedup();
+        publishers
+    }
+
+    fn announcing(&self, manifest: &ManifestId) -> impl Iterator<Item = &Entry> {
+        let (manifest, least) = (*manifest, Digest::smallest(0));
+        let first = (manifest, PublicKey(least), BaseId(least), KindTag::Adapter);
+        self.by_manifest.range(first..).take_while(move |entry| entry.0 == manifest)
     }
 
     /// The question that finds out where another catalogue of the base differs.
@@ -344,14 +362,14 @@ impl Catalogue {
 pub struct Page {
     /// Each verified.
     pub records: Vec<Authentic<Announcement>>,
-    /// How many were left out because only a later version knows their kind.
-    pub later: usize,
+    /// Those that were left out because only a later version knows their kind.
+    pub later: Vec<AnnouncementId>,
 }
 
 impl Page {
     /// How many came.
     pub fn count(&self) -> usize {
-        self.records.len() + self.later
+        self.records.len() + self.later.len()
     }
 }
 
@@ -361,8 +379,8 @@ pub fn verify_records(base: BaseId, records: &[Vec<u8>]) -> Result<Page, Announc
     for bytes in records {
         match announce::verify(base, bytes) {
             Ok(record) => page.records.push(record),
-            Err(error) if error.is_fault() => return Err(error),
-            Err(_) => page.later += 1,
+            Err(AnnouncementError::LaterKind { id, .. }) => page.later.push(id),
+            Err(fault) => return Err(fault),
         }
     }
     Ok(page)

@@ -120,6 +120,11 @@ impl Shelf {
         self.places.get(key).map(|(record, _)| record)
     }
 
+    /// Whether its publisher brought it, or it is trusted.
+    pub fn is_vouched(&self, key: &Key) -> bool {
+        self.places.get(key).is_some_and(|(_, voucher)| !matches!(voucher, Voucher::Neighbour(_)))
+    }
+
     /// The record of that id.
     pub fn by_id(&self, id: &AnnouncementId) -> Option<&Record> {
         self.get(self.ids.get(id)?)

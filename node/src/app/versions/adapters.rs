@@ -6,12 +6,16 @@ use potluck_protocol::announce::Announcement;
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
+use potluck_protocol::splitmix::SplitMix64;
 
 use crate::app::call::Call;
 use crate::app::versions::Versions;
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::peers::Remembered;
+
+/// Of those that announced it, so many are named: anybody may have.
+const ANNOUNCERS_SHOWN: usize = 8;
 
 /// An adapter that nobody handed out whole.
 struct Gone {
@@ -89,7 +93,8 @@ impl Versions {
         let now = config::seconds_since_1970();
         let remembered = Remembered::open(&self.disk.home.layout().peers(), network.name.clone(), now);
         let connected = network.handle.peers().await.unwrap_or_default();
-        let mut peers = network.handle.announcers(id);
+        let mut lots = SplitMix64::new(network.exchange.draw());
+        let mut peers = network.handle.some_announcers(id, ANNOUNCERS_SHOWN, &mut lots);
         peers.extend(network.exchange.holders_of(&id));
         peers.sort();
         peers.dedup();

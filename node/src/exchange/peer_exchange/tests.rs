@@ -1,6 +1,7 @@
 //! Nodes that find each other, and what they want, through others.
 
 use potluck_protocol::bulk::{Refusal, Reply, Request};
+use potluck_protocol::splitmix::SplitMix64;
 
 use crate::exchange::Options;
 use crate::exchange::testing::{base, find_and_pull, honest_with, publish};
@@ -35,7 +36,7 @@ async fn a_manifest_is_pulled_from_a_provider_that_only_the_dht_names() {
     a.exchange.holds_more();
     connect(&a.net, &hub).await;
     connect(&b.net, &hub).await;
-    assert!(b.net.announcers(id).is_empty());
+    assert!(b.net.some_announcers(id, 9, &mut SplitMix64::new(1)).is_empty());
     let pulled = find_and_pull(&b.exchange, id, Options::default()).await.expect("it is found");
     assert_eq!(pulled.fetched_from.keys().copied().collect::<Vec<_>>(), [a.net.peer_id()]);
     assert!(b.store.manifest(&id).expect("readable").is_some());

@@ -1,6 +1,5 @@
 //! What is answered to each request.
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use libp2p::PeerId;
@@ -9,6 +8,7 @@ use potluck_protocol::catalogue::{Compare, Wanted};
 use potluck_protocol::codec::Heard;
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, PROVIDERS_MAX};
+use potluck_protocol::splitmix::SplitMix64;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::limits::{BUSY_RETRY_MS, PROVIDERS_LOOKED_AT};
@@ -72,7 +72,8 @@ impl Exchange {
 
     async fn providers(&self, asker: PeerId, id: ManifestId) -> Reply {
         let mut peers = self.holders().of(&id);
-        peers.extend(some_of(self.0.net.announcers(id)));
+        let mut lots = SplitMix64::new(self.draw());
+        peers.extend(self.0.net.some_announcers(id, PROVIDERS_LOOKED_AT, &mut lots));
         peers.extend(self.holders().askers(&id));
         let mut providers: Vec<Provider> = Vec::new();
         for peer in peers {
@@ -129,14 +130,6 @@ impl Exchange {
         let place = Arc::clone(&self.0.serving).try_acquire_owned();
         place.inspect_err(|_| self.0.stalls.make_room()).ok()
     }
-}
-
-/// Thousands of keys may be said to have a manifest, and each of them costs a look at its addresses.
-fn some_of(mut peers: Vec<PeerId>) -> Vec<PeerId> {
-    let lots = RandomState::new();
-    peers.sort_by_cached_key(|peer| lots.hash_one(peer));
-    peers.truncate(PROVIDERS_LOOKED_AT);
-    peers
 }
 
 pub(in crate::exchange) fn busy() -> Reply {
