@@ -63,9 +63,9 @@ impl Asking {
         lock(&self.exchange.0.memory).delivered(&peer);
     }
 
-    /// Those that say they have it deliver nothing. Whom to ask.
-    pub fn fruitless(&mut self) -> Vec<PeerId> {
-        self.feed(Event::Fruitless)
+    /// More are wanted than say that they have it. Whom to ask.
+    pub fn want_more(&mut self) -> Vec<PeerId> {
+        self.feed(Event::Wanting)
     }
 
     /// Time passed. Whom to ask.

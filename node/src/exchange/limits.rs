@@ -47,20 +47,26 @@ pub const QUESTION: Duration = Duration::from_millis(ANSWER_MS);
 /// How often one question is repeated to a peer that says `Busy`.
 pub const QUESTION_TRIES: u32 = 4;
 
-/// Peers of one pull that say they have it and are used at once; with those, nobody more is asked. More of them once they
-/// deliver nothing: each may have one shard in memory.
+/// Peers of one pull that say they have it and are used at once; with those, nobody more is asked until more are wanted
+/// ([`potluck_protocol::ask::More`]): each may have one shard in memory.
 pub const PROVIDERS_AT_ONCE: usize = 64;
 
-/// A pull without a new shard for so long uses more providers, and again each time after so long.
-pub const FRUITLESS: Duration = Duration::from_secs(3);
-
-/// Peers that one pull dials within [`DIAL_AGAIN`] because they say that they have it, and as many because others do.
+/// Peers that one pull dials at once because they say that they have it, and as many because others do.
 pub const DIALLED: usize = 32;
 /// Of those that others name, so many because of one peer.
 pub const DIALLED_OF_ONE: usize = 4;
+/// Of those for whom only their own announcement speaks, so many of one neighbourhood.
+pub const DIALLED_NEAR: usize = 8;
+/// All dials of one pull: strangers state addresses, and nobody else's doors are to be knocked at often.
+pub const DIAL_RATE: Rate = Rate { burst: 64, refill_ms: 100 };
 
-/// A peer that is said to have it and is not connected is dialled again after this.
+/// A peer that is said to have it and is not connected is dialled again after this, if it does not rest.
 pub const DIAL_AGAIN: Duration = Duration::from_secs(6);
+
+/// How long a peer rests that could not be reached, unless it gave us something.
+pub const UNREACHABLE_RESTS: Delays = Delays { first_ms: 6_000, longest_ms: 600_000 };
+/// Such peers that are remembered.
+pub const UNREACHABLE: usize = 1024;
 
 /// How often a pull looks at who is connected: cheaper than to follow every event of the network.
 pub const LOOK_AROUND: Duration = Duration::from_millis(250);
@@ -94,6 +100,10 @@ pub const CATALOGUE_QUESTIONS: Rate = Rate { burst: 256, refill_ms: 250 };
 
 /// Peers whose catalogues an inquiry compares with ours at once: one of them that is honest and knows is enough.
 pub const INQUIRED: usize = 16;
+/// Of these, so many that the settings name.
+pub const INQUIRED_NAMED: usize = 4;
+/// And so many of those that have been connected longest, each of another neighbourhood.
+pub const INQUIRED_LONGEST: usize = 4;
 
 /// Comparisons that showed a difference and that our own have not followed yet. Full: the next ones find it.
 pub const CATALOGUE_ASKED: usize = 64;

@@ -79,6 +79,8 @@ struct Inner {
     around: Mutex<Vec<Record>>,
     /// Manifests that nobody handed out.
     missing: Mutex<Backoff<ManifestId>>,
+    /// Peers that could not be reached when somebody wanted something of them.
+    unreachable: Mutex<Backoff<PeerId>>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
     stalls: stalls::Stalls,
@@ -120,6 +122,7 @@ impl Exchange {
             memory: Mutex::default(),
             around: Mutex::default(),
             missing: Mutex::new(Backoff::new(limits::MISSING_RESTS, limits::MISSING)),
+            unreachable: Mutex::new(Backoff::new(limits::UNREACHABLE_RESTS, limits::UNREACHABLE)),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             stalls: stalls::Stalls::default(),
             asking: Arc::new(Semaphore::new(limits::ASKING)),

@@ -44,6 +44,8 @@ pub struct PeerInfo {
     pub direct: bool,
     /// The neighbourhood at the other end of its newest connection: not what it states of itself.
     pub group: AddressGroup,
+    /// It is where, or whom, a bootstrap address of the settings names.
+    pub bootstrap: bool,
 }
 
 /// A base that a connected peer follows.
@@ -218,6 +220,12 @@ impl Handle {
         let publishers = self.known.with(|catalogue| catalogue.publishers(&manifest, limits::ANNOUNCERS, &mut rng));
         // The arithmetic after the draw, and when others may look at the catalogue again.
         publishers.iter().filter_map(|key| key.peer_id()).collect()
+    }
+
+    /// Those who announced a manifest and brought that themselves, or are trusted here.
+    pub fn vouched_announcers(&self, manifest: ManifestId) -> Vec<PeerId> {
+        let publishers = self.known.with(|catalogue| catalogue.vouched_publishers(&manifest));
+        publishers.iter().filter_map(PublicKey::peer_id).collect()
     }
 
     /// Those of these peers that announced a manifest.

@@ -19,6 +19,7 @@ pub mod bulk;
 pub mod counters;
 pub mod discovery;
 mod error;
+mod forwarders;
 mod fresh_port;
 mod gossip;
 pub(crate) mod guard;

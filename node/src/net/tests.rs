@@ -44,7 +44,8 @@ async fn two_nodes_announce_and_hear() {
     a.announce(announcement(1, "first", 1)).await.expect("it is sent");
     hears(&b, &mut heard, "first").await;
     let announced = announcement(1, "first", 1).body().manifest;
-    assert_eq!(b.announcers(announced), [a.peer_id()]);
+    assert_eq!(b.announcers_among(announced, [b.peer_id(), a.peer_id()].into_iter()), [a.peer_id()]);
+    assert_eq!(b.vouched_announcers(announced), [a.peer_id()], "it brought what is its own");
     let peers = b.peers().await.expect("running");
     assert_eq!(peers.len(), 1);
     assert_eq!(peers[0].agent.as_deref(), Some(concat!("potluck/", env!("CARGO_PKG_VERSION"))));

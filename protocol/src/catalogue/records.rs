@@ -340,11 +340,8 @@ impl Catalogue {
     /// Some of those who announced a manifest: all of them have the same chance. Anybody may have made thousands of keys
     /// that did, and asks for it as often as they like, so what this costs beside a walk is bounded by `count`.
     pub fn publishers(&self, manifest: &ManifestId, count: usize, rng: &mut SplitMix64) -> Vec<PublicKey> {
-        let least = Digest::smallest(0);
-        let first = (*manifest, PublicKey(least), BaseId(least), KindTag::Adapter);
-        let of = self.by_manifest.range(first..).take_while(|(other, ..)| other == manifest);
         let (mut drawn, mut seen, mut last) = (Vec::new(), 0, None);
-        for (_, publisher, ..) in of {
+        for (_, publisher, ..) in self.announcing(manifest) {
             // One that announced it for several bases, or as several kinds, stands here several times in a row.
             if last.replace(publisher) == Some(publisher) {
                 continue;
@@ -357,6 +354,22 @@ impl Catalogue {
             }
         }
         drawn
+    }
+
+    /// Those of [`Self::publishers`] for whose announcement more speaks than their signature: they brought it themselves,
+    /// or they or the manifest are trusted here.
+    pub fn vouched_publishers(&self, manifest: &ManifestId) -> Vec<PublicKey> {
+        let key = |entry: &Entry| Key { base: entry.2, publisher: entry.1, manifest: entry.0 };
+        let vouched = self.announcing(manifest).filter(|entry| self.shelf.is_vouched(&key(entry)));
+        let mut publishers: Vec<_> = vouched.map(|(_, publisher, ..)| *publisher).collect();
+        publishers.dedup();
+        publishers
+    }
+
+    fn announcing(&self, manifest: &ManifestId) -> impl Iterator<Item = &Entry> {
+        let (manifest, least) = (*manifest, Digest::smallest(0));
+        let first = (manifest, PublicKey(least), BaseId(least), KindTag::Adapter);
+        self.by_manifest.range(first..).take_while(move |entry| entry.0 == manifest)
     }
 
     /// The question that finds out where another catalogue of the base differs.
@@ -393,14 +406,14 @@ impl Catalogue {
 pub struct Page {
     /// Each verified.
     pub records: Vec<Authentic<Announcement>>,
-    /// How many were left out because only a later version knows their kind.
-    pub later: usize,
+    /// Those that were left out because only a later version knows their kind.
+    pub later: Vec<AnnouncementId>,
 }
 
 impl Page {
     /// How many came.
     pub fn count(&self) -> usize {
-        self.records.len() + self.later
+        self.records.len() + self.later.len()
     }
 }
 
@@ -418,9 +431,9 @@ pub fn verify_records(
                 Some(record) => Authentic::clone(&record),
                 None => claimed.verify()?,
             }),
-            Err(AnnouncementError::LaterKind { .. }) => match announce::verify(base, bytes) {
+            Err(AnnouncementError::LaterKind { id, .. }) => match announce::verify(base, bytes) {
                 Err(error) if error.is_fault() => return Err(error),
-                Ok(_) | Err(_) => page.later += 1,
+                Ok(_) | Err(_) => page.later.push(id),
             },
             Err(fault) => return Err(fault),
         }

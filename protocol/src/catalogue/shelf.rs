@@ -119,6 +119,11 @@ impl Shelf {
         self.places.get(key).map(|place| &place.record)
     }
 
+    /// Whether its publisher brought it, or it is trusted.
+    pub fn is_vouched(&self, key: &Key) -> bool {
+        self.places.get(key).is_some_and(|place| matches!(place.voucher, Voucher::Publisher(_) | Voucher::Trust(_)))
+    }
+
     /// The record of that id.
     pub fn by_id(&self, id: &AnnouncementId) -> Option<&Record> {
         self.get(self.ids.get(id)?)

@@ -267,7 +267,7 @@ fn records_of_kinds_that_a_later_version_added_are_left_out_and_nobodys_fault() 
     let later = Signed::sign(&later, &keypair(1)).expect("it encodes").expect("its own signer");
     let mut bytes = vec![one.signed().encode().expect("it encodes"), later.encode().expect("it encodes")];
     let page = verify_records(base(0), &bytes, |_| None).expect("nothing is wrong");
-    assert_eq!((page.records.len(), page.later, page.count()), (1, 1, 2));
+    assert_eq!((page.records.len(), page.later.len(), page.count()), (1, 1, 2));
     bytes[1][50] ^= 1;
     assert!(verify_records(base(0), &bytes, |_| None).is_err_and(|error| error.is_fault()), "damage is a fault");
 }
@@ -324,7 +324,7 @@ impl Pair {
                     Action::Ask { round, question: Question::StoodBehind(base), .. } => {
                         self.asked_behind += 1;
                         let records = self.theirs.stood_behind(base).iter().map(|one| (**one).clone()).collect();
-                        events.push(Event::StoodBehind { round, page: Page { records, later: 0 } });
+                        events.push(Event::StoodBehind { round, page: Page { records, later: Vec::new() } });
                     }
                     Action::Ask { round, question: Question::Records(wanted), .. } => {
                         self.asked += wanted.ids.len();

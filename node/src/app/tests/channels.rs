@@ -299,6 +299,27 @@ async fn two_versions_for_one_height_are_proven_in_a_form_that_old_followers_can
     assert_eq!(told.claims.first(), Some(&named), "the one that everybody can read is announced first");
 }
 
+/// A version's verdict is for good: no other release looks at the proposal again.
+#[tokio::test]
+async fn what_was_not_looked_for_in_full_is_signed_as_missing_by_no_version() {
+    let stage = Stage::new(&script(folded())).await;
+    let channel = open(&stage, &[]).await;
+    let info = ProposalInfo {
+        genesis: Stage::base(),
+        channel,
+        adapter: ManifestId(Digest::of(b"nobody is here who could have it")),
+        weight: Weight::ONE,
+    };
+    let (publisher, name) = (&stage.node.parts.publisher, "offer".parse().expect("a name"));
+    publisher.publish_record(ManifestKind::Proposal(info), &name, "", String::new()).await.expect("signed");
+    let (stage, tasks) = stage.online(&script(folded())).await;
+    let nothing = release_nothing(&stage).await;
+    assert_eq!((nothing.missing, nothing.verdicts.len()), (1, 0), "{nothing:?}");
+    let again = release_nothing(&stage).await;
+    assert_eq!((again.later, again.verdicts.len()), (1, 0), "{again:?}");
+    assert!(tasks.finish().await);
+}
+
 /// F6: proofs by keys that cost nothing are read once each, in an order that nobody chooses.
 #[tokio::test]
 async fn a_true_proof_is_found_among_hundreds_that_name_what_nobody_has() {

@@ -9,6 +9,7 @@ use potluck_protocol::signed::Authentic;
 
 use super::super::announcements::{Reason, Verdict};
 use super::super::error::NetError;
+use super::super::forwarders::Origin;
 use super::super::handle::{Event, Interest};
 use super::super::{gossip, limits};
 use super::Actor;
@@ -127,7 +128,8 @@ impl Actor<'_> {
         let now_ms = self.state.now_ms();
         let forwarder = Neighbour { peer: *from, near: self.near(from) };
         let verdict = self.state.announcements.judge(forwarder, base, &message.data, now_ms);
-        self.count_verdict(*from, &verdict);
+        let origin = if message.source == Some(*from) { Origin::Own } else { Origin::Relayed };
+        self.count_verdict(*from, origin, &verdict);
         match verdict {
             Verdict::Accept(announcement) => {
                 self.state.emit(Event::Heard(announcement));

@@ -201,7 +201,11 @@ impl Puller {
                         out.send(library.node(&peer), Message::Cancel { stream, request }, SMALL);
                     }
                 }
-                Action::Reset { peer } | Action::Drop { peer } => {
+                Action::Reset { peer } | Action::Drop { peer } | Action::Release { peer } => {
+                    if matches!(action, Action::Release { .. }) {
+                        // There may be a place for it later.
+                        running.full.remove(&library.node(&peer));
+                    }
                     if let Some(stream) = running.stream(self.manifest, library, &peer) {
                         out.send(library.node(&peer), Message::Close { stream }, SMALL);
                     }

@@ -126,6 +126,7 @@ impl Steward {
             match screened {
                 Screened::Fit => screening.fit.push(group),
                 Screened::Later => screening.later += group.len(),
+                Screened::NotHad => screening.missing += group.len(),
                 Screened::Refused(refusal) => {
                     screening.missing += if refusal == Refusal::Missing { group.len() } else { 0 };
                     screening.refused.push((group, refusal));

@@ -1,6 +1,6 @@
 //! What `potluck channel open|propose|release|revoke` answers, in lines.
 
-use potluck_protocol::channel::Role;
+use potluck_protocol::channel::{Refusal, Role, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
 
 use crate::api::answers::{
@@ -92,6 +92,13 @@ fn render_left(name: &str, verdicts: &[ProposalVerdict], later: usize, missing: 
     if missing > 0 {
         let what = if missing == 1 { "proposal, or its adapter," } else { "proposals, or their adapters," };
         lines.push(format!("{missing} {what} could not be had from any peer that was asked"));
+        let signed = |one: &&ProposalVerdict| one.outcome == VerdictOutcome::Refused(Refusal::Missing);
+        let unsigned = missing.saturating_sub(verdicts.iter().filter(signed).count());
+        if unsigned > 0 {
+            lines.push(format!(
+                "{unsigned} of these were not handed out or not looked for in full, and wait for another release"
+            ));
+        }
     }
     if later > 0 {
         let wait = if later == 1 { "proposal waits" } else { "proposals wait" };
