@@ -109,7 +109,7 @@ fn go_round(honest: &mut Honest, attackers: &Attackers, cycle: usize, cycles: us
     for which in nth_of(ADDERS, cycles, cycle) {
         honest.add_base(which)?;
     }
-    if cycle % 2 == 0 {
+    if cycle.is_multiple_of(2) {
         honest.release()?;
         honest.version(cycle / 2)?;
     }

@@ -193,7 +193,7 @@ fn crowd(stage: &Stage, tally: &Tally) -> Outcome<Vec<Task>> {
     for (n, place) in places(stage, 1).enumerate() {
         for (kind, manner, count, counted) in &kinds {
             let keys = peers_below(&format!("{} {kind} {n}", stage.seed), &first, *count)?;
-            let held = hold(place.clone(), stage.tiny, keys, manner.clone(), tally.clone(), *counted);
+            let held = hold(place.clone(), stage.tiny, keys, manner.clone(), tally.clone(), counted);
             tasks.push(Box::pin(held));
         }
     }
