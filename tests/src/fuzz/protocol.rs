@@ -16,8 +16,9 @@ use potluck_protocol::signed::{Signable, Signed};
 
 use super::{Form, Memory, Outcome, Target, hold, seeds};
 
-/// Whatever lengths are stated, a decoder reserves at most 1 MiB for each list that it is inside of, of which no type has more
-/// than three inside each other, and for the text or the bytes that it is at as much as any encoding may have (4 MiB).
+/// Whatever lengths are stated, a decoder reserves at most 1 MiB for each list that it is inside of, of which no type has
+/// more than three inside each other, and for the text or the bytes that it is at as much as any encoding may have: 4 MiB,
+/// or 64 KiB if the input is no longer than that.
 pub const WIRE: Memory = Memory::new(16, 8 << 20);
 
 /// Of a header: names are held twice, and a short entry of JSON becomes a row of a table.
