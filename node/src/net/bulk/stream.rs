@@ -179,11 +179,11 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The next request, whenever it comes; `None` when the peer is done. How long to wait is the caller's to say: a
-    /// peer that waits for an answer says nothing.
-    pub async fn receive(&mut self) -> Result<Option<Heard<Request>>, FrameError> {
-        let request = frame::read(&mut self.stream).await?;
-        if let Some(request) = &request {
+    /// The next request and its length, whenever it comes; `None` when the peer is done. How long to wait is the caller's
+    /// to say: a peer that waits for an answer says nothing.
+    pub async fn receive(&mut self) -> Result<Option<(Heard<Request>, usize)>, FrameError> {
+        let request = frame::read_sized(&mut self.stream).await?;
+        if let Some((request, _)) = &request {
             self.metrics.bulk.asked(request);
         }
         Ok(request)
