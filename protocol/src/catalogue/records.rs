@@ -252,7 +252,7 @@ impl Catalogue {
     }
 
     /// Whether what it announces is trusted here.
-    pub(super) fn trusts(&self, body: &Announcement) -> bool {
+    pub fn trusts(&self, body: &Announcement) -> bool {
         self.shelf.trusts(body)
     }
 
