@@ -90,10 +90,8 @@ struct Inner {
     downloads: Downloads,
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
-    /// What small questions each peer may still ask.
-    questions: Mutex<RateLimiter<PeerId>>,
-    /// Of these, questions about the catalogue.
-    comparisons: Mutex<RateLimiter<PeerId>>,
+    /// What each peer may still ask.
+    turns: Mutex<serve::Turns>,
     /// What the store holds has changed.
     holdings_changed: Notify,
     /// How often each peer may still ask whom we know.
@@ -129,8 +127,7 @@ impl Exchange {
             uploads: Arc::new(Uploads::new(speeds)),
             downloads: Downloads::new(speeds),
             asked,
-            questions: Mutex::new(RateLimiter::new(limits::QUESTIONS, limits::ASKERS)),
-            comparisons: Mutex::new(RateLimiter::new(limits::CATALOGUE_QUESTIONS, limits::ASKERS)),
+            turns: Mutex::default(),
             holdings_changed: Notify::new(),
             peer_questions: Mutex::new(RateLimiter::new(ASKED, ASKERS)),
             started: Instant::now(),

@@ -111,9 +111,15 @@ pub const WATCH: Duration = Duration::from_secs(1);
 /// Connections with one peer.
 pub const ESTABLISHED_PER_PEER: u32 = 4;
 
-/// Inbound bulk streams of all peers at once: each may hold a window of 256 KiB that nobody has read, so 128 MiB.
-/// More: `Busy`.
-pub const STREAMS: usize = 512;
+/// Of these, so many have a place whatever others have: whoever connects from many networks keeps nobody from asking.
+pub const STREAMS_SURE: usize = 1;
+
+/// All others of all peers at once. Each stream may hold a window of 256 KiB that nobody has read: with those of
+/// [`ESTABLISHED_IN`] and [`ESTABLISHED_OUT`] peers that are sure, 128 MiB. More: `Busy`.
+pub const STREAMS: usize = 248;
+
+/// Of these, from one neighbourhood. This machine's own are not counted.
+pub const STREAMS_NEAR: usize = STREAMS / 4;
 
 /// yamux streams of one connection: fewer streams leave more room for each window to grow.
 pub const YAMUX_STREAMS: usize = 64;

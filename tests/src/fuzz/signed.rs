@@ -178,7 +178,8 @@ fn listen(records: &[Authentic<Announcement>], said: &mut String) -> Result<Cata
         let ids: Vec<_> = catalogue.of_base(&base).map(|one| announce::id(one)).take(CATALOGUE_WANTED_MAX).collect();
         hold(ids.len() <= BOUNDS.per_base, || "a base has more than its places".to_owned())?;
         let answer = catalogue.answer(&Wanted { base, ids: ids.clone() });
-        let page = verify_records(base, &answer, |_| None).map_err(|error| format!("it hands out what is refused: {error}"))?;
+        let page = verify_records(base, &answer, |_| None)
+            .map_err(|error| format!("it hands out what is refused: {error}"))?;
         hold(page.records.len() == ids.len(), || "it does not hand out what it has".to_owned())?;
     }
     Ok(catalogue)

@@ -1,4 +1,4 @@
-//! F17: small questions, one after the other, as fast as they are answered.
+//! F17: small questions, and requests for shards that are not there, one after the other, as fast as they are answered.
 
 use std::time::Duration;
 
@@ -68,6 +68,7 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
         ("providers", Request::Providers(signed::nowhere("providers"))),
         ("announcements", Request::Announcements(scene.tiny)),
         ("manifest", Request::Manifest(published)),
+        ("shard", Request::Shard(ShardId(Digest::of(b"missing")))),
     ];
     let (mut figures, mut most) = (json!({ "records": records, "bound_cores": BOUND }), 0.0f64);
     for (name, request) in kinds {

@@ -8,7 +8,7 @@ use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Compare, Wanted};
 use potluck_protocol::codec::Heard;
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
-use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, PROVIDERS_MAX};
+use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, OWN_SHARD_MIN, PROVIDERS_MAX};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::limits::BUSY_RETRY_MS;
@@ -20,7 +20,12 @@ use crate::net::discovery::Named;
 use crate::store::StoreError;
 
 impl Exchange {
-    pub(super) async fn answer(&self, uploader: &Uploader, pending: &Pending) -> Result<Answer, ServeError> {
+    pub(super) async fn answer(
+        &self,
+        uploader: &Uploader,
+        relayed: bool,
+        pending: &Pending,
+    ) -> Result<Answer, ServeError> {
         let asker = uploader.peer();
         if pending.is_called_back() {
             return Ok(Answer::Whole(Reply::Refused(Refusal::Cancelled)));
@@ -31,14 +36,15 @@ impl Exchange {
             Heard::Later(_) => return Ok(Answer::Whole(Reply::Refused(Refusal::NotFound))),
         };
         let reply = match request {
+            // Whoever relays pays for it: nobody who follows the protocol asks.
+            Request::Shard(_) if relayed => Reply::Refused(Refusal::NotFound),
             Request::Shard(id) => return self.shard(uploader, *id).await,
-            _ if !self.may_ask(asker) => busy(),
             Request::Manifest(id) => self.manifest(asker, *id).await?,
             Request::Have(shards) => self.have(shards.clone()).await?,
             Request::Providers(id) => self.providers(asker, *id).await,
             Request::Announcements(base) => self.announcements(*base),
             Request::Compare(compare) => self.compare(asker, compare),
-            Request::Records(wanted) => self.records(asker, wanted),
+            Request::Records(wanted) => self.records(wanted),
             Request::Peers => self.peers_for(asker).await,
             // Taken out of the line where requests are read.
             Request::Cancel(_) => Reply::Refused(Refusal::Cancelled),
@@ -66,7 +72,12 @@ impl Exchange {
         let (Some(its), Some(place)) = (uploader.place(), self.place()) else { return Ok(Answer::Whole(busy())) };
         // Only what hashes to its name comes out of the store. // I8
         Ok(match self.blocking(move |store| store.shard(&id)).await? {
-            Some(shard) => Answer::Shard(shard, [its, place]),
+            Some(shard) => {
+                if shard.bytes().len() >= OWN_SHARD_MIN {
+                    lock(&self.0.turns).give_back_shard(uploader.asker());
+                }
+                Answer::Shard(shard, [its, place])
+            }
             None => Answer::Whole(Reply::Refused(Refusal::NotFound)),
         })
     }
@@ -89,9 +100,6 @@ impl Exchange {
     }
 
     fn compare(&self, asker: PeerId, compare: &Compare) -> Reply {
-        if !self.may_compare(asker) {
-            return busy();
-        }
         let differing = self.0.net.known().with(|catalogue| catalogue.compare(compare));
         if !differing.0.is_empty() {
             // Full: the next comparison finds it.
@@ -100,19 +108,8 @@ impl Exchange {
         Reply::Differing(differing)
     }
 
-    fn records(&self, asker: PeerId, wanted: &Wanted) -> Reply {
-        if !self.may_compare(asker) {
-            return busy();
-        }
+    fn records(&self, wanted: &Wanted) -> Reply {
         Reply::Records(self.0.net.known().with(|catalogue| catalogue.answer(wanted)))
-    }
-
-    fn may_ask(&self, asker: PeerId) -> bool {
-        lock(&self.0.questions).take(asker, self.now_ms())
-    }
-
-    fn may_compare(&self, asker: PeerId) -> bool {
-        lock(&self.0.comparisons).take(asker, self.now_ms())
     }
 
     fn place(&self) -> Option<OwnedSemaphorePermit> {
