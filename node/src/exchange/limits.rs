@@ -149,6 +149,11 @@ pub const CATALOGUE_STOOD: Duration = Duration::from_secs(600);
 /// count: nobody's silence keeps the next one waiting.
 pub const LOOK_AT_ONCE: usize = 8;
 
+/// How long a search waits for more when it has found all whose names fit, and when it has found some.
+pub const LOOK_GRACE: Duration = Duration::from_millis(300);
+/// The second of these: a peer that is far away answers within it.
+pub const LOOK_QUIET: Duration = Duration::from_secs(1);
+
 /// Bases that peers follow and this node does not, of which a search looks at some offers: at most 20 KiB from a peer each.
 pub const BASES_OF_OTHERS: usize = 32;
 /// Peers that are asked for the offers of one of them, each from another neighbourhood.

@@ -366,6 +366,12 @@ impl Catalogue {
         publishers
     }
 
+    /// Those for whose announcements of a kind for a base more speaks, likewise.
+    pub fn vouched_for(&self, base: &BaseId, kind: KindTag) -> BTreeSet<PublicKey> {
+        let of_kind = self.shelf.of_base(*base).map(|record| record.body()).filter(|body| body.kind == kind);
+        of_kind.filter(|body| self.shelf.is_vouched(&Key::of(body))).map(|body| body.publisher).collect()
+    }
+
     fn announcing(&self, manifest: &ManifestId) -> impl Iterator<Item = &Entry> {
         let (manifest, least) = (*manifest, Digest::smallest(0));
         let first = (manifest, PublicKey(least), BaseId(least), KindTag::Adapter);

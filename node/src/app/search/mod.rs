@@ -127,11 +127,13 @@ impl Searcher {
         if wanted.is_empty() {
             return Ok(());
         }
+        let fit = candidates.iter().filter(|one| one.fits).map(|one| one.announced.manifest);
+        let fitting = fit.filter(|id| wanted.contains(id)).collect();
         call.phase(format!("asking for {} manifests", wanted.len())).await;
         let looked = tokio::select! {
             biased;
             () = call.cancel.cancelled() => return Err(Failure::interrupted()),
-            looked = network.exchange.look_at(wanted, PATIENCE) => looked,
+            looked = network.exchange.look_at_first(wanted, fitting, PATIENCE) => looked,
         };
         for manifest in looked.found {
             self.offers.put(manifest.id(), Words::of(manifest.body()));

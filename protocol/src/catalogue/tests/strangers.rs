@@ -172,6 +172,19 @@ proptest! {
     }
 }
 
+#[test]
+fn who_brought_something_is_told_from_those_of_whom_others_speak() {
+    let mut kept = Catalogue::new(SMALL);
+    let of = |seed: u8| announce_kind(&keypair(seed), KindTag::Proposal, seed.into(), 1);
+    drop(kept.insert_vouched(of(1), Some(Voucher::Publisher(somebody(1)))));
+    drop(kept.insert_vouched(of(2), Some(Voucher::Neighbour(somebody(1)))));
+    kept.follow(of(3).body().publisher);
+    [3, 4].into_iter().for_each(|seed| drop(kept.insert(of(seed))));
+    let vouched: BTreeSet<_> = [1, 3].map(|seed| of(seed).body().publisher).into();
+    assert_eq!(kept.vouched_for(&base(0), KindTag::Proposal), vouched);
+    assert!(kept.vouched_for(&base(0), KindTag::Adapter).is_empty());
+}
+
 /// So small that a hundred strangers fill it.
 const SMALL: Bounds = Bounds { per_publisher: 8, per_base: 32, in_all: 1_000 };
 

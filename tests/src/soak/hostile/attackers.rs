@@ -85,6 +85,9 @@ const BUSY: &str = "F17_busy";
 const BOMBS_PULLED: &str = "F1_bombs_pulled";
 const NAMES: &str = "names";
 const PUT_OUT: &str = "put_out";
+/// Of these, who gossips what is a misdeed, under each of its names. A neighbourhood of which many are banned is not let
+/// in for a while.
+const TALK_PUT_OUT: &str = "F8_F14_put_out";
 
 /// What goes on for the whole time, whatever the nodes do about it.
 const STEADY: [&str; 10] = [
@@ -139,7 +142,7 @@ impl Attackers {
     /// from the honest ones.
     pub fn start(stage: &Stage) -> Outcome<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let tally = Tally::new(&[&STEADY[..], &[BUSY, NAMES, PUT_OUT]].concat());
+        let tally = Tally::new(&[&STEADY[..], &[BUSY, NAMES, PUT_OUT, TALK_PUT_OUT]].concat());
         let (lies, bomb) = liar(stage, &tally)?;
         let all = [crowd(stage, &tally)?, wiper(stage, &tally)?, lies, talker(stage, &tally)];
         let tasks = Tasks::start(runtime.handle(), tally, all.into_iter().flatten());
@@ -151,12 +154,14 @@ impl Attackers {
         self.tasks.tally().add(BOMBS_PULLED, 1);
     }
 
-    /// Whether each attack has gone on since the last look.
+    /// Whether each attack has gone on since the last look, or was tried and put out.
     pub fn look(&mut self) {
         let now = self.tasks.tally().all();
         self.looks += 1;
         for name in STEADY {
-            let still = now.get(name) == self.seen.get(name) || now.get(name) == Some(&0);
+            let went_on = |name: &str| now.get(name) > self.seen.get(name) && now.get(name) > Some(&0);
+            let put_out = [MESSAGES, UNKNOWN_SAID].contains(&name) && went_on(TALK_PUT_OUT);
+            let still = !went_on(name) && !put_out;
             *self.quiet.entry(name).or_default() += u64::from(still);
         }
         self.seen = now;
@@ -283,10 +288,14 @@ async fn say_again(ground: Ground, shelf: Shelf, bases: Vec<BaseId>, tally: Tall
 async fn gossip(place: Place, base: BaseId, key: Keypair, shelf: Shelf, tally: Tally) {
     loop {
         if let Ok(mut peer) = Peer::at(&place, &base, &key, Manner::Serving(Shelf::default())).await {
+            let (mut records, batch) = (Vec::new(), (GOSSIPED_A_SECOND * BATCH_SECONDS) as usize);
             while !peer.is_gone() {
-                let said = many_signatures::say(&mut peer, &base, shelf.said_of(&base).into_iter(), GOSSIPED_A_SECOND);
-                tally.add(GROUND_GOSSIPED, said.await as u64);
-                sleep(REST).await;
+                if records.is_empty() {
+                    records = shelf.said_of(&base);
+                }
+                let some = records.split_off(records.len().saturating_sub(batch));
+                let said = many_signatures::say(&mut peer, &base, some.into_iter(), GOSSIPED_A_SECOND).await;
+                tally.add(GROUND_GOSSIPED, said as u64);
             }
         }
         tally.add(PUT_OUT, 1);
@@ -404,6 +413,7 @@ impl Talk {
             // Whatever ends it, the next name goes on.
             drop(self.talk_once(&format!("{} talks {name}", self.seed), &is_flooded).await);
             self.tally.add(PUT_OUT, 1);
+            self.tally.add(TALK_PUT_OUT, 1);
             sleep(REST).await;
         }
     }
@@ -413,6 +423,9 @@ impl Talk {
         self.tally.add(NAMES, 1);
         let mut envelopes = Envelopes::new(seed, self.base)?;
         for turn in 0.. {
+            // First: for the messages it is put out, and this is nobody's fault.
+            let unknown = unknown_kinds::speak(&mut peer, &format!("{seed} {turn}"), &self.base, UNKNOWN).await?;
+            self.tally.add(UNKNOWN_SAID, unknown as u64);
             let rate = if is_flooded() { FLOOD_A_SECOND } else { MESSAGES_A_SECOND };
             let messages = (0..rate * BATCH_SECONDS).map(|_| envelopes.make());
             let said = many_signatures::say(&mut peer, &self.base, messages, rate).await;
@@ -420,8 +433,6 @@ impl Talk {
             if peer.is_gone() {
                 break;
             }
-            let unknown = unknown_kinds::speak(&mut peer, &format!("{seed} {turn}"), &self.base, UNKNOWN).await?;
-            self.tally.add(UNKNOWN_SAID, unknown as u64);
         }
         Ok(())
     }

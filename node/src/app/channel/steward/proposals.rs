@@ -120,16 +120,20 @@ impl Proposals {
     ) -> Turns<ManifestId> {
         let Some(network) = &self.network else { return Turns { now: Vec::new(), later: 0 } };
         // The network's own catalogue: the store notes later what it heard.
-        let heard = network.handle.announcements(lineage.spec().genesis);
+        let genesis = lineage.spec().genesis;
+        let heard = network.handle.announcements(genesis);
+        // Whoever has come to say it costs a connection; other keys cost nothing.
+        let mut first = network.handle.known().with(|known| known.vouched_for(&genesis, KindTag::Proposal));
+        first.extend(proven);
         let heard = heard.iter().map(|record| record.body()).filter(|heard| heard.kind == KindTag::Proposal);
         let new = |id: &ManifestId| !judged.contains(id) && !self.disk.store.is_well_formed(id);
         // One that many announce is its first announcer's.
         let heard: BTreeMap<_, _> = heard.map(|heard| (heard.manifest, heard.publisher)).collect();
         let all = heard.into_iter().filter(|(id, _)| new(id)).map(|(id, announcer)| (announcer, id));
         let (resting, awake): (Vec<_>, Vec<_>) = all.partition(|(_, id)| self.rests.is_resting(id));
-        let mut turns = by_turns(awake, proven, LOOKED_AT_MAX, secret_seed());
+        let mut turns = by_turns(awake, &first, LOOKED_AT_MAX, secret_seed());
         // To rest is to come last, not never: whoever proposed it may be there by now.
-        let last = by_turns(resting, proven, LOOKED_AT_MAX - turns.now.len().min(LOOKED_AT_MAX), secret_seed());
+        let last = by_turns(resting, &first, LOOKED_AT_MAX - turns.now.len().min(LOOKED_AT_MAX), secret_seed());
         turns.now.extend(last.now);
         Turns { later: turns.later + last.later, ..turns }
     }
