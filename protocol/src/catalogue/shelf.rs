@@ -165,6 +165,10 @@ impl Shelf {
         let voucher = trust.or(voucher.filter(|voucher| !matches!(voucher, Voucher::Trust(_))));
         let better = |voucher: &Voucher| here.is_none_or(|here| voucher.weight() > here.weight());
         let Some(voucher) = voucher.filter(better).or(here) else { return (false, Vec::new()) };
+        // To be said again makes nothing younger.
+        if here == Some(voucher) && self.ids.contains_key(&announce::id(record)) {
+            return (true, Vec::new());
+        }
         let old = self.remove(&key);
         let mut gone = self.place(record, voucher);
         // What was replaced by itself has lost nothing.
