@@ -23,7 +23,7 @@ fn start(home: &Path, task: Task) -> Child {
     child
 }
 
-/// The last line that a worker writes.
+/// The last line that a worker writes; of one that failed, the error of its command line.
 fn answer(home: &Path, task: Task) -> Value {
     let mut child = start(home, task);
     let mut text = String::new();
@@ -90,7 +90,7 @@ fn a_worker_opens_nothing_that_its_job_did_not_name() {
     symlink(at("elsewhere"), at("base/additional_chat_templates")).expect("writable");
     let described = answer(&at("home"), Task::Describe { base: BaseSource::Path(at("base")) });
     if confined::probe().expect("it can be tried").files() {
-        let message = described["failed"]["message"].as_str().unwrap_or_default();
+        let message = described["error"]["message"].as_str().unwrap_or_default();
         assert!(message.contains("additional_chat_templates") && message.contains("Permission denied"), "{described}");
     } else {
         eprintln!("NOT CHECKED: this kernel has no landlock; the worker reads what its user can read");
