@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Once;
 
+use potluck_trainer::removal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -10,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::proto::{Job, Task};
-use super::{bounded, stopping};
+use super::{bounded, confined, stopping};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::{self, Line, Progress};
@@ -42,6 +44,10 @@ pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &Cancella
     drop(input);
     let status = child.wait().await.map_err(|error| Failure::io("wait for the worker process", &error))?;
     let words = last_words.await.unwrap_or_default();
+    if let Task::Train(task) = &job.task {
+        // The worker may remove what is in it, and nothing beside it. What is not empty is kept.
+        let _kept = removal::empty_folder(&stopping::run_folder(&task.out));
+    }
     answer.unwrap_or_else(|| Err(explain_death(status, &words, &job.task)))
 }
 
@@ -72,8 +78,20 @@ fn explain(failure: Failure, task: &Task) -> Failure {
 }
 
 fn start(threads: usize) -> std::io::Result<Child> {
+    tell_confinement();
     let program = config::program().map_err(std::io::Error::other)?;
     command(&program, threads).arg("worker").spawn()
+}
+
+/// Says once in the log what this system holds workers to.
+fn tell_confinement() {
+    static TOLD: Once = Once::new();
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        TOLD.call_once(|| match confined::probe() {
+            Ok(confined) => tracing::debug!("worker processes are confined {confined}"),
+            Err(failure) => tracing::debug!("{failure}"),
+        });
+    }
 }
 
 /// What starts a program as a worker. It reads what strangers wrote, and so gets no more of this process's environment
