@@ -41,7 +41,8 @@ mod calls {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 /// What the kernel holds a thread to.
