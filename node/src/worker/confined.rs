@@ -41,8 +41,8 @@ mod calls {
     }
 }
 
-#[cfg(test)]
 #[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests;
 
 /// What the kernel holds a thread to.
