@@ -24,7 +24,7 @@ enum Step {
 }
 
 impl Exchange {
-    /// Takes up what connected peers (see [`choose`]) know of a base beyond what is known here; how many of them said what
+    /// Takes up what connected peers (see `choose`) know of a base beyond what is known here; how many of them said what
     /// they know within `patience`.
     pub async fn inquire(&self, base: BaseId, patience: Duration) -> usize {
         // A network that is being restarted has nobody connected.
