@@ -7,15 +7,13 @@
 use std::sync::{Arc, Mutex};
 
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
-use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Neighbourhood, Record, Trust, Voucher};
+use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Record, Trust, Voucher};
 use potluck_protocol::id::BaseId;
-use potluck_protocol::rate_limit::{RateLimiter, TokenBucket};
 use potluck_protocol::signed::{Authentic, PublicKey};
 use tokio::sync::Notify;
 
-use super::limits::{
-    FAMILIAR, MISSED_PAUSE_MS, NEIGHBOURHOODS, NEWCOMERS, NEWCOMERS_NEAR, PUBLISHERS, PUBLISHERS_REMEMBERED,
-};
+use super::allowances::{Allowances, Newcomer, Standing};
+use super::limits::MISSED_PAUSE_MS;
 use super::twin::Twin;
 use crate::lock;
 
@@ -74,32 +72,6 @@ pub enum Reason {
     LaterKind,
 }
 
-/// What an announcement's allowance is counted by.
-#[derive(Clone, Copy)]
-enum Standing {
-    Own,
-    /// A person follows its publisher: what other keys say uses up nothing of its allowance.
-    Followed,
-    /// Something of its publisher is known.
-    Familiar,
-    /// Nothing is; where the peer is that brings it.
-    Newcomer(Neighbourhood, Newcomer),
-}
-
-/// What newcomers say, each with an allowance of its own: keys are free, and these are not all alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Newcomer {
-    /// Its publisher brings it, and so is connected.
-    Present,
-    /// Others bring it, and channels live by it.
-    OfChannels,
-    /// Others bring it.
-    Other,
-}
-
-/// How many of these there are.
-const NEWCOMER_KINDS: usize = 3;
-
 /// The judge of gossip. // I12
 #[derive(Debug)]
 pub struct Announcements {
@@ -108,17 +80,7 @@ pub struct Announcements {
     /// Our own key: what it signed, in an earlier life or in a copy of this home, is never too much.
     own: PublicKey,
     twin: Twin,
-    /// Limits of known publishers, one for each, so that one who floods is not heard for a while and nobody else
-    /// notices.
-    publishers: RateLimiter<PublicKey>,
-    /// What all known publishers may say together: it bounds what we pass on.
-    familiar: TokenBucket,
-    /// What all others may say together, because keys are free.
-    newcomers: RateLimiter<Newcomer>,
-    /// The same for each neighbourhood that brings them.
-    newcomers_near: RateLimiter<(Neighbourhood, Newcomer)>,
-    /// What may be said together of kinds that only later versions know.
-    later: TokenBucket,
+    allowances: Allowances,
     /// When it may next be told that something was missed.
     tell_missed_ms: u64,
     /// How many were provably wrong.
@@ -130,18 +92,7 @@ impl Announcements {
     pub fn new(own: PublicKey, twin: Twin) -> Self {
         let known = Known::default();
         known.with(|catalogue| catalogue.set_own(own));
-        Self {
-            known,
-            own,
-            twin,
-            publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
-            familiar: TokenBucket::new(FAMILIAR),
-            newcomers: RateLimiter::new(NEWCOMERS, NEWCOMER_KINDS),
-            newcomers_near: RateLimiter::new(NEWCOMERS_NEAR, NEWCOMER_KINDS * NEIGHBOURHOODS),
-            later: TokenBucket::new(NEWCOMERS),
-            tell_missed_ms: 0,
-            rejected: 0,
-        }
+        Self { known, own, twin, allowances: Allowances::default(), tell_missed_ms: 0, rejected: 0 }
     }
 
     /// The verdict over gossip that came on the topic of `topic`. What costs least comes first, and signatures last:
@@ -178,7 +129,7 @@ impl Announcements {
             false if claimed.claim().kind.is_of_channels() => Standing::Newcomer(from.near, Newcomer::OfChannels),
             false => Standing::Newcomer(from.near, Newcomer::Other),
         };
-        if !self.has_allowance(publisher, standing, now_ms) {
+        if !self.allowances.has(publisher, standing, now_ms) {
             return Verdict::Ignore(Reason::TooMany);
         }
         let announcement = match claimed.verify() {
@@ -186,7 +137,7 @@ impl Announcements {
             Err(fault) => return self.reject(fault.into()),
         };
         // After the signature: what others forge in a publisher's name does not use up its allowance.
-        self.take_allowance(publisher, standing, now_ms);
+        self.allowances.take(publisher, standing, now_ms);
         match self.insert_vouched(announcement, voucher) {
             Inserted::New { record, .. } => {
                 if publisher == self.own {
@@ -202,7 +153,7 @@ impl Announcements {
     /// Of a kind that only a later version knows: signatures are checked of as many as newcomers may say. Of more than that
     /// nothing is missed here, so that no catalogue is compared for them.
     fn judge_later(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
-        if !self.later.take(now_ms) {
+        if !self.allowances.take_later(now_ms) {
             return Verdict::Ignore(Reason::LaterKind);
         }
         match announce::verify(topic, bytes) {
@@ -214,32 +165,6 @@ impl Announcements {
     fn reject(&mut self, fault: AnnouncementError) -> Verdict {
         self.rejected += 1;
         Verdict::Reject(fault)
-    }
-
-    fn has_allowance(&self, publisher: PublicKey, standing: Standing, now_ms: u64) -> bool {
-        match standing {
-            Standing::Own => true,
-            Standing::Followed => self.publishers.has(&publisher, now_ms),
-            Standing::Familiar => self.publishers.has(&publisher, now_ms) && self.familiar.has(now_ms),
-            Standing::Newcomer(near, kind) => {
-                self.newcomers_near.has(&(near, kind), now_ms) && self.newcomers.has(&kind, now_ms)
-            }
-        }
-    }
-
-    fn take_allowance(&mut self, publisher: PublicKey, standing: Standing, now_ms: u64) {
-        match standing {
-            Standing::Own => {}
-            Standing::Followed => drop(self.publishers.take(publisher, now_ms)),
-            Standing::Familiar => {
-                self.publishers.take(publisher, now_ms);
-                self.familiar.take(now_ms);
-            }
-            Standing::Newcomer(near, kind) => {
-                self.newcomers_near.take((near, kind), now_ms);
-                self.newcomers.take(kind, now_ms);
-            }
-        }
     }
 
     /// Remembers an announcement of our own.
@@ -267,9 +192,11 @@ impl Announcements {
 mod tests {
     use libp2p::PeerId;
     use libp2p::identity::ed25519::Keypair;
+    use potluck_protocol::catalogue::Neighbourhood;
     use potluck_protocol::limits::CATALOGUE_RECORD_MAX;
 
     use super::*;
+    use crate::net::limits::{NEWCOMERS, NEWCOMERS_NEAR, PUBLISHERS};
     use crate::net::testing::{announcement, base, key, later_announcement};
     use crate::net::twin::Sign;
 

@@ -12,6 +12,7 @@
 //! full stands in [`limits`].
 
 mod actor;
+mod allowances;
 pub(crate) mod announcements;
 mod behaviour;
 mod bootstrap;
