@@ -1,5 +1,11 @@
 //! Four attackers at every honest node, each one laptop on one line, in a neighbourhood of its own.
 
+mod crowd;
+mod liar;
+mod staying;
+mod talker;
+mod wiper;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,50 +34,11 @@ use crate::soak::attackers::{Attackers as Tasks, Tally, Task};
 #[cfg(test)]
 const LINE: u64 = 1_250_000;
 
-/// At each node: together as many as a node lets in from one neighbourhood.
-const IDLE: usize = 12;
-const SILENT: usize = 4;
-
-/// As many records as a base may have, by the best of so many keys.
-const GROUND: usize = 4096;
-const DRAWS: usize = 100_000;
-/// Kinds that the ground records are of: no other ones matter to anybody here.
-const KINDS: [KindTag; 4] = [KindTag::Adapter, KindTag::Version, KindTag::Proof, KindTag::Proposal];
-/// All of them are signed again under higher numbers so often. Signing them takes half a second of a laptop.
-const AGAIN: Duration = Duration::from_secs(30);
-/// By gossip at each node: as many newcomers as one neighbourhood may bring for ever.
-const GOSSIPED_A_SECOND: u64 = 4;
-
-const PROOFS: usize = 96;
-/// Against each channel whose steward lies.
-const PROOFS_OF_OTHERS: usize = 16;
-const PROPOSALS: usize = 256;
-const BASES: usize = 4;
-const BOMB_MIB: u64 = 1000;
-/// New ones by new keys take the place of all these lies so often.
-const RENEWED: Duration = Duration::from_secs(60);
-
-/// At each node: the most that is no misdeed, so that it goes on for the whole time.
-const MESSAGES_A_SECOND: u64 = 50;
-/// At one node after the other, for a minute each: the one who says it is banned for it, and comes under another name.
-const FLOOD_A_SECOND: u64 = 200;
-const TURN: Duration = Duration::from_secs(60);
 /// Of a batch that is said at one rate.
 const BATCH_SECONDS: u64 = 10;
-const UNKNOWN: usize = 4;
 
-/// At each node so many a second. The answers, of 20 KiB at most, are 84 Mbit/s of all eight nodes: a fast line.
-const QUESTIONS_AT_ONCE: usize = 64;
-const QUESTIONS_PAUSE: Duration = Duration::from_secs(1);
-const ASKING: Duration = Duration::from_secs(30);
-
-/// Whoever is connected asks so often, which makes the node compare.
-const ASKS: Duration = Duration::from_secs(7);
 /// Who was put out comes again after so long.
 const REST: Duration = Duration::from_secs(2);
-/// Who of a crowd was put out is looked for so often.
-const HELD: Duration = Duration::from_secs(5);
-
 const IDLE_HELD: &str = "F2_idle_held";
 const SILENT_HELD: &str = "F7_silent_held";
 const LIES_COMPARED: &str = "F1_F3_F5_F6_lies_compared";
@@ -143,8 +110,8 @@ impl Attackers {
     pub fn start(stage: &Stage) -> Outcome<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let tally = Tally::new(&[&STEADY[..], &[BUSY, NAMES, PUT_OUT, TALK_PUT_OUT]].concat());
-        let (lies, bomb) = liar(stage, &tally)?;
-        let all = [crowd(stage, &tally)?, wiper(stage, &tally)?, lies, talker(stage, &tally)];
+        let (lies, bomb) = liar::tasks(stage, &tally)?;
+        let all = [crowd::tasks(stage, &tally)?, wiper::tasks(stage, &tally)?, lies, talker::tasks(stage, &tally)];
         let tasks = Tasks::start(runtime.handle(), tally, all.into_iter().flatten());
         Ok(Self { runtime, tasks, bomb, seen: BTreeMap::new(), looks: 0, quiet: BTreeMap::new() })
     }
@@ -190,276 +157,11 @@ fn places(stage: &Stage, attacker: u8) -> impl Iterator<Item = Place> + '_ {
     })
 }
 
-/// F2 and F7: peers that come before all honest ones, idle and silent.
-fn crowd(stage: &Stage, tally: &Tally) -> Outcome<Vec<Task>> {
-    let first = stage.targets.iter().map(|target| target.peer).min().ok_or("there are honest nodes")?;
-    let kinds = [("idle", Manner::Idle, IDLE, IDLE_HELD), ("silent", Manner::Silent, SILENT, SILENT_HELD)];
-    let mut tasks: Vec<Task> = Vec::new();
-    for (n, place) in places(stage, 1).enumerate() {
-        for (kind, manner, count, counted) in &kinds {
-            let keys = peers_below(&format!("{} {kind} {n}", stage.seed), &first, *count)?;
-            let held = hold(place.clone(), stage.tiny, keys, manner.clone(), tally.clone(), counted);
-            tasks.push(Box::pin(held));
-        }
-    }
-    Ok(tasks)
-}
-
-/// Keeps a peer of each key connected, and counts those that are: who was put out comes again.
-async fn hold(place: Place, base: BaseId, keys: Vec<Keypair>, manner: Manner, tally: Tally, counted: &'static str) {
-    let mut held: Vec<Option<Peer>> = keys.iter().map(|_| None).collect();
-    loop {
-        for (peer, key) in held.iter_mut().zip(&keys) {
-            if peer.as_ref().is_none_or(Peer::is_gone) {
-                *peer = Peer::at(&place, &base, key, manner.clone()).await.ok();
-            }
-        }
-        tally.add(counted, held.iter().flatten().filter(|peer| !peer.is_gone()).count() as u64);
-        sleep(HELD).await;
-    }
-}
-
-/// Keys that were ground before the attack, for each base: those of the epoch in which it begins, and of the next one.
-#[derive(Clone)]
-struct Ground {
-    epoch: u64,
-    keys: Arc<Vec<[Vec<Keypair>; 2]>>,
-}
-
-impl Ground {
-    fn new(seed: &str, bases: &[BaseId], count: usize, draws: usize) -> Outcome<Self> {
-        let epoch = this_epoch()?;
-        let places: Vec<_> = bases.iter().flat_map(|base| [(epoch, *base), (epoch + 1, *base)]).collect();
-        let mut found = lowest_lots(seed, &places, count, draws)?.into_iter();
-        let mut keys = Vec::new();
-        while let (Some(now), Some(next)) = (found.next(), found.next()) {
-            keys.push([now, next]);
-        }
-        Ok(Self { epoch, keys: Arc::new(keys) })
-    }
-
-    /// Says all that are good now, instead of what was said before.
-    fn say(&self, shelf: &Shelf, bases: &[BaseId], sequence: u64) -> Outcome<()> {
-        let next = usize::from(this_epoch()? > self.epoch);
-        for (base, keys) in bases.iter().zip(self.keys.iter()) {
-            shelf.forget(base);
-            wiped_catalogue::say(shelf, &keys[next], &KINDS, *base, sequence)?;
-        }
-        Ok(())
-    }
-}
-
-/// F4 and F20: ground records of every base, said again and again under higher numbers.
-fn wiper(stage: &Stage, tally: &Tally) -> Outcome<Vec<Task>> {
-    let (seed, bases, shelf) = (stage.seed.to_string(), vec![stage.tiny, stage.base], Shelf::default());
-    let ground = Ground::new(&seed, &bases, GROUND, DRAWS)?;
-    ground.say(&shelf, &bases, 1)?;
-    let own = key(&format!("{seed} wiper"))?;
-    let mut tasks: Vec<Task> = Vec::new();
-    for (n, place) in places(stage, 2).enumerate() {
-        let staying = Staying {
-            place: place.clone(),
-            bases: bases.clone(),
-            key: own.clone(),
-            shelf: shelf.clone(),
-            tally: tally.clone(),
-            counted: GROUND_COMPARED,
-        };
-        tasks.push(Box::pin(staying.go_on()));
-        let gossiper = key(&format!("{seed} gossips at {n}"))?;
-        tasks.push(Box::pin(gossip(place, stage.tiny, gossiper, shelf.clone(), tally.clone())));
-    }
-    tasks.push(Box::pin(say_again(ground, shelf, bases, tally.clone())));
-    Ok(tasks)
-}
-
-async fn say_again(ground: Ground, shelf: Shelf, bases: Vec<BaseId>, tally: Tally) {
-    for sequence in 2.. {
-        sleep(AGAIN).await;
-        // Its own keys sign.
-        if ground.say(&shelf, &bases, sequence).is_err() {
-            return;
-        }
-        tally.add(SIGNED_AGAIN, 1);
-    }
-}
-
-/// Says by gossip what is on a shelf.
-async fn gossip(place: Place, base: BaseId, key: Keypair, shelf: Shelf, tally: Tally) {
-    loop {
-        if let Ok(mut peer) = Peer::at(&place, &base, &key, Manner::Serving(Shelf::default())).await {
-            let (mut records, batch) = (Vec::new(), (GOSSIPED_A_SECOND * BATCH_SECONDS) as usize);
-            while !peer.is_gone() {
-                if records.is_empty() {
-                    records = shelf.said_of(&base);
-                }
-                let some = records.split_off(records.len().saturating_sub(batch));
-                let said = many_signatures::say(&mut peer, &base, some.into_iter(), GOSSIPED_A_SECOND).await;
-                tally.add(GROUND_GOSSIPED, said as u64);
-            }
-        }
-        tally.add(PUT_OUT, 1);
-        sleep(REST).await;
-    }
-}
-
-/// One that stays connected as long as it is let in, comes again if it is put out, and asks now and then.
-struct Staying {
-    place: Place,
-    bases: Vec<BaseId>,
-    key: Keypair,
-    shelf: Shelf,
-    tally: Tally,
-    counted: &'static str,
-}
-
-impl Staying {
-    async fn go_on(self) {
-        loop {
-            // Whatever ends it, it comes again.
-            drop(self.once().await);
-            self.tally.add(PUT_OUT, 1);
-            sleep(REST).await;
-        }
-    }
-
-    async fn once(&self) -> Outcome<()> {
-        let mut peer = Peer::connect(&self.place, &self.key, Manner::Serving(self.shelf.clone())).await?;
-        for base in &self.bases {
-            peer.follow(base).await?;
-        }
-        while !peer.is_gone() {
-            for base in &self.bases {
-                self.tally.add(self.counted, u64::from(peer.known(base).await.is_ok()));
-            }
-            sleep(ASKS).await;
-        }
-        Ok(())
-    }
-}
-
-/// F1, F3, F5 and F6: proposals, proofs and bases that do not exist, and a bomb.
-fn liar(stage: &Stage, tally: &Tally) -> Outcome<(Vec<Task>, ManifestId)> {
-    let shelf = Shelf::default();
-    let own = key(&format!("{} liar", stage.seed))?;
-    let bomb = bomb::offer(&shelf, &stage.like, &own, BOMB_MIB)?;
-    lie(stage, &shelf, &own, bomb.id, 0)?;
-    let mut tasks: Vec<Task> = Vec::new();
-    for place in places(stage, 3) {
-        let staying = Staying {
-            place,
-            bases: vec![stage.tiny, stage.base],
-            key: own.clone(),
-            shelf: shelf.clone(),
-            tally: tally.clone(),
-            counted: LIES_COMPARED,
-        };
-        tasks.push(Box::pin(staying.go_on()));
-    }
-    tasks.push(Box::pin(lie_again(stage.clone(), shelf, own, bomb.id)));
-    Ok((tasks, bomb.id))
-}
-
-async fn lie_again(stage: Stage, shelf: Shelf, own: Keypair, bomb: ManifestId) {
-    for round in 1.. {
-        sleep(RENEWED).await;
-        shelf.forget(&stage.tiny);
-        shelf.forget(&stage.base);
-        if lie(&stage, &shelf, &own, bomb, round).is_err() {
-            return;
-        }
-    }
-}
-
-/// Everything that a round has, by keys that nobody has seen; the bomb is proposed by its publisher.
-fn lie(stage: &Stage, shelf: &Shelf, own: &Keypair, bomb: ManifestId, round: u64) -> Outcome<()> {
-    let seed = format!("{} round {round}", stage.seed);
-    shelf.offer(own, &bomb::proposal(own, stage.tiny, stage.channel, bomb)?, 2 + round)?;
-    phantom_proposals::offer(shelf, &seed, stage.tiny, stage.channel, PROPOSALS)?;
-    junk_proofs::offer(shelf, &seed, stage.tiny, stage.channel, PROOFS)?;
-    for other in &stage.others {
-        junk_proofs::offer(shelf, &format!("{seed} {}", other.short()), stage.tiny, *other, PROOFS_OF_OTHERS)?;
-    }
-    phantom_base::offer(shelf, &seed, stage.base, BASES)?;
-    Ok(())
-}
-
-/// F8, F14 and F17: talk that costs those who listen.
-fn talker(stage: &Stage, tally: &Tally) -> Vec<Task> {
-    let (mut tasks, begun): (Vec<Task>, _) = (Vec::new(), Instant::now());
-    let turns = stage.targets.len() as u64;
-    for (n, place) in (0..).zip(places(stage, 4)) {
-        let seed = format!("{} talker {n}", stage.seed);
-        let is_flooded = move || begun.elapsed().as_secs() / TURN.as_secs() % turns == n;
-        let talk = Talk { place, base: stage.tiny, seed, tally: tally.clone() };
-        tasks.push(Box::pin(talk.clone().talk(is_flooded)));
-        tasks.push(Box::pin(talk.question()));
-    }
-    tasks
-}
-
-/// Somebody who takes a name that nobody has seen whenever the last one is put out.
-#[derive(Clone)]
-struct Talk {
-    place: Place,
-    base: BaseId,
-    seed: String,
-    tally: Tally,
-}
-
-impl Talk {
-    async fn talk(self, is_flooded: impl Fn() -> bool) {
-        for name in 0.. {
-            // Whatever ends it, the next name goes on.
-            drop(self.talk_once(&format!("{} talks {name}", self.seed), &is_flooded).await);
-            self.tally.add(PUT_OUT, 1);
-            self.tally.add(TALK_PUT_OUT, 1);
-            sleep(REST).await;
-        }
-    }
-
-    async fn talk_once(&self, seed: &str, is_flooded: impl Fn() -> bool) -> Outcome<()> {
-        let mut peer = Peer::at(&self.place, &self.base, &key(seed)?, Manner::Serving(Shelf::default())).await?;
-        self.tally.add(NAMES, 1);
-        let mut envelopes = Envelopes::new(seed, self.base)?;
-        for turn in 0.. {
-            // First: for the messages it is put out, and this is nobody's fault.
-            let unknown = unknown_kinds::speak(&mut peer, &format!("{seed} {turn}"), &self.base, UNKNOWN).await?;
-            self.tally.add(UNKNOWN_SAID, unknown as u64);
-            let rate = if is_flooded() { FLOOD_A_SECOND } else { MESSAGES_A_SECOND };
-            let messages = (0..rate * BATCH_SECONDS).map(|_| envelopes.make());
-            let said = many_signatures::say(&mut peer, &self.base, messages, rate).await;
-            self.tally.add(MESSAGES, said as u64);
-            if peer.is_gone() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    async fn question(self) {
-        for name in 0.. {
-            drop(self.question_once(&format!("{} asks {name}", self.seed)).await);
-            self.tally.add(PUT_OUT, 1);
-            sleep(REST).await;
-        }
-    }
-
-    async fn question_once(&self, seed: &str) -> Outcome<()> {
-        let peer = Peer::at(&self.place, &self.base, &key(seed)?, Manner::Serving(Shelf::default())).await?;
-        self.tally.add(NAMES, 1);
-        loop {
-            for request in [Request::Providers(signed::nowhere(seed)), Request::Announcements(self.base)] {
-                let asked = questions::ask(&peer, &request, QUESTIONS_AT_ONCE, QUESTIONS_PAUSE, ASKING).await?;
-                self.tally.add(QUESTIONS, asked.answered);
-                self.tally.add(BUSY, asked.busy);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::liar::{BASES as PHANTOM_BASES, PROOFS, PROOFS_OF_OTHERS, PROPOSALS, RENEWED};
+    use super::talker::{FLOOD_A_SECOND, MESSAGES_A_SECOND, QUESTIONS_AT_ONCE};
+    use super::wiper::{AGAIN, GOSSIPED_A_SECOND, GROUND, Ground};
     use super::*;
 
     const NODES: u64 = 8;
@@ -472,7 +174,8 @@ mod tests {
     #[test]
     fn each_attacker_keeps_to_its_line() {
         let ground = NODES * (2 * GROUND as u64 * RECORD / AGAIN.as_secs() + GOSSIPED_A_SECOND * GOSSIPED);
-        let lies = NODES * (PROPOSALS + PROOFS + 8 * PROOFS_OF_OTHERS + BASES) as u64 * 1_000 / RENEWED.as_secs();
+        let lies =
+            NODES * (PROPOSALS + PROOFS + 8 * PROOFS_OF_OTHERS + PHANTOM_BASES) as u64 * 1_000 / RENEWED.as_secs();
         let talk =
             (FLOOD_A_SECOND + (NODES - 1) * MESSAGES_A_SECOND) * ENVELOPE + NODES * QUESTIONS_AT_ONCE as u64 * 40;
         for (attacker, bytes) in [("ground", ground), ("lies", lies), ("talk", talk)] {
