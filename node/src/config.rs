@@ -41,8 +41,17 @@ pub fn hub() -> Outcome<hub::Settings> {
 
 /// What a worker gets of the environment: where the system's libraries and short-lived files are, and what tests set.
 /// Nothing else, least of all tokens: it reads what strangers wrote.
-const WORKERS: [&str; 7] =
-    ["TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "TEMP", "RUST_BACKTRACE", "POTLUCK_FAILPOINT"];
+const WORKERS: [&str; 8] = [
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    // On Windows.
+    "SYSTEMROOT",
+    "TEMP",
+    "TMP",
+    "RUST_BACKTRACE",
+    "POTLUCK_FAILPOINT",
+];
 
 /// The environment of a worker.
 pub fn worker_environment() -> impl Iterator<Item = (&'static str, OsString)> {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use potluck_trainer::files::StagedFolder;
 use potluck_trainer::{files, removal};
@@ -16,6 +16,42 @@ const PIECE: usize = 1 << 20;
 /// Whether the folder can be written: nothing is there yet, or an empty folder.
 pub fn check(out: &Path) -> Outcome<()> {
     StagedFolder::check(out).map_err(|error| unwritable(out, &error))
+}
+
+/// The first half of it, for a worker, which may not try: nothing is there yet, or an empty folder.
+pub fn check_free(out: &Path) -> Outcome<()> {
+    StagedFolder::is_free(out).map_err(|error| unwritable(out, &error))
+}
+
+/// A folder that a worker fills, and that gets its name here: the worker can write nowhere else.
+pub struct Pending {
+    staged: StagedFolder,
+    out: PathBuf,
+}
+
+impl Pending {
+    /// Makes an empty folder beside the place where it is to appear. Dropped without [`Pending::place`], it is removed.
+    pub fn create(out: &Path) -> Outcome<Self> {
+        let staged = StagedFolder::create(out).map_err(|error| unwritable(out, &error))?;
+        Ok(Self { staged, out: out.to_path_buf() })
+    }
+
+    /// Where the worker writes.
+    pub fn path(&self) -> PathBuf {
+        self.staged.path()
+    }
+
+    /// Where it is to appear.
+    pub fn out(&self) -> &Path {
+        &self.out
+    }
+
+    /// Gives it its name, with notes beside what the worker wrote.
+    pub fn place(self, notes: &[(&str, &[u8])]) -> Outcome<PathBuf> {
+        let written = notes.iter().try_for_each(|(name, bytes)| self.staged.write(name, bytes));
+        let placed = written.and_then(|()| self.staged.commit());
+        placed.map_err(|error| unwritable(&self.out, &error)).map(|()| self.out)
+    }
 }
 
 /// Why a folder is not written.

@@ -48,11 +48,51 @@ impl Source for Scrape {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use potluck_protocol::bulk::{Refusal, Reply, Request};
+    use potluck_protocol::catalogue::RoundOutcome;
+    use potluck_protocol::codec::Heard;
+
     use super::*;
     use crate::exchange::counters::{ExchangeCounters, Pull};
     use crate::metrics::page::Life;
-    use crate::net::counters::NetCounters;
-    use crate::net::misdeed::Denied;
+    use crate::net::counters::bulk::Direction;
+    use crate::net::counters::{NetCounters, Queue};
+    use crate::net::misdeed::{Denied, Judged, Misdeed};
+
+    /// The page of the metrics and the page for people name the same ones.
+    #[test]
+    fn every_metric_is_documented_and_every_documented_one_is_there() {
+        let (net, exchange) = (NetCounters::default(), ExchangeCounters::default());
+        // What has labels is on the page once it counted something.
+        net.denied.inc(Denied::TooOften);
+        net.misdeeds.inc(Misdeed::Flood);
+        net.dropped.inc(Queue::Outbox);
+        net.judged.inc(Judged::Accepted);
+        net.bulk.asked(&Heard::Known(Request::Peers));
+        net.bulk.answered(Direction::Out, &Reply::Refused(Refusal::NotFound));
+        net.bulk.answered(Direction::Out, &Reply::Shard { len: 1, offset: 0, bytes: vec![1] });
+        exchange.pulls.inc(Pull::Started);
+        exchange.compared.inc((&RoundOutcome::Equal).into());
+        let page = Page::new(&[&net, &exchange], Life::default());
+        let text = page.text(Levels::default()).expect("it can be written");
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let ours: BTreeSet<String> = types
+            .map(|(name, kind)| match kind {
+                "counter" => format!("{name}_total"),
+                "info" => format!("{name}_info"),
+                _ => name.to_owned(),
+            })
+            .collect();
+        let (_, table) =
+            include_str!("../../docs/operations.md").split_once("| name | labels | what |").expect("a table");
+        let rows = table.lines().skip(1).take_while(|line| line.starts_with('|')).skip(1);
+        let names = rows.filter_map(|row| row.split('|').nth(1)).flat_map(|cell| cell.split('`').skip(1).step_by(2));
+        let documented: BTreeSet<String> =
+            names.filter(|name| !name.starts_with("libp2p_")).map(str::to_owned).collect();
+        assert_eq!(ours, documented);
+    }
 
     #[test]
     fn the_page_has_every_name_once_and_ends_as_it_should() {

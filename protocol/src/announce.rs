@@ -192,6 +192,8 @@ pub enum AnnouncementError {
     LaterKind {
         /// The kind's number.
         kind: u32,
+        /// The announcement's name.
+        id: AnnouncementId,
     },
 }
 
@@ -211,7 +213,7 @@ pub fn read(base: BaseId, bytes: &[u8]) -> Result<Claimed<Announcement>, Announc
     let signed = Signed::<Announcement>::decode(bytes)?;
     if later_kind(signed.body()).is_some() {
         let later = read_later(base, bytes)?;
-        return Err(AnnouncementError::LaterKind { kind: later.claim().kind });
+        return Err(AnnouncementError::LaterKind { kind: later.claim().kind, id: AnnouncementId(later.digest()) });
     }
     let claimed = signed.read()?;
     check_base(claimed.claim().base, base)?;

@@ -33,7 +33,8 @@ pub const SIGNED_MANIFEST_MAX: usize = MANIFEST_MAX + (4 << 10);
 /// Signatures of one certificate: room for thresholds, none for floods.
 pub const SIGNATURES_MAX: usize = 16;
 
-/// An announcement on gossip, certificate included. Gossip carries what exists, never what it is made of.
+/// An announcement with its certificate, in a reply of [`crate::bulk`] and on disk, where older programs had signatures of
+/// others with it. On gossip and in the catalogue it is shorter: [`CATALOGUE_RECORD_MAX`].
 pub const ANNOUNCEMENT_MAX: usize = 2 << 10;
 
 /// Entries that a list which grows at its end (kinds, requests, replies, refusals) will ever have. What has a lower number

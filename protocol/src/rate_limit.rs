@@ -28,25 +28,38 @@ impl TokenBucket {
 
     /// Takes a token if there is one.
     pub fn take(&mut self, now_ms: u64) -> bool {
+        self.reserve(now_ms, 0).is_some()
+    }
+
+    /// Takes a token that is there, or that will be within `patience_ms` and nobody has taken before: from when on. `None`
+    /// takes nothing.
+    pub fn reserve(&mut self, now_ms: u64, patience_ms: u64) -> Option<u64> {
         let missing_ms = self.missing_ms(now_ms);
         self.at_ms = self.at_ms.max(now_ms);
         let after = missing_ms.saturating_add(self.rate.refill_ms);
-        let allowed = after <= self.rate.burst.saturating_mul(self.rate.refill_ms);
-        self.missing_ms = if allowed { after } else { missing_ms };
-        allowed
+        let wait_ms = after.saturating_sub(self.full_ms());
+        self.missing_ms = if wait_ms <= patience_ms { after } else { missing_ms };
+        (wait_ms <= patience_ms).then(|| now_ms.saturating_add(wait_ms))
+    }
+
+    /// One token was taken for nothing.
+    pub fn give_back(&mut self) {
+        self.missing_ms = self.missing_ms.saturating_sub(self.rate.refill_ms);
     }
 
     /// Whether [`Self::take`] would give a token: what is dear need not be done for one that it would not.
     pub fn has(&self, now_ms: u64) -> bool {
-        let after = self.missing_ms(now_ms).saturating_add(self.rate.refill_ms);
-        after <= self.rate.burst.saturating_mul(self.rate.refill_ms)
+        self.missing_ms(now_ms).saturating_add(self.rate.refill_ms) <= self.full_ms()
     }
 
     /// How many times in a row [`Self::take`] would give a token.
     pub fn count(&self, now_ms: u64) -> u64 {
-        let full_ms = self.rate.burst.saturating_mul(self.rate.refill_ms);
-        let here_ms = full_ms.saturating_sub(self.missing_ms(now_ms));
+        let here_ms = self.full_ms().saturating_sub(self.missing_ms(now_ms));
         here_ms.checked_div(self.rate.refill_ms).unwrap_or(self.rate.burst)
+    }
+
+    fn full_ms(&self) -> u64 {
+        self.rate.burst.saturating_mul(self.rate.refill_ms)
     }
 
     fn missing_ms(&self, now_ms: u64) -> u64 {
@@ -70,10 +83,22 @@ impl<K: Ord + Copy> RateLimiter<K> {
 
     /// Takes a token of `key` if it has one.
     pub fn take(&mut self, key: K, now_ms: u64) -> bool {
+        self.reserve(key, now_ms, 0).is_some()
+    }
+
+    /// As [`TokenBucket::reserve`], of `key`.
+    pub fn reserve(&mut self, key: K, now_ms: u64, patience_ms: u64) -> Option<u64> {
         if !self.buckets.contains_key(&key) && self.buckets.len() >= self.max {
             self.forget(now_ms);
         }
-        self.buckets.entry(key).or_insert_with(|| TokenBucket::new(self.rate)).take(now_ms)
+        self.buckets.entry(key).or_insert_with(|| TokenBucket::new(self.rate)).reserve(now_ms, patience_ms)
+    }
+
+    /// One token of `key` was taken for nothing.
+    pub fn give_back(&mut self, key: &K) {
+        if let Some(tokens) = self.buckets.get_mut(key) {
+            tokens.give_back();
+        }
     }
 
     /// Whether [`Self::take`] would give `key` a token.
@@ -125,6 +150,23 @@ mod tests {
             assert_eq!(all.has(&0, at_ms), all.take(0, at_ms), "{n}");
             assert_eq!(all.count(&0, at_ms), before.saturating_sub(1), "{n}");
         }
+    }
+
+    #[test]
+    fn tokens_that_are_yet_to_come_are_given_out_in_turn_and_no_further_than_patience_goes() {
+        let rate = Rate { burst: 3, refill_ms: 20 };
+        let mut tokens = TokenBucket::new(rate);
+        let turns: Vec<_> = (0..9).map(|_| tokens.reserve(100, 60)).collect();
+        assert_eq!(turns[..6], [100, 100, 100, 120, 140, 160].map(Some));
+        assert_eq!(turns[6..], [None; 3], "what is further away is not taken");
+        assert!(!tokens.take(100) && !tokens.has(100) && tokens.count(100) == 0);
+        tokens.give_back();
+        assert_eq!(tokens.reserve(100, 60), Some(160));
+        assert_eq!(tokens.reserve(120, 60), Some(180), "as long as from the last one");
+        assert!(!tokens.take(199) && tokens.take(200));
+        let all = (1..=1_000).filter_map(|n| tokens.reserve(200 + n, 60)).collect::<Vec<_>>();
+        assert!(all.windows(2).all(|two| two[0] <= two[1]));
+        assert!(all.len() as u64 <= (1_000 + 60) / rate.refill_ms, "{}", all.len());
     }
 
     #[test]

@@ -30,11 +30,22 @@ impl PublicKey {
         Some(libp2p_identity::PublicKey::from(key).to_peer_id())
     }
 
+    /// The key that a peer's name spells out; `None` if that is of another kind, or only the digest of one. Nothing is
+    /// computed: bytes that are no point of the curve are no name of a peer that has connected.
+    pub fn of_peer(peer: &libp2p_identity::PeerId) -> Option<Self> {
+        let bytes = peer.to_bytes();
+        Some(Self(Digest(bytes.strip_prefix(&SPELT_OUT)?.try_into().ok()?)))
+    }
+
     /// The first 12 hex digits, for people. Never an identity.
     pub fn short(&self) -> String {
         self.0.short()
     }
 }
+
+/// What stands before an ed25519 key in a peer's name: a multihash that hashes nothing, of 36 bytes; and in these
+/// (libp2p's protobuf) the kind of the key and its length.
+const SPELT_OUT: [u8; 6] = [0x00, 0x24, 0x08, 0x01, 0x12, 0x20];
 
 impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

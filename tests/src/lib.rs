@@ -24,6 +24,7 @@ pub mod fuzz;
 pub mod interrupting;
 pub mod killing;
 pub mod kit;
+pub mod loopback;
 pub mod planted;
 pub mod processes;
 pub mod side_by_side;

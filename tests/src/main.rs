@@ -148,10 +148,13 @@ fn attack(name: &str, potluck: Option<&std::path::Path>, seed: u64, sizes: Sizes
         }
         Err(error) => {
             eprintln!("{name} with seed {seed}: {error}");
-            ExitCode::FAILURE
+            if error.is::<hostile::NotAttacked>() { ExitCode::from(NOT_ATTACKED) } else { ExitCode::FAILURE }
         }
     }
 }
+
+/// An attack did not come about: it shows neither that what is promised holds nor that it does not.
+const NOT_ATTACKED: u8 = 3;
 
 fn end(outcome: crash::Outcome<()>) -> ExitCode {
     match outcome {

@@ -1,5 +1,6 @@
 //! Long runs by name. Each prints its figures, which stand in `docs/benchmarks.md` with the seed and the machine.
 
+mod attackers;
 mod churn;
 pub mod copies;
 pub mod flood;

@@ -26,6 +26,11 @@ impl AddressGroup {
             Self::V6([a, b, c, d, e, f, g]) => u64::from_be_bytes([2, a, b, c, d, e, f, g]),
         }
     }
+
+    /// That of this machine's own usual names: whoever runs programs here needs no flood to do harm.
+    pub fn is_here(self) -> bool {
+        self == v4(Ipv4Addr::LOCALHOST) || self == v6(Ipv6Addr::LOCALHOST)
+    }
 }
 
 impl From<&Multiaddr> for AddressGroup {

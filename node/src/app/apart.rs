@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::call::{Call, ChosenBy};
 use super::known_bases::KnownBase;
 use super::node::{Node, check_output};
-use super::plan::{Finish, PendingFold};
+use super::plan::{Finish, PendingFold, place_merged};
 use super::worker::{Worker, parse};
 use crate::api::ask::Answer;
 use crate::api::proto::{MergeInto, Request, WeightedRef};
@@ -49,6 +49,7 @@ pub async fn run_apart(
     let worked = worker.run(&call, plan.threads, plan.task).await?;
     match plan.finish {
         Finish::Read(read) => read(worked),
+        Finish::Merge(folder) => place_merged(folder, parse(worked)?),
         Finish::Fold(fold) => note(fold, &root, &call, parse(worked)?).await,
     }
 }
@@ -90,12 +91,13 @@ async fn say_their_bases(node: &Node, references: &[WeightedRef]) -> Outcome<boo
 /// The digest is noted in the home for a later `verify`. A daemon that came up meanwhile has the home: the folder is whole
 /// all the same, and its recipe.json holds the digest.
 async fn note(fold: PendingFold, root: &Path, call: &Call<'_>, folded: Folded) -> Outcome<Answer> {
+    let (id, answer) = (fold.id, fold.finish(&folded)?);
     match Node::try_offline(root, Options::default(), Worker::processes()).await {
-        Ok(node) => node.parts.plans.folds.note(fold.id, &folded).await?,
+        Ok(node) => node.parts.plans.folds.note(id, &folded).await?,
         Err(error) if error.is_held() => {
             call.phase(format!("the digest stands in recipe.json alone: {error}")).await;
         }
         Err(error) => return Err(error.into()),
     }
-    fold.finish(&folded)
+    Ok(answer)
 }

@@ -74,6 +74,15 @@ impl ObjectError {
         }
     }
 
+    /// Nobody was here to be asked: that nothing came says nothing.
+    pub fn asked_nobody(&self) -> bool {
+        let Self::Pull { error: PullError::NotFound { asked, .. } | PullError::Incomplete { asked, .. }, .. } = self
+        else {
+            return false;
+        };
+        asked.is_empty()
+    }
+
     /// Signed, and not to be read by this version: a later one may, and anybody can sign bytes that none can.
     pub fn is_unreadable(&self) -> bool {
         matches!(self.verify_error(), Some(VerifyError::Unreadable { .. }))

@@ -243,7 +243,9 @@ mod tests {
     fn what_a_worker_says_of_its_files_is_told_from_its_own_trouble() {
         let of = |kind| WorkerError::from(Failure::new(kind, "why"));
         assert!(matches!(of(Kind::Verification), WorkerError::Wrong(_)));
-        assert!(matches!(of(Kind::Incompatible), WorkerError::Unable(_)));
+        for kind in [Kind::Incompatible, Kind::Timeout, Kind::Failed] {
+            assert!(matches!(of(kind), WorkerError::Unable(_)), "nobody is to blame, and others are tried");
+        }
         assert!(
             matches!(of(Kind::NoSpace), WorkerError::Ours(_)) && matches!(of(Kind::Interrupted), WorkerError::Ours(_))
         );

@@ -7,7 +7,6 @@ use potluck_protocol::id::ManifestId;
 use potluck_protocol::recipe::{Recipe, Weight};
 use potluck_trainer::merge::Method;
 
-use crate::api::answers::Merged;
 use crate::api::ask::Answer;
 use crate::api::proto::{BenchMerge, Merge, MergeInto, WeightedRef};
 use crate::app::adapters::Adapters;
@@ -21,6 +20,7 @@ use crate::app::plan::{Finish, PendingFold, Plan};
 use crate::app::resolver::Resolver;
 use crate::app::worker::parse;
 use crate::failure::{Failure, Kind, Outcome};
+use crate::out_folder::Pending;
 use crate::text::shell;
 use crate::worker::note::OfBase;
 use crate::worker::proto::{BenchMergeTask, BenchShape, MergeSource, MergeTask, Task};
@@ -66,10 +66,10 @@ impl Merging {
             }
             adapters.push(MergeSource { folder: found.folder, weight: weight(adapter)? });
         }
+        let folder = Pending::create(&merge.out)?;
         let base = base.source.clone();
-        let task = MergeTask { base, adapters, method, weights_by, out: merge.out.clone(), of };
-        let read = |worked| parse(worked).map(Merged::Adapter).map(Answer::Merge);
-        Ok(Plan::new(merge.threads, Task::Merge(Box::new(task)), read))
+        let task = Task::Merge(Box::new(MergeTask { base, adapters, method, weights_by, out: folder.path(), of }));
+        Ok(Plan { threads: merge.threads, task, finish: Finish::Merge(folder) })
     }
 
     /// A merge of made-up adapters, timed.
@@ -92,8 +92,9 @@ impl Merging {
         let stored = recipe.clone();
         let id = self.disk.on_store(move |store| store.put_recipe(&stored)).await?;
         call.phase(format!("folding {} adapters, recipe {}", recipe.inputs().len(), id.short())).await;
-        let task = self.folds.task(base, &recipe, Some(&merge.out)).await?;
-        let fold = PendingFold { id, recipe, out: merge.out.clone() };
+        let folder = Pending::create(&merge.out)?;
+        let task = self.folds.task(base, &recipe, Some(&folder.path())).await?;
+        let fold = PendingFold { id, recipe, folder };
         Ok(Plan { threads: merge.threads, task, finish: Finish::Fold(fold) })
     }
 

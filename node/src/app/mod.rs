@@ -9,6 +9,7 @@
 
 mod call;
 pub mod unasked;
+mod rests;
 mod errors;
 pub mod failures;
 mod network;

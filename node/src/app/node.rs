@@ -28,7 +28,7 @@ use crate::ipc::Progress;
 use crate::out_folder;
 use crate::store::{Options, Store};
 use crate::task;
-use crate::worker::stopping;
+use crate::worker::stopping::{self, Output};
 
 /// How long a home is waited for that another command uses.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -215,7 +215,10 @@ impl Node {
 pub(in crate::app) fn check_output(request: &Request) -> Outcome<()> {
     match request {
         // Its run may have written it already.
-        Request::Train(train) => stopping::find_output(&train.out).map(drop),
+        Request::Train(train) => match stopping::find_output(&train.out)? {
+            Output::Whole => Ok(()),
+            Output::Free => out_folder::check(&train.out),
+        },
         _ => request.out().map_or(Ok(()), out_folder::check),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::adapters::Adapters;
 use super::adapters::pull::Puller;
-use super::bases::Bases;
+use super::bases::{Bases, hunt};
 use super::channel::Channels;
 use super::channel::follower::Follower;
 use super::channel::follower::audit::Auditor;
@@ -15,7 +15,7 @@ use super::channel::follower::halt::Halts;
 use super::channel::follower::rate_limit::Rates;
 use super::channel::follower::show::ChannelView;
 use super::channel::follower::turns::Turns;
-use super::channel::rests::Rests;
+use super::channel::rests::{self, Rests};
 use super::channel::steward::Steward;
 use super::channel::steward::proposals::Proposals;
 use super::channel::steward::propose::Proposer;
@@ -145,7 +145,7 @@ impl Ground {
             names: lookups.names.clone(),
             objects: lookups.objects.clone(),
             shapes: lookups.objects.shapes.clone(),
-            publishers: Arc::default(),
+            publishers: hunt::all_awake(),
             settling: Arc::default(),
         });
         let adapters = Arc::new(Adapters {
@@ -271,7 +271,7 @@ impl Tools {
 
     fn auditor(&self) -> Arc<Auditor> {
         let Self { network, objects, versions, .. } = self.clone();
-        Arc::new(Auditor { network, objects, versions, rates: Rates::default(), rests: Rests::default() })
+        Arc::new(Auditor { network, objects, versions, rates: Rates::default(), rests: rests::none() })
     }
 
     fn follower(&self, turns: Turns, chains: Arc<Chains>, halts: Arc<Halts>) -> Follower {
@@ -312,7 +312,7 @@ impl Tools {
             resolver,
             ..
         } = self.clone();
-        let rests = Rests::default();
+        let rests = rests::none();
         let (screen, proposals) = (self.screen(rests.clone()), self.proposals(rests));
         let drafts = self.drafts(turns, chains.clone());
         Steward {

@@ -1,20 +1,19 @@
 //! Work for a worker process, and what becomes of its answer.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use potluck_protocol::id::RecipeId;
 use potluck_protocol::recipe::Recipe;
-use potluck_trainer::files::replace;
 use serde_json::Value;
 
-use crate::api::answers::{self, Merged, WeightedAdapter};
+use crate::api::answers::{self, Merged, MergedAdapter, WeightedAdapter};
 use crate::api::ask::Answer;
 use crate::api::proto::Merge;
 use crate::app::call::Call;
 use crate::app::fold::{Folds, RECIPE_FILE, recipe_file};
 use crate::app::worker::{Worker, parse};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
+use crate::out_folder::Pending;
 use crate::worker::answers::Folded;
 use crate::worker::proto::Task;
 
@@ -32,6 +31,8 @@ pub type Read = fn(Value) -> Outcome<Answer>;
 pub enum Finish {
     /// It is the request's answer.
     Read(Read),
+    /// The merged adapter gets its name.
+    Merge(Pending),
     /// It is noted here and beside the weights.
     Fold(PendingFold),
 }
@@ -40,7 +41,7 @@ pub enum Finish {
 pub struct PendingFold {
     pub id: RecipeId,
     pub recipe: Recipe,
-    pub out: PathBuf,
+    pub folder: Pending,
 }
 
 impl Plan {
@@ -63,21 +64,28 @@ impl Plans {
         let worked = self.worker.run(call, plan.threads, plan.task).await?;
         match plan.finish {
             Finish::Read(read) => read(worked),
+            Finish::Merge(folder) => place_merged(folder, parse(worked)?),
             Finish::Fold(fold) => {
                 let folded: Folded = parse(worked)?;
-                self.folds.note(fold.id, &folded).await?;
-                fold.finish(&folded)
+                let (id, answer) = (fold.id, fold.finish(&folded)?);
+                self.folds.note(id, &folded).await?;
+                Ok(answer)
             }
         }
     }
 }
 
+/// Gives a merged adapter its name; what the request answers.
+pub fn place_merged(folder: Pending, merged: MergedAdapter) -> Outcome<Answer> {
+    let folder = folder.place(&[])?;
+    Ok(Answer::Merge(Merged::Adapter(MergedAdapter { folder, ..merged })))
+}
+
 impl PendingFold {
-    /// Writes the recipe beside the weights; what the request answers.
+    /// Gives the folder its name, with the recipe beside the weights; what the request answers.
     pub fn finish(self, folded: &Folded) -> Outcome<Answer> {
-        let path = self.out.join(RECIPE_FILE);
         let merged = Merged::Base(answers::Folded {
-            folder: self.out,
+            folder: self.folder.out().to_path_buf(),
             recipe: self.id,
             parent: self.recipe.parent,
             digest: folded.digest,
@@ -85,8 +93,7 @@ impl PendingFold {
             inputs: WeightedAdapter::all(self.recipe.inputs()),
             dtype: self.recipe.dtype,
         });
-        replace(&path, &recipe_file::<Merge>(&merged)?)
-            .map_err(|error| Failure::io(format!("write {}", path.display()), &error))?;
+        self.folder.place(&[(RECIPE_FILE, &recipe_file::<Merge>(&merged)?)])?;
         Ok(Answer::Merge(merged))
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use potluck_protocol::announce::{Announcement, KindTag};
+use potluck_protocol::catalogue::Record;
 use potluck_protocol::id::{BaseId, ManifestId, RecipeId};
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::text::Name;
@@ -48,12 +49,12 @@ impl Names {
     /// What an id, the start of one, or a name means. Ids are those of things of every kind; a name is looked for among
     /// one kind after the other, here before anywhere else.
     pub async fn find_known(&self, reference: &str, kinds: &[KindTag]) -> Outcome<Option<Known>> {
-        let (here, mut heard) = (self.things_here().await?, None);
-        let by_id = |all: &[Known]| one(reference, all.iter().map(|thing| ("", thing.id.to_string(), thing.clone())));
+        let here = self.things_here().await?;
+        let heard = async || Ok::<_, Failure>(things(self.heard_now().await?));
         if naming::digits(reference).is_some() {
-            let found = match by_id(&here)? {
+            let found = match by_id(reference, &here)? {
                 Some(found) => Some(found),
-                None => by_id(heard.insert(self.things_heard().await?))?,
+                None => by_id(reference, &heard().await?.concat())?,
             };
             if let Some(found) = found {
                 return Ok(Some(Known { by_id: true, ..found }));
@@ -62,14 +63,10 @@ impl Names {
         if let Some(named) = self.find_named_here(reference, &here, kinds) {
             return Ok(Some(named));
         }
-        if let Some(found) = called(reference, &here, kinds)? {
-            return Ok(Some(found));
+        match called_first(reference, &[here], kinds)? {
+            Some(found) => Ok(Some(found)),
+            None => called_first(reference, &heard().await?, kinds),
         }
-        let heard = match heard {
-            Some(heard) => heard,
-            None => self.things_heard().await?,
-        };
-        called(reference, &heard, kinds)
     }
 
     /// The id of something that need not be known here: a whole id is always one.
@@ -117,7 +114,7 @@ impl Names {
             return Ok(None);
         }
         let here = self.disk.on_store(|store| store.manifests()).await?.into_iter().filter_map(|summary| summary.base);
-        let heard = self.heard_now().await?.into_iter().map(|heard| heard.base);
+        let heard = self.heard_now().await?.into_iter().flatten().map(|heard| heard.base);
         here_first(reference, here, heard)
     }
 
@@ -131,26 +128,13 @@ impl Names {
         Ok(all)
     }
 
-    async fn things_heard(&self) -> Outcome<Vec<Known>> {
-        let heard = self.heard_now().await?;
-        let known = |heard: Announcement| Known {
-            id: heard.manifest,
-            kind: heard.kind,
-            name: heard.name.to_string(),
-            by_id: false,
-        };
-        Ok(heard.into_iter().map(known).collect())
-    }
-
-    /// The network's own catalogue while there is one, for the store notes later what it heard; and what the last search
-    /// saw of other bases.
-    pub async fn heard_now(&self) -> Outcome<Vec<Announcement>> {
+    /// The network's own catalogue while there is one, for the store notes later what it heard; and apart from that what
+    /// the last search saw of other bases, for which anybody may have said anything.
+    pub async fn heard_now(&self) -> Outcome<[Vec<Announcement>; 2]> {
+        let bodies = |records: Vec<Record>| records.iter().map(|record| record.body().clone()).collect();
         match &self.network {
-            Some(network) => {
-                let all = network.handle.every_announcement().into_iter().chain(network.exchange.seen_around());
-                Ok(all.map(|record| record.body().clone()).collect())
-            }
-            None => self.disk.heard().await,
+            Some(network) => Ok([network.handle.every_announcement(), network.exchange.seen_around()].map(bodies)),
+            None => Ok([self.disk.heard().await?, Vec::new()]),
         }
     }
 
@@ -228,6 +212,33 @@ impl Names {
         let recipes = self.disk.on_store(|store| store.recipes()).await?;
         one(reference, recipes.iter().map(|id| ("", id.to_string(), *id)))
     }
+}
+
+/// What was heard of, as something to look for.
+fn things(heard: [Vec<Announcement>; 2]) -> [Vec<Known>; 2] {
+    let known = |heard: Announcement| Known {
+        id: heard.manifest,
+        kind: heard.kind,
+        name: heard.name.to_string(),
+        by_id: false,
+    };
+    heard.map(|some| some.into_iter().map(known).collect())
+}
+
+/// The one whose id is or starts so.
+fn by_id(reference: &str, all: &[Known]) -> Outcome<Option<Known>> {
+    one(reference, all.iter().map(|thing| ("", thing.id.to_string(), thing.clone())))
+}
+
+/// What is called so in the first of these places that has anything of that name: nobody makes a name ambiguous by what
+/// they say in a later one.
+fn called_first(reference: &str, places: &[Vec<Known>], kinds: &[KindTag]) -> Outcome<Option<Known>> {
+    for place in places {
+        if let Some(found) = called(reference, place, kinds)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Those of that name and of the first kind that has any, which may be one only.
@@ -370,6 +381,22 @@ mod tests {
         assert_eq!(called("fjord", &all, &[KindTag::Adapter]), Ok(None));
         let two = called("fjord", &[base, thing(KindTag::Base, b"3")], &NAMED);
         assert_eq!(two.map_err(|failure| failure.kind), Err(Kind::Conflict));
+    }
+
+    #[test]
+    fn what_peers_say_of_bases_that_are_not_followed_makes_no_name_ambiguous() {
+        let thing = |id: &[u8]| {
+            let name = "fjord".to_owned();
+            Known { id: ManifestId(Digest::of(id)), kind: KindTag::Adapter, name, by_id: false }
+        };
+        let (heard, around) = (vec![thing(b"1")], vec![thing(b"2"), thing(b"3")]);
+        let find =
+            |heard: &[Known], around: &[Known]| called_first("fjord", &[heard.to_vec(), around.to_vec()], &NAMED);
+        assert_eq!(find(&heard, &around), Ok(Some(heard[0].clone())));
+        assert_eq!(find(&[], &around[..1]), Ok(Some(around[0].clone())), "what a search showed can be named");
+        assert_eq!(find(&[], &around).map_err(|failure| failure.kind), Err(Kind::Conflict));
+        let start = &around[0].id.to_string()[..12];
+        assert_eq!(by_id(start, &[heard, around.clone()].concat()), Ok(Some(around[0].clone())), "an id always");
     }
 
     /// Whoever announces a base with an id like that of one here takes nothing from it.

@@ -51,7 +51,8 @@ impl Shows {
             shown.notes.extend(more);
             return Ok(shown);
         }
-        let heard: Vec<_> = self.names.heard_now().await?.into_iter().filter(|heard| heard.manifest == id).collect();
+        let heard: Vec<_> =
+            self.names.heard_now().await?.into_iter().flatten().filter(|heard| heard.manifest == id).collect();
         // Who announces it may lie of it; what its manifest bears out is preferred.
         let words = self.offers.get(&id);
         let borne_out = heard.iter().find(|one| words.as_ref().is_some_and(|words| words.bears_out(one)));

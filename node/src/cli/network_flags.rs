@@ -70,7 +70,8 @@ pub struct Network {
 /// How much of the disk this node may take, and how much of what strangers choose.
 #[derive(Debug, Args)]
 pub struct SpaceLimits {
-    /// Space to leave free on the disk of the home: writes that would leave less are refused
+    /// Space to leave free on the disk of the home: writes that would leave less are refused, and nothing is fetched that
+    /// would not fit. Without it, 64 MiB are left free before anything large is fetched
     #[arg(long, value_name = "SIZE", value_parser = crate::text::parse_bytes, default_value = "0")]
     min_free: u64,
     /// Limit on bytes fetched in a day without being asked for: what stewards of followed channels and proposers chose

@@ -14,10 +14,10 @@ use crate::licence;
 /// Find adapters and bases that others offer.
 ///
 /// Searches the announcements that the daemon has received and, without `--base`, what its peers offer for bases that
-/// are not followed here. Asks peers for the manifests of possible matches, which state rank, licence, description and
-/// figures. Figures and dates are claims of the publishers. If no peer hands out a
-/// manifest, only name, base, publisher and size are known: the result is shown with `?`, and left out if a condition
-/// needs the rest. `by` is the start of the publisher's key: names can be imitated, keys cannot.
+/// are not followed here: that takes up to 3 s, and what anybody says there comes after what was received. Asks peers for
+/// the manifests of possible matches, which state rank, licence, description and figures. Figures and dates are claims of
+/// the publishers. If no peer hands out a manifest, only name, base, publisher and size are known: the result is shown
+/// with `?`, and left out if a condition needs the rest. `by` is the start of the publisher's key: names can be imitated, keys cannot.
 #[derive(Debug, Args)]
 pub struct Search {
     /// Words that the name or description must contain

@@ -6,15 +6,15 @@ use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::announce::Announcement;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::verify_records;
-use potluck_protocol::id::{BaseId, ManifestId, ShardId};
+use potluck_protocol::id::{AnnouncementId, BaseId, ManifestId, ShardId};
 use potluck_protocol::limits::HAVE_MAX;
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
 use potluck_protocol::verify::{self, Blame, VerifyError};
 use tokio::time::timeout;
 
-use super::limits::{QUESTION, QUESTION_TRIES};
-use crate::net::{FrameError, Handle, NetError};
+use super::limits::{BUSY_RETRY_MS, QUESTION, QUESTION_TRIES};
+use crate::net::{FrameError, Handle, NetError, OpenError, Outbound};
 use crate::task;
 
 /// Why there is no answer.
@@ -87,9 +87,11 @@ pub async fn providers(net: &Handle, peer: PeerId, id: ManifestId) -> Result<Vec
 }
 
 /// What the peer stands behind of a base, each verified; what only a later version knows is left out.
-pub async fn announcements(net: &Handle, peer: PeerId, base: BaseId) -> Result<Vec<Authentic<Announcement>>, AskError> {
-    match one(net, peer, &Request::Announcements(base)).await? {
-        Reply::Announcements(records) => match task::blocking(move || verify_records(base, &records)).await {
+pub async fn announcements(line: &mut Line, base: BaseId) -> Result<Vec<Authentic<Announcement>>, AskError> {
+    let known = line.net.known().clone();
+    let here = move |id: &AnnouncementId| known.with(|catalogue| catalogue.get(&base, id).cloned());
+    match line.ask(&Request::Announcements(base)).await? {
+        Reply::Announcements(records) => match task::blocking(move || verify_records(base, &records, here)).await {
             Ok(page) => page.map(|page| page.records).map_err(|error| AskError::Wrong(error.to_string())),
             // A panic of ours is not the peer's fault.
             Err(_) => Err(AskError::Timeout),
@@ -114,17 +116,58 @@ fn parse_providers(providers: Vec<Provider>) -> Vec<(PeerId, Vec<Multiaddr>)> {
     providers.into_iter().filter_map(one).collect()
 }
 
-/// One question with its answer, in [`QUESTION`]: a peer that says `Busy` is asked again within it.
+/// One question to a peer, on a stream of its own.
 async fn one(net: &Handle, peer: PeerId, request: &Request) -> Result<Reply, AskError> {
-    let question = async {
-        for _ in 0..QUESTION_TRIES {
-            let reply = net.open(peer).await?.ask(request).await?;
-            let Reply::Refused(Refusal::Busy { retry_ms }) = reply else { return Ok(reply) };
-            tokio::time::sleep(Duration::from_millis(retry_ms.clamp(50, 2_000).into())).await;
+    Line::new(net, peer).ask(request).await
+}
+
+/// Questions to one peer, one after another on one stream: whoever has many takes one place of its.
+pub struct Line {
+    net: Handle,
+    peer: PeerId,
+    stream: Option<Outbound>,
+}
+
+impl Line {
+    /// The stream is opened for the first question.
+    pub fn new(net: &Handle, peer: PeerId) -> Self {
+        Self { net: net.clone(), peer, stream: None }
+    }
+
+    /// One question with its answer, in [`QUESTION`]: a peer that says `Busy` is asked again within it.
+    async fn ask(&mut self, request: &Request) -> Result<Reply, AskError> {
+        let question = async {
+            for _ in 0..QUESTION_TRIES {
+                let retry_ms = match self.ask_once(request).await? {
+                    Reply::Refused(Refusal::Busy { retry_ms }) => retry_ms,
+                    reply => return Ok(reply),
+                };
+                tokio::time::sleep(Duration::from_millis(retry_ms.clamp(50, 2_000).into())).await;
+            }
+            Err(AskError::Busy)
+        };
+        timeout(QUESTION, question).await.unwrap_or(Err(AskError::Timeout))
+    }
+
+    async fn ask_once(&mut self, request: &Request) -> Result<Reply, AskError> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => match self.net.open(self.peer).await {
+                Ok(stream) => stream,
+                // It is we who are busy with this peer.
+                Err(NetError::Open { error: OpenError::TooMany, .. }) => {
+                    return Ok(Reply::Refused(Refusal::Busy { retry_ms: BUSY_RETRY_MS }));
+                }
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let reply = stream.ask(request).await?;
+        // A peer that has no place for a stream says so and ends it.
+        if !matches!(reply, Reply::Refused(Refusal::Busy { .. })) {
+            self.stream = Some(stream);
         }
-        Err(AskError::Busy)
-    };
-    timeout(QUESTION, question).await.unwrap_or(Err(AskError::Timeout))
+        Ok(reply)
+    }
 }
 
 /// An answer to another question. A refusal is an answer to every one.

@@ -32,7 +32,8 @@ impl Asking {
     pub fn meet(&mut self, connected: &[PeerInfo], likely: &[PeerId]) -> Vec<PeerId> {
         let now = Instant::now();
         let mut first: BTreeSet<PeerId> = likely.iter().copied().collect();
-        first.extend(self.exchange.0.net.announcers(self.id));
+        // Of those who are here alone: thousands of others may have announced it.
+        first.extend(self.exchange.0.net.announcers_among(self.id, connected.iter().map(|info| info.peer)));
         first.extend(self.exchange.holders().likely(&self.id));
         let reputation = self.exchange.reputation();
         let able = connected.iter().filter(|info| !reputation.is_blamed(&info.peer, now));
@@ -62,9 +63,9 @@ impl Asking {
         lock(&self.exchange.0.memory).delivered(&peer);
     }
 
-    /// Those that say they have it deliver nothing. Whom to ask.
-    pub fn fruitless(&mut self) -> Vec<PeerId> {
-        self.feed(Event::Fruitless)
+    /// More are wanted than say that they have it. Whom to ask.
+    pub fn want_more(&mut self) -> Vec<PeerId> {
+        self.feed(Event::Wanting)
     }
 
     /// Time passed. Whom to ask.

@@ -63,6 +63,8 @@ pub struct ExchangeCounters {
     pub shards_verified: Counter,
     /// Times that a provider was caught sending wrong bytes or frames.
     pub providers_blamed: Counter,
+    /// Requests of peers who ask more than they may, and wait for their turn.
+    pub requests_delayed: Counter,
     /// Comparisons of catalogues.
     pub compared: Count<Compared>,
     /// Records of the catalogue that were written to disk.
@@ -74,6 +76,7 @@ impl Counters for ExchangeCounters {
         self.pulls.register(registry, "pulls", "Pulls");
         registry.register("shards_verified", "Shards that came and were right", self.shards_verified.clone());
         registry.register("providers_blamed", "Providers caught sending what is wrong", self.providers_blamed.clone());
+        registry.register("requests_delayed", "Requests that waited for their turn", self.requests_delayed.clone());
         self.compared.register(registry, "catalogue_comparisons", "Comparisons of catalogues with peers");
         let written = self.records_written.clone();
         registry.register("catalogue_records_written", "Announcements written to the index", written);

@@ -1,7 +1,7 @@
 //! Many manifests and none of what they name: what searches, followers and stewards look at. Every connected peer may be
 //! asked for each, in the order of [`potluck_protocol::ask`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -12,10 +12,10 @@ use potluck_protocol::id::ManifestId;
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::Authentic;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::asking::{Asking, failed};
-use super::limits::LOOK_AT_ONCE;
+use super::limits::{LOOK_AT_ONCE, LOOK_GRACE, LOOK_QUIET};
 use super::{Exchange, ask, lock};
 use crate::net::{Misdeed, PeerInfo};
 
@@ -26,7 +26,7 @@ pub struct Looked {
     pub found: Vec<Authentic<Manifest>>,
     /// Those that nobody handed out, in the order in which they were asked for.
     pub missing: Vec<ManifestId>,
-    /// Those for which nobody was asked: there was no time.
+    /// Those for which there was no time: nobody was asked, or not everybody for long enough.
     pub unasked: Vec<ManifestId>,
 }
 
@@ -37,28 +37,76 @@ enum Sought {
     Unasked(ManifestId),
 }
 
+/// The next result, unless it comes after that time.
+async fn next_before<T>(looks: &mut FuturesUnordered<impl Future<Output = T>>, end: Option<Instant>) -> Option<T> {
+    match end {
+        Some(end) => timeout_at(end, looks.next()).await.ok().flatten(),
+        None => looks.next().await,
+    }
+}
+
 impl Exchange {
     /// Those of these manifests that connected peers hand out within `patience`, and those that they do not. What is here
     /// already is not asked for. What nobody handed out before is looked for last.
     pub async fn look_at(&self, manifests: Vec<ManifestId>, patience: Duration) -> Looked {
+        self.look_until(manifests, Instant::now() + patience, |_| None).await
+    }
+
+    /// The same for somebody who waits: it ends a moment after the last of `first` was found, or when nothing more was
+    /// found for a second. Anybody can announce what nobody hands out.
+    pub async fn look_at_first(
+        &self,
+        manifests: Vec<ManifestId>,
+        mut first: BTreeSet<ManifestId>,
+        patience: Duration,
+    ) -> Looked {
         let until = Instant::now() + patience;
+        let any = !first.is_empty();
+        let enough = |found: &ManifestId| {
+            first.remove(found);
+            Some(Instant::now() + if any && first.is_empty() { LOOK_GRACE } else { LOOK_QUIET })
+        };
+        self.look_until(manifests, until, enough).await
+    }
+
+    /// Until that time, or an earlier one that `enough` says after each that was found.
+    async fn look_until(
+        &self,
+        manifests: Vec<ManifestId>,
+        until: Instant,
+        mut enough: impl FnMut(&ManifestId) -> Option<Instant>,
+    ) -> Looked {
         // A network that is being restarted has nobody connected.
         let connected = self.0.net.peers().await.unwrap_or_default();
         let places = Semaphore::new(LOOK_AT_ONCE);
         let mut order = manifests.clone();
         order.sort_by_key(|id| lock(&self.0.missing).is_resting(id, self.now_ms()));
         let looks = order.into_iter().map(|id| self.look(id, &connected, &places, until));
-        let looks: FuturesUnordered<_> = looks.collect();
-        let sought: Vec<_> = looks.collect().await;
+        let mut looks: FuturesUnordered<_> = looks.collect();
         let places: BTreeMap<_, _> = manifests.into_iter().enumerate().map(|(place, id)| (id, place)).collect();
-        let mut looked = Looked::default();
-        for one in sought {
-            match one {
-                Sought::Found(manifest) => looked.found.push(*manifest),
-                Sought::Missing(id) => looked.missing.push(id),
-                Sought::Unasked(id) => looked.unasked.push(id),
-            }
+        let mut open: BTreeSet<ManifestId> = places.keys().copied().collect();
+        let (mut looked, mut end) = (Looked::default(), None);
+        while let Some(one) = next_before(&mut looks, end).await {
+            let id = match one {
+                Sought::Found(manifest) => {
+                    let id = manifest.id();
+                    end = enough(&id);
+                    looked.found.push(*manifest);
+                    id
+                }
+                Sought::Missing(id) => {
+                    looked.missing.push(id);
+                    id
+                }
+                Sought::Unasked(id) => {
+                    looked.unasked.push(id);
+                    id
+                }
+            };
+            open.remove(&id);
         }
+        // They had no full time: that they are missing is not known.
+        looked.unasked.extend(open);
         looked.missing.sort_by_key(|id| places.get(id));
         looked.unasked.sort_by_key(|id| places.get(id));
         self.note_missing(&looked.found, &looked.missing);
@@ -135,11 +183,31 @@ mod tests {
 
     use super::*;
     use crate::exchange::testing::{honest, publish, silent};
-    use crate::net::testing::{connect, peer_id};
+    use crate::net::testing::{connect, node, peer_id};
 
     /// A manifest that does not exist.
     fn nothing(number: u8) -> ManifestId {
         ManifestId(Digest::of(&[b'n', number]))
+    }
+
+    /// Four silent peers that a search would wait for, and one that hands out what is wanted.
+    #[tokio::test]
+    async fn a_search_ends_a_moment_after_what_fits_was_found_whatever_was_made_up_beside_it() {
+        let (one, two) = (honest(1).await, honest(2).await);
+        let id = publish(&one.store, 3000);
+        connect(&two.net, &one.net).await;
+        let (mute, _unread) = node(3).await;
+        connect(&two.net, &mute).await;
+        let wanted: Vec<_> = (0..8).map(nothing).chain([id]).collect();
+        // Days: whoever waited for what is made up would not end.
+        let patience = Duration::from_secs(200_000);
+        let looked = two.exchange.look_at_first(wanted.clone(), BTreeSet::from([id]), patience).await;
+        assert_eq!(looked.found.iter().map(|one| one.id()).collect::<Vec<_>>(), [id]);
+        assert_eq!(looked.missing.len() + looked.unasked.len(), 8);
+        // All fit: it ends when nothing more was found for a while.
+        let all = wanted.iter().copied().collect();
+        let looked = two.exchange.look_at_first(wanted, all, patience).await;
+        assert_eq!(looked.found.iter().map(|one| one.id()).collect::<Vec<_>>(), [id]);
     }
 
     #[tokio::test]

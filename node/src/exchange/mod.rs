@@ -46,6 +46,7 @@ use potluck_protocol::signed::Authentic;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::Instant;
 
+pub use around::{Backed, Backer};
 pub use error::PullError;
 pub use look::Looked;
 pub use pace::Speed;
@@ -78,6 +79,8 @@ struct Inner {
     around: Mutex<Vec<Record>>,
     /// Manifests that nobody handed out.
     missing: Mutex<Backoff<ManifestId>>,
+    /// Peers that could not be reached when somebody wanted something of them.
+    unreachable: Mutex<Backoff<PeerId>>,
     /// Shards being read or sent at once.
     serving: Arc<Semaphore>,
     stalls: stalls::Stalls,
@@ -87,10 +90,8 @@ struct Inner {
     downloads: Downloads,
     /// Peers whose comparison showed a difference.
     asked: mpsc::Sender<(PeerId, BaseId)>,
-    /// What small questions each peer may still ask.
-    questions: Mutex<RateLimiter<PeerId>>,
-    /// Of these, questions about the catalogue.
-    comparisons: Mutex<RateLimiter<PeerId>>,
+    /// What each peer may still ask.
+    turns: Mutex<serve::Turns>,
     /// What the store holds has changed.
     holdings_changed: Notify,
     /// How often each peer may still ask whom we know.
@@ -119,14 +120,14 @@ impl Exchange {
             memory: Mutex::default(),
             around: Mutex::default(),
             missing: Mutex::new(Backoff::new(limits::MISSING_RESTS, limits::MISSING)),
+            unreachable: Mutex::new(Backoff::new(limits::UNREACHABLE_RESTS, limits::UNREACHABLE)),
             serving: Arc::new(Semaphore::new(limits::SERVING)),
             stalls: stalls::Stalls::default(),
             asking: Arc::new(Semaphore::new(limits::ASKING)),
             uploads: Arc::new(Uploads::new(speeds)),
             downloads: Downloads::new(speeds),
             asked,
-            questions: Mutex::new(RateLimiter::new(limits::QUESTIONS, limits::ASKERS)),
-            comparisons: Mutex::new(RateLimiter::new(limits::CATALOGUE_QUESTIONS, limits::ASKERS)),
+            turns: Mutex::default(),
             holdings_changed: Notify::new(),
             peer_questions: Mutex::new(RateLimiter::new(ASKED, ASKERS)),
             started: Instant::now(),

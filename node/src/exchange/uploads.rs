@@ -57,6 +57,15 @@ struct Peer {
     pace: Option<Pace>,
 }
 
+/// Who asks, and from where.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// The peer.
+    pub peer: PeerId,
+    /// Its neighbourhood.
+    pub group: AddressGroup,
+}
+
 /// One stream's part in it.
 pub struct Uploader {
     uploads: Arc<Uploads>,
@@ -109,6 +118,11 @@ impl Uploader {
     /// Whom the stream goes to.
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// The same, and from where it asks.
+    pub fn asker(&self) -> Asker {
+        Asker { peer: self.peer, group: self.group }
     }
 
     /// Waits until so many bytes may be sent.

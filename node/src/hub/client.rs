@@ -8,6 +8,7 @@ use ureq::{Agent, Body};
 use url::Url;
 
 use super::answer::{Again, Fault, Question, judge, page_error};
+use super::endpoint::Privacy;
 use super::id::is_commit;
 use super::limits::{ASKED_MAX, BODY, LIST_MAX, REDIRECTS, SMALL_MAX, TOTAL_MAX};
 use super::token::{self, Token};
@@ -270,14 +271,18 @@ impl<'a> Client<'a> {
 
 /// A token that anybody on the way could read is not sent; what is public needs none.
 fn may_send(token: &Token, settings: &Settings, talk: &Talk) -> bool {
-    let may = settings.endpoint.is_confidential();
-    if !may {
-        let (hub, from) = (settings.endpoint.public_url(), &token.from);
-        talk.note(format!(
+    let (hub, from) = (settings.endpoint.public_url(), &token.from);
+    match settings.endpoint.privacy(&settings.proxies) {
+        Privacy::Private => return true,
+        Privacy::Proxied(variable) => talk.note(format!(
+            "the token of {from} is not sent: the proxy of {variable}, on the way to {hub}, could read it; name the host in \
+             NO_PROXY"
+        )),
+        Privacy::Readable => talk.note(format!(
             "the token of {from} is not sent: anybody on the way to {hub} could read it; name an https address with HF_ENDPOINT"
-        ));
+        )),
     }
-    may
+    false
 }
 
 fn asking(error: HubError, asked: Duration) -> HubError {
@@ -395,20 +400,25 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_never_sent_over_http_to_another_machine() {
-        for (endpoint, sent) in
-            [("http://hub.example", false), ("https://hub.example", true), ("http://127.0.0.1:9", true)]
-        {
+    fn a_token_is_never_sent_over_http_to_another_machine_or_through_a_proxy() {
+        for (endpoint, proxy, sent) in [
+            ("http://hub.example", None, false),
+            ("https://hub.example", None, true),
+            ("http://127.0.0.1:9", None, true),
+            ("http://127.0.0.1:9", Some("http://proxy.example:3128"), false),
+            ("https://hub.example", Some("http://proxy.example:3128"), true),
+        ] {
             let value = |name: &str| match name {
                 "HF_ENDPOINT" => Some(endpoint.into()),
                 "HF_TOKEN" => Some("hf_secret".into()),
+                "ALL_PROXY" => proxy.map(Into::into),
                 _ => None,
             };
             let settings = read_settings(value, Some(Path::new("/home/me"))).expect("good settings");
             let (talk, told) = recorded();
             let id: HubId = "a/b".parse().expect("an id");
             let client = Client::new(&settings, &id, &talk).expect("a client");
-            assert_eq!(client.token.is_some(), sent, "{endpoint}");
+            assert_eq!(client.token.is_some(), sent, "{endpoint} {proxy:?}");
             drop(client);
             let told = told.take();
             assert_eq!(told.is_empty(), sent, "{endpoint}: {told:?}");

@@ -4,11 +4,24 @@ use std::fmt;
 
 use url::{Host, Origin, Url};
 
+use super::proxies::{NoProxy, Proxies};
+
 /// An http address without a slash at its end.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
     shown: String,
+}
+
+/// Who can read what is sent to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privacy {
+    /// Nobody: it is encrypted, or does not leave this machine.
+    Private,
+    /// The proxy that this variable names, and whoever is on the way to it.
+    Proxied(&'static str),
+    /// Whoever is on the way.
+    Readable,
 }
 
 impl Endpoint {
@@ -34,15 +47,21 @@ impl Endpoint {
         &self.shown
     }
 
-    /// Nobody between here and there can read what is sent: it is encrypted, or does not leave this machine.
-    pub fn is_confidential(&self) -> bool {
+    /// Whether somebody between here and there can read what is sent. What goes to this machine itself does not leave it,
+    /// unless a proxy is asked to bring it there.
+    pub fn privacy(&self, proxies: &Proxies) -> Privacy {
         let here = match self.url.host() {
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
             Some(Host::Ipv6(ip)) => ip.is_loopback(),
             Some(Host::Domain(name)) => name == "localhost",
             None => false,
         };
-        here || self.url.scheme() == "https"
+        // Through a proxy too, what is encrypted is so from here to there.
+        match (self.url.scheme(), here, proxies.to(&self.url)) {
+            ("https", ..) | (_, true, Ok(None)) => Privacy::Private,
+            (_, true, Ok(Some((variable, _))) | Err(NoProxy(variable))) => Privacy::Proxied(variable),
+            (_, false, _) => Privacy::Readable,
+        }
     }
 
     /// Scheme, host and port: whoever is to hear the token.
@@ -61,6 +80,7 @@ impl fmt::Debug for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hub::proxies;
 
     #[test]
     fn an_endpoint_is_an_http_address() {
@@ -79,19 +99,38 @@ mod tests {
         }
     }
 
+    fn privacy(text: &str, variables: &[(&str, &str)]) -> Privacy {
+        let find =
+            |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+        Endpoint::read(text).expect("an address").privacy(&proxies::read(find))
+    }
+
     #[test]
     fn what_goes_over_http_to_another_machine_can_be_read_on_the_way() {
-        for (text, confidential) in [
-            ("https://hub.example", true),
-            ("http://127.0.0.1:8080", true),
-            ("http://[::1]:8080/hf", true),
-            ("http://localhost", true),
-            ("http://hub.example", false),
-            ("http://192.168.1.7:8080", false),
-            ("http://localhost.example", false),
+        for (text, is) in [
+            ("https://hub.example", Privacy::Private),
+            ("http://127.0.0.1:8080", Privacy::Private),
+            ("http://[::1]:8080/hf", Privacy::Private),
+            ("http://localhost", Privacy::Private),
+            ("http://hub.example", Privacy::Readable),
+            ("http://192.168.1.7:8080", Privacy::Readable),
+            ("http://localhost.example", Privacy::Readable),
         ] {
-            assert_eq!(Endpoint::read(text).expect("an address").is_confidential(), confidential, "{text}");
+            assert_eq!(privacy(text, &[]), is, "{text}");
         }
+    }
+
+    #[test]
+    fn what_goes_to_this_machine_by_way_of_a_proxy_leaves_it() {
+        for here in ["http://127.0.0.1:8080", "http://[::1]:8080", "http://localhost"] {
+            let proxied = Privacy::Proxied("ALL_PROXY");
+            assert_eq!(privacy(here, &[("ALL_PROXY", "http://p.example:1")]), proxied, "{here}");
+            assert_eq!(privacy(here, &[("ALL_PROXY", "what is no proxy")]), proxied, "{here}");
+            assert_eq!(privacy(here, &[("HTTPS_PROXY", "http://p.example:1")]), Privacy::Private, "{here}");
+            let direct = [("ALL_PROXY", "http://p.example:1"), ("NO_PROXY", "127.0.0.1,::1,localhost")];
+            assert_eq!(privacy(here, &direct), Privacy::Private, "{here}");
+        }
+        assert_eq!(privacy("https://hub.example", &[("ALL_PROXY", "http://p.example:1")]), Privacy::Private);
     }
 
     #[test]

@@ -21,10 +21,10 @@ use potluck_protocol::id::BaseId;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Interval, interval, sleep_until};
 
-use super::announcements::Forwarders;
 use super::behaviour::{Behaviour, BehaviourEvent, protocol_version};
 use super::discovery::Named;
 use super::error::NetError;
+use super::forwarders::Forwarders;
 #[cfg(test)]
 use super::gossip;
 use super::handle::{Command, Event};
@@ -112,12 +112,17 @@ impl<'a> Actor<'a> {
     fn command(&mut self, command: Command) {
         match command {
             Command::ListenAddresses(back) => answer(back, self.state.listen_addresses()),
-            Command::Peers(back) => answer(back, self.state.peers.infos(|peer| self.nat.is_direct(peer))),
+            Command::Peers(back) => {
+                let (nat, bootstrap) = (&self.nat, &self.state.config.bootstrap);
+                answer(back, self.state.peers.infos(|peer| nat.is_direct(peer), bootstrap));
+            }
             Command::Bootstrap(back) => {
                 self.note_who_is_here();
                 answer(back, self.state.bootstrap.all().to_vec());
             }
-            Command::Addresses(peer, back) => answer(back, self.state.peers.addresses(&peer)),
+            Command::Addresses(peers, back) => {
+                answer(back, discovery::placed(peers, |peer| self.state.peers.addresses(peer)).collect());
+            }
             Command::Subscribe(base, back) => answer(back, self.subscribe(base)),
             Command::BasesOfOthers(back) => answer(back, self.bases_of_others()),
             Command::Announce(announcement, back) => answer(back, self.announce(*announcement)),

@@ -6,19 +6,14 @@
 
 use std::sync::{Arc, Mutex};
 
-use libp2p::PeerId;
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
-use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Neighbourhood, Record, Trust, Voucher};
+use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Record, Trust, Voucher};
 use potluck_protocol::id::BaseId;
-use potluck_protocol::rate_limit::{RateLimiter, TokenBucket};
 use potluck_protocol::signed::{Authentic, Claimed, PublicKey, SignatureError};
 use tokio::sync::Notify;
 
-use super::limits::{
-    FAMILIAR, FORWARDED, FORWARDERS, MISSED_PAUSE_MS, NEIGHBOURHOODS, NEWCOMERS, NEWCOMERS_NEAR, PUBLISHERS,
-    PUBLISHERS_REMEMBERED,
-};
-use super::misdeed::Misdeed;
+use super::allowances::{Allowances, Newcomer, Standing};
+use super::limits::MISSED_PAUSE_MS;
 use super::twin::Twin;
 use crate::lock;
 
@@ -77,53 +72,6 @@ pub enum Reason {
     LaterKind,
 }
 
-/// What forwarders may bring that is not passed on, whatever the reason: an honest one brings some, because it knows
-/// less or more than we do, and no more than it may accept in its turn. // I12
-#[derive(Debug)]
-pub struct Forwarders(RateLimiter<PeerId>);
-
-impl Default for Forwarders {
-    /// Nobody has brought anything yet.
-    fn default() -> Self {
-        Self(RateLimiter::new(FORWARDED, FORWARDERS))
-    }
-}
-
-impl Forwarders {
-    /// What the forwarder of a message did wrong, if anything.
-    pub fn misdeed(&mut self, from: PeerId, verdict: &Verdict, now_ms: u64) -> Option<Misdeed> {
-        match verdict {
-            Verdict::Accept(_) => None,
-            Verdict::Reject(_) => Some(Misdeed::Gossip),
-            Verdict::Ignore(_) => (!self.0.take(from, now_ms)).then_some(Misdeed::Flood),
-        }
-    }
-}
-
-/// What an announcement's allowance is counted by.
-#[derive(Clone, Copy)]
-enum Standing {
-    Own,
-    /// Something of its publisher is known.
-    Familiar,
-    /// Nothing is; where the peer is that brings it.
-    Newcomer(Neighbourhood, Newcomer),
-}
-
-/// What newcomers say, each with an allowance of its own: keys are free, and these are not all alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Newcomer {
-    /// Its publisher brings it, and so is connected.
-    Present,
-    /// Others bring it, and channels live by it.
-    OfChannels,
-    /// Others bring it.
-    Other,
-}
-
-/// How many of these there are.
-const NEWCOMER_KINDS: usize = 3;
-
 /// The judge of gossip. // I12
 #[derive(Debug)]
 pub struct Announcements {
@@ -132,17 +80,7 @@ pub struct Announcements {
     /// Our own key: what it signed, in an earlier life or in a copy of this home, is never too much.
     own: PublicKey,
     twin: Twin,
-    /// Limits of known publishers, one for each, so that one who floods is not heard for a while and nobody else
-    /// notices.
-    publishers: RateLimiter<PublicKey>,
-    /// What all known publishers may say together: it bounds what we pass on.
-    familiar: TokenBucket,
-    /// What all others may say together, because keys are free.
-    newcomers: RateLimiter<Newcomer>,
-    /// The same for each neighbourhood that brings them.
-    newcomers_near: RateLimiter<(Neighbourhood, Newcomer)>,
-    /// What may be said together of kinds that only later versions know.
-    later: TokenBucket,
+    allowances: Allowances,
     /// When it may next be told that something was missed.
     tell_missed_ms: u64,
     /// How many were provably wrong.
@@ -154,18 +92,7 @@ impl Announcements {
     pub fn new(own: PublicKey, twin: Twin) -> Self {
         let known = Known::default();
         known.with(|catalogue| catalogue.set_own(own));
-        Self {
-            known,
-            own,
-            twin,
-            publishers: RateLimiter::new(PUBLISHERS, PUBLISHERS_REMEMBERED),
-            familiar: TokenBucket::new(FAMILIAR),
-            newcomers: RateLimiter::new(NEWCOMERS, NEWCOMER_KINDS),
-            newcomers_near: RateLimiter::new(NEWCOMERS_NEAR, NEWCOMER_KINDS * NEIGHBOURHOODS),
-            later: TokenBucket::new(NEWCOMERS),
-            tell_missed_ms: 0,
-            rejected: 0,
-        }
+        Self { known, own, twin, allowances: Allowances::default(), tell_missed_ms: 0, rejected: 0 }
     }
 
     /// The verdict over gossip that came on the topic of `topic`. What costs least comes first, and signatures last:
@@ -209,12 +136,13 @@ impl Announcements {
         }
         let standing = match familiar {
             _ if trust == Some(Trust::Own) => Standing::Own,
+            _ if trust == Some(Trust::Followed) => Standing::Followed,
             true => Standing::Familiar,
             false if voucher.is_some() => Standing::Newcomer(from.near, Newcomer::Present),
             false if claimed.claim().kind.is_of_channels() => Standing::Newcomer(from.near, Newcomer::OfChannels),
             false => Standing::Newcomer(from.near, Newcomer::Other),
         };
-        if !self.has_allowance(publisher, standing, now_ms) {
+        if !self.allowances.has(publisher, standing, now_ms) {
             return Verdict::Ignore(Reason::TooMany);
         }
         let announcement = match verify(claimed) {
@@ -222,7 +150,7 @@ impl Announcements {
             Err(fault) => return self.reject(fault.into()),
         };
         // After the signature: what others forge in a publisher's name does not use up its allowance.
-        self.take_allowance(publisher, standing, now_ms);
+        self.allowances.take(publisher, standing, now_ms);
         match self.insert_vouched(announcement, voucher) {
             Inserted::New { record, .. } => {
                 if publisher == self.own {
@@ -235,10 +163,11 @@ impl Announcements {
         }
     }
 
-    /// Of a kind that only a later version knows: signatures are checked of as many as newcomers may say.
+    /// Of a kind that only a later version knows: signatures are checked of as many as newcomers may say. Of more than that
+    /// nothing is missed here, so that no catalogue is compared for them.
     fn judge_later(&mut self, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
-        if !self.later.take(now_ms) {
-            return Verdict::Ignore(Reason::TooMany);
+        if !self.allowances.take_later(now_ms) {
+            return Verdict::Ignore(Reason::LaterKind);
         }
         match announce::verify(topic, bytes) {
             Err(fault) if fault.is_fault() => self.reject(fault),
@@ -249,30 +178,6 @@ impl Announcements {
     fn reject(&mut self, fault: AnnouncementError) -> Verdict {
         self.rejected += 1;
         Verdict::Reject(fault)
-    }
-
-    fn has_allowance(&self, publisher: PublicKey, standing: Standing, now_ms: u64) -> bool {
-        match standing {
-            Standing::Own => true,
-            Standing::Familiar => self.publishers.has(&publisher, now_ms) && self.familiar.has(now_ms),
-            Standing::Newcomer(near, kind) => {
-                self.newcomers_near.has(&(near, kind), now_ms) && self.newcomers.has(&kind, now_ms)
-            }
-        }
-    }
-
-    fn take_allowance(&mut self, publisher: PublicKey, standing: Standing, now_ms: u64) {
-        match standing {
-            Standing::Own => {}
-            Standing::Familiar => {
-                self.publishers.take(publisher, now_ms);
-                self.familiar.take(now_ms);
-            }
-            Standing::Newcomer(near, kind) => {
-                self.newcomers_near.take((near, kind), now_ms);
-                self.newcomers.take(kind, now_ms);
-            }
-        }
     }
 
     /// Remembers an announcement of our own.
@@ -298,11 +203,13 @@ impl Announcements {
 
 #[cfg(test)]
 mod tests {
+    use libp2p::PeerId;
     use libp2p::identity::ed25519::Keypair;
+    use potluck_protocol::catalogue::Neighbourhood;
     use potluck_protocol::limits::CATALOGUE_RECORD_MAX;
 
     use super::*;
-    use crate::net::limits::SAID;
+    use crate::net::limits::{NEWCOMERS, NEWCOMERS_NEAR, PUBLISHERS};
     use crate::net::testing::{announcement, base, key, later_announcement};
     use crate::net::twin::Sign;
 
@@ -338,7 +245,7 @@ mod tests {
         known.known.with(|catalogue| {
             let sequences: Vec<_> = catalogue.of_base(&base).map(|one| one.body().sequence).collect();
             assert_eq!(sequences, [2]);
-            assert_eq!(catalogue.publishers(&first.body().manifest), [first.body().publisher]);
+            assert!(catalogue.announces(&first.body().manifest, &first.body().publisher));
         });
     }
 
@@ -416,29 +323,6 @@ mod tests {
     }
 
     #[test]
-    fn whoever_brings_more_of_anything_than_an_honest_node_can_is_counted() {
-        let ignored = [Reason::Stale, Reason::TooMany, Reason::NoRoom, Reason::Cosigned, Reason::LaterKind];
-        for reason in ignored {
-            let (mut forwarders, peer) = (Forwarders::default(), PeerId::random());
-            let counted = |now_ms: u64, forwarders: &mut Forwarders| {
-                forwarders.misdeed(peer, &Verdict::Ignore(reason), now_ms) == Some(Misdeed::Flood)
-            };
-            // What an honest node says and passes on at most, for an hour, none of which is new here.
-            let at_once = SAID.burst + FAMILIAR.burst + NEWCOMER_KINDS as u64 * NEWCOMERS.burst;
-            assert!((0..at_once).all(|_| !counted(0, &mut forwarders)), "{reason:?}");
-            for second in 1..3_600 {
-                let newcomers = [NEWCOMERS; NEWCOMER_KINDS];
-                let rates = newcomers.iter().chain(&[SAID, FAMILIAR]);
-                let each = rates.map(|rate| 1_000 / rate.refill_ms).sum::<u64>();
-                assert!((0..each).all(|_| !counted(second * 1_000, &mut forwarders)), "{reason:?} {second}");
-            }
-            let (mut forwarders, now_ms) = (Forwarders::default(), 0);
-            let misdeeds = (0..8_000).filter(|_| counted(now_ms, &mut forwarders)).count();
-            assert_eq!(misdeeds, 4_000, "{reason:?}");
-        }
-    }
-
-    #[test]
     fn a_kind_that_only_a_later_version_knows_is_nobodys_fault_and_damage_is() {
         let mut known = judge();
         let later = later_announcement(1, "later");
@@ -462,15 +346,17 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_later_kinds_silences_nobody_and_is_too_many() {
+    fn a_flood_of_later_kinds_silences_nobody_costs_few_checks_and_has_no_catalogue_compared() {
         let mut known = judge();
-        let mut few = 0;
         for n in 0..2 * NEWCOMERS.burst {
             let verdict = known.judge(somebody(0), base(), &later_announcement(1, &format!("n{n}")), 0);
-            few += u64::from(matches!(verdict, Verdict::Ignore(Reason::LaterKind)));
-            assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind | Reason::TooMany)), "{verdict:?}");
+            // Of `TooMany` it would be said that something was missed.
+            assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind)), "{verdict:?}");
         }
-        assert_eq!(few, NEWCOMERS.burst);
+        let mut wrong = later_announcement(1, "wrong");
+        wrong.last_mut().into_iter().for_each(|byte| *byte ^= 1);
+        let verdict = known.judge(somebody(0), base(), &wrong, 0);
+        assert!(matches!(verdict, Verdict::Ignore(Reason::LaterKind)), "no signature is checked: {verdict:?}");
         assert_eq!(accepted(&mut known, "new", 2..12, 1, 0), 10, "newcomers are heard");
     }
 
@@ -502,6 +388,20 @@ mod tests {
         assert_eq!(accepted(&mut known, "more", 1..2, 5, 0), 5);
         assert_eq!(accepted(&mut known, "late", 200..201, 1, NEWCOMERS.refill_ms), 1);
         assert!(known.tell_missed(5) && !known.tell_missed(5) && known.tell_missed(5 + MISSED_PAUSE_MS));
+    }
+
+    #[test]
+    fn known_keys_that_flood_use_up_nothing_of_what_a_followed_one_may_say() {
+        let mut known = judge();
+        let steward = PublicKey::of(&key(249));
+        known.known.with(|catalogue| catalogue.follow(steward));
+        // Newcomers once, a hundred at a time, and then all that each of them may say.
+        assert_eq!(
+            (accepted(&mut known, "a", 1..101, 1, 0), accepted(&mut known, "b", 1..101, 12, 5_000)),
+            (100, 1_000)
+        );
+        assert_eq!(accepted(&mut known, "c", 1..101, 1, 5_000), 0);
+        assert_eq!(accepted(&mut known, "d", 249..250, 20, 5_000), PUBLISHERS.burst as usize);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use potluck_protocol::announce;
 use potluck_protocol::id::BaseId;
 use potluck_protocol::text::Name;
 
-/// One message carries one announcement of at most 2 KiB and gossipsub's own signature; control messages need more.
+/// One message carries one announcement, of at most [`CATALOGUE_RECORD_MAX`](potluck_protocol::limits::CATALOGUE_RECORD_MAX)
+/// bytes, and gossipsub's own signature; control messages need more.
 const TRANSMIT_MAX: usize = 16 << 10;
 
 /// The behaviour with its peer scoring, following nothing yet.

@@ -2,6 +2,7 @@
 
 mod discovery;
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
@@ -9,15 +10,17 @@ use potluck_protocol::announce::Announcement;
 use potluck_protocol::catalogue::{Neighbourhood, Record};
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::splitmix::SplitMix64;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::announcements::Known;
 use super::bootstrap::Health;
 use super::bulk::{OpenError, Outbound, Way};
-use super::discovery::Ask;
+use super::discovery::{Ask, Named};
 use super::error::NetError;
 use super::guard::{Ban, Guard};
+use super::limits;
 use super::misdeed::Misdeed;
 use super::nat::limits::DIRECT_PATIENCE;
 use super::nat::{ReachInfo, Reachability};
@@ -41,6 +44,19 @@ pub struct PeerInfo {
     pub direct: bool,
     /// The neighbourhood at the other end of its newest connection: not what it states of itself.
     pub group: AddressGroup,
+    /// It is where, or whom, a bootstrap address of the settings names.
+    pub bootstrap: bool,
+}
+
+/// A base that a connected peer follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest {
+    /// Who follows it.
+    pub peer: PeerId,
+    /// Where the peer is.
+    pub near: Neighbourhood,
+    /// What it follows.
+    pub base: BaseId,
 }
 
 /// What happened on the network.
@@ -117,11 +133,11 @@ pub struct Handle {
 pub(super) enum Command {
     ListenAddresses(oneshot::Sender<Vec<Multiaddr>>),
     Peers(oneshot::Sender<Vec<PeerInfo>>),
-    Addresses(PeerId, oneshot::Sender<Vec<Multiaddr>>),
+    Addresses(Vec<PeerId>, oneshot::Sender<Vec<Named>>),
     Bootstrap(oneshot::Sender<Vec<(Multiaddr, Health)>>),
     Subscribe(BaseId, oneshot::Sender<Result<(), NetError>>),
     Announce(Box<Authentic<Announcement>>, oneshot::Sender<Result<(), NetError>>),
-    BasesOfOthers(oneshot::Sender<Vec<(BaseId, Vec<PeerId>)>>),
+    BasesOfOthers(oneshot::Sender<Vec<Interest>>),
     Open(PeerId, Way, oneshot::Sender<Result<Outbound, OpenError>>),
     Reach(oneshot::Sender<ReachInfo>),
     Dial(PeerId, Vec<Multiaddr>, oneshot::Sender<Result<(), NetError>>),
@@ -162,9 +178,9 @@ impl Handle {
         self.ask(Command::Peers).await
     }
 
-    /// Where a peer, connected now or before, was reached or said that it listens.
-    pub async fn addresses(&self, peer: PeerId) -> Result<Vec<Multiaddr>, NetError> {
-        self.ask(|back| Command::Addresses(peer, back)).await
+    /// Where peers, connected now or before, were reached or said that they listen, as far as that is known of them.
+    pub async fn addresses(&self, peers: Vec<PeerId>) -> Result<Vec<Named>, NetError> {
+        self.ask(|back| Command::Addresses(peers, back)).await
     }
 
     /// Follows the announcements of a base. Doing so twice is no error.
@@ -177,9 +193,9 @@ impl Handle {
         self.ask(|back| Command::Announce(Box::new(announcement), back)).await?
     }
 
-    /// Bases that connected peers follow and this node does not, those of most neighbourhoods first, each with some of
-    /// these peers. What is announced for them does not come by itself.
-    pub async fn bases_of_others(&self) -> Result<Vec<(BaseId, Vec<PeerId>)>, NetError> {
+    /// Bases that connected peers follow and this node does not: what is announced for them does not come by itself.
+    /// Peers may name as many as they are allowed to follow.
+    pub async fn bases_of_others(&self) -> Result<Vec<Interest>, NetError> {
         self.ask(Command::BasesOfOthers).await
     }
 
@@ -198,10 +214,27 @@ impl Handle {
         self.known.with(|catalogue| catalogue.records().cloned().collect())
     }
 
-    /// Who announced a manifest.
+    /// Who announced a manifest: at most [`limits::ANNOUNCERS`], drawn by lot.
     pub fn announcers(&self, manifest: ManifestId) -> Vec<PeerId> {
-        let publishers = self.known.with(|catalogue| catalogue.publishers(&manifest));
+        let mut rng = SplitMix64::new(RandomState::new().hash_one(manifest));
+        let publishers = self.known.with(|catalogue| catalogue.publishers(&manifest, limits::ANNOUNCERS, &mut rng));
+        // The arithmetic after the draw, and when others may look at the catalogue again.
         publishers.iter().filter_map(|key| key.peer_id()).collect()
+    }
+
+    /// Those who announced a manifest and brought that themselves, or are trusted here.
+    pub fn vouched_announcers(&self, manifest: ManifestId) -> Vec<PeerId> {
+        let publishers = self.known.with(|catalogue| catalogue.vouched_publishers(&manifest));
+        publishers.iter().filter_map(PublicKey::peer_id).collect()
+    }
+
+    /// Those of these peers that announced a manifest.
+    pub fn announcers_among(&self, manifest: ManifestId, peers: impl Iterator<Item = PeerId>) -> Vec<PeerId> {
+        let keys: Vec<_> = peers.filter_map(|peer| Some((peer, PublicKey::of_peer(&peer)?))).collect();
+        self.known.with(|catalogue| {
+            let announcers = keys.iter().filter(|(_, key)| catalogue.announces(&manifest, key));
+            announcers.map(|(peer, _)| *peer).collect()
+        })
     }
 
     /// Everything that is known to be announced.

@@ -90,10 +90,14 @@ pub const BANNED_PER_GROUP: usize = 5;
 /// Peers whose misdeeds are remembered; the least is forgotten first.
 pub const BANS: usize = 4096;
 
-/// Announcements of one forwarder that are ignored, for whatever reason. An honest one says what is its own ([`SAID`]),
-/// and passes on what it accepted ([`FAMILIAR`] and [`NEWCOMERS`]): 2,300 at once and 85 a second, even if none of it
-/// is new here. More is a misdeed.
-pub const FORWARDED: Rate = Rate { burst: 4_000, refill_ms: 10 };
+/// Announcements that a peer says itself and that are ignored, for whatever reason. An honest one says no more than
+/// [`SAID`], even if none of it is new here. More is a misdeed.
+pub const SENT: Rate = Rate { burst: 4_000, refill_ms: 20 };
+
+/// The same of those that it passes on. One of this version accepts 1,300 at once and 80 a second ([`FAMILIAR`] and
+/// [`NEWCOMERS`]); the first versions had no bound for all known publishers together, so a stranger with enough keys can
+/// have one of them pass on twelve of each of 4,096 at once and six an hour. To look at so many takes seconds.
+pub const RELAYED: Rate = Rate { burst: 65_536, refill_ms: 10 };
 
 /// Our own announcements that go out by gossip: a thousand at once, five a second. More is found by comparing
 /// catalogues.
@@ -107,9 +111,15 @@ pub const WATCH: Duration = Duration::from_secs(1);
 /// Connections with one peer.
 pub const ESTABLISHED_PER_PEER: u32 = 4;
 
-/// Inbound bulk streams of all peers at once: each may hold a window of 256 KiB that nobody has read, so 128 MiB.
-/// More: `Busy`.
-pub const STREAMS: usize = 512;
+/// Of these, so many have a place whatever others have: whoever connects from many networks keeps nobody from asking.
+pub const STREAMS_SURE: usize = 1;
+
+/// All others of all peers at once. Each stream may hold a window of 256 KiB that nobody has read: with those of
+/// [`ESTABLISHED_IN`] and [`ESTABLISHED_OUT`] peers that are sure, 128 MiB. More: `Busy`.
+pub const STREAMS: usize = 248;
+
+/// Of these, from one neighbourhood. This machine's own are not counted.
+pub const STREAMS_NEAR: usize = STREAMS / 4;
 
 /// yamux streams of one connection: fewer streams leave more room for each window to grow.
 pub const YAMUX_STREAMS: usize = 64;
@@ -133,10 +143,9 @@ pub const BOOK_ADDRESSES: usize = 8;
 /// Bases that one node follows, and topics that one peer may subscribe to.
 pub const TOPICS: usize = 100;
 
-/// Bases that peers follow and this node does not, of which a search looks at some offers: at most 20 KiB each.
-pub const BASES_OF_OTHERS: usize = 32;
-/// Peers that are asked for the offers of one of them, each from another neighbourhood.
-pub const FOLLOWERS_ASKED: usize = 3;
+/// Of those who announced a manifest, so many are looked at at once, drawn by lot: anybody may have made thousands of keys
+/// that did, and the name of each peer costs a check of its key, and a look at its addresses.
+pub const ANNOUNCERS: usize = 64;
 
 /// Own announcements that wait for a listener, oldest dropped first.
 pub const OUTBOX: usize = 1024;

@@ -12,6 +12,7 @@
 //! full stands in [`limits`].
 
 mod actor;
+mod allowances;
 pub mod announcements;
 mod behaviour;
 mod bootstrap;
@@ -19,6 +20,7 @@ pub mod bulk;
 pub mod counters;
 pub mod discovery;
 mod error;
+pub mod forwarders;
 mod fresh_port;
 mod gossip;
 pub(crate) mod guard;
@@ -45,7 +47,7 @@ pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use error::NetError;
 pub use guard::{Ban, Bans, PeerGroup};
-pub use handle::{Event, Handle, PeerInfo};
+pub use handle::{Event, Handle, Interest, PeerInfo};
 pub use misdeed::Misdeed;
 pub use twin::{Sign, Twin, UNSURE};
 

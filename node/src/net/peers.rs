@@ -132,7 +132,7 @@ impl Peers {
     }
 
     /// Everybody who is connected; `direct` knows whether not through relays only.
-    pub fn infos(&self, direct: impl Fn(&PeerId) -> bool) -> Vec<PeerInfo> {
+    pub fn infos(&self, direct: impl Fn(&PeerId) -> bool, bootstrap: &[Multiaddr]) -> Vec<PeerInfo> {
         let info = |(peer, connected): (&PeerId, &Connected)| PeerInfo {
             peer: *peer,
             addresses: self.addresses(peer),
@@ -140,6 +140,7 @@ impl Peers {
             connected_for: connected.since.elapsed(),
             direct: direct(peer),
             group: AddressGroup::from(&connected.remote),
+            bootstrap: bootstrap.iter().any(|address| leads_to(address, peer, &connected.remote)),
         };
         let mut infos: Vec<_> = self.connected.iter().map(info).collect();
         infos.sort_by_key(|info| info.peer);
@@ -166,6 +167,14 @@ impl Peers {
         }
         let surplus = seen.len().saturating_sub(BOOK_ADDRESSES);
         *known = seen.split_off(surplus);
+    }
+}
+
+/// Whether an address names a peer, or else is where it was dialled: where a peer says that it listens does not count.
+fn leads_to(address: &Multiaddr, peer: &PeerId, remote: &Multiaddr) -> bool {
+    match address.iter().last() {
+        Some(Protocol::P2p(named)) => named == *peer,
+        _ => without_peer(remote) == *address,
     }
 }
 

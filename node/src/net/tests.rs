@@ -1,13 +1,14 @@
 //! Nodes over real TCP on the loopback interface.
 
 use futures::{AsyncReadExt, AsyncWriteExt};
+use libp2p::PeerId;
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::id::{Digest, ShardId};
 use potluck_protocol::limits::DATA_MAX;
 
 use super::handle::Command;
 use super::limits::STREAMS_PER_PEER;
-use super::testing::{announcement, base, connect, node, node_of, wait};
+use super::testing::{announcement, base, connect, node, node_of, peer_id, wait};
 use super::*;
 
 fn request() -> Request {
@@ -43,12 +44,35 @@ async fn two_nodes_announce_and_hear() {
     a.announce(announcement(1, "first", 1)).await.expect("it is sent");
     hears(&b, &mut heard, "first").await;
     let announced = announcement(1, "first", 1).body().manifest;
-    assert_eq!(b.announcers(announced), [a.peer_id()]);
+    assert_eq!(b.announcers_among(announced, [b.peer_id(), a.peer_id()].into_iter()), [a.peer_id()]);
+    assert_eq!(b.vouched_announcers(announced), [a.peer_id()], "it brought what is its own");
     let peers = b.peers().await.expect("running");
     assert_eq!(peers.len(), 1);
     assert_eq!(peers[0].agent.as_deref(), Some(concat!("potluck/", env!("CARGO_PKG_VERSION"))));
     let stated = a.listen_addresses().await.expect("running");
     assert_eq!(peers[0].addresses, stated.iter().map(crate::addresses::without_peer).collect::<Vec<_>>());
+}
+
+/// What a review found: each of thousands of keys was checked for each question, and asked about in one of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_all_who_announced_a_manifest_a_few_are_looked_at_and_everybody_who_is_here_is_known() {
+    let (a, b) = (following(1).await, following(2).await);
+    let manifest = announcement(1, "first", 1).body().manifest;
+    let seeds = 1..=200;
+    b.known.with(|catalogue| seeds.clone().for_each(|seed| drop(catalogue.insert(announcement(seed, "first", 1)))));
+    let everybody: Vec<_> = seeds.map(peer_id).collect();
+    let drawn = b.announcers(manifest);
+    assert_eq!(drawn.len(), limits::ANNOUNCERS);
+    assert!(drawn.iter().all(|peer| everybody.contains(peer)));
+    assert!((0..10).any(|_| b.announcers(manifest) != drawn), "others the next time");
+    let others = [a.peer_id(), PeerId::random(), peer_id(201)];
+    let here = everybody.iter().chain(&others).copied();
+    assert_eq!(b.announcers_among(manifest, here), [&everybody[..], &others[..1]].concat());
+    connect(&b, &a).await;
+    let asked = b.addresses_for(a.peer_id(), everybody.clone()).await.expect("running");
+    assert_eq!(Vec::from_iter(asked.iter().map(|(peer, _)| *peer)), [a.peer_id()], "of the others nothing is known");
+    let own = b.addresses(everybody).await.expect("running");
+    assert_eq!(Vec::from_iter(own.iter().map(|(peer, _)| *peer)), [a.peer_id()]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

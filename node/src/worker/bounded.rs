@@ -6,6 +6,7 @@
 //! parent explains. Where it cannot be set, there is none.
 
 use std::io::Write;
+use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rlimit::Resource;
 
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::Line;
+use crate::lock::lock;
 #[cfg(unix)]
 use crate::procfs;
 
@@ -70,48 +72,100 @@ impl Deadline {
     }
 }
 
-/// The bound that was in force before, which is again once this is dropped.
+/// The system knows one limit for the whole process: it is the lowest of those that are in force, whichever began or ends
+/// first.
+static IN_FORCE: Mutex<InForce> = Mutex::new(InForce { others: None, own: Vec::new() });
+
+/// The bounds of memory of this process.
+struct InForce {
+    /// What the system had as soft and hard limit when there was no bound.
+    others: Option<(u64, u64)>,
+    own: Vec<u64>,
+}
+
+impl InForce {
+    /// Adds a bound; the soft limit that is to be, and the hard one. `now` says both as the system has them.
+    fn add(&mut self, bound: u64, now: impl FnOnce() -> Option<(u64, u64)>) -> Option<(u64, u64)> {
+        if self.others.is_none() {
+            self.others = now();
+        }
+        self.own.push(bound);
+        self.lowest()
+    }
+
+    /// Takes one away; what is to be then.
+    fn remove(&mut self, bound: u64) -> Option<(u64, u64)> {
+        if let Some(place) = self.own.iter().position(|own| *own == bound) {
+            self.own.swap_remove(place);
+        }
+        let lowest = self.lowest();
+        if self.own.is_empty() {
+            self.others = None;
+        }
+        lowest
+    }
+
+    fn lowest(&self) -> Option<(u64, u64)> {
+        let (soft, hard) = self.others?;
+        Some((self.own.iter().copied().fold(soft, u64::min), hard))
+    }
+}
+
+/// A bound that is in force until this is dropped.
 struct Memory {
-    before: Option<(u64, u64)>,
+    /// None if the system does not say what is in use.
+    limit: Option<u64>,
 }
 
 impl Memory {
     /// So many bytes beside what is in use now.
     fn bound(bytes: u64) -> Self {
-        Self { before: lower(bytes) }
+        let limit = in_use().map(|in_use| in_use.saturating_add(bytes));
+        if let Some(limit) = limit {
+            let mut in_force = lock(&IN_FORCE);
+            set(in_force.add(limit, limits));
+        }
+        Self { limit }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Some(before) = self.before {
-            restore(before);
+        if let Some(limit) = self.limit {
+            let mut in_force = lock(&IN_FORCE);
+            set(in_force.remove(limit));
         }
     }
 }
 
-/// The soft and the hard limit that were in force, if a lower one is now.
 #[cfg(unix)]
-fn lower(bytes: u64) -> Option<(u64, u64)> {
-    let in_use = procfs::memory("self", "VmData")?;
-    let (soft, hard) = Resource::DATA.get().ok()?;
-    Resource::DATA.set(in_use.saturating_add(bytes).min(soft), hard).ok()?;
-    Some((soft, hard))
+fn in_use() -> Option<u64> {
+    procfs::memory("self", "VmData")
 }
 
 #[cfg(not(unix))]
-fn lower(_bytes: u64) -> Option<(u64, u64)> {
+fn in_use() -> Option<u64> {
     None
 }
 
 #[cfg(unix)]
-fn restore((soft, hard): (u64, u64)) {
-    // It was in force before, so the system takes it.
-    let _bound = Resource::DATA.set(soft, hard);
+fn limits() -> Option<(u64, u64)> {
+    Resource::DATA.get().ok()
 }
 
 #[cfg(not(unix))]
-fn restore(_before: (u64, u64)) {}
+fn limits() -> Option<(u64, u64)> {
+    None
+}
+
+/// None above what was in force before this process had any: the system takes each.
+#[cfg(unix)]
+fn set(limits: Option<(u64, u64)>) {
+    let _bound = limits.map(|(soft, hard)| Resource::DATA.set(soft, hard));
+}
+
+#[cfg(not(unix))]
+fn set(_limits: Option<(u64, u64)>) {}
 
 #[cfg(test)]
 mod tests {
@@ -124,6 +178,25 @@ mod tests {
         let within = open(|| Ok(Resource::DATA.get().expect("Linux has it").0)).expect("opened");
         let in_use = procfs::memory("self", "VmData").expect("Linux says it");
         assert!(within < in_use.saturating_add(2 * MEMORY), "{within} with {in_use} in use");
+    }
+
+    #[test]
+    fn bounds_that_overlap_end_in_any_order_and_leave_what_was_before() {
+        let bounds = || InForce { others: None, own: Vec::new() };
+        let system = || Some((900, 1000));
+        // The first to begin ends first, as no scope would have it.
+        let mut overlap = bounds();
+        assert_eq!(overlap.add(300, system), Some((300, 1000)));
+        assert_eq!(overlap.add(500, || panic!("it is a bound of ours by now")), Some((300, 1000)));
+        assert_eq!(overlap.remove(300), Some((500, 1000)));
+        assert_eq!(overlap.remove(500), Some((900, 1000)));
+        // Twice the same, one inside the other; and one above what the system allows anyhow.
+        assert_eq!(overlap.add(300, system), Some((300, 1000)));
+        assert_eq!(overlap.add(300, system), Some((300, 1000)));
+        assert_eq!(overlap.remove(300), Some((300, 1000)));
+        assert_eq!(overlap.remove(300), Some((900, 1000)));
+        assert_eq!(overlap.add(950, system), Some((900, 1000)));
+        assert_eq!(bounds().add(300, || None), None, "where nothing is known nothing is set");
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! send them to the whole group. Then a job ends at its next safe place; one that has nothing to keep ends at once.
 
 use std::io::{BufRead, Read};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use potluck_trainer::fit::folder::FolderError;
+
+use super::access::Access;
 use super::context::{Context, ORPHAN};
-use super::jobs;
-use super::proto::Job;
+use super::proto::{Job, Task};
+use super::{confined, failures, jobs, stopping};
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::{LINE_MAX, Line};
 use crate::signals;
@@ -17,18 +21,50 @@ use crate::signals;
 /// Reads the job, runs it, writes the answer. The exit code is the answer's.
 pub fn run() -> Outcome<()> {
     let parent = parent();
+    // The parent's words, not a stranger's. A signal until then ends this process, and nothing is lost.
+    let job = read_job()?;
+    // Before there is another thread: those that come later are held as this one is.
+    let confined = make_run_folder(&job.task).and_then(|()| confined::confine(&Access::of(&job.task)));
     let context = Arc::new(Context::new(false));
     watch_signals(&context).map_err(|error| Failure::io("listen for signals", &error))?;
-    let job = read_job()?;
     watch_parent(Arc::clone(&context), parent);
     context.begin(job.task.may_end_anywhere());
-    let outcome = jobs::run(&job, &context);
+    let outcome = confined.and_then(|_held| jobs::run(&job, &context));
     let line = match &outcome {
         Ok(value) => Line::Done(value.clone()),
         Err(failure) => Line::Failed(failure.clone()),
     };
     context.write(&line).map_err(|error| Failure::io("answer the parent process", &error))?;
     outcome.map(|_| ())
+}
+
+/// Only what is there can be allowed to a confined process. A folder that stays empty is removed by the parent.
+fn make_run_folder(task: &Task) -> Outcome<()> {
+    let Task::Train(task) = task else { return Ok(()) };
+    let folder = stopping::run_folder(&task.out);
+    let made = std::fs::create_dir_all(&folder).and_then(|()| is_apart(&folder));
+    match made {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Failure::new(
+            Kind::Usage,
+            format!("{} lies on another disk: the adapter is made there, and moved", folder.display()),
+        )
+        .hint("choose another --out")),
+        Err(error) => Err(failures::folder(&FolderError::Io { path: folder, error })),
+    }
+}
+
+/// Whether a folder, such as a link's end, is on another disk than the one that it lies in.
+#[cfg(unix)]
+fn is_apart(folder: &Path) -> std::io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(std::fs::metadata(folder)?.dev() != std::fs::metadata(above)?.dev())
+}
+
+#[cfg(not(unix))]
+fn is_apart(_folder: &Path) -> std::io::Result<bool> {
+    Ok(false)
 }
 
 fn read_job() -> Outcome<Job> {

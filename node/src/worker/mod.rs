@@ -7,6 +7,8 @@
 pub mod proto;
 pub mod answers;
 pub mod note;
+pub(crate) mod access;
+pub mod confined;
 pub mod parent;
 pub(crate) mod bounded;
 pub(crate) mod context;

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Once;
 
+use potluck_trainer::removal;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -10,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::proto::{Job, Task};
-use super::{bounded, stopping};
+use super::{bounded, confined, stopping};
 use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::ipc::{self, Line, Progress};
@@ -42,6 +44,10 @@ pub async fn run(job: &Job, progress: &mpsc::Sender<Progress>, cancel: &Cancella
     drop(input);
     let status = child.wait().await.map_err(|error| Failure::io("wait for the worker process", &error))?;
     let words = last_words.await.unwrap_or_default();
+    if let Task::Train(task) = &job.task {
+        // The worker may remove what is in it, and nothing beside it. What is not empty is kept.
+        let _kept = removal::empty_folder(&stopping::run_folder(&task.out));
+    }
     answer.unwrap_or_else(|| Err(explain_death(status, &words, &job.task)))
 }
 
@@ -72,8 +78,20 @@ fn explain(failure: Failure, task: &Task) -> Failure {
 }
 
 fn start(threads: usize) -> std::io::Result<Child> {
+    tell_confinement();
     let program = config::program().map_err(std::io::Error::other)?;
     command(&program, threads).arg("worker").spawn()
+}
+
+/// Says once in the log what this system holds workers to.
+fn tell_confinement() {
+    static TOLD: Once = Once::new();
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        TOLD.call_once(|| match confined::probe() {
+            Ok(confined) => tracing::debug!("worker processes are confined {confined}"),
+            Err(failure) => tracing::debug!("{failure}"),
+        });
+    }
 }
 
 /// What starts a program as a worker. It reads what strangers wrote, and so gets no more of this process's environment
@@ -107,8 +125,9 @@ fn explain_death(status: std::process::ExitStatus, words: &str, task: &Task) -> 
         // In its first instants, before it listens.
         return explain(Failure::interrupted(), task);
     }
-    // An allocation that was refused: the first words are the standard library's.
-    let failure = if signal(status) == Some(ABORT) && words.contains("memory allocation of") {
+    // An allocation that was refused: the standard library says so, on a line of its own.
+    let refused = || words.lines().any(|line| line.starts_with("memory allocation of "));
+    let failure = if signal(status) == Some(ABORT) && refused() {
         explain_memory(task)
     } else if signal(status) == Some(KILL) {
         // SIGKILL, which is what the kernel sends when memory runs out.
@@ -125,13 +144,15 @@ fn explain_death(status: std::process::ExitStatus, words: &str, task: &Task) -> 
     if words.is_empty() { failure } else { failure.context(words.lines().next().unwrap_or_default()) }
 }
 
-/// A worker that only reads a base needs no more than [`bounded::MEMORY`], whoever made it.
+/// The system does not say whether an allocation was beyond our bound or more than this machine has: so it is no word on
+/// a base, or on who published it, and another publication of the same base may open.
 fn explain_memory(task: &Task) -> Failure {
     match task {
         Task::Identify { .. } | Task::Describe { .. } => Failure::new(
-            Kind::Verification,
-            format!("the base takes more than {} of memory to open, which no base's files do", bytes(bounded::MEMORY)),
-        ),
+            Kind::Failed,
+            format!("the base took more memory to open than {}, or than this machine has", bytes(bounded::MEMORY)),
+        )
+        .hint("close other programs and try again; if that much is free, its tokenizer or chat template is made to do this"),
         _ => Failure::new(Kind::NoSpace, "the worker process could not get the memory that it asked for").hint(
             "close other programs, or take a smaller batch; if the base is a stranger's, its tokenizer or template may be made to do this",
         ),
@@ -179,16 +200,19 @@ mod tests {
     }
 
     #[test]
-    fn a_base_that_takes_too_much_memory_is_its_publishers_fault_and_no_lack_of_ours() {
+    fn memory_that_is_short_here_is_no_word_on_a_base_or_its_publisher() {
         use std::os::unix::process::ExitStatusExt;
         let status = std::process::ExitStatus::from_raw(ABORT);
         let base = super::super::proto::BaseSource::Tiny;
-        let identify = Task::Identify { base: base.clone() };
         let words = "memory allocation of 8589934592 bytes failed";
-        assert_eq!(explain_death(status, words, &identify).kind, Kind::Verification);
-        assert_eq!(explain_death(status, "something else", &identify).kind, Kind::Failed);
+        for task in [Task::Identify { base: base.clone() }, Task::Describe { base: base.clone() }] {
+            // Which `app` takes for no fault, and tries another publication.
+            assert_eq!(explain_death(status, words, &task).kind, Kind::Failed);
+        }
         let train = Task::CheckData { base, data: "rows.jsonl".into(), settings: check_settings() };
         assert_eq!(explain_death(status, words, &train).kind, Kind::NoSpace);
+        let quoted = "a file says: memory allocation of 1 bytes failed";
+        assert_eq!(explain_death(status, quoted, &train).kind, Kind::Failed);
     }
 
     fn check_settings() -> super::super::proto::CheckSettings {

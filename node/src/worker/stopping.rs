@@ -38,7 +38,7 @@ pub enum Output {
 
 /// Whether a run may write there, or has done so already. What is neither is a person's, and an error.
 pub fn find_output(out: &Path) -> Outcome<Output> {
-    if is_whole(out) { Ok(Output::Whole) } else { out_folder::check(out).map(|()| Output::Free) }
+    if is_whole(out) { Ok(Output::Whole) } else { out_folder::check_free(out).map(|()| Output::Free) }
 }
 
 /// Whether both files of an adapter are there.

@@ -144,7 +144,12 @@ impl Ask {
                 }
             }
             Event::Answered { peer, answer } => self.note_answer(peer, answer, now_ms, memory),
-            Event::Fruitless => self.enough = self.enough.saturating_add(AT_ONCE),
+            Event::Wanting => {
+                // While fewer have it, everybody is asked as it is.
+                if self.peers.values().filter(|one| one.has).count() >= self.enough {
+                    self.enough = self.enough.saturating_add(AT_ONCE);
+                }
+            }
             Event::Tick => {}
         }
     }

@@ -61,7 +61,8 @@ impl Memory {
         }
     }
 
-    pub(super) fn led_nowhere(&mut self, peer: PeerId, now_ms: u64) {
+    /// The peer was asked and gave no answer in time: it rests, for a time that doubles.
+    pub fn led_nowhere(&mut self, peer: PeerId, now_ms: u64) {
         self.rests.back_off_once(peer, now_ms);
     }
 

@@ -22,6 +22,7 @@
 
 mod machine;
 mod memory;
+mod more;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,8 @@ use libp2p_identity::PeerId;
 
 pub use machine::Ask;
 pub use memory::Memory;
-pub use spread::spread;
+pub use more::More;
+pub use spread::{spread, take_turns};
 
 /// Questions of one ask that are open and not late.
 pub const AT_ONCE: usize = 8;
@@ -75,8 +77,8 @@ pub enum Event {
     Gone { peer: PeerId },
     /// A peer has answered, or cannot any more.
     Answered { peer: PeerId, answer: Answer },
-    /// Those that say they have it deliver nothing: more of them are wanted.
-    Fruitless,
+    /// More peers are wanted than say that they have it: these deliver nothing, or may be slow.
+    Wanting,
     /// Time passed.
     Tick,
 }

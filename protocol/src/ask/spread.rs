@@ -8,9 +8,15 @@ use crate::splitmix::SplitMix64;
 /// turn in each round, as everybody else does.
 pub fn spread<T, K: Ord>(items: Vec<T>, group: impl Fn(&T) -> K, rng: &mut SplitMix64) -> Vec<T> {
     let count = items.len();
-    let shuffled = rng.sample(items, count);
+    take_turns(rng.sample(items, count), group, rng)
+}
+
+/// The same of items that have an order already: that stays the order of each group. After [`spread`] with smaller
+/// groups it gives these turns within the turns of the larger ones, so that whoever makes many small groups in one large
+/// one gains nothing by it.
+pub fn take_turns<T, K: Ord>(items: Vec<T>, group: impl Fn(&T) -> K, rng: &mut SplitMix64) -> Vec<T> {
     let mut seen: BTreeMap<K, (u64, u64)> = BTreeMap::new();
-    let ranked = shuffled.into_iter().map(|item| {
+    let ranked = items.into_iter().map(|item| {
         let (lot, round) = seen.entry(group(&item)).or_insert_with(|| (rng.next_u64(), 0));
         *round += 1;
         ((*round, *lot), item)
@@ -41,5 +47,26 @@ mod tests {
         }
         assert!((0..=4).all(|group| firsts.get(&group).is_some_and(|count| *count > 20)), "{firsts:?}");
         assert_eq!(order(7), order(7));
+    }
+
+    #[test]
+    fn many_small_groups_in_a_large_one_get_its_turns_and_no_more() {
+        // A hundred groups of ten in the large group 0; one group of ten in each of 1 and 2.
+        let small = (0..100).map(|n| (0, n)).chain([(1, 0), (2, 0)]);
+        let items: Vec<_> = small.flat_map(|(large, small)| (0..10).map(move |n| (large, small, n))).collect();
+        for seed in 0..50 {
+            let mut rng = SplitMix64::new(seed);
+            let order = spread(items.clone(), |(large, small, _)| (*large, *small), &mut rng);
+            let order = take_turns(order, |(large, ..)| *large, &mut rng);
+            let large = |range: std::ops::Range<usize>| {
+                let mut all: Vec<_> = order[range].iter().map(|(large, ..)| *large).collect();
+                all.sort_unstable();
+                all
+            };
+            assert_eq!([large(0..3), large(27..30)], [[0, 1, 2]; 2]);
+            let mut of_crowd: Vec<_> = order.iter().filter(|one| one.0 == 0).take(100).map(|one| one.1).collect();
+            of_crowd.sort_unstable();
+            assert_eq!(of_crowd, Vec::from_iter(0..100), "each small group once");
+        }
     }
 }

@@ -196,12 +196,25 @@ fn peers_that_say_they_have_it_and_deliver_nothing_keep_nobody_out() {
     bench.wait_until(20 * ANSWER_MS);
     assert_eq!(bench.asked.len(), 64, "enough have it");
     while bench.first_asked(999).is_none() {
-        for asked in bench.feed(Event::Fruitless) {
+        for asked in bench.feed(Event::Wanting) {
             if asked != peer(999) {
                 bench.feed(Event::Answered { peer: asked, answer: Answer::Has });
             }
         }
     }
+}
+
+#[test]
+fn more_are_wanted_beyond_those_that_are_enough_and_not_before() {
+    let mut bench = Bench::new(1);
+    (0..100).for_each(|_| drop(bench.feed(Event::Wanting)));
+    for number in 0..200 {
+        for asked in bench.feed(met(number, 0, false)) {
+            bench.feed(Event::Answered { peer: asked, answer: Answer::Has });
+        }
+    }
+    assert_eq!(bench.asked.len(), 64);
+    assert_eq!(bench.feed(Event::Wanting).len(), AT_ONCE);
 }
 
 #[test]
@@ -301,7 +314,7 @@ impl Account {
                     self.wrong.insert(*peer);
                 }
             }
-            Event::Fruitless | Event::Tick => {}
+            Event::Wanting | Event::Tick => {}
         }
     }
 }
@@ -318,7 +331,7 @@ fn event(happening: &Happening) -> Event {
         8 => answer(Answer::Lacks),
         9 => answer(Answer::Nothing),
         10 => answer(Answer::Wrong),
-        11 => Event::Fruitless,
+        11 => Event::Wanting,
         _ => Event::Tick,
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::timing::{
-    ARRIVALS, DECLINED, DECLINED_MS, FOLLOWED, NEIGHBOURHOODS, NEWCOMERS, PER_PUBLISHER, PUBLISHERS, RENEWALS,
-    STOOD_BEHIND,
+    ARRIVALS, DECLINED, DECLINED_MS, FOLLOWED, LATER_MS, NEIGHBOURHOODS, NEWCOMERS, PER_PUBLISHER, PUBLISHERS,
+    RENEWALS, STOOD_BEHIND,
 };
 use super::voucher::Neighbourhood;
 use crate::id::AnnouncementId;
@@ -30,9 +30,17 @@ pub(super) struct Admission {
     /// Whether there is a bound.
     limited: bool,
     /// Records that are not asked for again before a time.
-    declined: BTreeMap<AnnouncementId, u64>,
+    declined: BTreeMap<AnnouncementId, Declined>,
     /// Those, by time.
     declined_until: BTreeSet<(u64, AnnouncementId)>,
+}
+
+/// A record that was not taken.
+#[derive(Clone, Copy, Debug)]
+struct Declined {
+    until_ms: u64,
+    /// Only a later version knows its kind.
+    later: bool,
 }
 
 impl Default for Admission {
@@ -108,11 +116,19 @@ impl Admission {
 
     /// A record was not taken: for a while it is not worth another question.
     pub fn decline(&mut self, id: AnnouncementId, now_ms: u64) {
-        let until_ms = now_ms.saturating_add(DECLINED_MS);
-        if let Some(before_ms) = self.declined.insert(id, until_ms) {
-            self.declined_until.remove(&(before_ms, id));
+        self.note_declined(id, Declined { until_ms: now_ms.saturating_add(DECLINED_MS), later: false });
+    }
+
+    /// A record is of a kind that only a later version knows.
+    pub fn decline_later(&mut self, id: AnnouncementId, now_ms: u64) {
+        self.note_declined(id, Declined { until_ms: now_ms.saturating_add(LATER_MS), later: true });
+    }
+
+    fn note_declined(&mut self, id: AnnouncementId, declined: Declined) {
+        if let Some(before) = self.declined.insert(id, declined) {
+            self.declined_until.remove(&(before.until_ms, id));
         }
-        self.declined_until.insert((until_ms, id));
+        self.declined_until.insert((declined.until_ms, id));
         if self.declined.len() > DECLINED
             && let Some((_, first)) = self.declined_until.pop_first()
         {
@@ -122,7 +138,12 @@ impl Admission {
 
     /// Whether a record was declined lately.
     pub fn is_declined(&self, id: &AnnouncementId, now_ms: u64) -> bool {
-        self.declined.get(id).is_some_and(|until| *until > now_ms)
+        self.declined.get(id).is_some_and(|one| one.until_ms > now_ms)
+    }
+
+    /// Whether a record was declined because only a later version knows its kind.
+    pub fn is_later(&self, id: &AnnouncementId) -> bool {
+        self.declined.get(id).is_some_and(|one| one.later)
     }
 }
 

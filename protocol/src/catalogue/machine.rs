@@ -135,6 +135,12 @@ impl Reconcile {
     fn records(&mut self, id: RoundId, page: Page, now_ms: u64, catalogue: &mut Catalogue, actions: &mut Vec<Action>) {
         let Some(round) = self.rounds.get_mut(&id) else { return };
         let count = page.count();
+        for later in page.later {
+            if let Err(blame) = round.accept_later(later) {
+                return self.proceed(id, Step::Wrong(blame), now_ms, actions);
+            }
+            self.admission.decline_later(later, now_ms);
+        }
         let (learned, mut declined) = (round.learned, 0);
         for record in page.records {
             if let Err(blame) = round.accept(&record) {
@@ -174,6 +180,7 @@ impl Reconcile {
         if !round.awaits_stood_behind() || page.records.iter().any(|record| record.body().base != round.base) {
             return self.proceed(id, another_question(), now_ms, actions);
         }
+        page.later.into_iter().take(ANNOUNCEMENTS_MAX).for_each(|id| self.admission.decline_later(id, now_ms));
         for record in page.records.into_iter().take(ANNOUNCEMENTS_MAX) {
             let from = Neighbour { peer: round.peer, near: round.near };
             let voucher = Voucher::of_publisher(from, &record.body().publisher).unwrap_or(Voucher::Neighbour(from));
@@ -207,7 +214,7 @@ impl Reconcile {
     }
 
     fn end(&mut self, id: RoundId, outcome: RoundOutcome, now_ms: u64, actions: &mut Vec<Action>) {
-        let Some(Round { peer, base, learned, declined, .. }) = self.rounds.remove(&id) else { return };
+        let Some(Round { peer, base, learned, declined, later, .. }) = self.rounds.remove(&id) else { return };
         match outcome {
             // Most of what it has is not taken now: to ask it often is of no use, though a little was new.
             RoundOutcome::Learned(_) if declined > learned => self.backoff.back_off(peer, now_ms),
@@ -215,8 +222,10 @@ impl Reconcile {
             RoundOutcome::Nothing | RoundOutcome::Unanswered => self.backoff.back_off(peer, now_ms),
             RoundOutcome::Wrong => self.backoff.penalize(peer, now_ms),
         }
-        // Nothing to learn where something differs: it lacks what we have, and may not be the only one.
-        if matches!(outcome, RoundOutcome::Nothing | RoundOutcome::Unanswered | RoundOutcome::Wrong) {
+        // Nothing to learn where something differs: it lacks what we have, and may not be the only one. Where only a later
+        // version could learn something, that is why it differs.
+        let lacks = outcome == RoundOutcome::Nothing && !later;
+        if lacks || matches!(outcome, RoundOutcome::Unanswered | RoundOutcome::Wrong) {
             self.plan_sooner(&base, now_ms);
         }
         if learned > 0

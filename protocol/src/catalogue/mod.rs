@@ -34,6 +34,8 @@ mod voucher;
 mod records;
 pub mod timing;
 #[cfg(test)]
+mod later_kinds;
+#[cfg(test)]
 mod tests;
 
 pub use base_records::{Key, Record, lot};

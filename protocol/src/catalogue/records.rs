@@ -11,6 +11,7 @@ use crate::announce::{self, Announcement, AnnouncementError, KindTag};
 use crate::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use crate::limits::{CATALOGUE_MAX, CATALOGUE_PER_BASE, CATALOGUE_PER_PUBLISHER, CATALOGUE_RECORD_MAX};
 use crate::signed::{Authentic, Claimed, PublicKey};
+use crate::splitmix::SplitMix64;
 
 /// How many records are kept. Two nodes keep the same of a base if they have the same bounds and, when the bound on
 /// all is reached, follow the same bases.
@@ -252,7 +253,8 @@ impl Catalogue {
         self.get(base, id).is_some()
     }
 
-    fn get(&self, base: &BaseId, id: &AnnouncementId) -> Option<&Record> {
+    /// The record of that id.
+    pub fn get(&self, base: &BaseId, id: &AnnouncementId) -> Option<&Record> {
         let heard = self.bases.get(base).and_then(|records| records.get(id));
         heard.or_else(|| self.shelf.by_id(id).filter(|record| record.body().base == *base))
     }
@@ -328,14 +330,52 @@ impl Catalogue {
         self.shelf.stood_behind(base)
     }
 
-    /// Who announced a manifest, sorted.
-    pub fn publishers(&self, manifest: &ManifestId) -> Vec<PublicKey> {
-        let least = Digest::smallest(0);
-        let first = (*manifest, PublicKey(least), BaseId(least), KindTag::Adapter);
-        let of = self.by_manifest.range(first..).take_while(|(other, ..)| other == manifest);
-        let mut publishers: Vec<_> = of.map(|(_, publisher, ..)| *publisher).collect();
+    /// Whether a key announced a manifest.
+    pub fn announces(&self, manifest: &ManifestId, publisher: &PublicKey) -> bool {
+        let first = (*manifest, *publisher, BaseId(Digest::smallest(0)), KindTag::Adapter);
+        let found = self.by_manifest.range(first..).next();
+        found.is_some_and(|(of, by, ..)| (of, by) == (manifest, publisher))
+    }
+
+    /// Some of those who announced a manifest: all of them have the same chance. Anybody may have made thousands of keys
+    /// that did, and asks for it as often as they like, so what this costs beside a walk is bounded by `count`.
+    pub fn publishers(&self, manifest: &ManifestId, count: usize, rng: &mut SplitMix64) -> Vec<PublicKey> {
+        let (mut drawn, mut seen, mut last) = (Vec::new(), 0, None);
+        for (_, publisher, ..) in self.announcing(manifest) {
+            // One that announced it for several bases, or as several kinds, stands here several times in a row.
+            if last.replace(publisher) == Some(publisher) {
+                continue;
+            }
+            seen += 1;
+            if drawn.len() < count {
+                drawn.push(*publisher);
+            } else if let Some(place) = drawn.get_mut(rng.below(seen) as usize) {
+                *place = *publisher;
+            }
+        }
+        drawn
+    }
+
+    /// Those of [`Self::publishers`] for whose announcement more speaks than their signature: they brought it themselves,
+    /// or they or the manifest are trusted here.
+    pub fn vouched_publishers(&self, manifest: &ManifestId) -> Vec<PublicKey> {
+        let key = |entry: &Entry| Key { base: entry.2, publisher: entry.1, manifest: entry.0 };
+        let vouched = self.announcing(manifest).filter(|entry| self.shelf.is_vouched(&key(entry)));
+        let mut publishers: Vec<_> = vouched.map(|(_, publisher, ..)| *publisher).collect();
         publishers.dedup();
         publishers
+    }
+
+    /// Those for whose announcements of a kind for a base more speaks, likewise.
+    pub fn vouched_for(&self, base: &BaseId, kind: KindTag) -> BTreeSet<PublicKey> {
+        let of_kind = self.shelf.of_base(*base).map(|record| record.body()).filter(|body| body.kind == kind);
+        of_kind.filter(|body| self.shelf.is_vouched(&Key::of(body))).map(|body| body.publisher).collect()
+    }
+
+    fn announcing(&self, manifest: &ManifestId) -> impl Iterator<Item = &Entry> {
+        let (manifest, least) = (*manifest, Digest::smallest(0));
+        let first = (manifest, PublicKey(least), BaseId(least), KindTag::Adapter);
+        self.by_manifest.range(first..).take_while(move |entry| entry.0 == manifest)
     }
 
     /// The question that finds out where another catalogue of the base differs.
@@ -372,25 +412,36 @@ impl Catalogue {
 pub struct Page {
     /// Each verified.
     pub records: Vec<Authentic<Announcement>>,
-    /// How many were left out because only a later version knows their kind.
-    pub later: usize,
+    /// Those that were left out because only a later version knows their kind.
+    pub later: Vec<AnnouncementId>,
 }
 
 impl Page {
     /// How many came.
     pub fn count(&self) -> usize {
-        self.records.len() + self.later
+        self.records.len() + self.later.len()
     }
 }
 
-/// Checks every record that came in answer to a question about `base`. // I8
-pub fn verify_records(base: BaseId, records: &[Vec<u8>]) -> Result<Page, AnnouncementError> {
+/// Checks every record that came in answer to a question about `base`. What is known already, by its id, is taken from
+/// there: its signature has been checked, and peers say the same again and again. // I8
+pub fn verify_records(
+    base: BaseId,
+    records: &[Vec<u8>],
+    known: impl Fn(&AnnouncementId) -> Option<Record>,
+) -> Result<Page, AnnouncementError> {
     let mut page = Page::default();
     for bytes in records {
-        match announce::verify(base, bytes) {
-            Ok(record) => page.records.push(record),
-            Err(error) if error.is_fault() => return Err(error),
-            Err(_) => page.later += 1,
+        match announce::read(base, bytes) {
+            Ok(claimed) => page.records.push(match known(&AnnouncementId(claimed.digest())) {
+                Some(record) => Authentic::clone(&record),
+                None => claimed.verify()?,
+            }),
+            Err(AnnouncementError::LaterKind { id, .. }) => match announce::verify(base, bytes) {
+                Err(error) if error.is_fault() => return Err(error),
+                Ok(_) | Err(_) => page.later.push(id),
+            },
+            Err(fault) => return Err(fault),
         }
     }
     Ok(page)

@@ -119,6 +119,8 @@ pub(super) struct Round {
     pub learned: usize,
     /// Records that came and were not taken.
     pub declined: usize,
+    /// It has records of kinds that only a later version knows.
+    pub later: bool,
     stage: Stage,
     /// Nothing differed.
     equal: bool,
@@ -159,6 +161,7 @@ impl Round {
             answer_by_ms: now_ms + ANSWER_MS,
             learned: 0,
             declined: 0,
+            later: false,
             stage: Stage::Comparing,
             equal: false,
             wanted: Vec::new(),
@@ -186,6 +189,7 @@ impl Round {
         }
         self.equal = differing.0.is_empty();
         let mut lacking = catalogue.lacking(&self.base, differing);
+        self.later = lacking.iter().any(|id| admission.is_later(id));
         lacking.retain(|id| !admission.is_declined(id, now_ms));
         // Not all may come, and who signs something chooses its id: the order is ours.
         let count = lacking.len();
@@ -220,6 +224,12 @@ impl Round {
     pub fn accept(&mut self, record: &Authentic<Announcement>) -> Result<(), Violation> {
         let id = crate::announce::id(record);
         if self.asked.remove(&id) && record.body().base == self.base { Ok(()) } else { Err(Violation::NotAsked(id)) }
+    }
+
+    /// The same of one of a kind that only a later version knows.
+    pub fn accept_later(&mut self, id: AnnouncementId) -> Result<(), Violation> {
+        self.later = true;
+        if self.asked.remove(&id) { Ok(()) } else { Err(Violation::NotAsked(id)) }
     }
 
     /// How it ends if nothing more is asked.

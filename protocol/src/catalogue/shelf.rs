@@ -119,6 +119,11 @@ impl Shelf {
         self.places.get(key).map(|place| &place.record)
     }
 
+    /// Whether its publisher brought it, or it is trusted.
+    pub fn is_vouched(&self, key: &Key) -> bool {
+        self.places.get(key).is_some_and(|place| matches!(place.voucher, Voucher::Publisher(_) | Voucher::Trust(_)))
+    }
+
     /// The record of that id.
     pub fn by_id(&self, id: &AnnouncementId) -> Option<&Record> {
         self.get(self.ids.get(id)?)
@@ -160,6 +165,10 @@ impl Shelf {
         let voucher = trust.or(voucher.filter(|voucher| !matches!(voucher, Voucher::Trust(_))));
         let better = |voucher: &Voucher| here.is_none_or(|here| voucher.weight() > here.weight());
         let Some(voucher) = voucher.filter(better).or(here) else { return (false, Vec::new()) };
+        // To be said again makes nothing younger.
+        if here == Some(voucher) && self.ids.contains_key(&announce::id(record)) {
+            return (true, Vec::new());
+        }
         let old = self.remove(&key);
         let mut gone = self.place(record, voucher);
         // What was replaced by itself has lost nothing.

@@ -68,6 +68,8 @@ pub const RENEWALS: Rate = Rate { burst: 256, refill_ms: 2_000 };
 
 /// A record that was not taken is not asked for again for so long: until then its publisher has another allowance.
 pub const DECLINED_MS: u64 = 600_000;
+/// The same of one of a kind that only a later version knows: it will not be known before this program is another one.
+pub const LATER_MS: u64 = 6 * 3_600_000;
 /// Records that are remembered as declined: those of two full bases. // I12
 pub(super) const DECLINED: usize = 8_192;
 

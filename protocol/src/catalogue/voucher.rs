@@ -45,9 +45,7 @@ pub enum Voucher {
 impl Voucher {
     /// What speaks for a record that a peer brings, if it is its own: its name holds the key.
     pub fn of_publisher(from: Neighbour, publisher: &PublicKey) -> Option<Self> {
-        // The bytes first, for a key's own name costs arithmetic.
-        let own = from.peer.to_bytes().ends_with(&publisher.0.0) && publisher.peer_id() == Some(from.peer);
-        own.then_some(Self::Publisher(from))
+        (PublicKey::of_peer(&from.peer) == Some(*publisher)).then_some(Self::Publisher(from))
     }
 
     /// The greater, the better. Among equals the first one stays: nobody takes over a place to give it up.

@@ -8,15 +8,13 @@ use super::open_shards::Position;
 use super::peer::{InFlight, Peer};
 use super::{Action, Event, Holdings, RequestId};
 
-/// Providers that are looked at; a further one takes the place of an idle one that has failed, or is ignored. // I12
-const PEERS_MAX: usize = 64;
 /// Peers that sent wrong bytes and are remembered: each can cost one shard again when it is forgotten. // I12
 const WRONG_MAX: usize = 1024;
 
 impl Fetch {
     pub(super) fn note(&mut self, event: Event, now_ms: u64, actions: &mut Vec<Action>) {
         match event {
-            Event::Found { peer, holdings } => self.note_found(peer, holdings),
+            Event::Found { peer, holdings } => self.note_found(peer, holdings, now_ms, actions),
             Event::Progress { peer, request, bytes } => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.note_progress(request, bytes, now_ms);
@@ -37,7 +35,7 @@ impl Fetch {
         }
     }
 
-    fn note_found(&mut self, peer: PeerId, holdings: Holdings) {
+    fn note_found(&mut self, peer: PeerId, holdings: Holdings, now_ms: u64, actions: &mut Vec<Action>) {
         if self.wrong.contains(&peer) {
             return;
         }
@@ -46,10 +44,12 @@ impl Fetch {
             let before = known.set_holdings(holdings);
             let first = self.open_shards.recount(Some(&before), Some(known.holdings()));
             self.lower_cursors(first);
-        } else if self.peers.len() < PEERS_MAX || self.make_room() {
+        } else if self.is_of_use(&holdings) && self.make_place(now_ms, actions) {
             let first = self.open_shards.recount(None, Some(&holdings));
             self.lower_cursors(first);
-            self.peers.insert(peer, Peer::new(holdings, self.rng.next_u64()));
+            self.peers.insert(peer, Peer::new(holdings, self.rng.next_u64(), now_ms));
+        } else {
+            actions.push(Action::Release { peer });
         }
     }
 
@@ -62,14 +62,6 @@ impl Fetch {
             }
             Holdings::All => Holdings::All,
         }
-    }
-
-    /// An idle provider that has failed makes place for a new one. Whoever fills the list must at least serve.
-    fn make_room(&mut self) -> bool {
-        let failed = self.peers.iter().filter(|(_, state)| state.is_idle() && state.failures() > 0);
-        let Some((_, peer)) = failed.map(|(peer, state)| (state.failures(), *peer)).max() else { return false };
-        self.forget(&peer);
-        true
     }
 
     fn note_arrived(&mut self, peer: PeerId, request: RequestId, now_ms: u64, actions: &mut Vec<Action>) {
@@ -90,6 +82,7 @@ impl Fetch {
             return;
         };
         self.arrived[index] = true;
+        self.stalled = 0;
         self.missing -= 1;
         self.missing_bytes -= u64::from(self.wants[index].len);
         self.open_shards.close(index);
@@ -146,7 +139,7 @@ impl Fetch {
         Some(in_flight)
     }
 
-    fn forget(&mut self, peer: &PeerId) {
+    pub(super) fn forget(&mut self, peer: &PeerId) {
         if let Some(mut state) = self.peers.remove(peer) {
             let first = self.open_shards.recount(Some(state.holdings()), None);
             self.lower_cursors(first);

@@ -19,8 +19,9 @@ const LATER_AT_END: u64 = 3;
 struct ShardStatus {
     /// When the first of them will be there.
     finish_ms: u64,
-    /// All of them are overdue.
-    late: bool,
+    /// How many of them are overdue, and how many are not.
+    late: usize,
+    fresh: usize,
     /// The only request, if it has not begun.
     waits: Option<(PeerId, RequestId)>,
 }
@@ -30,6 +31,9 @@ struct Statuses {
     shards: BTreeMap<usize, ShardStatus>,
     /// Bytes of second copies that are not overdue.
     copies: u64,
+    /// How many of these there are, and how many copies are overdue.
+    fresh_copies: usize,
+    late_copies: usize,
 }
 
 /// What an idle provider can do.
@@ -61,16 +65,20 @@ impl Fetch {
     }
 
     fn statuses(&self, now_ms: u64) -> Statuses {
-        let mut statuses = Statuses { shards: BTreeMap::new(), copies: 0 };
+        let mut statuses = Statuses { shards: BTreeMap::new(), copies: 0, fresh_copies: 0, late_copies: 0 };
         for (peer, state) in &self.peers {
             for one in state.forecast(now_ms) {
                 let late = now_ms >= one.in_flight.overdue_ms();
-                if one.in_flight.copy && !late {
+                if one.in_flight.copy && late {
+                    statuses.late_copies += 1;
+                } else if one.in_flight.copy {
+                    statuses.fresh_copies += 1;
                     statuses.copies += u64::from(one.in_flight.len);
                 }
                 let waits =
                     (!one.begun && self.live[one.in_flight.index] == 1).then_some((*peer, one.in_flight.request));
-                let new = ShardStatus { finish_ms: one.finish_ms, late, waits };
+                let (late, fresh) = (usize::from(late), usize::from(!late));
+                let new = ShardStatus { finish_ms: one.finish_ms, late, fresh, waits };
                 statuses.shards.entry(one.in_flight.index).and_modify(|status| status.join(new)).or_insert(new);
             }
         }
@@ -86,10 +94,10 @@ impl Fetch {
                 continue;
             }
             let ours_ms = state.due_ms(self.wants[*index].len, now_ms).saturating_sub(now_ms).max(1);
-            let theirs_ms = if status.late { u64::MAX } else { status.finish_ms.saturating_sub(now_ms) };
+            let theirs_ms = if status.is_late() { u64::MAX } else { status.finish_ms.saturating_sub(now_ms) };
             let gain = (theirs_ms.saturating_sub(ours_ms), std::cmp::Reverse(*index));
             if best.as_ref().is_none_or(|(most, _)| gain > *most)
-                && let Some(help) = self.help_with(state, *index, status, statuses.copies, (ours_ms, theirs_ms))
+                && let Some(help) = self.help_with(state, *index, status, statuses, (ours_ms, theirs_ms))
             {
                 best = Some((gain, help));
             }
@@ -102,22 +110,22 @@ impl Fetch {
         state: &Peer,
         index: usize,
         status: &ShardStatus,
-        copies: u64,
+        statuses: &Statuses,
         (ours_ms, theirs_ms): (u64, u64),
     ) -> Option<Help> {
         let len = self.wants[index].len;
         let times = if self.open_shards.is_empty() { LATER_AT_END } else { LATER_AT_ONCE };
         let much = theirs_ms / times >= ours_ms;
+        let copies = statuses.copies;
         let in_bounds = self.copies.allow(copies, len, self.copies.longest);
         // Only one that has kept its word takes anything away from another; and where requests are not called back in
         // time, the account of waste ends it.
         if let Some((from, request)) = status.waits.filter(|_| much && in_bounds && state.is_proven()) {
             return Some(Help::TakeOver { from, request });
         }
-        let allowed = if status.late && copies == 0 {
-            // Whatever it costs: nobody else may ever bring it. One at a time.
+        let allowed = if self.is_worth_any_cost(status, statuses) {
             true
-        } else if !status.late && self.live[index] > 1 {
+        } else if !status.is_late() && self.live[index] > 1 {
             false
         } else if much {
             in_bounds
@@ -125,6 +133,15 @@ impl Fetch {
             self.open_shards.is_empty() && theirs_ms > ours_ms && self.copies.allow(copies, len, 0)
         };
         allowed.then_some(Help::Copy)
+    }
+
+    /// Who owes it is overdue, and nobody else may ever bring it. One copy at a time, and one more for each provider that
+    /// led nowhere since the last shard came: a crowd that is silent is asked in as many rounds as it doubles, not one by
+    /// one.
+    fn is_worth_any_cost(&self, status: &ShardStatus, statuses: &Statuses) -> bool {
+        status.late > 0
+            && status.fresh < status.late + self.stalled
+            && statuses.fresh_copies <= statuses.late_copies + self.stalled
     }
 
     fn take_from(&mut self, peer: PeerId, request: RequestId, actions: &mut Vec<Action>) {
@@ -136,9 +153,15 @@ impl Fetch {
 }
 
 impl ShardStatus {
+    /// All of them are overdue.
+    fn is_late(&self) -> bool {
+        self.fresh == 0
+    }
+
     fn join(&mut self, other: Self) {
         self.finish_ms = self.finish_ms.min(other.finish_ms);
-        self.late &= other.late;
+        self.late += other.late;
+        self.fresh += other.fresh;
         self.waits = None;
     }
 }

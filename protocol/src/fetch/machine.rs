@@ -32,6 +32,8 @@ pub struct Fetch {
     pub(super) wrong: VecDeque<PeerId>,
     pub(super) abandoned: AbandonedRequests,
     pub(super) copies: Copies,
+    /// Providers that have stood still since the last shard arrived.
+    pub(super) stalled: usize,
     pub(super) rng: SplitMix64,
     next_request: u64,
     helped_ms: u64,
@@ -55,6 +57,7 @@ impl Fetch {
             wrong: VecDeque::new(),
             abandoned: AbandonedRequests::default(),
             copies: Copies::new(wants.iter().map(|row| row.len)),
+            stalled: 0,
             rng,
             next_request: 0,
             helped_ms: 0,
@@ -134,6 +137,7 @@ impl Fetch {
             let Some(state) = self.peers.get_mut(&peer) else { continue };
             let in_flight = state.take_in_flight();
             state.note_stall(now_ms, &mut self.rng);
+            self.stalled += 1;
             self.abandon(peer, in_flight);
             actions.push(Action::Reset { peer });
         }

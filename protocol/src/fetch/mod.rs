@@ -24,7 +24,12 @@
 //! would deliver ten times later, or three times later when nothing is left to give out. What has begun is asked a
 //! second time instead, and the copy that loses is cancelled: so what a slow provider has sent is never thrown away
 //! for the promise of another. Second copies are bounded by 5 % of the bytes, or one shard where a provider is three
-//! times faster. Only what is overdue may be asked again whatever that cost, one at a time.
+//! times faster. Only what is overdue may be asked again whatever that cost: one copy at a time, and with each that is
+//! overdue too, or whose provider stood still, one more, so that their number doubles until somebody delivers.
+//!
+//! **Who has a place** (`places`). Sixty-four providers that have something wanted. A further one takes the place of one
+//! that has nothing wanted, has failed or was never needed, or of the slowest, if that is slower than what is guessed of
+//! somebody unknown. Of those that have delivered, few at a time: newcomers are free to make.
 
 mod open_shards;
 mod events;
@@ -35,6 +40,7 @@ mod copies;
 mod pace;
 mod pause;
 mod peer;
+mod places;
 #[cfg(test)]
 mod tests;
 
@@ -91,6 +97,9 @@ pub enum Action {
     Cancel { peer: PeerId, request: RequestId },
     /// The peer has stood still for too long: forget its requests, close its stream. It may be asked again later.
     Reset { peer: PeerId },
+    /// The peer has no place, or no more: it has nothing that is wanted, or there are better ones. Forget its requests, close
+    /// its stream. It is no failure, and it may be found again later.
+    Release { peer: PeerId },
     /// The peer is to blame: forget its requests, close its stream, ask it no more.
     Drop { peer: PeerId },
     /// Every wanted shard has arrived. Comes once, last.

@@ -1,7 +1,7 @@
 //! How fast a provider is: bytes over the time in which it owed something, and how long it takes to begin.
 
 /// Taken for the speed until something was measured, in bytes a second.
-const RATE_GUESS: u64 = 512 << 10;
+pub const RATE_GUESS: u64 = 512 << 10;
 /// Slower and faster than this does not count: keeps the times finite and the sums small.
 const RATE_MIN: u64 = 1 << 10;
 const RATE_MAX: u64 = 1 << 40;

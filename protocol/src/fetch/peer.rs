@@ -71,6 +71,8 @@ pub struct Peer {
     pace: Pace,
     /// It has delivered a whole shard.
     proven: bool,
+    /// When it was found.
+    found_ms: u64,
     /// The last sign of life, or the question to one that had nothing to do.
     alive_ms: u64,
     /// No sign of life came since that question.
@@ -80,7 +82,7 @@ pub struct Peer {
 
 impl Peer {
     /// A provider of whom nothing is known but what it has. `luck` decides between equals.
-    pub fn new(holdings: Holdings, luck: u64) -> Self {
+    pub fn new(holdings: Holdings, luck: u64, found_ms: u64) -> Self {
         Self {
             holdings,
             in_flight: VecDeque::new(),
@@ -90,6 +92,7 @@ impl Peer {
             luck,
             pace: Pace::new(),
             proven: false,
+            found_ms,
             alive_ms: 0,
             unanswered: false,
             pause: Pause::default(),
@@ -128,6 +131,11 @@ impl Peer {
     /// Whether it has ever delivered a whole shard.
     pub fn is_proven(&self) -> bool {
         self.proven
+    }
+
+    /// For how long it has been known.
+    pub fn known_for_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.found_ms)
     }
 
     /// In a row, of all sorts.
@@ -175,7 +183,8 @@ impl Peer {
         })
     }
 
-    fn rate_at(&self, now_ms: u64) -> u64 {
+    /// Bytes a second, as far as can be said now.
+    pub fn rate_at(&self, now_ms: u64) -> u64 {
         let silent_ms = if self.in_flight.is_empty() { 0 } else { now_ms.saturating_sub(self.alive_ms) };
         self.pace.rate_after(silent_ms)
     }

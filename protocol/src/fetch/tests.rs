@@ -135,7 +135,7 @@ fn a_full_list_makes_place_for_the_better_one() {
 fn a_window_is_seconds_of_a_slow_provider_and_round_trips_of_a_fast_one() {
     // Requests of 64 KiB that fit, at so many bytes a second and 100 ms there and back.
     let fit = |rate: u64| {
-        let mut peer = Peer::new(Holdings::All, 0);
+        let mut peer = Peer::new(Holdings::All, 0, 0);
         peer.ask(RequestId(0), 0, MIB, false, 0);
         peer.note_progress(RequestId(0), 1, 100);
         peer.note_progress(RequestId(0), 1 << 16, 100 + 65_536_000 / rate);
@@ -156,4 +156,109 @@ fn a_window_is_seconds_of_a_slow_provider_and_round_trips_of_a_fast_one() {
     // 300 ms of 20 MiB/s, as many as there may be of 200 MiB/s.
     assert!(fit(20 << 20) > 60, "{}", fit(20 << 20));
     assert_eq!(fit(200 << 20), 64);
+}
+
+fn found_some(node: usize, shards: impl IntoIterator<Item = bool>) -> Event {
+    Event::Found { peer: peer_id(node), holdings: Holdings::These(shards.into_iter().collect()) }
+}
+
+fn released(actions: &[Action]) -> Vec<PeerId> {
+    let release = |action: &Action| match action {
+        Action::Release { peer } => Some(*peer),
+        _ => None,
+    };
+    actions.iter().filter_map(release).collect()
+}
+
+#[test]
+fn those_that_have_nothing_take_no_place_from_the_one_that_has_it() {
+    let mut fetch = Fetch::new(shards([MIB; 2]), 1);
+    for node in 0..200 {
+        assert_eq!(released(&fetch.handle(found_some(node, [false, false]), 0)), [peer_id(node)]);
+    }
+    let actions = fetch.handle(found(200), 0);
+    assert_eq!((asks(&actions, 200).len(), released(&actions).len()), (1, 0));
+    // What has come is of no use either.
+    let request = asks(&actions, 200)[0];
+    fetch.handle(Event::Arrived { peer: peer_id(200), request }, 10);
+    let first = fetch.missing().next().copied().expect("one is missing");
+    let had = fetch.wants().iter().map(|row| *row != first).collect::<Vec<_>>();
+    assert_eq!(released(&fetch.handle(found_some(201, had), 10)), [peer_id(201)]);
+}
+
+#[test]
+fn who_was_never_needed_gives_its_place_to_a_newcomer_after_a_while() {
+    let mut fetch = Fetch::new(shards([MIB]), 1);
+    (0..64).for_each(|node| drop(fetch.handle(found(node), 0)));
+    assert_eq!(released(&fetch.handle(found(64), 4_000)), [peer_id(64)], "all of them are new");
+    let actions = fetch.handle(found(64), 5_000);
+    assert_eq!(released(&actions).len(), 1);
+    assert_ne!(released(&actions), [peer_id(64)]);
+}
+
+/// Sixty-four that drip: each has delivered a shard, and sends a piece of 1,000 bytes a second from then on.
+fn dripping() -> (Fetch, Vec<(usize, RequestId)>) {
+    let (mut fetch, mut owed) = (Fetch::new(shards([MIB; 1_000]), 1), Vec::new());
+    let mut requests: Vec<_> = (0..64).map(|node| (node, asks(&fetch.handle(found(node), 0), node))).collect();
+    for (node, asked) in &mut requests {
+        let request = asked.remove(0);
+        let actions = fetch.handle(Event::Arrived { peer: peer_id(*node), request }, 1_000);
+        owed.push((*node, asks(&actions, *node)[0]));
+    }
+    for second in 2..=10 {
+        for (node, request) in &owed {
+            let piece = Event::Progress { peer: peer_id(*node), request: *request, bytes: 1_000 };
+            assert_eq!(released(&fetch.handle(piece, 1_000 * second)), []);
+        }
+    }
+    (fetch, owed)
+}
+
+#[test]
+fn a_newcomer_gets_the_place_of_one_that_drips_though_that_delivered() {
+    let (mut fetch, _) = dripping();
+    let actions = fetch.handle(found(64), 10_000);
+    assert_eq!(released(&actions).len(), 1);
+    assert!(!asks(&actions, 64).is_empty(), "{actions:?}");
+}
+
+#[test]
+fn newcomers_that_deliver_nothing_push_out_few_of_those_that_do_and_none_that_are_fast() {
+    let (mut fetch, owed) = dripping();
+    // One of them is fast after all.
+    let (fast, mut request) = owed[7];
+    for now in 0..20 {
+        let actions = fetch.handle(Event::Arrived { peer: peer_id(fast), request }, 10_000 + 100 * now);
+        request = asks(&actions, fast).first().copied().unwrap_or(RequestId(request.0 + 1));
+    }
+    let gone = |fetch: &mut Fetch, nodes: std::ops::Range<usize>, now_ms: u64| {
+        nodes.flat_map(|node| released(&fetch.handle(found(node), now_ms))).collect::<Vec<_>>()
+    };
+    let first = gone(&mut fetch, 64..1_000, 12_000);
+    let proven: Vec<_> = owed.iter().map(|(node, _)| peer_id(*node)).collect();
+    assert_eq!(first.iter().filter(|peer| proven.contains(peer)).count(), 8);
+    assert!(!first.contains(&peer_id(fast)));
+    // Later ones get the places of those, and of nobody else.
+    let later = gone(&mut fetch, 1_000..2_000, 60_000);
+    assert!(!later.is_empty() && later.iter().all(|peer| !proven.contains(peer)));
+}
+
+/// Sixty-three that take a question for the only shard and are silent; how long until the one that would answer is asked.
+fn asked_after_ms(len: u32, seed: u64) -> u64 {
+    let mut fetch = Fetch::new(shards([len]), seed);
+    let (honest, mut now_ms) = (64, 0);
+    let mut asked: Vec<_> = (1..=64).flat_map(|node| asks(&fetch.handle(found(node), 0), honest)).collect();
+    while asked.is_empty() {
+        now_ms = fetch.wake_at_ms(now_ms).expect("the shard is missing");
+        asked = asks(&fetch.handle(Event::Tick, now_ms), honest);
+    }
+    now_ms
+}
+
+#[test]
+fn a_crowd_that_is_silent_is_asked_in_rounds_that_double() {
+    for seed in 0..50 {
+        let (small, large) = (asked_after_ms(360, seed), asked_after_ms(MIB, seed));
+        assert!(small <= 5_000 && large <= 30_000, "seed {seed}: {small} and {large} ms");
+    }
 }

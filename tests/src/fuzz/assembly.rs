@@ -13,6 +13,7 @@ use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::text::{Name, RelPath};
 use potluck_protocol::verify::{Mapped, Scan};
 
+use super::flags::Flags;
 use super::{Form, Memory, Outcome, Target, hold, seeds};
 
 pub fn target() -> Target {
@@ -48,10 +49,10 @@ struct Published {
 fn run(bytes: &[u8]) -> Result<Outcome, String> {
     let parts = seeds::split(bytes);
     let mut published = Published::default();
-    let mut lies = 0;
+    let mut lies = Flags(0);
     for file in parts.chunks_exact(4).take(FILES_MAX) {
-        let lie = file[0].first().copied().unwrap_or(0);
-        lies |= lie;
+        let lie = Flags::of(file[0]);
+        lies = lies.with(lie);
         if let Err(reason) = published.add(lie, file[1], file[2], file[3]) {
             return Outcome::refused(reason);
         }
@@ -62,15 +63,15 @@ fn run(bytes: &[u8]) -> Result<Outcome, String> {
 }
 
 impl Published {
-    fn add(&mut self, lie: u8, path: &[u8], content: &[u8], rows: &[u8]) -> Result<(), String> {
+    fn add(&mut self, lie: Flags, path: &[u8], content: &[u8], rows: &[u8]) -> Result<(), String> {
         let path = RelPath::new(String::from_utf8_lossy(path).into_owned()).map_err(|error| error.to_string())?;
         let (cut, mut lens) = Cut::choose(path.as_str(), content, content.len());
-        let cut = match (lie & WRONG_CUT != 0, cut) {
+        let cut = match (lie.has(WRONG_CUT), cut) {
             (false, cut) => cut,
             (true, Cut::Fixed) => Cut::Safetensors,
             (true, Cut::Safetensors) => Cut::Fixed,
         };
-        if lie & OWN_ROWS != 0 {
+        if lie.has(OWN_ROWS) {
             lens = rows.chunks_exact(4).map(|len| u32::from_le_bytes([len[0], len[1], len[2], len[3]])).collect();
         }
         let (mut at, mut table) = (0, Vec::new());
@@ -80,16 +81,16 @@ impl Published {
             table.push(ShardRow { id, len });
             at = end;
         }
-        if lie & REPEATED_SHARD != 0 {
+        if lie.has(REPEATED_SHARD) {
             table.extend(table.first().copied().into_iter().cycle().take(1000));
         }
-        if lie & LOST_SHARD != 0 {
+        if lie.has(LOST_SHARD) {
             self.shards.pop_last();
         }
         let encoded = codec::encode(&ShardTable { cut, rows: table }).map_err(|error| error.to_string())?;
         let table = encoded.chunks(SHARD_MAX).map(|piece| self.hold(piece)).collect::<Result<Vec<_>, _>>()?;
-        let digest = if lie & WRONG_DIGEST != 0 { Digest::of(b"other") } else { Digest::of(content) };
-        let len = content.len() as u64 + u64::from(lie & WRONG_LENGTH != 0);
+        let digest = if lie.has(WRONG_DIGEST) { Digest::of(b"other") } else { Digest::of(content) };
+        let len = content.len() as u64 + u64::from(lie.has(WRONG_LENGTH));
         let table_len = encoded.len() as u32;
         self.files.push(FileEntry { path, len, digest: FileDigest(digest), table, table_len });
         self.contents.push(content.to_vec());
@@ -123,7 +124,7 @@ fn sign(files: &[FileEntry]) -> Option<Authentic<Manifest>> {
 }
 
 /// As a pull and an inspection do it.
-fn assemble(manifest: Authentic<Manifest>, published: &Published, lies: u8) -> Result<Outcome, String> {
+fn assemble(manifest: Authentic<Manifest>, published: &Published, lies: Flags) -> Result<Outcome, String> {
     let Ok(mapped) = Mapped::read(manifest, |id| Ok::<_, Infallible>(published.get(id)));
     let mapped = match mapped {
         Ok(mapped) => mapped,
@@ -152,7 +153,7 @@ fn assemble(manifest: Authentic<Manifest>, published: &Published, lies: u8) -> R
                     .any(|content| file.digest.0 == Digest::of(content) && file.len == content.len() as u64)
             });
             hold(right, || "a file is well-formed and is none of those that were published".to_owned())?;
-            hold(lies & WRONG_DIGEST == 0, || "a wrong digest was taken".to_owned())?;
+            hold(!lies.has(WRONG_DIGEST), || "a wrong digest was taken".to_owned())?;
             Outcome::accepted("whole")
         }
     }

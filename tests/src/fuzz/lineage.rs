@@ -16,6 +16,7 @@ use potluck_protocol::signed::{Authentic, PublicKey, Signed};
 use potluck_protocol::tensor::DType;
 use potluck_protocol::text::{Name, RelPath};
 
+use super::flags::Flags;
 use super::{Form, Memory, Outcome, Target, hold, seeds};
 
 /// Versions of one input.
@@ -55,7 +56,12 @@ fn sign(mut manifest: Manifest, own: bool) -> Option<Authentic<Manifest>> {
     Signed::sign(&manifest, &keypair).ok()??.verify().ok()
 }
 
-/// The first part says of each version what is made to fit: its bits are place, recipe, and whose it is.
+/// What is made to fit of a version, and whose it is.
+const PLACE: u8 = 1;
+const RECIPE: u8 = 2;
+const OF_ANOTHER: u8 = 4;
+
+/// The first part says of each version what is made to fit.
 fn run(bytes: &[u8]) -> Result<Outcome, String> {
     let mut parts = seeds::split(bytes).into_iter();
     let (Some(fits), Some(channel)) = (parts.next(), parts.next()) else { return Outcome::refused("too few parts") };
@@ -71,11 +77,11 @@ fn run(bytes: &[u8]) -> Result<Outcome, String> {
     let (mut last, mut said) = (None, String::new());
     for (index, body) in parts.take(VERSIONS_MAX).enumerate() {
         let Ok(mut manifest) = codec::decode::<Manifest>(body) else { continue };
-        let fit = fits.get(index).copied().unwrap_or(3);
+        let fit = Flags(fits.get(index).copied().unwrap_or(PLACE | RECIPE));
         if let Kind::Version(version) = &mut manifest.kind {
             make_fit(version, &lineage, fit);
         }
-        let Some(version) = sign(manifest, fit & 4 == 0) else { continue };
+        let Some(version) = sign(manifest, !fit.has(OF_ANOTHER)) else { continue };
         let before = lineage.versions().len();
         match lineage.extend(&version) {
             Ok(()) => check(&lineage)?,
@@ -94,13 +100,13 @@ fn run(bytes: &[u8]) -> Result<Outcome, String> {
 }
 
 /// What any change would be refused for is made right, so that what comes behind it is looked at.
-fn make_fit(version: &mut VersionInfo, lineage: &Lineage, fit: u8) {
-    if fit & 1 != 0 {
+fn make_fit(version: &mut VersionInfo, lineage: &Lineage, fit: Flags) {
+    if fit.has(PLACE) {
         version.channel = lineage.channel();
         version.height = lineage.next_height();
         version.previous = lineage.head().map(|head| head.id);
     }
-    if fit & 2 != 0 {
+    if fit.has(RECIPE) {
         let inputs = match version.change {
             Change::Release => lineage.inputs().iter().copied().chain(taken(version)).collect(),
             Change::Revoke => lineage.without(&version.revoked),

@@ -13,7 +13,10 @@
 mod forms;
 mod allocator;
 mod seeds;
+mod flags;
 mod protocol;
+mod signed;
+mod frames;
 mod lineage;
 mod assembly;
 mod model;
@@ -93,6 +96,8 @@ fn hold(holds: bool, promise: impl FnOnce() -> String) -> Result<(), String> {
 /// Every target, those of one crate together.
 pub fn all() -> Vec<Target> {
     let mut all = protocol::targets();
+    all.extend(signed::targets());
+    all.push(frames::target());
     all.extend([lineage::target(), assembly::target()]);
     all.extend(model::targets());
     all.extend([folder::target(), adapter::target(), chat::template(), chat::rows(), hub::target()]);
@@ -104,6 +109,18 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// Otherwise nobody reads it again.
+    #[test]
+    fn every_find_lies_where_a_target_reads_it() {
+        let known: BTreeSet<String> = all().iter().map(|target| target.name.to_owned()).collect();
+        let folders = seeds::found_targets();
+        assert!(folders.is_subset(&known) && !folders.is_empty(), "{folders:?}");
+        for target in all().iter().filter(|target| folders.contains(target.name)) {
+            let found = seeds::found(target.name);
+            assert!(!found.is_empty() && found.len() as u64 <= target.short, "{}: a short run reads all", target.name);
+        }
+    }
 
     #[test]
     fn every_target_has_a_name_of_its_own_and_seeds() {

@@ -16,12 +16,17 @@ use potluck_protocol::signed::{Signable, Signed};
 
 use super::{Form, Memory, Outcome, Target, hold, seeds};
 
-/// Whatever lengths are stated, a decoder reserves at most 1 MiB for each list that it is inside of, of which no type has more
-/// than three inside each other, and for the text or the bytes that it is at as much as any encoding may have (4 MiB).
-const WIRE: Memory = Memory::new(16, 8 << 20);
+/// Whatever lengths are stated, a decoder reserves at most 1 MiB for each list that it is inside of, of which no type has
+/// more than three inside each other, and for the text or the bytes that it is at as much as any encoding may have: 4 MiB,
+/// or 64 KiB if the input is no longer than that.
+pub const WIRE: Memory = Memory::new(16, 8 << 20);
 
 /// Of a header: names are held twice, and a short entry of JSON becomes a row of a table.
 const HEADER: Memory = Memory::new(32, 64 << 10);
+
+/// What names, paths and licences are made of.
+pub const WORDS: &[&str] =
+    &["Apache-2.0", "q_proj", "a/b", "..", "COM1", "adapter_model.safetensors", "model.norm.weight"];
 
 pub fn targets() -> Vec<Target> {
     let mut all = vec![
@@ -71,8 +76,7 @@ fn plain(
     seeds: fn() -> Vec<Vec<u8>>,
     run: fn(&[u8]) -> Result<Outcome, String>,
 ) -> Target {
-    let words = &["Apache-2.0", "q_proj", "a/b", "..", "COM1", "adapter_model.safetensors", "model.norm.weight"];
-    Target { name, about, form: Form::Bytes, words, seeds, memory: WIRE, short: 2000, run }
+    Target { name, about, form: Form::Bytes, words: WORDS, seeds, memory: WIRE, short: 2000, run }
 }
 
 /// Bytes are refused, or are exactly what their value is written as. `also` is held of the value.

@@ -59,8 +59,17 @@ pub fn fixtures(folder: &str) -> Vec<Vec<u8>> {
 
 /// What was found once, is mended, and is tried first ever since.
 pub fn found(target: &str) -> Vec<Vec<u8>> {
-    in_folder(&root().join("tests/fixtures/fuzz").join(target))
+    in_folder(&root().join(FOUND).join(target))
 }
+
+/// The names of targets of which something was found.
+#[cfg(test)]
+pub fn found_targets() -> std::collections::BTreeSet<String> {
+    let entries = fs::read_dir(root().join(FOUND)).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
+const FOUND: &str = "tests/fixtures/fuzz";
 
 /// The files of a folder, by name; none if there is no folder.
 fn in_folder(folder: &Path) -> Vec<Vec<u8>> {

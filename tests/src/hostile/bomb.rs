@@ -21,7 +21,7 @@ use super::peer::Manner;
 use super::scene::{Scene, mib};
 use super::shelf::Shelf;
 use super::signed::{self, SignedManifest};
-use super::{Found, Outcome, Setting};
+use super::{Found, Outcome, Setting, attacked};
 use crate::processes;
 
 const PULLED_MIB: u64 = 3000;
@@ -91,17 +91,10 @@ fn file(shelf: &Shelf, path: &str, piece: &[u8], times: u64, digest: FileDigest)
     Ok(entry)
 }
 
-/// Puts the proposal of an adapter on a shelf, announced.
-pub fn propose(
-    shelf: &Shelf,
-    key: &Keypair,
-    genesis: BaseId,
-    channel: ManifestId,
-    adapter: ManifestId,
-) -> Outcome<signed::SignedRecord> {
+/// The proposal of an adapter.
+pub fn proposal(key: &Keypair, genesis: BaseId, channel: ManifestId, adapter: ManifestId) -> Outcome<SignedManifest> {
     let info = ProposalInfo { genesis, channel, adapter, weight: Weight::ONE };
-    let proposal = signed::manifest(key, "proposal", Kind::Proposal(info), Vec::new(), 1)?;
-    shelf.offer(key, &proposal, 2)
+    signed::manifest(key, "proposal", Kind::Proposal(info), Vec::new(), 1)
 }
 
 pub fn run(setting: &Setting) -> Outcome<Found> {
@@ -120,9 +113,10 @@ fn pulled(scene: &Scene, like: &Like, stated: u64, limit: Duration) -> Outcome<V
     let (key, shelf) = (key(&format!("{} bomber", scene.seed))?, Shelf::default());
     let bomb = offer(&shelf, like, &key, stated)?;
     let up = scene.up("victim", &[]);
-    let _bomber = scene.follower(&up, &key, Manner::Serving(shelf))?;
+    let _bomber = scene.follower(&up, &key, Manner::Serving(shelf.clone()))?;
     let before = mib(processes::peak_memory(up.pid())?);
     let (answer, took) = scene.run_within("victim", &["pull", &bomb.id.to_string(), "--timeout", "60"], limit)?;
+    attacked(shelf.manifests_asked() > 0, || "nobody asked for the bomb's manifest".to_owned())?;
     Ok(json!({
         "stated_mib": stated, "daemon_mib_before": before, "daemon_peak_mib": mib(processes::peak_memory(up.pid())?),
         "seconds": took.as_secs_f64(), "code": answer.as_ref().map(|answer| answer.code),
@@ -134,12 +128,13 @@ fn released(scene: &Scene, like: &Like, stated: u64, limit: Duration) -> Outcome
     let (key, shelf) = (key(&format!("{} proposer", scene.seed))?, Shelf::default());
     let channel = scene.open_channel("steward")?;
     let bomb = offer(&shelf, like, &key, stated)?;
-    let proposal = propose(&shelf, &key, scene.tiny, channel, bomb.id)?;
+    let proposal = shelf.offer(&key, &proposal(&key, scene.tiny, channel, bomb.id)?, 2)?;
     let up = scene.up("steward", &[]);
-    let proposer = scene.follower(&up, &key, Manner::Serving(shelf))?;
-    let heard = scene.heard(&proposer, &scene.tiny, &[proposal.id], Duration::from_secs(30));
+    let proposer = scene.follower(&up, &key, Manner::Serving(shelf.clone()))?;
+    let heard = scene.all_heard(&proposer, &scene.tiny, &[proposal.id], Duration::from_secs(30))?;
     let before = mib(processes::peak_memory(up.pid())?);
     let (answer, took) = scene.run_within("steward", &["channel", "release", "main", "--timeout", "30"], limit)?;
+    attacked(shelf.manifests_asked() > 0, || "the steward asked for no manifest".to_owned())?;
     Ok(json!({
         "stated_mib": stated, "proposals_heard": heard, "daemon_mib_before": before,
         "daemon_peak_mib": mib(processes::peak_memory(up.pid())?), "seconds": took.as_secs_f64(),

@@ -2,27 +2,21 @@
 
 use std::time::{Duration, Instant};
 
-use libp2p::identity::ed25519::Keypair;
-use potluck_protocol::channel::{Change, Claim, ProofInfo};
-use potluck_protocol::id::{AnnouncementId, BaseId, Digest, FoldDigest, ManifestId};
-use potluck_protocol::manifest::Kind;
-use potluck_protocol::recipe::Weight;
+use potluck_protocol::channel::Claim;
+use potluck_protocol::id::{AnnouncementId, BaseId, ManifestId};
 use serde_json::json;
 
-use super::keys::key;
+use super::equivocation::{Liar, offer_late, proof};
+use super::keys::{for_each_key, key};
 use super::peer::Manner;
 use super::scene::Scene;
 use super::shelf::Shelf;
 use super::{Found, Outcome, Setting, signed};
-use crate::forged::{self, Draft, Weights};
+use crate::loopback;
 
 const COUNT: usize = 96;
 const UPDATES: usize = 3;
 const BOUND: Duration = Duration::from_secs(60);
-
-fn proof(key: &Keypair, genesis: BaseId, channel: ManifestId, claim: Claim) -> Outcome<signed::SignedManifest> {
-    signed::manifest(key, "proof", Kind::Proof(ProofInfo { genesis, channel, claim }), Vec::new(), 1)
-}
 
 /// Puts so many proofs on a shelf, each by a key of its own.
 pub fn offer(
@@ -32,69 +26,31 @@ pub fn offer(
     channel: ManifestId,
     count: usize,
 ) -> Outcome<Vec<AnnouncementId>> {
-    let one = |n: usize| {
-        let seed = format!("{seed} junk proof {n}");
+    for_each_key(&format!("{seed} junk proof"), count, |key, seed| {
         let [first, second] = ["first", "second"].map(|which| signed::nowhere(&format!("{seed} {which}")));
-        let key = key(&seed)?;
-        let proof = proof(&key, genesis, channel, Claim::Equivocation { first, second })?;
-        Ok(shelf.offer(&key, &proof, 1)?.id)
-    };
-    (0..count).map(one).collect()
-}
-
-/// Puts a true proof on a shelf: two versions that a steward signed for one height, which nobody is told of, and a proof
-/// that names them, whose record comes late in the order of ids.
-pub fn tell_truth(
-    shelf: &Shelf,
-    auditor: &Keypair,
-    steward: &Keypair,
-    genesis: BaseId,
-    channel: ManifestId,
-) -> Outcome<AnnouncementId> {
-    let version = |text: &str| {
-        let weights = Weights { digest: FoldDigest(Digest::of(text.as_bytes())), base: BaseId(Digest::of(b"version")) };
-        let input = signed::nowhere(text);
-        let draft = Draft {
-            channel,
-            height: 1,
-            previous: None,
-            change: Change::Release,
-            genesis,
-            inputs: vec![(input, Weight::ONE)],
-            taken: vec![input],
-            revoked: Vec::new(),
-            weights,
-        };
-        signed::manifest(steward, "version", forged::version_of(&draft), Vec::new(), 1)
-    };
-    let two = [version("one")?, version("another")?];
-    two.iter().for_each(|version| shelf.keep(version));
-    let proof = proof(auditor, genesis, channel, Claim::Equivocation { first: two[0].id, second: two[1].id })?;
-    shelf.keep(&proof);
-    for sequence in 1.. {
-        let record = signed::record(auditor, &signed::announcement_of(&proof, sequence)?)?;
-        if record.id.0.0[0] == 0xff {
-            shelf.say([record.clone()]);
-            return Ok(record.id);
-        }
-    }
-    Err("no record comes late".into())
+        let proof = proof(key, genesis, channel, Claim::Equivocation { first, second })?;
+        Ok(shelf.offer(key, &proof, 1)?.id)
+    })
 }
 
 pub fn run(setting: &Setting) -> Outcome<Found> {
     let scene = Scene::new(setting, "proofs")?;
     let key = |who: &str| key(&format!("{} {who}", scene.seed));
-    let (steward, truth, junk) = (key("steward")?, Shelf::default(), Shelf::default());
-    let channel = signed::manifest(&steward, "helpers", forged::channel(scene.tiny, None), Vec::new(), 1)?;
-    truth.offer(&steward, &channel, 1)?;
+    let (truth, junk) = (Shelf::default(), Shelf::default());
+    let steward = Liar::new(&format!("{} steward", scene.seed), "helpers", scene.tiny)?;
+    let channel = steward.channel.id;
+    truth.offer(&steward.key, &steward.channel, 1)?;
     let count = setting.sizes.count.unwrap_or(COUNT);
-    let mut said = offer(&junk, &scene.seed.to_string(), scene.tiny, channel.id, count)?;
+    let said = offer(&junk, &scene.seed.to_string(), scene.tiny, channel, count)?;
     let follower = scene.up("follower", &[]);
     let auditor = scene.follower(&follower, &key("auditor")?, Manner::Serving(truth.clone()))?;
-    let _liar = scene.follower(&follower, &key("liar")?, Manner::Serving(junk))?;
-    let junk_heard = scene.heard(&auditor, &scene.tiny, &said, Duration::from_secs(30));
-    scene.ok("follower", &["channel", "follow", &channel.id.to_string(), "--timeout", "10"])?;
-    said = vec![tell_truth(&truth, &key("auditor")?, &steward, scene.tiny, channel.id)?];
+    let _liar = scene.follower_from(loopback::address(80, 1), &follower, &key("liar")?, Manner::Serving(junk))?;
+    let junk_heard = scene.all_heard(&auditor, &scene.tiny, &said, Duration::from_secs(30))?;
+    scene.ok("follower", &["channel", "follow", &channel.to_string(), "--timeout", "10"])?;
+    let versions = steward.lie()?;
+    versions.iter().for_each(|version| truth.keep(version));
+    let said = [offer_late(&truth, &key("auditor")?, &steward.name(&key("auditor")?, &versions)?)?];
+    // Not to hear of it would be the node's failure, and none of the attack.
     let truth_heard = scene.heard(&auditor, &scene.tiny, &said, Duration::from_secs(60));
     let (begun, mut seconds, mut halted) = (Instant::now(), Vec::new(), false);
     for _ in 0..UPDATES {

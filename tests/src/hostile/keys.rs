@@ -21,6 +21,15 @@ pub fn key(seed: &str) -> Outcome<ed25519::Keypair> {
     Ok(ed25519::SecretKey::try_from_bytes(&mut secret)?.into())
 }
 
+/// Does something so many times, each with a key of its own and a text that is that one's alone.
+pub fn for_each_key<T>(
+    seed: &str,
+    count: usize,
+    mut make: impl FnMut(&ed25519::Keypair, &str) -> Outcome<T>,
+) -> Outcome<Vec<T>> {
+    (0..count).map(|n| format!("{seed} {n}")).map(|seed| make(&key(&seed)?, &seed)).collect()
+}
+
 /// The peer of a key.
 pub fn peer(key: &ed25519::Keypair) -> PeerId {
     Keypair::from(key.clone()).public().to_peer_id()
@@ -46,21 +55,22 @@ pub fn this_epoch() -> Outcome<u64> {
     Ok(timing::epoch(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs()))
 }
 
-/// Of `draws` keys the `count` that come first by their lots for a base in an epoch.
+/// Of `draws` keys, for each of these epochs and bases, the `count` that come first by their lots there.
 pub fn lowest_lots(
     seed: &str,
-    epoch: u64,
-    base: &BaseId,
+    places: &[(u64, BaseId)],
     count: usize,
     draws: usize,
-) -> Outcome<Vec<ed25519::Keypair>> {
-    let drawn = (0..draws.max(count)).into_par_iter().map(|n| {
-        let key = key(&format!("{seed} lot {n}"))?;
-        Ok((lot(epoch, base, &PublicKey::of(&key)), key))
-    });
-    let mut drawn = drawn.collect::<Outcome<Vec<_>>>()?;
-    drawn.sort_by_key(|(lot, _)| *lot);
-    Ok(drawn.into_iter().take(count).map(|(_, key)| key).collect())
+) -> Outcome<Vec<Vec<ed25519::Keypair>>> {
+    let nth = |n: usize| key(&format!("{seed} lot {n}"));
+    let drawn = (0..draws.max(count)).into_par_iter().map(|n| Ok(PublicKey::of(&nth(n)?)));
+    let drawn = drawn.collect::<Outcome<Vec<_>>>()?;
+    let lowest = |(epoch, base): &(u64, BaseId)| {
+        let mut order: Vec<usize> = (0..drawn.len()).collect();
+        order.sort_by_cached_key(|n| lot(*epoch, base, &drawn[*n]));
+        order.into_iter().take(count).map(nth).collect()
+    };
+    places.iter().map(lowest).collect()
 }
 
 #[cfg(test)]
@@ -76,8 +86,8 @@ mod tests {
         assert!(low.len() == 5 && low.iter().all(|key| peer(key) < bound));
         let base = BaseId(Digest::of(b"base"));
         let lot_of = |key: &ed25519::Keypair| lot(7, &base, &PublicKey::of(key));
-        let lots = lowest_lots("test", 7, &base, 3, 30).expect("made");
-        let all = lowest_lots("test", 7, &base, 30, 30).expect("made");
+        let lots = lowest_lots("test", &[(6, base), (7, base)], 3, 30).expect("made").remove(1);
+        let all = lowest_lots("test", &[(7, base)], 30, 30).expect("made").remove(0);
         assert!(lots.iter().map(lot_of).max() < all[3..].iter().map(lot_of).min());
     }
 }

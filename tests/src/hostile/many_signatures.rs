@@ -17,7 +17,7 @@ use super::peer::{Manner, Peer};
 use super::scene::{Scene, metric};
 use super::shelf::Shelf;
 use super::signed::{self, Signature};
-use super::{Found, Outcome, Setting};
+use super::{Found, Outcome, Setting, attacked};
 use crate::kit::Up;
 use crate::processes;
 
@@ -46,7 +46,7 @@ impl Envelopes {
             signatures.push(signed::signature::<Announcement>(key, &body)?);
         }
         let publisher = signatures.remove(0);
-        let rng = SplitMix64::new(seed.len() as u64);
+        let rng = SplitMix64::new(u64::from_le_bytes(*manifest.0.0.first_chunk().ok_or("a digest")?));
         Ok(Self { body, publisher, others: signatures, rng })
     }
 
@@ -86,6 +86,9 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let ones = (0..count).map(single).collect::<Outcome<Vec<_>>>()?;
     let one = cost(&scene, &victim, "one", ones)?;
     let many = cost(&scene, &victim, "sixteen", many)?;
+    // One that is put out for it has been heard enough.
+    attacked(one.0 == count, || format!("{} of {count} messages with one signature were taken", one.0))?;
+    attacked(many.0 > 0, || "no message with sixteen signatures was taken".to_owned())?;
     let ratio = many.1 / one.1.max(0.01);
     let micros = |(said, seconds): (usize, f64)| 1e6 * seconds / said.max(1) as f64;
     let figures = json!({

@@ -1,11 +1,13 @@
 //! An attacker's connection to one node: raw streams, on which it answers as it likes and says what it likes.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::identity::{Keypair, PublicKey, ed25519};
 use libp2p::multiaddr::Protocol;
+use libp2p::tcp::tokio::TcpStream;
 use libp2p::{Multiaddr, PeerId};
 use potluck_protocol::bulk::{Reply, Request};
 use potluck_protocol::catalogue::Compare;
@@ -16,6 +18,7 @@ use tokio::time::timeout;
 
 use super::Outcome;
 use super::shelf::Shelf;
+use crate::loopback;
 use crate::stranger::connection::{Connection, Inbound, Stream};
 use crate::stranger::{bulk, gossip, identify, negotiate, protobuf};
 
@@ -35,6 +38,16 @@ pub enum Manner {
     Serving(Shelf),
 }
 
+/// Where a node is, and where its peer is.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub network: String,
+    /// The node's, with its peer id.
+    pub address: String,
+    /// This machine's, from which the peer comes: nodes judge by it whose neighbour it is.
+    pub from: Ipv4Addr,
+}
+
 /// A connection. It ends when this is dropped.
 pub struct Peer {
     connection: Connection,
@@ -45,15 +58,28 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Dials `address`, which ends in the node's peer id.
-    pub async fn connect(network: &str, address: &str, key: &ed25519::Keypair, manner: Manner) -> Outcome<Self> {
+    pub async fn connect(place: &Place, key: &ed25519::Keypair, manner: Manner) -> Outcome<Self> {
         let keypair = Keypair::from(key.clone());
-        let (peer, address) = ends(address)?;
-        let dialled = timeout(PATIENCE, Connection::dial(&keypair, peer, address)).await;
-        let (connection, inbound) = dialled.map_err(|_| "the node did not take the connection in time")??;
-        let answers = Answers { network: network.to_owned(), key: keypair.public(), manner };
-        tokio::spawn(accept(answers, inbound));
-        Ok(Self { connection, network: network.to_owned(), keypair, gossip: None, said: 0 })
+        let (peer, door) = ends(&place.address)?;
+        let dialled = timeout(PATIENCE, async {
+            let socket = loopback::connect(place.from, door).await?;
+            socket.set_nodelay(true)?;
+            Connection::over(&keypair, peer, TcpStream(socket)).await
+        });
+        let (connection, inbound) = dialled.await.map_err(|_| "the node did not take the connection in time")??;
+        let network = place.network.clone();
+        tokio::spawn(accept(Answers { network: network.clone(), key: keypair.public(), manner }, inbound));
+        Ok(Self { connection, network, keypair, gossip: None, said: 0 })
+    }
+
+    /// The same, and follows a base if it has something to say or to be asked.
+    pub async fn at(place: &Place, base: &BaseId, key: &ed25519::Keypair, manner: Manner) -> Outcome<Self> {
+        let follows = !matches!(manner, Manner::Idle);
+        let mut peer = Self::connect(place, key, manner).await?;
+        if follows {
+            peer.follow(base).await?;
+        }
+        Ok(peer)
     }
 
     /// Whether the node has ended it.
@@ -113,11 +139,12 @@ impl Peer {
 }
 
 /// Peer and address of `/ip4/.../tcp/.../p2p/PEER`.
-fn ends(address: &str) -> Outcome<(PeerId, Multiaddr)> {
-    let mut address: Multiaddr = address.parse()?;
-    match address.pop() {
-        Some(Protocol::P2p(peer)) => Ok((peer, address)),
-        _ => Err("the address does not end in a peer id".into()),
+fn ends(address: &str) -> Outcome<(PeerId, SocketAddrV4)> {
+    let address: Multiaddr = address.parse()?;
+    let parts: Vec<_> = address.iter().collect();
+    match parts[..] {
+        [Protocol::Ip4(ip), Protocol::Tcp(port), Protocol::P2p(peer)] => Ok((peer, SocketAddrV4::new(ip, port))),
+        _ => Err(format!("{address} is not /ip4/ADDRESS/tcp/PORT/p2p/PEER").into()),
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use libp2p::identity::ed25519::Keypair;
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::id::{AnnouncementId, BaseId};
 use serde_json::json;
 
-use super::keys::key;
+use super::keys::{for_each_key, key};
 use super::peer::Manner;
 use super::scene::Scene;
 use super::shelf::Shelf;
@@ -21,15 +20,9 @@ const BOUND: Duration = Duration::from_secs(15);
 
 /// Puts so many announcements on a shelf, each by a key of its own.
 pub fn offer(shelf: &Shelf, seed: &str, base: BaseId, count: usize) -> Outcome<Vec<AnnouncementId>> {
-    let mut said = Vec::new();
-    for n in 0..count {
-        let seed = format!("{seed} phantom base {n}");
-        let key: Keypair = key(&seed)?;
-        let record = signed::record(&key, &signed::announcement(&key, signed::nowhere(&seed), KindTag::Base, base))?;
-        said.push(record.id);
-        shelf.say([record]);
-    }
-    Ok(said)
+    for_each_key(&format!("{seed} phantom base"), count, |key, seed| {
+        shelf.announce(key, &signed::announcement(key, signed::nowhere(seed), KindTag::Base, base))
+    })
 }
 
 pub fn run(setting: &Setting) -> Outcome<Found> {
@@ -47,7 +40,7 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let liar = key(&format!("{} liar", scene.seed))?;
     let mut at_publisher = scene.peer(&publisher, &liar, Manner::Serving(shelf.clone()))?;
     scene.block_on(at_publisher.follow(&base))?;
-    let heard = scene.heard(&at_publisher, &base, &said, Duration::from_secs(30));
+    let heard = scene.all_heard(&at_publisher, &base, &said, Duration::from_secs(30))?;
     let victim = scene.up("victim", &[&publisher]);
     let mut at_victim = scene.peer(&victim, &liar, Manner::Serving(shelf))?;
     scene.block_on(at_victim.follow(&base))?;
@@ -55,9 +48,11 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let limit = Duration::from_secs(setting.sizes.limit.unwrap_or(300));
     let (answer, took) =
         scene.run_within("victim", &["base", "add", &base.to_string(), "--timeout", &timeout], limit)?;
+    // It follows the base only since it was asked to add it.
+    let victim_heard = scene.all_heard(&at_victim, &base, &said, Duration::from_secs(30))?;
     let added = answer.as_ref().is_some_and(|answer| answer.code == 0);
     let figures = json!({
-        "phantoms": said.len(), "phantoms_heard": heard, "added": added, "seconds": took.as_secs_f64(),
+        "phantoms": said.len(), "phantoms_heard": heard, "heard_by_victim": victim_heard, "added": added, "seconds": took.as_secs_f64(),
         "said": answer.map(|answer| answer.json["error"]["message"].clone()), "bound_s": BOUND.as_secs(),
     });
     Ok(Found { figures, holds: added && took < BOUND })

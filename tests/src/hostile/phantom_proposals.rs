@@ -5,13 +5,15 @@ use std::time::Duration;
 use potluck_protocol::id::{AnnouncementId, BaseId, ManifestId};
 use serde_json::json;
 
-use super::keys::key;
+use super::keys::{for_each_key, key};
 use super::peer::Manner;
 use super::scene::Scene;
 use super::shelf::Shelf;
 use super::{Found, Outcome, Setting, bomb, signed};
+use crate::loopback;
 
-const COUNT: usize = 1024;
+/// As many as a neighbourhood may bring at once, and as a base has places for.
+const COUNT: usize = 500;
 const BOUND: Duration = Duration::from_secs(60);
 
 /// Puts so many proposals on a shelf, each by a key of its own.
@@ -22,11 +24,10 @@ pub fn offer(
     channel: ManifestId,
     count: usize,
 ) -> Outcome<Vec<AnnouncementId>> {
-    let propose = |n: usize| {
-        let seed = format!("{seed} phantom proposal {n}");
-        Ok(bomb::propose(shelf, &key(&seed)?, genesis, channel, signed::nowhere(&seed))?.id)
-    };
-    (0..count).map(propose).collect()
+    for_each_key(&format!("{seed} phantom proposal"), count, |key, seed| {
+        let proposal = bomb::proposal(key, genesis, channel, signed::nowhere(seed))?;
+        Ok(shelf.offer(key, &proposal, 1)?.id)
+    })
 }
 
 pub fn run(setting: &Setting) -> Outcome<Found> {
@@ -40,8 +41,8 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let (shelf, liar) = (Shelf::default(), key(&format!("{} liar", scene.seed))?);
     let count = setting.sizes.count.unwrap_or(COUNT);
     let said = offer(&shelf, &scene.seed.to_string(), scene.tiny, channel, count)?;
-    let liar = scene.follower(&steward, &liar, Manner::Serving(shelf))?;
-    let heard = scene.heard(&liar, &scene.tiny, &said, Duration::from_secs(60));
+    let liar = scene.follower_from(loopback::address(80, 1), &steward, &liar, Manner::Serving(shelf))?;
+    let heard = scene.all_heard(&liar, &scene.tiny, &said, Duration::from_secs(60))?;
     let timeout = setting.sizes.timeout.unwrap_or(10).to_string();
     let limit = Duration::from_secs(setting.sizes.limit.unwrap_or(180));
     let args = ["channel", "release", "main", "--timeout", &timeout];

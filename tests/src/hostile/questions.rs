@@ -1,4 +1,4 @@
-//! F17: small questions, one after the other, as fast as they are answered.
+//! F17: small questions, and requests for shards that are not there, one after the other, as fast as they are answered.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use super::keys::key;
 use super::peer::{Manner, Peer};
 use super::scene::Scene;
 use super::shelf::Shelf;
-use super::wiped_catalogue::say;
-use super::{Found, Outcome, Setting, signed};
+use super::wiped_catalogue::Filler;
+use super::{Found, Outcome, Setting, attacked, signed};
 use crate::kit::Up;
 use crate::processes;
 use crate::stranger::bulk;
 
-const RECORDS: usize = 4000;
+/// Nearly as many adapters as a base has places for.
+const RECORDS: usize = 2000;
 /// Each kind of question is asked for so long.
 const ASKING: Duration = Duration::from_secs(8);
 /// Questions on their way at once.
@@ -57,16 +58,17 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let scene = Scene::new(setting, "questions")?;
     let published = scene.publish("victim", &scene.adapter("victim", 3), "honest")?;
     let victim = scene.up("victim", &[]);
-    let shelf = Shelf::default();
-    let keys = (0..setting.sizes.count.unwrap_or(RECORDS)).map(|n| key(&format!("{} filler {n}", scene.seed)));
-    let said = say(&shelf, &keys.collect::<Outcome<Vec<_>>>()?, scene.tiny, 1)?;
-    let filler = scene.follower(&victim, &key(&format!("{} fills", scene.seed))?, Manner::Serving(shelf))?;
-    let records = scene.heard(&filler, &scene.tiny, &said, Duration::from_secs(30));
+    let filler = Filler::new(&format!("{} fills", scene.seed), setting.sizes.count.unwrap_or(RECORDS))?;
+    let said = filler.say(scene.tiny, 1)?;
+    let fillers = filler.connect(&scene, &victim)?;
+    let asker = fillers.first().ok_or("there are records")?;
+    let records = scene.all_heard(asker, &scene.tiny, &said, Duration::from_secs(60))?;
     let kinds = [
         ("have", Request::Have(vec![ShardId(Digest::of(b"any"))])),
         ("providers", Request::Providers(signed::nowhere("providers"))),
         ("announcements", Request::Announcements(scene.tiny)),
         ("manifest", Request::Manifest(published)),
+        ("shard", Request::Shard(ShardId(Digest::of(b"missing")))),
     ];
     let (mut figures, mut most) = (json!({ "records": records, "bound_cores": BOUND }), 0.0f64);
     for (name, request) in kinds {
@@ -81,6 +83,8 @@ fn cost(scene: &Scene, up: &Up, name: &str, request: &Request) -> Outcome<(Value
     let peer = scene.peer(up, &key(&format!("{} asks {name}", scene.seed))?, Manner::Serving(Shelf::default()))?;
     let (before, begun) = (processes::processor_seconds(up.pid())?, std::time::Instant::now());
     let asked = scene.block_on(ask(&peer, request, AHEAD, Duration::ZERO, ASKING));
+    let answered = asked.as_ref().map_or(0, |asked| asked.answered + asked.busy);
+    attacked(asked.is_err() || answered > 0, || format!("no question `{name}` was answered"))?;
     // A node that closes the stream of somebody who asks too much has answered enough.
     let (asked, closed) = asked.map_or((Asked::default(), true), |asked| (asked, false));
     // Over the whole time that was to be asked for, also if it was shorter.

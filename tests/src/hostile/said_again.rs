@@ -2,17 +2,16 @@
 
 use std::time::Duration;
 
+use potluck_protocol::id::AnnouncementId;
 use serde_json::json;
 
-use super::keys::key;
-use super::peer::Manner;
 use super::scene::Scene;
-use super::shelf::Shelf;
-use super::wiped_catalogue::say;
+use super::wiped_catalogue::{Filler, Fillers};
 use super::{Found, Outcome, Setting};
 use crate::processes;
 
-const COUNT: usize = 4000;
+/// Nearly as many adapters as a base has places for.
+const COUNT: usize = 2000;
 const ROUNDS: u64 = 4;
 /// Until the next round: longer than nodes rest between two that spread something.
 const ROUND: Duration = Duration::from_secs(10);
@@ -24,20 +23,17 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let near = scene.up("near", &[]);
     let far = scene.up("far", &[&near]);
     let count = setting.sizes.count.unwrap_or(COUNT);
-    let keys = (0..count).map(|n| key(&format!("{} again {n}", scene.seed))).collect::<Outcome<Vec<_>>>()?;
-    let shelf = Shelf::default();
-    let sayer = key(&format!("{} says again", scene.seed))?;
-    let peer = scene.follower(&near, &sayer, Manner::Serving(shelf.clone()))?;
+    let filler = Filler::new(&format!("{} again", scene.seed), count)?;
+    filler.say(scene.tiny, 1)?;
+    let fillers = filler.connect(&scene, &near)?;
     let (mut rounds, mut again_said, mut again_written) = (Vec::new(), 0, 0);
     for sequence in 1..=ROUNDS {
-        shelf.forget(&scene.tiny);
-        let said_ids = say(&shelf, &keys, scene.tiny, sequence)?;
-        let (said, written) = (shelf.said_bytes(), processes::written_bytes(far.pid())?);
+        let (said, written) = (filler.said_bytes(), processes::written_bytes(far.pid())?);
         let processor = processes::processor_seconds(far.pid())?;
-        // Being asked makes the near one compare.
-        let near_has = scene.heard(&peer, &scene.tiny, &said_ids, ROUND / 2);
+        let said_ids = filler.say(scene.tiny, sequence)?;
+        let near_has = heard_of(&scene, &fillers, &said_ids, sequence)?;
         std::thread::sleep(ROUND);
-        let (said, written) = (shelf.said_bytes() - said, processes::written_bytes(far.pid())? - written);
+        let (said, written) = (filler.said_bytes() - said, processes::written_bytes(far.pid())? - written);
         if sequence > 1 {
             again_said += said;
             again_written += written;
@@ -55,4 +51,17 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
         "written_for_each_byte": for_each, "bound": BOUND,
     });
     Ok(Found { figures, holds: for_each <= BOUND })
+}
+
+/// How many of a round's records the near node has in the end. Being asked makes it compare with whoever asks.
+fn heard_of(scene: &Scene, fillers: &Fillers, said: &[AnnouncementId], round: u64) -> Outcome<usize> {
+    let asker = fillers.first().ok_or("there are records")?;
+    if round == 1 {
+        return scene.all_heard(asker, &scene.tiny, said, Duration::from_secs(60));
+    }
+    for filler in fillers.iter().skip(1) {
+        // Whatever it answers, it has been asked.
+        drop(scene.block_on(filler.known(&scene.tiny)));
+    }
+    Ok(scene.heard(asker, &scene.tiny, said, ROUND / 2))
 }

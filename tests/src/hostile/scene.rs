@@ -1,6 +1,7 @@
 //! Daemons of the program that is attacked, and what honest people do with them.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
-use super::peer::{Manner, Peer};
-use super::{Outcome, Setting};
+use super::peer::{Manner, Peer, Place};
+use super::{Outcome, Setting, attacked};
 use crate::forged;
 use crate::kit::{Answer, Program, Up, answer, text, train_adapter};
 
@@ -55,7 +56,13 @@ impl Scene {
 
     /// A daemon on loopback that dials others.
     pub fn up(&self, name: &str, bootstrap: &[&Up]) -> Up {
-        let mut args = vec!["up", "--stop-with-input", "--network", &self.network, "--listen", "/ip4/127.0.0.1/tcp/0"];
+        self.up_at(Ipv4Addr::LOCALHOST, name, bootstrap)
+    }
+
+    /// The same at an address of this machine.
+    pub fn up_at(&self, ip: Ipv4Addr, name: &str, bootstrap: &[&Up]) -> Up {
+        let listen = format!("/ip4/{ip}/tcp/0");
+        let mut args = vec!["up", "--stop-with-input", "--network", &self.network, "--listen", &listen];
         bootstrap.iter().for_each(|up| args.extend(["--bootstrap", up.address.as_str()]));
         args.extend(["--metrics", "127.0.0.1:0"]);
         self.program.up_with(&self.home(name), &args, &[])
@@ -131,16 +138,24 @@ impl Scene {
         Ok(found.map(|one| (one["height"].as_u64().unwrap_or_default(), one["halted"] == true)))
     }
 
+    /// A place at a daemon, of a peer that comes from an address of this machine.
+    pub fn place(&self, up: &Up, from: Ipv4Addr) -> Place {
+        Place { network: self.network.clone(), address: up.address.clone(), from }
+    }
+
     /// A raw peer at a daemon. It goes on by itself until it is dropped.
     pub fn peer(&self, up: &Up, key: &Keypair, manner: Manner) -> Outcome<Peer> {
-        self.block_on(Peer::connect(&self.network, &up.address, key, manner))
+        self.block_on(Peer::connect(&self.place(up, Ipv4Addr::LOCALHOST), key, manner))
     }
 
     /// The same, following `tiny`.
     pub fn follower(&self, up: &Up, key: &Keypair, manner: Manner) -> Outcome<Peer> {
-        let mut peer = self.peer(up, key, manner)?;
-        self.block_on(peer.follow(&self.tiny))?;
-        Ok(peer)
+        self.follower_from(Ipv4Addr::LOCALHOST, up, key, manner)
+    }
+
+    /// The same from another address of this machine, which nodes take for another neighbourhood.
+    pub fn follower_from(&self, from: Ipv4Addr, up: &Up, key: &Keypair, manner: Manner) -> Outcome<Peer> {
+        self.block_on(Peer::at(&self.place(up, from), &self.tiny, key, manner))
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -158,6 +173,19 @@ impl Scene {
             known == records.len()
         });
         known
+    }
+
+    /// The same where nothing can be said of what is promised unless it knows all of them.
+    pub fn all_heard(
+        &self,
+        asker: &Peer,
+        base: &BaseId,
+        records: &[AnnouncementId],
+        patience: Duration,
+    ) -> Outcome<usize> {
+        let known = self.heard(asker, base, records, patience);
+        attacked(known == records.len(), || format!("{known} of {} records were heard", records.len()))?;
+        Ok(known)
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::identity::ed25519::Keypair;
+use potluck_protocol::announce::Announcement;
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Compare, Differing};
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId, ShardId};
@@ -25,6 +26,8 @@ struct Things {
     records: BTreeMap<BaseId, BTreeMap<AnnouncementId, Vec<u8>>>,
     /// Bytes of records that were handed out.
     said: u64,
+    /// Manifests that were handed out.
+    asked: u64,
 }
 
 impl Shelf {
@@ -58,14 +61,32 @@ impl Shelf {
         }
     }
 
+    /// Signs an announcement and says it, whatever is behind it.
+    pub fn announce(&self, key: &Keypair, body: &Announcement) -> Outcome<AnnouncementId> {
+        let record = signed::record(key, body)?;
+        let id = record.id;
+        self.say([record]);
+        Ok(id)
+    }
+
     /// Takes back all records of a base: others are said instead.
     pub fn forget(&self, base: &BaseId) {
         self.lock().records.remove(base);
     }
 
+    /// All records of a base.
+    pub fn said_of(&self, base: &BaseId) -> Vec<Vec<u8>> {
+        self.lock().records.get(base).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
     /// Bytes of records that were handed out so far.
     pub fn said_bytes(&self) -> u64 {
         self.lock().said
+    }
+
+    /// Manifests that were handed out so far.
+    pub fn manifests_asked(&self) -> u64 {
+        self.lock().asked
     }
 
     /// What is answered to a request; nothing to those that need no answer.
@@ -74,7 +95,9 @@ impl Shelf {
         let nothing = || vec![Reply::Refused(Refusal::NotFound)];
         match request {
             Request::Manifest(id) => {
-                things.manifests.get(id).map_or_else(nothing, |bytes| vec![Reply::Manifest(bytes.clone())])
+                let found = things.manifests.get(id).cloned();
+                things.asked += u64::from(found.is_some());
+                found.map_or_else(nothing, |bytes| vec![Reply::Manifest(bytes)])
             }
             Request::Have(ids) => vec![Reply::Have(ids.iter().map(|id| things.shards.contains_key(id)).collect())],
             Request::Shard(id) => things.shards.get(id).map_or_else(nothing, |shard| pieces(shard)),

@@ -11,7 +11,7 @@ use super::keys::{key, peers_below};
 use super::peer::{Manner, Peer};
 use super::scene::{Scene, until};
 use super::shelf::Shelf;
-use super::{Found, Outcome, Setting, signed};
+use super::{Found, Outcome, Setting, attacked, signed};
 use crate::forged::{self, Draft};
 use crate::kit::Up;
 
@@ -59,6 +59,8 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let victim = scene.up("victim", &[&mirror]);
     let count = setting.sizes.count.unwrap_or(COUNT);
     let silent = connect(&scene, &victim, &mirror.peer.parse()?, count)?;
+    let connected = silent.iter().filter(|peer| !peer.is_gone()).count();
+    attacked(connected == count, || format!("{connected} of {count} silent peers are connected"))?;
     let timeout = setting.sizes.timeout.unwrap_or(60).to_string();
     let limit = Duration::from_secs(setting.sizes.limit.unwrap_or(180));
     let (answer, took) = scene.run_within("victim", &["channel", "follow", &id, "--timeout", &timeout], limit)?;

@@ -11,7 +11,7 @@ use super::keys::key;
 use super::peer::{Manner, Peer};
 use super::scene::{Scene, metric};
 use super::shelf::Shelf;
-use super::{Found, Outcome, Setting, signed};
+use super::{Found, Outcome, Setting, attacked, signed};
 
 const COUNT: usize = 8;
 const QUESTIONS: u32 = 4;
@@ -47,6 +47,9 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
         sleep(Duration::from_secs(2)).await;
         taken
     })?;
+    // A node that ends the connection for it has heard enough of it.
+    let all = count + QUESTIONS as usize;
+    attacked(taken == all || peer.is_gone(), || format!("{taken} of {all} things that were said were taken"))?;
     let question = Request::Have(vec![ShardId(Digest::of(b"any"))]);
     let heard = scene.block_on(peer.ask(&question)).is_ok();
     let (misdeeds, banned) =

@@ -134,6 +134,7 @@ impl Ledger {
                 self.peers.get_mut(peer).ok_or("an unknown peer is reset")?.live.clear();
                 Ok(())
             }
+            Action::Release { peer } => self.peers.remove(peer).map(drop).ok_or("an unknown peer has no place to lose"),
             Action::Drop { peer } => self.wrong.contains(peer).then_some(()).ok_or("an innocent peer is dropped"),
             Action::Done => {
                 self.done = true;

@@ -235,14 +235,19 @@ fn succeeded(answer: Answer, seed: &str) -> Outcome<Value> {
 }
 
 /// It has blamed nobody for anything.
-pub(super) fn blameless(up: &Up, seed: &str) -> Outcome<()> {
+fn blameless(up: &Up, seed: &str) -> Outcome<()> {
+    match blamed(up)?.first() {
+        Some(line) => Err(format!("{seed}: somebody honest was blamed: {line}").into()),
+        None => Ok(()),
+    }
+}
+
+/// What it has blamed others for, as its metrics say it.
+pub(super) fn blamed(up: &Up) -> std::io::Result<Vec<String>> {
     let page = up.metrics_page()?;
     let blamed = |line: &&str| {
         let counted = line.starts_with("potluck_misdeeds_total") || line.starts_with("potluck_peers_banned_total");
         counted && !line.ends_with(" 0")
     };
-    match page.lines().find(blamed) {
-        Some(line) => Err(format!("{seed}: somebody honest was blamed: {line}").into()),
-        None => Ok(()),
-    }
+    Ok(page.lines().filter(blamed).map(str::to_owned).collect())
 }

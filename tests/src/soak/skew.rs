@@ -1,15 +1,20 @@
 //! Two versions of the program side by side: two daemons of the old one and two of this one publish, pull from each other,
-//! propose to each other's channels and follow them. Nobody is blamed for anything.
+//! propose to each other's channels and follow them, through a revocation, and learn that other stewards lie. Nobody is
+//! blamed for anything but those stewards.
 //!
 //! All four do the same at every step, so that each question and each announcement goes both ways.
 
+mod proofs;
+
+use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::copies::blameless;
-use crate::crash::Outcome;
+use super::copies::blamed;
+use crate::crash;
+use crate::hostile::Outcome;
 use crate::kit::{Answer, Program, Up};
 use crate::taught::{SKILLS, Skills, string};
 
@@ -29,6 +34,10 @@ struct Node {
 }
 
 impl Node {
+    fn is_new(&self) -> bool {
+        self.name.starts_with("new")
+    }
+
     fn run(&self, args: &[&str]) -> Answer {
         self.program.run(&self.up.home, args)
     }
@@ -54,12 +63,22 @@ impl Node {
 }
 
 /// Without another program there is nothing to compare with.
-pub fn alone(_seed: u64) -> Outcome<Value> {
+pub fn alone(_seed: u64) -> crash::Outcome<Value> {
     Err("say which program runs beside this one: --old PATH, e.g. of the last release".into())
 }
 
-/// The seed chooses who starts first, and who is whose steward.
-pub fn run(seed: u64, old: &Path) -> Outcome<Value> {
+/// The seed chooses who starts first, who is whose steward, and the keys of those who lie.
+pub fn run(seed: u64, old: &Path) -> crash::Outcome<Value> {
+    let found = side_by_side(seed, old).map_err(|error| -> Box<dyn Error> { error });
+    let (figures, short) = found?;
+    if short.is_empty() {
+        return Ok(figures);
+    }
+    println!("{figures}");
+    Err(format!("what is promised does not hold: {}", short.join("; ")).into())
+}
+
+fn side_by_side(seed: u64, old: &Path) -> Outcome<(Value, Vec<String>)> {
     let start = Instant::now();
     let old = Program::new(old.to_str().ok_or("the path of the old program is not UTF-8")?);
     let this = Program::this()?;
@@ -72,17 +91,32 @@ pub fn run(seed: u64, old: &Path) -> Outcome<Value> {
     }
     let pulls = pull_all(&nodes)?;
     let follows = (0..nodes.len())
-        .map(|steward| channel(&nodes, steward, &skills))
+        .map(|steward| channel(&nodes, steward, &skills, "of"))
         .collect::<Outcome<Vec<usize>>>()?
         .into_iter()
         .sum::<usize>();
-    for node in &nodes {
-        blameless(&node.up, node.name)?;
-    }
-    Ok(json!({
-        "old": versions[0], "new": versions[1], "pulls": pulls, "channels": nodes.len(), "follows": follows,
+    // Last: who cannot read a proof must be able to go on after it, and is asked to once more.
+    let mut short = blames(&nodes, "before any proof")?;
+    let (proofs, not_obeyed) = proofs::run(&nodes, seed)?;
+    short.extend(not_obeyed);
+    short.extend(blames(&nodes, "after the proofs")?);
+    let again = channel(&nodes, 0, &skills, "again")?;
+    let figures = json!({
+        "old": versions[0], "new": versions[1], "pulls": pulls, "channels": nodes.len() + 1,
+        "follows": follows + again, "proofs_obeyed_s": proofs, "short": short.clone(),
         "seconds": start.elapsed().as_secs(),
-    }))
+    });
+    Ok((figures, short))
+}
+
+/// What nodes have blamed others for.
+fn blames(nodes: &[Node], when: &str) -> Outcome<Vec<String>> {
+    let mut all = Vec::new();
+    for node in nodes {
+        let blamed = blamed(&node.up)?;
+        all.extend(blamed.into_iter().map(|what| format!("{when} {} has blamed somebody: {what}", node.name)));
+    }
+    Ok(all)
 }
 
 fn version(program: &Program, root: &Path) -> String {
@@ -117,9 +151,10 @@ fn pull_all(nodes: &[Node]) -> Outcome<usize> {
     Ok(pulls)
 }
 
-/// One opens a channel, the next one proposes to it, and all others follow its first version; how many.
-fn channel(nodes: &[Node], steward: usize, skills: &Skills) -> Outcome<usize> {
-    let name = format!("of-{}", nodes[steward].name);
+/// One opens a channel, the next one proposes to it, and all others follow its first version, and its second one, which
+/// revokes what the first one took; how many.
+fn channel(nodes: &[Node], steward: usize, skills: &Skills, prefix: &str) -> Outcome<usize> {
+    let name = format!("{prefix}-{}", nodes[steward].name);
     let open = skills.open(&name, 2);
     let opened = nodes[steward].ok(&open.iter().map(String::as_str).collect::<Vec<_>>())?;
     let (id, proposer) = (string(&opened, "channel"), &nodes[(steward + 1) % nodes.len()]);
@@ -131,6 +166,10 @@ fn channel(nodes: &[Node], steward: usize, skills: &Skills) -> Outcome<usize> {
         follower.until(&["channel", "follow", &id], |_| true)?;
         follower.until(&["channel", "update", &name], |updated| updated["height"] == 1)?;
         follows += 1;
+    }
+    nodes[steward].ok(&["channel", "revoke", &name, &proposer.adapter])?;
+    for (_, follower) in nodes.iter().enumerate().filter(|(n, _)| *n != steward) {
+        follower.until(&["channel", "update", &name], |updated| updated["height"] == 2)?;
     }
     Ok(follows)
 }

@@ -30,7 +30,12 @@ impl Connection {
     /// Dials a peer at an address without the peer's id.
     pub async fn dial(keypair: &Keypair, peer: PeerId, address: Multiaddr) -> Outcome<(Self, Inbound)> {
         let opts = DialOpts { role: Endpoint::Dialer, port_use: PortUse::New };
-        let mut socket = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)).dial(address, opts)?.await?;
+        let socket = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true)).dial(address, opts)?.await?;
+        Self::over(keypair, peer, socket).await
+    }
+
+    /// The same on a socket that is connected already.
+    pub async fn over(keypair: &Keypair, peer: PeerId, mut socket: tcp::tokio::TcpStream) -> Outcome<(Self, Inbound)> {
         negotiate::propose(&mut socket, "/noise").await?;
         let (found, mut secured) = noise::Config::new(keypair)?.upgrade_outbound(socket, "/noise").await?;
         rule(found == peer, "the peer has the key that it is known by")?;

@@ -325,4 +325,6 @@ fn a_follower_sees_when_the_steward_was_last_heard_from() {
     steward.stop();
     let alone = scene.shown(&home).steward_heard.expect("what it announced is known");
     assert!(alone <= connected && alone > 0, "{alone} {connected}");
+    let listed = scene.program.answer::<AskChannels>(&home, &["channel", "list"]).channels;
+    assert_eq!(listed[0].steward_heard, Some(alone), "the list says it too");
 }

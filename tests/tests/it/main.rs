@@ -16,6 +16,8 @@ mod channel_kill;
 mod channel_refused;
 mod channel_steward;
 mod channel_view;
+#[cfg(target_os = "linux")]
+mod confined;
 mod copies;
 mod crash;
 mod daemon;

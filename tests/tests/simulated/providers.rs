@@ -93,6 +93,19 @@ fn many_slow_providers_do_not_cost_many_second_copies() {
     assert!(excess <= outcome.wanted_bytes / 20 + 21 * 65_536, "{outcome:?}");
 }
 
+/// More than the scheduler has places for, all of them there before the honest one.
+#[test]
+fn a_crowd_that_drips_or_is_silent_or_empty_keeps_no_honest_provider_out() {
+    for conduct in [Conduct::Dripping, Conduct::Silent(0), Conduct::Silent(1), Conduct::Empty] {
+        for seed in 0..5 {
+            let mut providers = vec![(conduct, 1 << 20); 100];
+            providers.push((HONEST, 5 << 20));
+            let outcome = run(&one_pull(seed, vec![MIB; 20], &providers, 20));
+            assert!(outcome.took_ms < 60_000, "{conduct:?} {seed}: {outcome:?}");
+        }
+    }
+}
+
 fn conduct() -> impl Strategy<Value = Conduct> {
     prop_oneof![
         3 => Just(HONEST),

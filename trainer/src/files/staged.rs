@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! nothing is there      PARENT/.NAME.partial-PID-N/whole  gets the name in one step
+//!                       or FOLDER/.NAME.partial-PID-N/whole, where FOLDER is one of the caller's on the same disk
 //! an empty folder is    FOLDER/.potluck.partial-PID-N/whole: its files are moved up one by one; the folder stays what it
 //!                       is, such as a mount point, a link's end, or the folder that a shell is in
 //! ```
@@ -66,12 +67,26 @@ impl StagedFolder {
         let place = Place::of(target)?;
         let (parent, name) = place.beside()?;
         fs::create_dir_all(&parent)?;
-        let prefix = prefix(&name);
+        Self::create_beside(&parent, &name, place)
+    }
+
+    /// The same for whoever may make no files beside `target`: the temporary folder lies in `work`, a folder on the same disk.
+    pub fn create_in(work: &Path, target: &Path) -> io::Result<Self> {
+        let place = Place::of(target)?;
+        let (parent, name) = place.beside()?;
+        match place {
+            Place::New(_) => Self::create_beside(work, &name, place),
+            Place::There(_) => Self::create_beside(&parent, &name, place),
+        }
+    }
+
+    fn create_beside(parent: &Path, name: &OsStr, place: Place) -> io::Result<Self> {
+        let prefix = prefix(name);
         if let Place::New(_) = place {
-            sweep(&parent, &prefix, None)?;
+            sweep(parent, &prefix, None)?;
         } else {
-            sweep(&parent, &prefix, Some(&parent))?;
-            refuse_full(&parent, None)?;
+            sweep(parent, &prefix, Some(parent))?;
+            refuse_full(parent, None)?;
         }
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let staging = parent.join(format!("{prefix}{}-{number}", std::process::id()));
@@ -83,6 +98,17 @@ impl StagedFolder {
         staged.lock = Some(lock);
         fs::create_dir(staged.path())?;
         Ok(staged)
+    }
+
+    /// Whether something lies in the place of this target that is no empty folder: what [`StagedFolder::create`] refuses
+    /// first of all. Nothing is tried.
+    pub fn is_free(target: &Path) -> io::Result<()> {
+        let place = Place::of(target)?;
+        let (folder, name) = place.beside()?;
+        match place {
+            Place::New(_) => Ok(()),
+            Place::There(_) => refuse_full(&folder, Some(&prefix(&name))),
+        }
     }
 
     /// Whether [`StagedFolder::create`] would refuse this target: asked before long work.

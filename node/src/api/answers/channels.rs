@@ -138,8 +138,9 @@ pub struct NewRelease {
     pub shards_left: usize,
     /// Norms of the proposed adapters.
     pub weighed: Vec<Weighed>,
-    /// Proposals that are left for another release: this node is on no network, what they offer could not be had lately
-    /// or did not come in time, or they are too many of one publisher.
+    /// Proposals that are left for another release: they are too many for one, could not be had lately or in time, are too
+    /// large for this disk or for what is fetched unasked in a day, were made by a later version, or this node is on no
+    /// network.
     pub later: usize,
     /// Proposals that could not be had, or whose adapters could not: no peer that was asked has them.
     pub missing: usize,
@@ -168,8 +169,9 @@ pub struct NothingReleased {
     pub height: u32,
     /// One for each proposal, sorted by its id.
     pub verdicts: Vec<ProposalVerdict>,
-    /// Proposals that are left for another release: this node is on no network, what they offer could not be had lately
-    /// or did not come in time, or they are too many of one publisher.
+    /// Proposals that are left for another release: they are too many for one, could not be had lately or in time, are too
+    /// large for this disk or for what is fetched unasked in a day, were made by a later version, or this node is on no
+    /// network.
     pub later: usize,
     /// Proposals that could not be had, or whose adapters could not: no peer that was asked has them.
     pub missing: usize,
@@ -368,6 +370,9 @@ pub struct Followed {
     pub halted: bool,
     /// This node's key is the steward's.
     pub own: bool,
+    /// When the steward was last heard from, in seconds since 1970: connected here then, or signing an announcement that is
+    /// known here, by their clock. Versions newer than that may exist. `null`: never.
+    pub steward_heard: Option<u64>,
 }
 
 /// A version was written as a base folder.

@@ -208,7 +208,7 @@ fn a_channel_is_opened_followed_and_left() {
     assert!(again::<channel::Update>(Answer::ChannelUpdate, in_force).audit);
     let followed = json!({
         "name": "helpers", "channel": id("c"), "height": null, "version": null, "steward": null, "held": false,
-        "audit": false, "halted": true, "own": false,
+        "audit": false, "halted": true, "own": false, "steward_heard": 7,
     });
     assert!(again::<AskChannels>(Answer::ChannelList, json!({ "channels": [followed] })).channels[0].halted);
     let unfollowed = json!({ "channel": id("c"), "name": "helpers" });

@@ -116,7 +116,7 @@ impl Bases {
             match self.fetch_publication(call, manifest.clone(), Some(id), name.clone(), stalled).await {
                 Err(error) if error.is_theirs() || error.is_no_room() => {
                     call.phase(format!("{error}; looking for another")).await;
-                    self.publishers.led_nowhere(publisher);
+                    self.publishers.missed(publisher);
                     tried.note(bytes, &error);
                     if error.is_missing() && stalled < patience {
                         slow.push_back((publisher, manifest));
@@ -124,7 +124,7 @@ impl Bases {
                     failed.get_or_insert(error);
                 }
                 Ok(fetched) => {
-                    self.publishers.kept_word(&publisher);
+                    self.publishers.found(&publisher);
                     return Ok(fetched);
                 }
                 Err(error) => return Err(error),

@@ -60,10 +60,7 @@ fn inside(place: &Path, whole: &Path, name: &str) -> Outcome<PathBuf> {
     let path = place.join(name);
     let target =
         std::fs::canonicalize(&path).map_err(|error| Failure::io(format!("read {}", path.display()), &error))?;
-    // `models--OWNER--NAME/snapshots/COMMIT/FILE` is a link to `models--OWNER--NAME/blobs/ETAG`.
-    let snapshots = whole.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "snapshots"));
-    let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
-    if target.starts_with(whole) || blobs.is_some_and(|blobs| target.starts_with(blobs)) {
+    if target.starts_with(whole) || blobs(whole).is_some_and(|blobs| target.parent() == Some(&blobs)) {
         return Ok(target);
     }
     let message = format!(
@@ -76,6 +73,16 @@ fn inside(place: &Path, whole: &Path, name: &str) -> Outcome<PathBuf> {
         shell(&target.to_string_lossy()),
         shell(&path.to_string_lossy())
     )))
+}
+
+/// The blobs to which the hub's cache links what is in a snapshot, at any depth: `models--OWNER--NAME/snapshots/COMMIT/FILE`
+/// and `models--OWNER--NAME/snapshots/COMMIT/FOLDER/FILE` lead to `models--OWNER--NAME/blobs/ETAG`.
+fn blobs(folder: &Path) -> Option<PathBuf> {
+    let named =
+        |folder: &Path, fits: fn(&str) -> bool| folder.file_name().and_then(|name| name.to_str()).is_some_and(fits);
+    let snapshots = folder.ancestors().skip(1).find(|folder| named(folder, |name| name == "snapshots"))?;
+    let repository = snapshots.parent().filter(|folder| named(folder, |name| name.starts_with("models--")))?;
+    Some(repository.join("blobs"))
 }
 
 fn portable(name: &str) -> Outcome<RelPath> {
@@ -257,7 +264,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_link_out_of_the_folder_is_not_published_and_the_hubs_own_are() {
+    fn a_link_out_of_the_folder_is_not_published_and_the_hubs_own_are_at_any_depth() {
         let root = tempfile::tempdir().expect("a folder");
         let (folder, cached) = (root.path().join("dl"), root.path().join("models--a--b/snapshots/c"));
         let blobs = root.path().join("models--a--b/blobs");
@@ -280,14 +287,30 @@ mod tests {
             assert!(failure.kind == Kind::Usage && failure.message.contains("secrets.json"), "{failure:?}");
             assert!(failure.hint.is_some_and(|hint| hint.contains("cp --remove-destination")));
         }
-        // The cache's own folder of blobs is no way out either.
-        let other = root.path().join("other/snapshots/c");
-        std::fs::create_dir_all(&other).expect("writable");
-        std::os::unix::fs::symlink(root.path().join("dl"), root.path().join("other/blobs")).expect("linked");
-        for (name, _) in potluck_trainer::tiny::FILES {
-            std::os::unix::fs::symlink(format!("../../blobs/{name}"), other.join(name)).expect("linked");
+        // So is a folder in it; other folders of the cache are not, nor is a folder that only looks like one.
+        let blob = |place: &Path, to: &str| {
+            std::fs::create_dir_all(place).expect("writable");
+            for (name, _) in potluck_trainer::tiny::FILES {
+                std::os::unix::fs::symlink(format!("{to}/{name}"), place.join(name)).expect("linked");
+            }
+            names(place)
+        };
+        let all = Ok(potluck_trainer::tiny::FILES.len());
+        assert_eq!(blob(&cached.join("onnx/small"), "../../../../blobs"), all);
+        for (place, to) in [
+            ("models--a--c/snapshots/c/onnx", "../../../../models--a--b/blobs"),
+            ("models--a--b/snapshots/c/deep", "../../../../dl"),
+            ("snapshots/c/onnx", "../../../models--a--b/blobs"),
+            ("models--a--b/other/c/onnx", "../../../blobs"),
+        ] {
+            let message = blob(&root.path().join(place), to).expect_err(place);
+            assert!(message.contains("leads out of the folder"), "{place}: {message}");
         }
-        assert!(names(&other).is_err_and(|message| message.contains("leads out of the folder")));
+        // The cache's own folder of blobs is no way out either.
+        std::fs::create_dir_all(root.path().join("models--d--e")).expect("writable");
+        std::os::unix::fs::symlink(root.path().join("dl"), root.path().join("models--d--e/blobs")).expect("linked");
+        let led = blob(&root.path().join("models--d--e/snapshots/c"), "../../blobs");
+        assert!(led.is_err_and(|message| message.contains("leads out of the folder")));
     }
 
     #[test]

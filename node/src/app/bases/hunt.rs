@@ -2,7 +2,6 @@
 //! announce them do not choose. One that nobody hands out costs a turn and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Mutex;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -11,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use libp2p::PeerId;
 use potluck_protocol::announce::KindTag;
 use potluck_protocol::ask::spread;
-use potluck_protocol::backoff::{Backoff, Delays};
+use potluck_protocol::backoff::Delays;
 use potluck_protocol::id::{BaseId, ManifestId};
 use potluck_protocol::manifest::Manifest;
 use potluck_protocol::signed::{Authentic, PublicKey};
@@ -22,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::call::Call;
 use crate::app::network::{Network, next_heard};
+use crate::app::rests::Rests;
 use crate::exchange::{Options, PullError};
 use crate::failure::{Failure, Outcome};
-use crate::lock::lock;
 use crate::net;
 
 /// Manifests that are looked for at once.
@@ -34,41 +33,17 @@ const AT_ONCE: usize = 16;
 const TURN: Duration = Duration::from_secs(5);
 
 /// How long a publisher rests of whose publications one led nowhere: first, doubling to the last.
-const RESTS: Delays = Delays { first_ms: 60_000, longest_ms: 24 * 3_600_000 };
+const DELAYS: Delays = Delays { first_ms: 60_000, longest_ms: 24 * 3_600_000 };
 
 /// Publishers whose rest is remembered. // I12
 const RESTING: usize = 4096;
 
-/// Publishers whose publications led nowhere. To rest is to come last, not never.
-pub struct Publishers {
-    began: Instant,
-    rests: Mutex<Backoff<PublicKey>>,
-}
+/// Publishers whose publications led nowhere.
+pub type Publishers = Rests<PublicKey>;
 
-impl Default for Publishers {
-    fn default() -> Self {
-        Self { began: Instant::now(), rests: Mutex::new(Backoff::new(RESTS, RESTING)) }
-    }
-}
-
-impl Publishers {
-    /// One of its publications led nowhere.
-    pub fn led_nowhere(&self, publisher: PublicKey) {
-        lock(&self.rests).back_off_once(publisher, self.now_ms());
-    }
-
-    /// One of its publications was what it said.
-    pub fn kept_word(&self, publisher: &PublicKey) {
-        lock(&self.rests).reset(publisher);
-    }
-
-    fn is_resting(&self, publisher: &PublicKey) -> bool {
-        lock(&self.rests).is_resting(publisher, self.now_ms())
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
-    }
+/// None of them rests.
+pub fn all_awake() -> Publishers {
+    Rests::new(DELAYS, RESTING)
 }
 
 /// An announcement, as far as it matters.
@@ -228,7 +203,7 @@ impl<'a> Hunt<'a> {
                 Ok(Some(manifest))
             }
             Err(PullError::NotFound { .. } | PullError::Cancelled(_)) => {
-                self.publishers.led_nowhere(wanted.publisher);
+                self.publishers.missed(wanted.publisher);
                 if wait {
                     self.queue.push_back(Wanted { turns: wanted.turns + 1, ..wanted });
                 }
@@ -236,7 +211,7 @@ impl<'a> Hunt<'a> {
             }
             // Anybody can sign what no version can read.
             Err(PullError::Verify(error)) => {
-                self.publishers.led_nowhere(wanted.publisher);
+                self.publishers.missed(wanted.publisher);
                 self.unreadable.get_or_insert(PullError::Verify(error));
                 Ok(None)
             }

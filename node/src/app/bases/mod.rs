@@ -41,7 +41,7 @@ pub struct Bases {
     pub(in crate::app) objects: Arc<Objects>,
     pub(in crate::app) shapes: Shapes,
     /// Those whose publications of bases led nowhere.
-    pub(in crate::app) publishers: Arc<hunt::Publishers>,
+    pub(in crate::app) publishers: hunt::Publishers,
     /// Held while a base is put in its place.
     pub(in crate::app) settling: Arc<Mutex<()>>,
 }

@@ -20,7 +20,7 @@ pub struct Turns<T> {
 }
 
 /// At most `most` things of at most [`PER_PUBLISHER`] each: a first one of every publisher before anybody's second.
-/// Publishers that are `proven` come first, and leave half of the places to those who are not.
+/// Publishers that are `proven`, or whom something else speaks for, come first, and leave half of the places to those who are not.
 pub fn by_turns<T>(
     items: impl IntoIterator<Item = (PublicKey, T)>,
     proven: &BTreeSet<PublicKey>,
@@ -65,12 +65,12 @@ fn deal<T>(publishers: BTreeMap<PublicKey, Vec<T>>, rng: &mut SplitMix64) -> Vec
 
 /// The time of a release for all that it looks for and fetches.
 #[derive(Clone, Copy, Debug)]
-pub struct Budget {
+pub struct ReleaseTime {
     total: Duration,
     until: Instant,
 }
 
-impl Budget {
+impl ReleaseTime {
     /// From now on.
     pub fn new(total: Duration) -> Self {
         Self { total, until: Instant::now() + total }

@@ -103,7 +103,7 @@ async fn a_fold_leaves_its_answer_beside_the_weights() {
     let result = folded.clone();
     let stage = Stage::new(&Script::new(move |task| match task {
         Task::Fold { out: Some(out), .. } => {
-            std::fs::create_dir(out).expect("room");
+            std::fs::write(out.join("model.safetensors"), b"weights").expect("a folder of its own");
             Ok(json!(result))
         }
         _ => Err(Failure::new(Kind::Failed, "not in the script")),
@@ -129,4 +129,6 @@ async fn a_fold_leaves_its_answer_beside_the_weights() {
     });
     let written = std::fs::read_to_string(out.join("recipe.json")).expect("written");
     assert_eq!(written, format!("{expected:#}\n"));
+    assert_eq!(std::fs::read(out.join("model.safetensors")).expect("moved with it"), b"weights");
+    assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1, "nothing is left beside it");
 }

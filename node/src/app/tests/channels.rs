@@ -262,6 +262,64 @@ async fn a_follower_halts_a_channel_whose_version_folds_to_something_else() {
     assert_eq!(follower.ask(update).await.map_err(|failure| failure.kind), Err(Kind::Verification));
 }
 
+/// Programs from before decision 0023 cannot read a proof that encloses what it proves. They judge the one that names two
+/// versions, if they hear of it first and the prover hands out both.
+#[tokio::test]
+async fn two_versions_for_one_height_are_proven_in_a_form_that_old_followers_can_judge_too() {
+    let (steward, channel, version) = released().await;
+    let first = steward.store().manifest(&version).expect("readable").expect("just signed");
+    let again = Manifest { description: "the same height again".to_owned(), ..first.body().clone() };
+    let publisher = &steward.node.parts.publisher;
+    let complete = publisher.sign_and_store(&again).await.expect("its rows are here");
+    let second = publisher.objects.inspect_record(complete).await.expect("a record").manifest().id();
+    let (first, second) = (version.min(second), version.max(second));
+
+    let follower = steward.hand_over(&script(folded())).await;
+    let failure = follow(&follower, channel).await.expect_err("two versions for one height");
+    assert_eq!(failure.kind, Kind::Verification, "{failure}");
+    let store = follower.store();
+    let manifests = store.manifests().expect("readable");
+    let proofs = manifests.iter().filter(|one| one.kind == KindTag::Proof).map(|one| store.manifest(&one.id));
+    let claims: Vec<Claim> = proofs
+        .map(|manifest| match &manifest.expect("readable").expect("listed").body().kind {
+            ManifestKind::Proof(proof) => proof.claim.clone(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let named = Claim::Equivocation { first, second };
+    assert!(claims.contains(&named), "{claims:?}");
+    assert!(claims.iter().any(|claim| matches!(claim, Claim::Enclosed { .. })), "{claims:?}");
+    for id in [first, second] {
+        assert!(store.is_well_formed(&id), "whoever judges the proof that names it gets it here");
+    }
+    let told = Found::equivocation(
+        &store.manifest(&first).expect("readable").expect("here"),
+        &store.manifest(&second).expect("readable").expect("here"),
+    );
+    assert_eq!(told.claims.first(), Some(&named), "the one that everybody can read is announced first");
+}
+
+/// A version's verdict is for good: no other release looks at the proposal again.
+#[tokio::test]
+async fn what_was_not_looked_for_in_full_is_signed_as_missing_by_no_version() {
+    let stage = Stage::new(&script(folded())).await;
+    let channel = open(&stage, &[]).await;
+    let info = ProposalInfo {
+        genesis: Stage::base(),
+        channel,
+        adapter: ManifestId(Digest::of(b"nobody is here who could have it")),
+        weight: Weight::ONE,
+    };
+    let (publisher, name) = (&stage.node.parts.publisher, "offer".parse().expect("a name"));
+    publisher.publish_record(ManifestKind::Proposal(info), &name, "", String::new()).await.expect("signed");
+    let (stage, tasks) = stage.online(&script(folded())).await;
+    let nothing = release_nothing(&stage).await;
+    assert_eq!((nothing.missing, nothing.verdicts.len()), (1, 0), "{nothing:?}");
+    let again = release_nothing(&stage).await;
+    assert_eq!((again.later, again.verdicts.len()), (1, 0), "{again:?}");
+    assert!(tasks.finish().await);
+}
+
 /// F6: proofs by keys that cost nothing are read once each, in an order that nobody chooses.
 #[tokio::test]
 async fn a_true_proof_is_found_among_hundreds_that_name_what_nobody_has() {
@@ -288,7 +346,7 @@ async fn a_true_proof_is_found_among_hundreds_that_name_what_nobody_has() {
         let said = Signed::sign(&said, &key).expect("encodes").expect("its key").verify().expect("just signed");
         network.handle.announce(said).await.expect("there is room");
     }
-    let claim = Found::equivocation(&first, &other).claim;
+    let claim = Found::equivocation(&first, &other).claims.pop().expect("they fit");
     assert!(matches!(claim, Claim::Enclosed { .. }), "the proof needs nobody who has the versions");
     let info = ProofInfo { genesis: Stage::base(), channel, claim };
     let name = "proof".parse().expect("a name");

@@ -13,6 +13,9 @@ use crate::config;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::home::peers::Remembered;
 
+/// Of those that announced it, so many are named: anybody may have.
+const ANNOUNCERS_SHOWN: usize = 8;
+
 /// An adapter that nobody handed out whole.
 struct Gone {
     id: ManifestId,
@@ -90,6 +93,7 @@ impl Versions {
         let remembered = Remembered::open(&self.disk.home.layout().peers(), network.name.clone(), now);
         let connected = network.handle.peers().await.unwrap_or_default();
         let mut peers = network.handle.announcers(id);
+        peers.truncate(ANNOUNCERS_SHOWN);
         peers.extend(network.exchange.holders_of(&id));
         peers.sort();
         peers.dedup();

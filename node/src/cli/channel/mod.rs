@@ -10,7 +10,7 @@ use clap::Subcommand;
 
 use super::ask::ask;
 use super::global::Global;
-use super::output::{self, Column, Terminal};
+use super::output::{self, Column, Terminal, date};
 use crate::api::answers::{Channels, Followed};
 use crate::api::ask::{Ask, AskChannels};
 use crate::failure::Outcome;
@@ -44,10 +44,21 @@ fn render(listed: &Channels, terminal: Terminal) -> Vec<String> {
             [(channel.own, "steward"), (channel.audit, "audit"), (channel.held, "held"), (channel.halted, "halted")];
         let state: Vec<_> = state.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
         let height = channel.height.map_or_else(|| "?".to_owned(), |height| height.to_string());
-        vec![channel.name.to_string(), channel.channel.short(), height, state.join(", ")]
+        let heard = match channel.steward_heard {
+            _ if channel.own => String::new(),
+            Some(seconds) => date(seconds),
+            None => "never".to_owned(),
+        };
+        vec![channel.name.to_string(), channel.channel.short(), height, heard, state.join(", ")]
     };
     let rows: Vec<_> = listed.channels.iter().map(row).collect();
-    let columns = [Column::Text("name"), Column::Id("channel"), Column::Number("version"), Column::Text("state")];
+    let columns = [
+        Column::Text("name"),
+        Column::Id("channel"),
+        Column::Number("version"),
+        Column::Text("steward heard"),
+        Column::Text("state"),
+    ];
     output::table(&columns, &rows, terminal)
 }
 
@@ -68,6 +79,7 @@ mod tests {
             audit: true,
             halted: false,
             own: true,
+            steward_heard: Some(1_795_305_600),
         };
         let damaged = Followed {
             name: name(&"n".repeat(64)),
@@ -76,9 +88,12 @@ mod tests {
             steward: None,
             halted: true,
             own: false,
+            steward_heard: None,
             ..own.clone()
         };
-        let channels = vec![own, damaged];
+        let others =
+            Followed { name: name("others"), channel: manifest("others"), own: false, held: false, ..own.clone() };
+        let channels = vec![own, damaged, others];
         check_table("channel-list", |terminal| render(&Channels { channels: channels.clone() }, terminal));
         check_table("channel-list-empty", |terminal| render(&Channels { channels: Vec::new() }, terminal));
     }

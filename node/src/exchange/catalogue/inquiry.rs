@@ -1,17 +1,18 @@
 //! An inquiry: our catalogue of a base compared with those of several peers at once and now. Whoever may sign something
 //! only once asks so whether it is signed already.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::join_all;
+use potluck_protocol::ask::spread;
 use potluck_protocol::catalogue::{Action, Event, Neighbourhood, Question, Reconcile, RoundId, RoundOutcome};
 use potluck_protocol::id::BaseId;
 use potluck_protocol::splitmix::SplitMix64;
 use tokio::time::timeout;
 
 use super::super::Exchange;
-use super::super::limits::INQUIRED;
+use super::super::limits::{INQUIRED, INQUIRED_LONGEST, INQUIRED_NAMED};
 use super::round;
 use crate::net::{Misdeed, PeerInfo};
 
@@ -23,13 +24,13 @@ enum Step {
 }
 
 impl Exchange {
-    /// Takes up what connected peers, drawn at random, know of a base beyond what is known here; how many of them said
-    /// what they know within `patience`.
+    /// Takes up what connected peers (see `choose`) know of a base beyond what is known here; how many of them said what
+    /// they know within `patience`.
     pub async fn inquire(&self, base: BaseId, patience: Duration) -> usize {
         // A network that is being restarted has nobody connected.
         let peers = self.0.net.peers().await.unwrap_or_default();
         let here = peers.into_iter().filter(|info| info.agent.is_some()).collect();
-        let chosen = SplitMix64::new(RandomState::new().hash_one(base)).sample(here, INQUIRED);
+        let chosen = choose(here, &mut SplitMix64::new(self.draw()));
         let inquiries = chosen.iter().map(|info| timeout(patience, self.inquire_of(info, base)));
         join_all(inquiries).await.into_iter().filter(|answered| *answered == Ok(true)).count()
     }
@@ -82,11 +83,71 @@ impl Exchange {
     }
 }
 
+/// Who is asked: one stranger may have many connections, and must not be nearly all of them. So first some of those that
+/// are named in the settings; then of those that have been here longest, one of each neighbourhood; then one of each
+/// neighbourhood before a second of any, drawn at random.
+fn choose(peers: Vec<PeerInfo>, rng: &mut SplitMix64) -> Vec<PeerInfo> {
+    let (named, mut left): (Vec<_>, Vec<_>) = peers.into_iter().partition(|info| info.bootstrap);
+    let mut chosen = spread(named, |info| info.group, rng);
+    left.extend(chosen.split_off(chosen.len().min(INQUIRED_NAMED)));
+    left.sort_by_key(|info| std::cmp::Reverse(info.connected_for));
+    let (mut seen, mut longest) = (chosen.iter().map(|info| info.group).collect::<BTreeSet<_>>(), 0);
+    let (oldest, others): (Vec<_>, Vec<_>) = left.into_iter().partition(|info| {
+        let taken = longest < INQUIRED_LONGEST && seen.insert(info.group);
+        longest += usize::from(taken);
+        taken
+    });
+    chosen.extend(oldest);
+    chosen.extend(spread(others, |info| info.group, rng));
+    chosen.truncate(INQUIRED);
+    chosen
+}
+
 #[cfg(test)]
 mod tests {
+    use libp2p::{Multiaddr, PeerId};
+
     use super::*;
+    use crate::addresses::AddressGroup;
     use crate::exchange::testing::honest;
     use crate::net::testing::{announcement, base, connect, node};
+
+    fn connected(group: u8, seconds: u64, bootstrap: bool) -> PeerInfo {
+        let address: Multiaddr = format!("/ip4/198.51.{group}.7/tcp/1").parse().expect("an address");
+        PeerInfo {
+            peer: PeerId::random(),
+            addresses: Vec::new(),
+            agent: Some("potluck/1".to_owned()),
+            connected_for: Duration::from_secs(seconds),
+            direct: true,
+            group: AddressGroup::from(&address),
+            bootstrap,
+        }
+    }
+
+    #[test]
+    fn sixty_connections_of_one_stranger_are_not_nearly_all_that_is_asked() {
+        // They were first, and the bootstrap peer is in their neighbourhood.
+        let crowd: Vec<_> = (0..60).map(|_| connected(0, 1_000, false)).collect();
+        let honest: Vec<_> = (1..=12).map(|group| connected(group, 10, false)).chain([connected(0, 1, true)]).collect();
+        for seed in 0..50 {
+            let all = crowd.iter().chain(&honest).cloned().collect();
+            let chosen = choose(all, &mut SplitMix64::new(seed));
+            assert_eq!(chosen.len(), INQUIRED);
+            assert!(honest.iter().all(|one| chosen.iter().any(|info| info.peer == one.peer)), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn those_that_are_here_longest_and_those_of_the_settings_are_asked_among_a_hundred_neighbourhoods() {
+        let crowd: Vec<_> = (0..100).map(|group| connected(group, 10, false)).collect();
+        let own = [connected(200, 1_000, false), connected(201, 900, false), connected(202, 1, true)];
+        for seed in 0..50 {
+            let chosen = choose(crowd.iter().chain(&own).cloned().collect(), &mut SplitMix64::new(seed));
+            assert!(own.iter().all(|one| chosen.iter().any(|info| info.peer == one.peer)), "seed {seed}");
+            assert_eq!(chosen.iter().map(|info| info.peer).collect::<BTreeSet<_>>().len(), INQUIRED);
+        }
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_inquiry_brings_what_any_peer_knows_and_counts_who_answered() {

@@ -1,86 +1,71 @@
 //! The catalogue on disk: what changed is written in one go, a moment after it changed, and not again for a while.
 //!
-//! What is written is the difference between what is kept and what is known, so nothing is missed however much changes
-//! at once, and no list of changes has to be bounded. It is not durable at once: what a crash loses is heard again.
+//! What is written is the difference between what is kept and what is known ([`Kept`]), so nothing is missed however much
+//! changes at once, and no list of changes has to be bounded. It is not durable at once, and what was only heard is not
+//! written before it has stood for a while: what a crash loses is heard again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use potluck_protocol::announce;
-use potluck_protocol::catalogue::{Key, Record, Trusted, timing};
-use potluck_protocol::id::{AnnouncementId, ManifestId};
-use tokio::time::timeout;
+use potluck_protocol::catalogue::{Trusted, timing};
+use potluck_protocol::id::ManifestId;
+use tokio::time::{Instant, timeout};
 
 use super::super::Exchange;
-use super::super::limits::{CATALOGUE_KEEP, CATALOGUE_PAUSE, CATALOGUE_TRUST};
+use super::super::limits::{CATALOGUE_KEEP, CATALOGUE_PAUSE, CATALOGUE_STOOD, CATALOGUE_TRUST};
+use super::kept::{Extent, Kept};
 use crate::config;
 use crate::store::Store;
 
 /// Knows what the store has.
 pub(in crate::exchange) struct Keeper {
-    kept: BTreeMap<AnnouncementId, Key>,
+    kept: Kept,
+    /// When what was heard was looked at.
+    looked_at: Instant,
 }
 
 impl Keeper {
     /// Takes what the store has into the catalogue.
     pub async fn restore(exchange: &Exchange) -> Self {
         let heard = exchange.blocking(|store| store.heard()).await;
-        let kept = heard.iter().map(|one| (announce::id(one), Key::of(one.body()))).collect();
+        let kept = Kept::of(&heard);
         // Before the records come: by these it is decided which of them have a place.
         refresh_trust(exchange).await;
         exchange.0.net.known().with(|catalogue| {
             catalogue.set_epoch(timing::epoch(config::seconds_since_1970()));
             catalogue.restore(heard);
         });
-        Self { kept }
+        Self { kept, looked_at: Instant::now() }
     }
 
     /// Until the node stops; what is known then is written before this ends.
     pub async fn run(mut self, exchange: Exchange) {
         let stop = exchange.0.tasks.stop().clone();
         loop {
+            // Without a change, what was heard has stood.
             let changed = timeout(CATALOGUE_TRUST, exchange.0.net.known().changed());
-            match stop.run_until_cancelled(changed).await {
-                None => break,
-                Some(Ok(())) => {}
-                Some(Err(_)) => {
-                    refresh_trust(&exchange).await;
-                    continue;
-                }
+            if stop.run_until_cancelled(changed).await.is_none() {
+                break;
             }
             let _ = stop.run_until_cancelled(tokio::time::sleep(CATALOGUE_KEEP)).await;
-            self.write(&exchange).await;
+            let has_stood = self.looked_at.elapsed() >= CATALOGUE_STOOD;
+            self.write(&exchange, if has_stood { Extent::Stood } else { Extent::Trusted }).await;
             // Whatever changes meanwhile, and however often, is one more write.
             let _ = stop.run_until_cancelled(tokio::time::sleep(CATALOGUE_PAUSE)).await;
         }
-        self.write(&exchange).await;
+        self.write(&exchange, Extent::All).await;
     }
 
-    async fn write(&mut self, exchange: &Exchange) {
+    async fn write(&mut self, exchange: &Exchange, extent: Extent) {
         refresh_trust(exchange).await;
-        let (gone, new) = self.difference(exchange);
-        if gone.is_empty() && new.is_empty() {
+        if extent != Extent::Trusted {
+            self.looked_at = Instant::now();
+        }
+        let changes = exchange.0.net.known().with(|catalogue| self.kept.changes(catalogue, extent));
+        if changes.gone.is_empty() && changes.new.is_empty() {
             return;
         }
-        for (id, _) in &gone {
-            self.kept.remove(id);
-        }
-        exchange.0.metrics.records_written.inc_by(new.len() as u64);
-        self.kept.extend(new.iter().map(|one| (announce::id(one), Key::of(one.body()))));
-        exchange
-            .blocking(move |store| {
-                let keys: Vec<Key> = gone.into_iter().map(|(_, key)| key).collect();
-                store.save_announcements(&keys, &new);
-            })
-            .await;
-    }
-
-    /// What is kept and no longer known, and what is known and not kept.
-    fn difference(&self, exchange: &Exchange) -> (Vec<(AnnouncementId, Key)>, Vec<Record>) {
-        exchange.0.net.known().with(|catalogue| {
-            let gone = self.kept.iter().filter(|(id, key)| !catalogue.contains(&key.base, id));
-            let new = catalogue.records().filter(|one| !self.kept.contains_key(&announce::id(one)));
-            (gone.map(|(id, key)| (*id, *key)).collect(), new.cloned().collect())
-        })
+        exchange.0.metrics.records_written.inc_by(changes.new.len() as u64);
+        exchange.blocking(move |store| store.save_announcements(&changes.gone, &changes.new)).await;
     }
 }
 

@@ -5,6 +5,7 @@
 //! verifies what comes. Rounds are bounded by the machine.
 
 mod inquiry;
+mod kept;
 mod keeper;
 mod round;
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use libp2p::PeerId;
 use potluck_protocol::bulk::{Reply, Request};
 use potluck_protocol::catalogue::{Differing, Event, Page, Question, RoundId, Violation, verify_records};
-use potluck_protocol::id::BaseId;
+use potluck_protocol::id::{AnnouncementId, BaseId};
 use tokio::sync::mpsc;
 
 use super::super::ask::{AskError, unexpected};
@@ -36,7 +36,7 @@ pub(super) async fn put(
     question: Question,
 ) -> Event {
     match ask(net, peer, stream, question).await {
-        Ok(reply) => understood(round, reply).await,
+        Ok(reply) => understood(net, round, reply).await,
         Err(error) if error.is_fault() => wrong(round, &error),
         Err(error) => {
             tracing::debug!(%peer, %error, "a catalogue was not compared");
@@ -74,18 +74,28 @@ async fn ask(
 }
 
 /// Signatures are checked where waiting is allowed: 256 of them take some 15 ms. // I8
-async fn understood(round: RoundId, answer: Answer) -> Event {
+async fn understood(net: &Handle, round: RoundId, answer: Answer) -> Event {
     match answer {
         Answer::Differing(differing) => Event::Differs { round, differing },
         Answer::StoodBehind(base, records) => {
-            verified(round, base, records, |page| Event::StoodBehind { round, page }).await
+            verified(net, round, base, records, |page| Event::StoodBehind { round, page }).await
         }
-        Answer::Records(base, records) => verified(round, base, records, |page| Event::Records { round, page }).await,
+        Answer::Records(base, records) => {
+            verified(net, round, base, records, |page| Event::Records { round, page }).await
+        }
     }
 }
 
-async fn verified(round: RoundId, base: BaseId, records: Vec<Vec<u8>>, event: impl FnOnce(Page) -> Event) -> Event {
-    match task::blocking(move || verify_records(base, &records)).await {
+async fn verified(
+    net: &Handle,
+    round: RoundId,
+    base: BaseId,
+    records: Vec<Vec<u8>>,
+    event: impl FnOnce(Page) -> Event,
+) -> Event {
+    let known = net.known().clone();
+    let here = move |id: &AnnouncementId| known.with(|catalogue| catalogue.get(&base, id).cloned());
+    match task::blocking(move || verify_records(base, &records, here)).await {
         Ok(Ok(page)) => event(page),
         Ok(Err(fault)) => Event::Wrong { round, blame: Violation::Announcement(fault) },
         // A panic of ours is not the peer's fault.

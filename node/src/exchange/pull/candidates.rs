@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libp2p::{Multiaddr, PeerId};
-use potluck_protocol::ask::{Answer, PEERS_MAX};
+use potluck_protocol::ask::{Answer, More, PEERS_MAX};
 use potluck_protocol::id::ManifestId;
-use potluck_protocol::splitmix::SplitMix64;
 use tokio::time::{Duration, Instant};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::super::Exchange;
 use super::super::ask::AskError;
 use super::super::asking::{Asking, failed};
-use super::super::limits::{DIAL_AGAIN, DIALLED, DIALLED_OF_ONE, FRUITLESS, LOOK_AROUND, PROVIDERS_AT_ONCE};
+use super::super::limits::{LOOK_AROUND, PROVIDERS_AT_ONCE};
+use super::super::{Exchange, lock};
+use super::dials::{Candidate as Dialled, Dials, Rank};
 use crate::net::NetError;
 use crate::net::discovery::{FindError, Key};
 
@@ -37,8 +37,8 @@ pub struct Candidates {
     look_at: Instant,
     /// When time alone changes something.
     tick_at: Option<Instant>,
-    /// When more providers are wanted if nothing comes until then.
-    fruitless_at: Instant,
+    /// When more providers are wanted.
+    more: More,
 }
 
 impl Candidates {
@@ -51,12 +51,12 @@ impl Candidates {
             asking: Asking::new(exchange, id, PROVIDERS_AT_ONCE),
             asked: BTreeSet::new(),
             gave: BTreeSet::new(),
-            dials: Dials { rng: SplitMix64::new(exchange.draw()), attempts: BTreeMap::new() },
+            dials: Dials::new(exchange.draw()),
             hints,
             pending: Vec::new(),
             look_at: now,
             tick_at: None,
-            fruitless_at: now + FRUITLESS,
+            more: More::new(exchange.now_ms()),
         }
     }
 
@@ -83,9 +83,8 @@ impl Candidates {
             let connected = connected.iter().map(|info| info.peer).collect();
             self.dial_likely(&connected).await;
         }
-        if now >= self.fruitless_at {
-            self.fruitless_at = now + FRUITLESS;
-            let due = self.asking.fruitless();
+        if self.more.is_due(self.exchange.now_ms()) {
+            let due = self.asking.want_more();
             self.ask_later(due);
         }
         if self.tick_at.is_some_and(|at| now >= at) {
@@ -108,7 +107,7 @@ impl Candidates {
 
     /// Something new of it came from this peer.
     pub fn delivered(&mut self, peer: PeerId) {
-        self.fruitless_at = Instant::now() + FRUITLESS;
+        self.more.delivered(self.exchange.now_ms());
         self.gave.insert(peer);
         self.asking.delivered(peer);
     }
@@ -119,14 +118,18 @@ impl Candidates {
         self.pending.clear();
         self.tick_at = None;
         self.look_at = Instant::now();
-        self.fruitless_at = self.look_at + FRUITLESS;
+        self.more = More::new(self.exchange.now_ms());
     }
 
     /// Dials peers that `by` says have it.
     pub fn dial_named(&mut self, by: PeerId, named: Vec<(PeerId, Vec<Multiaddr>)>) {
+        let now_ms = self.exchange.now_ms();
         for (peer, addresses) in named {
-            if self.dials.may(peer, Some(by)) {
-                self.dial(peer, addresses);
+            let one = Dialled { peer, addresses, rank: Rank::Said };
+            let may = self.may_be_dialled(&peer)
+                && self.dials.may_dial_named(&one, by, &lock(&self.exchange.0.unreachable), now_ms);
+            if may {
+                self.dial(one);
             }
         }
     }
@@ -141,79 +144,50 @@ impl Candidates {
         }
     }
 
-    /// Dials those that are known to have it or say so, in an order that is drawn each time.
+    /// Dials those that are known to have it or say so.
     async fn dial_likely(&mut self, connected: &BTreeSet<PeerId>) {
-        let mut known = self.hints.clone();
-        known.extend(self.exchange.holders().of(&self.id));
-        let mut said = self.exchange.0.net.announcers(self.id);
-        said.retain(|peer| !known.contains(peer));
-        let count = said.len();
-        known.extend(self.dials.rng.sample(said, count));
-        let mut away: Vec<PeerId> = known.into_iter().filter(|peer| !connected.contains(peer)).collect();
-        away.sort_by_key(|peer| self.dials.times(peer));
-        for peer in away {
-            if !self.dials.may(peer, None) {
-                continue;
-            }
-            let addresses = self.exchange.0.net.addresses(peer).await.unwrap_or_default();
-            if !addresses.is_empty() {
-                self.dial(peer, addresses);
-            }
+        let net = self.exchange.0.net.clone();
+        let mut ranks = BTreeMap::new();
+        let gave = self.hints.iter().copied().chain(self.exchange.holders().of(&self.id));
+        let some = net.announcers(self.id);
+        // The best reason first: it is the one that counts.
+        let all = gave
+            .map(|peer| (peer, Rank::Gave))
+            .chain(net.vouched_announcers(self.id).into_iter().map(|peer| (peer, Rank::Vouched)))
+            .chain(some.into_iter().map(|peer| (peer, Rank::Said)));
+        for (peer, rank) in all.filter(|(peer, _)| !connected.contains(peer) && self.may_be_dialled(peer)) {
+            ranks.entry(peer).or_insert(rank);
         }
-    }
-
-    fn dial(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let blamed = self.exchange.reputation().is_blamed(&peer, Instant::now());
-        if blamed || peer == self.exchange.0.net.peer_id() {
+        if ranks.is_empty() {
             return;
         }
-        let net = self.exchange.0.net.clone();
+        let known = net.addresses(ranks.keys().copied().collect()).await.unwrap_or_default();
+        let away = known.into_iter().filter_map(|(peer, addresses)| {
+            let rank = *ranks.get(&peer)?;
+            Some(Dialled { peer, addresses, rank })
+        });
+        let now_ms = self.exchange.now_ms();
+        let chosen = self.dials.choose(away.collect(), &lock(&self.exchange.0.unreachable), now_ms);
+        chosen.into_iter().for_each(|one| self.dial(one));
+    }
+
+    fn may_be_dialled(&self, peer: &PeerId) -> bool {
+        *peer != self.exchange.0.net.peer_id() && !self.exchange.reputation().is_blamed(peer, Instant::now())
+    }
+
+    fn dial(&self, Dialled { peer, addresses, .. }: Dialled) {
+        let exchange = self.exchange.clone();
         self.exchange.0.tasks.spawn("dial a holder", async move {
-            if let Err(error) = net.dial(peer, addresses).await {
-                tracing::debug!(%error, "a named holder cannot be reached");
+            let reached = exchange.0.net.dial(peer, addresses).await;
+            let mut unreachable = lock(&exchange.0.unreachable);
+            match reached {
+                Ok(()) => unreachable.reset(&peer),
+                Err(error) => {
+                    tracing::debug!(%error, "a named holder cannot be reached");
+                    unreachable.back_off_once(peer, exchange.now_ms());
+                }
             }
         });
-    }
-}
-
-/// Whom a pull has dialled.
-struct Dials {
-    rng: SplitMix64,
-    attempts: BTreeMap<PeerId, Attempt>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Attempt {
-    /// The next one not before this. Until then it counts.
-    next: Instant,
-    times: u32,
-    /// Who named the peer; `None` if it said itself that it has it.
-    by: Option<PeerId>,
-}
-
-impl Dials {
-    /// Whether a peer may be dialled now; notes that it is. Those that a peer names leave room for the others, and for
-    /// those of other peers.
-    fn may(&mut self, peer: PeerId, by: Option<PeerId>) -> bool {
-        let now = Instant::now();
-        let count = |of: &dyn Fn(&Attempt) -> bool| {
-            self.attempts.values().filter(|attempt| attempt.next > now && of(attempt)).count()
-        };
-        let room = count(&|attempt| attempt.by.is_some() == by.is_some()) < DIALLED
-            && (by.is_none() || count(&|attempt| attempt.by == by) < DIALLED_OF_ONE);
-        if !room || self.attempts.get(&peer).is_some_and(|attempt| attempt.next > now) {
-            return false;
-        }
-        let times = self.times(&peer) + 1;
-        if self.attempts.len() >= 16 * DIALLED {
-            self.attempts.retain(|_, attempt| attempt.next > now);
-        }
-        self.attempts.insert(peer, Attempt { next: now + DIAL_AGAIN, times, by });
-        true
-    }
-
-    fn times(&self, peer: &PeerId) -> u32 {
-        self.attempts.get(peer).map_or(0, |attempt| attempt.times)
     }
 }
 
@@ -233,24 +207,4 @@ pub fn look_up(exchange: &Exchange, id: ManifestId) -> AbortOnDropHandle<()> {
             pause = (pause * 2).min(LOOK_UP_MAX);
         }
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_one_peer_names_leaves_room_for_what_others_name_and_announce() {
-        let mut dials = Dials { rng: SplitMix64::new(1), attempts: BTreeMap::new() };
-        let (liar, other) = (PeerId::random(), PeerId::random());
-        let named = (0..1000).filter(|_| dials.may(PeerId::random(), Some(liar))).count();
-        assert_eq!(named, DIALLED_OF_ONE);
-        assert!(dials.may(PeerId::random(), Some(other)));
-        let crowd = (0..1000).filter(|_| dials.may(PeerId::random(), Some(PeerId::random()))).count();
-        assert_eq!(named + 1 + crowd, DIALLED);
-        let holder = PeerId::random();
-        assert!(dials.may(holder, None), "those that say it themselves have places of their own");
-        assert!(!dials.may(holder, None), "once in a while");
-        assert_eq!((dials.times(&holder), dials.attempts.len()), (1, DIALLED + 1));
-    }
 }

@@ -2,6 +2,7 @@
 //! `find` gets the manifest itself.
 
 mod candidates;
+mod dials;
 mod provider;
 mod session;
 mod shard_writer;

@@ -332,6 +332,11 @@ impl Session {
                     // It said that it has something, and does not deliver: its place is another's.
                     self.candidates.answered(peer, Had::Nothing);
                 }
+                Action::Release { peer } => {
+                    self.providers.remove(&peer);
+                    // No failure: it may be asked again, and somebody else now.
+                    self.candidates.answered(peer, Had::Lacks);
+                }
                 Action::Drop { peer } => drop(self.providers.remove(&peer)),
                 Action::Done => {}
             }

@@ -1,6 +1,6 @@
 //! What is answered to each request.
 
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use libp2p::PeerId;
@@ -8,18 +8,24 @@ use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
 use potluck_protocol::catalogue::{Compare, Wanted};
 use potluck_protocol::codec::Heard;
 use potluck_protocol::id::{BaseId, ManifestId, ShardId};
-use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, PROVIDERS_MAX};
+use potluck_protocol::limits::{ADDRESS_MAX, ADDRESSES_MAX, OWN_SHARD_MIN, PROVIDERS_MAX};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::super::limits::{BUSY_RETRY_MS, PROVIDERS_LOOKED_AT};
+use super::super::limits::BUSY_RETRY_MS;
 use super::super::uploads::Uploader;
 use super::super::{Exchange, lock};
 use super::asked::Pending;
 use super::{Answer, ServeError};
+use crate::net::discovery::Named;
 use crate::store::StoreError;
 
 impl Exchange {
-    pub(super) async fn answer(&self, uploader: &Uploader, pending: &Pending) -> Result<Answer, ServeError> {
+    pub(super) async fn answer(
+        &self,
+        uploader: &Uploader,
+        relayed: bool,
+        pending: &Pending,
+    ) -> Result<Answer, ServeError> {
         let asker = uploader.peer();
         if pending.is_called_back() {
             return Ok(Answer::Whole(Reply::Refused(Refusal::Cancelled)));
@@ -30,14 +36,15 @@ impl Exchange {
             Heard::Later(_) => return Ok(Answer::Whole(Reply::Refused(Refusal::NotFound))),
         };
         let reply = match request {
+            // Whoever relays pays for it: nobody who follows the protocol asks.
+            Request::Shard(_) if relayed => Reply::Refused(Refusal::NotFound),
             Request::Shard(id) => return self.shard(uploader, *id).await,
-            _ if !self.may_ask(asker) => busy(),
             Request::Manifest(id) => self.manifest(asker, *id).await?,
             Request::Have(shards) => self.have(shards.clone()).await?,
             Request::Providers(id) => self.providers(asker, *id).await,
             Request::Announcements(base) => self.announcements(*base),
             Request::Compare(compare) => self.compare(asker, compare),
-            Request::Records(wanted) => self.records(asker, wanted),
+            Request::Records(wanted) => self.records(wanted),
             Request::Peers => self.peers_for(asker).await,
             // Taken out of the line where requests are read.
             Request::Cancel(_) => Reply::Refused(Refusal::Cancelled),
@@ -65,30 +72,24 @@ impl Exchange {
         let (Some(its), Some(place)) = (uploader.place(), self.place()) else { return Ok(Answer::Whole(busy())) };
         // Only what hashes to its name comes out of the store. // I8
         Ok(match self.blocking(move |store| store.shard(&id)).await? {
-            Some(shard) => Answer::Shard(shard, [its, place]),
+            Some(shard) => {
+                if shard.bytes().len() >= OWN_SHARD_MIN {
+                    lock(&self.0.turns).give_back_shard(uploader.asker());
+                }
+                Answer::Shard(shard, [its, place])
+            }
             None => Answer::Whole(Reply::Refused(Refusal::NotFound)),
         })
     }
 
     async fn providers(&self, asker: PeerId, id: ManifestId) -> Reply {
         let mut peers = self.holders().of(&id);
-        peers.extend(some_of(self.0.net.announcers(id)));
+        peers.extend(self.0.net.announcers(id));
         peers.extend(self.holders().askers(&id));
-        let mut providers: Vec<Provider> = Vec::new();
-        for peer in peers {
-            let bytes = peer.to_bytes();
-            let new = peer != asker && peer != self.0.net.peer_id() && !providers.iter().any(|one| one.peer == bytes);
-            if !new || providers.len() == PROVIDERS_MAX {
-                continue;
-            }
-            let addresses = self.0.net.addresses_for(asker, peer).await.unwrap_or_default();
-            let addresses = addresses.iter().map(|address| address.to_vec());
-            let addresses: Vec<_> = addresses.filter(|one| one.len() <= ADDRESS_MAX).take(ADDRESSES_MAX).collect();
-            if !addresses.is_empty() {
-                providers.push(Provider { peer: bytes, addresses });
-            }
-        }
-        Reply::Providers(providers)
+        let mut seen = BTreeSet::from([asker, self.0.net.peer_id()]);
+        peers.retain(|peer| seen.insert(*peer));
+        let named = self.0.net.addresses_for(asker, peers).await.unwrap_or_default();
+        Reply::Providers(named.into_iter().filter_map(provider).take(PROVIDERS_MAX).collect())
     }
 
     /// What we stand behind: it has places of its own in others' catalogues, and is what a search sees of a base that
@@ -99,9 +100,6 @@ impl Exchange {
     }
 
     fn compare(&self, asker: PeerId, compare: &Compare) -> Reply {
-        if !self.may_compare(asker) {
-            return busy();
-        }
         let differing = self.0.net.known().with(|catalogue| catalogue.compare(compare));
         if !differing.0.is_empty() {
             // Full: the next comparison finds it.
@@ -110,19 +108,8 @@ impl Exchange {
         Reply::Differing(differing)
     }
 
-    fn records(&self, asker: PeerId, wanted: &Wanted) -> Reply {
-        if !self.may_compare(asker) {
-            return busy();
-        }
+    fn records(&self, wanted: &Wanted) -> Reply {
         Reply::Records(self.0.net.known().with(|catalogue| catalogue.answer(wanted)))
-    }
-
-    fn may_ask(&self, asker: PeerId) -> bool {
-        lock(&self.0.questions).take(asker, self.now_ms())
-    }
-
-    fn may_compare(&self, asker: PeerId) -> bool {
-        lock(&self.0.comparisons).take(asker, self.now_ms())
     }
 
     fn place(&self) -> Option<OwnedSemaphorePermit> {
@@ -131,12 +118,11 @@ impl Exchange {
     }
 }
 
-/// Thousands of keys may be said to have a manifest, and each of them costs a look at its addresses.
-fn some_of(mut peers: Vec<PeerId>) -> Vec<PeerId> {
-    let lots = RandomState::new();
-    peers.sort_by_cached_key(|peer| lots.hash_one(peer));
-    peers.truncate(PROVIDERS_LOOKED_AT);
-    peers
+/// As it is said; `None` if no address of it can be.
+fn provider((peer, addresses): Named) -> Option<Provider> {
+    let addresses = addresses.iter().map(|address| address.to_vec());
+    let addresses: Vec<_> = addresses.filter(|one| one.len() <= ADDRESS_MAX).take(ADDRESSES_MAX).collect();
+    (!addresses.is_empty()).then(|| Provider { peer: peer.to_bytes(), addresses })
 }
 
 pub(in crate::exchange) fn busy() -> Reply {

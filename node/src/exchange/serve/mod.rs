@@ -5,10 +5,14 @@
 //! ```
 //!
 //! One task a stream, its three steps at once: while one answer is sent the next is read from the disk. What waits for
-//! the disk runs where waiting is allowed. A request that finds no place is answered with `Busy`.
+//! the disk runs where waiting is allowed. A request of a peer that asks too much waits for its turn (`turns`), one that
+//! finds no place is answered with `Busy`.
 
 mod answers;
 mod asked;
+mod turns;
+
+use std::time::Duration;
 
 use futures::future;
 use potluck_protocol::bulk::{Provider, Refusal, Reply, Request};
@@ -16,15 +20,17 @@ use potluck_protocol::codec::Heard;
 use potluck_protocol::limits::DATA_MAX;
 use potluck_protocol::shard::VerifiedShard;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 
-use super::Exchange;
 use super::limits::{REQUEST_IDLE, REQUESTS, SEND_SHARD};
 use super::uploads::Uploader;
+use super::{Exchange, lock};
 use crate::net::{FrameError, Inbound, Misdeed, Replier, Requests};
 use crate::store::StoreError;
 pub(super) use answers::busy;
 use asked::{Asked, Pending};
+pub(super) use turns::Turns;
+use turns::{Kind, Turn};
 
 /// Why a stream was given up.
 #[derive(Debug, thiserror::Error)]
@@ -92,11 +98,46 @@ impl Exchange {
         // One answer ahead of the one that is being sent.
         let (ready, answers) = mpsc::channel(1);
         let steps = future::try_join3(
-            read(requests, &asked, queue),
+            self.read(requests, uploader, &asked, queue),
             self.prepare((uploader, relayed), &asked, waiting, ready),
             self.send(replier, uploader, &asked, answers),
         );
         steps.await.map(|_| ())
+    }
+
+    /// Reads requests until the peer is done. One that was called back keeps its place in the order.
+    async fn read(
+        &self,
+        mut requests: Requests,
+        uploader: &Uploader,
+        asked: &Asked,
+        queue: mpsc::Sender<Pending>,
+    ) -> Result<(), ServeError> {
+        while let Some((request, bytes)) = requests.receive().await? {
+            if let Heard::Known(Request::Cancel(id)) = request {
+                self.turn(uploader, Kind::Shard).await;
+                asked.call_back(id);
+                continue;
+            }
+            let room = asked.room(bytes).await;
+            if queue.send(asked.note(request, room)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until it is a request's turn to be answered. Whether it is: it is refused then if too many others of its peer
+    /// wait.
+    async fn turn(&self, uploader: &Uploader, kind: Kind) -> bool {
+        let now_ms = self.now_ms();
+        let turn = lock(&self.0.turns).take(uploader.asker(), kind, now_ms);
+        let (Turn::At(at_ms) | Turn::Refused(at_ms)) = turn;
+        if at_ms > now_ms {
+            self.0.metrics.requests_delayed.inc();
+            sleep_until(self.0.started + Duration::from_millis(at_ms)).await;
+        }
+        matches!(turn, Turn::At(_))
     }
 
     async fn prepare(
@@ -111,10 +152,10 @@ impl Exchange {
                 Ok(Some(pending)) => {
                     // A place first: one answer is sent and one is ready, and no third one is in memory.
                     let Ok(place) = ready.reserve().await else { return Ok(()) };
-                    let answer = match &pending.request {
-                        // Whoever relays pays for it: nobody who follows the protocol asks.
-                        Heard::Known(Request::Shard(_)) if relayed => Answer::Whole(Reply::Refused(Refusal::NotFound)),
-                        _ => self.answer(uploader, &pending).await?,
+                    let answer = if self.turn(uploader, Kind::of(&pending.request)).await {
+                        self.answer(uploader, relayed, &pending).await?
+                    } else {
+                        Answer::Whole(busy())
                     };
                     place.send((pending, answer));
                 }
@@ -140,9 +181,8 @@ impl Exchange {
                     replier.send(&reply).await?;
                 }
                 Answer::Shard(shard, _places) => {
-                    let peer = replier.peer();
                     let sending = self.send_shard(replier, uploader, &pending, &shard);
-                    let sending = self.0.stalls.watch(peer, timeout(SEND_SHARD, sending));
+                    let sending = self.0.stalls.watch(uploader.asker(), timeout(SEND_SHARD, sending));
                     sending.await.and_then(Result::ok).unwrap_or(Err(ServeError::TooSlow))?;
                 }
             }
@@ -185,28 +225,55 @@ fn size(reply: &Reply) -> usize {
     }
 }
 
-/// Reads requests until the peer is done. One that was called back keeps its place in the order.
-async fn read(mut requests: Requests, asked: &Asked, queue: mpsc::Sender<Pending>) -> Result<(), ServeError> {
-    while let Some(request) = requests.receive().await? {
-        match request {
-            Heard::Known(Request::Cancel(id)) => asked.call_back(id),
-            request => {
-                if queue.send(asked.note(request)).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use potluck_protocol::catalogue::Differing;
     use potluck_protocol::codec;
-    use potluck_protocol::id::{AnnouncementId, Digest};
+    use potluck_protocol::id::{AnnouncementId, Digest, ManifestId, ShardId};
 
+    use super::super::testing::honest;
+    use super::super::uploads::Asker;
     use super::*;
+    use crate::addresses::AddressGroup;
+    use crate::net::testing::{base, connect};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn whoever_asks_more_than_they_may_waits_and_is_answered_and_shards_are_counted_apart() {
+        let (one, node) = (honest(1).await, honest(2).await);
+        connect(&one.net, &node.net).await;
+        let mut stream = one.net.open(node.net.peer_id()).await.expect("connected");
+        let asker = Asker { peer: one.net.peer_id(), group: AddressGroup::default() };
+        // All was asked for that may be, at a time to come: nothing comes back before, however slow this machine is.
+        let later_ms = node.exchange.now_ms() + 3_600_000;
+        let use_up = |kind| {
+            let mut turns = lock(&node.exchange.0.turns);
+            while turns.take(asker, kind, later_ms) == Turn::At(later_ms) {}
+        };
+        let delayed = || node.exchange.metrics().requests_delayed.get();
+        let (manifest, shard) = (ManifestId(Digest::of(b"none")), ShardId(Digest::of(b"none")));
+        let question = one.net.known().with(|catalogue| catalogue.question(base()));
+        let questions = [
+            Request::Providers(manifest),
+            Request::Manifest(manifest),
+            Request::Announcements(base()),
+            Request::Have(vec![shard]),
+            Request::Peers,
+            Request::Compare(question),
+        ];
+        use_up(Kind::Question);
+        for request in &questions {
+            let before = delayed();
+            let reply = stream.ask(request).await.expect("an answer");
+            assert!(!matches!(reply, Reply::Refused(Refusal::Busy { .. })), "{request:?}");
+            assert!(delayed() > before, "{request:?}");
+        }
+        let missing = Reply::Refused(Refusal::NotFound);
+        assert_eq!(stream.ask(&Request::Shard(shard)).await.expect("an answer"), missing);
+        use_up(Kind::Shard);
+        let before = delayed();
+        assert_eq!(stream.ask(&Request::Shard(shard)).await.expect("an answer"), missing);
+        assert!(delayed() > before);
+    }
 
     #[test]
     fn every_reply_counts_for_the_bytes_that_it_carries() {

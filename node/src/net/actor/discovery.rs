@@ -44,7 +44,9 @@ impl Actor<'_> {
             Ask::Unprovide(keys) => self.stop_providing(&keys),
             Ask::Providers(key, back) => self.find_providers(key, back),
             Ask::Share(asker, back) => answer(back, self.peers_for(asker)),
-            Ask::AddressesFor(asker, peer, back) => answer(back, self.addresses_for(&asker, &peer)),
+            Ask::AddressesFor(asker, peers, back) => {
+                answer(back, placed(peers, |peer| self.addresses_for(&asker, peer)).collect());
+            }
             Ask::FilterBelieved(from, peers, back) => answer(back, self.filter_believed(&from, peers)),
             Ask::Hint(from, peers) => self.hint(from, peers),
             Ask::FollowedBases(back) => answer(back, self.state.bases.clone()),
@@ -67,8 +69,7 @@ impl Actor<'_> {
         here.sort_by_key(|peer| lot.hash_one(peer));
         let named =
             here.into_iter().chain(lately).filter(|peer| *peer != asker || self.state.peers.is_in_two_places(peer));
-        let placed = named.map(|peer| (peer, self.addresses_for(&asker, &peer)));
-        placed.filter(|(_, addresses)| !addresses.is_empty()).take(PROVIDERS_MAX).collect()
+        placed(named, |peer| self.addresses_for(&asker, peer)).take(PROVIDERS_MAX).collect()
     }
 
     /// Nobody who is not connected is told anything.
@@ -177,4 +178,13 @@ impl Actor<'_> {
     fn room(&self) -> usize {
         self.state.config.target.saturating_sub(self.state.peers.identified_count())
     }
+}
+
+/// These peers with their addresses, as far as they have any.
+pub(super) fn placed(
+    peers: impl IntoIterator<Item = PeerId>,
+    addresses: impl Fn(&PeerId) -> Vec<Multiaddr>,
+) -> impl Iterator<Item = Named> {
+    let placed = peers.into_iter().map(move |peer| (peer, addresses(&peer)));
+    placed.filter(|(_, addresses)| !addresses.is_empty())
 }

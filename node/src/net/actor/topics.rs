@@ -1,8 +1,5 @@
 //! What is followed, said and heard: one topic for each base.
 
-use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
-
 use libp2p::PeerId;
 use libp2p::gossipsub::{self, MessageAcceptance, PublishError};
 use potluck_protocol::announce::{Announcement, base_of_topic};
@@ -12,7 +9,8 @@ use potluck_protocol::signed::Authentic;
 
 use super::super::announcements::{Reason, Verdict};
 use super::super::error::NetError;
-use super::super::handle::Event;
+use super::super::forwarders::Origin;
+use super::super::handle::{Event, Interest};
 use super::super::{gossip, limits};
 use super::Actor;
 use crate::addresses::AddressGroup;
@@ -50,28 +48,17 @@ impl Actor<'_> {
         peers.filter(|(_, topics)| topics.contains(&&topic)).map(|(peer, _)| *peer).collect()
     }
 
-    /// See [`crate::net::Handle::bases_of_others`]. Peers may name as many bases as they like: what counts is from how
-    /// many neighbourhoods a base is followed.
-    pub(super) fn bases_of_others(&self) -> Vec<(BaseId, Vec<PeerId>)> {
-        let mut bases: BTreeMap<BaseId, BTreeMap<Neighbourhood, PeerId>> = BTreeMap::new();
+    /// See [`crate::net::Handle::bases_of_others`].
+    pub(super) fn bases_of_others(&self) -> Vec<Interest> {
+        let network = &self.state.config.network;
+        let mut interests = Vec::new();
         for (peer, topics) in self.swarm.behaviour().gossipsub.all_peers() {
-            let near = self.near(peer);
+            let (peer, near) = (*peer, self.near(peer));
             let foreign = topics.into_iter().filter(|topic| !self.topics.contains_key(topic));
-            for base in foreign.filter_map(|topic| base_of_topic(&self.state.config.network, topic.as_str())) {
-                bases.entry(base).or_default().insert(near, *peer);
-            }
+            let bases = foreign.filter_map(|topic| base_of_topic(network, topic.as_str()));
+            interests.extend(bases.take(limits::TOPICS).map(|base| Interest { peer, near, base }));
         }
-        let lots = RandomState::new();
-        let mut ranked: Vec<_> = bases.into_iter().collect();
-        ranked.sort_by_cached_key(|(base, peers)| (std::cmp::Reverse(peers.len()), lots.hash_one(base)));
-        ranked.truncate(limits::BASES_OF_OTHERS);
-        let some = |peers: BTreeMap<Neighbourhood, PeerId>| {
-            let mut peers: Vec<_> = peers.into_values().collect();
-            peers.sort_by_cached_key(|peer| lots.hash_one(peer));
-            peers.truncate(limits::FOLLOWERS_ASKED);
-            peers
-        };
-        ranked.into_iter().map(|(base, peers)| (base, some(peers))).collect()
+        interests
     }
 
     /// Where a connected peer is.
@@ -141,7 +128,8 @@ impl Actor<'_> {
         let now_ms = self.state.now_ms();
         let forwarder = Neighbour { peer: *from, near: self.near(from) };
         let verdict = self.state.announcements.judge(forwarder, base, &message.data, now_ms);
-        self.count_verdict(*from, &verdict);
+        let origin = if message.source == Some(*from) { Origin::Own } else { Origin::Relayed };
+        self.count_verdict(*from, origin, &verdict);
         match verdict {
             Verdict::Accept(announcement) => {
                 self.state.emit(Event::Heard(announcement));

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::super::announcements::Verdict;
 use super::super::behaviour::BehaviourEvent;
+use super::super::forwarders::Origin;
 use super::super::gossip;
 use super::Actor;
 use crate::net::misdeed::{Denied, Judged, Misdeed};
@@ -36,14 +37,14 @@ impl Actor<'_> {
         }
     }
 
-    /// Counts a verdict, and reports a forwarder that could have known better, or that brings too much.
-    pub(super) fn count_verdict(&mut self, from: PeerId, verdict: &Verdict) {
+    /// Counts a verdict, and reports whoever brought the message if it could have known better, or brings too much.
+    pub(super) fn count_verdict(&mut self, from: PeerId, origin: Origin, verdict: &Verdict) {
         let judged = match verdict {
             Verdict::Accept(_) => Judged::Accepted,
             Verdict::Reject(_) => Judged::Rejected,
             Verdict::Ignore(_) => Judged::Ignored,
         };
-        let misdeed = self.forwarders.misdeed(from, verdict, self.state.now_ms());
+        let misdeed = self.forwarders.misdeed(from, origin, verdict, self.state.now_ms());
         self.state.guard.metrics().judged.inc(judged);
         if let Some(misdeed) = misdeed {
             self.swarm.behaviour_mut().guard.report(from, misdeed);

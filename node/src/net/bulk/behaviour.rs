@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::handler::{Handler, Open};
 use super::stream::{Inbound, Outbound, Route, Slots};
-use crate::addresses::is_relayed;
+use crate::addresses::{AddressGroup, is_relayed};
 use crate::net::counters::NetCounters;
 
 /// Why a stream could not be opened.
@@ -63,6 +63,8 @@ pub struct Behaviour {
     waker: Option<Waker>,
     /// Inbound streams open now, of all peers.
     inbound: Arc<AtomicUsize>,
+    /// The same of each neighbourhood. Entries go with the last connection from there.
+    near: HashMap<AddressGroup, Arc<AtomicUsize>>,
     metrics: NetCounters,
 }
 
@@ -82,7 +84,8 @@ impl Behaviour {
     /// Inbound streams go to `accepted`; when that is full they are answered with `Busy`.
     pub fn new(protocol: StreamProtocol, accepted: mpsc::Sender<Inbound>, metrics: NetCounters) -> Self {
         let (peers, requests) = (HashMap::new(), VecDeque::new());
-        Self { protocol, accepted, peers, requests, waker: None, inbound: Arc::default(), metrics }
+        let (inbound, near) = (Arc::default(), HashMap::new());
+        Self { protocol, accepted, peers, requests, waker: None, inbound, near, metrics }
     }
 
     /// Opens a stream and sends it, or the reason why there is none, to `back`.
@@ -103,11 +106,13 @@ impl Behaviour {
     /// Peers and requests that are remembered.
     #[cfg(test)]
     pub fn entries(&self) -> usize {
-        self.peers.len() + self.requests.len()
+        self.peers.len() + self.requests.len() + self.near.len()
     }
 
     fn handler(&mut self, peer: PeerId, route: Route) -> Handler {
-        let slots = Slots { peer: self.peers.entry(peer).or_default().inbound.clone(), all: self.inbound.clone() };
+        let of_peer = self.peers.entry(peer).or_default().inbound.clone();
+        let near = (!route.group.is_here()).then(|| self.near.entry(route.group).or_default().clone());
+        let slots = Slots { peer: of_peer, near, all: self.inbound.clone() };
         Handler::new(peer, route, self.protocol.clone(), self.accepted.clone(), slots, self.metrics.clone())
     }
 
@@ -123,6 +128,8 @@ impl Behaviour {
     /// A connection that got its handler and was then denied by another behaviour is never reported as closed.
     fn forget_unconnected(&mut self) {
         self.peers.retain(|_, peer| !peer.connections.is_empty());
+        // Whoever else has one is a handler, or a stream that is still open.
+        self.near.retain(|_, streams| Arc::strong_count(streams) > 1);
     }
 
     fn established(&mut self, new: &ConnectionEstablished<'_>) {

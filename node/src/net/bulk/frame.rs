@@ -41,8 +41,15 @@ impl FrameError {
 
 /// The next frame, which a peer of a later version may have sent; `None` if the stream ended before it began.
 pub async fn read<T: Growing>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Heard<T>>, FrameError> {
-    let frame = bytes(stream, T::MAX).await?;
-    Ok(frame.map(|bytes| codec::decode_growing(&bytes)).transpose()?)
+    Ok(read_sized(stream).await?.map(|(frame, _)| frame))
+}
+
+/// As [`read`], with the number of its bytes.
+pub async fn read_sized<T: Growing>(
+    stream: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<(Heard<T>, usize)>, FrameError> {
+    let Some(bytes) = bytes(stream, T::MAX).await? else { return Ok(None) };
+    Ok(Some((codec::decode_growing(&bytes)?, bytes.len())))
 }
 
 /// A frame's bytes. The declared length is compared with the bound before anything is allocated. // I4

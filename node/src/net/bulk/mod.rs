@@ -10,5 +10,5 @@ mod handler;
 mod stream;
 
 pub use behaviour::{Behaviour, OpenError, Way};
-pub use frame::FrameError;
+pub use frame::{FrameError, read as read_frame};
 pub use stream::{Answers, Asker, Inbound, Outbound, Replier, Requests};

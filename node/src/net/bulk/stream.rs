@@ -12,7 +12,7 @@ use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::codec::Heard;
 use tokio::time::timeout;
 
-use super::super::limits::{STREAM_IDLE, STREAMS, STREAMS_PER_PEER};
+use super::super::limits::{STREAM_IDLE, STREAMS, STREAMS_NEAR, STREAMS_PER_PEER, STREAMS_SURE};
 use super::frame::{self, FrameError};
 use crate::addresses::AddressGroup;
 use crate::net::counters::NetCounters;
@@ -179,11 +179,11 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// The next request, whenever it comes; `None` when the peer is done. How long to wait is the caller's to say: a
-    /// peer that waits for an answer says nothing.
-    pub async fn receive(&mut self) -> Result<Option<Heard<Request>>, FrameError> {
-        let request = frame::read(&mut self.stream).await?;
-        if let Some(request) = &request {
+    /// The next request and its length, whenever it comes; `None` when the peer is done. How long to wait is the caller's
+    /// to say: a peer that waits for an answer says nothing.
+    pub async fn receive(&mut self) -> Result<Option<(Heard<Request>, usize)>, FrameError> {
+        let request = frame::read_sized(&mut self.stream).await?;
+        if let Some((request, _)) = &request {
             self.metrics.bulk.asked(request);
         }
         Ok(request)
@@ -224,20 +224,30 @@ impl Replier {
     }
 }
 
-/// Inbound streams that are open: those of one peer, over all its connections, and those of everybody. // I12
+/// Inbound streams that are open: those of one peer over all its connections, and of those that are not its first ones,
+/// those of its neighbourhood and those of everybody. // I12
 #[derive(Clone, Debug)]
 pub(super) struct Slots {
     /// Streams of this peer.
     pub peer: Arc<AtomicUsize>,
+    /// Streams of its neighbourhood; `None` on this machine.
+    pub near: Option<Arc<AtomicUsize>>,
     /// Streams of all peers.
     pub all: Arc<AtomicUsize>,
 }
 
 impl Slots {
-    /// A place, if the peer and all together have fewer than they may.
+    /// A place, if it is the peer's first one, or if the peer, its neighbourhood and all together have fewer than they may.
     pub fn take(&self) -> Option<Slot> {
+        if let Some(sure) = Taken::take(&self.peer, STREAMS_SURE) {
+            return Some(Slot { _of_peer: sure, _shared: None });
+        }
         let of_peer = Taken::take(&self.peer, STREAMS_PER_PEER)?;
-        Some(Slot { _of_peer: of_peer, _of_all: Taken::take(&self.all, STREAMS)? })
+        let of_near = match &self.near {
+            Some(near) => Some(Taken::take(near, STREAMS_NEAR)?),
+            None => None,
+        };
+        Some(Slot { _of_peer: of_peer, _shared: Some((of_near, Taken::take(&self.all, STREAMS)?)) })
     }
 }
 
@@ -245,7 +255,8 @@ impl Slots {
 #[derive(Debug)]
 pub(super) struct Slot {
     _of_peer: Taken,
-    _of_all: Taken,
+    /// What it takes of what its neighbourhood, and all, may have.
+    _shared: Option<(Option<Taken>, Taken)>,
 }
 
 /// One of a number; given back when it is dropped.
@@ -273,17 +284,39 @@ async fn within<T>(limit: Duration, io: impl Future<Output = Result<T, FrameErro
 mod tests {
     use super::*;
 
+    fn of(near: Option<&Arc<AtomicUsize>>, all: &Arc<AtomicUsize>) -> Slots {
+        Slots { peer: Arc::default(), near: near.cloned(), all: all.clone() }
+    }
+
+    fn take_all(slots: &Slots) -> Vec<Slot> {
+        (0..100).filter_map(|_| slots.take()).collect()
+    }
+
     #[test]
     fn places_are_bounded_for_each_peer_and_for_all_together_and_come_back() {
         let all = Arc::<AtomicUsize>::default();
-        let peers: Vec<_> =
-            (0..2 * STREAMS / STREAMS_PER_PEER).map(|_| Slots { peer: Arc::default(), all: all.clone() }).collect();
-        let of_one: Vec<_> = (0..100).filter_map(|_| peers[0].take()).collect();
-        assert_eq!(of_one.len(), STREAMS_PER_PEER);
-        let others: Vec<_> = peers.iter().flat_map(|peer| (0..100).filter_map(|_| peer.take())).collect();
-        assert_eq!(of_one.len() + others.len(), STREAMS);
-        drop((of_one, others));
+        let peers: Vec<_> = (0..100).map(|_| of(None, &all)).collect();
+        let taken: Vec<_> = peers.iter().map(take_all).collect();
+        assert_eq!(taken[0].len(), STREAMS_PER_PEER);
+        assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), STREAMS + peers.len() * STREAMS_SURE);
+        drop(taken);
         assert_eq!(all.load(Ordering::Relaxed), 0);
         assert!(peers.iter().all(|peer| peer.peer.load(Ordering::Relaxed) == 0));
+    }
+
+    #[test]
+    fn a_peers_first_stream_has_a_place_and_a_neighbourhood_takes_a_part_of_the_others() {
+        let (all, near) = (Arc::<AtomicUsize>::default(), Arc::default());
+        let crowd: Vec<_> = (0..16).map(|_| of(Some(&near), &all)).collect();
+        let taken: Vec<_> = crowd.iter().map(take_all).collect();
+        assert_eq!(taken.iter().map(Vec::len).sum::<usize>(), STREAMS_NEAR + crowd.len() * STREAMS_SURE);
+        let elsewhere = take_all(&of(Some(&Arc::default()), &all));
+        assert_eq!(elsewhere.len(), STREAMS_PER_PEER);
+        // Crowds in many networks.
+        let crowds: Vec<_> = (0..64).map(|_| take_all(&of(Some(&Arc::default()), &all))).collect();
+        assert_eq!(all.load(Ordering::Relaxed), STREAMS);
+        assert_eq!(take_all(&of(Some(&Arc::default()), &all)).len(), STREAMS_SURE);
+        drop((taken, crowds, elsewhere));
+        assert_eq!((all.load(Ordering::Relaxed), near.load(Ordering::Relaxed)), (0, 0));
     }
 }

@@ -36,8 +36,8 @@ pub(in crate::net) enum Ask {
     Providers(Key, oneshot::Sender<Result<Vec<PeerId>, FindError>>),
     /// Whom an asker may be told of.
     Share(PeerId, oneshot::Sender<Vec<Named>>),
-    /// Where an asker may be told that a peer is.
-    AddressesFor(PeerId, PeerId, oneshot::Sender<Vec<Multiaddr>>),
+    /// Where an asker may be told that peers are: one question for all of them, for there may be many.
+    AddressesFor(PeerId, Vec<PeerId>, oneshot::Sender<Vec<Named>>),
     /// What is believed of what a peer has told us.
     FilterBelieved(PeerId, Vec<Named>, oneshot::Sender<Vec<Named>>),
     /// What a peer has told us.

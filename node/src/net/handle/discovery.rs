@@ -1,6 +1,6 @@
 //! The handle's questions about peers and providers.
 
-use libp2p::{Multiaddr, PeerId};
+use libp2p::PeerId;
 use potluck_protocol::id::BaseId;
 
 use super::{Command, Handle, NetError};
@@ -32,9 +32,9 @@ impl Handle {
         self.ask(|back| Command::Discovery(Ask::Share(asker, back))).await
     }
 
-    /// Where a peer may be found, as far as `asker` might reach it there.
-    pub async fn addresses_for(&self, asker: PeerId, peer: PeerId) -> Result<Vec<Multiaddr>, NetError> {
-        self.ask(|back| Command::Discovery(Ask::AddressesFor(asker, peer, back))).await
+    /// Where peers may be found, as far as `asker` might reach them there. Those that it could not reach are left out.
+    pub async fn addresses_for(&self, asker: PeerId, peers: Vec<PeerId>) -> Result<Vec<Named>, NetError> {
+        self.ask(|back| Command::Discovery(Ask::AddressesFor(asker, peers, back))).await
     }
 
     /// What `from` has named, without addresses of which it cannot know.

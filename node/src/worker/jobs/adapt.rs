@@ -23,19 +23,19 @@ pub fn normalise(base: &BaseSource, of: &BaseId, folder: &Path, out: &Path) -> O
     let files = peft::encode(&adapter, base.architecture()).map_err(failed)?;
     let (r, target_modules) = (adapter.config.r, adapter.config.target_modules.names());
     let config = peft::portable_settings(r, &target_modules, Some(of));
-    write_files(out, &Files { config, ..files }, &[]).map_err(failed)?;
+    let staged = StagedFolder::create(out).map_err(failed)?;
+    write_files(staged, &Files { config, ..files }, &[]).map_err(failed)?;
     Ok(Normalised { r: r as u32, target_modules })
 }
 
-/// A PEFT folder in the portable profile, with notes beside it; it appears whole or not at all.
-pub fn write(out: &Path, adapter: &Adapter, base: &Base, notes: &[(&str, Vec<u8>)]) -> Outcome<()> {
+/// A PEFT folder in the portable profile, with notes beside it; it appears whole or not at all, and is made in `work`.
+pub fn write(work: &Path, out: &Path, adapter: &Adapter, base: &Base, notes: &[(&str, Vec<u8>)]) -> Outcome<()> {
     let files = peft::encode(adapter, base.architecture());
-    let written = files.and_then(|files| write_files(out, &files, notes));
+    let written = files.and_then(|files| write_files(StagedFolder::create_in(work, out)?, &files, notes));
     written.map_err(|error| out_folder::unwritable(out, &error))
 }
 
-fn write_files(out: &Path, files: &Files, notes: &[(&str, Vec<u8>)]) -> std::io::Result<()> {
-    let folder = StagedFolder::create(out)?;
+fn write_files(folder: StagedFolder, files: &Files, notes: &[(&str, Vec<u8>)]) -> std::io::Result<()> {
     folder.write(peft::CONFIG_FILE, &files.config)?;
     folder.write(peft::MODEL_FILE, &files.model)?;
     for (name, bytes) in notes {

@@ -48,8 +48,9 @@ pub fn train(task: &TrainTask, context: &Context) -> Outcome<Trained> {
     stopping::find_output(&task.out)?;
     let run = Run::prepare(task, context)?;
     context.begin_keeping();
-    let folder = open_folder(&run_folder(&task.out), context)?;
-    // Whoever had the folder may have come to the end meanwhile.
+    // Whoever had the folder may have come to the end meanwhile, and the folder gone with it.
+    let folder = open_folder(&run_folder(&task.out), context)
+        .or_else(|failure| stopping::find_output(&task.out).and(Err(failure)))?;
     match stopping::find_output(&task.out).and_then(|output| run.train_in(&folder, output)) {
         Ok(trained) => {
             // The adapter is whole: the run's folder has done its work, and one that stays behind does no harm.
@@ -182,7 +183,7 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let notes = [(SETTINGS, to_json(&self.settings)?), (NOTE, to_json(&record)?), (METRICS, metrics)];
-        adapt::write(&self.task.out, &fit.adapter, &self.inputs.base, &notes)
+        adapt::write(folder.path(), &self.task.out, &fit.adapter, &self.inputs.base, &notes)
     }
 
     /// What the run was made of; its steps and tokens are not known yet.
@@ -250,12 +251,17 @@ fn check_memory(backend: &CpuBackend, base: &Base, config: &FitConfig, rows: &Ro
 
 /// Opens the run's folder for this process alone. A worker whose parent was killed ends soon: that long it is waited for.
 fn open_folder(path: &Path, context: &Context) -> Outcome<RunFolder> {
-    let (started, was_there) = (Instant::now(), path.exists());
+    let (started, was_used) = (Instant::now(), !is_empty(path));
     let folder = wait_for_folder(path, context, started)?;
-    if was_there && !folder.last().exists() {
+    if was_used && !folder.last().exists() {
         context.report(Progress::Phase { text: format!("begins anew: {} holds no checkpoint", path.display()) });
     }
     Ok(folder)
+}
+
+/// One that this process has just made, or none.
+fn is_empty(path: &Path) -> bool {
+    std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none())
 }
 
 fn wait_for_folder(path: &Path, context: &Context, started: Instant) -> Outcome<RunFolder> {

@@ -22,7 +22,8 @@ fn what_is_own_followed_or_checked_is_never_given_up_and_always_taken() {
     let after = ids(&kept);
     let all: Vec<_> = own[10..].iter().chain(&followed[10..]).chain(&checked).collect();
     assert!(before.is_subset(&after) && all.iter().all(|one| after.contains(&announce::id(one))));
-    let publishers: BTreeSet<_> = kept.publishers(&own[29].body().manifest).into_iter().collect();
+    let publishers: BTreeSet<_> =
+        kept.publishers(&own[29].body().manifest, 100, &mut SplitMix64::new(1)).into_iter().collect();
     assert_eq!(publishers, BTreeSet::from([key(1), key(2)]));
     assert_eq!(kept.len(), after.len());
     assert_eq!(kept.of_base(&base(0)).count(), after.len());
@@ -169,6 +170,19 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn who_brought_something_is_told_from_those_of_whom_others_speak() {
+    let mut kept = Catalogue::new(SMALL);
+    let of = |seed: u8| announce_kind(&keypair(seed), KindTag::Proposal, seed.into(), 1);
+    drop(kept.insert_vouched(of(1), Some(Voucher::Publisher(somebody(1)))));
+    drop(kept.insert_vouched(of(2), Some(Voucher::Neighbour(somebody(1)))));
+    kept.follow(of(3).body().publisher);
+    [3, 4].into_iter().for_each(|seed| drop(kept.insert(of(seed))));
+    let vouched: BTreeSet<_> = [1, 3].map(|seed| of(seed).body().publisher).into();
+    assert_eq!(kept.vouched_for(&base(0), KindTag::Proposal), vouched);
+    assert!(kept.vouched_for(&base(0), KindTag::Adapter).is_empty());
 }
 
 /// So small that a hundred strangers fill it.
@@ -347,4 +361,35 @@ fn who_passed_on_what_had_no_room_is_asked_soon_and_not_again_at_once() {
         pair.run_until(pair.now_ms + 1_000);
     }
     assert!((1..=3).contains(&(pair.asked_behind - before)), "{} in ten seconds", pair.asked_behind - before);
+}
+
+#[test]
+fn a_record_is_of_the_peer_whose_name_spells_out_its_key() {
+    let key = PublicKey::of(&keypair(1));
+    let peer = key.peer_id().expect("a key");
+    let from = Neighbour { peer, near: Neighbourhood(7) };
+    assert_eq!(PublicKey::of_peer(&peer), Some(key));
+    assert_eq!(Voucher::of_publisher(from, &key), Some(Voucher::Publisher(from)));
+    assert_eq!(Voucher::of_publisher(from, &PublicKey::of(&keypair(2))), None);
+    // A name that is the digest of a key: SHA-256, 32 bytes.
+    let digest = PeerId::from_bytes(&[&[0x12, 0x20], &key.0.0[..]].concat()).expect("a multihash");
+    assert_eq!(PublicKey::of_peer(&digest), None);
+}
+
+#[test]
+fn of_many_who_announce_a_manifest_a_few_are_drawn_and_each_as_likely_as_the_others() {
+    let all = strangers(0..40);
+    // Some of them as two kinds: that is no second lot.
+    let keys: Vec<_> = (0..20usize).map(|n| SecretKey::try_from_bytes(Digest::of(&n.to_le_bytes()).0)).collect();
+    let again = keys.into_iter().map(|key| announce_kind(&Keypair::from(key.expect("a key")), KindTag::Proof, 1, 2));
+    let again: Vec<_> = again.collect();
+    let kept = catalogue(Bounds::default(), all.iter().chain(&again));
+    let (mut rng, mut drawn) = (SplitMix64::new(1), BTreeMap::new());
+    for _ in 0..1_000 {
+        let some = kept.publishers(&all[0].body().manifest, 8, &mut rng);
+        assert_eq!(BTreeSet::from_iter(&some).len(), 8);
+        some.into_iter().for_each(|publisher| *drawn.entry(publisher).or_insert(0) += 1);
+    }
+    assert_eq!(drawn.len(), all.len());
+    assert!(drawn.values().all(|times| (140..260).contains(times)), "{drawn:?}");
 }

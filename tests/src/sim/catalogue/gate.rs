@@ -8,7 +8,8 @@ use libp2p::PeerId;
 use super::setting::{Defence, Setting};
 use potluck_node::addresses::AddressGroup;
 use potluck_node::exchange::limits::{ASKERS, CATALOGUE_QUESTIONS, QUESTIONS};
-use potluck_node::net::announcements::{Announcements, Forwarders, Known, Verdict};
+use potluck_node::net::announcements::{Announcements, Known, Verdict};
+use potluck_node::net::forwarders::{Forwarders, Origin};
 use potluck_node::net::{Bans, Misdeed, PeerGroup, Twin};
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
 use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Neighbourhood, Page, Trusted};
@@ -149,7 +150,7 @@ impl Gate {
     pub fn judge(
         &mut self,
         setting: &Setting,
-        from: usize,
+        (from, origin): (usize, Origin),
         base: BaseId,
         bytes: &[u8],
         now_ms: u64,
@@ -166,7 +167,7 @@ impl Gate {
             }
         });
         self.costs.signatures += checked;
-        let misdeed = self.forwarders.misdeed(peer, &verdict, now_ms);
+        let misdeed = self.forwarders.misdeed(peer, origin, &verdict, now_ms);
         (verdict, misdeed)
     }
 
@@ -182,8 +183,8 @@ impl Gate {
             self.costs.signatures += u64::from(!verified.as_ref().is_ok_and(here));
             match verified {
                 Ok(record) => page.records.push(record),
-                Err(error) if error.is_fault() => return Err(error),
-                Err(_) => page.later += 1,
+                Err(AnnouncementError::LaterKind { id, .. }) => page.later.push(id),
+                Err(error) => return Err(error),
             }
         }
         Ok(page)

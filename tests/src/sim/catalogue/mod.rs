@@ -25,8 +25,8 @@ use potluck_protocol::id::BaseId;
 pub enum Message {
     /// The bases whose gossip the sender wants.
     Follows(Vec<BaseId>),
-    /// A signed announcement.
-    Gossip { base: BaseId, bytes: Vec<u8> },
+    /// A signed announcement, which the sender made, or says that somebody else made.
+    Gossip { base: BaseId, bytes: Vec<u8>, own: bool },
     /// An encoded request. Beside the wire's bytes it has a number, in place of the stream that it would come on.
     Question { round: RoundId, bytes: Vec<u8> },
     /// The encoded reply.

@@ -9,6 +9,8 @@ use super::{Ledger, Manner, Message};
 use crate::sim::{Actor, Input, Out};
 use potluck_node::net::Misdeed;
 use potluck_node::net::announcements::{Reason, Verdict};
+use potluck_node::net::forwarders::Origin;
+use potluck_node::net::limits::ANNOUNCERS;
 use potluck_protocol::announce::{self, Announcement};
 use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::{
@@ -112,6 +114,11 @@ impl Node {
     /// Looks at its catalogue.
     pub fn with<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
         self.gate.known().with(|catalogue| look(catalogue))
+    }
+
+    /// Some of those who announced a manifest, by their keys.
+    pub fn announcers(&mut self, manifest: &ManifestId) -> Vec<PublicKey> {
+        self.gate.known().with(|catalogue| catalogue.publishers(manifest, ANNOUNCERS, &mut self.rng))
     }
 
     /// The ids of its records of a base.
@@ -245,15 +252,22 @@ impl Node {
     fn pass_on(&mut self, base: BaseId, bytes: &[u8], but: Option<usize>, out: &mut Out<Message>) {
         let follow = self.neighbours.iter().filter(|(node, bases)| bases.contains(&base) && Some(**node) != but);
         for node in follow.map(|(node, _)| *node).collect::<Vec<_>>() {
-            self.send(node, Message::Gossip { base, bytes: bytes.to_vec() }, out);
+            self.send(node, Message::Gossip { base, bytes: bytes.to_vec(), own: but.is_none() }, out);
         }
     }
 
-    fn gossip(&mut self, from: usize, base: BaseId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
+    fn gossip(
+        &mut self,
+        (from, origin): (usize, Origin),
+        base: BaseId,
+        bytes: &[u8],
+        now_ms: u64,
+        out: &mut Out<Message>,
+    ) {
         if !self.is_unseen(bytes, now_ms) {
             return;
         }
-        let (verdict, misdeed) = self.gate.judge(&self.setting, from, base, bytes, now_ms);
+        let (verdict, misdeed) = self.gate.judge(&self.setting, (from, origin), base, bytes, now_ms);
         if let Some(misdeed) = misdeed {
             self.report(from, misdeed, now_ms, out);
         }
@@ -407,8 +421,9 @@ impl Node {
                 }
                 self.neighbours.insert(from, bases);
             }
-            Input::Message { from, message: Message::Gossip { base, bytes } } => {
-                self.gossip(from, base, &bytes, now_ms, out);
+            Input::Message { from, message: Message::Gossip { base, bytes, own } } => {
+                let origin = if own { Origin::Own } else { Origin::Relayed };
+                self.gossip((from, origin), base, &bytes, now_ms, out);
             }
             Input::Message { from, message: Message::Question { round, bytes } } => {
                 self.answer_question(from, round, &bytes, now_ms, out);

@@ -264,6 +264,7 @@ impl Puller {
             Ok(actions) => actions,
             Err(rule) => return out.fail(rule),
         };
+        let mut idle = Vec::new();
         for action in actions {
             match action {
                 Action::Ask { peer, request, shard } => {
@@ -276,7 +277,14 @@ impl Puller {
                         out.send(library.node(&peer), Message::Cancel { stream, request }, SMALL);
                     }
                 }
-                Action::Reset { peer } | Action::Drop { peer } => {
+                Action::Reset { peer } | Action::Drop { peer } | Action::Release { peer } => {
+                    // As the daemon does: who said that it has something and does not deliver makes way for another, and
+                    // for who had no place there may be one later.
+                    match action {
+                        Action::Reset { .. } => idle.push((peer, Answer::Nothing)),
+                        Action::Release { .. } => idle.push((peer, Answer::Lacks)),
+                        _ => {}
+                    }
                     if let Some(stream) = running.stream(self.manifest, library, &peer) {
                         out.send(library.node(&peer), Message::Close { stream }, SMALL);
                     }
@@ -288,6 +296,9 @@ impl Puller {
                     self.kept_bytes = running.fetch.wants().iter().map(|row| u64::from(row.len)).sum();
                 }
             }
+        }
+        for (peer, answer) in idle {
+            self.ask(around, ask::Event::Answered { peer, answer }, out);
         }
     }
 }

@@ -76,7 +76,7 @@ impl Node {
             if let Some((number, publisher)) = manifests.get(&id)
                 && publisher.is_none_or(|publisher| publisher == by)
             {
-                let announcers = catalogue.with(|catalogue| catalogue.publishers(&id));
+                let announcers = catalogue.announcers(&id);
                 swarm.learn_from((*number).into(), &setting.nodes_of(&announcers), now_ms);
             }
         }

@@ -1,8 +1,6 @@
 //! What strangers do, all at once, from many neighbourhoods of the loopback interface's addresses.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::AsyncWriteExt;
@@ -10,15 +8,15 @@ use libp2p::identity::Keypair;
 use potluck_protocol::bulk::Request;
 use potluck_protocol::codec;
 use potluck_protocol::id::ShardId;
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::gossip;
 use super::raw::{Wire, connect};
 use super::target::{NETWORK, Target};
 use crate::crash::Outcome;
+use crate::loopback;
+use crate::soak::attackers::{Attackers, Tally, Task};
 use crate::swarm::key;
 
 /// Connections with a handshake, opened and left.
@@ -39,51 +37,35 @@ const SLOW_READERS: u64 = 8;
 const DECLARERS: u64 = 4;
 const GOSSIPERS: u64 = 4;
 
-/// How often each thing was done.
-#[derive(Debug, Default)]
-struct Counts {
-    dials: AtomicU64,
-    dials_through: AtomicU64,
-    half_open: AtomicU64,
-    streams: AtomicU64,
-    declared: AtomicU64,
-    unread_requests: AtomicU64,
-    invalid: AtomicU64,
-    unsigned: AtomicU64,
-    duplicate: AtomicU64,
-    oversized: AtomicU64,
-}
-
-fn one(counter: &AtomicU64) -> u64 {
-    counter.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Running attacks.
-pub struct Attacks {
-    tasks: JoinSet<()>,
-    stop: CancellationToken,
-    counts: Arc<Counts>,
-}
+/// What is counted.
+const DIALLED: &str = "dials";
+const THROUGH: &str = "dials_through";
+const OPENED: &str = "half_open";
+const STREAMED: &str = "streams";
+const DECLARED: &str = "declared_gigabytes";
+const UNREAD: &str = "requests_unread";
 
 #[derive(Clone)]
 struct Attacker {
     seed: String,
     port: u16,
     shards: Vec<ShardId>,
-    counts: Arc<Counts>,
+    tally: Tally,
 }
 
 /// Begins all of them.
-pub fn start(seed: u64, target: &Target) -> Attacks {
-    let mut attacks = Attacks { tasks: JoinSet::new(), stop: CancellationToken::new(), counts: Arc::default() };
+pub fn start(seed: u64, target: &Target) -> Attackers {
+    let lies = [Lie::Invalid, Lie::Unsigned, Lie::Duplicate, Lie::Oversized];
+    let counted = [DIALLED, THROUGH, OPENED, STREAMED, DECLARED, UNREAD];
+    let tally = Tally::new(&[&counted[..], &lies.map(Lie::counted)].concat());
     let shards: Vec<ShardId> = target.shards.iter().map(|row| row.id).collect();
     let attacker = |kind: &str, n: u64| Attacker {
         seed: format!("{seed} {kind} {n}"),
         port: target.port,
         shards: shards.clone(),
-        counts: attacks.counts.clone(),
+        tally: tally.clone(),
     };
-    let mut all: Vec<futures::future::BoxFuture<'static, ()>> = Vec::new();
+    let mut all: Vec<Task> = Vec::new();
     for n in 0..DIALLERS {
         all.push(Box::pin(attacker("dial", n).dials(address(60, n))));
     }
@@ -100,45 +82,17 @@ pub fn start(seed: u64, target: &Target) -> Attacks {
         all.push(Box::pin(attacker("declare", n).declares(address(64, n))));
     }
     for n in 0..GOSSIPERS {
-        for (kind, what) in [
-            ("invalid", Lie::Invalid),
-            ("unsigned", Lie::Unsigned),
-            ("twice", Lie::Duplicate),
-            ("long", Lie::Oversized),
-        ] {
-            all.push(Box::pin(attacker(kind, n).lies(address(65 + what as u8, n), what)));
+        for what in lies {
+            let from = address(65 + what as u8, n);
+            all.push(Box::pin(attacker(what.counted(), n).lies(from, what)));
         }
     }
-    for task in all {
-        let stop = attacks.stop.clone();
-        attacks.tasks.spawn(async move {
-            // Until it ends or is ended.
-            let _ended = stop.run_until_cancelled(task).await;
-        });
-    }
-    attacks
-}
-
-impl Attacks {
-    /// Ends all of them at once; what they did.
-    pub async fn stop(mut self) -> Value {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counts = &self.counts;
-        json!({
-            "dials": count(&counts.dials), "dials_through": count(&counts.dials_through),
-            "half_open": count(&counts.half_open), "streams": count(&counts.streams),
-            "declared_gigabytes": count(&counts.declared), "requests_unread": count(&counts.unread_requests),
-            "invalid": count(&counts.invalid), "unsigned": count(&counts.unsigned),
-            "duplicate": count(&counts.duplicate), "oversized": count(&counts.oversized),
-        })
-    }
+    Attackers::start(&Handle::current(), tally, all)
 }
 
 /// An address of this machine, in a neighbourhood that follows from a number.
 fn address(kind: u8, n: u64) -> Ipv4Addr {
-    Ipv4Addr::new(127, kind, n as u8, 1)
+    loopback::address(kind, n as u8)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +101,18 @@ enum Lie {
     Unsigned,
     Duplicate,
     Oversized,
+}
+
+impl Lie {
+    /// As what it is counted.
+    fn counted(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Unsigned => "unsigned",
+            Self::Duplicate => "duplicate",
+            Self::Oversized => "oversized",
+        }
+    }
 }
 
 fn bulk() -> String {
@@ -168,10 +134,10 @@ impl Attacker {
 
     async fn dials(self, from: Ipv4Addr) {
         let mut n = 0;
-        while one(&self.counts.dials) < DIALS {
+        while self.tally.add(DIALLED, 1) < DIALS {
             n += 1;
             if let Some((wire, _)) = self.wire(from, n).await {
-                one(&self.counts.dials_through);
+                self.tally.add(THROUGH, 1);
                 tokio::spawn(async move {
                     sleep(DIAL_HELD).await;
                     drop(wire);
@@ -185,7 +151,7 @@ impl Attacker {
     async fn half_open(self, from: Ipv4Addr) {
         loop {
             if let Ok(stream) = connect(from, self.port).await {
-                one(&self.counts.half_open);
+                self.tally.add(OPENED, 1);
                 // The node speaks first on nothing: readable means that it closed.
                 while !matches!(stream.try_read(&mut [0; 256]), Ok(0)) {
                     if stream.readable().await.is_err() {
@@ -201,10 +167,10 @@ impl Attacker {
         for n in 0.. {
             if let Some((wire, _)) = self.wire(from, n).await {
                 let mut open = Vec::new();
-                while self.counts.streams.load(Ordering::Relaxed) < STREAMS
+                while self.tally.of(STREAMED) < STREAMS
                     && let Ok(Some(stream)) = timeout(Duration::from_secs(1), wire.speak(&bulk())).await
                 {
-                    one(&self.counts.streams);
+                    self.tally.add(STREAMED, 1);
                     open.push(stream);
                 }
                 sleep(Duration::from_secs(5)).await;
@@ -236,7 +202,7 @@ impl Attacker {
                 let request = codec::encode(&Request::Shard(*id))?;
                 let frame = [(request.len() as u32).to_le_bytes().to_vec(), request].concat();
                 timeout(Duration::from_millis(200), stream.write_all(&frame)).await??;
-                one(&self.counts.unread_requests);
+                self.tally.add(UNREAD, 1);
             }
             timeout(Duration::from_millis(200), stream.flush()).await??;
         }
@@ -248,7 +214,7 @@ impl Attacker {
             if let Some((wire, _)) = self.wire(from, n).await {
                 while let Ok(Some(mut stream)) = timeout(Duration::from_secs(1), wire.speak(&bulk())).await {
                     let frame = [(1u32 << 30).to_le_bytes().to_vec(), vec![7; 64 << 10]].concat();
-                    one(&self.counts.declared);
+                    self.tally.add(DECLARED, 1);
                     let sent = async { stream.write_all(&frame).await.and(stream.flush().await) };
                     drop(timeout(Duration::from_secs(1), sent).await);
                     sleep(Duration::from_millis(10)).await;
@@ -269,22 +235,17 @@ impl Attacker {
 
     /// As fast as it is taken, until the connection ends.
     async fn lie_on(&self, wire: &Wire, identity: &Keypair, what: Lie) -> Outcome<()> {
-        let counts = &self.counts;
         let twice = gossip::message(identity, 1, &gossip::good(&self.seed)?)?;
         let mut stream = wire.speak(&gossip::protocol()).await.ok_or("it is closed")?;
         for n in 0.. {
-            let (frame, counter) = match what {
-                Lie::Invalid => {
-                    (gossip::message(identity, n, &gossip::nonsense(&format!("{} {n}", self.seed)))?, &counts.invalid)
-                }
-                Lie::Unsigned => {
-                    (gossip::unsigned(identity, n, &gossip::nonsense(&format!("{} {n}", self.seed)))?, &counts.unsigned)
-                }
-                Lie::Duplicate => (twice.clone(), &counts.duplicate),
-                Lie::Oversized => (gossip::oversized(), &counts.oversized),
+            let frame = match what {
+                Lie::Invalid => gossip::message(identity, n, &gossip::nonsense(&format!("{} {n}", self.seed)))?,
+                Lie::Unsigned => gossip::unsigned(identity, n, &gossip::nonsense(&format!("{} {n}", self.seed)))?,
+                Lie::Duplicate => twice.clone(),
+                Lie::Oversized => gossip::oversized(),
             };
             timeout(Duration::from_secs(2), stream.write_all(&frame)).await??;
-            one(counter);
+            self.tally.add(what.counted(), 1);
             if n % 64 == 0 || matches!(what, Lie::Oversized) {
                 timeout(Duration::from_secs(2), stream.flush()).await??;
             }

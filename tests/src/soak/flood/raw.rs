@@ -1,6 +1,6 @@
 //! A connection by hand: TCP from a chosen address, noise, yamux, and streams on which anything may be written.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -12,17 +12,16 @@ use libp2p::core::upgrade::Version;
 use libp2p::core::{Endpoint, Transport};
 use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, noise, tcp, yamux};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::crash::Outcome;
+use crate::loopback;
 
-/// A plain TCP connection from an address of this machine.
+/// A plain TCP connection to a port of this machine, from an address of it.
 pub async fn connect(from: Ipv4Addr, port: u16) -> std::io::Result<TcpStream> {
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((from, 0).into())?;
-    socket.connect((Ipv4Addr::LOCALHOST, port).into()).await
+    loopback::connect(from, SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).await
 }
 
 /// A transport that dials one port from one address.

@@ -1,51 +1,74 @@
-//! Four attackers, each with as many names as it likes, at every honest node.
+//! Four attackers at every honest node, each one laptop on one line, in a neighbourhood of its own.
 
+mod crowd;
+mod liar;
+mod staying;
+mod talker;
+mod wiper;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use libp2p::PeerId;
 use libp2p::identity::ed25519::Keypair;
+use potluck_protocol::announce::KindTag;
 use potluck_protocol::bulk::Request;
 use potluck_protocol::id::{BaseId, ManifestId};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::hostile::bomb::{self, Like};
-use crate::hostile::crowd::{Place, at, hold};
 use crate::hostile::keys::{key, lowest_lots, peers_below, this_epoch};
 use crate::hostile::many_signatures::{self, Envelopes};
-use crate::hostile::peer::Manner;
+use crate::hostile::peer::{Manner, Peer, Place};
 use crate::hostile::shelf::Shelf;
 use crate::hostile::{
     Outcome, junk_proofs, phantom_base, phantom_proposals, questions, signed, unknown_kinds, wiped_catalogue,
 };
+use crate::loopback;
+use crate::soak::attackers::{Attackers as Tasks, Tally, Task};
 
-/// At each node.
-const IDLE: usize = 8;
-const SILENT: usize = 2;
+/// Bytes a second that each of them may send, 10 Mbit/s, to all nodes together. What is below is held to it by a test.
+#[cfg(test)]
+const LINE: u64 = 1_250_000;
 
-const WIPING: usize = 4096;
-const DRAWS: usize = 100_000;
-/// The same is said again under a higher number so often.
-const AGAIN: Duration = Duration::from_secs(30);
+/// Of a batch that is said at one rate.
+const BATCH_SECONDS: u64 = 10;
 
-const PROOFS: usize = 96;
-const PROPOSALS: usize = 256;
-const BASES: usize = 4;
-const BOMB_MIB: u64 = 1000;
-
-/// At each node.
-const MESSAGES_A_SECOND: u64 = 50;
-const MESSAGES_AT_ONCE: usize = 500;
-const QUESTIONS_AT_ONCE: usize = 64;
-const QUESTIONS_PAUSE: Duration = Duration::from_millis(500);
-const ASKING: Duration = Duration::from_secs(30);
-/// Who was put out comes again under another name.
+/// Who was put out comes again after so long.
 const REST: Duration = Duration::from_secs(2);
+const IDLE_HELD: &str = "F2_idle_held";
+const SILENT_HELD: &str = "F7_silent_held";
+const LIES_COMPARED: &str = "F1_F3_F5_F6_lies_compared";
+const GROUND_COMPARED: &str = "F4_F20_ground_compared";
+const GROUND_GOSSIPED: &str = "F4_ground_gossiped";
+const SIGNED_AGAIN: &str = "F20_signed_again";
+const MESSAGES: &str = "F8_messages";
+const UNKNOWN_SAID: &str = "F14_unknown";
+const QUESTIONS: &str = "F17_questions";
+const BUSY: &str = "F17_busy";
+const BOMBS_PULLED: &str = "F1_bombs_pulled";
+const NAMES: &str = "names";
+const PUT_OUT: &str = "put_out";
+/// Of these, who gossips what is a misdeed, under each of its names. A neighbourhood of which many are banned is not let
+/// in for a while.
+const TALK_PUT_OUT: &str = "F8_F14_put_out";
+
+/// What goes on for the whole time, whatever the nodes do about it.
+const STEADY: [&str; 10] = [
+    IDLE_HELD,
+    SILENT_HELD,
+    LIES_COMPARED,
+    GROUND_COMPARED,
+    GROUND_GOSSIPED,
+    SIGNED_AGAIN,
+    MESSAGES,
+    UNKNOWN_SAID,
+    QUESTIONS,
+    BOMBS_PULLED,
+];
 
 /// Where an honest node is.
 #[derive(Clone, Debug)]
@@ -55,6 +78,7 @@ pub struct Target {
 }
 
 /// What attackers know of the honest ones.
+#[derive(Clone)]
 pub struct Stage {
     pub network: String,
     pub seed: u64,
@@ -62,191 +86,110 @@ pub struct Stage {
     /// One that an honest node publishes.
     pub base: BaseId,
     pub channel: ManifestId,
-    pub helpers: ManifestId,
+    /// Those whose stewards lie.
+    pub others: Vec<ManifestId>,
     pub like: Like,
     pub targets: Vec<Target>,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    rounds: AtomicU64,
-    messages: AtomicU64,
-    unknown: AtomicU64,
-    questions: AtomicU64,
-    busy: AtomicU64,
-    names: AtomicU64,
 }
 
 /// They go on until they are stopped.
 pub struct Attackers {
     runtime: Runtime,
-    tasks: JoinSet<()>,
-    counts: Arc<Counts>,
+    tasks: Tasks,
+    /// The adapter that states more than it holds.
+    pub bomb: ManifestId,
+    seen: BTreeMap<&'static str, u64>,
+    looks: u64,
+    /// Looks at which nothing had been done since the one before.
+    quiet: BTreeMap<&'static str, u64>,
 }
 
 impl Attackers {
+    /// Grinds keys, and begins. All of them share one thread: four laptops in one process must not take this machine
+    /// from the honest ones.
     pub fn start(stage: &Stage) -> Outcome<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let (mut tasks, counts) = (JoinSet::new(), Arc::<Counts>::default());
-        let all = [crowd(stage)?, wiper(stage, &counts)?, liar(stage)?, talker(stage, &counts)];
-        for task in all.into_iter().flatten() {
-            tasks.spawn_on(task, runtime.handle());
+        let tally = Tally::new(&[&STEADY[..], &[BUSY, NAMES, PUT_OUT, TALK_PUT_OUT]].concat());
+        let (lies, bomb) = liar::tasks(stage, &tally)?;
+        let all = [crowd::tasks(stage, &tally)?, wiper::tasks(stage, &tally)?, lies, talker::tasks(stage, &tally)];
+        let tasks = Tasks::start(runtime.handle(), tally, all.into_iter().flatten());
+        Ok(Self { runtime, tasks, bomb, seen: BTreeMap::new(), looks: 0, quiet: BTreeMap::new() })
+    }
+
+    /// An honest person has tried the bomb.
+    pub fn bomb_pulled(&self) {
+        self.tasks.tally().add(BOMBS_PULLED, 1);
+    }
+
+    /// Whether each attack has gone on since the last look, or was tried and put out.
+    pub fn look(&mut self) {
+        let now = self.tasks.tally().all();
+        self.looks += 1;
+        for name in STEADY {
+            let went_on = |name: &str| now.get(name) > self.seen.get(name) && now.get(name) > Some(&0);
+            let put_out = [MESSAGES, UNKNOWN_SAID].contains(&name) && went_on(TALK_PUT_OUT);
+            let still = !went_on(name) && !put_out;
+            *self.quiet.entry(name).or_default() += u64::from(still);
         }
-        Ok(Self { runtime, tasks, counts })
+        self.seen = now;
+    }
+
+    /// Attacks that were quiet at more than one look in ten: of them the run says too little.
+    pub fn quiet(&self) -> Vec<&'static str> {
+        let quiet = self.quiet.iter().filter(|(_, count)| **count * 10 > self.looks);
+        quiet.map(|(name, _)| *name).collect()
     }
 
     /// Ends all of them; what they did.
-    pub fn stop(mut self) -> Value {
-        self.tasks.abort_all();
+    pub fn stop(self) -> Value {
+        let done = self.runtime.block_on(self.tasks.stop());
         self.runtime.shutdown_timeout(Duration::from_secs(5));
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let counts = &self.counts;
-        json!({
-            "wiping_rounds": count(&counts.rounds), "messages": count(&counts.messages),
-            "unknown": count(&counts.unknown), "questions": count(&counts.questions), "busy": count(&counts.busy),
-            "names": count(&counts.names),
-        })
+        done
     }
 }
 
-type Tasks = Vec<BoxFuture<'static, ()>>;
-
-fn places(stage: &Stage) -> impl Iterator<Item = Place> + '_ {
-    stage.targets.iter().map(|target| Place {
+/// Every node's door, as one of the four attackers comes to it.
+fn places(stage: &Stage, attacker: u8) -> impl Iterator<Item = Place> + '_ {
+    stage.targets.iter().map(move |target| Place {
         network: stage.network.clone(),
         address: target.address.clone(),
-        base: stage.tiny,
+        from: loopback::address(90, attacker),
     })
 }
 
-/// F2 and F7: peers that come before all honest ones, idle and silent.
-fn crowd(stage: &Stage) -> Outcome<Tasks> {
-    let first = stage.targets.iter().map(|target| target.peer).min().ok_or("there are honest nodes")?;
-    let mut tasks: Tasks = Vec::new();
-    for (n, place) in places(stage).enumerate() {
-        for (kind, manner, count) in [("idle", Manner::Idle, IDLE), ("silent", Manner::Silent, SILENT)] {
-            let keys = peers_below(&format!("{} {kind} {n}", stage.seed), &first, count)?;
-            tasks.push(Box::pin(hold(place.clone(), keys, manner)));
+#[cfg(test)]
+mod tests {
+    use super::liar::{BASES as PHANTOM_BASES, PROOFS, PROOFS_OF_OTHERS, PROPOSALS, RENEWED};
+    use super::talker::{FLOOD_A_SECOND, MESSAGES_A_SECOND, QUESTIONS_AT_ONCE};
+    use super::wiper::{AGAIN, GOSSIPED_A_SECOND, GROUND, Ground};
+    use super::*;
+
+    const NODES: u64 = 8;
+    /// A record as it is compared, and as it is gossiped: with what gossip puts around it.
+    const RECORD: u64 = 300;
+    const GOSSIPED: u64 = 600;
+    /// An announcement of sixteen signatures with what gossip puts around it.
+    const ENVELOPE: u64 = 2_000;
+
+    #[test]
+    fn each_attacker_keeps_to_its_line() {
+        let ground = NODES * (2 * GROUND as u64 * RECORD / AGAIN.as_secs() + GOSSIPED_A_SECOND * GOSSIPED);
+        let lies =
+            NODES * (PROPOSALS + PROOFS + 8 * PROOFS_OF_OTHERS + PHANTOM_BASES) as u64 * 1_000 / RENEWED.as_secs();
+        let talk =
+            (FLOOD_A_SECOND + (NODES - 1) * MESSAGES_A_SECOND) * ENVELOPE + NODES * QUESTIONS_AT_ONCE as u64 * 40;
+        for (attacker, bytes) in [("ground", ground), ("lies", lies), ("talk", talk)] {
+            assert!(bytes < LINE, "{attacker}: {bytes} bytes a second");
         }
     }
-    Ok(tasks)
-}
 
-/// F4 and F20: ground records, said again and again under higher numbers.
-fn wiper(stage: &Stage, counts: &Arc<Counts>) -> Outcome<Tasks> {
-    let seed = stage.seed.to_string();
-    let keys = lowest_lots(&seed, this_epoch()?, &stage.tiny, WIPING, DRAWS)?;
-    let shelf = Shelf::default();
-    wiped_catalogue::say(&shelf, &keys, stage.tiny, 1)?;
-    let own = key(&format!("{seed} wiper"))?;
-    let mut tasks: Tasks = Vec::new();
-    for place in places(stage) {
-        tasks.push(Box::pin(ask_again(place, own.clone(), shelf.clone())));
-    }
-    tasks.push(Box::pin(say_again(shelf, keys, stage.tiny, counts.clone())));
-    Ok(tasks)
-}
-
-async fn say_again(shelf: Shelf, keys: Vec<Keypair>, base: BaseId, counts: Arc<Counts>) {
-    for sequence in 2.. {
-        sleep(AGAIN).await;
-        shelf.forget(&base);
-        // Its own keys sign.
-        if wiped_catalogue::say(&shelf, &keys, base, sequence).is_err() {
-            return;
-        }
-        counts.rounds.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// Stays connected, and asks now and then, so that the node compares.
-async fn ask_again(place: Place, key: Keypair, shelf: Shelf) {
-    loop {
-        if let Ok(peer) = at(&place, &key, Manner::Serving(shelf.clone())).await {
-            while peer.known(&place.base).await.is_ok() && !peer.is_gone() {
-                sleep(AGAIN / 4).await;
-            }
-        }
-        sleep(REST).await;
-    }
-}
-
-/// F1, F3, F5 and F6: proposals, proofs and bases that do not exist, and a bomb.
-fn liar(stage: &Stage) -> Outcome<Tasks> {
-    let (shelf, seed) = (Shelf::default(), stage.seed.to_string());
-    let own = key(&format!("{seed} liar"))?;
-    let bomb = bomb::offer(&shelf, &stage.like, &own, BOMB_MIB)?;
-    bomb::propose(&shelf, &own, stage.tiny, stage.channel, bomb.id)?;
-    phantom_proposals::offer(&shelf, &seed, stage.tiny, stage.channel, PROPOSALS)?;
-    for channel in [stage.channel, stage.helpers] {
-        junk_proofs::offer(&shelf, &format!("{seed} {}", channel.short()), stage.tiny, channel, PROOFS)?;
-    }
-    phantom_base::offer(&shelf, &seed, stage.base, BASES)?;
-    let mut tasks: Tasks = Vec::new();
-    for place in places(stage) {
-        let manner = Manner::Serving(shelf.clone());
-        tasks.push(Box::pin(hold(place.clone(), vec![own.clone()], manner.clone())));
-        // The other base's topic, under a name of its own.
-        let other = Place { base: stage.base, ..place };
-        tasks.push(Box::pin(hold(other, vec![key(&format!("{seed} liar on bases"))?], manner)));
-    }
-    Ok(tasks)
-}
-
-/// F8, F14 and F17: talk that costs those who listen.
-fn talker(stage: &Stage, counts: &Arc<Counts>) -> Tasks {
-    let mut tasks: Tasks = Vec::new();
-    for (n, place) in places(stage).enumerate() {
-        let seed = format!("{} talker {n}", stage.seed);
-        tasks.push(Box::pin(talk(place.clone(), format!("{seed} talks"), counts.clone())));
-        tasks.push(Box::pin(question(place, format!("{seed} asks"), counts.clone())));
-    }
-    tasks
-}
-
-/// A name that nobody has seen, as long as there is somebody to talk to.
-async fn talk(place: Place, seed: String, counts: Arc<Counts>) {
-    for name in 0.. {
-        let seed = format!("{seed} {name}");
-        // Whatever ends it, the next name goes on.
-        drop(talk_once(&place, &seed, &counts).await);
-        sleep(REST).await;
-    }
-}
-
-async fn talk_once(place: &Place, seed: &str, counts: &Counts) -> Outcome<()> {
-    let mut peer = at(place, &key(seed)?, Manner::Serving(Shelf::default())).await?;
-    counts.names.fetch_add(1, Ordering::Relaxed);
-    sleep(Duration::from_secs(1)).await;
-    let mut envelopes = Envelopes::new(seed, place.base)?;
-    for turn in 0.. {
-        let messages = (0..MESSAGES_AT_ONCE).map(|_| envelopes.make());
-        let said = many_signatures::say(&mut peer, &place.base, messages, MESSAGES_A_SECOND).await;
-        counts.messages.fetch_add(said as u64, Ordering::Relaxed);
-        if said < MESSAGES_AT_ONCE || peer.is_gone() {
-            break;
-        }
-        let unknown = unknown_kinds::speak(&mut peer, &format!("{seed} {turn}"), &place.base, 4).await?;
-        counts.unknown.fetch_add(unknown as u64, Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-async fn question(place: Place, seed: String, counts: Arc<Counts>) {
-    for name in 0.. {
-        drop(question_once(&place, &format!("{seed} {name}"), &counts).await);
-        sleep(REST).await;
-    }
-}
-
-async fn question_once(place: &Place, seed: &str, counts: &Counts) -> Outcome<()> {
-    let peer = at(place, &key(seed)?, Manner::Serving(Shelf::default())).await?;
-    counts.names.fetch_add(1, Ordering::Relaxed);
-    loop {
-        for request in [Request::Providers(signed::nowhere(seed)), Request::Announcements(place.base)] {
-            let asked = questions::ask(&peer, &request, QUESTIONS_AT_ONCE, QUESTIONS_PAUSE, ASKING).await?;
-            counts.questions.fetch_add(asked.answered, Ordering::Relaxed);
-            counts.busy.fetch_add(asked.busy, Ordering::Relaxed);
-        }
+    #[test]
+    fn keys_are_ground_for_this_epoch_and_the_next_one() {
+        let base = potluck_protocol::id::Digest::of(b"base");
+        let ground = Ground::new("test", &[BaseId(base), BaseId(base)], 20, 100).expect("ground");
+        let counts: Vec<_> = ground.keys.iter().flatten().map(Vec::len).collect();
+        assert_eq!(counts, [20; 4]);
+        let firsts = ground.keys[0].each_ref().map(|keys| keys[0].public().to_bytes());
+        assert_ne!(firsts[0], firsts[1], "each epoch has lots of its own");
     }
 }

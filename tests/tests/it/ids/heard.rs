@@ -36,14 +36,15 @@ fn what_was_heard_of_is_told_truly_and_taken_by_short_ids_and_names() {
     bases::write(&folder, &["model.norm.weight"], 1);
     let folder = text(&folder);
     let args = ["publish", "--base", &folder, "--name", "small", "--licence", "MIT"];
-    let base = string(&bench.ok("one", &args), "base");
+    let published = bench.ok("one", &args);
+    let (base, offered) = (string(&published, "base"), string(&published, "manifest"));
     let three = up(&bench, "three", &[&one]);
     let second = bench.open("three", "fjord", 3);
 
     let two = up(&bench, "two", &[&one, &three]);
     hear(&bench, "two", 5);
     known_before_it_is_fetched(&bench, &id);
-    searched_and_typed_again(&bench, &one, &[&id, &other, &first, &second], &base);
+    searched_and_typed_again(&bench, &one, &[&id, &other, &offered, &first, &second], &base);
     channels_by_name_and_id(&bench, [&first, &second]);
 
     // A base by the start of an id that was heard of.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokenizers::{NormalizedString, Normalizer, NormalizerWrapper};
 
 use super::TokenizerError;
+use super::charsmap::Charsmap;
 
 /// Bytes of a text at any point of its way: sixteen times the longest chat. Each takes some twenty of memory.
 const TEXT_MAX: usize = 64 << 20;
@@ -78,7 +79,7 @@ fn collect(normalizer: NormalizerWrapper, steps: &mut Vec<Step>) -> Result<(), T
             (replaced(&written(&normalizer), replace.content.len()), replace.content.len())
         }
         NormalizerWrapper::Prepend(prepend) => (1, prepend.prepend.len()),
-        NormalizerWrapper::Precompiled(_) => (1 + longest(&written(&normalizer))?, 0),
+        NormalizerWrapper::Precompiled(_) => (1 + Charsmap::of(&written(&normalizer))?.longest(), 0),
         NormalizerWrapper::NFC(_)
         | NormalizerWrapper::NFD(_)
         | NormalizerWrapper::NFKC(_)
@@ -100,38 +101,6 @@ fn replaced(written: &Value, content: usize) -> usize {
     // A pattern of another kind may match anywhere, between two characters too.
     let pattern = written.pointer("/pattern/String").and_then(Value::as_str).map_or(0, str::len);
     1 + content.div_ceil(pattern.max(1))
-}
-
-/// The longest text in the table of a `Precompiled`: the length of its trie, the trie, and texts that end in a zero.
-fn longest(written: &Value) -> Result<usize, TokenizerError> {
-    let invalid = || TokenizerError::Invalid("`precompiled_charsmap` is no table of a normalizer".to_owned());
-    let table =
-        written.get("precompiled_charsmap").and_then(Value::as_str).and_then(from_base64).ok_or_else(invalid)?;
-    let (trie, rest) = table.split_first_chunk::<4>().ok_or_else(invalid)?;
-    let texts = rest.get(u32::from_le_bytes(*trie) as usize..).ok_or_else(invalid)?;
-    Ok(texts.split(|byte| *byte == 0).map(<[u8]>::len).max().unwrap_or(0))
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for digit in text.bytes().filter(|byte| *byte != b'=') {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        (bits, count) = (bits << 6 | u32::from(value), count + 6);
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-            bits &= (1 << count) - 1;
-        }
-    }
-    Some(bytes)
 }
 
 /// That nothing else of a `tokenizer.json` makes a text many times as long: neither what acts behind the normalizer, nor
@@ -257,14 +226,5 @@ mod tests {
         assert!(check_rest(&json!({"pre_tokenizer": many})).is_err());
         let grows = json!({"type": "Sequence", "decoders": vec![replace("a", "aa"); 23]});
         assert!(check_rest(&json!({"decoder": grows})).is_err());
-    }
-
-    #[test]
-    fn the_longest_text_of_a_table_is_found() {
-        // A trie of four bytes, then `ab`, `` and `abcde`.
-        let base64 = "BAAAAAAAAABhYgAAYWJjZGUA";
-        assert_eq!(from_base64(base64).unwrap(), b"\x04\0\0\0\0\0\0\0ab\0\0abcde\0");
-        assert_eq!(longest(&json!({"precompiled_charsmap": base64})).unwrap(), 5);
-        assert!(longest(&json!({"precompiled_charsmap": "/////w=="})).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod class;
+mod charsmap;
 mod guard;
 mod encode;
 mod gguf;

@@ -16,20 +16,22 @@ use crate::store::Halt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub halt: Halt,
-    pub claim: Claim,
+    /// One proof each, in the order in which they are announced.
+    pub claims: Vec<Claim>,
 }
 
 impl Found {
-    /// Two versions for one height. The claim encloses both, if they fit.
+    /// Two versions for one height: a claim that names both, and one that encloses them, if they fit. Programs from before
+    /// decision 0023 cannot read the second, and do not ask whoever gave it to them for ten minutes: the first comes first.
     pub fn equivocation(one: &Authentic<Manifest>, other: &Authentic<Manifest>) -> Self {
         let (first, second) = (one.id().min(other.id()), one.id().max(other.id()));
-        let claim = enclose(one, other).unwrap_or(Claim::Equivocation { first, second });
-        Self { halt: Halt::Equivocation { first, second }, claim }
+        let claims = std::iter::once(Claim::Equivocation { first, second }).chain(enclose(one, other)).collect();
+        Self { halt: Halt::Equivocation { first, second }, claims }
     }
 
     /// A version whose recipe gives something else.
     pub fn mismatch(version: ManifestId, digest: FoldDigest) -> Self {
-        Self { halt: Halt::Mismatch { version, digest }, claim: Claim::Mismatch { version, digest } }
+        Self { halt: Halt::Mismatch { version, digest }, claims: vec![Claim::Mismatch { version, digest }] }
     }
 }
 

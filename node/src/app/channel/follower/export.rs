@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use potluck_protocol::lineage::{Lineage, VersionEntry};
-use potluck_trainer::files::StagedFolder;
 
 use crate::api::answers::{Exported, WeightedAdapter};
 use crate::api::channel::Export;
@@ -15,7 +14,7 @@ use crate::app::fold::{RECIPE_FILE, recipe_file};
 use crate::app::reference::Names;
 use crate::app::versions::Versions;
 use crate::failure::{Failure, Kind, Outcome};
-use crate::out_folder;
+use crate::out_folder::Pending;
 
 /// Answers `potluck channel export`.
 #[derive(Clone)]
@@ -43,18 +42,12 @@ impl Exporter {
         let genesis = self.versions.genesis(call, lineage.spec()).await?;
         self.versions.ensure_adapters(call, &lineage, PATIENCE).await?;
         let answer = answer(&lineage, head, out);
-        let staged = StagedFolder::create(out).map_err(|error| out_folder::unwritable(out, &error))?;
-        self.versions.fold_into(call, &genesis, head, &staged.path()).await?;
-        let (recipe, target) = (recipe_file::<Export>(&answer)?, out.to_path_buf());
-        self.disk.on_store(move |_| placed(staged, &target, &recipe)).await?;
+        let pending = Pending::create(out)?;
+        self.versions.fold_into(call, &genesis, head, &pending.path()).await?;
+        let recipe = recipe_file::<Export>(&answer)?;
+        self.disk.on_store(move |_| pending.place(&[(RECIPE_FILE, &recipe)])).await?;
         Ok(answer)
     }
-}
-
-/// Gives the folder its name, with a note of what it was made of.
-fn placed(staged: StagedFolder, out: &Path, recipe: &[u8]) -> Outcome<()> {
-    let written = staged.write(RECIPE_FILE, recipe).and_then(|()| staged.commit());
-    written.map_err(|error| out_folder::unwritable(out, &error))
 }
 
 fn answer(lineage: &Lineage, head: &VersionEntry, out: &Path) -> Exported {

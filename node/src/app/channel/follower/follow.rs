@@ -8,6 +8,7 @@ use crate::api::answers::{Channels, Followed, InForce, RolledBackHere, Unfollowe
 use crate::api::channel::{Follow, Rollback};
 use crate::app::call::Call;
 use crate::app::channel::follower::Follower;
+use crate::app::channel::follower::heard::LastHeard;
 use crate::app::channel::follower::limits::PATIENCE;
 use crate::app::channel::follower::update::Asked;
 use crate::app::reference::no_channel_called;
@@ -103,6 +104,7 @@ impl Follower {
 
     /// Answers `potluck channel list`.
     pub async fn list(&self) -> Outcome<Channels> {
+        let heard = LastHeard::read(&self.disk, self.network.as_ref()).await?;
         let mut channels = Vec::new();
         for record in self.disk.store.channels() {
             // One whose records are damaged is listed all the same.
@@ -119,6 +121,7 @@ impl Follower {
                 audit: record.audit,
                 halted: record.halted.is_some(),
                 own: steward == Some(self.identity.public()),
+                steward_heard: steward.and_then(|steward| heard.of(steward)),
             });
         }
         Ok(Channels { channels })

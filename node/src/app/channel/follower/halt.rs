@@ -49,12 +49,14 @@ impl Halts {
         lineage: &Lineage,
         found: Found,
     ) -> Outcome<Failure> {
-        let Found { halt, claim } = found;
+        let Found { halt, claims } = found;
         let record = self.halt(record, halt).await?;
-        match self.prove(lineage, halt, claim).await {
-            Ok(proof) => call.phase(format!("proof {proof} is published")).await,
-            // Halted all the same; others find it out by themselves.
-            Err(failure) => tracing::warn!(channel = %record.name, "the proof is not published: {failure}"),
+        for claim in claims {
+            match self.prove(lineage, halt, claim).await {
+                Ok(proof) => call.phase(format!("proof {proof} is published")).await,
+                // Halted all the same; others find it out by themselves.
+                Err(failure) => tracing::warn!(channel = %record.name, "the proof is not published: {failure}"),
+            }
         }
         Ok(halted(&record, &halt))
     }

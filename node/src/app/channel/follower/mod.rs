@@ -15,6 +15,7 @@ pub mod turns;
 pub mod describe;
 pub mod chain;
 pub mod chain_fetch;
+pub mod heard;
 pub mod halt;
 pub mod rate_limit;
 pub mod audit;

@@ -37,6 +37,13 @@ enum Judged {
     Open(String),
 }
 
+/// A proof that holds.
+pub struct Proven {
+    pub halt: Halt,
+    /// What shows it: the proof, for two versions the one that names them too, and both.
+    shown_by: Vec<ManifestId>,
+}
+
 /// Proofs against one channel, with the versions that they name, as far as peers hand them out.
 #[derive(Default)]
 pub struct Claims {
@@ -110,17 +117,19 @@ impl Auditor {
         mut claims: Claims,
         important: &[ManifestId],
         patience: Duration,
-    ) -> Outcome<Option<Halt>> {
+    ) -> Outcome<Option<Proven>> {
         claims.proofs.sort_by_key(|(_, proof)| urgency(&proof.claim, important));
         for (manifest, proof) in &claims.proofs {
             let id = manifest.id();
             match self.judge(call, lineage, proof, &claims.versions, important, patience).await? {
                 Judged::Holds(halt) => {
-                    // Kept, so that it is passed on to whoever asks for it. That it holds does not depend on it.
-                    if let Err(error) = self.objects.ensure_present(call, id, patience).await {
-                        tracing::info!(proof = %id, %error, "a proof that holds is not kept");
+                    let mut shown_by = vec![id];
+                    if let Halt::Equivocation { first, second } = halt {
+                        let names = |claim: &Claim| *claim == Claim::Equivocation { first, second };
+                        let other = claims.proofs.iter().find(|(other, proof)| other.id() != id && names(&proof.claim));
+                        shown_by.extend(other.map(|(other, _)| other.id()).into_iter().chain([first, second]));
                     }
-                    return Ok(Some(halt));
+                    return Ok(Some(Proven { halt, shown_by }));
                 }
                 Judged::Fails(why) => {
                     self.rates.with(|ledger| ledger.judged(id));
@@ -134,6 +143,17 @@ impl Auditor {
             }
         }
         Ok(None)
+    }
+
+    /// Keeps what shows that a proof holds, so that it is passed on to whoever asks for it. Programs from before decision
+    /// 0023 need the versions themselves.
+    pub async fn keep(&self, call: &Call<'_>, proven: &Proven) {
+        let one = |id: ManifestId| async move { (id, self.objects.ensure_present(call, id, LOOK).await) };
+        for (id, kept) in futures::future::join_all(proven.shown_by.iter().copied().map(one)).await {
+            if let Err(error) = kept {
+                tracing::info!(manifest = %id, %error, "what shows that a proof holds is not kept");
+            }
+        }
     }
 
     async fn judge(

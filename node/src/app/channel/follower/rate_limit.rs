@@ -1,7 +1,7 @@
 //! What was found out about claims, and how much of it was done lately: so that a lying prover costs one fold for each
 //! claim at most, and a crowd of them a few in an hour.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use potluck_protocol::id::{FoldDigest, ManifestId};
@@ -34,33 +34,57 @@ impl Rates {
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Proofs that were judged.
-    judged: BTreeSet<ManifestId>,
-    order: VecDeque<ManifestId>,
+    judged: Latest<()>,
     /// Against which channel a proof is that was read.
-    about: BTreeMap<ManifestId, ManifestId>,
+    about: Latest<ManifestId>,
     /// By version.
-    results: BTreeMap<ManifestId, Refolded>,
+    results: Latest<Refolded>,
     /// By channel and by key: when.
     reruns: BTreeMap<ManifestId, VecDeque<Instant>>,
     proofs: BTreeMap<PublicKey, VecDeque<Instant>>,
 }
 
-impl Ledger {
-    /// Whether a proof was judged lately.
-    pub fn is_judged(&self, proof: &ManifestId) -> bool {
-        self.judged.contains(proof)
+/// What is remembered of the last [`LEDGER_MAX`] manifests. The oldest are forgotten first: strangers choose ids, and
+/// nobody's shall be forgotten because of its number.
+#[derive(Debug)]
+struct Latest<T> {
+    all: BTreeMap<ManifestId, T>,
+    /// The oldest first.
+    order: VecDeque<ManifestId>,
+}
+
+impl<T> Default for Latest<T> {
+    fn default() -> Self {
+        Self { all: BTreeMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<T> Latest<T> {
+    fn get(&self, id: &ManifestId) -> Option<&T> {
+        self.all.get(id)
     }
 
-    /// Notes that a proof was judged.
-    pub fn judged(&mut self, proof: ManifestId) {
-        if self.judged.insert(proof) {
-            self.order.push_back(proof);
+    fn insert(&mut self, id: ManifestId, what: T) {
+        if self.all.insert(id, what).is_none() {
+            self.order.push_back(id);
         }
         if self.order.len() > LEDGER_MAX
             && let Some(oldest) = self.order.pop_front()
         {
-            self.judged.remove(&oldest);
+            self.all.remove(&oldest);
         }
+    }
+}
+
+impl Ledger {
+    /// Whether a proof was judged lately.
+    pub fn is_judged(&self, proof: &ManifestId) -> bool {
+        self.judged.get(proof).is_some()
+    }
+
+    /// Notes that a proof was judged.
+    pub fn judged(&mut self, proof: ManifestId) {
+        self.judged.insert(proof, ());
     }
 
     /// Whether a proof was read and is against another channel than this one.
@@ -70,10 +94,6 @@ impl Ledger {
 
     /// Notes against which channel a proof is.
     pub fn read(&mut self, proof: ManifestId, channel: ManifestId) {
-        if self.about.len() >= LEDGER_MAX {
-            // It can be read again.
-            self.about.pop_first();
-        }
         self.about.insert(proof, channel);
     }
 
@@ -84,10 +104,6 @@ impl Ledger {
 
     /// Remembers what folding a version gave here.
     pub fn set_result(&mut self, version: ManifestId, result: Refolded) {
-        if self.results.len() >= LEDGER_MAX {
-            // Results can be found again; which is forgotten does not matter.
-            self.results.pop_first();
-        }
         self.results.insert(version, result);
     }
 
@@ -164,9 +180,26 @@ mod tests {
             let look = now + std::time::Duration::from_millis(n as u64);
             assert!(ledger.may_look(PublicKey(id(n).0), look), "a crowd of keys keeps no new one out");
         }
-        assert_eq!((ledger.judged.len(), ledger.order.len()), (LEDGER_MAX, LEDGER_MAX));
-        assert_eq!((ledger.results.len(), ledger.proofs.len()), (LEDGER_MAX, LEDGER_MAX));
-        assert_eq!(ledger.about.len(), LEDGER_MAX);
+        assert_eq!((ledger.judged.all.len(), ledger.judged.order.len()), (LEDGER_MAX, LEDGER_MAX));
+        assert_eq!((ledger.results.all.len(), ledger.results.order.len()), (LEDGER_MAX, LEDGER_MAX));
+        assert_eq!((ledger.about.all.len(), ledger.proofs.len()), (LEDGER_MAX, LEDGER_MAX));
         assert!(!ledger.is_judged(&id(0)) && ledger.is_judged(&id(LEDGER_MAX + 9)));
+    }
+
+    #[test]
+    fn what_was_found_out_last_is_remembered_whatever_its_id() {
+        let mut ids: Vec<_> = (0..LEDGER_MAX + 500).map(id).collect();
+        // The last to come have the lowest ids.
+        ids.sort_unstable_by_key(|id| std::cmp::Reverse(*id));
+        let mut ledger = Ledger::default();
+        for &one in &ids {
+            ledger.judged(one);
+            ledger.set_result(one, Refolded::Same);
+            ledger.read(one, id(0));
+        }
+        for (n, one) in ids.iter().enumerate() {
+            let here = (ledger.is_judged(one), ledger.result(one).is_some(), ledger.is_elsewhere(one, &id(1)));
+            assert_eq!(here, (n >= 500, n >= 500, n >= 500), "{n}");
+        }
     }
 }

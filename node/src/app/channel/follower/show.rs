@@ -3,27 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use potluck_protocol::announce::Announcement;
 use potluck_protocol::channel::{Role, Verdict, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
 use potluck_protocol::lineage::{Lineage, VersionEntry};
 use potluck_protocol::manifest::{AdapterInfo, Kind as ManifestKind};
 use potluck_protocol::recipe::Weight;
-use potluck_protocol::signed::PublicKey;
 
 use crate::api::lineage;
 use crate::api::lineage::{Halted, Input, Shown, Version};
 use crate::app::channel::follower::chain::height_of;
 use crate::app::channel::follower::chain_fetch::Chains;
 use crate::app::channel::follower::describe::{describe_halt, rules};
+use crate::app::channel::follower::heard::LastHeard;
 use crate::app::disk::Disk;
 use crate::app::known_bases::KnownBases;
 use crate::app::lineages::Lineages;
 use crate::app::network::Network;
 use crate::app::reference::Names;
-use crate::config;
 use crate::failure::Outcome;
-use crate::home::peers::Remembered;
 use crate::identity::Identity;
 use crate::store::ChannelRecord;
 
@@ -59,7 +56,7 @@ impl ChannelView {
         };
         let adapters = self.adapters(&lineage).await?;
         let mut shown = self.head(&record, &lineage);
-        shown.steward_heard = self.last_heard(lineage.steward()).await?;
+        shown.steward_heard = LastHeard::read(&self.disk, self.network.as_ref()).await?.of(lineage.steward());
         shown.broken = chain.broken.map(|failure| failure.message);
         shown.versions = versions(&lineage, record.current, &adapters);
         Ok(shown)
@@ -86,24 +83,6 @@ impl ChannelView {
         }
     }
 
-    /// When a steward was last heard from: connected here, or signing an announcement that is known, by their clock.
-    async fn last_heard(&self, steward: PublicKey) -> Outcome<Option<u64>> {
-        let now = config::seconds_since_1970();
-        let mut heard: Vec<u64> = self.disk.heard().await?.iter().filter_map(|said| signed_at(said, steward)).collect();
-        if let Some(network) = &self.network {
-            let known = network.handle.every_announcement();
-            heard.extend(known.iter().filter_map(|said| signed_at(said.body(), steward)));
-            if let Some(peer) = steward.peer_id() {
-                let connected = network.handle.peers().await.unwrap_or_default();
-                heard.extend(connected.iter().any(|info| info.peer == peer).then_some(now));
-                let peers = self.disk.home.layout().peers();
-                heard.extend(Remembered::open(&peers, network.name.clone(), now).seen(&peer));
-            }
-        }
-        // A clock that is ahead says nothing.
-        Ok(heard.into_iter().filter(|seconds| *seconds <= now).max())
-    }
-
     /// Names and parents, of those that are here or were heard of.
     async fn adapters(&self, lineage: &Lineage) -> Outcome<Adapters> {
         let releases = lineage.versions().iter();
@@ -114,7 +93,8 @@ impl ChannelView {
         });
         let named: BTreeSet<ManifestId> = named.collect();
         let mut adapters = Adapters::default();
-        for heard in self.names.heard_now().await?.into_iter().filter(|heard| named.contains(&heard.manifest)) {
+        for heard in self.names.heard_now().await?.into_iter().flatten().filter(|heard| named.contains(&heard.manifest))
+        {
             adapters.names.insert(heard.manifest, heard.name.to_string());
         }
         let here = self.disk.on_store(move |store| {
@@ -129,11 +109,6 @@ impl ChannelView {
         }
         Ok(adapters)
     }
-}
-
-/// Numbers of announcements are microseconds since 1970 by their publisher's clock.
-fn signed_at(said: &Announcement, publisher: PublicKey) -> Option<u64> {
-    (said.publisher == publisher).then_some(said.sequence / 1_000_000).filter(|seconds| *seconds > 0)
 }
 
 fn versions(lineage: &Lineage, current: Option<ManifestId>, adapters: &Adapters) -> Vec<Version> {

@@ -134,7 +134,11 @@ impl Follower {
         let important: Vec<_> = before.into_iter().chain(record.current).chain(head).collect();
         match self.auditor.judge_proofs(call, lineage, claims, &important, asked.patience()).await? {
             None => Ok(()),
-            Some(halt) => Err(halted(&self.halts.halt(record, halt).await?, &halt)),
+            Some(proven) => {
+                let record = self.halts.halt(record, proven.halt).await?;
+                self.auditor.keep(call, &proven).await;
+                Err(halted(&record, &proven.halt))
+            }
         }
     }
 

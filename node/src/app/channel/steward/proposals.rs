@@ -16,7 +16,7 @@ use potluck_protocol::signed::{Authentic, PublicKey};
 
 use crate::app::call::Call;
 use crate::app::channel::follower::limits::LOOK;
-use crate::app::channel::order::{Budget, Turns, by_turns, secret_seed};
+use crate::app::channel::order::{ReleaseTime, Turns, by_turns, secret_seed};
 use crate::app::channel::rests::Rests;
 use crate::app::disk::Disk;
 use crate::app::network::Network;
@@ -77,7 +77,7 @@ impl Proposals {
         call: &Call<'_>,
         lineage: &Lineage,
         proven: &BTreeSet<PublicKey>,
-        budget: Budget,
+        budget: ReleaseTime,
     ) -> Outcome<Pending> {
         let (channel, genesis) = (lineage.channel(), lineage.spec().genesis);
         let judged: BTreeSet<ManifestId> = lineage
@@ -120,16 +120,20 @@ impl Proposals {
     ) -> Turns<ManifestId> {
         let Some(network) = &self.network else { return Turns { now: Vec::new(), later: 0 } };
         // The network's own catalogue: the store notes later what it heard.
-        let heard = network.handle.announcements(lineage.spec().genesis);
+        let genesis = lineage.spec().genesis;
+        let heard = network.handle.announcements(genesis);
+        // Whoever has come to say it costs a connection; other keys cost nothing.
+        let mut first = network.handle.known().with(|known| known.vouched_for(&genesis, KindTag::Proposal));
+        first.extend(proven);
         let heard = heard.iter().map(|record| record.body()).filter(|heard| heard.kind == KindTag::Proposal);
         let new = |id: &ManifestId| !judged.contains(id) && !self.disk.store.is_well_formed(id);
         // One that many announce is its first announcer's.
         let heard: BTreeMap<_, _> = heard.map(|heard| (heard.manifest, heard.publisher)).collect();
         let all = heard.into_iter().filter(|(id, _)| new(id)).map(|(id, announcer)| (announcer, id));
         let (resting, awake): (Vec<_>, Vec<_>) = all.partition(|(_, id)| self.rests.is_resting(id));
-        let mut turns = by_turns(awake, proven, LOOKED_AT_MAX, secret_seed());
+        let mut turns = by_turns(awake, &first, LOOKED_AT_MAX, secret_seed());
         // To rest is to come last, not never: whoever proposed it may be there by now.
-        let last = by_turns(resting, proven, LOOKED_AT_MAX - turns.now.len().min(LOOKED_AT_MAX), secret_seed());
+        let last = by_turns(resting, &first, LOOKED_AT_MAX - turns.now.len().min(LOOKED_AT_MAX), secret_seed());
         turns.now.extend(last.now);
         Turns { later: turns.later + last.later, ..turns }
     }
@@ -141,7 +145,7 @@ impl Proposals {
         call: &Call<'_>,
         lineage: &Lineage,
         wanted: Vec<ManifestId>,
-        budget: Budget,
+        budget: ReleaseTime,
     ) -> Outcome<(usize, usize)> {
         let Some(network) = self.network.as_ref().filter(|_| !wanted.is_empty()) else { return Ok((0, 0)) };
         call.phase(format!("looking at {} announced proposals", wanted.len())).await;
@@ -171,7 +175,7 @@ impl Proposals {
     pub async fn adapters(
         &self,
         mut adapters: Vec<ManifestId>,
-        budget: Budget,
+        budget: ReleaseTime,
     ) -> Outcome<BTreeMap<ManifestId, Authentic<Manifest>>> {
         adapters.sort();
         adapters.dedup();

@@ -14,7 +14,7 @@ use potluck_protocol::text::RelPath;
 use crate::api::answers::{NewRelease, NothingReleased, OpenedShard, ProposalVerdict, Released, SuiteScore};
 use crate::api::channel::Release;
 use crate::app::call::Call;
-use crate::app::channel::order::{Budget, by_turns, secret_seed};
+use crate::app::channel::order::{ReleaseTime, by_turns, secret_seed};
 use crate::app::channel::steward::Steward;
 use crate::app::channel::steward::own::Own;
 use crate::app::channel::steward::proposals::{Group, Pending, grouped};
@@ -70,7 +70,7 @@ impl Steward {
     /// Every check of what was proposed that needs no numerics. Whatever strangers proposed, it ends when the time that a
     /// person gave has run out.
     async fn screen_pending(&self, call: &Call<'_>, lineage: &Lineage, time: Duration) -> Outcome<Screening> {
-        let budget = Budget::new(time);
+        let budget = ReleaseTime::new(time);
         let proven = self.lineages.publishers(lineage).await?;
         let Pending { proposals, later, missing } = self.proposals.find_pending(call, lineage, &proven, budget).await?;
         let adapters = proposals.iter().map(|proposal| proposal.info.adapter).collect();
@@ -113,7 +113,7 @@ impl Steward {
         call: &Call<'_>,
         lineage: &Lineage,
         candidates: Vec<(Group, Option<Authentic<Manifest>>)>,
-        budget: Budget,
+        budget: ReleaseTime,
         screening: &mut Screening,
     ) -> Outcome<()> {
         let screened = candidates.into_iter().map(|(group, adapter)| async move {
@@ -126,6 +126,7 @@ impl Steward {
             match screened {
                 Screened::Fit => screening.fit.push(group),
                 Screened::Later => screening.later += group.len(),
+                Screened::NotHad => screening.missing += group.len(),
                 Screened::Refused(refusal) => {
                     screening.missing += if refusal == Refusal::Missing { group.len() } else { 0 };
                     screening.refused.push((group, refusal));

@@ -9,7 +9,7 @@ use potluck_protocol::id::Digest;
 use potluck_protocol::lineage::Lineage;
 use potluck_protocol::manifest::{Kind as ManifestKind, Manifest};
 use potluck_protocol::signed::{Authentic, PublicKey};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::app::call::Call;
 use crate::app::channel::follower::limits::LOOK;
@@ -22,11 +22,16 @@ use crate::app::objects::Objects;
 use crate::failure::{Failure, Kind, Outcome};
 use crate::licence;
 
+/// Files of which no shard comes for so long are not to be had: the slowest line that is served brings one in this time.
+const STUCK: Duration = Duration::from_secs(120);
+
 /// What a proposal comes to before it is weighed.
 pub enum Screened {
     /// Its adapter is here, whole and checked.
     Fit,
     Refused(Refusal),
+    /// It was not had, and not looked for in full: that it is missing is signed for good, so another release looks again.
+    NotHad,
     /// Nothing can be said yet: the adapter is not here, and this node is on no network, or it did not come in time, or
     /// this node has fetched all that it may fetch in a day of what strangers chose, or has no room for it, or only a later
     /// version can read it.
@@ -60,7 +65,7 @@ impl Screen {
         adapter: Option<Authentic<Manifest>>,
         time: Duration,
     ) -> Outcome<Screened> {
-        let id = proposal.info.adapter;
+        let (id, until) = (proposal.info.adapter, Instant::now().checked_add(time));
         let manifest = match adapter {
             Some(manifest) => Ok(manifest),
             // Beyond the end nobody is asked, and nothing is called missing.
@@ -70,12 +75,15 @@ impl Screen {
         let screened = match manifest {
             Ok(manifest) => match refuse_adapter(lineage, manifest.body()) {
                 Some(refusal) => Screened::Refused(refusal),
-                None => self.screen_files(call, &manifest, time).await?,
+                None => {
+                    let left = until.map_or(time, |until| until.saturating_duration_since(Instant::now()));
+                    self.screen_files(call, &manifest, left).await?
+                }
             },
-            Err(error) => self.judge_missing(error)?,
+            Err(error) => self.judge_missing(error, time >= LOOK)?,
         };
         match &screened {
-            Screened::Refused(Refusal::Missing) => self.rests.missed(id),
+            Screened::Refused(Refusal::Missing) | Screened::NotHad => self.rests.missed(id),
             Screened::Fit => self.rests.found(&id),
             Screened::Refused(_) | Screened::Later => {}
         }
@@ -90,14 +98,12 @@ impl Screen {
         }
         if !self.disk.try_store(move |store| Ok(complete(store, &id).is_ok())).await? {
             call.phase(format!("fetching {} from its publisher or others", manifest.body().name)).await;
-            match timeout(time, self.objects.fetch(&call.for_others(), manifest.clone(), time)).await {
+            let patience = time.min(STUCK);
+            match timeout(time, self.objects.fetch(&call.for_others(), manifest.clone(), patience)).await {
                 Ok(Ok(_)) => {}
-                Ok(Err(error)) => return self.judge_missing(error),
+                Ok(Err(error)) => return self.judge_missing(error, patience == STUCK),
                 // What came of it stays: another release goes on from there.
-                Err(_) => {
-                    self.rests.missed(id);
-                    return Ok(Screened::Later);
-                }
+                Err(_) => return Ok(Screened::NotHad),
             }
         }
         let complete = self.disk.complete(id).await?;
@@ -108,18 +114,24 @@ impl Screen {
         }
     }
 
-    /// What is nobody's trouble but the publisher's and the network's is a refusal; ours ends the release.
-    fn judge_missing(&self, error: ObjectError) -> Outcome<Screened> {
+    /// What is nobody's trouble but the publisher's and the network's is a refusal, if somebody was asked and the look was
+    /// not cut short; ours ends the release.
+    fn judge_missing(&self, error: ObjectError, in_full: bool) -> Outcome<Screened> {
         // Strangers choose sizes and bytes: neither ends a release.
         if matches!(error, ObjectError::OverBudget { .. }) || error.is_no_room() || error.is_unreadable() {
             return Ok(Screened::Later);
         }
         match error.is_missing() {
             true if self.network.is_none() => Ok(Screened::Later),
-            true => Ok(Screened::Refused(Refusal::Missing)),
+            true => Ok(judge_absence(&error, in_full)),
             false => judge_content(error),
         }
     }
+}
+
+/// Nobody sent it whole.
+fn judge_absence(error: &ObjectError, in_full: bool) -> Screened {
+    if in_full && !error.asked_nobody() { Screened::Refused(Refusal::Missing) } else { Screened::NotHad }
 }
 
 /// A refusal names the adapter as malformed for good: only by what its publisher signed. That our own base or disk cannot
@@ -186,8 +198,23 @@ fn of_peer(peer: PeerId) -> Option<PublicKey> {
 #[cfg(test)]
 mod tests {
     use libp2p::identity::ed25519::Keypair;
+    use potluck_protocol::id::ManifestId;
 
     use super::*;
+    use crate::exchange::PullError;
+
+    #[test]
+    fn only_a_look_in_full_that_asked_somebody_says_that_an_adapter_is_missing() {
+        let manifest = ManifestId(Digest::of(b"an adapter"));
+        let signed = |asked: Vec<PeerId>, in_full| {
+            let error = PullError::NotFound { manifest, asked, waited: LOOK };
+            let screened = judge_absence(&ObjectError::Pull { error, relayed: 0 }, in_full);
+            matches!(screened, Screened::Refused(Refusal::Missing))
+        };
+        assert!(signed(vec![PeerId::random()], true));
+        assert!(!signed(vec![PeerId::random()], false), "it was cut short");
+        assert!(!signed(Vec::new(), true), "nobody was here");
+    }
 
     #[test]
     fn a_key_is_hex_or_a_peer_id() {

@@ -12,7 +12,8 @@ pub struct Screening {
     pub refused: Vec<(Group, Refusal)>,
     /// Proposals that are left for another release: nobody could be asked, what they offer rests, or they were too many.
     pub later: usize,
-    /// Proposals that could not be had now, or whose adapters could not.
+    /// Proposals that could not be had now, or whose adapters could not: those of which this is signed, and those that were
+    /// not looked for in full.
     pub missing: usize,
 }
 

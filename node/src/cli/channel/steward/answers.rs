@@ -1,6 +1,6 @@
 //! What `potluck channel open|propose|release|revoke` answers, in lines.
 
-use potluck_protocol::channel::Role;
+use potluck_protocol::channel::{Refusal, Role, VerdictOutcome};
 use potluck_protocol::id::ManifestId;
 
 use crate::api::answers::{
@@ -90,12 +90,21 @@ fn render_left(name: &str, verdicts: &[ProposalVerdict], later: usize, missing: 
         lines.push(format!("nothing is proposed to {name} that was not judged before"));
     }
     if missing > 0 {
-        lines.push(format!("{missing} proposals, or their adapters, could not be had from any peer that was asked"));
+        let what = if missing == 1 { "proposal, or its adapter," } else { "proposals, or their adapters," };
+        lines.push(format!("{missing} {what} could not be had from any peer that was asked"));
+        let signed = |one: &&ProposalVerdict| one.outcome == VerdictOutcome::Refused(Refusal::Missing);
+        let unsigned = missing.saturating_sub(verdicts.iter().filter(signed).count());
+        if unsigned > 0 {
+            lines.push(format!(
+                "{unsigned} of these were not handed out or not looked for in full, and wait for another release"
+            ));
+        }
     }
     if later > 0 {
+        let wait = if later == 1 { "proposal waits" } else { "proposals wait" };
         lines.push(format!(
-            "{later} proposals wait for another release: this node is on no network, or has fetched all that it fetches \
-             unasked in a day, they could not be had lately or in time, or they are too many of one publisher"
+            "{later} {wait} for another release: too many for one, not to be had lately or in time, too large for this disk \
+             or for what is fetched unasked in a day, made by a later potluck, or this node is on no network"
         ));
     }
     lines

@@ -84,6 +84,8 @@ pub struct Stranger {
     /// When the epoch ends.
     turn_of_epoch_ms: u64,
     linked: BTreeSet<usize>,
+    /// It makes up somebody else as whoever made what it says.
+    hides: bool,
     rng: SplitMix64,
     next_ms: u64,
     turns: u64,
@@ -101,7 +103,7 @@ impl Stranger {
         turn_of_epoch_ms: u64,
     ) -> Self {
         let mut rng = SplitMix64::new(mix(seed ^ mix(1_000 + number as u64)));
-        let next_ms = rng.below(TURN_MS.1);
+        let (next_ms, hides) = (rng.below(TURN_MS.1), rng.chance(50));
         let (linked, said) = (BTreeSet::new(), Vec::new());
         Self {
             number,
@@ -110,6 +112,7 @@ impl Stranger {
             published_ms,
             turn_of_epoch_ms,
             linked,
+            hides,
             rng,
             next_ms,
             turns: 0,
@@ -183,12 +186,13 @@ impl Stranger {
                     _ => 6,
                 };
                 for n in 0..count {
-                    gossip(one, of(record, self.turns << 20 | n), out);
+                    self.gossip(one, of(record, self.turns << 20 | n), out);
                 }
             }
-            Act::TooLong => gossip(one, vec![self.turns as u8; CATALOGUE_RECORD_MAX + 1], out),
+            Act::TooLong => self.gossip(one, vec![self.turns as u8; CATALOGUE_RECORD_MAX + 1], out),
             Act::Later => {
-                gossip(one, pool.later[self.rng.below(pool.later.len() as u64) as usize].clone(), out);
+                let record = &pool.later[self.rng.below(pool.later.len() as u64) as usize];
+                self.gossip(one, record.clone(), out);
                 let tag = 60 + self.rng.below(40) as u32;
                 self.question(one, [&tag.to_le_bytes()[..], &[7; 32]].concat(), out);
             }
@@ -212,10 +216,14 @@ impl Stranger {
         }
     }
 
+    fn gossip(&self, node: usize, bytes: Vec<u8>, out: &mut Out<Message>) {
+        send(node, catalogue::Message::Gossip { base: pool::base(), bytes, own: !self.hides }, out);
+    }
+
     fn say(&mut self, record: &Record, out: &mut Out<Message>) {
         if self.rng.chance(50) {
             for node in &self.linked {
-                gossip(*node, pool::bytes(record), out);
+                self.gossip(*node, pool::bytes(record), out);
             }
         }
         self.said.push(record.clone());
@@ -236,10 +244,6 @@ impl Stranger {
         self.questions += 1;
         send(node, catalogue::Message::Question { round: RoundId(ROUNDS + self.questions), bytes }, out);
     }
-}
-
-fn gossip(node: usize, bytes: Vec<u8>, out: &mut Out<Message>) {
-    send(node, catalogue::Message::Gossip { base: pool::base(), bytes }, out);
 }
 
 fn send(node: usize, message: catalogue::Message, out: &mut Out<Message>) {
