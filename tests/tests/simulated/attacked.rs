@@ -1,7 +1,7 @@
 //! Honest nodes among as many strangers who attack them; a few seeds; a thousand are the soak `simulated-strangers`.
 
 use potluck_tests::sim::catalogue::Defence;
-use potluck_tests::sim::whole::attacked::{END_MS, Outcome, Plan};
+use potluck_tests::sim::whole::attacked::{Outcome, Plan};
 
 fn twice(seed: u64) -> Outcome {
     let plan = Plan::by_seed(seed);
@@ -43,29 +43,4 @@ fn without_bans_strangers_have_signatures_checked_without_end() {
 fn without_allowances_one_peer_has_any_number_of_questions_answered() {
     let said = falls_short_without(Defence::Allowances);
     assert!(said.contains("questions of one peer"), "{said}");
-}
-
-#[test]
-fn explore() {
-    let get = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let (from, count) = (get("FROM").unwrap_or(0), get("COUNT").unwrap_or(1));
-    let without = match std::env::var("WITHOUT").unwrap_or_default().as_str() {
-        "shelf" => Some(Defence::Shelf),
-        "admission" => Some(Defence::Admission),
-        "bans" => Some(Defence::Bans),
-        "allowances" => Some(Defence::Allowances),
-        _ => None,
-    };
-    for seed in from..from + count {
-        let start = std::time::Instant::now();
-        let plan = Plan::without(seed, without);
-        let mut world = plan.world();
-        let made = start.elapsed();
-        let ran = world.run_until(get("UNTIL").unwrap_or(END_MS));
-        let events = world.events();
-        let costs: Vec<_> = world.actors().take(20).map(|node| node.catalogue().costs()).collect();
-        let most = costs.iter().fold(costs[0], |most, one| most.max(*one));
-        println!("{seed}: made {made:?} all {:?} events {events} {ran:?} {most:?}", start.elapsed());
-        println!("   {:?}", Outcome::of(&plan, &world).map(|outcome| (outcome.check(), outcome)));
-    }
 }

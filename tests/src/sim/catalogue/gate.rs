@@ -20,11 +20,11 @@ use potluck_protocol::signed::{Authentic, PublicKey};
 /// Envelopes whose check is remembered, of all worlds of a thread.
 const CHECKED: usize = 1 << 16;
 
-/// What a node may be made to do: so much at once, and so much in each second.
-const SIGNATURES: (u64, u64) = (100_000, 50);
+/// What a node may be made to do: so much at once, and so much in each minute.
+const SIGNATURES: (u64, u64) = (1_000, 12);
 /// Questions of one peer that a node may answer within one second.
 const ANSWERED: (u64, u64) = (QUESTIONS.burst + 1_000 / QUESTIONS.refill_ms, 0);
-const KEPT_BYTES: (u64, u64) = (10_000_000, 2_000);
+const KEPT_BYTES: (u64, u64) = (200_000, 1_000);
 
 type Checked = Result<Authentic<Announcement>, AnnouncementError>;
 
@@ -84,8 +84,9 @@ impl Costs {
             ("questions of one peer answered within a second", self.answered_one, ANSWERED),
             ("bytes of records kept", self.kept_bytes, KEPT_BYTES),
         ];
-        let beyond =
-            |(_, count, (at_once, each_s)): &(&str, u64, (u64, u64))| *count > at_once + each_s * now_ms / 1_000;
+        let beyond = |(_, count, (at_once, each_minute)): &(&str, u64, (u64, u64))| {
+            *count > at_once + each_minute * now_ms / 60_000
+        };
         match bounds.into_iter().find(beyond) {
             Some((what, count, _)) => Err(format!("{count} {what}")),
             None => Ok(()),

@@ -75,12 +75,11 @@ impl Node {
     /// Follows these bases and knows nothing.
     pub fn new(setting: Rc<Setting>, number: usize, bases: Vec<BaseId>, seed: u64) -> Self {
         let seed = mix(seed ^ mix(number as u64));
-        let sync = if setting.lacks(Defence::Admission) { Reconcile::unlimited(seed) } else { Reconcile::new(seed) };
         Self {
             number,
             bases,
             gate: Gate::new(&setting, number),
-            sync,
+            sync: Reconcile::new(seed),
             ledger: Ledger::new(setting.clone()),
             neighbours: BTreeMap::new(),
             rng: SplitMix64::new(mix(seed)),

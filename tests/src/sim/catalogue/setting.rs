@@ -16,8 +16,6 @@ use potluck_protocol::signed::PublicKey;
 pub enum Defence {
     /// Nothing has a place of its own in a catalogue, and nobody says what they stand behind.
     Shelf,
-    /// Comparing takes whatever differs.
-    Admission,
     /// Nobody is banned.
     Bans,
     /// Everybody may ask as often as they like.

@@ -1,4 +1,4 @@
-//! Twenty honest nodes, and twenty strangers who do what a security review found, alone and together, for two hours.
+//! Twenty honest nodes, and twenty strangers who do what a security review found, alone and together, for an hour.
 //!
 //! The honest nodes are the protocol's machines and the daemon's judge of gossip, allowances and bans. They publish
 //! adapters, versions of a channel that all of them follow, and proofs; and they pull all of it. What must hold is
@@ -32,8 +32,8 @@ use potluck_protocol::splitmix::{SplitMix64, mix};
 const MINUTE_MS: u64 = 60_000;
 /// The honest nodes know each other before the first is published; the last is published, and the world ends.
 const FIRST_MS: u64 = MINUTE_MS;
-const LAST_MS: u64 = 110 * MINUTE_MS;
-pub const END_MS: u64 = 120 * MINUTE_MS;
+const LAST_MS: u64 = 50 * MINUTE_MS;
+pub const END_MS: u64 = 60 * MINUTE_MS;
 
 /// Small, so that strangers overfill it many times: half of a base is for adapters, a tenth each for versions and proofs.
 const BOUNDS: Bounds = Bounds { per_publisher: 16, per_base: 256, in_all: 1_024 };
@@ -69,7 +69,7 @@ impl Plan {
         let mut rng = SplitMix64::new(mix(seed ^ 0xa77a));
         let strangers: Vec<Planned> = (0..STRANGERS).map(|_| stranger(&mut rng)).collect();
         let published_ms = (0..MANIFESTS).map(|_| rng.between(FIRST_MS, LAST_MS)).collect();
-        let turn_of_epoch_ms = rng.between(10 * MINUTE_MS, 100 * MINUTE_MS);
+        let turn_of_epoch_ms = rng.between(10 * MINUTE_MS, 45 * MINUTE_MS);
         let setting = setting(&strangers, turn_of_epoch_ms, without, &mut rng);
         let swarm = swarm(seed, &strangers, &setting, &mut rng);
         Self { seed, swarm, setting, strangers, published_ms: Rc::new(published_ms), turn_of_epoch_ms }
