@@ -298,6 +298,10 @@ impl Puller {
             }
         }
         for (peer, answer) in idle {
+            // Whatever it was asked beside that is over for the machine.
+            if let Some(running) = &mut self.running {
+                running.open.remove(&library.node(&peer));
+            }
             self.ask(around, ask::Event::Answered { peer, answer }, out);
         }
     }
