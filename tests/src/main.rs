@@ -58,6 +58,9 @@ enum Command {
         /// For `skew`: the program of another version that runs beside this one
         #[arg(long, value_name = "PATH")]
         old: Option<PathBuf>,
+        /// For the simulations: so many seeds from this one on [default: 1000]
+        #[arg(long, value_name = "N")]
+        seeds: Option<u64>,
         #[command(flatten)]
         hostile: soak::hostile::Options,
     },
@@ -109,7 +112,7 @@ fn main() -> ExitCode {
         Command::CheckLosses { measured, reference, demands } => check_losses(&measured, &reference, &demands),
         Command::SideBySide(args) => side_by_side(&args),
         Command::Skills(args) => skills(&args),
-        Command::Soak { name, seed, old, hostile } => run_soak(&name, seed, old.as_deref(), &hostile),
+        Command::Soak { name, seed, old, seeds, hostile } => run_soak(&name, seed, old.as_deref(), seeds, &hostile),
         Command::Fuzz(args) => fuzz::command::run(&args),
         Command::FuzzBatch(args) => fuzz::command::run_batch(&args),
         Command::CrashChild { home, seed, steps } => end(crash::child(&home, seed, steps, crash::print)),
@@ -201,17 +204,34 @@ fn skills(args: &skills::Skills) -> ExitCode {
     }
 }
 
-fn run_soak(name: &str, seed: u64, old: Option<&std::path::Path>, hostile: &soak::hostile::Options) -> ExitCode {
+fn run_soak(
+    name: &str,
+    seed: u64,
+    old: Option<&std::path::Path>,
+    seeds: Option<u64>,
+    hostile: &soak::hostile::Options,
+) -> ExitCode {
     let Some(soak) = soak::ALL.iter().find(|soak| soak.name == name) else {
         eprintln!("there is no soak `{name}`; `potluck-tests soaks` lists those that are");
         return ExitCode::from(2);
     };
+    let simulated = [soak::simulated_swarm::NAME, soak::simulated_strangers::NAME].contains(&name);
+    if seeds.is_some() && !simulated {
+        eprintln!("`--seeds` belongs to the soaks `simulated-strangers` and `simulated-swarm`");
+        return ExitCode::from(2);
+    }
     let outcome = match (name, old) {
         ("hostile", None) => soak::hostile::run_with(seed, hostile),
         (soak::skew::NAME, Some(old)) if !hostile.are_given() => soak::skew::run(seed, old),
         (_, Some(_)) => {
             eprintln!("`--old` belongs to the soak `skew`");
             return ExitCode::from(2);
+        }
+        (soak::simulated_swarm::NAME, None) if !hostile.are_given() => {
+            soak::simulated_swarm::run_with(seed, seeds.unwrap_or(soak::simulated_swarm::SEEDS))
+        }
+        (soak::simulated_strangers::NAME, None) if !hostile.are_given() => {
+            soak::simulated_strangers::run_with(seed, seeds.unwrap_or(soak::simulated_swarm::SEEDS))
         }
         _ if hostile.are_given() => {
             eprintln!("`--minutes` and `--potluck` belong to the soak `hostile`");

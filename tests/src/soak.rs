@@ -11,7 +11,8 @@ mod lab;
 mod links;
 mod nat;
 pub mod partition;
-mod simulated_swarm;
+pub mod simulated_strangers;
+pub mod simulated_swarm;
 pub mod skew;
 mod store_kill;
 mod store_scale;
@@ -72,7 +73,12 @@ pub const ALL: &[Soak] = &[
         run: partition::run,
     },
     Soak {
-        name: "simulated-swarm",
+        name: simulated_strangers::NAME,
+        about: "1,000 simulated worlds of 20 honest nodes and 20 strangers, each twice: all is found and pulled in time",
+        run: simulated_strangers::run,
+    },
+    Soak {
+        name: simulated_swarm::NAME,
         about: "1,000 simulated swarms of 25 nodes, each twice: every pull ends, all catalogues equal",
         run: simulated_swarm::run,
     },

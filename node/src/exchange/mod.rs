@@ -16,7 +16,7 @@ mod catalogue;
 pub mod counters;
 mod error;
 mod holders;
-mod limits;
+pub mod limits;
 mod look;
 mod pace;
 mod peer_exchange;

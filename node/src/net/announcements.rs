@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use potluck_protocol::announce::{self, Announcement, AnnouncementError};
 use potluck_protocol::catalogue::{Catalogue, Inserted, Neighbour, Record, Trust, Voucher};
 use potluck_protocol::id::BaseId;
-use potluck_protocol::signed::{Authentic, PublicKey};
+use potluck_protocol::signed::{Authentic, Claimed, PublicKey, SignatureError};
 use tokio::sync::Notify;
 
 use super::allowances::{Allowances, Newcomer, Standing};
@@ -98,6 +98,19 @@ impl Announcements {
     /// The verdict over gossip that came on the topic of `topic`. What costs least comes first, and signatures last:
     /// only one that would be kept is worth a check. // I8
     pub fn judge(&mut self, from: Neighbour, topic: BaseId, bytes: &[u8], now_ms: u64) -> Verdict {
+        self.judge_by(from, topic, bytes, now_ms, Claimed::verify)
+    }
+
+    /// The same with another way to check signatures, such as one that remembers what it has checked before. Whatever it
+    /// does, only a check makes an [`Authentic`].
+    pub fn judge_by(
+        &mut self,
+        from: Neighbour,
+        topic: BaseId,
+        bytes: &[u8],
+        now_ms: u64,
+        verify: impl FnOnce(Claimed<Announcement>) -> Result<Authentic<Announcement>, SignatureError>,
+    ) -> Verdict {
         let claimed = match announce::read(topic, bytes) {
             Ok(claimed) => claimed,
             Err(AnnouncementError::LaterKind { .. }) => return self.judge_later(topic, bytes, now_ms),
@@ -132,7 +145,7 @@ impl Announcements {
         if !self.allowances.has(publisher, standing, now_ms) {
             return Verdict::Ignore(Reason::TooMany);
         }
-        let announcement = match claimed.verify() {
+        let announcement = match verify(claimed) {
             Ok(announcement) => announcement,
             Err(fault) => return self.reject(fault.into()),
         };

@@ -13,14 +13,14 @@
 
 mod actor;
 mod allowances;
-pub(crate) mod announcements;
+pub mod announcements;
 mod behaviour;
 mod bootstrap;
 pub mod bulk;
 pub mod counters;
 pub mod discovery;
 mod error;
-mod forwarders;
+pub mod forwarders;
 mod fresh_port;
 mod gossip;
 pub(crate) mod guard;
@@ -46,10 +46,10 @@ mod twin;
 pub use bootstrap::Health;
 pub use bulk::{Answers, Asker, FrameError, Inbound, OpenError, Outbound, Replier, Requests};
 pub use error::NetError;
-pub use guard::Ban;
+pub use guard::{Ban, Bans, PeerGroup};
 pub use handle::{Event, Handle, Interest, PeerInfo};
 pub use misdeed::Misdeed;
-pub use twin::{Sign, UNSURE};
+pub use twin::{Sign, Twin, UNSURE};
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -73,7 +73,6 @@ use discovery::{Dht, Discovery};
 use guard::Guard;
 use peers::Peers;
 use state::NetState;
-use twin::Twin;
 
 /// What a swarm is started with.
 #[derive(Clone, Debug)]

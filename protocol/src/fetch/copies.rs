@@ -8,8 +8,7 @@ const COPIES_PART: u64 = 20;
 pub struct Copies {
     /// All bytes, and those of the longest shard.
     total: u64,
-    /// Bytes of the longest shard.
-    pub longest: u64,
+    longest: u64,
     /// Bytes of copies that were not needed.
     pub wasted: u64,
 }
@@ -20,9 +19,20 @@ impl Copies {
         Self { total: lens.clone().map(u64::from).sum(), longest: lens.map(u64::from).max().unwrap_or(0), wasted: 0 }
     }
 
-    /// Whether a further copy of `len` bytes may be asked for beside those on their way, if at least `at_least` bytes
-    /// may be wasted in all.
-    pub fn allow(&self, on_their_way: u64, len: u32, at_least: u64) -> bool {
-        self.wasted + on_their_way + u64::from(len) <= (self.total / COPIES_PART).max(at_least)
+    /// Whether a copy of `len` bytes that gains little may be asked for beside those on their way: not even if all of it is
+    /// wasted more than a part of all bytes is.
+    pub fn allow_all_of(&self, on_their_way: u64, len: u32) -> bool {
+        self.wasted + on_their_way + u64::from(len) <= self.part()
+    }
+
+    /// Whether a copy that gains much may be asked for beside those on their way. What the slow one has sent is wasted, and
+    /// not the copy: so what counts is what was wasted until now, and whoever sends a byte and no more wastes a byte. One
+    /// shard may always be.
+    pub fn allow_one(&self, on_their_way: u64) -> bool {
+        self.wasted + on_their_way < self.part().max(self.longest)
+    }
+
+    fn part(&self) -> u64 {
+        self.total / COPIES_PART
     }
 }

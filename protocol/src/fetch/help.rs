@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use libp2p_identity::PeerId;
 
 use super::machine::Fetch;
-use super::peer::Peer;
+use super::pace::{RATE_GUESS, RTT_GUESS_MS};
+use super::peer::{Forecast, Peer};
 use super::{Action, RequestId};
 use crate::limits::SHARD_MAX;
 
@@ -13,6 +14,8 @@ use crate::limits::SHARD_MAX;
 const LATER_AT_ONCE: u64 = 10;
 /// Worth it when nothing is left to give out.
 const LATER_AT_END: u64 = 3;
+/// A copy that takes so many times longer than one of somebody unknown should leads nowhere.
+const HOPELESS: u64 = 10;
 
 /// How the requests for one shard stand.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +71,7 @@ impl Fetch {
         let mut statuses = Statuses { shards: BTreeMap::new(), copies: 0, fresh_copies: 0, late_copies: 0 };
         for (peer, state) in &self.peers {
             for one in state.forecast(now_ms) {
-                let late = now_ms >= one.in_flight.overdue_ms();
+                let late = one.is_late(now_ms);
                 if one.in_flight.copy && late {
                     statuses.late_copies += 1;
                 } else if one.in_flight.copy {
@@ -117,7 +120,7 @@ impl Fetch {
         let times = if self.open_shards.is_empty() { LATER_AT_END } else { LATER_AT_ONCE };
         let much = theirs_ms / times >= ours_ms;
         let copies = statuses.copies;
-        let in_bounds = self.copies.allow(copies, len, self.copies.longest);
+        let in_bounds = self.copies.allow_one(copies);
         // Only one that has kept its word takes anything away from another; and where requests are not called back in
         // time, the account of waste ends it.
         if let Some((from, request)) = status.waits.filter(|_| much && in_bounds && state.is_proven()) {
@@ -125,12 +128,12 @@ impl Fetch {
         }
         let allowed = if self.is_worth_any_cost(status, statuses) {
             true
-        } else if !status.is_late() && self.live[index] > 1 {
+        } else if status.fresh > 1 {
             false
         } else if much {
             in_bounds
         } else {
-            self.open_shards.is_empty() && theirs_ms > ours_ms && self.copies.allow(copies, len, 0)
+            self.open_shards.is_empty() && theirs_ms > ours_ms && self.copies.allow_all_of(copies, len)
         };
         allowed.then_some(Help::Copy)
     }
@@ -149,6 +152,16 @@ impl Fetch {
         self.live[in_flight.index] -= 1;
         self.remember(peer, &in_flight);
         actions.push(Action::Cancel { peer, request });
+    }
+}
+
+impl Forecast<'_> {
+    /// Whether somebody else should be asked. A copy is late too if it leads nowhere: its provider said itself that it is
+    /// slow, so that what it was expected to take says nothing.
+    fn is_late(&self, now_ms: u64) -> bool {
+        let of_unknown_ms = RTT_GUESS_MS + u64::from(self.in_flight.len) * 1000 / RATE_GUESS;
+        let hopeless = self.in_flight.copy && self.finish_ms.saturating_sub(now_ms) > HOPELESS * of_unknown_ms;
+        now_ms >= self.in_flight.overdue_ms() || hopeless
     }
 }
 

@@ -6,7 +6,7 @@ pub const RATE_GUESS: u64 = 512 << 10;
 const RATE_MIN: u64 = 1 << 10;
 const RATE_MAX: u64 = 1 << 40;
 /// Taken for the round trip until it was measured.
-const RTT_GUESS_MS: u64 = 100;
+pub const RTT_GUESS_MS: u64 = 100;
 /// Older measurements count half when there are so many milliseconds of them.
 const MEMORY_MS: u64 = 4_000;
 /// A silence up to this says nothing about speed: both sides have other things to do.

@@ -93,6 +93,86 @@ fn second_copies_on_their_way_are_bounded() {
     assert_eq!(copies, 1);
 }
 
+/// How one of several providers serves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Serves {
+    Everything,
+    /// A byte every two seconds.
+    Dripping,
+    /// The same, after it gave its first requests back: it is asked again, and known to be slow.
+    BusyAtFirst,
+    Nothing,
+}
+
+/// A transfer of shards with these lengths from providers that are found each second, the last one two seconds after the
+/// others: when it is there, if it is within half a minute, and how many bytes came for nothing.
+fn fetched(lens: &[u32], providers: &[Serves], seed: u64) -> (Option<u64>, u64) {
+    let (mut fetch, mut owed) = (Fetch::new(shards(lens.iter().copied()), seed), Vec::new());
+    for tenth in 0..300 {
+        let (now_ms, mut events) = (100 * tenth, vec![Event::Tick]);
+        let found_at = |node: usize| 10 * node as u64 + if node + 1 == providers.len() { 20 } else { 0 };
+        events.extend((0..providers.len()).filter(|node| found_at(*node) == tenth).map(found));
+        let first: Vec<(usize, RequestId)> = owed.clone();
+        for (node, serves) in providers.iter().enumerate() {
+            let Some((_, request)) = first.iter().find(|(of, _)| *of == node).copied() else { continue };
+            match serves {
+                Serves::Everything => events.push(Event::Arrived { peer: peer_id(node), request }),
+                Serves::BusyAtFirst if tenth == 41 => {
+                    let theirs = owed.extract_if(.., |(of, _)| *of == node);
+                    let busy = |(_, request)| Event::Busy { peer: peer_id(node), request, retry_ms: 50 };
+                    events.extend(theirs.map(busy));
+                }
+                Serves::Dripping | Serves::BusyAtFirst if tenth % 20 == 0 => {
+                    events.push(Event::Progress { peer: peer_id(node), request, bytes: 1 });
+                }
+                Serves::Dripping | Serves::BusyAtFirst | Serves::Nothing => {}
+            }
+        }
+        for event in events {
+            if let Event::Arrived { request, .. } = &event {
+                owed.retain(|(_, of)| of != request);
+            }
+            let actions = fetch.handle(event, now_ms);
+            for action in &actions {
+                match action {
+                    Action::Cancel { request, .. } => owed.retain(|(_, of)| of != request),
+                    Action::Reset { peer } => owed.retain(|(node, _)| peer_id(*node) != *peer),
+                    _ => {}
+                }
+            }
+            owed.extend(
+                (0..providers.len()).flat_map(|node| asks(&actions, node).into_iter().map(move |one| (node, one))),
+            );
+        }
+        if fetch.is_done() {
+            return (Some(now_ms), fetch.wasted_bytes());
+        }
+    }
+    (None, fetch.wasted_bytes())
+}
+
+#[test]
+fn who_sends_a_byte_now_and_then_keeps_no_shard_from_being_asked_elsewhere() {
+    use Serves::{BusyAtFirst, Dripping, Everything, Nothing};
+    let crowds = [
+        &[Dripping][..],
+        &[Nothing, Dripping],
+        &[Dripping, Nothing, Dripping],
+        &[Dripping, BusyAtFirst],
+        &[BusyAtFirst, Dripping, BusyAtFirst],
+        &[Nothing, Dripping, Dripping, Dripping],
+    ];
+    for crowd in crowds {
+        for (count, seed) in [1, 2, 3, 6, 24].into_iter().flat_map(|count| (0..20).map(move |seed| (count, seed))) {
+            let (done_ms, wasted) = fetched(&vec![MIB; count], &[crowd, &[Everything]].concat(), seed);
+            assert!(
+                done_ms.is_some() && wasted < 100,
+                "{count} shards, seed {seed}: {done_ms:?}, {wasted} bytes wasted"
+            );
+        }
+    }
+}
+
 #[test]
 fn what_has_not_begun_is_taken_over() {
     let mut fetch = Fetch::new(shards([MIB / 4; 8]), 1);

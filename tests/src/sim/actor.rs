@@ -16,6 +16,11 @@ pub trait Actor {
 
     /// Has nothing more to reach. The run ends when all are done.
     fn is_done(&self) -> bool;
+
+    /// Whether it has a connection with that node if one of them dials.
+    fn admits(&self, _node: usize, _now_ms: u64) -> bool {
+        true
+    }
 }
 
 /// What happens to a node.
@@ -44,6 +49,8 @@ pub enum Input<M> {
 #[derive(Debug)]
 pub struct Out<M> {
     pub(super) sends: Vec<Send<M>>,
+    /// Nodes that are dialled, and nodes that are hung up on (`false`).
+    pub(super) dials: Vec<(usize, bool)>,
     pub(super) broken: Option<String>,
 }
 
@@ -57,7 +64,7 @@ pub(super) struct Send<M> {
 
 impl<M> Out<M> {
     pub(super) fn new() -> Self {
-        Self { sends: Vec::new(), broken: None }
+        Self { sends: Vec::new(), dials: Vec::new(), broken: None }
     }
 
     /// Sends a message that counts so many bytes. Without a link it is lost.
@@ -68,6 +75,16 @@ impl<M> Out<M> {
     /// The same, and [`Input::Sent`] when it has left.
     pub fn send_and_tell(&mut self, to: usize, message: M, bytes: u64, token: u64) {
         self.sends.push(Send { to, message, bytes, token: Some(token) });
+    }
+
+    /// Dials a node: there is a connection soon if both admit each other.
+    pub fn dial(&mut self, node: usize) {
+        self.dials.push((node, true));
+    }
+
+    /// Ends the connection with a node.
+    pub fn hang_up(&mut self, node: usize) {
+        self.dials.push((node, false));
     }
 
     /// A rule does not hold: the run ends with it.

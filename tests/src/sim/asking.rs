@@ -55,7 +55,7 @@ pub struct Plan {
 /// What came of a run in which everything was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    pub trace: u64,
+    pub trace: blake3::Hash,
     /// How long each item took.
     pub took_ms: Vec<u64>,
     /// Questions to peers that have not what they are asked for.

@@ -54,6 +54,10 @@ impl<A: Actor, B: Actor> Actor for Both<A, B> {
     fn is_done(&self) -> bool {
         self.0.is_done() && self.1.is_done()
     }
+
+    fn admits(&self, node: usize, now_ms: u64) -> bool {
+        self.0.admits(node, now_ms) && self.1.admits(node, now_ms)
+    }
 }
 
 fn merge<M, E>(part: Out<M>, out: &mut Out<E>, wrap: impl Fn(M) -> E, bit: u64) {
@@ -63,6 +67,7 @@ fn merge<M, E>(part: Out<M>, out: &mut Out<E>, wrap: impl Fn(M) -> E, bit: u64) 
         bytes,
         token: token.map(|token| token << 1 | bit),
     }));
+    out.dials.extend(part.dials);
     if let Some(rule) = part.broken {
         out.fail(rule);
     }

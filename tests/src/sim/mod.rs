@@ -6,7 +6,7 @@
 //! [`catalogue::Ledger`]). Non-goals: to be an exact model of TCP. A link delivers in order and loses nothing unless
 //! it is cut; a node's line carries one message at a time, each way.
 //!
-//! The tests in `tests/tests/simulated` and the soak `simulated-swarm` use it.
+//! The tests in `tests/tests/simulated` and the soaks `simulated-swarm` and `simulated-strangers` use it.
 
 mod actor;
 pub mod asking;

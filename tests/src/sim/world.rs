@@ -1,7 +1,6 @@
 //! Nodes, lines, links, and the queue of what happens when.
 
 use std::collections::BTreeMap;
-use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 
 use super::actor::{Actor, Fault, Input, Line, Out, Send};
@@ -60,6 +59,23 @@ enum What<M> {
     },
 }
 
+/// A connection that a node dials is made in so long, and has that delay each way.
+const DIAL_US: u64 = 20_000;
+
+/// Everything that happened, as one BLAKE3 hash.
+#[derive(Default)]
+struct Trace(blake3::Hasher);
+
+impl Hasher for Trace {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0.finalize().as_bytes().iter().take(8).fold(0, |all, byte| all << 8 | u64::from(*byte))
+    }
+}
+
 /// All of it.
 pub struct World<A: Actor> {
     nodes: Vec<Node<A>>,
@@ -69,7 +85,7 @@ pub struct World<A: Actor> {
     sequence: u64,
     now_us: u64,
     not_done: usize,
-    trace: DefaultHasher,
+    trace: Trace,
     events: u64,
     broken: Option<Fault>,
 }
@@ -83,7 +99,7 @@ impl<A: Actor> Default for World<A> {
             sequence: 0,
             now_us: 0,
             not_done: 0,
-            trace: DefaultHasher::new(),
+            trace: Trace::default(),
             events: 0,
             broken: None,
         }
@@ -133,9 +149,9 @@ impl<A: Actor> World<A> {
         self.now_us / 1000
     }
 
-    /// Everything that happened, in one number.
-    pub fn trace(&self) -> u64 {
-        self.trace.finish()
+    /// Everything that happened, as one hash.
+    pub fn trace(&self) -> blake3::Hash {
+        self.trace.0.finalize()
     }
 
     /// How much happened.
@@ -198,7 +214,7 @@ impl<A: Actor> World<A> {
                     self.input(node, Input::Wake);
                 }
             }
-            What::Join { a, b } => self.join(a, b),
+            What::Join { a, b } => self.meet(a, b),
             What::Cut { a, b } => self.lose(a, b),
             What::Kill { node } => self.die(node),
         }
@@ -211,6 +227,15 @@ impl<A: Actor> World<A> {
             (2u8, a, b).hash(&mut self.trace);
             self.input(a, Input::Linked { node: b });
             self.input(b, Input::Linked { node: a });
+        }
+    }
+
+    fn meet(&mut self, a: usize, b: usize) {
+        let now_ms = self.now_ms();
+        let admit = |one: usize, other: usize| self.nodes[one].actor.admits(other, now_ms);
+        if a != b && admit(a, b) && admit(b, a) {
+            self.links.entry(pair(a, b)).or_insert_with(|| Link { delay_us: DIAL_US, ..Link::default() });
+            self.join(a, b);
         }
     }
 
@@ -253,6 +278,13 @@ impl<A: Actor> World<A> {
             self.broken.get_or_insert(Fault::Rule { at_ms: now_ms, node: index, rule });
         }
         out.sends.into_iter().for_each(|send| self.send(index, send));
+        for (other, dials) in out.dials {
+            if dials {
+                self.schedule(self.now_us + DIAL_US, What::Join { a: index, b: other });
+            } else {
+                self.schedule(self.now_us, What::Cut { a: index, b: other });
+            }
+        }
         self.schedule_wake(index);
     }
 

@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::crash::Outcome;
 
-const SEEDS: u64 = 1000;
+pub const NAME: &str = "simulated-swarm";
+/// Worlds, if nothing else is said.
+pub const SEEDS: u64 = 1000;
 const NODES: usize = 25;
 /// What several sources gain is measured with so many shards of 1 MiB, at 25 MB/s and a twenty-fifth of it.
 const SHARDS: usize = 256;
@@ -19,14 +21,14 @@ const SLOW: u64 = RATE / 25;
 /// Every pull of every node that lives ends, all honest catalogues end equal, both runs of a seed have one trace, and no
 /// rule of either machine is ever broken.
 pub fn run(seed: u64) -> Outcome<Value> {
+    run_with(seed, SEEDS)
+}
+
+/// The same with so many worlds.
+pub fn run_with(seed: u64, seeds: u64) -> Outcome<Value> {
     let start = Instant::now();
-    let threads = std::thread::available_parallelism()?.get() as u64;
-    let outcomes = std::thread::scope(|scope| {
-        let share = |thread| move || (seed + thread..seed + SEEDS).step_by(threads as usize).map(twice).collect();
-        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(share(thread))).collect();
-        let joined = running.into_iter().map(|one| one.join().unwrap_or_else(|_| vec![Err("a panic".to_owned())]));
-        joined.flatten().collect::<Result<Vec<whole::Outcome>, String>>()
-    })?;
+    let threads = threads()?;
+    let outcomes = each(seed, seeds, twice)?.into_iter().collect::<Result<Vec<whole::Outcome>, String>>()?;
     let wall_s = start.elapsed().as_secs_f64();
     let sum = |of: fn(&whole::Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     let most = |of: fn(&whole::Outcome) -> u64| outcomes.iter().map(of).max().unwrap_or(0);
@@ -34,7 +36,7 @@ pub fn run(seed: u64) -> Outcome<Value> {
     let (three, beside_slow) = (took_ms(&[RATE; 3])?, took_ms(&[RATE, RATE, RATE, SLOW])?);
     let (wanted, came) = (sum(|one| one.swarm.wanted_bytes), sum(|one| one.swarm.came_bytes));
     Ok(json!({
-        "swarms": SEEDS, "nodes": NODES, "failed": 0, "unequal_traces": 0, "wall_s": wall_s, "threads": threads,
+        "swarms": seeds, "nodes": NODES, "failed": 0, "unequal_traces": 0, "wall_s": wall_s, "threads": threads,
         "events": sum(|one| one.swarm.events),
         "pulls": sum(|one| one.swarm.pulls), "mib_wanted": wanted >> 20, "bytes_over_wanted": came as f64 / wanted as f64,
         "slowest_pull_simulated_s": most(|one| one.swarm.took_ms) as f64 / 1000.0,
@@ -50,6 +52,22 @@ pub fn run(seed: u64) -> Outcome<Value> {
                 "most": most(|one| one.equal_after_ms) as f64 / 1000.0,
             },
         },
+    }))
+}
+
+/// As many as this machine runs at once.
+pub fn threads() -> Outcome<u64> {
+    Ok(std::thread::available_parallelism()?.get() as u64)
+}
+
+/// What comes of so many seeds from this one on, on all threads.
+pub fn each<T: Send>(seed: u64, seeds: u64, one: fn(u64) -> Result<T, String>) -> Outcome<Vec<Result<T, String>>> {
+    let threads = threads()?;
+    Ok(std::thread::scope(|scope| {
+        let share = |thread| move || (seed + thread..seed + seeds).step_by(threads as usize).map(one).collect();
+        let running: Vec<_> = (0..threads).map(|thread| scope.spawn(share(thread))).collect();
+        let joined = running.into_iter().map(|one| one.join().unwrap_or_else(|_| vec![Err("a panic".to_owned())]));
+        joined.flatten().collect()
     }))
 }
 

@@ -95,7 +95,7 @@ proptest! {
         world.link(0, 1, 20, 0);
         run_until(&mut world, SOON);
         let union = kept(&[a, b].concat());
-        prop_assert!(world.actors().all(|node| ids(node.catalogue()) == union && node.blamed.is_empty()));
+        prop_assert!(world.actors().all(|node| node.all_ids() == union && node.blamed.is_empty()));
         // Idempotent: from now on all that is said is that nothing differs.
         let before = node(&world, 0).outcomes.len();
         run_until(&mut world, SOON + 4 * PERIOD_MS);
@@ -114,7 +114,7 @@ proptest! {
         world.cut(0, 1, 3_000, 6_000);
         run_until(&mut world, 6_000 + 20 * PERIOD_MS);
         let all = kept(&of_base(&parts.concat()));
-        prop_assert!(world.actors().all(|node| ids(node.catalogue()) == all && node.blamed.is_empty()));
+        prop_assert!(world.actors().all(|node| node.all_ids() == all && node.blamed.is_empty()));
     }
 
     #[test]
@@ -139,10 +139,10 @@ fn a_late_comer_gets_a_full_base_in_one_round() {
     const FULL: usize = CATALOGUE_PER_BASE / 2;
     let full = (1..=16).flat_map(|publisher| many(publisher, 256)).collect();
     let mut world = world(1, 0, &[(Honest, full), (Honest, Vec::new())]);
-    assert_eq!(node(&world, 0).catalogue().len(), FULL);
+    assert_eq!(node(&world, 0).len(), FULL);
     world.link(0, 1, 20, 0);
     run_until(&mut world, SOON);
-    assert_eq!(ids(node(&world, 0).catalogue()), ids(node(&world, 1).catalogue()));
+    assert_eq!(node(&world, 0).all_ids(), node(&world, 1).all_ids());
     assert_eq!(node(&world, 1).outcomes[0], (0, RoundOutcome::Learned(FULL)));
     // Records, their ids twice, and a little talk.
     let bytes = sum(&world, |node| node.figures.bytes);
@@ -158,7 +158,7 @@ fn a_chain_of_thirty_halves_heals_within_seconds() {
         world.link(number - 1, (number + 6) % 30, 50, 0);
     }
     run_until(&mut world, 20_000);
-    assert!(world.actors().all(|node| node.catalogue().len() == 150));
+    assert!(world.actors().all(|node| node.len() == 150));
 }
 
 /// Whatever the others do, two honest nodes that are connected end equal, within the time that the others can waste.
@@ -175,7 +175,7 @@ fn liars_and_idlers_waste_their_own_turns() {
         run_until(&mut world, MEET_MS + 5 * SOON_MS);
         let wanted = kept(&[many(1, 40), many(2, 40)].concat());
         for number in [0, 1] {
-            assert!(wanted.is_subset(&ids(node(&world, number).catalogue())), "{manner:?}");
+            assert!(wanted.is_subset(&node(&world, number).all_ids()), "{manner:?}");
         }
         // Of those who only idle nothing is proved. (After one pusher's records there is nothing to ask the others
         // for.)
@@ -212,8 +212,8 @@ fn what_gossip_was_too_fast_for_is_fetched_soon() {
     world.add(Node::new(setting, 1, vec![base(0)], 5), LINE);
     world.link(0, 1, 20, 0);
     run_until(&mut world, SOON + 1_000);
-    let heard = node(&world, 1).catalogue().len();
+    let heard = node(&world, 1).len();
     assert!((1..30).contains(&heard), "{heard} by gossip");
     run_until(&mut world, SOON + 2 * SOON_MS + 2_000);
-    assert_eq!(node(&world, 1).catalogue().len(), 30);
+    assert_eq!(node(&world, 1).len(), 30);
 }

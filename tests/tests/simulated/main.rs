@@ -2,6 +2,8 @@
 //! same on any machine.
 //!
 //! - `asking`: one node asks many for what a few of them have.
+//! - `attacked`: whole nodes among as many strangers who attack them; a few seeds; a thousand are the soak
+//!   `simulated-strangers`.
 //! - `events`: the scheduler among arbitrary events.
 //! - `catalogues`: catalogues that compare themselves with each other.
 //! - `strangers`: catalogues among thousands of keys that strangers made.
@@ -19,6 +21,7 @@
 )]
 
 mod asking;
+mod attacked;
 mod catalogues;
 mod events;
 mod figures;

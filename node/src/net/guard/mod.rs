@@ -22,15 +22,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use libp2p::PeerId;
 use tokio::time::Instant;
 
-pub use bans::Ban;
+pub use bans::{Ban, Bans};
 pub use behaviour::Behaviour;
 pub use gate::Gate;
+pub use group::PeerGroup;
 
 use super::counters::NetCounters;
 use super::misdeed::{Denied, Misdeed};
 use crate::lock;
-use bans::Bans;
-use group::PeerGroup;
 
 /// What the door, the swarm and everybody who reports share. It outlives a panic of the swarm. Clones share it.
 #[derive(Clone, Debug)]

@@ -53,6 +53,8 @@ struct Running {
 struct Rest {
     fruitless: u32,
     until_ms: u64,
+    /// When the last round with it began.
+    asked_ms: Option<u64>,
 }
 
 type Rule = Result<(), &'static str>;
@@ -132,7 +134,8 @@ impl Ledger {
             Event::Crowded { peer, .. } => {
                 self.caused += 1;
                 if let Some(rest) = self.rests.get_mut(peer) {
-                    rest.until_ms = rest.until_ms.min(now_ms + CROWDED_PAUSE_MS);
+                    let pause_ms = rest.asked_ms.map_or(0, |at| at + CROWDED_PAUSE_MS);
+                    rest.until_ms = rest.until_ms.min(pause_ms.max(now_ms));
                 }
             }
             Event::Unanswered { .. } | Event::Wrong { .. } | Event::Tick => {}
@@ -190,6 +193,7 @@ impl Ledger {
         rule(now_ms >= until_ms, "a peer that taught nothing is left alone for a while")?;
         rule(self.started < self.caused + regular, "no round without a cause")?;
         self.started += 1;
+        self.rests.entry(peer).or_default().asked_ms = Some(now_ms);
         let (named, asked, stood_behind) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let asked_ms = Some(now_ms);
         self.rounds.insert(round, Running { peer, base, started_ms: now_ms, asked_ms, named, asked, stood_behind });
@@ -220,14 +224,13 @@ impl Ledger {
 
     fn rest(&mut self, peer: PeerId, outcome: RoundOutcome, now_ms: u64) {
         let rest = self.rests.entry(peer).or_default();
-        *rest = match outcome {
-            RoundOutcome::Equal | RoundOutcome::Learned(_) => Rest::default(),
+        (rest.fruitless, rest.until_ms) = match outcome {
+            RoundOutcome::Equal | RoundOutcome::Learned(_) => (0, 0),
             RoundOutcome::Nothing | RoundOutcome::Unanswered => {
                 let fruitless = rest.fruitless + 1;
-                let until_ms = now_ms + BACKOFF_MAX_MS.min(BACKOFF_MS << fruitless.min(16));
-                Rest { fruitless, until_ms }
+                (fruitless, now_ms + BACKOFF_MAX_MS.min(BACKOFF_MS << fruitless.min(16)))
             }
-            RoundOutcome::Wrong => Rest { fruitless: rest.fruitless + 8, until_ms: now_ms + BACKOFF_MAX_MS },
+            RoundOutcome::Wrong => (rest.fruitless + 8, now_ms + BACKOFF_MAX_MS),
         };
     }
 }

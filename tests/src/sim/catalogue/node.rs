@@ -3,24 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Ledger, Manner, Message, Setting};
+use super::gate::{Costs, Gate};
+use super::setting::{Defence, Setting};
+use super::{Ledger, Manner, Message};
 use crate::sim::{Actor, Input, Out};
+use potluck_node::net::Misdeed;
+use potluck_node::net::announcements::{Reason, Verdict};
+use potluck_node::net::forwarders::Origin;
+use potluck_node::net::limits::ANNOUNCERS;
 use potluck_protocol::announce::{self, Announcement};
-use potluck_protocol::bulk::{Reply, Request};
-use potluck_protocol::catalogue::timing::PER_PUBLISHER;
+use potluck_protocol::bulk::{Refusal, Reply, Request};
 use potluck_protocol::catalogue::{
-    Action, Catalogue, Event, Inserted, Neighbour, Neighbourhood, Question, Reconcile, Record, RoundId, RoundOutcome,
-    Violation, Voucher, verify_records,
+    Action, Catalogue, Event, Inserted, Question, Reconcile, Record, RoundId, RoundOutcome, Violation,
 };
-use potluck_protocol::codec;
+use potluck_protocol::codec::{self, Heard};
 use potluck_protocol::id::{AnnouncementId, BaseId, Digest, ManifestId};
 use potluck_protocol::limits::ANNOUNCEMENTS_MAX;
-use potluck_protocol::rate_limit::RateLimiter;
 use potluck_protocol::signed::{Authentic, PublicKey};
 use potluck_protocol::splitmix::{SplitMix64, mix};
 
-/// Between two notes that something was missed.
-const MISSED_PAUSE_MS: u64 = 1_000;
+/// Contents of gossip are remembered for so long, and when this many are, the old ones are looked for.
+const REMEMBERED_MS: u64 = 120_000;
+const REMEMBERED: usize = 4_096;
+
+/// What is answered to whoever asks too often.
+const BUSY: Reply = Reply::Refused(Refusal::Busy { retry_ms: 250 });
 
 /// What a node has cost and done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,18 +45,13 @@ pub struct Figures {
     pub changed_ms: u64,
 }
 
-/// Each node is far from all others: what one neighbourhood may do is counted for each.
-fn near(node: usize) -> Neighbourhood {
-    Neighbourhood(node as u64)
-}
-
 /// One node.
 #[derive(Debug)]
 pub struct Node {
     setting: Rc<Setting>,
     number: usize,
     bases: Vec<BaseId>,
-    catalogue: Catalogue,
+    gate: Gate,
     sync: Reconcile,
     ledger: Ledger,
     /// What each neighbour follows, once it has said so.
@@ -59,12 +61,10 @@ pub struct Node {
     diary: Vec<(u64, Authentic<Announcement>)>,
     /// Answers that it keeps back.
     later: BTreeMap<(u64, u64), (usize, Message)>,
-    /// Gossip that it has looked at.
-    seen: BTreeSet<Digest>,
-    rate_limiter: RateLimiter<PublicKey>,
-    tell_missed_ms: u64,
-    /// Manifests whose announcements are new since they were last taken.
-    news: Vec<ManifestId>,
+    /// Gossip that it has looked at, and when.
+    seen: BTreeMap<Digest, u64>,
+    /// Manifests whose announcements are new since they were last taken, and by whom.
+    news: Vec<(ManifestId, PublicKey)>,
     done: bool,
     pub figures: Figures,
     pub outcomes: Vec<(usize, RoundOutcome)>,
@@ -75,23 +75,17 @@ impl Node {
     /// Follows these bases and knows nothing.
     pub fn new(setting: Rc<Setting>, number: usize, bases: Vec<BaseId>, seed: u64) -> Self {
         let seed = mix(seed ^ mix(number as u64));
-        let mut catalogue = Catalogue::new(setting.bounds);
-        if let Some(own) = setting.key(number) {
-            catalogue.set_own(own);
-        }
         Self {
             number,
             bases,
-            catalogue,
+            gate: Gate::new(&setting, number),
             sync: Reconcile::new(seed),
             ledger: Ledger::new(setting.clone()),
             neighbours: BTreeMap::new(),
             rng: SplitMix64::new(mix(seed)),
             diary: Vec::new(),
             later: BTreeMap::new(),
-            seen: BTreeSet::new(),
-            rate_limiter: RateLimiter::new(PER_PUBLISHER, 64),
-            tell_missed_ms: 0,
+            seen: BTreeMap::new(),
             news: Vec::new(),
             done: setting.until_ms == 0,
             figures: Figures::default(),
@@ -103,7 +97,7 @@ impl Node {
 
     /// Has these from the beginning.
     pub fn give<'a>(&mut self, records: impl IntoIterator<Item = &'a Authentic<Announcement>>) {
-        records.into_iter().for_each(|record| drop(self.catalogue.insert(record.clone())));
+        records.into_iter().for_each(|record| drop(self.gate.insert(record.clone())));
     }
 
     /// Announces something at a time.
@@ -116,13 +110,67 @@ impl Node {
         &self.bases
     }
 
-    pub fn catalogue(&self) -> &Catalogue {
-        &self.catalogue
+    /// Looks at its catalogue.
+    pub fn with<T>(&self, look: impl FnOnce(&Catalogue) -> T) -> T {
+        self.gate.known().with(|catalogue| look(catalogue))
+    }
+
+    /// Some of those who announced a manifest, by their keys.
+    pub fn announcers(&mut self, manifest: &ManifestId) -> Vec<PublicKey> {
+        self.gate.known().with(|catalogue| catalogue.publishers(manifest, ANNOUNCERS, &mut self.rng))
     }
 
     /// The ids of its records of a base.
     pub fn ids(&self, base: &BaseId) -> BTreeSet<AnnouncementId> {
-        self.catalogue.of_base(base).map(|record| announce::id(record)).collect()
+        self.with(|catalogue| catalogue.of_base(base).map(|record| announce::id(record)).collect())
+    }
+
+    /// The ids of all its records.
+    pub fn all_ids(&self) -> BTreeSet<AnnouncementId> {
+        self.with(|catalogue| catalogue.records().map(|record| announce::id(record)).collect())
+    }
+
+    /// How many records it has.
+    pub fn len(&self) -> usize {
+        self.with(Catalogue::len)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What others have cost it.
+    pub fn costs(&self) -> Costs {
+        self.gate.costs
+    }
+
+    /// Whether that is within what it may cost.
+    pub fn check_costs(&self, now_ms: u64) -> Result<(), String> {
+        self.gate.costs.check(now_ms)
+    }
+
+    /// It has a manifest, which was checked.
+    pub fn trust(&mut self, manifest: ManifestId, publisher: PublicKey) {
+        self.gate.trust(&self.setting, manifest, publisher);
+    }
+
+    /// Whether it answers one more small question of a node now.
+    pub fn may_ask(&mut self, from: usize, now_ms: u64) -> bool {
+        self.gate.may_ask(&self.setting, from, false, now_ms)
+    }
+
+    /// A node did something that no honest one does: who does it again and again is banned, and hung up on.
+    pub fn report<M>(&mut self, node: usize, misdeed: Misdeed, now_ms: u64, out: &mut Out<M>) {
+        let honest = [self.number, node].map(|one| self.setting.manner(one).is_honest());
+        if honest == [true, true] {
+            return out.fail(format!("honest node {node} is blamed for {misdeed:?}"));
+        }
+        if honest[0] && self.setting.harmless.contains(&node) {
+            return out.fail(format!("node {node} is blamed for {misdeed:?}, and did nothing that is a misdeed"));
+        }
+        if self.gate.report(&self.setting, node, misdeed, now_ms) {
+            out.hang_up(node);
+        }
     }
 
     pub fn ledger(&self) -> &Ledger {
@@ -130,7 +178,7 @@ impl Node {
     }
 
     /// Manifests that were announced since this was asked last.
-    pub fn take_news(&mut self) -> Vec<ManifestId> {
+    pub fn take_news(&mut self) -> Vec<(ManifestId, PublicKey)> {
         std::mem::take(&mut self.news)
     }
 
@@ -148,7 +196,8 @@ impl Node {
     }
 
     fn feed(&mut self, event: Event, now_ms: u64, out: &mut Out<Message>) {
-        let actions = match self.ledger.step(&mut self.sync, event, now_ms, &mut self.catalogue) {
+        let Self { ledger, sync, gate, .. } = self;
+        let actions = match gate.known().with(|catalogue| ledger.step(sync, event, now_ms, catalogue)) {
             Ok(actions) => actions,
             Err(rule) => return out.fail(rule),
         };
@@ -160,7 +209,9 @@ impl Node {
                     self.note(&record, now_ms);
                 }
                 Action::Blame { peer, .. } => {
-                    self.blamed.insert(self.setting.node(&peer));
+                    let node = self.setting.node(&peer);
+                    self.blamed.insert(node);
+                    self.report(node, Misdeed::Protocol, now_ms, out);
                 }
                 Action::Ended { peer, outcome, .. } => self.outcomes.push((self.setting.node(&peer), outcome)),
             }
@@ -176,14 +227,23 @@ impl Node {
 
     fn note(&mut self, record: &Record, now_ms: u64) {
         self.figures.changed_ms = now_ms;
-        self.news.push(record.body().manifest);
+        self.news.push((record.body().manifest, record.body().publisher));
+        self.gate.note_kept(record);
+    }
+
+    /// Whether this content of gossip is new.
+    fn is_unseen(&mut self, bytes: &[u8], now_ms: u64) -> bool {
+        if self.seen.len() >= REMEMBERED {
+            self.seen.retain(|_, at_ms| now_ms < *at_ms + REMEMBERED_MS);
+        }
+        self.seen.insert(Digest::of(bytes), now_ms).is_none()
     }
 
     fn publish(&mut self, announcement: Authentic<Announcement>, now_ms: u64, out: &mut Out<Message>) {
         let (base, Ok(bytes)) = (announcement.body().base, announcement.signed().encode()) else { return };
-        if let Inserted::New { record, .. } = self.catalogue.insert(announcement) {
+        if let Inserted::New { record, .. } = self.gate.insert(announcement) {
             self.note(&record, now_ms);
-            self.seen.insert(Digest::of(&bytes));
+            self.is_unseen(&bytes, now_ms);
             self.pass_on(base, &bytes, None, out);
         }
     }
@@ -191,55 +251,67 @@ impl Node {
     fn pass_on(&mut self, base: BaseId, bytes: &[u8], but: Option<usize>, out: &mut Out<Message>) {
         let follow = self.neighbours.iter().filter(|(node, bases)| bases.contains(&base) && Some(**node) != but);
         for node in follow.map(|(node, _)| *node).collect::<Vec<_>>() {
-            self.send(node, Message::Gossip { base, bytes: bytes.to_vec() }, out);
+            self.send(node, Message::Gossip { base, bytes: bytes.to_vec(), own: but.is_none() }, out);
         }
     }
 
-    fn gossip(&mut self, from: usize, base: BaseId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
-        if !self.seen.insert(Digest::of(bytes)) {
+    fn gossip(
+        &mut self,
+        (from, origin): (usize, Origin),
+        base: BaseId,
+        bytes: &[u8],
+        now_ms: u64,
+        out: &mut Out<Message>,
+    ) {
+        if !self.is_unseen(bytes, now_ms) {
             return;
         }
-        let Ok(announcement) = announce::verify(base, bytes) else { return };
-        if self.catalogue.is_stale(&announcement) {
-            return;
+        let (verdict, misdeed) = self.gate.judge(&self.setting, (from, origin), base, bytes, now_ms);
+        if let Some(misdeed) = misdeed {
+            self.report(from, misdeed, now_ms, out);
         }
-        if !self.rate_limiter.take(announcement.body().publisher, now_ms) {
-            if now_ms >= self.tell_missed_ms {
-                self.tell_missed_ms = now_ms + MISSED_PAUSE_MS;
-                self.feed(Event::Missed { base }, now_ms, out);
-            }
-            return;
-        }
-        let peer = self.setting.peer(from);
-        let from_whom = Neighbour { peer, near: near(from) };
-        let voucher = Voucher::of_publisher(from_whom, &announcement.body().publisher);
-        match self.catalogue.insert_vouched(announcement, voucher) {
-            Inserted::New { record, .. } => {
+        match verdict {
+            Verdict::Accept(record) => {
                 self.figures.heard += 1;
                 self.note(&record, now_ms);
                 if self.setting.manner(self.number).is_honest() {
                     self.pass_on(base, bytes, Some(from), out);
                 }
             }
-            Inserted::NoRoom => self.feed(Event::Crowded { peer, base }, now_ms, out),
-            Inserted::Stale | Inserted::TooLong => {}
+            Verdict::Ignore(Reason::TooMany) if self.gate.tell_missed(now_ms) => {
+                self.feed(Event::Missed { base }, now_ms, out);
+            }
+            Verdict::Ignore(Reason::NoRoom) => {
+                self.feed(Event::Crowded { peer: self.setting.peer(from), base }, now_ms, out);
+            }
+            Verdict::Ignore(_) | Verdict::Reject(_) => {}
         }
     }
 
     fn answer_question(&mut self, from: usize, round: RoundId, bytes: &[u8], now_ms: u64, out: &mut Out<Message>) {
         let manner = self.setting.manner(self.number);
-        let right = match codec::decode::<Request>(bytes) {
-            Ok(Request::Compare(compare)) => {
-                let differing = self.catalogue.compare(&compare);
+        let request = match codec::decode_growing::<Request>(bytes) {
+            Ok(Heard::Known(request)) => request,
+            // A later version asks for what this one cannot have.
+            Ok(Heard::Later(_)) => return self.reply(from, round, Reply::Refused(Refusal::NotFound), out),
+            Err(_) => return self.report(from, Misdeed::Protocol, now_ms, out),
+        };
+        let compares = matches!(request, Request::Compare(_) | Request::Records(_));
+        if !self.gate.may_ask(&self.setting, from, compares, now_ms) {
+            return self.reply(from, round, BUSY, out);
+        }
+        let right = match request {
+            Request::Compare(compare) => {
+                let differing = self.gate.known().with(|catalogue| catalogue.compare(&compare));
                 if manner.is_honest() && !differing.0.is_empty() {
                     let peer = self.setting.peer(from);
                     self.feed(Event::Asked { peer, base: compare.base }, now_ms, out);
                 }
                 Reply::Differing(differing)
             }
-            Ok(Request::Announcements(base)) => Reply::Announcements(self.stands_behind(base)),
-            Ok(Request::Records(wanted)) => Reply::Records(self.catalogue.answer(&wanted)),
-            other => return out.fail(format!("a catalogue does not ask {other:?}")),
+            Request::Announcements(base) => Reply::Announcements(self.stands_behind(base)),
+            Request::Records(wanted) => Reply::Records(self.with(|catalogue| catalogue.answer(&wanted))),
+            _ => Reply::Refused(Refusal::NotFound),
         };
         let Some(reply) = manner.reply(right) else { return };
         match codec::encode(&reply) {
@@ -252,10 +324,18 @@ impl Node {
         }
     }
 
+    fn reply(&mut self, to: usize, round: RoundId, reply: Reply, out: &mut Out<Message>) {
+        match codec::encode(&reply) {
+            Ok(bytes) => self.send(to, Message::Answer { round, bytes }, out),
+            Err(error) => out.fail(error.to_string()),
+        }
+    }
+
     fn stands_behind(&mut self, base: BaseId) -> Vec<Vec<u8>> {
-        let records: Vec<_> = match self.setting.manner(self.number) {
-            Manner::Crowd => self.catalogue.of_base(&base).take(ANNOUNCEMENTS_MAX).cloned().collect(),
-            _ => self.catalogue.stood_behind(base),
+        let records: Vec<Record> = match self.setting.manner(self.number) {
+            Manner::Crowd => self.with(|catalogue| catalogue.of_base(&base).take(ANNOUNCEMENTS_MAX).cloned().collect()),
+            _ if self.setting.lacks(Defence::Shelf) => Vec::new(),
+            _ => self.gate.known().with(|catalogue| catalogue.stood_behind(base)),
         };
         records.iter().filter_map(|record| record.signed().encode().ok()).collect()
     }
@@ -264,18 +344,15 @@ impl Node {
         let Some(base) = self.ledger.base(&round) else { return };
         let event = match codec::decode::<Reply>(bytes) {
             Ok(Reply::Differing(differing)) => Event::Differs { round, differing },
-            Ok(Reply::Announcements(records)) => {
-                match verify_records(base, &records, |id| self.catalogue.get(&base, id).cloned()) {
-                    Ok(page) => Event::StoodBehind { round, page },
-                    Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
-                }
-            }
-            Ok(Reply::Records(records)) => {
-                match verify_records(base, &records, |id| self.catalogue.get(&base, id).cloned()) {
-                    Ok(page) => Event::Records { round, page },
-                    Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
-                }
-            }
+            Ok(Reply::Announcements(records)) => match self.gate.verify_records(base, &records) {
+                Ok(page) => Event::StoodBehind { round, page },
+                Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
+            },
+            Ok(Reply::Records(records)) => match self.gate.verify_records(base, &records) {
+                Ok(page) => Event::Records { round, page },
+                Err(fault) => Event::Wrong { round, blame: Violation::Announcement(fault) },
+            },
+            Ok(Reply::Refused(_)) => Event::Unanswered { round },
             other => Event::Wrong { round, blame: Violation::Protocol(format!("{other:?}")) },
         };
         self.feed(event, now_ms, out);
@@ -298,6 +375,33 @@ impl Actor for Node {
 
     fn handle(&mut self, input: Input<Message>, now_ms: u64, out: &mut Out<Message>) {
         self.done = now_ms >= self.setting.until_ms;
+        self.gate.tick(&self.setting, now_ms);
+        self.take(input, now_ms, out);
+        let records = self.len();
+        self.gate.costs.records = self.gate.costs.records.max(records as u64);
+        if records > self.setting.records_max() {
+            out.fail(format!("there are {records} records"));
+        }
+    }
+
+    fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
+        let end = (!self.done).then_some(self.setting.until_ms);
+        let diary = self.diary.last().map(|(at_ms, _)| *at_ms);
+        let later = self.later.first_key_value().map(|((at_ms, _), _)| *at_ms);
+        [end, diary, later, self.sync.wake_at_ms(now_ms)].into_iter().flatten().min()
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+
+    fn admits(&self, node: usize, now_ms: u64) -> bool {
+        self.gate.admits(&self.setting, node, now_ms)
+    }
+}
+
+impl Node {
+    fn take(&mut self, input: Input<Message>, now_ms: u64, out: &mut Out<Message>) {
         match input {
             Input::Linked { node } => {
                 self.neighbours.insert(node, Vec::new());
@@ -311,12 +415,14 @@ impl Actor for Node {
             Input::Message { from, message: Message::Follows(bases) } => {
                 let peer = self.setting.peer(from);
                 for base in self.bases.clone().into_iter().filter(|base| bases.contains(base)) {
-                    self.feed(Event::Met { peer, base, near: near(from) }, now_ms, out);
+                    let near = self.setting.neighbourhood(from);
+                    self.feed(Event::Met { peer, base, near }, now_ms, out);
                 }
                 self.neighbours.insert(from, bases);
             }
-            Input::Message { from, message: Message::Gossip { base, bytes } } => {
-                self.gossip(from, base, &bytes, now_ms, out);
+            Input::Message { from, message: Message::Gossip { base, bytes, own } } => {
+                let origin = if own { Origin::Own } else { Origin::Relayed };
+                self.gossip((from, origin), base, &bytes, now_ms, out);
             }
             Input::Message { from, message: Message::Question { round, bytes } } => {
                 self.answer_question(from, round, &bytes, now_ms, out);
@@ -327,16 +433,5 @@ impl Actor for Node {
             Input::Sent { .. } => {}
             Input::Wake => self.wake(now_ms, out),
         }
-    }
-
-    fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
-        let end = (!self.done).then_some(self.setting.until_ms);
-        let diary = self.diary.last().map(|(at_ms, _)| *at_ms);
-        let later = self.later.first_key_value().map(|((at_ms, _), _)| *at_ms);
-        [end, diary, later, self.sync.wake_at_ms(now_ms)].into_iter().flatten().min()
-    }
-
-    fn is_done(&self) -> bool {
-        self.done
     }
 }

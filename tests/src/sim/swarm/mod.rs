@@ -28,26 +28,34 @@ pub struct Library {
     /// The shards of each manifest.
     pub manifests: Vec<Vec<u32>>,
     peers: Vec<PeerId>,
+    /// Where each node is.
+    neighbourhoods: Vec<u64>,
     by_id: HashMap<ShardId, u32>,
     by_peer: BTreeMap<PeerId, usize>,
 }
 
 impl Library {
-    pub fn new(lens: &[u32], manifests: Vec<Vec<u32>>, nodes: usize) -> Self {
+    /// Nodes in these neighbourhoods.
+    pub fn new(lens: &[u32], manifests: Vec<Vec<u32>>, neighbourhoods: Vec<u64>) -> Self {
         let row = |(n, len): (usize, &u32)| ShardRow { id: ShardId(Digest::of(&(n as u64).to_le_bytes())), len: *len };
         let shards: Vec<ShardRow> = lens.iter().enumerate().map(row).collect();
-        let peers: Vec<PeerId> = (0..nodes).map(peer_id).collect();
+        let peers: Vec<PeerId> = (0..neighbourhoods.len()).map(peer_id).collect();
         Self {
             by_id: shards.iter().enumerate().map(|(n, row)| (row.id, n as u32)).collect(),
             by_peer: peers.iter().enumerate().map(|(n, peer)| (*peer, n)).collect(),
             shards,
             manifests,
             peers,
+            neighbourhoods,
         }
     }
 
     pub fn peer(&self, node: usize) -> PeerId {
         self.peers[node]
+    }
+
+    fn neighbourhood(&self, node: usize) -> u64 {
+        self.neighbourhoods[node]
     }
 
     fn node(&self, peer: &PeerId) -> usize {

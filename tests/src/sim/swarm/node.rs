@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::provider::{Conduct, Provider};
-use super::puller::Puller;
+use super::puller::{Around, Puller};
 use super::{Library, Message, SMALL};
 use crate::sim::{Actor, Input, Out};
+use potluck_protocol::ask::Memory;
 
 /// One node of the swarm.
 #[derive(Clone, Debug)]
@@ -17,6 +18,10 @@ pub struct Node {
     provider: Provider,
     pulls: Vec<Puller>,
     neighbours: BTreeSet<usize>,
+    /// Which peers led nowhere, of all pulls.
+    memory: Memory,
+    /// Nodes that sent wrong bytes since this was last taken, once for each time.
+    wrong: Vec<usize>,
 }
 
 impl Node {
@@ -24,7 +29,8 @@ impl Node {
     pub fn new(library: Rc<Library>, conduct: Conduct, seed: u64) -> Self {
         let have = vec![false; library.shards.len()];
         let provider = Provider::new(conduct, seed);
-        Self { library, have, provider, pulls: Vec::new(), neighbours: BTreeSet::new() }
+        let (neighbours, memory) = (BTreeSet::new(), Memory::default());
+        Self { library, have, provider, pulls: Vec::new(), neighbours, memory, wrong: Vec::new() }
     }
 
     /// Has these shards from the beginning.
@@ -39,7 +45,17 @@ impl Node {
 
     /// A manifest exists.
     pub fn learn_of(&mut self, manifest: u32, now_ms: u64) {
-        self.pulls.iter_mut().filter(|pull| pull.manifest == manifest).for_each(|pull| pull.learn_of(now_ms));
+        self.learn_from(manifest, &[], now_ms);
+    }
+
+    /// A manifest exists, and these nodes are said to have it.
+    pub fn learn_from(&mut self, manifest: u32, likely: &[usize], now_ms: u64) {
+        self.pulls.iter_mut().filter(|pull| pull.manifest == manifest).for_each(|pull| pull.learn_of(likely, now_ms));
+    }
+
+    /// Who sent wrong bytes since this was last asked.
+    pub fn take_wrong(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.wrong)
     }
 
     pub fn pulls(&self) -> &[Puller] {
@@ -58,6 +74,8 @@ impl Node {
 
     fn message(&mut self, from: usize, message: Message, now_ms: u64, out: &mut Out<Message>) {
         match message {
+            // It takes the question, and never answers.
+            Message::Have { .. } if self.provider.conduct == Conduct::Mute => {}
             Message::Have { manifest } => {
                 let all = self.provider.conduct.claims_all();
                 let rows = &self.library.manifests[manifest as usize];
@@ -66,8 +84,9 @@ impl Node {
                 out.send(from, Message::Holds { manifest, flags }, bytes);
             }
             Message::Holds { manifest, flags } => {
-                if let Some(pull) = running(&mut self.pulls, manifest) {
-                    pull.note_holdings(&self.library, from, &flags, now_ms, out);
+                let (pulls, mut around) = self.around(now_ms);
+                if let Some(pull) = running(pulls, manifest) {
+                    pull.note_holdings(&mut around, from, &flags, out);
                 }
             }
             Message::Ask { stream, request, shard } => {
@@ -78,9 +97,14 @@ impl Node {
             Message::Cancel { stream, request } => self.provider.cancel(from, stream, request),
             Message::Close { stream } => self.provider.close(from, stream),
             Message::Piece { stream, .. } | Message::NotFound { stream, .. } | Message::Busy { stream, .. } => {
-                if let Some(pull) = running(&mut self.pulls, stream.manifest)
-                    && let Some(shard) = pull.take_answer(&self.library, from, &message, now_ms, out)
-                {
+                let (pulls, mut around) = self.around(now_ms);
+                let Some(pull) = running(pulls, stream.manifest) else { return };
+                let before = pull.is_wrong(from);
+                let shard = pull.take_answer(&mut around, from, &message, out);
+                if !before && pull.is_wrong(from) {
+                    self.wrong.push(from);
+                }
+                if let Some(shard) = shard {
                     self.have[shard as usize] = true;
                 }
             }
@@ -89,13 +113,20 @@ impl Node {
 
     fn wake(&mut self, now_ms: u64, out: &mut Out<Message>) {
         self.provider.drip(now_ms, out);
-        for pull in &mut self.pulls {
+        let Self { library, have, pulls, neighbours, memory, .. } = self;
+        let mut around = Around { library, neighbours, memory, now_ms };
+        for pull in pulls {
             if pull.is_running() {
-                pull.tick(&self.library, &self.neighbours, now_ms, out);
+                pull.tick(&mut around, out);
             } else if pull.is_due(now_ms) {
-                pull.start(&self.library, &self.have, now_ms, out);
+                pull.start(&mut around, have, out);
             }
         }
+    }
+
+    fn around(&mut self, now_ms: u64) -> (&mut [Puller], Around<'_>) {
+        let Self { library, pulls, neighbours, memory, .. } = self;
+        (pulls, Around { library, neighbours, memory, now_ms })
     }
 }
 
@@ -110,13 +141,17 @@ impl Actor for Node {
         match input {
             Input::Linked { node } => {
                 self.neighbours.insert(node);
-                self.pulls.iter().for_each(|pull| pull.note_linked(node, out));
+                let (pulls, mut around) = self.around(now_ms);
+                for pull in pulls.iter_mut().filter(|pull| pull.is_running()) {
+                    pull.note_linked(&mut around, node, out);
+                }
             }
             Input::Lost { node } => {
                 self.neighbours.remove(&node);
                 self.provider.note_lost(node);
-                for pull in self.pulls.iter_mut().filter(|pull| pull.is_running()) {
-                    pull.note_lost(&self.library, node, now_ms, out);
+                let (pulls, mut around) = self.around(now_ms);
+                for pull in pulls.iter_mut().filter(|pull| pull.is_running()) {
+                    pull.note_lost(&mut around, node, out);
                 }
             }
             Input::Message { from, message } => self.message(from, message, now_ms, out),
@@ -126,7 +161,7 @@ impl Actor for Node {
     }
 
     fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
-        let pulls = self.pulls.iter().filter_map(|pull| pull.wake_at_ms(now_ms));
+        let pulls = self.pulls.iter().filter_map(|pull| pull.wake_at_ms(&self.memory, now_ms));
         pulls.chain(self.provider.wake_at_ms()).min()
     }
 

@@ -19,6 +19,8 @@ pub struct Planned {
     pub(super) pulls: Vec<Pulling>,
     /// It is not there before.
     pub(super) joins_ms: u64,
+    /// Where it is; elsewhere than all others if nothing is said.
+    near: Option<u64>,
 }
 
 /// A node pulls a manifest from that time on.
@@ -45,7 +47,7 @@ pub struct Plan {
 /// What came of a run in which every pull of a living node ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    pub trace: u64,
+    pub trace: blake3::Hash,
     pub events: u64,
     pub pulls: u64,
     /// When the last pull ended.
@@ -63,8 +65,29 @@ impl Plan {
         Self { seed, lens, manifests, nodes: Vec::new(), links: Vec::new(), cuts: Vec::new(), kills: Vec::new() }
     }
 
+    /// Manifests of shards with these lengths, which no two of them share, and nobody yet.
+    pub fn of_files(seed: u64, files: &[Vec<u32>]) -> Self {
+        let mut plan = Self::of_one_file(seed, files.concat());
+        let mut first = 0;
+        plan.manifests = files
+            .iter()
+            .map(|lens| {
+                let shards = first..first + lens.len() as u32;
+                first = shards.end;
+                shards.collect()
+            })
+            .collect();
+        plan
+    }
+
+    /// A node that has some of the manifests from the beginning.
+    pub fn add_with(&mut self, conduct: Conduct, line: Line, manifests: &[usize], pulls: Vec<Pulling>) -> usize {
+        let has = manifests.iter().flat_map(|manifest| self.manifests[*manifest].clone()).collect();
+        self.add(conduct, line, has, pulls)
+    }
+
     pub fn add(&mut self, conduct: Conduct, line: Line, has: Vec<u32>, pulls: Vec<Pulling>) -> usize {
-        self.nodes.push(Planned { conduct, line, has, pulls, joins_ms: 0 });
+        self.nodes.push(Planned { conduct, line, has, pulls, joins_ms: 0, near: None });
         self.nodes.len() - 1
     }
 
@@ -78,6 +101,15 @@ impl Plan {
         let node = self.add(conduct, Line { up, down: up }, has, Vec::new());
         self.links.push((node, to, delay_ms));
         node
+    }
+
+    /// The node is where others are.
+    pub fn place(&mut self, node: usize, neighbourhood: u64) {
+        self.nodes[node].near = Some(neighbourhood);
+    }
+
+    pub fn link(&mut self, a: usize, b: usize, delay_ms: u64) {
+        self.links.push((a, b, delay_ms));
     }
 
     pub fn cut(&mut self, a: usize, b: usize, from_ms: u64, to_ms: u64) {
@@ -113,7 +145,8 @@ impl Plan {
 
     /// The same with more in each node than the swarm's part. A node pulls what it has [`Node::learn_of`].
     pub fn world_with<A: Actor>(&self, mut wrap: impl FnMut(usize, Node) -> A) -> World<A> {
-        let library = Rc::new(Library::new(&self.lens, self.manifests.clone(), self.nodes.len()));
+        let near = self.nodes.iter().enumerate().map(|(n, planned)| planned.near.unwrap_or(n as u64)).collect();
+        let library = Rc::new(Library::new(&self.lens, self.manifests.clone(), near));
         let mut rng = SplitMix64::new(self.seed);
         let mut world = World::default();
         for (n, planned) in self.nodes.iter().enumerate() {

@@ -21,6 +21,8 @@ pub enum Conduct {
     Busy(u64),
     /// Claims to have everything, and then has nothing.
     Empty,
+    /// Takes every question, and never answers.
+    Mute,
 }
 
 impl Conduct {
@@ -110,7 +112,7 @@ impl Provider {
     fn send_next(&mut self, out: &mut Out<Message>) {
         let mute = match self.conduct {
             Conduct::Silent(after) => self.pieces >= after,
-            Conduct::Dripping => true,
+            Conduct::Dripping | Conduct::Mute => true,
             _ => false,
         };
         if mute || self.sending {

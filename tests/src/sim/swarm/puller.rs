@@ -6,10 +6,20 @@ use libp2p::PeerId;
 
 use super::{Library, Message, SMALL, Stream};
 use crate::sim::{Ledger, Out};
+use potluck_protocol::ask::{self, Answer, Ask, Candidate, Memory};
 use potluck_protocol::fetch::{Action, Event, Fetch, Holdings, RequestId};
+use potluck_protocol::splitmix::mix;
 
-/// Those that have not everything are asked again so often.
-const ASK_AGAIN_MS: u64 = 3_000;
+/// When so many say that they have it, nobody more is asked.
+const PROVIDERS: usize = 64;
+
+/// What the pulls of one node have in common.
+pub struct Around<'a> {
+    pub library: &'a Library,
+    pub neighbours: &'a BTreeSet<usize>,
+    pub memory: &'a mut Memory,
+    pub now_ms: u64,
+}
 
 /// Requests on their way to one provider.
 #[derive(Clone, Debug)]
@@ -31,6 +41,8 @@ pub struct Puller {
     pub not_before_ms: u64,
     /// When it begins; `None` while nobody has said that the manifest exists.
     start_ms: Option<u64>,
+    /// Nodes that are said to have it.
+    likely: BTreeSet<usize>,
     seed: u64,
     running: Option<Running>,
     pub finished_ms: Option<u64>,
@@ -47,21 +59,29 @@ struct Running {
     rows: Vec<usize>,
     flows: BTreeMap<usize, Flow>,
     streams: u32,
-    /// Nodes that have everything.
-    full: BTreeSet<usize>,
-    ask_at_ms: u64,
+    /// Whom to ask whether they have it.
+    ask: Ask,
+    /// Since when each question is open.
+    open: BTreeMap<usize, u64>,
+    wrong: BTreeSet<usize>,
 }
 
 impl Puller {
     /// Begins when it is told that the manifest exists, and not before that time.
     pub fn new(manifest: u32, not_before_ms: u64, seed: u64) -> Self {
-        let (start_ms, running, finished_ms) = (None, None, None);
-        Self { manifest, not_before_ms, start_ms, seed, running, finished_ms, came_bytes: 0, kept_bytes: 0 }
+        let (start_ms, likely, running, finished_ms) = (None, BTreeSet::new(), None, None);
+        Self { manifest, not_before_ms, start_ms, likely, seed, running, finished_ms, came_bytes: 0, kept_bytes: 0 }
     }
 
-    /// The manifest exists.
-    pub fn learn_of(&mut self, now_ms: u64) {
+    /// The manifest exists, and these nodes are said to have it.
+    pub fn learn_of(&mut self, likely: &[usize], now_ms: u64) {
         self.start_ms.get_or_insert(now_ms.max(self.not_before_ms));
+        self.likely.extend(likely);
+    }
+
+    /// When it was known to exist, and may have begun.
+    pub fn start_ms(&self) -> Option<u64> {
+        self.start_ms
     }
 
     pub fn is_due(&self, now_ms: u64) -> bool {
@@ -76,80 +96,114 @@ impl Puller {
         self.running.as_ref().map_or(0, |running| running.ledger.duplicate_bytes())
     }
 
-    pub fn start(&mut self, library: &Library, have: &[bool], now_ms: u64, out: &mut Out<Message>) {
+    pub fn start(&mut self, around: &mut Around<'_>, have: &[bool], out: &mut Out<Message>) {
+        let library = around.library;
         let shards = &library.manifests[self.manifest as usize];
         let missing = |row: &usize| !have[shards[*row] as usize];
         let rows: Vec<usize> = (0..shards.len()).filter(missing).collect();
         let wants = rows.iter().map(|row| library.shards[shards[*row] as usize]);
         let fetch = Fetch::new(wants, self.seed);
-        let ledger = Ledger::new(&fetch);
-        let (flows, full) = (BTreeMap::new(), BTreeSet::new());
-        self.running = Some(Running { fetch, ledger, rows, flows, streams: 0, full, ask_at_ms: now_ms });
-        self.feed(library, Event::Tick, now_ms, out);
+        let (ledger, ask) = (Ledger::new(&fetch), Ask::new(mix(self.seed), PROVIDERS));
+        let (flows, open, wrong) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        self.running = Some(Running { fetch, ledger, rows, flows, streams: 0, ask, open, wrong });
+        self.feed(around, Event::Tick, out);
+        self.meet(around, around.neighbours.iter().copied().collect(), out);
     }
 
     /// Time passed.
-    pub fn tick(&mut self, library: &Library, neighbours: &BTreeSet<usize>, now_ms: u64, out: &mut Out<Message>) {
-        self.feed(library, Event::Tick, now_ms, out);
-        let Some(running) = self.running.as_mut().filter(|_| self.finished_ms.is_none()) else { return };
-        if now_ms >= running.ask_at_ms {
-            running.ask_at_ms = now_ms + ASK_AGAIN_MS;
-            for node in neighbours.difference(&running.full) {
-                out.send(*node, Message::Have { manifest: self.manifest }, SMALL);
+    pub fn tick(&mut self, around: &mut Around<'_>, out: &mut Out<Message>) {
+        self.feed(around, Event::Tick, out);
+        self.ask(around, ask::Event::Tick, out);
+    }
+
+    pub fn wake_at_ms(&self, memory: &Memory, now_ms: u64) -> Option<u64> {
+        match &self.running {
+            None => self.start_ms,
+            Some(_) if self.finished_ms.is_some() => None,
+            Some(running) => {
+                let asks = running.ask.wake_at_ms(now_ms, memory);
+                running.fetch.wake_at_ms(now_ms).into_iter().chain(asks).min()
             }
         }
     }
 
-    pub fn wake_at_ms(&self, now_ms: u64) -> Option<u64> {
-        match &self.running {
-            None => self.start_ms,
-            Some(_) if self.finished_ms.is_some() => None,
-            Some(running) => running.fetch.wake_at_ms(now_ms).into_iter().chain([running.ask_at_ms]).min(),
-        }
+    pub fn note_linked(&mut self, around: &mut Around<'_>, node: usize, out: &mut Out<Message>) {
+        self.meet(around, vec![node], out);
     }
 
-    pub fn note_linked(&self, node: usize, out: &mut Out<Message>) {
-        if self.is_running() {
-            out.send(node, Message::Have { manifest: self.manifest }, SMALL);
-        }
-    }
-
-    pub fn note_lost(&mut self, library: &Library, node: usize, now_ms: u64, out: &mut Out<Message>) {
+    pub fn note_lost(&mut self, around: &mut Around<'_>, node: usize, out: &mut Out<Message>) {
         if let Some(running) = &mut self.running {
             running.flows.remove(&node);
-            running.full.remove(&node);
+            running.open.remove(&node);
         }
-        self.feed(library, Event::Lost { peer: library.peer(node) }, now_ms, out);
+        let peer = around.library.peer(node);
+        self.feed(around, Event::Lost { peer }, out);
+        self.ask(around, ask::Event::Gone { peer }, out);
     }
 
-    pub fn note_holdings(
-        &mut self,
-        library: &Library,
-        from: usize,
-        flags: &[bool],
-        now_ms: u64,
-        out: &mut Out<Message>,
-    ) {
+    pub fn note_holdings(&mut self, around: &mut Around<'_>, from: usize, flags: &[bool], out: &mut Out<Message>) {
         let Some(running) = &mut self.running else { return };
+        running.open.remove(&from);
+        let peer = around.library.peer(from);
         let flags: Vec<bool> = running.rows.iter().map(|row| flags.get(*row).copied().unwrap_or(false)).collect();
-        let all = flags.iter().all(|flag| *flag);
-        if all {
-            running.full.insert(from);
+        let (holdings, answer) = if flags.iter().all(|flag| *flag) {
+            (Holdings::All, Answer::Has)
+        } else if flags.contains(&true) {
+            (Holdings::These(flags), Answer::HasSome)
+        } else {
+            (Holdings::These(flags), Answer::Lacks)
+        };
+        self.feed(around, Event::Found { peer, holdings }, out);
+        self.ask(around, ask::Event::Answered { peer, answer }, out);
+    }
+
+    fn meet(&mut self, around: &mut Around<'_>, nodes: Vec<usize>, out: &mut Out<Message>) {
+        let Some(running) = &self.running else { return };
+        let able = nodes.into_iter().filter(|node| !running.wrong.contains(node));
+        let candidate = |node: usize| Candidate {
+            peer: around.library.peer(node),
+            neighbourhood: around.library.neighbourhood(node),
+            likely: self.likely.contains(&node),
+        };
+        let peers = able.map(candidate).collect();
+        self.ask(around, ask::Event::Met { peers }, out);
+    }
+
+    /// Asks whom the machine says, and checks that it keeps to its bounds.
+    fn ask(&mut self, around: &mut Around<'_>, event: ask::Event, out: &mut Out<Message>) {
+        let Some(running) = self.running.as_mut().filter(|_| self.finished_ms.is_none()) else { return };
+        let now_ms = around.now_ms;
+        for action in running.ask.handle(event, now_ms, around.memory) {
+            match action {
+                ask::Action::Ask { peer } => {
+                    let node = around.library.node(&peer);
+                    let young = running.open.values().filter(|since| now_ms < **since + ask::HEDGE_MS).count();
+                    let rules = [
+                        (around.neighbours.contains(&node), "only who is connected is asked"),
+                        (!running.wrong.contains(&node), "who broke a rule is not asked again"),
+                        (young < ask::AT_ONCE, "too many are asked at once"),
+                        (running.open.len() < ask::OPEN_MAX, "too many questions are open"),
+                        (running.open.insert(node, now_ms).is_none(), "one question to a peer at a time"),
+                    ];
+                    if let Some((_, rule)) = rules.into_iter().find(|(kept, _)| !kept) {
+                        return out.fail(rule);
+                    }
+                    out.send(node, Message::Have { manifest: self.manifest }, SMALL);
+                }
+                ask::Action::GiveUp { peer } => drop(running.open.remove(&around.library.node(&peer))),
+            }
         }
-        let holdings = if all { Holdings::All } else { Holdings::These(flags) };
-        self.feed(library, Event::Found { peer: library.peer(from), holdings }, now_ms, out);
     }
 
     /// A provider's answer. Returns the shard if it is complete and right.
     pub fn take_answer(
         &mut self,
-        library: &Library,
+        around: &mut Around<'_>,
         from: usize,
         message: &Message,
-        now_ms: u64,
         out: &mut Out<Message>,
     ) -> Option<u32> {
-        let peer = library.peer(from);
+        let peer = around.library.peer(from);
         let (stream, request) = match message {
             Message::Piece { stream, request, .. }
             | Message::NotFound { stream, request }
@@ -179,16 +233,38 @@ impl Puller {
         if !matches!(event, Event::Progress { .. }) {
             flow.asked.remove(&request);
         }
-        self.feed(library, event, now_ms, out);
+        let wrong = matches!(event, Event::Wrong { .. });
+        self.feed(around, event, out);
+        if wrong {
+            self.note_wrong(around, from, out);
+        } else if kept.is_some() {
+            around.memory.delivered(&peer);
+        }
         kept
     }
 
-    fn feed(&mut self, library: &Library, event: Event, now_ms: u64, out: &mut Out<Message>) {
+    fn note_wrong(&mut self, around: &mut Around<'_>, from: usize, out: &mut Out<Message>) {
+        if let Some(running) = &mut self.running {
+            running.wrong.insert(from);
+            running.open.remove(&from);
+        }
+        let peer = around.library.peer(from);
+        self.ask(around, ask::Event::Answered { peer, answer: Answer::Wrong }, out);
+    }
+
+    /// Whether a node sent wrong bytes.
+    pub fn is_wrong(&self, node: usize) -> bool {
+        self.running.as_ref().is_some_and(|running| running.wrong.contains(&node))
+    }
+
+    fn feed(&mut self, around: &mut Around<'_>, event: Event, out: &mut Out<Message>) {
         let Some(running) = &mut self.running else { return };
-        let actions = match running.ledger.step(&mut running.fetch, event, now_ms) {
+        let library = around.library;
+        let actions = match running.ledger.step(&mut running.fetch, event, around.now_ms) {
             Ok(actions) => actions,
             Err(rule) => return out.fail(rule),
         };
+        let mut idle = Vec::new();
         for action in actions {
             match action {
                 Action::Ask { peer, request, shard } => {
@@ -202,9 +278,12 @@ impl Puller {
                     }
                 }
                 Action::Reset { peer } | Action::Drop { peer } | Action::Release { peer } => {
-                    if matches!(action, Action::Release { .. }) {
-                        // There may be a place for it later.
-                        running.full.remove(&library.node(&peer));
+                    // As the daemon does: who said that it has something and does not deliver makes way for another, and
+                    // for who had no place there may be one later.
+                    match action {
+                        Action::Reset { .. } => idle.push((peer, Answer::Nothing)),
+                        Action::Release { .. } => idle.push((peer, Answer::Lacks)),
+                        _ => {}
                     }
                     if let Some(stream) = running.stream(self.manifest, library, &peer) {
                         out.send(library.node(&peer), Message::Close { stream }, SMALL);
@@ -212,10 +291,18 @@ impl Puller {
                     running.flows.remove(&library.node(&peer));
                 }
                 Action::Done => {
-                    self.finished_ms = Some(now_ms);
+                    self.finished_ms = Some(around.now_ms);
+                    running.ask.end(around.memory);
                     self.kept_bytes = running.fetch.wants().iter().map(|row| u64::from(row.len)).sum();
                 }
             }
+        }
+        for (peer, answer) in idle {
+            // Whatever it was asked beside that is over for the machine.
+            if let Some(running) = &mut self.running {
+                running.open.remove(&library.node(&peer));
+            }
+            self.ask(around, ask::Event::Answered { peer, answer }, out);
         }
     }
 }

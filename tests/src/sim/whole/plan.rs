@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Node, Outcome};
+use super::{Manifests, Node, Outcome};
 use crate::sim::catalogue::{self, Manner, Offer, Setting};
 use crate::sim::swarm::{self, LIMIT_MS};
 use crate::sim::{Fault, World};
@@ -105,14 +105,15 @@ impl Plan {
 
     /// The world, ready to run.
     pub fn world(&self) -> World<Node> {
-        let (manifests, setting) = (self.swarm.manifests() as u16, Rc::new(self.setting.clone()));
+        let all = (0..self.swarm.manifests() as u16).map(|number| (Offer::manifest(number), (number, None)));
+        let (manifests, setting) = (Rc::new(all.collect::<Manifests>()), Rc::new(self.setting.clone()));
         self.swarm.world_with(|number, node| {
             let bases = self.follows[number].clone();
             let mut catalogue = catalogue::Node::new(setting.clone(), number, bases, self.seed);
             for (_, at_ms, offer) in self.offers.iter().filter(|(node, ..)| *node == number) {
                 catalogue.announce(*at_ms, offer.sign());
             }
-            Node::new(node, catalogue, manifests)
+            Node::new(node, catalogue, setting.clone(), manifests.clone(), None)
         })
     }
 
