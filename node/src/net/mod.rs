@@ -29,6 +29,7 @@ pub mod limits;
 pub(crate) mod misdeed;
 mod names;
 pub mod nat;
+mod paced;
 mod peers;
 mod port;
 pub mod private;

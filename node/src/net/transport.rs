@@ -19,8 +19,9 @@ use super::behaviour::Behaviour;
 use super::error::NetError;
 use super::fresh_port::FreshPort;
 use super::guard::{Gate, Guard};
-use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, YAMUX_STREAMS};
+use super::limits::{CONNECTION_TIMEOUT, IDLE_CONNECTION, STREAMS_OPENED, YAMUX_STREAMS};
 use super::names::{Believed, Names};
+use super::paced::Paced;
 use super::private;
 
 type Connections = Boxed<(PeerId, StreamMuxerBox)>;
@@ -54,8 +55,8 @@ pub fn swarm(
     // First, because it takes addresses through relays only; the part before the relay's name is dialled by the others.
     let transport = relayed.or_transport(with_dns(identity, key, names)?).map(|either, _| either.into_inner()).boxed();
     let counted = BandwidthTransport::new(Gate::new(transport, guard.clone()), registry);
-    let boxed = counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed();
-    Ok(Swarm::new(boxed, behaviour, identity.public().to_peer_id(), config))
+    let paced = counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(Paced::new(muxer, STREAMS_OPENED)))).boxed();
+    Ok(Swarm::new(paced, behaviour, identity.public().to_peer_id(), config))
 }
 
 /// Direct connections, to addresses with names too.

@@ -1,4 +1,5 @@
-//! F17: small questions, and requests for shards that are not there, one after the other, as fast as they are answered.
+//! F17: small questions, and requests for shards that are not there, one after the other, as fast as they are answered; and
+//! streams on which nothing is asked.
 
 use std::time::Duration;
 
@@ -54,6 +55,18 @@ pub async fn ask(peer: &Peer, request: &Request, ahead: usize, pause: Duration, 
     Ok(asked)
 }
 
+/// Opens streams and drops them, half of [`AHEAD`] at once, for so long: how many.
+async fn open_streams(peer: &Peer, long: Duration) -> Outcome<Asked> {
+    let (until, mut opened) = (Instant::now() + long, Asked::default());
+    while let Some(left) = until.checked_duration_since(Instant::now()) {
+        let streams = futures::future::try_join_all((0..AHEAD / 2).map(|_| peer.bulk()));
+        // Later ones wait for their turn, and need not be waited for.
+        let Ok(streams) = timeout(left, streams).await else { break };
+        opened.answered += streams?.len() as u64;
+    }
+    Ok(opened)
+}
+
 pub fn run(setting: &Setting) -> Outcome<Found> {
     let scene = Scene::new(setting, "questions")?;
     let published = scene.publish("victim", &scene.adapter("victim", 3), "honest")?;
@@ -64,25 +77,32 @@ pub fn run(setting: &Setting) -> Outcome<Found> {
     let asker = fillers.first().ok_or("there are records")?;
     let records = scene.all_heard(asker, &scene.tiny, &said, Duration::from_secs(60))?;
     let kinds = [
-        ("have", Request::Have(vec![ShardId(Digest::of(b"any"))])),
-        ("providers", Request::Providers(signed::nowhere("providers"))),
-        ("announcements", Request::Announcements(scene.tiny)),
-        ("manifest", Request::Manifest(published)),
-        ("shard", Request::Shard(ShardId(Digest::of(b"missing")))),
+        ("have", Some(Request::Have(vec![ShardId(Digest::of(b"any"))]))),
+        ("providers", Some(Request::Providers(signed::nowhere("providers")))),
+        ("announcements", Some(Request::Announcements(scene.tiny))),
+        ("manifest", Some(Request::Manifest(published))),
+        ("shard", Some(Request::Shard(ShardId(Digest::of(b"missing"))))),
+        ("streams", None),
     ];
     let (mut figures, mut most) = (json!({ "records": records, "bound_cores": BOUND }), 0.0f64);
     for (name, request) in kinds {
-        let (part, cores) = cost(&scene, &victim, name, &request)?;
+        let (part, cores) = cost(&scene, &victim, name, request.as_ref())?;
         figures[name] = part;
         most = most.max(cores);
     }
     Ok(Found { figures, holds: most <= BOUND })
 }
 
-fn cost(scene: &Scene, up: &Up, name: &str, request: &Request) -> Outcome<(Value, f64)> {
+/// What it costs to be asked this, or to have streams opened on which nothing is asked.
+fn cost(scene: &Scene, up: &Up, name: &str, request: Option<&Request>) -> Outcome<(Value, f64)> {
     let peer = scene.peer(up, &key(&format!("{} asks {name}", scene.seed))?, Manner::Serving(Shelf::default()))?;
     let (before, begun) = (processes::processor_seconds(up.pid())?, std::time::Instant::now());
-    let asked = scene.block_on(ask(&peer, request, AHEAD, Duration::ZERO, ASKING));
+    let asked = scene.block_on(async {
+        match request {
+            Some(request) => ask(&peer, request, AHEAD, Duration::ZERO, ASKING).await,
+            None => open_streams(&peer, ASKING).await,
+        }
+    });
     let answered = asked.as_ref().map_or(0, |asked| asked.answered + asked.busy);
     attacked(asked.is_err() || answered > 0, || format!("no question `{name}` was answered"))?;
     // A node that closes the stream of somebody who asks too much has answered enough.
