@@ -8,14 +8,14 @@ use super::admission::Admission;
 use super::base_records::Record;
 use super::followed_base::{FollowedBase, Follower};
 use super::records::{Catalogue, Inserted, Page};
+use super::rests::Rests;
 use super::round::{Action, Event, Question, Round, RoundId, RoundOutcome, Step, another_question};
 use super::timing::{
-    BACKOFF_MAX_MS, BACKOFF_MS, BASES, CROWDED_PAUSE_MS, HEDGE_MS, MEET_MS, PEERS, PEERS_PER_BASE, PERIOD_CROWDED_MS,
-    PERIOD_MS, ROUNDS, SOON_MS, SPREAD, SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
+    BASES, CROWDED_PAUSE_MS, HEDGE_MS, MEET_MS, PEERS_PER_BASE, PERIOD_CROWDED_MS, PERIOD_MS, ROUNDS, SOON_MS, SPREAD,
+    SPREAD_MS, SPREAD_PAUSE_MS, TURN_MS,
 };
 use super::voucher::{Neighbour, Neighbourhood, Trust, Voucher};
 use crate::announce::{self, Announcement};
-use crate::backoff::{Backoff, Delays};
 use crate::id::BaseId;
 use crate::limits::ANNOUNCEMENTS_MAX;
 use crate::signed::Authentic;
@@ -29,7 +29,7 @@ pub struct Reconcile {
     /// Rounds that are to be, and not before which time.
     due: BTreeMap<(BaseId, PeerId), u64>,
     rounds: BTreeMap<RoundId, Round>,
-    backoff: Backoff<PeerId>,
+    rests: Rests,
     admission: Admission,
     next_round: u64,
 }
@@ -42,7 +42,7 @@ impl Reconcile {
             bases: BTreeMap::new(),
             due: BTreeMap::new(),
             rounds: BTreeMap::new(),
-            backoff: Backoff::new(Delays { first_ms: 2 * BACKOFF_MS, longest_ms: BACKOFF_MAX_MS }, PEERS),
+            rests: Rests::default(),
             admission: Admission::default(),
             next_round: 0,
         }
@@ -70,7 +70,7 @@ impl Reconcile {
         let rounds = self.rounds.values().flat_map(|round| [round.ends_at_ms(), round.started_ms + HEDGE_MS]);
         let bases = self.bases.values().filter(|followed| !followed.peers.is_empty());
         let planned = bases.flat_map(|followed| std::iter::once(followed.next_ms).chain(followed.spread_ms));
-        let due = self.due.iter().map(|((_, peer), at)| self.backoff.until_ms(peer).max(*at));
+        let due = self.due.iter().map(|((base, peer), at)| self.rests.until_ms(base, peer).max(*at));
         rounds.chain(planned).chain(due).filter(|at| *at > now_ms).min()
     }
 
@@ -90,7 +90,7 @@ impl Reconcile {
                 if let Some(one) = followed {
                     let pause_ms = one.asked_ms.map_or(0, |at| at + CROWDED_PAUSE_MS);
                     let at_ms = pause_ms.max(now_ms + self.rng.below(TURN_MS));
-                    self.backoff.shorten(&peer, at_ms);
+                    self.rests.shorten(&base, &peer, at_ms);
                     self.schedule(base, peer, at_ms);
                 }
             }
@@ -215,13 +215,7 @@ impl Reconcile {
 
     fn end(&mut self, id: RoundId, outcome: RoundOutcome, now_ms: u64, actions: &mut Vec<Action>) {
         let Some(Round { peer, base, learned, declined, later, .. }) = self.rounds.remove(&id) else { return };
-        match outcome {
-            // Most of what it has is not taken now: to ask it often is of no use, though a little was new.
-            RoundOutcome::Learned(_) if declined > learned => self.backoff.back_off(peer, now_ms),
-            RoundOutcome::Equal | RoundOutcome::Learned(_) => self.backoff.reset(&peer),
-            RoundOutcome::Nothing | RoundOutcome::Unanswered => self.backoff.back_off(peer, now_ms),
-            RoundOutcome::Wrong => self.backoff.penalize(peer, now_ms),
-        }
+        self.rests.note(outcome, declined > learned, base, peer, now_ms);
         // Nothing to learn where something differs: it lacks what we have, and may not be the only one. Where only a later
         // version could learn something, that is why it differs.
         let lacks = outcome == RoundOutcome::Nothing && !later;
@@ -247,7 +241,7 @@ impl Reconcile {
     /// A round with a peer, not before a time, and not before the peer's rest is over.
     fn schedule(&mut self, base: BaseId, peer: PeerId, at_ms: u64) {
         if self.due.len() < BASES * PEERS_PER_BASE || self.due.contains_key(&(base, peer)) {
-            let at_ms = at_ms.max(self.backoff.until_ms(&peer));
+            let at_ms = at_ms.max(self.rests.until_ms(&base, &peer));
             self.due.entry((base, peer)).and_modify(|due| *due = at_ms.min(*due)).or_insert(at_ms);
         }
     }
@@ -272,8 +266,8 @@ impl Reconcile {
             let next_ms = if catalogue.is_crowded(base) { next_crowded_ms } else { next_ms };
             // It may have become crowded since.
             followed.next_ms = followed.next_ms.min(next_ms);
-            let backoff = &self.backoff;
-            let rested = |peer: &&PeerId| backoff.until_ms(peer) <= now_ms;
+            let rests = &self.rests;
+            let rested = |peer: &&PeerId| rests.until_ms(base, peer) <= now_ms;
             let peers = || followed.peers.keys().filter(rested).copied().collect();
             let some = if followed.spread_ms.is_some_and(|at| at <= now_ms) {
                 followed.spread_ms = None;
@@ -319,9 +313,13 @@ impl Reconcile {
             self.rounds.values().all(|round| round.peer != *peer && !(round.base == *base && young(round)))
         };
         // It may have disappointed since this became due.
-        let rested = |peer: &PeerId| self.backoff.until_ms(peer) <= now_ms;
-        let ready = self.due.iter().filter(|((base, peer), at)| **at <= now_ms && rested(peer) && free(base, peer));
-        ready.map(|((base, peer), at)| (self.backoff.failures(peer), *at, *base, *peer)).min().map(|one| (one.2, one.3))
+        let rested = |base: &BaseId, peer: &PeerId| self.rests.until_ms(base, peer) <= now_ms;
+        let ready =
+            self.due.iter().filter(|((base, peer), at)| **at <= now_ms && rested(base, peer) && free(base, peer));
+        ready
+            .map(|((base, peer), at)| (self.rests.failures(base, peer), *at, *base, *peer))
+            .min()
+            .map(|one| (one.2, one.3))
     }
 }
 

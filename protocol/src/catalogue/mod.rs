@@ -25,6 +25,7 @@
 mod machine;
 mod messages;
 mod admission;
+mod rests;
 mod round;
 mod base_records;
 mod followed_base;

@@ -43,8 +43,9 @@ pub const ANSWER_MS: u64 = 10_000;
 /// A peer has so long for a whole round: 4,096 records are seventeen answers.
 pub const ROUND_MS: u64 = 60_000;
 
-/// After a round that taught us nothing the peer is left alone for twice this time, after the next one in a row for
-/// four times as long, and so on up to [`BACKOFF_MAX_MS`]. (Only we wait: it asks when it likes.)
+/// After a round that taught us nothing the peer is left alone about that base for twice this time, after the next one in a
+/// row for four times as long, and so on up to [`BACKOFF_MAX_MS`]; about all bases if it did not answer. (Only we wait: it
+/// asks when it likes.)
 pub const BACKOFF_MS: u64 = 1_000;
 /// The longest time for which a peer is left alone.
 pub const BACKOFF_MAX_MS: u64 = 600_000;
@@ -53,8 +54,9 @@ pub const BACKOFF_MAX_MS: u64 = 600_000;
 pub(super) const BASES: usize = 128;
 /// Peers of one base that are known. // I12
 pub(super) const PEERS_PER_BASE: usize = 512;
-/// Peers whose backoff is remembered. // I12
+/// Peers that are remembered because they did not answer, and peers that taught nothing about a base. // I12
 pub(super) const PEERS: usize = 1024;
+pub(super) const FRUITLESS: usize = 4 * PEERS;
 
 /// Announcements of one publisher of whom something is known already: twelve at once, six an hour. Nobody trains
 /// adapters faster. Gossip takes so many new ones, and comparing so many newer ones of what is known (of new ones

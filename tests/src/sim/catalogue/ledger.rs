@@ -24,7 +24,10 @@ pub struct Ledger {
     met: BTreeMap<PeerId, BTreeSet<BaseId>>,
     rounds: BTreeMap<RoundId, Running>,
     last: Option<RoundId>,
-    rests: BTreeMap<PeerId, Rest>,
+    /// Of a peer about one base, and (`None`) about all.
+    rests: BTreeMap<(PeerId, Option<BaseId>), Rest>,
+    /// When the last round with a peer about a base began, since it came.
+    asked_ms: BTreeMap<(PeerId, BaseId), u64>,
     /// Rounds that something which happened may have caused.
     caused: u64,
     /// Rounds that began and that ended, and records that came for nothing.
@@ -53,8 +56,6 @@ struct Running {
 struct Rest {
     fruitless: u32,
     until_ms: u64,
-    /// When the last round with it began.
-    asked_ms: Option<u64>,
 }
 
 type Rule = Result<(), &'static str>;
@@ -65,8 +66,20 @@ fn rule(holds: bool, rule: &'static str) -> Rule {
 
 impl Ledger {
     pub fn new(setting: Rc<Setting>) -> Self {
-        let (met, rounds, rests) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { setting, met, rounds, last: None, rests, caused: 0, started: 0, crowded: false, ended: 0, redundant: 0 }
+        let (met, rounds, rests, asked_ms) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self {
+            setting,
+            met,
+            rounds,
+            last: None,
+            rests,
+            asked_ms,
+            caused: 0,
+            started: 0,
+            crowded: false,
+            ended: 0,
+            redundant: 0,
+        }
     }
 
     /// The base of a round that is not over.
@@ -108,6 +121,7 @@ impl Ledger {
             Event::Met { peer, base, .. } => {
                 self.caused += 1;
                 self.met.entry(*peer).or_default().insert(*base);
+                self.asked_ms.remove(&(*peer, *base));
             }
             Event::Gone { peer } => {
                 self.met.remove(peer);
@@ -131,11 +145,13 @@ impl Ledger {
                 }
             }
             Event::Asked { .. } | Event::Missed { .. } => self.caused += 1,
-            Event::Crowded { peer, .. } => {
+            Event::Crowded { peer, base } => {
                 self.caused += 1;
-                if let Some(rest) = self.rests.get_mut(peer) {
-                    let pause_ms = rest.asked_ms.map_or(0, |at| at + CROWDED_PAUSE_MS);
-                    rest.until_ms = rest.until_ms.min(pause_ms.max(now_ms));
+                let pause_ms = self.asked_ms.get(&(*peer, *base)).map_or(0, |at| at + CROWDED_PAUSE_MS);
+                for of in [None, Some(*base)] {
+                    if let Some(rest) = self.rests.get_mut(&(*peer, of)) {
+                        rest.until_ms = rest.until_ms.min(pause_ms.max(now_ms));
+                    }
                 }
             }
             Event::Unanswered { .. } | Event::Wrong { .. } | Event::Tick => {}
@@ -173,7 +189,7 @@ impl Ledger {
                     RoundOutcome::Nothing => 1,
                     RoundOutcome::Equal => 0,
                 };
-                self.rest(*peer, *outcome, now_ms);
+                self.rest(*peer, *base, *outcome, now_ms);
                 rule(running.peer == *peer && running.base == *base, "a round ends with whom and what it began")
             }
         }
@@ -181,7 +197,8 @@ impl Ledger {
 
     fn check_start(&mut self, round: RoundId, peer: PeerId, base: BaseId, now_ms: u64, have: &Catalogue) -> Rule {
         let young = |running: &Running| running.base == base && now_ms < running.started_ms + HEDGE_MS;
-        let until_ms = self.rests.get(&peer).map_or(0, |rest| rest.until_ms);
+        let rests = [None, Some(base)].into_iter().filter_map(|of| self.rests.get(&(peer, of)));
+        let until_ms = rests.map(|rest| rest.until_ms).max().unwrap_or(0);
         self.crowded |= have.is_crowded(&base);
         let period_ms = if self.crowded { PERIOD_CROWDED_MS } else { PERIOD_MS };
         let regular = (now_ms / (period_ms * 3 / 4) + 1) * self.setting.bases;
@@ -190,10 +207,13 @@ impl Ledger {
         rule(self.rounds.values().all(|running| running.peer != peer), "one round with a peer at a time")?;
         rule(!self.rounds.values().any(young), "a second round of a base waits for the first")?;
         rule(self.rounds.len() < ROUNDS, "too many rounds")?;
-        rule(now_ms >= until_ms, "a peer that taught nothing is left alone for a while")?;
+        rule(
+            now_ms >= until_ms,
+            "a peer that taught nothing about a base, or does not answer, is left alone for a while",
+        )?;
         rule(self.started < self.caused + regular, "no round without a cause")?;
         self.started += 1;
-        self.rests.entry(peer).or_default().asked_ms = Some(now_ms);
+        self.asked_ms.insert((peer, base), now_ms);
         let (named, asked, stood_behind) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let asked_ms = Some(now_ms);
         self.rounds.insert(round, Running { peer, base, started_ms: now_ms, asked_ms, named, asked, stood_behind });
@@ -222,15 +242,21 @@ impl Ledger {
         rule(asked, "only what was asked for is learned")
     }
 
-    fn rest(&mut self, peer: PeerId, outcome: RoundOutcome, now_ms: u64) {
-        let rest = self.rests.entry(peer).or_default();
-        (rest.fruitless, rest.until_ms) = match outcome {
-            RoundOutcome::Equal | RoundOutcome::Learned(_) => (0, 0),
-            RoundOutcome::Nothing | RoundOutcome::Unanswered => {
-                let fruitless = rest.fruitless + 1;
-                (fruitless, now_ms + BACKOFF_MAX_MS.min(BACKOFF_MS << fruitless.min(16)))
-            }
-            RoundOutcome::Wrong => (rest.fruitless + 8, now_ms + BACKOFF_MAX_MS),
+    fn rest(&mut self, peer: PeerId, base: BaseId, outcome: RoundOutcome, now_ms: u64) {
+        let mut rest_of = |of: Option<BaseId>, fruitless: u32, least_ms: u64| {
+            let rest = self.rests.entry((peer, of)).or_default();
+            rest.fruitless += fruitless;
+            let delay_ms = BACKOFF_MAX_MS.min(BACKOFF_MS << rest.fruitless.min(16));
+            rest.until_ms = now_ms + delay_ms.max(least_ms);
         };
+        match outcome {
+            RoundOutcome::Unanswered => rest_of(None, 1, 0),
+            RoundOutcome::Wrong => rest_of(None, 8, BACKOFF_MAX_MS),
+            RoundOutcome::Nothing => rest_of(Some(base), 1, 0),
+            RoundOutcome::Equal | RoundOutcome::Learned(_) => drop(self.rests.remove(&(peer, Some(base)))),
+        }
+        if !matches!(outcome, RoundOutcome::Unanswered | RoundOutcome::Wrong) {
+            self.rests.remove(&(peer, None));
+        }
     }
 }
