@@ -25,11 +25,11 @@ impl Copies {
         self.wasted + on_their_way + u64::from(len) <= self.part()
     }
 
-    /// Whether a copy that gains much may be asked for beside those on their way. What the slow one has sent is wasted, and
-    /// not the copy: so what counts is what was wasted until now, and whoever sends a byte and no more wastes a byte. One
-    /// shard may always be.
-    pub fn allow_one(&self, on_their_way: u64) -> bool {
-        self.wasted + on_their_way < self.part().max(self.longest)
+    /// Whether a copy that gains much may be asked for beside those on their way, if `came` bytes of the shard have come: not
+    /// the copy is wasted then, but these. One shard may be, however few there are; who sends a byte and no more has spent a
+    /// byte of it.
+    pub fn allow_one(&self, on_their_way: u64, came: u64) -> bool {
+        self.wasted + on_their_way + came < self.part().max(self.longest)
     }
 
     fn part(&self) -> u64 {

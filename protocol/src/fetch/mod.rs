@@ -23,11 +23,12 @@
 //! **Helping at the end** (`help`). A provider with nothing to do takes a request that has not begun from one that
 //! would deliver ten times later, or three times later when nothing is left to give out. What has begun is asked a
 //! second time instead, and the copy that loses is cancelled: so what a slow provider has sent is never thrown away
-//! for the promise of another. Second copies are bounded by 5 % of the bytes. Where a provider is three times faster, what
-//! was wasted until now is bounded by that or by one shard, so that one that sends a byte and stops has spent a byte of it.
-//! Only what is overdue may be asked again whatever that cost: one copy at a time, and with each that is
-//! overdue too, or whose provider stood still, one more, so that their number doubles until somebody delivers. A copy
-//! counts as overdue too when it takes ten times as long as one of somebody unknown should, whatever its provider promised.
+//! for the promise of another. Second copies are bounded by 5 % of the bytes, or one shard where a provider is three times
+//! faster; what the slow one has sent counts there, for that is what is wasted. Only what is overdue may be asked again
+//! whatever that cost: one copy at a time, and with each that is overdue too, or whose provider stood still, one more, so
+//! that their number doubles until somebody delivers. For a provider that would be fast itself, or three times faster, what
+//! will take ten times as long as somebody unknown should is overdue too: whoever is known to be slow has promised little,
+//! and would be waited for that long.
 //!
 //! **Who has a place** (`places`). Sixty-four providers that have something wanted. A further one takes the place of one
 //! that has nothing wanted, has failed or was never needed, or of the slowest, if that is slower than what is guessed of

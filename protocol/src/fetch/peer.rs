@@ -53,6 +53,8 @@ pub struct Forecast<'a> {
     pub finish_ms: u64,
     /// Bytes of it are on their way: it is the first.
     pub begun: bool,
+    /// Bytes of it that have come.
+    pub came: u64,
 }
 
 /// A provider.
@@ -179,7 +181,8 @@ impl Peer {
         self.in_flight.iter().enumerate().map(move |(position, in_flight)| {
             bytes += u64::from(in_flight.len);
             let finish_ms = now_ms + bytes.saturating_sub(self.came) * 1000 / rate;
-            Forecast { in_flight, finish_ms, begun: position == 0 }
+            let (begun, came) = (position == 0, if position == 0 { self.came } else { 0 });
+            Forecast { in_flight, finish_ms, begun, came }
         })
     }
 

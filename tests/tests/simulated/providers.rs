@@ -93,6 +93,18 @@ fn many_slow_providers_do_not_cost_many_second_copies() {
     assert!(excess <= outcome.wanted_bytes / 20 + 21 * 65_536, "{outcome:?}");
 }
 
+/// To one slow provider the others are no help: what one of them has half sent, none of them brings sooner.
+#[test]
+fn slow_providers_alone_do_not_ask_each_other_for_what_one_of_them_sends() {
+    let mut providers = vec![(HONEST, 20 << 10); 10];
+    providers.push((HONEST, 10 << 10));
+    for seed in 0..3 {
+        let outcome = run(&one_pull(seed, vec![MIB; 11], &providers, 20));
+        let excess = outcome.came_bytes - outcome.wanted_bytes;
+        assert!(excess <= u64::from(MIB) + 11 * 65_536, "{seed}: {outcome:?}");
+    }
+}
+
 /// More than the scheduler has places for, all of them there before the honest one.
 #[test]
 fn a_crowd_that_drips_or_is_silent_or_empty_keeps_no_honest_provider_out() {
