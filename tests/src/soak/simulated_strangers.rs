@@ -33,7 +33,7 @@ pub fn run_with(seed: u64, seeds: u64) -> crash::Outcome<Value> {
         "slowest_simulated_s": {
             "adapter_found": most_s(|one| one.adapter_found_ms),
             "version_or_proof_found": most_s(|one| one.word_found_ms),
-            "pulled": most_s(|one| one.pulled_ms),
+            "published_until_pulled": most_s(|one| one.pulled_ms), "one_pull": most_s(|one| one.took_ms),
         },
         "most_of_one_node": {
             "signatures": most.signatures, "answered": most.answered, "answered_one_in_a_second": most.answered_one, "busy": most.busy, "kept": most.kept,

@@ -25,6 +25,8 @@ const SIGNATURES: (u64, u64) = (1_000, 12);
 /// Questions of one peer that a node may answer within one second.
 const ANSWERED: (u64, u64) = (QUESTIONS.burst + 1_000 / QUESTIONS.refill_ms, 0);
 const KEPT_BYTES: (u64, u64) = (200_000, 1_000);
+/// Records at once, of all that strangers say.
+const RECORDS: (u64, u64) = (700, 0);
 
 type Checked = Result<Authentic<Announcement>, AnnouncementError>;
 
@@ -83,6 +85,7 @@ impl Costs {
             ("signatures checked", self.signatures, SIGNATURES),
             ("questions of one peer answered within a second", self.answered_one, ANSWERED),
             ("bytes of records kept", self.kept_bytes, KEPT_BYTES),
+            ("records at once", self.records, RECORDS),
         ];
         let beyond = |(_, count, (at_once, each_minute)): &(&str, u64, (u64, u64))| {
             *count > at_once + each_minute * now_ms / 60_000

@@ -10,7 +10,7 @@ mod node;
 mod offer;
 mod setting;
 
-pub use gate::{Costs, verify};
+pub use gate::Costs;
 pub use ledger::Ledger;
 pub use manner::Manner;
 pub use node::{Figures, Node};

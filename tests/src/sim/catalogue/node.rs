@@ -231,12 +231,18 @@ impl Node {
         self.gate.note_kept(record);
     }
 
-    /// Whether this content of gossip is new.
+    /// Whether this content of gossip is new, or was forgotten.
     fn is_unseen(&mut self, bytes: &[u8], now_ms: u64) -> bool {
+        let is_remembered = |at_ms: &u64| now_ms < *at_ms + REMEMBERED_MS;
         if self.seen.len() >= REMEMBERED {
-            self.seen.retain(|_, at_ms| now_ms < *at_ms + REMEMBERED_MS);
+            self.seen.retain(|_, at_ms| is_remembered(at_ms));
         }
-        self.seen.insert(Digest::of(bytes), now_ms).is_none()
+        let content = Digest::of(bytes);
+        if self.seen.get(&content).is_some_and(is_remembered) {
+            return false;
+        }
+        self.seen.insert(content, now_ms);
+        true
     }
 
     fn publish(&mut self, announcement: Authentic<Announcement>, now_ms: u64, out: &mut Out<Message>) {

@@ -52,6 +52,11 @@ impl Node {
         &self.parts.0
     }
 
+    /// Whether it is a stranger that has done nothing.
+    pub fn is_idle_stranger(&self) -> bool {
+        self.stranger.as_ref().is_some_and(|stranger| !stranger.has_acted())
+    }
+
     pub fn catalogue(&self) -> &catalogue::Node {
         &self.parts.1
     }

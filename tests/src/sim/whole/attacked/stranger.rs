@@ -89,6 +89,8 @@ pub struct Stranger {
     rng: SplitMix64,
     next_ms: u64,
     turns: u64,
+    /// Acts that it has performed at least once.
+    begun: BTreeSet<Act>,
     questions: u64,
     /// Records that its own catalogue is to have.
     said: Vec<Record>,
@@ -116,6 +118,7 @@ impl Stranger {
             rng,
             next_ms,
             turns: 0,
+            begun: BTreeSet::new(),
             questions: 0,
             said,
         }
@@ -144,18 +147,24 @@ impl Stranger {
         // Whoever was banned comes again.
         self.targets.iter().filter(|node| !self.linked.contains(node)).for_each(|node| out.dial(*node));
         let Some(act) = self.acts.get(self.turns as usize % self.acts.len()).copied() else { return };
-        self.turns += 1;
         let honest: Vec<usize> = self.linked.iter().copied().filter(|node| *node < HONEST).collect();
         let one = honest.get(self.rng.below(honest.len() as u64) as usize).copied();
         if let Some(one) = one {
-            self.perform(act, one, now_ms, out);
+            self.turns += 1;
+            let first = self.begun.insert(act);
+            self.perform(act, first, one, now_ms, out);
             if self.turns.is_multiple_of(3) {
                 self.compare(one, out);
             }
         }
     }
 
-    fn perform(&mut self, act: Act, one: usize, now_ms: u64, out: &mut Out<Message>) {
+    /// Whether it has done anything yet, whatever became of it.
+    pub fn has_acted(&self) -> bool {
+        self.turns > 0
+    }
+
+    fn perform(&mut self, act: Act, first: bool, one: usize, now_ms: u64, out: &mut Out<Message>) {
         let (pool, number) = (Pool::get(), self.number);
         match act {
             Act::Ground => {
@@ -179,7 +188,6 @@ impl Stranger {
             Act::Cosigned | Act::Forged => {
                 let record = &pool.unsaid[number];
                 let of = if act == Act::Cosigned { pool::cosigned } else { pool::forged };
-                let first = self.turns as usize <= self.acts.len();
                 let count = match act {
                     Act::Forged => FORGED,
                     _ if first => COSIGNED,
@@ -197,7 +205,6 @@ impl Stranger {
                 self.question(one, [&tag.to_le_bytes()[..], &[7; 32]].concat(), out);
             }
             Act::Questions => {
-                let first = self.turns as usize <= self.acts.len();
                 for _ in 0..if first { QUESTIONS } else { 20 } {
                     let id = ManifestId(Digest::of(b"anything"));
                     self.ask(one, &Request::Providers(id), out);
