@@ -25,7 +25,9 @@ pub fn behaviour(network: &Name, identity: &Keypair) -> Result<gossipsub::Behavi
         // Own announcements come back: to a node that was restored from a copy, or killed after it had sent them. Whoever
         // passes them on has done nothing wrong, and they are how such a node learns what it has said already.
         .allow_self_origin(true)
-        .flood_publish(false)
+        // What a node says itself goes to everybody who follows the topic. The mesh has twelve places, which silent peers
+        // can take all of: then nobody would hear it before catalogues are compared.
+        .flood_publish(true)
         .mesh_n_low(4)
         .mesh_n(6)
         .mesh_n_high(12)
