@@ -29,19 +29,15 @@ pub(super) struct Admission {
     stood_behind: RateLimiter<Neighbourhood>,
     /// Whether there is a bound.
     limited: bool,
-    /// Records that are not asked for again before a time.
-    declined: BTreeMap<AnnouncementId, Declined>,
+    /// Records that are not asked for again before a time, each of the neighbourhood that brought it: what is declined
+    /// because a neighbourhood has brought too much is had from others. `None`: of nobody, for only a later version knows
+    /// its kind.
+    declined: BTreeMap<Declined, u64>,
     /// Those, by time.
-    declined_until: BTreeSet<(u64, AnnouncementId)>,
+    declined_until: BTreeSet<(u64, Declined)>,
 }
 
-/// A record that was not taken.
-#[derive(Clone, Copy, Debug)]
-struct Declined {
-    until_ms: u64,
-    /// Only a later version knows its kind.
-    later: bool,
-}
+type Declined = (Option<Neighbourhood>, AnnouncementId);
 
 impl Default for Admission {
     fn default() -> Self {
@@ -114,21 +110,21 @@ impl Admission {
         !self.limited || self.stood_behind.take(near, now_ms)
     }
 
-    /// A record was not taken: for a while it is not worth another question.
-    pub fn decline(&mut self, id: AnnouncementId, now_ms: u64) {
-        self.note_declined(id, Declined { until_ms: now_ms.saturating_add(DECLINED_MS), later: false });
+    /// A record was not taken: for a while it is not worth another question to that neighbourhood.
+    pub fn decline(&mut self, near: Neighbourhood, id: AnnouncementId, now_ms: u64) {
+        self.note_declined((Some(near), id), now_ms.saturating_add(DECLINED_MS));
     }
 
     /// A record is of a kind that only a later version knows.
     pub fn decline_later(&mut self, id: AnnouncementId, now_ms: u64) {
-        self.note_declined(id, Declined { until_ms: now_ms.saturating_add(LATER_MS), later: true });
+        self.note_declined((None, id), now_ms.saturating_add(LATER_MS));
     }
 
-    fn note_declined(&mut self, id: AnnouncementId, declined: Declined) {
-        if let Some(before) = self.declined.insert(id, declined) {
-            self.declined_until.remove(&(before.until_ms, id));
+    fn note_declined(&mut self, declined: Declined, until_ms: u64) {
+        if let Some(before) = self.declined.insert(declined, until_ms) {
+            self.declined_until.remove(&(before, declined));
         }
-        self.declined_until.insert((declined.until_ms, id));
+        self.declined_until.insert((until_ms, declined));
         if self.declined.len() > DECLINED
             && let Some((_, first)) = self.declined_until.pop_first()
         {
@@ -136,14 +132,15 @@ impl Admission {
         }
     }
 
-    /// Whether a record was declined lately.
-    pub fn is_declined(&self, id: &AnnouncementId, now_ms: u64) -> bool {
-        self.declined.get(id).is_some_and(|one| one.until_ms > now_ms)
+    /// Whether a record was declined lately that a neighbourhood brought.
+    pub fn is_declined(&self, near: &Neighbourhood, id: &AnnouncementId, now_ms: u64) -> bool {
+        let until_ms = [Some(*near), None].into_iter().filter_map(|of| self.declined.get(&(of, *id)));
+        until_ms.max().is_some_and(|until_ms| *until_ms > now_ms)
     }
 
     /// Whether a record was declined because only a later version knows its kind.
     pub fn is_later(&self, id: &AnnouncementId) -> bool {
-        self.declined.get(id).is_some_and(|one| one.later)
+        self.declined.contains_key(&(None, *id))
     }
 }
 
@@ -202,12 +199,24 @@ mod tests {
 
     #[test]
     fn what_was_declined_is_bounded_and_comes_back() {
-        let mut admission = Admission::default();
+        let (mut admission, near) = (Admission::default(), Neighbourhood(1));
         let id = |n: usize| AnnouncementId(Digest::of(&n.to_le_bytes()));
-        (0..DECLINED + 9).for_each(|n| admission.decline(id(n), n as u64));
+        (0..DECLINED + 9).for_each(|n| admission.decline(near, id(n), n as u64));
         assert_eq!(admission.declined.len(), DECLINED);
         let (last, now_ms) = (id(DECLINED + 8), DECLINED as u64 + 8);
-        assert!(admission.is_declined(&last, now_ms + DECLINED_MS - 1));
-        assert!(!admission.is_declined(&last, now_ms + DECLINED_MS) && !admission.is_declined(&id(0), now_ms));
+        assert!(admission.is_declined(&near, &last, now_ms + DECLINED_MS - 1));
+        assert!(!admission.is_declined(&near, &last, now_ms + DECLINED_MS));
+        assert!(!admission.is_declined(&near, &id(0), now_ms));
+    }
+
+    #[test]
+    fn what_one_neighbourhood_brought_too_much_of_is_asked_of_another() {
+        let mut admission = Admission::default();
+        let (id, later) = (AnnouncementId(Digest::of(b"known")), AnnouncementId(Digest::of(b"later")));
+        admission.decline(Neighbourhood(1), id, 0);
+        admission.decline_later(later, 0);
+        assert!(admission.is_declined(&Neighbourhood(1), &id, 1) && !admission.is_declined(&Neighbourhood(2), &id, 1));
+        assert!(admission.is_declined(&Neighbourhood(2), &later, 1) && admission.is_later(&later));
+        assert!(!admission.is_later(&id));
     }
 }

@@ -370,6 +370,6 @@ fn take(
             Inserted::NoRoom | Inserted::TooLong => {}
         }
     }
-    admission.decline(id, now_ms);
+    admission.decline(near, id, now_ms);
     Taken::Declined
 }

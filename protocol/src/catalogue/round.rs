@@ -190,17 +190,18 @@ impl Round {
         self.equal = differing.0.is_empty();
         let mut lacking = catalogue.lacking(&self.base, differing);
         self.later = lacking.iter().any(|id| admission.is_later(id));
-        lacking.retain(|id| !admission.is_declined(id, now_ms));
+        let new = lacking.iter().filter(|id| !admission.is_later(id)).count();
+        lacking.retain(|id| !admission.is_declined(&self.near, id, now_ms));
         // Not all may come, and who signs something chooses its id: the order is ours.
         let count = lacking.len();
         self.wanted = rng.sample(lacking, count);
         // Where there is no room, what the peer stands behind may be among what neither has room for. A comparison that
         // must miss nothing always asks.
         if admission.is_limited() && !catalogue.is_crowded(&self.base) {
-            if self.wanted.is_empty() {
+            if new == 0 {
                 return Step::End(self.outcome());
             }
-            if self.wanted.len() as u64 <= admission.left(&self.near, now_ms) {
+            if new as u64 <= admission.left(&self.near, now_ms) {
                 return self.fetch(catalogue, now_ms);
             }
         }

@@ -72,8 +72,8 @@ pub const RENEWALS: Rate = Rate { burst: 256, refill_ms: 2_000 };
 pub const DECLINED_MS: u64 = 600_000;
 /// The same of one of a kind that only a later version knows: it will not be known before this program is another one.
 pub const LATER_MS: u64 = 6 * 3_600_000;
-/// Records that are remembered as declined: those of two full bases. // I12
-pub(super) const DECLINED: usize = 8_192;
+/// Records that are remembered as declined, each of one neighbourhood: those of eight full bases, 5 MiB. // I12
+pub(super) const DECLINED: usize = 32_768;
 
 /// Publishers of whom nothing is known, as far as they come by comparing with the peers of one neighbourhood: so many
 /// at once and one a minute; and as many of what channels live by, which the others do not use up. Keys are free, and this
