@@ -121,7 +121,7 @@ pub const STREAMS: usize = 248;
 /// Of these, from one neighbourhood. This machine's own are not counted.
 pub const STREAMS_NEAR: usize = STREAMS / 4;
 
-/// Streams that a peer may open on one connection, whatever is said on them: each costs 50 us before that. Twice what the
+/// Streams that a peer may open on one connection, whatever is said on them: each costs some 100 us before that. Twice what the
 /// questions need that a peer may ask, each on a stream of its own. More: they wait for their turn.
 pub const STREAMS_OPENED: Rate = Rate { burst: 4_096, refill_ms: 10 };
 

@@ -190,6 +190,8 @@ impl Round {
         self.equal = differing.0.is_empty();
         let mut lacking = catalogue.lacking(&self.base, differing);
         self.later = lacking.iter().any(|id| admission.is_later(id));
+        // With what was declined, for that is lacking too: where it is more than may come, what the peer stands behind must not
+        // wait for it.
         let new = lacking.iter().filter(|id| !admission.is_later(id)).count();
         lacking.retain(|id| !admission.is_declined(&self.near, id, now_ms));
         // Not all may come, and who signs something chooses its id: the order is ours.

@@ -54,8 +54,9 @@ pub const BACKOFF_MAX_MS: u64 = 600_000;
 pub(super) const BASES: usize = 128;
 /// Peers of one base that are known. // I12
 pub(super) const PEERS_PER_BASE: usize = 512;
-/// Peers that are remembered because they did not answer, and peers that taught nothing about a base. // I12
+/// Peers that are remembered because they did not answer. // I12
 pub(super) const PEERS: usize = 1024;
+/// Peers that are remembered because they taught nothing about a base, once for each base. // I12
 pub(super) const FRUITLESS: usize = 4 * PEERS;
 
 /// Announcements of one publisher of whom something is known already: twelve at once, six an hour. Nobody trains
